@@ -1,0 +1,29 @@
+// Two kinds of tests: `unit` starts no process and no server and is run all day; `full` may do both.
+const swc = {
+  jsc: {
+    target: 'es2022',
+    parser: { syntax: 'typescript', decorators: true },
+    transform: { legacyDecorator: true, decoratorMetadata: true },
+  },
+  module: { type: 'commonjs' },
+};
+const shared = {
+  transform: { '\\.ts$': ['@swc/jest', swc] },
+  moduleNameMapper: {
+    '^busbar$': '<rootDir>/src/index.ts',
+    '^busbar/(.*)$': '<rootDir>/src/$1/index.ts',
+  },
+  modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/build'],
+};
+module.exports = {
+  maxWorkers: 2,
+  projects: [
+    {
+      ...shared,
+      displayName: 'unit',
+      testMatch: ['<rootDir>/{test,modules}/**/*.test.ts'],
+      testPathIgnorePatterns: ['/node_modules/', '\\.full\\.test\\.ts$'],
+    },
+    { ...shared, displayName: 'full', testMatch: ['<rootDir>/{test,modules}/**/*.full.test.ts'] },
+  ],
+};

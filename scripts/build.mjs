@@ -1,0 +1,12 @@
+// Compiles src/ to dist/ (the package) and modules/, benches and the simulator to build/ (what this repository runs).
+import { spawnSync } from 'node:child_process';
+import { chmodSync, rmSync } from 'node:fs';
+
+const run = (args) => {
+  const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', ...args], { stdio: 'inherit' });
+  if (status !== 0) process.exit(status ?? 1);
+};
+for (const folder of ['dist', 'build']) rmSync(folder, { recursive: true, force: true });
+run(['-p', 'tsconfig.build.json']);
+chmodSync('dist/cli/main.js', 0o755);
+run(['-p', 'tsconfig.modules.json']);

@@ -1,0 +1,70 @@
+/** Time and chance as ports: whoever needs them is handed these, so that a test or a simulator can own both. */
+
+/** A timer that can be taken back. Cancelling twice, or after it fired, does nothing. */
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Milliseconds since 1970, as `Date.now`. */
+  now(): number;
+  /** Milliseconds from an arbitrary start that never go back; for measuring how long something took. */
+  mono(): number;
+  /** Calls `run` once after `delayMs` (0 or more, at most 2^31-1). The process may end while it waits. */
+  after(delayMs: number, run: () => void): Timer;
+}
+
+export interface Random {
+  /** A number from 0 (included) to 1 (excluded). */
+  next(): number;
+}
+
+/** Resolves after `delayMs`, or at once when `signal` aborts; never rejects. */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = clock.after(delayMs, done);
+    function done(): void {
+      timer.cancel();
+      signal?.removeEventListener('abort', done);
+      resolve();
+    }
+    signal?.addEventListener('abort', done, { once: true });
+  });
+}
+
+/** Calls `run` every `everyMs` until cancelled; the next turn is set only after `run` returned. */
+export function every(clock: Clock, everyMs: number, run: () => void): Timer {
+  let timer = clock.after(everyMs, turn);
+  let on = true;
+  function turn(): void {
+    run();
+    if (on) timer = clock.after(everyMs, turn);
+  }
+  return {
+    cancel() {
+      on = false;
+      timer.cancel();
+    },
+  };
+}
+
+/** The machine's own time. Timers do not hold the process; an open bus does, by its sockets. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  mono: () => performance.now(),
+  after(delayMs, run) {
+    const handle = setTimeout(run, Math.min(delayMs, 2 ** 31 - 1));
+    handle.unref();
+    return { cancel: () => clearTimeout(handle) };
+  },
+};
+
+export const systemRandom: Random = { next: () => Math.random() };
+
+/** A number below 2^bits as lower-case hex of fixed width; bits must be a multiple of 4. */
+export function randomHex(random: Random, bits: number): string {
+  let hex = '';
+  while (hex.length < bits / 4) hex += Math.floor(random.next() * 16).toString(16);
+  return hex;
+}

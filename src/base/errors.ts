@@ -1,0 +1,105 @@
+/** What can go wrong, once: a closed table of codes, one class for them, and one class for failures a contract declares. */
+
+/** Facts that come with each code. */
+export interface BusDetails {
+  Invalid: { side: 'input' | 'reply' | 'failure'; issues: readonly Issue[] };
+  TooLarge: { bytes: number; limitBytes: number };
+  NoHandler: { module: string; entry?: string };
+  ResponderLost: { instance: string };
+  Timeout: { reached: 'not-sent' | 'sent' | 'waiting' | 'running' | 'answered'; timeoutMs: number };
+  Overloaded: { retryAfterMs: number; waiting?: number; limit?: number };
+  Cancelled: { reason: unknown };
+  HandlerFailed: { handlerError: string; instance?: string };
+  Unreachable: { waitedMs: number; cause?: string };
+  SpoolFull: { bytes: number; limitBytes: number };
+  SpoolBroken: { cause: string };
+  Closed: { sinceMs: number };
+  Incompatible: { entry: string; instance?: string };
+  Conflict: { key: string; expected?: number; found?: number };
+  NotAllowed: { what: string };
+  Config: { faults: readonly string[] };
+}
+export type BusCode = keyof BusDetails;
+
+/** One fault of a value: what is wrong, and the path of the field from the outside in. */
+export interface Issue {
+  readonly message: string;
+  readonly path?: readonly PropertyKey[];
+}
+
+/** Whether trying the same again can help, and what a person should do. The only place that decides either. */
+export const busCodes: { readonly [C in BusCode]: { readonly retryable: boolean; readonly remedy: string } } = {
+  Invalid: { retryable: false, remedy: 'Send what the schema of the contract describes.' },
+  TooLarge: { retryable: false, remedy: 'Store the bytes elsewhere and send a reference, or raise messageBytesMax.' },
+  NoHandler: { retryable: true, remedy: 'Start an instance that serves the contract, or pass absentMs to wait for one.' },
+  ResponderLost: {
+    retryable: false,
+    remedy: 'It may or may not have been done. Declare the entry `idempotent` to have it asked again elsewhere.',
+  },
+  Timeout: { retryable: false, remedy: 'It may or may not have been done. Raise timeoutMs, or find what is slow.' },
+  Overloaded: { retryable: true, remedy: 'Wait retryAfterMs, add instances, or raise concurrency.' },
+  Cancelled: { retryable: false, remedy: 'The caller took it back; nothing to do.' },
+  HandlerFailed: { retryable: false, remedy: 'Read the error of the handler at the instance named.' },
+  Unreachable: { retryable: true, remedy: 'It may or may not have been sent. See what `busbar status` says of the server.' },
+  SpoolFull: { retryable: true, remedy: 'Wait until the spool has drained, or raise spoolBytesMax.' },
+  SpoolBroken: { retryable: false, remedy: 'Restart the process; see the disk named in the cause.' },
+  Closed: { retryable: false, remedy: 'Open a new bus; this one was closed.' },
+  Incompatible: { retryable: false, remedy: 'Deploy the version of the module that knows the entry.' },
+  Conflict: { retryable: false, remedy: 'Read the newest version and decide again.' },
+  NotAllowed: { retryable: false, remedy: 'Ask whoever runs the system for the right.' },
+  Config: { retryable: false, remedy: 'Mend the settings named.' },
+};
+
+/** An error of the bus itself. `details` depends on `code`; narrow with {@link isBusError} or `switch (error.code)`. */
+export class BusError<C extends BusCode = BusCode> extends Error {
+  readonly code: C;
+  readonly details: BusDetails[C];
+  /** Whether the same call may be made again without risk and with hope. */
+  readonly retryable: boolean;
+  /** What a person can do. */
+  readonly remedy: string;
+
+  constructor(code: C, message: string, details: BusDetails[C], cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'BusError';
+    this.code = code;
+    this.details = details;
+    this.retryable = busCodes[code].retryable;
+    this.remedy = busCodes[code].remedy;
+  }
+}
+/** The union form, so that `switch (error.code)` narrows `details`. */
+export type AnyBusError<C extends BusCode = BusCode> = { [K in C]: BusError<K> }[C];
+
+/** A failure that the contract declares: thrown by `request`, a value of `tryRequest`. */
+export class Failure<K extends string = string, D = unknown> extends Error {
+  readonly code: K;
+  readonly data: D;
+  /** The entry that declares it, `module.entry`. */
+  readonly entry: string;
+
+  constructor(entry: string, code: K, data: D) {
+    super(`${entry} failed: ${code}`);
+    this.name = 'Failure';
+    this.entry = entry;
+    this.code = code;
+    this.data = data;
+  }
+}
+
+/** Whether `error` comes from the bus, with one of `codes` if any are given. Works across two copies of the package. */
+export function isBusError<C extends BusCode = BusCode>(
+  error: unknown,
+  ...codes: readonly C[]
+): error is AnyBusError<C> {
+  // The cast only reads `code`; that it is one of the codes is what is being asked.
+  return (
+    error instanceof Error && error.name === 'BusError' && (codes.length === 0 || codes.includes((error as BusError<C>).code))
+  );
+}
+
+/** A line about anything thrown, for messages that quote it. */
+export function sayError(thrown: unknown): string {
+  if (thrown instanceof Error) return thrown.message || thrown.name;
+  return typeof thrown === 'string' ? thrown : `thrown: ${String(thrown)}`;
+}

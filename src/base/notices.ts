@@ -1,0 +1,56 @@
+/** One typed stream of what happens inside; logs and metrics are listeners to it, and nothing else logs or counts. */
+import { EventEmitter } from 'eventemitter3';
+
+/** What every notice about a message carries. */
+interface About {
+  readonly entry: string;
+  readonly id: string;
+}
+export type Notice =
+  | ({ readonly type: 'sent'; readonly kind: string } & About)
+  | ({ readonly type: 'received'; readonly kind: string } & About)
+  /** One attempt of a handler ended. */
+  | ({
+      readonly type: 'handled';
+      readonly kind: string;
+      readonly attempt: number;
+      readonly tookMs: number;
+      readonly outcome: 'done' | 'failed' | 'failure' | 'cancelled';
+      readonly error?: string;
+    } & About)
+  /** The caller's view of a request; `outcome` is 'ok' or the code of the error. */
+  | ({ readonly type: 'answered'; readonly outcome: string; readonly tookMs: number } & About)
+  | ({ readonly type: 'retried'; readonly attempt: number; readonly delayMs: number; readonly error: string } & About)
+  | ({ readonly type: 'parked'; readonly queue: string; readonly reason: string; readonly attempts: number } & About)
+  /** Something was not delivered; nothing is ever dropped without one of these. */
+  | { readonly type: 'dropped'; readonly what: string; readonly reason: string; readonly entry?: string; readonly id?: string }
+  | { readonly type: 'partition'; readonly queue: string; readonly partition: number; readonly change: 'taken' | 'given' | 'lost' }
+  | { readonly type: 'stuck'; readonly queue: string; readonly partition: number; readonly reason: string }
+  | { readonly type: 'instance'; readonly instance: string; readonly change: 'up' | 'gone' }
+  | { readonly type: 'setting'; readonly key: string; readonly change: 'applied' | 'refused'; readonly reason?: string }
+  | { readonly type: 'state'; readonly part: string; readonly ok: boolean; readonly reason: string }
+  | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: Readonly<Record<string, unknown>> };
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** Where the parts of a bus tell; whoever watches must not throw and must be quick. */
+export interface Notices {
+  tell(notice: Notice): void;
+  /** Calls `hear` for each notice until the function given back is called. */
+  watch(hear: (notice: Notice) => void): () => void;
+  /** Whether anybody watches: what costs to describe is described only then. */
+  readonly watched: boolean;
+}
+
+export function openNotices(): Notices {
+  const emitter = new EventEmitter<{ notice: [Notice] }>();
+  return {
+    tell: (notice) => void emitter.emit('notice', notice),
+    watch(hear) {
+      emitter.on('notice', hear);
+      return () => void emitter.off('notice', hear);
+    },
+    get watched() {
+      return emitter.listenerCount('notice') > 0;
+    },
+  };
+}

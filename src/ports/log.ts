@@ -1,0 +1,148 @@
+/** A partitioned log shared by processes: append, tail, groups with fencing, inspection. Makers: embedded, memory, kafka. */
+import type { Closable } from '../base/lifecycle';
+
+/** What is appended. Key and value are kept byte for byte; `null` is kept apart from empty. */
+export interface LogRecord {
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  /** Few: `bus` is the envelope line, `traceparent` the trace. Foreign producers may send any or none. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+/** Where a record is. Offsets of a partition rise from 0, and may have gaps. */
+export interface Place {
+  readonly partition: number;
+  readonly offset: number;
+}
+/** A record read back: a copy, so it stays valid after the buffer it came in is gone. `timeMs` is when the log took it. */
+export interface Stored extends LogRecord, Place {
+  readonly timeMs: number;
+}
+export interface Append extends LogRecord {
+  readonly partition: number;
+}
+
+/** A topic as the code wants it. */
+export interface Topic {
+  readonly name: string;
+  readonly partitions: number;
+  /** Keeps the newest record of each key only; a null value is a tombstone. */
+  readonly compacted: boolean;
+  /** How long records are kept after they were appended, in ms; null keeps them until they are trimmed. */
+  readonly keepMs: number | null;
+}
+/** First offset that is still there, and the one the next record will get. */
+export interface Bounds {
+  readonly partition: number;
+  readonly start: number;
+  readonly end: number;
+}
+/** How far a group has come on a partition: the watermark, and what else its owner keeps with it, written in one step. */
+export interface Commit {
+  readonly offset: number;
+  readonly state: Uint8Array;
+}
+
+/** A partition while this member owns it. All calls reject with a LostError once it does not. */
+export interface Owned {
+  readonly partition: number;
+  /** Rises with each owner. */
+  readonly epoch: number;
+  /** What the owner before committed last; null if nobody ever did (start at the start of the log). */
+  readonly committed: Commit | null;
+  /** Aborts when the partition was lost without being given: stop at once, nothing can be committed any more. */
+  readonly lost: AbortSignal;
+  /**
+   * Records from `from` on, in order, at least one; waits until there is one. At most `max.messages` and about
+   * `max.bytes` (one record may be larger). Resolves to [] only when `signal` aborts.
+   * Rejects with OutOfRangeError when `from` lies before the start of the log.
+   */
+  read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]>;
+  /** Resolves when it is durable and this member still owned the partition in that very step. */
+  commit(commit: Commit): Promise<void>;
+}
+export interface ReadMax {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+/** What a member of a group does with its partitions. */
+export interface Owner {
+  /** A partition is this member's. Must not throw; calls for one partition never overlap a `give` of it. */
+  take(owned: Owned): void;
+  /** It must move: finish what runs, commit, then resolve; only then does anybody else get it. The partition cannot come back before. */
+  give(partition: number): Promise<void>;
+}
+export interface GroupOptions {
+  /** After this long without a sign of life a member's partitions go to others. Default 10,000 ms. */
+  readonly sessionMs?: number;
+}
+export interface Member extends Closable {
+  /** This member's name within the group. */
+  readonly id: string;
+  /** `close` gives all partitions (see {@link Owner.give}) and leaves; others take them at once. */
+}
+
+/** Reads every partition of a topic without a group. */
+export interface Tail extends Closable {
+  /** The next records, at least one, in order per partition; [] only after close. Rejects with OutOfRangeError where the log was trimmed past it; reading on continues at the start. */
+  read(max: ReadMax): Promise<readonly Stored[]>;
+}
+export type TailFrom = 'start' | 'end' | readonly Place[];
+
+export interface GroupPlace extends Commit {
+  readonly partition: number;
+  /** Who owns it now, by instance name where known. */
+  readonly owner: string | null;
+}
+
+export interface Log extends Closable {
+  /** Creates the topic if it is not there. Resolves with what is really there; a difference in partitions is a Config error. */
+  ensure(topic: Topic): Promise<Topic>;
+  /**
+   * Appends in order, durable when it resolves; records of one call to one partition are neighbours in no promised way but in order.
+   * Calls overlap freely: two calls to one partition land in the order of the calls. Rejects with Unreachable
+   * when the outcome is unknown, with TooLarge when a record was refused before anything was written.
+   */
+  append(topic: string, records: readonly Append[]): Promise<readonly Place[]>;
+  /** From 'end' is the end at the moment of the call's resolution or before, never after. */
+  tail(topic: string, from: TailFrom): Promise<Tail>;
+  join(group: string, topic: string, owner: Owner, options?: GroupOptions): Promise<Member>;
+  /** Sets where a group starts on partitions where it has no commit yet; never moves one that has. */
+  startGroup(group: string, topic: string, at: 'start' | 'end'): Promise<void>;
+  /** Records below `before` may go. */
+  trim(topic: string, partition: number, before: number): Promise<void>;
+  /** The largest `Commit.state` that a commit takes, in bytes. */
+  readonly stateBytesMax: number;
+
+  // Looking: joins nothing, moves nothing, creates nothing.
+  topics(): Promise<readonly Topic[]>;
+  bounds(topic: string): Promise<readonly Bounds[]>;
+  /** Records that are there now from `from` on; [] at the end. */
+  peek(topic: string, from: Place, max: ReadMax): Promise<readonly Stored[]>;
+  groups(): Promise<readonly { readonly group: string; readonly topic: string }[]>;
+  places(group: string, topic: string): Promise<readonly GroupPlace[]>;
+}
+
+/** This member does not own the partition (any more): somebody else may be working on it. */
+export class LostError extends Error {
+  override readonly name = 'LostError';
+  constructor(
+    readonly group: string,
+    readonly partition: number,
+    reason: string,
+  ) {
+    super(`partition ${partition} of ${group} is no longer ours: ${reason}`);
+  }
+}
+/** Records that were asked for are gone: `from` up to but without `start`. */
+export class OutOfRangeError extends Error {
+  override readonly name = 'OutOfRangeError';
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+    readonly from: number,
+    readonly start: number,
+  ) {
+    super(`${topic}/${partition}: offsets ${from} to ${start - 1} are gone, the log starts at ${start}`);
+  }
+}

@@ -1,0 +1,34 @@
+/** What reaches one instance, or all instances of a module, now or never. Makers: embedded, memory, kafka. */
+import type { Closable } from '../base/lifecycle';
+
+/** What is carried: the envelope as one line of text, and the body, byte for byte. */
+export interface Packet {
+  readonly line: string;
+  readonly body: Uint8Array;
+}
+
+/** What the holder of a post does. None of these may throw. */
+export interface Receiver {
+  /** A packet for this instance (or for its whole module). The body may be a view that is only valid until this returns. */
+  packet(packet: Packet, from: string): void;
+  /** `address` will never answer again: what was sent to it and not answered is lost or unknown. */
+  gone(address: string): void;
+}
+
+export interface Post extends Closable {
+  /** Where others reach this instance: announced in the registry, opaque to everybody else. */
+  readonly address: string;
+  /** Starts receiving; called once, before the address is announced. */
+  receive(receiver: Receiver): void;
+  /**
+   * Hands a packet over; order per receiver is kept. Packets of one turn of the event loop may go out together at its end.
+   * A synchronous return means it was queued. What happens to it later is told by `gone`.
+   * Throws Unreachable when the address is known to be dead, Overloaded when its queue is full (nothing was sent then).
+   */
+  send(to: string, packet: Packet): void;
+  /**
+   * To every instance of `module` that was announced when this was called (this one too, if it is one).
+   * Resolves when it was handed to all of them; order per sender is kept. Resolves with how many, where that is known.
+   */
+  broadcast(module: string, packet: Packet): Promise<number | undefined>;
+}
