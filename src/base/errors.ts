@@ -31,7 +31,10 @@ export interface Issue {
 export const busCodes: { readonly [C in BusCode]: { readonly retryable: boolean; readonly remedy: string } } = {
   Invalid: { retryable: false, remedy: 'Send what the schema of the contract describes.' },
   TooLarge: { retryable: false, remedy: 'Store the bytes elsewhere and send a reference, or raise messageBytesMax.' },
-  NoHandler: { retryable: true, remedy: 'Start an instance that serves the contract, or pass absentMs to wait for one.' },
+  NoHandler: {
+    retryable: true,
+    remedy: 'Start an instance that serves the contract, or pass absentMs to wait for one.',
+  },
   ResponderLost: {
     retryable: false,
     remedy: 'It may or may not have been done. Declare the entry `idempotent` to have it asked again elsewhere.',
@@ -40,7 +43,10 @@ export const busCodes: { readonly [C in BusCode]: { readonly retryable: boolean;
   Overloaded: { retryable: true, remedy: 'Wait retryAfterMs, add instances, or raise concurrency.' },
   Cancelled: { retryable: false, remedy: 'The caller took it back; nothing to do.' },
   HandlerFailed: { retryable: false, remedy: 'Read the error of the handler at the instance named.' },
-  Unreachable: { retryable: true, remedy: 'It may or may not have been sent. See what `busbar status` says of the server.' },
+  Unreachable: {
+    retryable: true,
+    remedy: 'It may or may not have been sent. See what `busbar status` says of the server.',
+  },
   SpoolFull: { retryable: true, remedy: 'Wait until the spool has drained, or raise spoolBytesMax.' },
   SpoolBroken: { retryable: false, remedy: 'Restart the process; see the disk named in the cause.' },
   Closed: { retryable: false, remedy: 'Open a new bus; this one was closed.' },
@@ -94,7 +100,9 @@ export function isBusError<C extends BusCode = BusCode>(
 ): error is AnyBusError<C> {
   // The cast only reads `code`; that it is one of the codes is what is being asked.
   return (
-    error instanceof Error && error.name === 'BusError' && (codes.length === 0 || codes.includes((error as BusError<C>).code))
+    error instanceof Error &&
+    error.name === 'BusError' &&
+    (codes.length === 0 || codes.includes((error as BusError<C>).code))
   );
 }
 

@@ -23,13 +23,29 @@ export type Notice =
   | ({ readonly type: 'retried'; readonly attempt: number; readonly delayMs: number; readonly error: string } & About)
   | ({ readonly type: 'parked'; readonly queue: string; readonly reason: string; readonly attempts: number } & About)
   /** Something was not delivered; nothing is ever dropped without one of these. */
-  | { readonly type: 'dropped'; readonly what: string; readonly reason: string; readonly entry?: string; readonly id?: string }
-  | { readonly type: 'partition'; readonly queue: string; readonly partition: number; readonly change: 'taken' | 'given' | 'lost' }
+  | {
+      readonly type: 'dropped';
+      readonly what: string;
+      readonly reason: string;
+      readonly entry?: string;
+      readonly id?: string;
+    }
+  | {
+      readonly type: 'partition';
+      readonly queue: string;
+      readonly partition: number;
+      readonly change: 'taken' | 'given' | 'lost';
+    }
   | { readonly type: 'stuck'; readonly queue: string; readonly partition: number; readonly reason: string }
   | { readonly type: 'instance'; readonly instance: string; readonly change: 'up' | 'gone' }
   | { readonly type: 'setting'; readonly key: string; readonly change: 'applied' | 'refused'; readonly reason?: string }
   | { readonly type: 'state'; readonly part: string; readonly ok: boolean; readonly reason: string }
-  | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: Readonly<Record<string, unknown>> };
+  | {
+      readonly type: 'log';
+      readonly level: LogLevel;
+      readonly message: string;
+      readonly fields: Readonly<Record<string, unknown>>;
+    };
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** Where the parts of a bus tell; whoever watches must not throw and must be quick. */

@@ -1,0 +1,128 @@
+/** Declares what a module takes in and says: four kinds of entries, and the contract that names them. */
+import { BusError } from '../base/errors';
+import type {
+  AnyContract,
+  AnyEntry,
+  Broadcast,
+  Contract,
+  EntryOptions,
+  Event,
+  FailuresFrom,
+  In,
+  NotABusCode,
+  NotReserved,
+  Out,
+  Request,
+  RetryKind,
+  Schema,
+  Schemas,
+  SomeEntry,
+  Work,
+} from './types';
+import { CONTRACT } from './types';
+
+export interface RequestOptions<E> {
+  /** Failures a handler may answer with, by name; the caller gets them typed. Names of bus codes do not compile. */
+  readonly failures?: E;
+  /** How long a caller waits, in ms, unless the call says otherwise. Default 5,000. */
+  readonly timeoutMs?: number;
+  /** Doing it twice is doing it once: it may be asked again elsewhere when its instance dies. Default false. */
+  readonly idempotent?: boolean;
+}
+/** A question to one live instance, with one reply. */
+export function request<I extends Schema, O extends Schema, E extends Schemas = {}>(
+  input: I,
+  output: O,
+  options: RequestOptions<E & NotABusCode<E>> = {},
+): Request<{ input: In<I>; body: Out<I>; reply: In<O>; output: Out<O>; failures: FailuresFrom<E> }> {
+  const { failures, ...rest } = options;
+  return entry('request', { input, output, ...(failures && { failures }) }, rest);
+}
+
+export interface WorkOptions<B> {
+  /** Messages of one key are handled one after the other, in the order sent. Default: each message has its own key. */
+  readonly key?: (body: B) => string;
+  /** How often a handler is tried before the message is parked. Default 5. */
+  readonly attempts?: number;
+  /** What the messages of its key do while a failed one waits. Default 'in-order'. */
+  readonly retry?: RetryKind;
+  /** Wait before the second attempt, in ms; doubles with each, up to a minute, with jitter. Default 1,000. */
+  readonly backoffMs?: number;
+  /** How long a handler may go on when its partition must move, in ms. Default 30,000. */
+  readonly longestMs?: number;
+  /** Gives the entry a topic of its own, so that it neither waits for others nor delays them. */
+  readonly queue?: string;
+}
+/** A job for one instance, kept until it was done or parked. */
+export function work<I extends Schema>(
+  input: I,
+  options: WorkOptions<Out<I>> = {},
+): Work<{ input: In<I>; body: Out<I> }> {
+  return entry('work', { input }, options);
+}
+
+/** A command to every instance of the module that is up; not kept. */
+export function broadcast<I extends Schema>(input: I): Broadcast<{ input: In<I>; body: Out<I> }> {
+  return entry('broadcast', { input }, {});
+}
+
+export interface EventOptions<B> {
+  /** Events of one key keep their order. Default: none do. */
+  readonly key?: (body: B) => string;
+}
+/** A fact that the module tells; whoever listens hears it. */
+export function event<I extends Schema>(
+  input: I,
+  options: EventOptions<Out<I>> = {},
+): Event<{ input: In<I>; body: Out<I> }> {
+  return entry('event', { input }, options);
+}
+
+// `never`: '~types' exists for the compiler only, so no value could be written that has it.
+function entry(kind: AnyEntry['kind'], schemas: object, options: object): never {
+  return { kind, name: '', schemas, options: Object.freeze({ ...options }) } as never;
+}
+
+/** A schema that checks nothing, for a contract taken over from code without schemas. */
+export function unchecked<T>(): Schema<T> {
+  // The cast is the point: the caller vouches for the type.
+  return { '~standard': { version: 1, vendor: 'busbar', validate: (value) => ({ value: value as T }) } };
+}
+
+const moduleName = /^[a-z][a-zA-Z0-9-]{0,62}$/;
+const entryName = /^[a-z][a-zA-Z0-9]{0,62}$/;
+const reserved = new Set(['then', 'constructor', 'open', 'close']);
+
+/**
+ * Names a set of entries. `name` and entries: letters and digits, the first one a small letter, at most 63 (a module's name
+ * may have dashes). Throws Config for any other name; `then`, `constructor`, `open` and `close` do not compile.
+ */
+export function defineModule<M extends Record<string, SomeEntry>>(
+  name: string,
+  entries: M & NotReserved<M>,
+): Contract<M> {
+  const faults = [...(moduleName.test(name) ? [] : [`module name '${name}' does not match ${moduleName.source}`])];
+  const named: Record<string, SomeEntry> = {};
+  for (const [key, value] of Object.entries<SomeEntry>(entries)) {
+    if (!entryName.test(key) || reserved.has(key)) faults.push(`'${key}' cannot name an entry of ${name}`);
+    named[key] = Object.freeze({ ...value, name: `${name}.${key}` });
+  }
+  if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults });
+  // The cast adds what Object.assign's type loses: the entries' own types.
+  return Object.freeze(Object.assign(named, { [CONTRACT]: name })) as unknown as Contract<M>;
+}
+
+/** The entries of a contract, by their short names. */
+export function entriesOf(contract: AnyContract): ReadonlyMap<string, AnyEntry> {
+  // defineModule is the only maker of contracts, and puts nothing but entries under string keys.
+  return new Map(Object.entries(contract) as [string, AnyEntry][]);
+}
+
+export function moduleOf(entry: { readonly name: string }): string {
+  return entry.name.slice(0, entry.name.indexOf('.'));
+}
+
+/** What `entry` was declared with; options of the other kinds are absent. */
+export function optionsOf(entry: AnyEntry): EntryOptions {
+  return entry.options;
+}

@@ -1,0 +1,110 @@
+/** Calls one handler once: check of the body, middleware, inherited scope, and a notice of how it ended. */
+import type { Clock } from '../base/clock';
+import { Failure, sayError } from '../base/errors';
+import type { Notices } from '../base/notices';
+import { check } from '../contract/check';
+import type { AnyEntry } from '../contract/types';
+import { DeliveryContext, type Facts, type Scope, type Scopes } from './context';
+import type { Middleware, Settlement } from './middleware';
+
+export interface DeliverParts {
+  readonly clock: Clock;
+  readonly notices: Notices;
+  readonly scopes: Scopes;
+  readonly middleware: readonly Middleware[];
+}
+/** A handler as the bus holds it: body and context in, reply (or nothing) out. */
+export type Run = (body: unknown, context: DeliveryContext) => unknown;
+
+export type Outcome =
+  | { readonly ok: true; readonly value: unknown }
+  /** The handler, a middleware or the check threw this. */
+  | { readonly ok: false; readonly error: unknown };
+
+/**
+ * Runs the handler with a body that was decoded but not yet checked. Never rejects. The context's signal and scope end
+ * with it. The caller keeps the context, to abort it or to read its progress.
+ */
+export async function deliver(
+  parts: DeliverParts,
+  entry: AnyEntry,
+  facts: Facts,
+  raw: unknown,
+  run: Run,
+  context: DeliveryContext,
+): Promise<Outcome> {
+  const scope: Scope = {
+    id: facts.id,
+    deadline: facts.deadline,
+    baggage: facts.baggage,
+    traceparent: facts.traceparent,
+    open: true,
+  };
+  const startedMs = parts.clock.mono();
+  let outcome: Outcome;
+  try {
+    const body = check(entry.schemas.input, raw, 'input', entry.name);
+    const checked = body instanceof Promise ? await body : body;
+    outcome = {
+      ok: true,
+      value: await parts.scopes.run(scope, () => through(parts.middleware, entry, checked, run, context)),
+    };
+  } catch (error) {
+    outcome = { ok: false, error };
+  }
+  scope.open = false;
+  context.end();
+  if (parts.notices.watched) tell(parts, entry, facts, context, startedMs, outcome);
+  return outcome;
+}
+
+function through(
+  middleware: readonly Middleware[],
+  entry: AnyEntry,
+  body: unknown,
+  run: Run,
+  context: DeliveryContext,
+): unknown {
+  if (middleware.length === 0) return run(body, context);
+  return aroundAll(middleware, entry, body, run, context);
+}
+
+async function aroundAll(
+  middleware: readonly Middleware[],
+  entry: AnyEntry,
+  body: unknown,
+  run: Run,
+  context: DeliveryContext,
+): Promise<unknown> {
+  let value: unknown;
+  // The marker exists for the compiler only: it makes `return next()` impossible to forget.
+  const settled = {} as Settlement;
+  const step = async (index: number): Promise<Settlement> => {
+    const around = middleware[index];
+    if (around) return around({ entry, body, context }, () => step(index + 1));
+    value = await run(body, context);
+    return settled;
+  };
+  await step(0);
+  return value;
+}
+
+function tell(
+  parts: DeliverParts,
+  entry: AnyEntry,
+  facts: Facts,
+  context: DeliveryContext,
+  startedMs: number,
+  outcome: Outcome,
+): void {
+  parts.notices.tell({
+    type: 'handled',
+    kind: entry.kind,
+    entry: entry.name,
+    id: facts.id,
+    attempt: context.attempt,
+    tookMs: parts.clock.mono() - startedMs,
+    outcome: outcome.ok ? 'done' : outcome.error instanceof Failure ? 'failure' : 'failed',
+    ...(!outcome.ok && { error: sayError(outcome.error) }),
+  });
+}
