@@ -1,0 +1,53 @@
+/** Everything a module author uses: contracts, the bus, errors. */
+export { openBus } from './open';
+export type { OpenOptions } from './open';
+
+// contracts
+export { broadcast, defineModule, event, request, unchecked, work } from './contract/contract';
+export type { EventOptions, RequestOptions, WorkOptions } from './contract/contract';
+export { fingerprint } from './contract/fingerprint';
+export type {
+  AnyContract,
+  AnyEntry,
+  Body,
+  Broadcast,
+  Contract,
+  Event,
+  FailureOf,
+  Input,
+  Output,
+  Reply,
+  Request,
+  RetryKind,
+  Schema,
+  Work,
+} from './contract/types';
+
+// handlers
+export { handler } from './delivery/handler';
+export type { Handler, Handlers } from './delivery/handler';
+export type { Baggage, Context, ContextLog, Peer, RequestContext, WorkContext } from './delivery/context';
+export type { Delivery, Middleware, Settlement } from './delivery/middleware';
+
+// the bus
+export type {
+  Answer,
+  Bus,
+  Call,
+  Health,
+  ListenOptions,
+  RequestCall,
+  RequestFailure,
+  Result,
+  Sent,
+  Served,
+  ServeOptions,
+  SubmitCall,
+  Submitted,
+} from './bus/types';
+
+// what goes wrong, and what happens
+export { BusError, Failure, isBusError } from './base/errors';
+export type { AnyBusError, BusCode, BusDetails, Issue } from './base/errors';
+export type { Closable } from './base/lifecycle';
+export type { LogLevel, Notice } from './base/notices';
