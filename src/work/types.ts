@@ -1,0 +1,121 @@
+/** What the work engine takes and gives: a queue, who handles its entries, and what can be seen of it. */
+import type { Clock, Random } from '../base/clock';
+import type { Closable } from '../base/lifecycle';
+import type { Notices } from '../base/notices';
+import type { AnyEntry, RetryKind } from '../contract/types';
+import type { Peer, Scopes } from '../delivery/context';
+import type { DeliverParts, Run } from '../delivery/deliver';
+import type { Log, Topic } from '../ports/log';
+import type { Filter } from './duplicates';
+import type { Watermark } from './watermark';
+
+/** What surrounds a taken queue; `makeWatermark` and `makeFilter` are there so that a simulator can plant bugs. */
+export interface TakeParts extends DeliverParts {
+  readonly log: Log;
+  readonly random: Random;
+  readonly self: Peer;
+  /** The module's own version, kept with what is parked. */
+  readonly version: string;
+  /** Longest time between a settling and its commit while the partition is busy, in ms. Default 500. */
+  readonly commitMs?: number;
+  readonly makeWatermark?: (at: number) => Watermark;
+  readonly makeFilter?: () => Filter;
+}
+
+/** How a failed message comes back. Defaults: 5 attempts, 'in-order', 1,000 ms, 30,000 ms. */
+export interface RetryOptions {
+  readonly attempts?: number;
+  readonly retry?: RetryKind;
+  readonly backoffMs?: number;
+  readonly longestMs?: number;
+}
+/** Who handles an entry. `options` defaults to those the entry was declared with; a listener gives its own. */
+export interface Handling {
+  readonly entry: AnyEntry;
+  readonly run: Run;
+  readonly options?: RetryOptions;
+}
+/** How much of an entry this instance does at once, over all its partitions. */
+export interface EntryLimits {
+  /** Handlers that run side by side, from 1. Default 8. */
+  readonly concurrency: number;
+  /** Handlers started in a second; Infinity (the default) for no limit. Evenly spread, not in a burst. */
+  readonly perSecond: number;
+}
+
+export interface Queue {
+  /** For people: 'photos.work', 'search.index'. */
+  readonly name: string;
+  readonly topic: Topic;
+  readonly group: string;
+  readonly parkedTopic: Topic;
+  /** By the entry's full name, 'photos.resize'. */
+  readonly entries: ReadonlyMap<string, Handling>;
+  /** What becomes of entries that are not in the map: a work queue holds their lane, a listener settles them unread. */
+  readonly other: 'hold' | 'skip';
+  readonly limits?: (entry: string) => Partial<EntryLimits>;
+  /** Where a group that is new starts. Default 'start'. */
+  readonly from?: 'start' | 'end';
+  /** See GroupOptions.sessionMs. */
+  readonly sessionMs?: number;
+  /** Settled records of a topic that keeps them until trimmed go after this long, in ms. Default 7 days. */
+  readonly keepMs?: number;
+}
+
+/** A handler call that goes on now. */
+export interface Running {
+  readonly id: string;
+  readonly entry: string;
+  readonly key: string | null;
+  readonly attempt: number;
+  readonly sinceMs: number;
+  /** What the handler's `progress` said last. */
+  readonly note: string;
+  readonly partition: number;
+  readonly offset: number;
+}
+export interface QueueStats {
+  /** Messages in memory that neither run nor wait for another attempt. */
+  readonly waiting: number;
+  readonly inBackoff: number;
+  readonly running: readonly Running[];
+  readonly partitions: readonly number[];
+  /** Since this instance took the queue: attempts that ended well, attempts that did not, messages set aside. */
+  readonly handled: number;
+  readonly failed: number;
+  readonly parked: number;
+}
+/** A queue that this instance works on. `close` gives its partitions: running handlers finish, what is settled is committed. */
+export interface TakenQueue extends Closable {
+  stats(): QueueStats;
+  /** Takes effect with the next message that starts. */
+  setLimits(entry: string, limits: Partial<EntryLimits>): void;
+}
+
+/** What a sender of durable messages needs. */
+export interface SenderParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+  readonly scopes: Scopes;
+  readonly log: Log;
+  readonly self: Peer;
+  /** Namespace of all topics. */
+  readonly ns: string;
+  /** This life of the bus, the first half of every stamp. */
+  readonly incarnation: string;
+  /** What an append to this log means: 'disk' survives this machine's restart, 'broker' its loss. */
+  readonly reached: Submitted['reached'];
+}
+export interface Submitted {
+  readonly id: string;
+  readonly reached: 'disk' | 'broker';
+}
+/** Sends work and events of one bus, in the order of the calls. `close` waits for what is under way. */
+export interface Sender extends Closable {
+  /**
+   * Resolves when all of `inputs` are safe, one answer each. Messages of one turn of the event loop and one topic go
+   * in one append. Rejects with Invalid or TooLarge (nothing was sent), Unreachable (unknown), Closed.
+   */
+  send(entry: AnyEntry, inputs: readonly unknown[]): Promise<readonly Submitted[]>;
+}
