@@ -1,0 +1,312 @@
+/** What surrounds a body, as one line of text: `1 request photos.add 01j… web#a02f 9f86d081884c7d65:42 deadlineMs=1763812800000`. */
+import { BusError } from '../base/errors';
+import { limits } from '../base/limits';
+import { forbiddenKeys } from './scan';
+
+/** A `part`, for streams, is reserved. */
+export type WireKind = 'request' | 'reply' | 'cancel' | 'probe' | 'work' | 'broadcast' | 'event';
+
+/** Given once, when a record enters the ship log: which life of which sender wrote it, and as its how manieth. */
+export interface Stamp {
+  /** 16 hex digits. */
+  readonly incarnation: string;
+  readonly position: number;
+}
+
+/** Times are milliseconds since 1970; all numbers are whole and not negative. What is undefined is not written. */
+export interface Envelope {
+  readonly kind: WireKind;
+  /** `module.entry` */
+  readonly entry: string;
+  /** 1 to 200 characters, no control characters. */
+  readonly id: string;
+  /** The sending instance, `module#xxxx`. */
+  readonly from: string;
+  readonly stamp?: Stamp | undefined;
+  /** Nobody waits for an answer after it. */
+  readonly deadlineMs?: number | undefined;
+  readonly sentMs?: number | undefined;
+  /** Do not handle before. */
+  readonly dueMs?: number | undefined;
+  readonly attempt?: number | undefined;
+  /** How often the message was replayed by hand. */
+  readonly replay?: number | undefined;
+  /** How many messages caused each other before this one. */
+  readonly hops?: number | undefined;
+  /** How a reply is to be read. */
+  readonly status?: ReplyStatus | undefined;
+  /** Of a reply that is no 'ok': the failure's or the bus error's. */
+  readonly code?: string | undefined;
+  /** The incarnation it is for: whoever else got the address ignores it. */
+  readonly to?: string | undefined;
+  /** The id of the message that was being handled when this one was sent. */
+  readonly cause?: string | undefined;
+  readonly traceparent?: string | undefined;
+  /** At most 4,096 characters as JSON. */
+  readonly baggage?: Readonly<Record<string, unknown>> | undefined;
+}
+export type ReplyStatus = 'ok' | 'failure' | 'error';
+
+const wholeNames = ['deadlineMs', 'sentMs', 'dueMs', 'attempt', 'replay', 'hops'] as const;
+const textNames = ['status', 'code', 'to', 'cause', 'traceparent'] as const;
+const baggageCharsMax = 4_096;
+const idCharsMax = 200;
+
+/** Throws Invalid for a field outside of its description, TooLarge for a line beyond 8,192 characters. */
+export function printEnvelope(envelope: Envelope): string {
+  const { kind, entry, stamp, baggage } = envelope;
+  if (!entryPattern.test(entry)) throw unprintable('entry', entry);
+  let line = `1 ${kind} ${entry} ${printWord('id', envelope.id)} ${printWord('from', envelope.from)} ${printStamp(stamp)}`;
+  for (const name of wholeNames) {
+    const number = envelope[name];
+    if (number === undefined) continue;
+    if (!Number.isSafeInteger(number) || number < 0) throw unprintable(name, number);
+    line += ` ${name}=${number}`;
+  }
+  for (const name of textNames) {
+    const text = envelope[name];
+    if (text !== undefined) line += ` ${name}=${printWord(name, text)}`;
+  }
+  if (baggage) line += printBaggage(baggage);
+  if (line.length > limits.envelopeBytesMax) throw tooLong('envelope', line.length, limits.envelopeBytesMax);
+  return line;
+}
+
+function printStamp(stamp: Stamp | undefined): string {
+  if (!stamp) return '-';
+  const printed = `${stamp.incarnation}:${stamp.position}`;
+  if (!parseStamp(printed)) throw unprintable('stamp', printed);
+  return printed;
+}
+
+function printWord(name: string, word: string): string {
+  if (word.length === 0 || word.length > idCharsMax || controls.test(word)) throw unprintable(name, word);
+  return printText(name, word);
+}
+
+/** What would end a word, or could not be read in a terminal, as %XX of its UTF-8. */
+function printText(name: string, text: string): string {
+  if (!needsPercent.test(text)) return text;
+  if (!text.isWellFormed()) throw unprintable(name, text);
+  return text.replace(/[^!-$&-<>-~]+/g, encodeURIComponent);
+}
+
+function printBaggage(baggage: Readonly<Record<string, unknown>>): string {
+  const json = jsonOf(baggage);
+  if (json === '{}') return '';
+  if (json.length > baggageCharsMax) throw tooLong('baggage', json.length, baggageCharsMax);
+  if (Object.keys(baggage).some((key) => forbiddenKeys.includes(key))) throw unprintable('baggage', json);
+  return ` baggage=${printText('baggage', json)}`;
+}
+
+function jsonOf(baggage: Readonly<Record<string, unknown>>): string {
+  try {
+    return JSON.stringify(baggage);
+  } catch (error) {
+    throw unprintable('baggage', error instanceof Error ? error.message : 'no JSON');
+  }
+}
+
+function unprintable(name: string, value: string | number): BusError<'Invalid'> {
+  const shown = JSON.stringify(value).slice(0, 100);
+  const message = `the envelope cannot carry ${name} ${shown}`;
+  return new BusError('Invalid', message, { side: 'input', issues: [{ message, path: [name] }] });
+}
+
+function tooLong(what: string, bytes: number, limitBytes: number): BusError<'TooLarge'> {
+  return new BusError('TooLarge', `the ${what} has ${bytes} characters, allowed are ${limitBytes}`, {
+    bytes,
+    limitBytes,
+  });
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** The envelope of a line, or what is wrong with it. Never throws; names it does not know are left out. */
+export function parseEnvelope(line: string): Envelope | { readonly bad: string } {
+  const { length } = line;
+  if (length > limits.envelopeBytesMax) return { bad: `${length} characters, allowed are ${limits.envelopeBytesMax}` };
+  if (!line.startsWith('1 ')) return { bad: versionFault(line) };
+  if (unreadable.test(line)) return { bad: 'a character that is not printable ASCII' };
+  const kindEnd = line.indexOf(' ', 2);
+  const entryEnd = line.indexOf(' ', kindEnd + 1);
+  const idEnd = line.indexOf(' ', entryEnd + 1);
+  const fromEnd = line.indexOf(' ', idEnd + 1);
+  if (kindEnd < 0 || entryEnd < 0 || idEnd < 0 || fromEnd < 0) return { bad: 'fewer than six words' };
+  const stampEnd = endOfWord(line, fromEnd + 1);
+
+  const kind = parseKind(line.slice(2, kindEnd));
+  const entry = line.slice(kindEnd + 1, entryEnd);
+  const id = parseWord(line.slice(entryEnd + 1, idEnd));
+  const from = parseWord(line.slice(idEnd + 1, fromEnd));
+  const stamp =
+    stampEnd === fromEnd + 2 && line.endsWith('-', stampEnd) ? null : parseStamp(line.slice(fromEnd + 1, stampEnd));
+  if (!kind) return { bad: `unknown kind '${line.slice(2, kindEnd).slice(0, 40)}'` };
+  if (!entryPattern.test(entry)) return { bad: `'${entry.slice(0, 140)}' is no entry` };
+  if (id === undefined) return { bad: 'the id is empty, too long or not printable' };
+  if (from === undefined) return { bad: 'the sender is empty, too long or not printable' };
+  if (stamp === undefined) return { bad: 'the stamp is neither - nor <16 hex digits>:<position>' };
+
+  const envelope = blank(kind, entry, id, from, stamp ?? undefined);
+  for (let at = stampEnd; at < length;) {
+    const end = endOfWord(line, at + 1);
+    const equals = line.indexOf('=', at + 1);
+    if (equals < 0 || equals > end) return { bad: 'a word that is no name=value' };
+    const fault = setField(envelope, line.slice(at + 1, equals), line.slice(equals + 1, end));
+    if (fault !== undefined) return { bad: fault };
+    at = end;
+  }
+  return envelope;
+}
+
+/** All fields, always in this order: one shape, so that whoever reads envelopes stays fast. */
+function blank(kind: WireKind, entry: string, id: string, from: string, stamp: Stamp | undefined): Writable<Envelope> {
+  return {
+    kind,
+    entry,
+    id,
+    from,
+    stamp,
+    deadlineMs: undefined,
+    sentMs: undefined,
+    dueMs: undefined,
+    attempt: undefined,
+    replay: undefined,
+    hops: undefined,
+    status: undefined,
+    code: undefined,
+    to: undefined,
+    cause: undefined,
+    traceparent: undefined,
+    baggage: undefined,
+  };
+}
+
+/** Sets one field; gives what is wrong with it, if anything is. */
+function setField(envelope: Writable<Envelope>, name: string, value: string): string | undefined {
+  switch (name) {
+    case 'deadlineMs':
+    case 'sentMs':
+    case 'dueMs':
+    case 'attempt':
+    case 'replay':
+    case 'hops': {
+      const number = parseWhole(value, 0);
+      if (number === undefined || envelope[name] !== undefined) return `${name} is no whole number, or there twice`;
+      envelope[name] = number;
+      return undefined;
+    }
+    case 'code':
+    case 'to':
+    case 'cause':
+    case 'traceparent': {
+      const word = parseWord(value);
+      if (word === undefined || envelope[name] !== undefined)
+        return `${name} is not printable, too long, or there twice`;
+      envelope[name] = word;
+      return undefined;
+    }
+    case 'status':
+      if (value !== 'ok' && value !== 'failure' && value !== 'error') return 'status is not ok, failure or error';
+      if (envelope.status !== undefined) return 'status is there twice';
+      envelope.status = value;
+      return undefined;
+    case 'baggage': {
+      const baggage = parseBaggage(value);
+      if (!baggage || envelope.baggage)
+        return `baggage is no JSON object, over ${baggageCharsMax} characters, or there twice`;
+      envelope.baggage = baggage;
+      return undefined;
+    }
+    default: // of a newer sender
+      return undefined;
+  }
+}
+
+function endOfWord(line: string, from: number): number {
+  const end = line.indexOf(' ', from);
+  return end < 0 ? line.length : end;
+}
+
+function versionFault(line: string): string {
+  const version = /^([0-9]{1,9}) /.exec(line)?.[1];
+  if (version === undefined) return 'it does not start with a version';
+  return Number(version) > 1 ? `version ${version} is newer than this busbar` : `there is no version ${version}`;
+}
+
+function parseKind(word: string): WireKind | undefined {
+  switch (word) {
+    case 'request':
+    case 'reply':
+    case 'cancel':
+    case 'probe':
+    case 'work':
+    case 'broadcast':
+    case 'event':
+      return word;
+    default:
+      return undefined;
+  }
+}
+
+function parseWord(word: string): string | undefined {
+  const text = word.includes('%') ? parsePercent(word) : word;
+  return text === undefined || text.length === 0 || text.length > idCharsMax || controls.test(text) ? undefined : text;
+}
+
+function parsePercent(word: string): string | undefined {
+  try {
+    return decodeURIComponent(word);
+  } catch {
+    return undefined;
+  }
+}
+
+function parseStamp(word: string): Stamp | undefined {
+  if (word.charCodeAt(16) !== 0x3a || !isHex16(word)) return undefined; // 0x3a is the colon
+  const position = parseWhole(word, 17);
+  return position === undefined ? undefined : { incarnation: word.slice(0, 16), position };
+}
+
+function isHex16(word: string): boolean {
+  for (let i = 0; i < 16; i++) {
+    const code = word.charCodeAt(i);
+    if (!((code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x66))) return false;
+  }
+  return true;
+}
+
+/** Decimal digits from `from` to the end of the word. */
+function parseWhole(word: string, from: number): number | undefined {
+  const { length } = word;
+  if (length === from || length - from > 16) return undefined;
+  let number = 0;
+  for (let i = from; i < length; i++) {
+    const digit = word.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    number = number * 10 + digit;
+  }
+  return number <= Number.MAX_SAFE_INTEGER ? number : undefined;
+}
+
+function parseBaggage(word: string): Readonly<Record<string, unknown>> | undefined {
+  const json = word.includes('%') ? parsePercent(word) : word;
+  if (json === undefined || json.length > baggageCharsMax) return undefined;
+  try {
+    const value: unknown = JSON.parse(json);
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+    if (Object.keys(value).some((key) => forbiddenKeys.includes(key))) return undefined;
+    // An object that JSON.parse made has string keys and nothing else.
+    return value as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
+}
+
+// None of these repeats anything of more than one character's choice, so none can backtrack.
+const entryPattern = /^[a-z][a-zA-Z0-9-]{0,62}\.[a-z][a-zA-Z0-9]{0,62}$/;
+const unreadable = /[^ -~]/;
+const needsPercent = /[^!-$&-<>-~]/;
+/** Control characters, line separators, and what turns the direction of writing around. */
+// eslint-disable-next-line no-control-regex
+const controls = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/;
