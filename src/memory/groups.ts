@@ -1,0 +1,250 @@
+/** Groups of a memory world: who owns which partition, hand-over without overlap, and commits that only the owner can make. */
+import { BusError } from '../base/errors';
+import { closable } from '../base/lifecycle';
+import {
+  LostError,
+  OutOfRangeError,
+  type Commit,
+  type GroupPlace,
+  type Member,
+  type Owned,
+  type Owner,
+} from '../ports/log';
+import { assign } from './assign';
+import { Lane, type Life } from './life';
+import { onAbort, whenThere } from './reading';
+import type { Partition } from './topics';
+
+/** One ownership of one partition by one member. */
+interface Tenure {
+  readonly seat: Seat;
+  readonly epoch: number;
+  readonly lost: AbortController;
+  giving: boolean;
+}
+
+/** A partition as the group sees it. */
+interface Share {
+  readonly records: Partition;
+  epoch: number;
+  commit: Commit | null;
+  tenure: Tenure | null;
+  /** Who should have it. */
+  target: Seat | null;
+}
+
+/** A member, and the process it lives in. */
+class Seat {
+  leaving = false;
+  /** Who waits for it to be gone. */
+  readonly left: (() => void)[] = [];
+  readonly lane = new Lane();
+  readonly #turns = new Map<number, Promise<void>>();
+
+  constructor(
+    readonly id: string,
+    readonly life: Life,
+    readonly take: Owner['take'],
+    readonly give: Owner['give'],
+  ) {}
+
+  /** Runs `step` once nothing of this partition goes on here: a `give` outlives an expiry, and no `take` may overlap it. */
+  inTurn(partition: number, step: () => Promise<void> | void): void {
+    const before = this.#turns.get(partition);
+    const mine = before ? before.then(step) : step();
+    if (!mine) return;
+    const done: Promise<void> = mine.finally(() => {
+      if (this.#turns.get(partition) === done) this.#turns.delete(partition);
+    });
+    this.#turns.set(partition, done);
+  }
+}
+
+export class Group {
+  readonly #shares: readonly Share[];
+  readonly #seats = new Set<Seat>();
+  #members = 0;
+
+  constructor(
+    readonly name: string,
+    readonly topic: string,
+    partitions: readonly Partition[],
+    readonly stateBytesMax: number,
+  ) {
+    this.#shares = partitions.map((records) => ({ records, epoch: 0, commit: null, tenure: null, target: null }));
+  }
+
+  start(at: 'start' | 'end'): void {
+    for (const share of this.#shares) share.commit ??= { offset: share.records[at], state: new Uint8Array() };
+  }
+
+  /** Partitions that have a commit or an owner; without a commit a group stands at the start of the log. */
+  places(): readonly GroupPlace[] {
+    return this.#shares
+      .filter(({ commit, tenure }) => commit || tenure)
+      .map(({ records, commit, tenure }) => ({
+        partition: records.partition,
+        offset: commit?.offset ?? records.start,
+        state: Uint8Array.from(commit?.state ?? []),
+        owner: tenure?.seat.life.name ?? null,
+      }));
+  }
+
+  async join(life: Life, owner: Owner, sessionMs: number): Promise<Member> {
+    const take = life.bind((owned: Owned) => owner.take(owned));
+    const give = life.bind((partition: number) => owner.give(partition));
+    const seat = new Seat(`${life.name}/${++this.#members}`, life, take, give);
+    const session = life.hold(sessionMs, () => this.#expel(seat));
+    await life.call(['log', 'join', this.topic], () => this.#enter(seat));
+    const leave = async (): Promise<void> => {
+      await life.insist(['log', 'leave', this.topic], () => this.#leave(seat));
+      session.end();
+    };
+    return { id: seat.id, ...closable(leave) };
+  }
+
+  #enter(seat: Seat): void {
+    if (seat.leaving) return;
+    this.#seats.add(seat);
+    this.#balance();
+  }
+
+  /** Resolves when the member has given, or lost, everything. */
+  #leave(seat: Seat): Promise<void> {
+    seat.leaving = true;
+    return new Promise((resolve) => {
+      seat.left.push(resolve);
+      if (this.#seats.has(seat)) this.#balance();
+      else this.#remove(seat);
+    });
+  }
+
+  #remove(seat: Seat): void {
+    this.#seats.delete(seat);
+    for (const resolve of seat.left.splice(0)) resolve();
+  }
+
+  /** No sign of life: others get what it owned. It learns of that when it can, and then joins again. */
+  #expel(seat: Seat): void {
+    if (!this.#seats.has(seat)) return;
+    const lost: Tenure[] = [];
+    for (const share of this.#shares) if (share.tenure?.seat === seat) lost.push(this.#end(share, share.tenure));
+    this.#remove(seat);
+    this.#balance();
+    seat.life.notify(seat.lane, () => {
+      for (const tenure of lost) tenure.lost.abort();
+      void seat.life.insist(['log', 'join', this.topic], () => this.#enter(seat));
+    });
+  }
+
+  /** Moves each partition to the next member, as an unlucky rebalance would. */
+  shake(): void {
+    const staying = this.#staying();
+    for (const share of this.#shares) {
+      const now = share.target ? staying.indexOf(share.target) : -1;
+      share.target = staying[(now + 1) % staying.length] ?? null;
+    }
+    this.#move();
+  }
+
+  #staying(): readonly Seat[] {
+    return [...this.#seats].filter((seat) => !seat.leaving);
+  }
+
+  #balance(): void {
+    const current = this.#shares.map(({ target }) => target);
+    const targets = assign(current, this.#staying());
+    this.#shares.forEach((share, index) => (share.target = targets[index] ?? null));
+    this.#move();
+  }
+
+  /** Grants what is free, asks for what should be elsewhere, and lets members go that have nothing left. */
+  #move(): void {
+    for (const share of this.#shares) {
+      const { tenure, target } = share;
+      if (tenure && tenure.seat !== target && !tenure.giving) this.#ask(share, tenure);
+      if (!tenure && target) this.#grant(share, target);
+    }
+    for (const seat of this.#seats) {
+      if (seat.leaving && !this.#shares.some(({ tenure }) => tenure?.seat === seat)) this.#remove(seat);
+    }
+  }
+
+  #grant(share: Share, seat: Seat): void {
+    const tenure: Tenure = { seat, epoch: ++share.epoch, lost: new AbortController(), giving: false };
+    share.tenure = tenure;
+    const take = (): void => {
+      if (!tenure.lost.signal.aborted) seat.take(this.#owned(share, tenure));
+    };
+    seat.life.notify(seat.lane, () => seat.inTurn(share.records.partition, take));
+  }
+
+  #ask(share: Share, tenure: Tenure): void {
+    tenure.giving = true;
+    const { seat } = tenure;
+    const { partition } = share.records;
+    const give = async (): Promise<void> => {
+      if (tenure.lost.signal.aborted) return;
+      await seat.give(partition).catch(() => undefined); // what it could not finish comes again to the next owner
+      void seat.life.insist(['log', 'release', this.topic], () => this.#release(share, tenure));
+    };
+    seat.life.notify(seat.lane, () => seat.inTurn(partition, give));
+  }
+
+  #release(share: Share, tenure: Tenure): void {
+    if (share.tenure !== tenure) return;
+    this.#end(share, tenure);
+    this.#move();
+  }
+
+  #end(share: Share, tenure: Tenure): Tenure {
+    share.tenure = null;
+    share.records.wake(); // reads of this owner end now
+    return tenure;
+  }
+
+  #owned(share: Share, tenure: Tenure): Owned {
+    const { seat, epoch, lost } = tenure;
+    const { records } = share;
+    const { partition } = records;
+    const commits = new Lane();
+    const check = (): void => {
+      if (share.tenure !== tenure) throw new LostError(this.name, partition, `epoch ${epoch} has ended`);
+    };
+    return {
+      partition,
+      epoch,
+      committed: share.commit && copyCommit(share.commit),
+      lost: lost.signal,
+      read: (from, max, signal) =>
+        seat.life.call(['log', 'read', this.topic], () => {
+          const look = () => {
+            if (signal.aborted) return [];
+            check();
+            if (from < records.start) throw new OutOfRangeError(this.topic, partition, from, records.start);
+            const found = records.from(from, max);
+            return found.length > 0 ? found : undefined;
+          };
+          return whenThere(look, [(wake) => records.watch(wake), onAbort(signal)]);
+        }),
+      commit: (commit) => {
+        const copy = copyCommit(commit);
+        const write = (): void => {
+          check();
+          this.#checkState(copy.state.length);
+          share.commit = copy;
+        };
+        return seat.life.call(['log', 'commit', this.topic], write, commits);
+      },
+    };
+  }
+
+  #checkState(bytes: number): void {
+    const limitBytes = this.stateBytesMax;
+    if (bytes <= limitBytes) return;
+    const message = `the state of a commit of ${this.name} has ${bytes} bytes, more than ${limitBytes}`;
+    throw new BusError('TooLarge', message, { bytes, limitBytes });
+  }
+}
+
+const copyCommit = ({ offset, state }: Commit): Commit => ({ offset, state: Uint8Array.from(state) });

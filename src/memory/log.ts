@@ -1,0 +1,132 @@
+/** The log of one simulated process: what it appends and reads in the world's topics. */
+import { BusError } from '../base/errors';
+import { closable, type Closable } from '../base/lifecycle';
+import { OutOfRangeError, type Log, type ReadMax, type Stored, type Tail, type TailFrom } from '../ports/log';
+import { Group } from './groups';
+import { Lane, type Life } from './life';
+import { onAbort, whenThere } from './reading';
+import { recordBytes, type Partition, type Topics } from './topics';
+
+/** What the logs of all processes share. */
+export interface LogWorld {
+  readonly topics: Topics;
+  /** By topic and name. */
+  readonly groups: Map<string, Group>;
+  readonly stateBytesMax: number;
+}
+
+const defaultSessionMs = 10_000;
+
+export function groupOf({ topics, groups, stateBytesMax }: LogWorld, name: string, topic: string): Group {
+  const key = JSON.stringify([topic, name]);
+  const found = groups.get(key) ?? new Group(name, topic, topics.partitions(topic), stateBytesMax);
+  groups.set(key, found);
+  return found;
+}
+
+export function memoryLog(world: LogWorld, life: Life): Log {
+  const { topics, groups, stateBytesMax } = world;
+  const open = new Set<Closable>();
+  const appends = new Map<string, Lane>();
+  let closedMs: number | undefined;
+
+  const call = async <T>(name: string, topic: string, effect: () => T | Promise<T>, lane?: Lane): Promise<T> => {
+    if (closedMs !== undefined) throw new BusError('Closed', 'this log was closed', { sinceMs: closedMs });
+    return life.call(['log', name, topic], effect, lane);
+  };
+  const keep = <C extends Closable>(made: C): C => {
+    open.add(made);
+    return made;
+  };
+  const closing = closable(async () => {
+    closedMs = life.clock.now();
+    await Promise.all([...open].map((one) => one.close()));
+  });
+
+  return {
+    ...closing,
+    stateBytesMax,
+    ensure: (topic) => call('ensure', topic.name, () => topics.ensure(topic)),
+    append(topic, records) {
+      const lane = appends.get(topic) ?? new Lane();
+      appends.set(topic, lane);
+      const copies = structuredClone(records); // the caller may reuse its buffers while this is on its way
+      return call('append', topic, () => topics.append(topic, copies), lane);
+    },
+    tail: async (topic, from) =>
+      keep(memoryTail(life, topic, await call('tail', topic, () => positions(topics.partitions(topic), from)))),
+    async join(name, topic, owner, options) {
+      const group = await call('find', topic, () => groupOf(world, name, topic));
+      return keep(await group.join(life, owner, options?.sessionMs ?? defaultSessionMs));
+    },
+    startGroup: (name, topic, at) => call('startGroup', topic, () => groupOf(world, name, topic).start(at)),
+    trim: (topic, partition, before) =>
+      call('trim', topic, () => {
+        topics.partition(topic, partition).trim(before);
+        topics.partition(topic, partition).wake();
+      }),
+
+    topics: () => call('topics', '', () => topics.all()),
+    bounds: (topic) => call('bounds', topic, () => topics.partitions(topic).map((partition) => partition.bounds())),
+    peek: (topic, from, max) =>
+      call('peek', topic, () => topics.partition(topic, from.partition).from(from.offset, max)),
+    groups: () => call('groups', '', () => [...groups.values()].map(({ name, topic }) => ({ group: name, topic }))),
+    places: (name, topic) => call('places', topic, () => groups.get(JSON.stringify([topic, name]))?.places() ?? []),
+  };
+}
+
+/** Where a tail starts on each partition; those that are not named are read from their start. */
+function positions(partitions: readonly Partition[], from: TailFrom): readonly TailPlace[] {
+  if (typeof from === 'string') return partitions.map((records) => ({ records, next: records[from] }));
+  const given = new Map(from.map(({ partition, offset }) => [partition, offset]));
+  return partitions.map((records) => ({ records, next: given.get(records.partition) ?? records.start }));
+}
+
+interface TailPlace {
+  readonly records: Partition;
+  next: number;
+}
+
+function memoryTail(life: Life, topic: string, places: readonly TailPlace[]): Tail {
+  const closed = new AbortController();
+  let first = 0; // each read begins with another partition, so that a busy one keeps no other out
+
+  const look = (max: ReadMax): readonly Stored[] | undefined => {
+    if (closed.signal.aborted) return [];
+    const found: Stored[] = [];
+    let bytes = 0;
+    for (const place of [...places.slice(first), ...places.slice(0, first)]) {
+      if (found.length >= max.messages || bytes >= max.bytes) break;
+      if (place.next < place.records.start) {
+        if (found.length > 0) break;
+        throw skipped(topic, place);
+      }
+      const some = place.records.from(place.next, { messages: max.messages - found.length, bytes: max.bytes - bytes });
+      for (const record of some) bytes += recordBytes(record);
+      place.next = (some.at(-1)?.offset ?? place.next - 1) + 1;
+      found.push(...some);
+    }
+    first = (first + 1) % places.length;
+    return found.length > 0 ? found : undefined;
+  };
+  const wakers = [
+    ...places.map(
+      ({ records }) =>
+        (wake: () => void) =>
+          records.watch(wake),
+    ),
+    onAbort(closed.signal),
+  ];
+  return {
+    read: (max) => life.call(['log', 'read', topic], () => whenThere(() => look(max), wakers)),
+    ...closable(async () => closed.abort()),
+  };
+}
+
+/** Goes on at the start of the log, and says what is missing. */
+function skipped(topic: string, place: TailPlace): OutOfRangeError {
+  const { partition, start } = place.records;
+  const from = place.next;
+  place.next = start;
+  return new OutOfRangeError(topic, partition, from, start);
+}

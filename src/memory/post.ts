@@ -1,0 +1,132 @@
+/** The post of one simulated process: packets to one other or to all of a module, in order per receiver. */
+import { BusError } from '../base/errors';
+import { closable } from '../base/lifecycle';
+import type { Packet, Post, Receiver } from '../ports/post';
+import { errorOf, delayOf } from './faults';
+import { Lane, unreachable, type Life } from './life';
+import type { Roll } from './registry';
+
+/** Where one process is reached. */
+interface Box {
+  readonly address: string;
+  readonly life: Life;
+  receiver: Receiver | undefined;
+  closed: boolean;
+  /** Packets on their way to it. */
+  waiting: number;
+  /** Everybody it exchanged packets with, and the order of what it sends there. */
+  readonly peers: Map<Box, Lane>;
+}
+
+/** What the posts of all processes share. */
+export interface PostWorld {
+  readonly boxes: Map<string, Box>;
+  readonly roll: Roll;
+  readonly packetsMax: number;
+  /** Addresses made so far. */
+  made: number;
+}
+
+export function memoryPost(world: PostWorld, life: Life): Post {
+  const box: Box = {
+    address: `memory:${life.name}:${++world.made}`,
+    life,
+    receiver: undefined,
+    closed: false,
+    waiting: 0,
+    peers: new Map(),
+  };
+  const broadcasts = new Lane();
+  world.boxes.set(box.address, box);
+  life.onDeath(() => remove(world, box));
+  let closedMs = 0;
+
+  const check = (): void => {
+    if (box.closed) throw new BusError('Closed', `the post of ${life.name} was closed`, { sinceMs: closedMs });
+  };
+  const sendToAll = (module: string, packet: Packet): number => {
+    const receivers = world.roll.members(module).flatMap(({ address }) => world.boxes.get(address) ?? []);
+    for (const to of receivers) transmit(box, to, packet);
+    return receivers.length;
+  };
+
+  return {
+    address: box.address,
+    receive(receiver) {
+      if (box.receiver) throw new Error(`the post of ${life.name} receives already`);
+      box.receiver = {
+        packet: life.bind((packet: Packet, from: string) => receiver.packet(packet, from)),
+        gone: life.bind((address: string) => receiver.gone(address)),
+      };
+    },
+    send(to, packet) {
+      check();
+      if (life.state !== 'crashed') send(world, box, to, packet);
+    },
+    async broadcast(module, packet) {
+      check();
+      const copy = copyPacket(packet);
+      return life.call(['post', 'broadcast', module], () => sendToAll(module, copy), broadcasts);
+    },
+    ...closable(async () => {
+      closedMs = life.clock.now();
+      await life.insist(['post', 'close'], () => remove(world, box));
+    }),
+  };
+}
+
+function send(world: PostWorld, box: Box, address: string, packet: Packet): void {
+  const to = world.boxes.get(address);
+  if (!to) throw unreachable(`nobody is at ${address} any more`);
+  if (to.waiting >= world.packetsMax) {
+    const message = `${to.waiting} packets wait for ${address}, no more are taken`;
+    throw new BusError('Overloaded', message, { retryAfterMs: 10, waiting: to.waiting, limit: world.packetsMax });
+  }
+  const fault = box.life.fault('post', 'send', address);
+  const planned = errorOf(fault);
+  if (fault === 'crash-before') return box.life.crash();
+  if (fault === 'disconnect') part(box, to);
+  if (fault !== 'drop' && fault !== 'disconnect' && planned?.done !== false) transmit(box, to, packet, delayOf(fault));
+  if (fault === 'double') transmit(box, to, packet);
+  if (fault === 'crash-after') box.life.crash();
+  if (planned) throw planned.error;
+}
+
+function transmit(from: Box, to: Box, packet: Packet, delayMs = 0): void {
+  const copy = copyPacket(packet);
+  to.waiting++;
+  if (!to.peers.has(from)) to.peers.set(from, new Lane());
+  to.life.notify(
+    laneTo(from, to),
+    () => {
+      to.waiting--;
+      if (!to.closed) to.receiver?.packet(copy, from.address);
+    },
+    delayMs,
+  );
+}
+
+function laneTo(from: Box, to: Box): Lane {
+  const lane = from.peers.get(to) ?? new Lane();
+  from.peers.set(to, lane);
+  return lane;
+}
+
+/** Tells one that it will not hear from the other again, after all that the other sent before. */
+function part(told: Box, other: Box): void {
+  told.life.notify(laneTo(other, told), () => {
+    if (!told.closed) told.receiver?.gone(other.address);
+  });
+}
+
+/** The address will never answer again: all that had to do with it are told. */
+function remove(world: PostWorld, box: Box): void {
+  if (!world.boxes.delete(box.address)) return;
+  box.closed = true;
+  for (const peer of box.peers.keys()) {
+    if (peer !== box) part(peer, box);
+    peer.peers.delete(box);
+  }
+}
+
+const copyPacket = ({ line, body }: Packet): Packet => ({ line, body: Uint8Array.from(body) });

@@ -1,0 +1,120 @@
+/** The registry of one simulated process: announcing itself and watching who serves a contract. */
+import { BusError } from '../base/errors';
+import { closable } from '../base/lifecycle';
+import type { Instance, Registry } from '../ports/registry';
+import { Lane, type Life } from './life';
+
+interface Watcher {
+  readonly contract: string;
+  readonly life: Life;
+  readonly lane: Lane;
+  readonly see: (instances: readonly Instance[]) => void;
+  /** What it was told last. */
+  told: string;
+}
+
+/** All that are alive: one for all processes. */
+export class Roll {
+  readonly #instances = new Map<Life, Instance>();
+  readonly #watchers = new Set<Watcher>();
+
+  announce(life: Life, instance: Instance): void {
+    for (const [other, { name }] of this.#instances) {
+      if (other === life || name !== instance.name) continue;
+      throw new BusError('Conflict', `an instance called ${name} is alive already`, { key: name });
+    }
+    this.#instances.set(life, Object.freeze({ ...instance, serves: Object.freeze({ ...instance.serves }) }));
+    this.#changed();
+  }
+
+  withdraw(life: Life): void {
+    if (this.#instances.delete(life)) this.#changed();
+  }
+
+  all(): readonly Instance[] {
+    return [...this.#instances.values()];
+  }
+  members(module: string): readonly Instance[] {
+    return this.all().filter((instance) => instance.module === module);
+  }
+  #serving(contract: string): readonly Instance[] {
+    return this.all().filter(({ serves }) => Object.hasOwn(serves, contract));
+  }
+
+  /** Resolves when the watcher has seen what is there now. */
+  watch(watcher: Watcher): Promise<void> {
+    this.#watchers.add(watcher);
+    return new Promise((seen) => this.#tell(watcher, this.#serving(watcher.contract), seen));
+  }
+  unwatch(watcher: Watcher): void {
+    this.#watchers.delete(watcher);
+  }
+
+  #changed(): void {
+    for (const watcher of this.#watchers) {
+      const instances = this.#serving(watcher.contract);
+      if (JSON.stringify(instances) !== watcher.told) this.#tell(watcher, instances);
+    }
+  }
+
+  #tell(watcher: Watcher, instances: readonly Instance[], seen?: () => void): void {
+    watcher.told = JSON.stringify(instances);
+    watcher.life.notify(watcher.lane, () => {
+      if (this.#watchers.has(watcher)) watcher.see(instances);
+      seen?.();
+    });
+  }
+}
+
+export function memoryRegistry(roll: Roll, life: Life, sessionMs: number): Registry {
+  const watchers = new Set<Watcher>();
+  const announcements = new Lane();
+  let mine: Instance | undefined;
+  let closedMs: number | undefined;
+
+  const announce = (instance: Instance): Promise<void> =>
+    life.call(['registry', 'announce'], () => roll.announce(life, instance), announcements);
+  const withdraw = async (): Promise<void> => {
+    mine = undefined;
+    await life.insist(['registry', 'withdraw'], () => roll.withdraw(life), announcements);
+  };
+  /** Others saw it go; it comes back when it lives again. */
+  const lost = (): void => {
+    roll.withdraw(life);
+    const again = (): void | Promise<void> => (mine ? roll.announce(life, mine) : undefined);
+    life.notify(new Lane(), () => void life.insist(['registry', 'announce'], again, announcements));
+  };
+  const session = life.hold(sessionMs, lost);
+  const check = (): void => {
+    if (closedMs !== undefined) throw new BusError('Closed', 'this registry was closed', { sinceMs: closedMs });
+  };
+
+  return {
+    async announce(instance) {
+      check();
+      mine = instance;
+      await announce(instance);
+    },
+    async withdraw() {
+      check();
+      await withdraw();
+    },
+    async watch(contract, see) {
+      check();
+      const watcher: Watcher = { contract, life, lane: new Lane(), see: life.bind(see), told: '' };
+      watchers.add(watcher);
+      await life.call(['registry', 'watch', contract], () => roll.watch(watcher));
+      return closable(async () => roll.unwatch(watcher));
+    },
+    async all() {
+      check();
+      return life.call(['registry', 'all'], () => roll.all());
+    },
+    ...closable(async () => {
+      closedMs = life.clock.now();
+      for (const watcher of watchers) roll.unwatch(watcher);
+      await withdraw();
+      session.end();
+    }),
+  };
+}

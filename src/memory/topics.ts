@@ -1,0 +1,172 @@
+/** The records of a memory world: topics, partitions, retention and compaction. */
+import { BusError } from '../base/errors';
+import type { Append, Bounds, Place, ReadMax, Stored, Topic } from '../ports/log';
+
+const bytesOf = (bytes: Uint8Array | null): number => bytes?.length ?? 0;
+const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && Uint8Array.from(bytes);
+
+/** What a record takes, in bytes, headers included. */
+export function recordBytes(record: Omit<Append, 'partition'>): number {
+  let bytes = bytesOf(record.key) + bytesOf(record.value);
+  for (const [name, value] of Object.entries(record.headers))
+    bytes += Buffer.byteLength(name) + Buffer.byteLength(value);
+  return bytes;
+}
+
+/** A copy that shares no bytes, so that nobody can change what another one sees. */
+const copyRecord = (record: Stored): Stored => ({
+  ...record,
+  key: copy(record.key),
+  value: copy(record.value),
+  headers: { ...record.headers },
+});
+
+export class Partition {
+  start = 0;
+  end = 0;
+  readonly #records: Stored[] = [];
+  readonly #newest = new Map<string, number>(); // of a compacted topic: key to offset
+  readonly #wakes = new Set<() => void>();
+
+  constructor(
+    readonly topic: Topic,
+    readonly partition: number,
+  ) {}
+
+  append(record: Append, timeMs: number): Place {
+    const stored = copyRecord({ ...record, partition: this.partition, offset: this.end++, timeMs });
+    if (this.topic.compacted && stored.key) {
+      const key = Buffer.from(stored.key).toString('latin1');
+      const older = this.#newest.get(key);
+      if (older !== undefined) this.#remove(older);
+      this.#newest.set(key, stored.offset);
+    }
+    this.#records.push(stored);
+    return { partition: this.partition, offset: stored.offset };
+  }
+
+  #remove(offset: number): void {
+    const index = this.#indexOf(offset);
+    if (this.#records[index]?.offset === offset) this.#records.splice(index, 1);
+  }
+
+  /** Index of the first record at or after an offset. */
+  #indexOf(offset: number): number {
+    let low = 0;
+    let high = this.#records.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#records[middle]?.offset ?? offset) < offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** What is there from an offset on, at most `max`, at least one if there is any. */
+  from(offset: number, max: ReadMax): readonly Stored[] {
+    const found: Stored[] = [];
+    let bytes = 0;
+    for (let index = this.#indexOf(offset); index < this.#records.length && found.length < max.messages; index++) {
+      const record = this.#records[index];
+      if (!record) break;
+      bytes += recordBytes(record);
+      if (found.length > 0 && bytes > max.bytes) break;
+      found.push(copyRecord(record));
+    }
+    return found;
+  }
+
+  trim(before: number): void {
+    this.start = Math.max(this.start, Math.min(before, this.end));
+    this.#records.splice(0, this.#indexOf(this.start));
+  }
+
+  /** Lets go of what is older than the topic keeps it. Called before every look, so no timer is needed. */
+  expire(nowMs: number): void {
+    const { keepMs } = this.topic;
+    if (keepMs === null) return;
+    let before = this.start;
+    for (const record of this.#records) {
+      if (record.timeMs + keepMs > nowMs) break;
+      before = record.offset + 1;
+    }
+    if (before > this.start) this.trim(before);
+  }
+
+  bounds(): Bounds {
+    return { partition: this.partition, start: this.start, end: this.end };
+  }
+
+  /** Calls `wake` whenever something happened here, until the function given back is called. */
+  watch(wake: () => void): () => void {
+    this.#wakes.add(wake);
+    return () => void this.#wakes.delete(wake);
+  }
+  wake(): void {
+    for (const wake of this.#wakes) wake();
+  }
+}
+
+export class Topics {
+  readonly #topics = new Map<string, { readonly topic: Topic; readonly partitions: readonly Partition[] }>();
+
+  constructor(
+    readonly nowMs: () => number,
+    readonly recordBytesMax: number,
+  ) {}
+
+  ensure(topic: Topic): Topic {
+    const there = this.#topics.get(topic.name)?.topic;
+    if (there && there.partitions !== topic.partitions) {
+      throw config(
+        `topic ${topic.name} has ${there.partitions} partitions, not ${topic.partitions}: keys would move to other partitions`,
+      );
+    }
+    if (there) return { ...there };
+    if (!(topic.partitions >= 1)) throw config(`topic ${topic.name} needs at least one partition`);
+    const kept = { ...topic };
+    const partitions = Array.from({ length: topic.partitions }, (_, partition) => new Partition(kept, partition));
+    this.#topics.set(topic.name, { topic: kept, partitions });
+    return { ...topic };
+  }
+
+  all(): readonly Topic[] {
+    return [...this.#topics.values()].map(({ topic }) => ({ ...topic }));
+  }
+
+  partitions(topic: string): readonly Partition[] {
+    const found = this.#topics.get(topic);
+    if (!found) throw config(`there is no topic ${topic}; ensure it first`);
+    for (const partition of found.partitions) partition.expire(this.nowMs());
+    return found.partitions;
+  }
+
+  partition(topic: string, partition: number): Partition {
+    const found = this.partitions(topic)[partition];
+    if (!found) throw config(`topic ${topic} has no partition ${partition}`);
+    return found;
+  }
+
+  append(topic: string, records: readonly Append[]): readonly Place[] {
+    const partitions = records.map((record) => this.partition(topic, record.partition));
+    for (const record of records) {
+      const bytes = recordBytes(record);
+      if (bytes > this.recordBytesMax) {
+        const limit = { bytes, limitBytes: this.recordBytesMax };
+        throw new BusError(
+          'TooLarge',
+          `a record for ${topic} has ${bytes} bytes, more than ${this.recordBytesMax}`,
+          limit,
+        );
+      }
+    }
+    const timeMs = this.nowMs();
+    const places = records.map((record) => this.partition(topic, record.partition).append(record, timeMs));
+    for (const partition of new Set(partitions)) partition.wake();
+    return places;
+  }
+}
+
+function config(fault: string): BusError {
+  return new BusError('Config', fault, { faults: [fault] });
+}

@@ -1,0 +1,129 @@
+import { isBusError } from '../../src/base/errors';
+import { virtualClock } from '../../src/memory/clock';
+import { memoryWorld } from '../../src/memory/world';
+import { LostError, type Owned, type Owner } from '../../src/ports/log';
+import type { Instance } from '../../src/ports/registry';
+
+const text = (value: string): Uint8Array => Buffer.from(value);
+const record = (partition: number, value: string) => ({ partition, key: null, value: text(value), headers: {} });
+const max = { messages: 100, bytes: 1_000_000 };
+const never = new AbortController().signal;
+const topic = { name: 't', partitions: 4, compacted: false, keepMs: null };
+
+function owning(): Owner & { readonly owned: Map<number, Owned>; readonly told: string[] } {
+  const owned = new Map<number, Owned>();
+  const told: string[] = [];
+  return {
+    owned,
+    told,
+    take(one) {
+      told.push(`take ${one.partition}`);
+      owned.set(one.partition, one);
+    },
+    async give(partition) {
+      told.push(`give ${partition}`);
+      owned.delete(partition);
+    },
+  };
+}
+const instance = (name: string, address: string): Instance => ({
+  name,
+  module: 'photos',
+  address,
+  incarnation: name,
+  host: 'here',
+  pid: 1,
+  sinceMs: 0,
+  version: '1',
+  serves: { photos: 'f' },
+  leaving: false,
+});
+
+describe('a memory world', () => {
+  it('appends, reads through a group and commits without anybody moving the time', async () => {
+    const { log } = memoryWorld({ clock: virtualClock() }).process('a');
+    await log.ensure(topic);
+    const mine = owning();
+    const member = await log.join('g', 't', mine);
+    const places = await log.append('t', [record(0, 'one'), record(0, 'two')]);
+    expect(places).toEqual([
+      { partition: 0, offset: 0 },
+      { partition: 0, offset: 1 },
+    ]);
+    const first = mine.owned.get(0)!;
+    const read = await first.read(0, max, never);
+    expect(read.map(({ value }) => Buffer.from(value!).toString())).toEqual(['one', 'two']);
+    await first.commit({ offset: 2, state: text('s') });
+    await member.close();
+    expect(mine.owned.size).toBe(0);
+    await expect(first.commit({ offset: 2, state: text('s') })).rejects.toBeInstanceOf(LostError);
+    expect(await log.places('g', 't')).toEqual([
+      { partition: 0, offset: 2, state: Uint8Array.from(text('s')), owner: null },
+    ]);
+  });
+
+  it('moves the partitions of a frozen process after its session, and tells it when it thaws', async () => {
+    const clock = virtualClock();
+    const world = memoryWorld({ clock });
+    const [a, b] = [world.process('a'), world.process('b')];
+    await a.log.ensure(topic);
+    const [ours, theirs] = [owning(), owning()];
+    await a.log.join('g', 't', ours);
+    await b.log.join('g', 't', theirs);
+    await clock.advance(0);
+    const [old] = [...ours.owned.values()];
+    a.freeze();
+    await clock.advance(9_999);
+    expect(theirs.owned.size).toBe(2);
+    await clock.advance(1);
+    expect(theirs.owned.size).toBe(4);
+    expect(old!.lost.aborted).toBe(false); // it stands still and cannot know
+    const refused = old!.commit({ offset: 1, state: text('') }).catch((error: unknown) => error);
+    a.thaw();
+    expect(await refused).toBeInstanceOf(LostError);
+    await clock.advance(0);
+    expect(old!.lost.aborted).toBe(true);
+    expect(ours.told).toHaveLength(4 + 2 + 2); // took four, gave two, and has two again after it came back
+    expect(theirs.owned.size).toBe(2);
+  });
+
+  it('never lets a crashed process hear anything again, and tells the others that its address is gone', async () => {
+    const clock = virtualClock();
+    const world = memoryWorld({ clock });
+    const [a, b] = [world.process('a'), world.process('b')];
+    const told: string[] = [];
+    b.post.receive({ packet: (packet) => told.push(packet.line), gone: (address) => told.push(`gone ${address}`) });
+    a.post.receive({ packet: () => told.push('heard by the dead'), gone: () => told.push('heard by the dead') });
+    a.post.send(b.post.address, { line: 'hello', body: text('') });
+    await clock.advance(0);
+    a.crash();
+    let resolved = false;
+    void a.settings.get('x').then(() => (resolved = true));
+    b.post.send(a.post.address, { line: 'too late', body: text('') });
+    await clock.advance(60_000);
+    expect(told).toEqual(['hello', `gone ${a.post.address}`]);
+    expect(resolved).toBe(false);
+    expect(() => b.post.send(a.post.address, { line: 'x', body: text('') })).toThrow(/nobody is at/);
+  });
+
+  it('takes a crashed instance out of the registry', async () => {
+    const clock = virtualClock();
+    const world = memoryWorld({ clock });
+    const [a, b] = [world.process('a'), world.process('b')];
+    const seen: string[][] = [];
+    await b.registry.watch('photos', (all) => seen.push(all.map(({ name }) => name)));
+    await a.registry.announce(instance('photos#1', a.post.address));
+    await clock.advance(0);
+    a.crash();
+    await clock.advance(0);
+    expect(seen).toEqual([[], ['photos#1'], []]);
+  });
+
+  it('lets one writer of a setting win', async () => {
+    const world = memoryWorld({ clock: virtualClock() });
+    const [a, b] = [world.process('a').settings, world.process('b').settings];
+    const results = await Promise.allSettled([a.set('k', 'a', 0), b.set('k', 'b', 0)]);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    expect(isBusError(await b.set('k', 'b', 0).catch((error: unknown) => error), 'Conflict')).toBe(true);
+  });
+});
