@@ -1,0 +1,95 @@
+import * as fc from 'fast-check';
+import { decodeState, encodeState, type State } from '../../src/work/state';
+
+const offsets = fc.nat(2 ** 40);
+const state = (offset: number) =>
+  fc
+    .record({
+      ranges: fc.array(fc.tuple(fc.integer({ min: 1, max: 100_000 }), fc.integer({ min: 1, max: 100_000 })), {
+        maxLength: 50,
+      }),
+      tried: fc.array(fc.tuple(fc.nat(10_000), fc.nat(50), fc.boolean()), { maxLength: 50 }),
+      senders: fc.array(
+        fc.tuple(fc.oneof(fc.string({ minLength: 1 }), fc.constant('9f86d081884c7d65')), fc.nat(2 ** 45), fc.nat(9e5)),
+        { maxLength: 20 },
+      ),
+      beyond: fc.nat(1000),
+    })
+    .map(({ ranges, tried, senders, beyond }): State => {
+      let at = offset;
+      const placed = ranges.map(([gap, length]) => {
+        const from = at + gap;
+        at = from + length;
+        return { from, to: at };
+      });
+      let mark = offset;
+      const newest = 1_800_000_000_000;
+      return {
+        seen: at + beyond,
+        ranges: placed,
+        tried: tried.map(([gap, attempts, running]) => ({ offset: (mark += gap), attempts, running })),
+        senders: senders.map(([incarnation, position, s], n) => ({
+          incarnation,
+          position,
+          timeMs: newest - (n === 0 ? 0 : s * 1000),
+        })),
+      };
+    });
+const placed = offsets.chain((offset) => fc.tuple(fc.constant(offset), state(offset)));
+
+test('comes back as it was', () => {
+  fc.assert(
+    fc.property(placed, ([offset, given]) => {
+      expect(decodeState(offset, encodeState(offset, given, 1_000_000))).toEqual(given);
+    }),
+  );
+});
+
+test('never takes more bytes than allowed, and keeps the newest senders and the lowest ranges', () => {
+  fc.assert(
+    fc.property(placed, fc.integer({ min: 64, max: 600 }), ([offset, given], bytesMax) => {
+      const encoded = encodeState(offset, given, bytesMax);
+      expect(encoded.length).toBeLessThanOrEqual(bytesMax);
+      const back = decodeState(offset, encoded);
+      expect(given.ranges.slice(0, back.ranges.length)).toEqual(back.ranges);
+      expect(given.tried.slice(0, back.tried.length)).toEqual(back.tried);
+      expect(given.senders.slice(0, back.senders.length)).toEqual(back.senders);
+      if (back.senders.length > 0) expect(back.ranges).toEqual(given.ranges);
+    }),
+  );
+});
+
+test('700 ranges with messages tried between them and 100 senders fit into 4,096 bytes', () => {
+  const ranges = Array.from({ length: 700 }, (_, n) => ({ from: 10 + n * 20, to: 13 + n * 20 }));
+  const tried = Array.from({ length: 100 }, (_, n) => ({ offset: 9 + n * 20, attempts: 2, running: true }));
+  const senders = Array.from({ length: 100 }, (_, n) => ({
+    incarnation: n.toString(16).padStart(16, '0'),
+    position: 1_000_000 + n,
+    timeMs: 1_800_000_000_000 - n * 60_000,
+  }));
+  const given = { seen: 20_000, ranges, tried, senders };
+  const encoded = encodeState(9, given, 4_096);
+  expect(decodeState(9, encoded)).toEqual(given);
+});
+
+test('refuses bytes of another kind, a newer version, another offset, or with a byte changed, and never hangs', () => {
+  const good = encodeState(7, { seen: 20, ranges: [{ from: 9, to: 12 }], tried: [], senders: [] }, 4_096);
+  expect(() => decodeState(7, Buffer.from('{"offset":7}'))).toThrow(/version 123/);
+  expect(() => decodeState(7, Uint8Array.of(2, ...good.slice(1)))).toThrow('it says version 2, this is 1');
+  expect(() => decodeState(8, good)).toThrow('it belongs to offset 7, the commit says 8');
+  expect(() => decodeState(7, good.slice(0, -1))).toThrow(RangeError);
+  expect(() => decodeState(7, Uint8Array.of(...good, 0))).toThrow('1 bytes are left over');
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+      try {
+        decodeState(0, bytes);
+      } catch (error) {
+        expect(error).toBeInstanceOf(RangeError);
+      }
+    }),
+  );
+});
+
+test('no state at all is an empty one', () => {
+  expect(decodeState(7, new Uint8Array())).toEqual({ seen: 7, ranges: [], tried: [], senders: [] });
+});
