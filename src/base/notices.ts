@@ -38,7 +38,14 @@ export type Notice =
     }
   | { readonly type: 'stuck'; readonly queue: string; readonly partition: number; readonly reason: string }
   | { readonly type: 'instance'; readonly instance: string; readonly change: 'up' | 'gone' }
-  | { readonly type: 'setting'; readonly key: string; readonly change: 'applied' | 'refused'; readonly reason?: string }
+  /** `value` is what holds now, where it is known: settings say nothing secret. */
+  | {
+      readonly type: 'setting';
+      readonly key: string;
+      readonly change: 'applied' | 'refused';
+      readonly value?: string;
+      readonly reason?: string;
+    }
   | { readonly type: 'state'; readonly part: string; readonly ok: boolean; readonly reason: string }
   | {
       readonly type: 'log';

@@ -1,0 +1,137 @@
+/** What settings change while the bus is open: checked by the same declarations as at the start, last good value kept. */
+import type { Notices } from './notices';
+import { accept, nearest, ownOption, type Option, type Options, type ValuesOf } from './options';
+
+/** A setting as its store holds it. */
+export interface Said {
+  readonly key: string;
+  readonly value: string;
+  readonly version: number;
+}
+export type PartOf<E extends Options> = Partial<ValuesOf<E>>;
+
+/**
+ * The key of a setting is the name of a live option, for the whole bus (`logLevel`), or of an entry or a named listener
+ * and one of its options (`photos.resize.concurrency`). A refused value changes nothing and is told as a notice.
+ */
+export interface Live<B extends Options, E extends Options> {
+  /** What holds now for the whole bus: as configured, under what settings say. */
+  readonly bus: ValuesOf<B>;
+  /** What settings say about one entry or listener; where they say nothing, what `serve` and the contract said holds. */
+  entry(name: string): PartOf<E>;
+  /** Takes over everything that the store holds now: what is no longer there goes back to what was configured. */
+  take(said: readonly Said[]): void;
+  /** Calls `see` after a change with the name of the entry, or with '' for the whole bus, until the function given back is called. */
+  watch(see: (name: string) => void): () => void;
+}
+export interface LiveParts<B extends Options, E extends Options> {
+  readonly bus: B;
+  readonly entry: E;
+  /** As configured at the start. */
+  readonly configured: ValuesOf<B>;
+  readonly notices: Notices;
+}
+
+/** One setting that was applied: the last good one of its key. */
+interface Applied {
+  readonly scope: string;
+  readonly name: string;
+  readonly value: unknown;
+}
+const settingsMax = 10_000; // a store that was filled by mistake must not fill every process
+
+export function openLive<B extends Options, E extends Options>(parts: LiveParts<B, E>): Live<B, E> {
+  const seen = new Map<string, number>();
+  const applied = new Map<string, Applied>();
+  const entries = new Map<string, PartOf<E>>();
+  const watchers = new Set<(name: string) => void>();
+  let bus = parts.configured;
+
+  function take(said: readonly Said[]): void {
+    const changed = new Set<string>();
+    const kept = said.slice(0, settingsMax);
+    for (const setting of kept) {
+      if (seen.get(setting.key) === setting.version) continue;
+      seen.set(setting.key, setting.version);
+      const now = read(parts, setting);
+      if (typeof now === 'string') refuse(setting.key, now);
+      else apply(setting.key, now, changed);
+    }
+    if (said.length > settingsMax) refuse(said[settingsMax]?.key ?? '', `more than ${settingsMax} settings`);
+    forget(new Set(kept.map(({ key }) => key)), changed);
+    rebuild(changed);
+  }
+
+  function refuse(key: string, reason: string): void {
+    parts.notices.tell({ type: 'setting', key, change: 'refused', reason });
+  }
+
+  function apply(key: string, now: Applied, changed: Set<string>): void {
+    applied.set(key, now);
+    changed.add(now.scope);
+    parts.notices.tell({ type: 'setting', key, change: 'applied', value: String(now.value) });
+  }
+
+  function forget(there: ReadonlySet<string>, changed: Set<string>): void {
+    for (const key of seen.keys()) {
+      if (there.has(key)) continue;
+      seen.delete(key);
+      const gone = applied.get(key);
+      if (!gone) continue;
+      applied.delete(key);
+      changed.add(gone.scope);
+      const back = gone.scope === '' ? { value: String(parts.configured[gone.name]) } : {};
+      parts.notices.tell({ type: 'setting', key, change: 'applied', ...back });
+    }
+  }
+
+  function rebuild(changed: ReadonlySet<string>): void {
+    for (const scope of changed) {
+      const values = valuesOf(applied.values(), scope);
+      // Casts: each value was accepted by the option of its name.
+      if (scope === '') bus = Object.freeze({ ...parts.configured, ...values }) as ValuesOf<B>;
+      else if (Object.keys(values).length === 0) entries.delete(scope);
+      else entries.set(scope, Object.freeze(values) as PartOf<E>);
+    }
+    for (const scope of changed) for (const see of watchers) see(scope);
+  }
+
+  return {
+    get bus() {
+      return bus;
+    },
+    entry: (name) => entries.get(name) ?? nothing,
+    take,
+    watch(see) {
+      watchers.add(see);
+      return () => void watchers.delete(see);
+    },
+  };
+}
+const nothing = Object.freeze({});
+
+function valuesOf(applied: Iterable<Applied>, scope: string): Record<string, unknown> {
+  return Object.fromEntries([...applied].filter((one) => one.scope === scope).map(({ name, value }) => [name, value]));
+}
+
+/** What a setting says, or why it cannot be applied. */
+function read(parts: LiveParts<Options, Options>, { key, value }: Said): Applied | string {
+  const dot = key.lastIndexOf('.');
+  const scope = key.slice(0, Math.max(0, dot));
+  const name = key.slice(dot + 1);
+  const declared = liveOnly(scope === '' ? parts.bus : parts.entry);
+  const option = ownOption(declared, name);
+  if (!option) return sayNotLive(parts, scope, name, Object.keys(declared));
+  const accepted = accept(option, value);
+  return 'fault' in accepted ? `${JSON.stringify(value.slice(0, 80))} ${accepted.fault}` : { scope, name, ...accepted };
+}
+
+function liveOnly(declared: Options): Options {
+  return Object.fromEntries(Object.entries(declared).filter(([, option]: [string, Option]) => option.live));
+}
+
+function sayNotLive(parts: LiveParts<Options, Options>, scope: string, name: string, live: readonly string[]): string {
+  if (scope === '' && ownOption(parts.bus, name)) return `${name} is read at the start only`;
+  const near = nearest(name, live);
+  return `${name} is no live option${near === undefined ? '' : `; did you mean ${near}?`}`;
+}

@@ -1,0 +1,317 @@
+/** Declares each option once, and reads them from files, variables and code with every fault named at once. */
+import { BusError } from './errors';
+
+interface Described {
+  /** One sentence for people, with a capital and a full stop: what it is for, and what its bounds mean. */
+  readonly says: string;
+  /** May change while the bus is open, by settings. */
+  readonly live?: boolean;
+}
+/** integer · duration, in ms · bytes */
+export interface NumberOption extends Described {
+  readonly is: 'integer' | 'duration' | 'bytes';
+  readonly default?: number;
+  readonly min: number;
+  readonly max: number;
+}
+/** A secret is a text that is never printed. */
+export interface TextOption extends Described {
+  readonly is: 'text' | 'secret';
+  readonly default?: string;
+  readonly pattern?: RegExp;
+}
+export interface FlagOption extends Described {
+  readonly is: 'flag';
+  readonly default?: boolean;
+}
+export interface ChoiceOption extends Described {
+  readonly is: 'choice';
+  readonly of: readonly string[];
+  readonly default?: string;
+}
+/** Texts; in a variable they are separated by commas. */
+export interface ListOption extends Described {
+  readonly is: 'list';
+  readonly default?: readonly string[];
+}
+export type Option = NumberOption | TextOption | FlagOption | ChoiceOption | ListOption;
+export type Options = Readonly<Record<string, Option>>;
+
+/** What the code gets. */
+export type ValueOf<O extends Option> = O extends NumberOption
+  ? number
+  : O extends TextOption
+    ? string
+    : O extends FlagOption
+      ? boolean
+      : O extends ChoiceOption
+        ? O['of'][number]
+        : readonly string[];
+/** Options without a default may be undefined. */
+export type ValuesOf<D extends Options> = {
+  readonly [K in keyof D]: D[K] extends { readonly default: unknown } ? ValueOf<D[K]> : ValueOf<D[K]> | undefined;
+};
+/** What code may give: durations and bytes also as texts, '10s' or '64MB'. */
+export type GivenTo<D extends Options> = {
+  readonly [K in keyof D]?: D[K] extends { readonly is: 'duration' | 'bytes' } ? number | string : ValueOf<D[K]>;
+};
+
+/** One place that values come from. */
+export interface Layer {
+  /** Where the value of an option was read, in words a person can go to: a file's path, a variable's name. */
+  readonly sourceOf: (name: string) => string;
+  readonly values: Readonly<Record<string, unknown>>;
+  /** What was already wrong with the layer as a whole. */
+  readonly faults?: readonly string[];
+  /** What helps when it names an unknown option: the end of the sentence that says so. */
+  readonly unknown?: string;
+  /** The options that may be given here; by default all that are declared. */
+  readonly only?: Options;
+}
+export interface Loaded<D extends Options> {
+  readonly values: ValuesOf<D>;
+  /** Where each value comes from; 'default' where nobody said. */
+  readonly sources: { readonly [K in keyof D]: string };
+}
+
+/** Declares options. Throws Config when a default breaks its own bounds, which is the programmer's fault. */
+export function options<const D extends Options>(declared: D): D {
+  for (const [name, option] of Object.entries(declared)) {
+    const checked = option.default === undefined ? undefined : accept(option, option.default);
+    if (checked && 'fault' in checked) throw configError([`default of ${name} ${checked.fault}`]);
+    Object.freeze(option);
+  }
+  return Object.freeze(declared);
+}
+
+/**
+ * The values of all options, the later layer over the earlier one. Throws one Config error that names every fault of
+ * every layer, also of values that a later layer would have replaced.
+ */
+export function readOptions<D extends Options>(declared: D, layers: readonly Layer[]): Loaded<D> {
+  const values: Record<string, unknown> = {};
+  const sources: Record<string, string> = {};
+  for (const [name, option] of Object.entries(declared)) {
+    values[name] = Array.isArray(option.default) ? Object.freeze([...option.default]) : option.default;
+    sources[name] = 'default';
+  }
+  const faults = layers.flatMap((layer) => readLayer(declared, layer, values, sources));
+  if (faults.length > 0) throw configError(faults);
+  // Casts: every declared name was given a value that its own option accepted.
+  return {
+    values: Object.freeze(values) as ValuesOf<D>,
+    sources: Object.freeze(sources) as { readonly [K in keyof D]: string },
+  };
+}
+
+function readLayer(
+  declared: Options,
+  layer: Layer,
+  values: Record<string, unknown>,
+  sources: Record<string, string>,
+): readonly string[] {
+  const faults = [...(layer.faults ?? [])];
+  const allowed = layer.only ?? declared;
+  for (const [name, raw] of Object.entries(layer.values)) {
+    if (raw === undefined) continue;
+    const source = layer.sourceOf(name);
+    const option = ownOption(allowed, name);
+    const read = option ? accept(option, raw) : undefined;
+    if (!option || !read) faults.push(sayUnknown(name, Object.keys(allowed), source) + (layer.unknown ?? ''));
+    else if ('fault' in read) faults.push(`${name} = ${show(option, raw)} (${source}) ${read.fault}`);
+    else {
+      values[name] = read.value;
+      sources[name] = source;
+    }
+  }
+  return faults;
+}
+
+/** `declared[name]` without what objects inherit, so that nobody finds an option called `constructor`. */
+export function ownOption(declared: Options, name: string): Option | undefined {
+  return Object.hasOwn(declared, name) ? declared[name] : undefined;
+}
+
+/** The variable of an option: `drainMs` is `BUSBAR_DRAIN_MS`. */
+export function variableOf(name: string): string {
+  return prefix + name.replace(/[A-Z]/g, (capital) => `_${capital}`).toUpperCase();
+}
+const prefix = 'BUSBAR_';
+
+/** What BUSBAR_* variables say; empty ones count as absent. Unknown ones are faults, but for those in `besides`. */
+export function variableLayer(
+  declared: Options,
+  env: Readonly<Record<string, string | undefined>>,
+  besides: readonly string[] = [],
+): Layer {
+  const optionOf = new Map(Object.keys(declared).map((name) => [variableOf(name), name]));
+  const values: Record<string, string> = {};
+  const faults: string[] = [];
+  for (const [variable, text] of Object.entries(env)) {
+    if (!variable.startsWith(prefix) || !text || besides.includes(variable)) continue;
+    const name = optionOf.get(variable);
+    if (name) values[name] = text;
+    else faults.push(sayUnknown(variable, [...optionOf.keys(), ...besides], 'environment'));
+  }
+  return { sourceOf: variableOf, values, faults };
+}
+
+// --- one value
+
+export type Accepted = { readonly value: unknown } | { readonly fault: string };
+
+/** The value in the form that the code uses, or what is wrong with it as the rest of a sentence. */
+export function accept(option: Option, raw: unknown): Accepted {
+  switch (option.is) {
+    case 'integer':
+      return within(option, scaled(raw, { '': 1 }), 'is not a whole number');
+    case 'duration':
+      return within(option, scaled(raw, msPer), "is not a duration such as 250, '250ms', '10s' or '5m'");
+    case 'bytes':
+      return within(option, scaled(raw, bytesPer), "is not a size such as 65536, '64KB' or '2MB'");
+    case 'text':
+    case 'secret':
+      return text(option, raw);
+    case 'flag':
+      if (raw === true || raw === 'true') return { value: true };
+      return raw === false || raw === 'false' ? { value: false } : { fault: 'is neither true nor false' };
+    case 'choice':
+      return choice(option, raw);
+    case 'list':
+      return list(raw);
+  }
+}
+
+type Units = Readonly<Record<string, number>>;
+const msPer: Units = { '': 1, ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** Powers of 1,024, as memory is counted. */
+const bytesPer: Units = { '': 1, B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
+
+function scaled(raw: unknown, units: Units): number | undefined {
+  const [, digits = '', unit = ''] = /^(-?\d{1,16}(?:\.\d{1,6})?) ?([a-zA-Z]{0,2})$/.exec(String(raw)) ?? [];
+  if (digits === '' || (typeof raw !== 'string' && typeof raw !== 'number') || !Object.hasOwn(units, unit)) return;
+  const exact = Number(digits) * (units[unit] ?? 1);
+  const whole = Math.round(exact); // '1.1s' times 1,000 is not exactly 1,100
+  return Math.abs(exact - whole) < 1e-6 && Number.isSafeInteger(whole) ? whole : undefined;
+}
+
+function within(option: NumberOption, value: number | undefined, otherwise: string): Accepted {
+  if (value === undefined) return { fault: otherwise };
+  if (value < option.min) return { fault: `is below ${sayNumber(option, option.min)}, the least allowed` };
+  if (value > option.max) return { fault: `is above ${sayNumber(option, option.max)}, the most allowed` };
+  return { value };
+}
+
+function text(option: TextOption, raw: unknown): Accepted {
+  if (typeof raw !== 'string') return { fault: 'is not a text' };
+  if (option.pattern && !option.pattern.test(raw)) return { fault: `does not match ${option.pattern.source}` };
+  return { value: raw };
+}
+
+function choice(option: ChoiceOption, raw: unknown): Accepted {
+  if (typeof raw === 'string' && option.of.includes(raw)) return { value: raw };
+  return { fault: `is none of ${option.of.join(', ')}${didYouMean(String(raw), option.of)}` };
+}
+
+function list(raw: unknown): Accepted {
+  const items: unknown = typeof raw === 'string' ? raw.split(',').map((item) => item.trim()) : raw;
+  const allTexts = Array.isArray(items) && items.every((item) => typeof item === 'string' && item !== '');
+  return allTexts ? { value: Object.freeze([...items]) } : { fault: "is not a list of texts such as 'a,b'" };
+}
+
+// --- words
+
+export function configError(faults: readonly string[]): BusError<'Config'> {
+  const shown = faults.slice(0, faultsShownMax);
+  if (faults.length > shown.length) shown.push(`and ${faults.length - shown.length} more`);
+  const message = shown.length === 1 ? shown[0] : `${faults.length} faults:\n- ${shown.join('\n- ')}`;
+  return new BusError('Config', `configuration: ${message}`, { faults });
+}
+const faultsShownMax = 30; // a screen of them
+
+/** Values of secrets stay inside. */
+function show(option: Option, raw: unknown): string {
+  if (option.is === 'secret') return '***';
+  try {
+    return (JSON.stringify(raw) ?? String(raw)).slice(0, 80);
+  } catch {
+    return typeof raw; // a bigint or a cycle
+  }
+}
+
+/** The value is not quoted: it may be a secret under a misspelt name. */
+function sayUnknown(name: string, known: readonly string[], source: string): string {
+  return `${name} (${source}) is no option${didYouMean(name, known)}`;
+}
+
+function didYouMean(name: string, known: readonly string[]): string {
+  const near = nearest(name, known);
+  return near === undefined ? '' : `; did you mean ${near}?`;
+}
+
+/** The known name that a misspelt one most likely means; undefined if none is near. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  const wrong = name.toLowerCase().slice(0, 80);
+  const near = known
+    .map((right) => ({ right, edits: editsBetween(wrong, right.toLowerCase()) }))
+    .filter(({ right, edits }) => edits <= Math.max(2, Math.floor(right.length / 3)))
+    .toSorted((a, b) => a.edits - b.edits);
+  return near[0]?.right;
+}
+
+/** Letters to insert, remove or replace (Levenshtein). */
+function editsBetween(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}
+
+/** A number with its unit, as it may be written: '10s', '2MB', 100. */
+export function sayNumber(option: NumberOption, value: number): string {
+  if (option.is === 'integer' || value === 0) return String(value);
+  const units = Object.entries(option.is === 'duration' ? msPer : bytesPer).toReversed();
+  const [unit, per] = units.find(([, each]) => value % each === 0) ?? ['', 1];
+  return `${value / per}${unit}`;
+}
+
+/** The options as a Markdown table, in the order of their declaration. */
+export function optionsTable(declared: Options): string {
+  const rows = Object.entries(declared).map(
+    ([name, option]) =>
+      `| \`${name}\` | \`${variableOf(name)}\` | ${sayDefault(option)} | ${sayBounds(option)} | ` +
+      `${option.live ? 'yes' : ''} | ${option.says.replaceAll('|', '\\|')} |`,
+  );
+  return ['| Option | Variable | Default | May be | Live | |', '|---|---|---|---|---|---|', ...rows].join('\n');
+}
+
+function sayDefault(option: Option): string {
+  if (option.default === undefined || option.is === 'secret') return '';
+  if (typeof option.default === 'number' && 'min' in option) return sayNumber(option, option.default);
+  return option.default === '' ? '' : `\`${String(option.default)}\``;
+}
+
+function sayBounds(option: Option): string {
+  switch (option.is) {
+    case 'integer':
+    case 'duration':
+    case 'bytes':
+      return `${sayNumber(option, option.min)} to ${sayNumber(option, option.max)}`;
+    case 'choice':
+      return option.of.map((one) => `\`${one}\``).join(', ');
+    case 'text':
+      return option.pattern ? `\`${option.pattern.source.replaceAll('|', '\\|')}\`` : 'text';
+    case 'flag':
+      return '`true`, `false`';
+    case 'list':
+      return 'texts';
+    case 'secret':
+      return 'secret';
+  }
+}

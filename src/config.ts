@@ -1,0 +1,221 @@
+/** The options of the bus, declared once, and where their values come from. */
+import { readFileSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
+import { limits } from './base/limits';
+import { sayError } from './base/errors';
+import { openLive, type Live } from './base/live';
+import type { Notices } from './base/notices';
+import {
+  options,
+  readOptions,
+  variableLayer,
+  type GivenTo,
+  type Layer,
+  type Loaded,
+  type ValuesOf,
+} from './base/options';
+
+const day = 86_400_000;
+
+/** What `openBus` takes, besides the module and its middleware. */
+export const busOptions = options({
+  ns: {
+    is: 'text',
+    default: 'main',
+    pattern: /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/,
+    says: 'Namespace: buses of different namespaces know nothing of each other.',
+  },
+  transport: {
+    is: 'choice',
+    of: ['embedded'],
+    default: 'embedded',
+    says: 'What carries the messages: `embedded` works between the processes of one machine, without a server.',
+  },
+  dir: {
+    is: 'text',
+    says: 'Directory that the processes of one machine share. Default: `busbar/<ns>` in $XDG_STATE_HOME or ~/.local/state.',
+  },
+  version: {
+    is: 'text',
+    default: '',
+    pattern: /^[^\s]{0,64}$/,
+    says: "The module's own version, shown to people.",
+  },
+  drainMs: {
+    is: 'duration',
+    default: 10_000,
+    min: 0,
+    max: 600_000,
+    says: 'How long closing waits for handlers that run.',
+  },
+  timeoutMs: {
+    is: 'duration',
+    default: 5_000,
+    min: 1,
+    max: day,
+    live: true,
+    says: 'How long a request waits for its reply, where neither the call nor the entry says.',
+  },
+  messageBytesMax: {
+    is: 'bytes',
+    default: limits.messageBytesMax,
+    min: 1024,
+    max: limits.messageBytesMax,
+    says: 'Largest body that is sent.',
+  },
+  requestConcurrency: {
+    is: 'integer',
+    default: 100,
+    min: 1,
+    max: 10_000,
+    live: true,
+    says: 'Requests of one entry that are handled at once in an instance, where `serve` does not say.',
+  },
+  workConcurrency: {
+    is: 'integer',
+    default: 8,
+    min: 1,
+    max: 10_000,
+    live: true,
+    says: 'Jobs or events of one queue that are handled at once in an instance, where `serve` or `listen` does not say.',
+  },
+  commitMs: {
+    is: 'duration',
+    default: 500,
+    min: 1,
+    max: 10_000,
+    says: 'Longest time from the end of a handler to the commit; what a process that dies did in it is done again.',
+  },
+  sessionMs: {
+    is: 'duration',
+    default: 10_000,
+    min: 500,
+    max: 300_000,
+    says: 'An instance that gave no sign of life for so long loses its partitions to others.',
+  },
+  keepMs: {
+    is: 'duration',
+    default: 7 * day,
+    min: 1_000,
+    max: 3_650 * day,
+    says: 'How long events, and work that is done, are kept for looking back.',
+  },
+});
+
+/** What `runModule` takes besides. */
+export const hostOptions = options({
+  logLevel: {
+    is: 'choice',
+    of: ['debug', 'info', 'warn', 'error'],
+    default: 'info',
+    live: true,
+    says: 'The least that the log of `runModule` tells.',
+  },
+  logFormat: {
+    is: 'choice',
+    of: ['json', 'text'],
+    says: 'Form of the log of `runModule`. Default: `text` on a terminal, `json` elsewhere.',
+  },
+  healthPort: {
+    is: 'integer',
+    min: 0,
+    max: 65_535,
+    says: 'Port on loopback where `runModule` answers /health, /ready and /metrics; 0 takes any. Default: none.',
+  },
+});
+const allOptions = { ...busOptions, ...hostOptions };
+
+/** What settings may say about one entry or one named listener, over what the contract and `serve` say. */
+export const entryOptions = options({
+  concurrency: {
+    is: 'integer',
+    min: 1,
+    max: 10_000,
+    live: true,
+    says: 'Handlers of it that run at once in an instance.',
+  },
+  perSecond: {
+    is: 'integer',
+    min: 1,
+    max: 1_000_000,
+    live: true,
+    says: 'Handlers of it that start in a second in an instance.',
+  },
+  timeoutMs: { is: 'duration', min: 1, max: day, live: true, says: 'How long a request of it waits for its reply.' },
+  attempts: { is: 'integer', min: 1, max: 1_000, live: true, says: 'How often it is tried before it is parked.' },
+  backoffMs: {
+    is: 'duration',
+    min: 0,
+    max: day,
+    live: true,
+    says: 'Wait before its second attempt; doubles with each.',
+  },
+  paused: { is: 'flag', live: true, says: 'Nothing of it is started; it waits.' },
+});
+
+export type BusValues = ValuesOf<typeof busOptions>;
+/** Options of the bus as code gives them: durations in ms or as '10s', sizes in bytes or as '64KB'. */
+export type BusGiven = GivenTo<typeof busOptions>;
+export type HostGiven = BusGiven & GivenTo<typeof hostOptions>;
+export type Config = Loaded<typeof allOptions>;
+
+export interface ConfigParts {
+  /** What code gave, and its name in errors; wins over files and variables. */
+  readonly overrides?: HostGiven;
+  readonly by?: 'openBus' | 'runModule';
+  /** Default: the process's own. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly cwd?: string;
+  /** The text of a file; undefined if it is not there. */
+  readonly readFile?: (path: string) => string | undefined;
+}
+
+/**
+ * Reads, each over the one before: defaults, one JSON file, BUSBAR_* variables, what code gave. The file is the one that
+ * BUSBAR_CONFIG names, else ./config/default.json if it is there: an object of option names and values.
+ * Throws one Config error that names every unknown or wrong option with its value, its source and its bound.
+ */
+export function loadConfig(parts: ConfigParts = {}): Config {
+  const { overrides = {}, by = 'openBus', env = process.env, cwd = process.cwd(), readFile = readText } = parts;
+  return readOptions(allOptions, [
+    fileLayer(env['BUSBAR_CONFIG'], cwd, readFile),
+    variableLayer(allOptions, env, ['BUSBAR_CONFIG']),
+    { sourceOf: () => by, values: overrides, only: by === 'openBus' ? busOptions : allOptions },
+  ]);
+}
+
+function fileLayer(named: string | undefined, cwd: string, readFile: (path: string) => string | undefined): Layer {
+  const path = named ? (isAbsolute(named) ? named : join(cwd, named)) : join(cwd, 'config', 'default.json');
+  const none: Layer = { sourceOf: () => path, values: {} };
+  const remedy = named ? '' : '; if it is not meant for the bus, name another one in BUSBAR_CONFIG';
+  try {
+    const text = readFile(path);
+    if (text === undefined) return named ? { ...none, faults: [`${path} (BUSBAR_CONFIG) is not there`] } : none;
+    const values: unknown = JSON.parse(text);
+    if (isObject(values)) return { ...none, values, unknown: remedy };
+    return { ...none, faults: [`${path} is not an object of options${remedy}`] };
+  } catch (error) {
+    return { ...none, faults: [`${path} cannot be read: ${sayError(error)}${remedy}`] };
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    // Not `instanceof Error`: in jest the file system's errors are of another realm.
+    if (typeof error === 'object' && error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+export type LiveConfig = Live<typeof allOptions, typeof entryOptions>;
+
+/** The part of the configuration that settings may change: `settings.watch(live.take)` keeps it up to date. */
+export function liveConfig(config: Config, notices: Notices): LiveConfig {
+  return openLive({ bus: allOptions, entry: entryOptions, configured: config.values, notices });
+}

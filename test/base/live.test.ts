@@ -1,0 +1,120 @@
+import { openLive } from '../../src/base/live';
+import { openNotices, type Notice } from '../../src/base/notices';
+import { options, readOptions } from '../../src/base/options';
+
+const bus = options({
+  logLevel: { is: 'choice', of: ['info', 'debug'], default: 'info', live: true, says: 'The log.' },
+  timeoutMs: { is: 'duration', default: 5_000, min: 1, max: 60_000, live: true, says: 'Requests.' },
+  dir: { is: 'text', says: 'Where.' },
+});
+const entry = options({
+  concurrency: { is: 'integer', min: 1, max: 100, live: true, says: 'At once.' },
+  paused: { is: 'flag', live: true, says: 'Whether.' },
+});
+
+function open() {
+  const notices = openNotices();
+  const told: Notice[] = [];
+  notices.watch((notice) => told.push(notice));
+  const configured = readOptions(bus, [{ sourceOf: () => 'openBus', values: { timeoutMs: 3_000 } }]).values;
+  const live = openLive({ bus, entry, configured, notices });
+  const seen: string[] = [];
+  live.watch((name) => seen.push(name));
+  return { live, told, seen };
+}
+const say = (key: string, value: string, version = 1) => ({ key, value, version });
+
+test('before any setting the bus is as configured, and nothing is said about entries', () => {
+  const { live } = open();
+  expect(live.bus).toEqual({ logLevel: 'info', timeoutMs: 3_000, dir: undefined });
+  expect(live.entry('photos.resize')).toEqual({});
+});
+
+test('a setting of the whole bus goes over what was configured, and back when it is removed', () => {
+  const { live, told, seen } = open();
+  live.take([say('timeoutMs', '1s')]);
+  expect(live.bus.timeoutMs).toBe(1_000);
+  live.take([]);
+  expect(live.bus.timeoutMs).toBe(3_000);
+  expect(seen).toEqual(['', '']);
+  expect(told).toEqual([
+    { type: 'setting', key: 'timeoutMs', change: 'applied', value: '1000' },
+    { type: 'setting', key: 'timeoutMs', change: 'applied', value: '3000' },
+  ]);
+});
+
+test('a setting of one entry is about that entry alone', () => {
+  const { live, told, seen } = open();
+  live.take([say('photos.resize.concurrency', '4'), say('photos.resize.paused', 'true')]);
+  expect(live.entry('photos.resize')).toEqual({ concurrency: 4, paused: true });
+  expect(live.entry('photos.add')).toEqual({});
+  live.take([say('photos.resize.concurrency', '4')]);
+  expect(live.entry('photos.resize')).toEqual({ concurrency: 4 });
+  live.take([]);
+  expect(live.entry('photos.resize')).toEqual({});
+  expect(seen).toEqual(['photos.resize', 'photos.resize', 'photos.resize']);
+  expect(told.at(-1)).toEqual({ type: 'setting', key: 'photos.resize.concurrency', change: 'applied' });
+});
+
+test('a wrong value is refused with its reason, and the last good one stays', () => {
+  const { live, told } = open();
+  live.take([say('photos.resize.concurrency', '4')]);
+  live.take([say('photos.resize.concurrency', '400', 2)]);
+  expect(live.entry('photos.resize')).toEqual({ concurrency: 4 });
+  expect(told.at(-1)).toEqual({
+    type: 'setting',
+    key: 'photos.resize.concurrency',
+    change: 'refused',
+    reason: '"400" is above 100, the most allowed',
+  });
+});
+
+test.each([
+  ['logLvel', 'logLvel is no live option; did you mean logLevel?'],
+  ['dir', 'dir is read at the start only'],
+  ['photos.resize.concurency', 'concurency is no live option; did you mean concurrency?'],
+  ['photos.resize.dir', 'dir is no live option'],
+  ['photos.resize.', ' is no live option'],
+  ['photos.constructor', 'constructor is no live option'],
+])('a setting with the key %j is refused', (key, reason) => {
+  const { live, told, seen } = open();
+  live.take([say(key, '1')]);
+  expect(told).toEqual([{ type: 'setting', key, change: 'refused', reason }]);
+  expect(seen).toEqual([]);
+  expect(live.bus.logLevel).toBe('info');
+});
+
+test('what did not change is neither told nor applied again, refused or not', () => {
+  const { live, told, seen } = open();
+  const all = [say('logLevel', 'debug'), say('timeoutMs', 'soon')];
+  live.take(all);
+  live.take(all);
+  expect(told).toHaveLength(2);
+  expect(seen).toEqual(['']);
+});
+
+test('a key that was removed and written again at the same version counts as new', () => {
+  const { live } = open();
+  live.take([say('logLevel', 'debug')]);
+  live.take([]);
+  live.take([say('logLevel', 'debug')]);
+  expect(live.bus.logLevel).toBe('debug');
+});
+
+test('more than 10,000 settings are not kept, and that is told', () => {
+  const { live, told } = open();
+  live.take(Array.from({ length: 10_001 }, (_, i) => say(`m.e${i}.concurrency`, '2')));
+  expect(live.entry('m.e9999')).toEqual({ concurrency: 2 });
+  expect(live.entry('m.e10000')).toEqual({});
+  expect(told.filter((notice) => notice.type === 'setting' && notice.change === 'refused')).toEqual([
+    { type: 'setting', key: 'm.e10000.concurrency', change: 'refused', reason: 'more than 10000 settings' },
+  ]);
+});
+
+test('who stopped watching hears nothing more', () => {
+  const { live } = open();
+  const seen: string[] = [];
+  live.watch((name) => seen.push(name))();
+  live.take([say('logLevel', 'debug')]);
+  expect(seen).toEqual([]);
+});

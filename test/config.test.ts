@@ -1,0 +1,127 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isBusError } from '../src/base/errors';
+import { openNotices } from '../src/base/notices';
+import { optionsTable } from '../src/base/options';
+import { busOptions, entryOptions, hostOptions, liveConfig, loadConfig, type ConfigParts } from '../src/config';
+
+/** Loads with files held in memory. */
+const load = (files: Record<string, string> = {}, parts: ConfigParts = {}) =>
+  loadConfig({ env: {}, cwd: '/app', readFile: (path) => files[path], ...parts });
+
+function faultsOf(read: () => unknown): readonly string[] {
+  try {
+    read();
+  } catch (error) {
+    if (isBusError(error, 'Config')) return error.details.faults;
+    throw error;
+  }
+  throw new Error('nothing was refused');
+}
+
+test('without file, variables and options the defaults hold', () => {
+  expect(load().values).toMatchObject({ ns: 'main', transport: 'embedded', drainMs: 10_000, logLevel: 'info' });
+  expect(load().values.dir).toBeUndefined();
+});
+
+test('file, variable and code go over each other in this order', () => {
+  const files = { '/app/config/default.json': '{"ns":"filed","drainMs":"2s","workConcurrency":2}' };
+  const env = { BUSBAR_DRAIN_MS: '3s', BUSBAR_WORK_CONCURRENCY: '3' };
+  const { values, sources } = load(files, { env, overrides: { workConcurrency: 4 } });
+  expect(values).toMatchObject({ ns: 'filed', drainMs: 3_000, workConcurrency: 4 });
+  expect(sources).toMatchObject({
+    ns: '/app/config/default.json',
+    drainMs: 'BUSBAR_DRAIN_MS',
+    workConcurrency: 'openBus',
+    timeoutMs: 'default',
+  });
+});
+
+test('BUSBAR_CONFIG names another file, from the working directory or absolute', () => {
+  const files = { '/app/config/docker.json': '{"ns":"docker"}', '/etc/bus.json': '{"ns":"etc"}' };
+  expect(load(files, { env: { BUSBAR_CONFIG: 'config/docker.json' } }).values.ns).toBe('docker');
+  expect(load(files, { env: { BUSBAR_CONFIG: '/etc/bus.json' } }).values.ns).toBe('etc');
+});
+
+test('a file that BUSBAR_CONFIG names must be there', () => {
+  expect(faultsOf(() => load({}, { env: { BUSBAR_CONFIG: 'gone.json' } }))).toEqual([
+    '/app/gone.json (BUSBAR_CONFIG) is not there',
+  ]);
+});
+
+test.each([
+  ['no JSON', 'cannot be read: '],
+  ['[1]', 'is not an object of options'],
+  ['{"port":1}', 'port (/app/config/default.json) is no option'],
+])('a default file that holds %s is refused, with the way out if it is not ours', (text, fault) => {
+  const [only] = faultsOf(() => load({ '/app/config/default.json': text }));
+  expect(only).toContain(fault);
+  expect(only).toMatch(/name another one in BUSBAR_CONFIG$/);
+});
+
+test('all faults of file, variables and code come at once', () => {
+  const files = { '/app/config/default.json': '{"drainms":1,"sessionMs":"1m 5s"}' };
+  const env = { BUSBAR_TRANSPORT: 'pigeon', BUSBAR_KEEP: '1d' };
+  const faults = faultsOf(() => load(files, { env, overrides: { workConcurrency: 0, logLevel: 'debug' } }));
+  expect(faults).toHaveLength(6);
+  expect(faults.join('\n')).toMatch(
+    /drainMs.*\n.*sessionMs.*\n.*BUSBAR_KEEP_MS.*\n.*pigeon.*\n.*below 1.*\nlogLevel \(openBus\)/,
+  );
+});
+
+test('openBus takes the options of the bus, runModule those of the host too', () => {
+  const overrides = { healthPort: 9_000 };
+  expect(load({}, { overrides, by: 'runModule' }).values.healthPort).toBe(9_000);
+  expect(faultsOf(() => load({}, { overrides }))).toEqual(['healthPort (openBus) is no option']);
+});
+
+test('files are read from disk unless told otherwise', () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'busbar-config-'));
+  try {
+    expect(loadConfig({ env: {}, cwd }).values.ns).toBe('main');
+    writeFileSync(join(cwd, 'bus.json'), '{"ns":"disk"}');
+    expect(loadConfig({ env: { BUSBAR_CONFIG: 'bus.json' }, cwd }).values.ns).toBe('disk');
+    expect(faultsOf(() => loadConfig({ env: { BUSBAR_CONFIG: '.' }, cwd }))[0]).toMatch(/cannot be read: .*EISDIR/);
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
+});
+
+test("this repository's own file is valid", () => {
+  expect(() => loadConfig({ env: {}, cwd: join(__dirname, '..') })).not.toThrow();
+});
+
+test('settings change the live options of the bus and of an entry', () => {
+  const live = liveConfig(load(), openNotices());
+  live.take([
+    { key: 'logLevel', value: 'debug', version: 1 },
+    { key: 'photos.resize.perSecond', value: '10', version: 1 },
+    { key: 'drainMs', value: '1s', version: 1 },
+  ]);
+  expect(live.bus).toMatchObject({ logLevel: 'debug', drainMs: 10_000 });
+  expect(live.entry('photos.resize')).toEqual({ perSecond: 10 });
+});
+
+test('every option says in one sentence what it is for', () => {
+  for (const { says } of Object.values({ ...busOptions, ...hostOptions, ...entryOptions })) {
+    expect(says).toMatch(/^[A-Z`].*\.$/);
+  }
+});
+
+const readme = join(__dirname, '..', 'README.md');
+const block = /<!-- options -->\n([^]*?)\n<!-- end of options -->/;
+/** A table without its padding, which the formatter decides. */
+const cells = (table: string) =>
+  table
+    .trim()
+    .split('\n')
+    .map((row) => row.split(/(?<!\\)\|/).map((cell) => cell.trim().replace(/^-+$/, '---')));
+
+test("README's table says what the options say: node scripts/options-table.mjs --write", () => {
+  const table = optionsTable({ ...busOptions, ...hostOptions });
+  const text = existsSync(readme)
+    ? readFileSync(readme, 'utf8')
+    : `<!-- options -->\n${table}\n<!-- end of options -->`;
+  expect(cells(block.exec(text)?.[1] ?? 'README.md has no <!-- options -->')).toEqual(cells(table));
+});
