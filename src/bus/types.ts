@@ -114,7 +114,11 @@ export interface Bus extends Closable {
   /** Tells a fact. Resolves when it is safe; see the two forms of `listen` for who hears it. Order per sender and key. */
   publish<M extends Event>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
   /** As `publish` for a list, in its order. */
-  publishAll<M extends Event>(entry: M, inputs: readonly Input<M>[], options?: SubmitCall): Promise<readonly Submitted[]>;
+  publishAll<M extends Event>(
+    entry: M,
+    inputs: readonly Input<M>[],
+    options?: SubmitCall,
+  ): Promise<readonly Submitted[]>;
 
   /** Hears events in every instance that listens, from now on, while it lives. An error of the handler is counted and told, not repeated. */
   listen<M extends Event>(entry: M, run: (body: Body<M>, context: Context) => Awaitable<void>): Promise<Served>;

@@ -101,7 +101,8 @@ export function defineModule<M extends Record<string, SomeEntry>>(
   name: string,
   entries: M & NotReserved<M>,
 ): Contract<M> {
-  const faults = [...(moduleName.test(name) ? [] : [`module name '${name}' does not match ${moduleName.source}`])];
+  const faults: string[] = [];
+  if (!moduleName.test(name)) faults.push(`module name '${name}' does not match ${moduleName.source}`);
   const named: Record<string, SomeEntry> = {};
   for (const [key, value] of Object.entries<SomeEntry>(entries)) {
     if (!entryName.test(key) || reserved.has(key)) faults.push(`'${key}' cannot name an entry of ${name}`);

@@ -16,8 +16,12 @@ export function fingerprint(contract: AnyContract): string {
 export function describe({ kind, schemas: { input, output, failures = {} } }: AnyEntry): string {
   const parts = [kind, shape(input, 'input')];
   if (output) parts.push(shape(output, 'output'));
-  for (const [code, schema] of Object.entries(failures).toSorted()) parts.push(code, shape(schema, 'output'));
+  for (const [code, schema] of Object.entries(failures).toSorted(byName)) parts.push(code, shape(schema, 'output'));
   return parts.join(' ');
+}
+
+function byName([one]: [string, unknown], [other]: [string, unknown]): number {
+  return one < other ? -1 : 1;
 }
 
 function shape(schema: Schema, side: 'input' | 'output'): string {

@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../base/clock';
 import { Failure, BusError } from '../base/errors';
 import type { LogLevel, Notices } from '../base/notices';
 import type { Request } from '../contract/types';
+import type { Envelope } from '../format/envelope';
 
 /** Augment it once, `declare module 'busbar' { interface Baggage { tenant: string } }`: it travels with every message and its consequences. */
 export interface Baggage {}
@@ -59,7 +60,7 @@ export interface Scope {
   readonly deadline: number;
   readonly baggage: Readonly<Record<string, unknown>>;
   readonly traceparent: string | undefined;
-  open: boolean;
+  readonly open: boolean;
 }
 export type Scopes = AsyncLocalStorage<Scope>;
 export const openScopes = (): Scopes => new AsyncLocalStorage<Scope>();
@@ -68,6 +69,15 @@ export const openScopes = (): Scopes => new AsyncLocalStorage<Scope>();
 export function currentScope(scopes: Scopes): Scope | undefined {
   const scope = scopes.getStore();
   return scope?.open ? scope : undefined;
+}
+
+/** What a message takes over from the handler in which it is sent. */
+export function inherited(scope: Scope): Pick<Envelope, 'cause' | 'baggage' | 'traceparent'> {
+  return {
+    ...(scope.id !== undefined && { cause: scope.id }),
+    ...(Object.keys(scope.baggage).length > 0 && { baggage: scope.baggage }),
+    ...(scope.traceparent !== undefined && { traceparent: scope.traceparent }),
+  };
 }
 
 /** The facts of a delivery that its maker knows. */

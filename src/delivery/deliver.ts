@@ -4,7 +4,7 @@ import { Failure, sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
 import type { AnyEntry } from '../contract/types';
-import { DeliveryContext, type Facts, type Scope, type Scopes } from './context';
+import type { DeliveryContext, Facts, Scope, Scopes } from './context';
 import type { Middleware, Settlement } from './middleware';
 
 export interface DeliverParts {
@@ -18,8 +18,8 @@ export type Run = (body: unknown, context: DeliveryContext) => unknown;
 
 export type Outcome =
   | { readonly ok: true; readonly value: unknown }
-  /** The handler, a middleware or the check threw this. */
-  | { readonly ok: false; readonly error: unknown };
+  /** Thrown by the check of the body, or else by the handler or a middleware. */
+  | { readonly ok: false; readonly error: unknown; readonly by: 'check' | 'handler' };
 
 /**
  * Runs the handler with a body that was decoded but not yet checked. Never rejects. The context's signal and scope end
@@ -33,15 +33,16 @@ export async function deliver(
   run: Run,
   context: DeliveryContext,
 ): Promise<Outcome> {
-  const scope: Scope = {
+  const scope = {
     id: facts.id,
     deadline: facts.deadline,
     baggage: facts.baggage,
     traceparent: facts.traceparent,
-    open: true,
-  };
+    open: true as boolean, // closed below, while others may hold it
+  } satisfies Scope;
   const startedMs = parts.clock.mono();
   let outcome: Outcome;
+  let by: 'check' | 'handler' = 'check';
   try {
     const body = check(entry.schemas.input, raw, 'input', entry.name);
     const checked = body instanceof Promise ? await body : body;
@@ -50,7 +51,7 @@ export async function deliver(
       value: await parts.scopes.run(scope, () => through(parts.middleware, entry, checked, run, context)),
     };
   } catch (error) {
-    outcome = { ok: false, error };
+    outcome = { ok: false, error, by };
   }
   scope.open = false;
   context.end();

@@ -1,0 +1,57 @@
+/** Hears broadcasts: each once, in the order of their sender, one after the other. */
+import { sayError } from '../base/errors';
+import { limits } from '../base/limits';
+import type { Broadcast } from '../contract/types';
+import { DeliveryContext } from '../delivery/context';
+import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
+import { createTurns } from '../delivery/turns';
+import { peerOf } from '../delivery/peer';
+import { decodeBody } from '../format/codec';
+import type { Envelope } from '../format/envelope';
+import { createSeen } from '../delivery/seen';
+
+export interface Hearer {
+  add(entry: Broadcast, run: Run): void;
+  remove(entry: string): void;
+  hear(envelope: Envelope, body: Uint8Array): void;
+  /** Broadcasts that wait or run. */
+  readonly waiting: number;
+  /** Resolves when none does. */
+  idle(): Promise<void>;
+}
+
+export function createHearer(parts: DeliverParts): Hearer {
+  const { clock, notices } = parts;
+  const handlers = new Map<string, { readonly entry: Broadcast; readonly run: Run }>();
+  const seen = createSeen();
+  const turns = createTurns();
+
+  function drop({ entry, id }: Envelope, reason: string): void {
+    notices.tell({ type: 'dropped', what: 'broadcast', reason, entry, id });
+  }
+  function hear(envelope: Envelope, body: Uint8Array): void {
+    const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
+    if (stamp && !seen.fresh(stamp)) return drop(envelope, 'it came twice');
+    const handler = handlers.get(entry);
+    if (!handler) return drop(envelope, 'no handler for it here');
+    if (turns.waiting >= limits.bufferMessagesMax) return drop(envelope, `${turns.waiting} broadcasts wait already`);
+    const decoded = decodeBody(body);
+    if (!decoded.ok) return drop(envelope, `the bytes are not a body: ${decoded.reason}`);
+    if (notices.watched) notices.tell({ type: 'received', kind: 'broadcast', entry, id });
+    const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };
+    turns.take(from, async () => {
+      const context = new DeliveryContext(facts, clock, notices);
+      const outcome = await deliver(parts, handler.entry, facts, decoded.value, handler.run, context);
+      if (!outcome.ok) drop(envelope, `its handler failed: ${sayError(outcome.error)}`);
+    });
+  }
+  return {
+    add: (entry, run) => void handlers.set(entry.name, { entry, run }),
+    remove: (entry) => void handlers.delete(entry),
+    hear,
+    get waiting() {
+      return turns.waiting;
+    },
+    idle: () => turns.idle(),
+  };
+}

@@ -1,0 +1,49 @@
+/** Tells every instance of a module that is up. */
+import type { Clock } from '../base/clock';
+import type { Notices } from '../base/notices';
+import { check } from '../contract/check';
+import { moduleOf } from '../contract/contract';
+import type { AnyEntry } from '../contract/types';
+import { currentScope, inherited, type Scopes } from '../delivery/context';
+import { encodeBody } from '../format/codec';
+import { printEnvelope } from '../format/envelope';
+import type { Post } from '../ports/post';
+
+interface ShouterParts {
+  readonly clock: Clock;
+  readonly notices: Notices;
+  readonly scopes: Scopes;
+  readonly post: Post;
+  readonly self: string;
+  readonly incarnation: string;
+  readonly nextPosition: () => number;
+  readonly makeId: () => string;
+  readonly messageBytesMax: number;
+}
+export interface Shouter {
+  broadcast(entry: AnyEntry, input: unknown): Promise<{ readonly id: string }>;
+}
+
+export function createShouter(parts: ShouterParts): Shouter {
+  return {
+    async broadcast(entry, input) {
+      const scope = currentScope(parts.scopes);
+      const checked = check(entry.schemas.input, input, 'input', entry.name);
+      if (checked instanceof Promise) await checked;
+      const body = encodeBody(input, parts.messageBytesMax);
+      const id = parts.makeId();
+      const line = printEnvelope({
+        kind: 'broadcast',
+        entry: entry.name,
+        id,
+        from: parts.self,
+        stamp: { incarnation: parts.incarnation, position: parts.nextPosition() },
+        sentMs: parts.clock.now(),
+        ...(scope && inherited(scope)),
+      });
+      await parts.post.broadcast(moduleOf(entry), { line, body });
+      if (parts.notices.watched) parts.notices.tell({ type: 'sent', kind: 'broadcast', entry: entry.name, id });
+      return { id };
+    },
+  };
+}

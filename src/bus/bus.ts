@@ -1,0 +1,290 @@
+/** Puts the parts together into the verbs. */
+import { sleep } from '../base/clock';
+import { BusError, Failure, isBusError } from '../base/errors';
+import { closable } from '../base/lifecycle';
+import { createHearer } from '../broadcast/hear';
+import { openEar, type Ear } from '../broadcast/listen';
+import { createShouter } from '../broadcast/send';
+import { moduleOf } from '../contract/contract';
+import { CONTRACT, type AnyContract, type AnyEntry, type Event, type Request } from '../contract/types';
+import { currentScope, openScopes, type Peer, type Scope } from '../delivery/context';
+import type { DeliverParts, Run } from '../delivery/deliver';
+import { incarnation as drawIncarnation, idMaker } from '../format/id';
+import type { Instance } from '../ports/registry';
+import { createAnswerer } from '../request/answer';
+import { createCaller, type AskOptions, type OpenCall } from '../request/call';
+import { createLeaver } from '../request/leave';
+import { openPeers } from '../request/peers';
+import { openSender } from '../work/submit';
+import { eventTopic } from '../work/topics';
+import type { TakenQueue } from '../work/types';
+import { openHealth } from './health';
+import type { BusParts } from './parts';
+import { receiveAll } from './receive';
+import { selfContract, selfHandlers } from './self';
+import { listenAs, serveContract, type LooseServeOptions, type ServeParts } from './served';
+import type { Bus, ListenOptions, Served } from './types';
+
+const goodbyeMs = 500; // a caller that does not answer in this time has other troubles
+const lingerMs = 50; // for callers that read the registry before we left it and send their first request just now
+
+/**
+ * Makes a bus on ports that are open. It can send at once; others can reach it when `opened` resolves. A bus whose
+ * `opened` rejects is to be closed.
+ */
+export function buildBus(parts: BusParts): BuiltBus {
+  const { clock, random, notices, post, log, registry, self, timings } = parts;
+  const incarnation = drawIncarnation(random);
+  const makeId = idMaker(clock, random);
+  const scopes = openScopes();
+  const sinceMs = clock.now();
+  let position = 0;
+  const nextPosition = (): number => ++position;
+  const health = openHealth(clock, notices);
+
+  const deliverParts: DeliverParts = { clock, notices, scopes, middleware: parts.middleware };
+  const peers = openPeers<OpenCall>(registry, clock, notices);
+  const { messageBytesMax, timeoutMs } = timings;
+  const outgoing = {
+    clock,
+    random,
+    notices,
+    scopes,
+    post,
+    self: self.instance,
+    incarnation,
+    nextPosition,
+    makeId,
+    messageBytesMax,
+  };
+  const caller = createCaller({ ...outgoing, peers, timeoutMs });
+  const answerer = createAnswerer({ ...deliverParts, post, self: self.instance, messageBytesMax });
+  const hearer = createHearer(deliverParts);
+  const shouter = createShouter(outgoing);
+  const leaver = createLeaver({ clock, notices, post, caller, self: self.instance });
+  const sender = openSender({
+    clock,
+    random,
+    notices,
+    scopes,
+    log,
+    self,
+    ns: parts.ns,
+    incarnation,
+    reached: parts.reached,
+  });
+  receiveAll(post, { answerer, caller, hearer, leaver }, notices);
+
+  const serves: Record<string, string> = {};
+  async function announce(leaving = false): Promise<void> {
+    const { host, pid, version } = parts;
+    const { module, instance: name } = self;
+    const { address } = post;
+    await registry.announce({
+      name,
+      module,
+      address,
+      incarnation,
+      host,
+      pid,
+      sinceMs,
+      version,
+      serves: { ...serves },
+      leaving,
+    });
+  }
+  const serving: ServeParts = {
+    bus: parts,
+    take: {
+      ...deliverParts,
+      log,
+      random,
+      self,
+      version: parts.version,
+      commitMs: timings.commitMs,
+      ...(parts.makeFilter && { makeFilter: parts.makeFilter }),
+      ...(parts.makeWatermark && { makeWatermark: parts.makeWatermark }),
+    },
+    answerer,
+    hearer,
+    async announce(contract, print) {
+      if (print === undefined) delete serves[contract];
+      else serves[contract] = print;
+      if (phase !== 'closed') await announce(phase === 'leaving');
+    },
+    queues: new Set(),
+    entries: new Map(),
+  };
+  const ears = new Map<string, Promise<Ear>>();
+  const heard: Ear[] = [];
+  let phase: 'open' | 'leaving' | 'closed' = 'open';
+  let phaseMs = sinceMs;
+
+  /** While it leaves, handlers that still run may go on sending; nobody else. */
+  function mustBeOpen(): void {
+    if (phase === 'open' || (phase === 'leaving' && currentScope(scopes)?.id !== undefined)) return;
+    throw new BusError('Closed', `the bus of ${self.instance} was closed`, { sinceMs: clock.now() - phaseMs });
+  }
+  async function ask(entry: Request, input: unknown, options?: AskOptions): Promise<unknown> {
+    mustBeOpen();
+    mustBe(entry, 'request');
+    return caller.ask(entry, input, options);
+  }
+  async function askAll(entry: Request, input: unknown, options?: AskOptions): Promise<unknown[]> {
+    mustBeOpen();
+    const targets = await peers.of(moduleOf(entry));
+    return Promise.all(
+      targets.map(async ({ instance }) => {
+        const from: Peer = { module: instance.module, instance: instance.name };
+        return { from, ...(await asResult(ask(entry, input, { ...options, to: instance.name }))) };
+      }),
+    );
+  }
+  async function send(entry: AnyEntry, kind: 'work' | 'event', inputs: readonly unknown[]): Promise<readonly Sent[]> {
+    mustBeOpen();
+    mustBe(entry, kind);
+    return sender.send(entry, inputs);
+  }
+  async function sendOne(entry: AnyEntry, kind: 'work' | 'event', input: unknown): Promise<Sent> {
+    const [sent] = await send(entry, kind, [input]);
+    if (!sent) throw new TypeError('a sender answers once for each input'); // as its type says
+    return sent;
+  }
+  async function listen(entry: Event, how: ListenOptions | Run, run?: Run): Promise<Served> {
+    mustBeOpen();
+    mustBe(entry, 'event');
+    if (typeof how === 'function') return (await earOf(entry)).add(entry, how);
+    if (!run) throw new TypeError(`listen(${entry.name}) has no handler`);
+    return listenAs(serving, entry, how, run);
+  }
+  function earOf(entry: Event): Promise<Ear> {
+    const topic = eventTopic(parts.ns, entry, timings.keepMs);
+    const ear = ears.get(topic.name) ?? openEar({ ...deliverParts, log }, topic);
+    ears.set(topic.name, ear);
+    ear.then(
+      (opened) => heard.push(opened),
+      () => ears.delete(topic.name), // the next listen tries again
+    );
+    return ear;
+  }
+
+  async function leave(): Promise<void> {
+    [phase, phaseMs] = ['leaving', clock.now()];
+    health.leave();
+    await registry.withdraw();
+    const lingered = sleep(clock, lingerMs);
+    await leaver.goodbye(goodbyeMs);
+    await Promise.all([
+      ...[...serving.queues].map((queue) => queue.close()),
+      ...[...ears.values()].map(async (ear) => (await ear).close()),
+      answerer.drain(timings.drainMs),
+      hearer.idle(),
+    ]);
+    await lingered;
+    caller.close();
+    await sender.close();
+    [phase, phaseMs] = ['closed', clock.now()];
+    await peers.close();
+    health.close();
+    await parts.closePorts();
+  }
+
+  const status = () => ({
+    instance: self.instance,
+    version: parts.version,
+    sinceMs,
+    health: health.read(),
+    rssBytes: process.memoryUsage.rss(),
+    queues: [...serving.queues].map((queue) => ({ queue: queue.name, ...queue.stats() })),
+  });
+  const handlers = selfHandlers({
+    status,
+    answerer,
+    caller,
+    entry: (name) => serving.entries.get(name),
+    now: () => clock.now(),
+  });
+  const opened = serveContract(serving, selfContract, handlers);
+
+  // The verbs' types are those of the interface; inside, values are unknown until a schema has seen them.
+  const verbs = {
+    self,
+    request: ask,
+    tryRequest: (entry: Request, input: unknown, options?: AskOptions) => asResult(ask(entry, input, options)),
+    requestAll: askAll,
+    submit: (entry: AnyEntry, input: unknown) => sendOne(entry, 'work', input),
+    submitAll: (entry: AnyEntry, inputs: readonly unknown[]) => send(entry, 'work', inputs),
+    async broadcast(entry: AnyEntry, input: unknown) {
+      mustBeOpen();
+      mustBe(entry, 'broadcast');
+      return shouter.broadcast(entry, input);
+    },
+    publish: (entry: AnyEntry, input: unknown) => sendOne(entry, 'event', input),
+    publishAll: (entry: AnyEntry, inputs: readonly unknown[]) => send(entry, 'event', inputs),
+    listen,
+    async serve(contract: AnyContract, given: object, options?: LooseServeOptions) {
+      mustBeOpen();
+      return serveContract(serving, contract, given, options);
+    },
+    with: (baggage: object, inside: () => unknown) => scopes.run(withBaggage(currentScope(scopes), baggage), inside),
+    instances: (contract: AnyContract) => peers.known(contract[CONTRACT]).map(peerOfInstance),
+    health: () => health.read(),
+    watch: (hear: Parameters<Bus['watch']>[0]) => notices.watch(hear),
+    ...closable(leave),
+  };
+  return {
+    bus: verbs as unknown as Bus,
+    opened: opened.then(() => undefined),
+    busy: () =>
+      hearer.waiting > 0 ||
+      anyOf(answerer.active()) ||
+      [...serving.queues].some(isBusy) ||
+      heard.some((ear) => ear.waiting > 0),
+  };
+}
+/** A bus as its maker sees it. */
+export interface BuiltBus {
+  readonly bus: Bus;
+  readonly opened: Promise<void>;
+  /** Whether a handler runs here, or a message that may start now waits for one. */
+  busy(): boolean;
+}
+type Sent = Awaited<ReturnType<ReturnType<typeof openSender>['send']>>[number];
+
+function mustBe(entry: AnyEntry, kind: AnyEntry['kind']): void {
+  if (entry.kind === kind) return;
+  const verbs = { request: 'request', work: 'submit', broadcast: 'broadcast', event: 'publish' };
+  const fault = `${entry.name} is of the kind ${entry.kind}: use bus.${verbs[entry.kind]}, not bus.${verbs[kind]}`;
+  throw new BusError('Config', fault, { faults: [fault] });
+}
+async function asResult(asked: Promise<unknown>): Promise<{ ok: true; value: unknown } | { ok: false; error: Error }> {
+  try {
+    return { ok: true, value: await asked };
+  } catch (error) {
+    if (error instanceof Failure || isBusError(error)) return { ok: false, error };
+    throw error;
+  }
+}
+function withBaggage(outer: Scope | undefined, more: object): Scope {
+  const { id, deadline = Infinity, traceparent, baggage } = outer ?? {};
+  return {
+    id,
+    deadline,
+    traceparent,
+    baggage: { ...baggage, ...more },
+    // It closes with the delivery around it, so a poller started inside does not keep a dead deadline.
+    get open() {
+      return outer ? outer.open : true;
+    },
+  };
+}
+function anyOf(all: Iterable<unknown>): boolean {
+  return !(all[Symbol.iterator]().next().done ?? false);
+}
+function isBusy(queue: TakenQueue): boolean {
+  const { waiting, running } = queue.stats();
+  return waiting > 0 || running.length > 0;
+}
+function peerOfInstance({ module, name }: Instance): Peer {
+  return { module, instance: name };
+}

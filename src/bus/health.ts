@@ -1,0 +1,31 @@
+/** Whether this instance should go on and whether it takes work, from what its parts tell. */
+import type { Clock } from '../base/clock';
+import type { Notices } from '../base/notices';
+import type { Health } from './types';
+
+export interface HealthBook {
+  read(): Health;
+  /** From now on it is not ready, for this reason. */
+  leave(): void;
+  close(): void;
+}
+
+export function openHealth(clock: Clock, notices: Notices): HealthBook {
+  const broken = new Map<string, { readonly reason: string; readonly atMs: number }>();
+  let left = false;
+  const stop = notices.watch((notice) => {
+    if (notice.type !== 'state') return;
+    if (notice.ok) broken.delete(notice.part);
+    else if (!broken.has(notice.part)) broken.set(notice.part, { reason: notice.reason, atMs: clock.now() });
+  });
+  return {
+    read() {
+      const reasons = [...broken].map(([part, { reason, atMs }]) => ({ part, reason, sinceMs: clock.now() - atMs }));
+      return { live: !broken.has('disk'), ready: !left && broken.size === 0, reasons };
+    },
+    leave() {
+      left = true;
+    },
+    close: stop,
+  };
+}

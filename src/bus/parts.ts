@@ -1,0 +1,43 @@
+/** What a bus is made of; whoever opens one hands these in. */
+import type { Clock, Random } from '../base/clock';
+import type { Notices } from '../base/notices';
+import type { Peer } from '../delivery/context';
+import type { Middleware } from '../delivery/middleware';
+import type { Log } from '../ports/log';
+import type { Post } from '../ports/post';
+import type { Registry } from '../ports/registry';
+import type { Settings } from '../ports/settings';
+import type { TakeParts } from '../work/types';
+
+/** Figures that options decide; each is described where the option is declared. */
+export interface Timings {
+  readonly drainMs: number;
+  readonly commitMs: number;
+  readonly timeoutMs: number;
+  readonly sessionMs: number;
+  readonly keepMs: number;
+  readonly messageBytesMax: number;
+  readonly requestConcurrency: number;
+  readonly workConcurrency: number;
+}
+export interface BusParts extends Pick<TakeParts, 'makeFilter' | 'makeWatermark'> {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+  readonly log: Log;
+  readonly post: Post;
+  readonly registry: Registry;
+  readonly settings: Settings;
+  readonly self: Peer;
+  readonly ns: string;
+  readonly host: string;
+  readonly pid: number;
+  /** The module's own version, for people. */
+  readonly version: string;
+  /** What an append to this log means. */
+  readonly reached: 'disk' | 'broker';
+  readonly middleware: readonly Middleware[];
+  readonly timings: Timings;
+  /** Closes the ports; the last thing that happens. */
+  closePorts(): Promise<void>;
+}

@@ -1,0 +1,56 @@
+/** Hands each packet that comes in to the part it is for. */
+import type { Notices } from '../base/notices';
+import type { Hearer } from '../broadcast/hear';
+import { parseEnvelope } from '../format/envelope';
+import type { Packet, Post } from '../ports/post';
+import type { Answerer } from '../request/answer';
+import type { Caller } from '../request/call';
+import type { Leaver } from '../request/leave';
+
+export interface Inbox {
+  readonly answerer: Answerer;
+  readonly caller: Caller;
+  readonly hearer: Hearer;
+  readonly leaver: Leaver;
+}
+
+export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
+  const { answerer, caller, hearer, leaver } = inbox;
+  function packet({ line, body }: Packet, from: string): void {
+    const envelope = parseEnvelope(line);
+    if ('bad' in envelope) return notices.tell({ type: 'dropped', what: 'packet', reason: envelope.bad });
+    switch (envelope.kind) {
+      case 'request':
+        leaver.heardFrom(from);
+        return answerer.request(envelope, body, from);
+      case 'reply':
+        return caller.reply(envelope, body);
+      case 'cancel':
+        return answerer.cancel(envelope);
+      case 'probe':
+        return answerer.probe(envelope, from);
+      case 'leave':
+        return leaver.leave(envelope, from);
+      case 'broadcast':
+        return hearer.hear(envelope, body);
+      case 'work':
+      case 'event': {
+        const { kind, entry, id } = envelope;
+        return notices.tell({
+          type: 'dropped',
+          what: kind,
+          reason: 'it belongs into a log, not into an inbox',
+          entry,
+          id,
+        });
+      }
+    }
+  }
+  post.receive({
+    packet,
+    gone(address) {
+      leaver.gone(address);
+      caller.gone(address);
+    },
+  });
+}

@@ -1,0 +1,97 @@
+/** The contract `busbar` that every instance serves: what it does now, and whether it would take a body. */
+import { isBusError, type Issue } from '../base/errors';
+import { check } from '../contract/check';
+import { defineModule, request, unchecked } from '../contract/contract';
+import type { AnyEntry } from '../contract/types';
+import type { Handlers } from '../delivery/handler';
+import type { Active, Answerer } from '../request/answer';
+import type { Caller } from '../request/call';
+import type { QueueStats } from '../work/types';
+import type { Health } from './types';
+
+/** What an instance says of itself. Times are milliseconds since 1970, ages milliseconds. */
+export interface InstanceStatus {
+  readonly instance: string;
+  readonly version: string;
+  readonly sinceMs: number;
+  readonly health: Health;
+  readonly rssBytes: number;
+  readonly queues: readonly ({ readonly queue: string } & QueueStats)[];
+  /** Requests here that wait for a handler or have one. */
+  readonly requests: readonly RequestStatus[];
+  /** Requests of this instance that have no answer yet. */
+  readonly pending: readonly PendingStatus[];
+}
+export interface RequestStatus {
+  readonly id: string;
+  readonly entry: string;
+  readonly from: string;
+  readonly state: 'waiting' | 'running' | 'cancelled';
+  readonly ageMs: number;
+  readonly note: string;
+}
+export interface PendingStatus {
+  readonly id: string;
+  readonly entry: string;
+  readonly to: string | null;
+  readonly reached: string;
+  readonly ageMs: number;
+}
+export type CheckAnswer =
+  { readonly known: false } | { readonly known: true; readonly kind: string; readonly issues: readonly Issue[] };
+
+/** Without schemas: both sides are busbar, and the core carries no schema library. */
+export const selfContract = defineModule('busbar', {
+  status: request(unchecked<undefined>(), unchecked<InstanceStatus>(), { timeoutMs: 2_000 }),
+  check: request(unchecked<{ entry: string; body: unknown }>(), unchecked<CheckAnswer>(), { timeoutMs: 2_000 }),
+});
+
+export interface SelfParts {
+  readonly status: () => Omit<InstanceStatus, 'requests' | 'pending'>;
+  readonly answerer: Answerer;
+  readonly caller: Caller;
+  readonly entry: (name: string) => AnyEntry | undefined;
+  readonly now: () => number;
+}
+
+const listedMax = 1_000; // of each kind, so that the answer stays a message
+
+export function selfHandlers(parts: SelfParts): Handlers<typeof selfContract> {
+  return {
+    status: () => ({
+      ...parts.status(),
+      requests: first(parts.answerer.active(), (one) => requestStatus(one, parts.now())),
+      pending: first(parts.caller.open(), (call) => ({
+        id: call.id,
+        entry: call.entry.name,
+        to: call.target?.instance.name ?? null,
+        reached: call.reached,
+        ageMs: parts.now() - call.startedMs,
+      })),
+    }),
+    async check({ entry, body }) {
+      const found = parts.entry(entry);
+      if (!found) return { known: false };
+      try {
+        await check(found.schemas.input, body, 'input', entry);
+        return { known: true, kind: found.kind, issues: [] };
+      } catch (error) {
+        if (isBusError(error, 'Invalid')) return { known: true, kind: found.kind, issues: error.details.issues };
+        throw error;
+      }
+    },
+  };
+}
+
+function requestStatus({ envelope, state, arrivedMs, context }: Active, nowMs: number): RequestStatus {
+  const { id, entry, from } = envelope;
+  return { id, entry, from, state, ageMs: nowMs - arrivedMs, note: context.note };
+}
+function first<A, B>(all: Iterable<A>, map: (one: A) => B): B[] {
+  const list: B[] = [];
+  for (const one of all) {
+    if (list.length >= listedMax) break;
+    list.push(map(one));
+  }
+  return list;
+}

@@ -1,0 +1,163 @@
+/** Serves a contract: each kind of entry goes to the part that handles it, and the registry learns of it. */
+import { BusError } from '../base/errors';
+import { closable } from '../base/lifecycle';
+import type { Hearer } from '../broadcast/hear';
+import { entriesOf } from '../contract/contract';
+import { fingerprint } from '../contract/fingerprint';
+import { CONTRACT, type AnyContract, type AnyEntry, type Event } from '../contract/types';
+import type { Run } from '../delivery/deliver';
+import { createPace } from '../delivery/pace';
+import { namesIn, queueOf } from '../format/names';
+import type { Answerer } from '../request/answer';
+import { takeQueue } from '../work/take';
+import { eventTopic, parkedTopic, workTopic } from '../work/topics';
+import type { EntryLimits, Handling, Queue, TakenQueue, TakeParts } from '../work/types';
+import type { BusParts } from './parts';
+import type { ListenOptions, Served } from './types';
+
+export interface ServeParts {
+  readonly bus: BusParts;
+  readonly take: TakeParts;
+  readonly answerer: Answerer;
+  readonly hearer: Hearer;
+  /** Tells the registry what is served from now on; resolves when others can see it. */
+  announce(contract: string, fingerprint: string | undefined): Promise<void>;
+  readonly queues: Set<TakenQueue & { readonly name: string }>;
+  readonly entries: Map<string, AnyEntry>;
+}
+/** `serve` without its types, which the verb has. */
+export interface LooseServeOptions {
+  readonly concurrency?: number | { readonly [entry: string]: number | undefined };
+  readonly perSecond?: { readonly [entry: string]: number | undefined };
+}
+
+export async function serveContract(
+  parts: ServeParts,
+  contract: AnyContract,
+  handlers: object,
+  options: LooseServeOptions = {},
+): Promise<Served> {
+  const module = contract[CONTRACT];
+  const runs = bind(parts, contract, handlers, options);
+  const limitsOf = (name: string) => entryLimits(options, name);
+  const taken: TakenQueue[] = [];
+  for (const { entry, run } of runs.values()) {
+    parts.entries.set(entry.name, entry);
+    if (entry.kind === 'broadcast') parts.hearer.add(entry, run);
+    if (entry.kind !== 'request') continue;
+    const { concurrency = parts.bus.timings.requestConcurrency, perSecond } = limitsOf(shortName(entry));
+    parts.answerer.add({ entry, run, pace: createPace({ concurrency, perSecond }) });
+  }
+  try {
+    for (const queue of workQueues(parts.bus, module, runs, limitsOf)) taken.push(await take(parts, queue));
+    await parts.announce(module, fingerprint(contract));
+  } catch (error) {
+    await release();
+    throw error;
+  }
+  async function release(): Promise<void> {
+    await parts.announce(module, undefined);
+    for (const { entry } of runs.values()) {
+      parts.entries.delete(entry.name);
+      parts.answerer.remove(entry.name);
+      parts.hearer.remove(entry.name);
+    }
+    await Promise.all(taken.map((queue) => queue.close()));
+  }
+  return closable(release);
+}
+
+export async function listenAs(parts: ServeParts, entry: Event, options: ListenOptions, run: Run): Promise<Served> {
+  const { bus } = parts;
+  const { module } = bus.self;
+  const { concurrency, perSecond, as } = options;
+  return take(parts, {
+    name: queueOf(module, as),
+    topic: eventTopic(bus.ns, entry, bus.timings.keepMs),
+    group: namesIn(bus.ns).listenGroup(module, as, entry.name),
+    parkedTopic: parkedTopic(bus.ns, module),
+    entries: new Map([[entry.name, { entry, run, options }]]),
+    other: 'skip',
+    from: 'end',
+    limits: () => ({ ...(concurrency && { concurrency }), ...(perSecond && { perSecond }) }),
+    sessionMs: bus.timings.sessionMs,
+  });
+}
+
+async function take(parts: ServeParts, queue: Queue): Promise<TakenQueue> {
+  const taken = Object.assign(await takeQueue(parts.take, queue), { name: queue.name });
+  parts.queues.add(taken);
+  return {
+    ...taken,
+    ...closable(async () => {
+      await taken.close();
+      parts.queues.delete(taken);
+    }),
+  };
+}
+
+/** Handlers called as methods of the object given. Names all that are missing at once, for callers without a compiler. */
+function bind(
+  parts: ServeParts,
+  contract: AnyContract,
+  handlers: object,
+  options: LooseServeOptions,
+): Map<string, Handling> {
+  // Reading by name is what a JavaScript object of handlers is for; each is checked to be a function.
+  const given = handlers as Record<string, unknown>;
+  const faults: string[] = [];
+  const runs = new Map<string, Handling>();
+  const module = contract[CONTRACT];
+  for (const [name, entry] of entriesOf(contract)) {
+    if (entry.kind === 'event') continue;
+    const handler = given[name];
+    if (typeof handler !== 'function') faults.push(`serve(${module}) has no handler '${name}'`);
+    else if (parts.entries.has(entry.name)) faults.push(`${entry.name} is served by this instance already`);
+    else runs.set(entry.name, { entry, run: (body, context): unknown => handler.call(handlers, body, context) });
+  }
+  const { concurrency, perSecond = {} } = options;
+  const limited = { ...(typeof concurrency === 'object' && concurrency), ...perSecond };
+  for (const name of Object.keys(limited)) {
+    if (!runs.has(`${module}.${name}`)) faults.push(`serve(${module}) limits '${name}', which it does not handle`);
+  }
+  if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults });
+  return runs;
+}
+
+function entryLimits(options: LooseServeOptions, name: string): Partial<EntryLimits> {
+  const { concurrency, perSecond } = options;
+  const atOnce = typeof concurrency === 'object' ? concurrency[name] : concurrency;
+  const rate = perSecond?.[name];
+  return { ...(atOnce !== undefined && { concurrency: atOnce }), ...(rate !== undefined && { perSecond: rate }) };
+}
+
+/** One queue for all work entries of the module, and one for each that asked for its own. */
+function workQueues(
+  bus: BusParts,
+  module: string,
+  runs: ReadonlyMap<string, Handling>,
+  limitsOf: (name: string) => Partial<EntryLimits>,
+): Queue[] {
+  const byQueue = new Map<string | undefined, Map<string, Handling>>();
+  for (const handling of runs.values()) {
+    if (handling.entry.kind !== 'work') continue;
+    const { queue } = handling.entry.options;
+    const entries = byQueue.get(queue) ?? new Map<string, Handling>();
+    byQueue.set(queue, entries.set(handling.entry.name, handling));
+  }
+  return [...byQueue].map(([queue, entries]) => ({
+    name: queueOf(module, queue ?? 'work'),
+    topic: workTopic(bus.ns, module, queue),
+    group: namesIn(bus.ns).workGroup(module, queue),
+    parkedTopic: parkedTopic(bus.ns, module),
+    entries,
+    other: 'hold',
+    limits: (entry) => ({ concurrency: bus.timings.workConcurrency, ...limitsOf(entry.slice(module.length + 1)) }),
+    sessionMs: bus.timings.sessionMs,
+    keepMs: bus.timings.keepMs,
+  }));
+}
+
+function shortName(entry: AnyEntry): string {
+  return entry.name.slice(entry.name.indexOf('.') + 1);
+}

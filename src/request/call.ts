@@ -1,0 +1,349 @@
+/** The caller's side of requests: chooses an instance, sends, waits, and says how it ended. */
+import { every, type Clock, type Random, type Timer } from '../base/clock';
+import { BusError, isBusError } from '../base/errors';
+import { limits } from '../base/limits';
+import type { Notices } from '../base/notices';
+import { check } from '../contract/check';
+import { moduleOf } from '../contract/contract';
+import type { Request } from '../contract/types';
+import { currentScope, inherited, type Scope, type Scopes } from '../delivery/context';
+import { encodeBody } from '../format/codec';
+import { printEnvelope, type Envelope } from '../format/envelope';
+import type { Packet, Post } from '../ports/post';
+import type { PeerTarget, Peers } from './peers';
+import { pickByKey, pickLessBusy } from './pick';
+import { openReply } from './reply';
+
+export interface CallerParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+  readonly scopes: Scopes;
+  readonly post: Post;
+  readonly peers: Peers<OpenCall>;
+  /** This instance's name. */
+  readonly self: string;
+  readonly incarnation: string;
+  readonly nextPosition: () => number;
+  readonly makeId: () => string;
+  readonly messageBytesMax: number;
+  /** For entries and calls that say nothing themselves, in ms. */
+  readonly timeoutMs: number;
+}
+export interface AskOptions {
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  readonly key?: string;
+  readonly to?: string;
+  readonly absentMs?: number;
+}
+export interface Caller {
+  ask(entry: Request, input: unknown, options?: AskOptions): Promise<unknown>;
+  /** A reply that came in. */
+  reply(reply: Envelope, body: Uint8Array): void;
+  /** An address will never answer again. */
+  gone(address: string): void;
+  /** An instance said that it goes: it answers what it has and gets nothing new. */
+  leaving(address: string): void;
+  /** Requests without an answer, for operators. */
+  open(): Iterable<OpenCall>;
+  /** Ends what is open with Closed. */
+  close(): void;
+}
+
+type Reached = 'not-sent' | 'sent' | 'waiting' | 'running' | 'answered';
+type State = Reached | 'unknown';
+
+/** One request without an answer. */
+export class OpenCall {
+  reached: Reached = 'not-sent';
+  target: PeerTarget<OpenCall> | undefined;
+  /** Addresses that refused it: it was not started there. */
+  readonly refusedBy = new Set<string>();
+  /** Why the last of them refused. */
+  refusal: BusError | undefined;
+  deadlineTimer: Timer | undefined;
+  probedMs = 0;
+  settled = false;
+  constructor(
+    readonly id: string,
+    readonly entry: Request,
+    readonly body: Uint8Array,
+    readonly options: AskOptions,
+    readonly scope: Scope | undefined,
+    readonly startedMs: number,
+    readonly deadline: number,
+    readonly resolve: (value: unknown) => void,
+    readonly reject: (error: unknown) => void,
+  ) {}
+  get timeoutMs(): number {
+    return this.deadline - this.startedMs;
+  }
+  readonly cancel = (): void => this.onAbort?.();
+  onAbort: (() => void) | undefined;
+}
+
+const probeTurnMs = 250;
+const probeAgainMs = 1_000;
+
+export function createCaller(parts: CallerParts): Caller {
+  const { clock, notices, post, peers } = parts;
+  const open = new Map<string, OpenCall>();
+  let closedMs: number | undefined;
+  let prober: Timer | undefined;
+
+  async function ask(entry: Request, input: unknown, options: AskOptions = {}): Promise<unknown> {
+    if (closedMs !== undefined) throw closed(clock, closedMs);
+    const scope = currentScope(parts.scopes);
+    const startedMs = clock.now();
+    const timeoutMs = options.timeoutMs ?? entry.options.timeoutMs ?? parts.timeoutMs;
+    const deadline = Math.min(startedMs + timeoutMs, scope?.deadline ?? Infinity);
+    const checked = check(entry.schemas.input, input, 'input', entry.name);
+    if (checked instanceof Promise) await checked;
+    const body = encodeBody(input, parts.messageBytesMax);
+    if (open.size >= limits.pendingRequestsMax) throw tooManyOpen(entry);
+    return new Promise((resolve, reject) => {
+      begin(new OpenCall(parts.makeId(), entry, body, options, scope, startedMs, deadline, resolve, reject));
+    });
+  }
+
+  function begin(call: OpenCall): void {
+    const leftMs = call.deadline - clock.now();
+    open.set(call.id, call);
+    if (call.options.signal?.aborted) return settle(call, cancelled(call));
+    if (leftMs <= 0) return settle(call, timedOut(call));
+    call.deadlineTimer = clock.after(leftMs, () => settle(call, timedOut(call)));
+    call.onAbort = () => takeBack(call);
+    call.options.signal?.addEventListener('abort', call.cancel, { once: true });
+    prober ??= every(clock, probeTurnMs, probe);
+    dispatch(call);
+  }
+
+  /** Sends it to an instance that has not refused it; never sends what was settled meanwhile. */
+  function dispatch(call: OpenCall): void {
+    const targets = peers.of(moduleOf(call.entry));
+    if (!(targets instanceof Promise)) return dispatchTo(call, targets);
+    targets.then(
+      (found) => dispatchTo(call, found),
+      (error: unknown) => settle(call, isBusError(error) ? error : unreachable(call, clock, error)),
+    );
+  }
+  function dispatchTo(call: OpenCall, targets: readonly PeerTarget<OpenCall>[]): void {
+    if (call.settled) return;
+    const target = choose(call, targets);
+    if (!target) return nobody(call);
+    try {
+      post.send(target.instance.address, packetOf(parts, call));
+    } catch (error) {
+      if (isBusError(error, 'Unreachable')) return refuse(call, target.instance.address, error);
+      return settle(call, error);
+    }
+    call.target = target;
+    call.reached = 'sent';
+    target.open.add(call);
+    if (notices.watched) notices.tell({ type: 'sent', kind: 'request', entry: call.entry.name, id: call.id });
+  }
+  function choose(call: OpenCall, targets: readonly PeerTarget<OpenCall>[]): PeerTarget<OpenCall> | undefined {
+    const { to, key } = call.options;
+    const { refusedBy } = call;
+    const able = refusedBy.size > 0 ? targets.filter(({ instance }) => !refusedBy.has(instance.address)) : targets;
+    if (to !== undefined) return able.find(({ instance }) => instance.name === to);
+    return key === undefined ? pickLessBusy(able, parts.random) : pickByKey(able, key);
+  }
+  /** Nobody to ask: waits for a first instance as long as the caller wants, then says what is missing. */
+  function nobody(call: OpenCall): void {
+    const waitMs = call.startedMs + (call.options.absentMs ?? 0) - clock.now();
+    const module = moduleOf(call.entry);
+    if (waitMs <= 0) return settle(call, call.refusal ?? noHandler(call));
+    void peers.appears(module, waitMs, call.options.signal).then(() => dispatch(call));
+  }
+  /** It was not started there: somebody else may be asked. */
+  function refuse(call: OpenCall, address: string, why: BusError): void {
+    call.target?.open.delete(call);
+    call.target = undefined;
+    call.refusedBy.add(address);
+    call.refusal = why;
+    dispatch(call);
+  }
+
+  function settle(call: OpenCall, error: unknown): void {
+    if (!finish(call)) return;
+    tellEnd(call, outcomeOf(error));
+    call.reject(error);
+  }
+  function finish(call: OpenCall): boolean {
+    if (call.settled) return false;
+    call.settled = true;
+    open.delete(call.id);
+    call.target?.open.delete(call);
+    call.deadlineTimer?.cancel();
+    call.options.signal?.removeEventListener('abort', call.cancel);
+    if (open.size === 0) {
+      prober?.cancel();
+      prober = undefined;
+    }
+    return true;
+  }
+  function tellEnd(call: OpenCall, outcome: string): void {
+    if (!notices.watched) return;
+    const tookMs = clock.now() - call.startedMs;
+    notices.tell({ type: 'answered', entry: call.entry.name, id: call.id, outcome, tookMs });
+  }
+  function takeBack(call: OpenCall): void {
+    if (call.settled) return;
+    sendQuietly(call, 'cancel');
+    settle(call, cancelled(call));
+  }
+  /** Cancels and probes are best effort: when they cannot be sent, `gone` or the deadline ends the call. */
+  function sendQuietly(call: OpenCall, kind: 'cancel' | 'probe'): void {
+    if (!call.target) return;
+    const line = printEnvelope({ kind, entry: call.entry.name, id: call.id, from: parts.self });
+    try {
+      post.send(call.target.instance.address, { line, body: new Uint8Array(0) });
+    } catch (error) {
+      notices.tell({ type: 'dropped', what: kind, reason: String(error), entry: call.entry.name, id: call.id });
+    }
+  }
+  function probe(): void {
+    const now = clock.now();
+    for (const call of open.values()) {
+      const since = Math.max(call.startedMs, call.probedMs);
+      if (now - since < Math.min(probeAgainMs, call.timeoutMs / 2)) continue;
+      call.probedMs = now;
+      sendQuietly(call, 'probe');
+    }
+  }
+
+  function reply(envelope: Envelope, bytes: Uint8Array): void {
+    const call = open.get(envelope.id);
+    const target = call?.target;
+    if (!call || target?.instance.name !== envelope.from) {
+      const reason = call ? `from ${envelope.from}, which was not asked` : 'nobody waits for it any more';
+      return notices.tell({ type: 'dropped', what: 'reply', reason, entry: envelope.entry, id: envelope.id });
+    }
+    if (envelope.status === 'state') return heardState(call, (envelope.code ?? 'unknown') as State);
+    try {
+      const value = openReply(call.entry, envelope, bytes);
+      if (value instanceof Promise)
+        return void value.then(
+          (late) => resolved(call, late),
+          (error) => settle(call, error),
+        );
+      resolved(call, value);
+    } catch (error) {
+      if (isRefusal(error)) return refuse(call, target.instance.address, error);
+      settle(call, error);
+    }
+  }
+  function resolved(call: OpenCall, value: unknown): void {
+    if (!finish(call)) return;
+    tellEnd(call, 'ok');
+    call.resolve(value);
+  }
+  /** 'unknown' is certain: the probe came behind the request on the same way, so the request never arrived. */
+  function heardState(call: OpenCall, state: State): void {
+    if (state !== 'unknown') call.reached = state;
+    else if (call.target) refuse(call, '', noHandler(call));
+  }
+
+  function gone(address: string): void {
+    const target = peers.at(address);
+    if (!target) return;
+    target.leaving = true;
+    for (const call of target.open) {
+      const lost = new BusError(
+        'ResponderLost',
+        `${call.entry.name}: ${target.instance.name} died with the request; it may or may not have been done`,
+        { instance: target.instance.name },
+      );
+      if (call.entry.options.idempotent) refuse(call, address, lost);
+      else settle(call, lost);
+    }
+  }
+
+  return {
+    ask,
+    reply,
+    gone,
+    leaving(address) {
+      const target = peers.at(address);
+      if (target) target.leaving = true;
+    },
+    open: () => open.values(),
+    close() {
+      closedMs = clock.now();
+      for (const call of open.values()) settle(call, closed(clock, closedMs));
+    },
+  };
+}
+
+function packetOf(parts: CallerParts, call: OpenCall): Packet {
+  const { scope, deadline } = call;
+  const line = printEnvelope({
+    kind: 'request',
+    entry: call.entry.name,
+    id: call.id,
+    from: parts.self,
+    stamp: { incarnation: parts.incarnation, position: parts.nextPosition() },
+    deadlineMs: deadline,
+    ...(scope && inherited(scope)),
+  });
+  return { line, body: call.body };
+}
+/** Answers that say 'not started here'. */
+function isRefusal(error: unknown): error is BusError<'Closed' | 'Incompatible'> {
+  return isBusError(error, 'Closed', 'Incompatible');
+}
+function outcomeOf(error: unknown): string {
+  // Failure and BusError both carry a code; anything else is a fault of a schema.
+  return error instanceof Error && 'code' in error ? String(error.code) : 'HandlerFailed';
+}
+
+function timedOut(call: OpenCall): BusError<'Timeout'> {
+  const { reached, timeoutMs, entry, target } = call;
+  const where = {
+    'not-sent': 'it was never sent',
+    sent: 'it was sent',
+    waiting: 'it waits there',
+    running: 'it runs there',
+    answered: 'it was answered, the answer did not arrive',
+  };
+  const who = target ? target.instance.name : `an instance of ${moduleOf(entry)}`;
+  return new BusError(
+    'Timeout',
+    `${entry.name}: no answer of ${who} within ${timeoutMs} ms (timeoutMs); ${where[reached]}`,
+    { reached, timeoutMs },
+  );
+}
+function noHandler(call: OpenCall): BusError<'NoHandler'> {
+  const module = moduleOf(call.entry);
+  const { to } = call.options;
+  return new BusError('NoHandler', `${call.entry.name}: no ${to ?? `instance of ${module}`} is up`, {
+    module,
+    entry: call.entry.name,
+  });
+}
+function cancelled(call: OpenCall): BusError<'Cancelled'> {
+  const reason: unknown = call.options.signal?.reason;
+  return new BusError('Cancelled', `${call.entry.name} was taken back by its caller`, { reason }, reason);
+}
+function unreachable(call: OpenCall, clock: Clock, cause: unknown): BusError<'Unreachable'> {
+  const waitedMs = clock.now() - call.startedMs;
+  return new BusError(
+    'Unreachable',
+    `${call.entry.name}: the registry cannot be read: ${String(cause)}`,
+    { waitedMs, cause: String(cause) },
+    cause,
+  );
+}
+function tooManyOpen(entry: Request): BusError<'Overloaded'> {
+  const limit = limits.pendingRequestsMax;
+  return new BusError(
+    'Overloaded',
+    `${entry.name}: ${limit} requests of this instance wait for an answer already (pendingRequestsMax)`,
+    { retryAfterMs: 100, waiting: limit, limit },
+  );
+}
+function closed(clock: Clock, sinceMs: number): BusError<'Closed'> {
+  return new BusError('Closed', `the bus was closed ${clock.now() - sinceMs} ms ago`, { sinceMs });
+}

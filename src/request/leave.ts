@@ -1,0 +1,68 @@
+/** Says goodbye to callers so that none of their requests is on its way when this instance goes. */
+import { sleep, type Clock } from '../base/clock';
+import { sayError } from '../base/errors';
+import { deferred, type Deferred } from '../base/lifecycle';
+import type { Notices } from '../base/notices';
+import { printEnvelope, type Envelope } from '../format/envelope';
+import type { Post } from '../ports/post';
+import type { Caller } from './call';
+
+export interface Leaver {
+  /** A request came from this address. */
+  heardFrom(address: string): void;
+  /** Somebody leaves, or understood that we do. */
+  leave(envelope: Envelope, from: string): void;
+  gone(address: string): void;
+  /**
+   * Tells all callers and resolves when each understood or died, at the latest after `withinMs`. Packets keep their order,
+   * so whatever they sent before they understood is here then.
+   */
+  goodbye(withinMs: number): Promise<void>;
+}
+
+interface LeaverParts {
+  readonly clock: Clock;
+  readonly notices: Notices;
+  readonly post: Post;
+  readonly caller: Caller;
+  readonly self: string;
+}
+const entry = 'busbar.leave';
+const understood = 'understood';
+
+export function createLeaver(parts: LeaverParts): Leaver {
+  const callers = new Set<string>();
+  const waiting = new Map<string, Deferred<void>>();
+
+  function tell(address: string, code?: string): void {
+    const line = printEnvelope({ kind: 'leave', entry, id: parts.self, from: parts.self, ...(code && { code }) });
+    try {
+      parts.post.send(address, { line, body: new Uint8Array(0) });
+    } catch (error) {
+      parts.notices.tell({ type: 'dropped', what: 'leave', reason: sayError(error) });
+      settle(address);
+    }
+  }
+  function settle(address: string): void {
+    callers.delete(address);
+    waiting.get(address)?.resolve();
+    waiting.delete(address);
+  }
+  return {
+    heardFrom: (address) => void callers.add(address),
+    leave({ code }, from) {
+      if (code === understood) return settle(from);
+      parts.caller.leaving(from);
+      tell(from, understood);
+    },
+    gone: settle,
+    async goodbye(withinMs) {
+      for (const address of callers) waiting.set(address, deferred());
+      const all = [...waiting.values()].map(({ promise }) => promise);
+      for (const address of callers) tell(address);
+      const enough = new AbortController();
+      await Promise.race([Promise.all(all), sleep(parts.clock, withinMs, enough.signal)]);
+      enough.abort();
+    },
+  };
+}

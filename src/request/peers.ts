@@ -1,0 +1,113 @@
+/** Whom this instance can ask: the living instances of each module it calls, with what is open at each. */
+import { sleep, type Clock } from '../base/clock';
+import { BusError } from '../base/errors';
+import type { Notices } from '../base/notices';
+import { deferred, type Closable, type Deferred } from '../base/lifecycle';
+import type { Instance, Registry } from '../ports/registry';
+import type { Target } from './pick';
+
+/** What a caller keeps about one address; `Open` is a request without an answer. */
+export class PeerTarget<Open> implements Target {
+  readonly open = new Set<Open>();
+  /** It said that it goes: nothing new is sent to it. */
+  leaving = false;
+  constructor(public instance: Instance) {}
+}
+
+export interface Peers<Open> {
+  /** Those that may be asked now. The first use of a module waits for the registry. */
+  of(module: string): readonly PeerTarget<Open>[] | Promise<readonly PeerTarget<Open>[]>;
+  /** Resolves when the living change so that there is one to ask, or after `waitMs`, or when `signal` aborts. */
+  appears(module: string, waitMs: number, signal?: AbortSignal): Promise<void>;
+  at(address: string): PeerTarget<Open> | undefined;
+  /** What is known without asking the registry. */
+  known(module: string): readonly Instance[];
+  close(): Promise<void>;
+}
+
+const modulesMax = 1_000; // watched at once; a program that calls more builds names from data, which is a mistake
+
+export function openPeers<Open>(registry: Registry, clock: Clock, notices: Notices): Peers<Open> {
+  const watched = new Map<string, Watched<Open>>();
+  const byAddress = new Map<string, PeerTarget<Open>>();
+
+  function see(module: Watched<Open>, instances: readonly Instance[]): void {
+    const before = new Set(module.all);
+    module.all = instances.map((instance) => {
+      const target = byAddress.get(instance.address) ?? new PeerTarget<Open>(instance);
+      if (!before.delete(target)) notices.tell({ type: 'instance', instance: instance.name, change: 'up' });
+      target.instance = instance;
+      byAddress.set(instance.address, target);
+      return target;
+    });
+    for (const target of before) forget(target);
+    refresh(module);
+    if (module.ready.length > 0) for (const waiter of module.waiters.splice(0)) waiter.resolve();
+  }
+  /** It stays known while something is open at it, so that its answers and its death still find their caller. */
+  function forget(target: PeerTarget<Open>): void {
+    notices.tell({ type: 'instance', instance: target.instance.name, change: 'gone' });
+    target.leaving = true;
+    if (target.open.size === 0) byAddress.delete(target.instance.address);
+  }
+  async function watch(name: string): Promise<Watched<Open>> {
+    if (watched.size >= modulesMax) throw tooMany(name);
+    const module: Watched<Open> = { all: [], ready: [], waiters: [], watching: undefined };
+    watched.set(name, module);
+    module.opening = registry
+      .watch(name, (instances) => see(module, instances))
+      .then(
+        (watching) => {
+          module.watching = watching;
+          module.opening = undefined;
+        },
+        (error: unknown) => {
+          watched.delete(name);
+          throw error;
+        },
+      );
+    await module.opening;
+    return module;
+  }
+  return {
+    of(name) {
+      const module = watched.get(name);
+      if (!module) return watch(name).then((opened) => refresh(opened));
+      if (module.opening) return module.opening.then(() => refresh(module));
+      return module.ready.some((target) => target.leaving) ? refresh(module) : module.ready;
+    },
+    async appears(name, waitMs, signal) {
+      const module = watched.get(name);
+      if (!module) return;
+      const waiter = deferred<void>();
+      module.waiters.push(waiter);
+      await Promise.race([waiter.promise, sleep(clock, waitMs, signal)]);
+      module.waiters = module.waiters.filter((one) => one !== waiter);
+      waiter.resolve();
+    },
+    at: (address) => byAddress.get(address),
+    known: (name) => watched.get(name)?.ready.map(({ instance }) => instance) ?? [],
+    async close() {
+      await Promise.all([...watched.values()].map(async ({ watching }) => watching?.close()));
+    },
+  };
+}
+
+interface Watched<Open> {
+  all: readonly PeerTarget<Open>[];
+  /** Those of `all` that do not leave. */
+  ready: readonly PeerTarget<Open>[];
+  waiters: Deferred<void>[];
+  watching: Closable | undefined;
+  opening?: Promise<void> | undefined;
+}
+
+function refresh<Open>(module: Watched<Open>): readonly PeerTarget<Open>[] {
+  module.ready = module.all.filter(({ instance, leaving }) => !leaving && !instance.leaving);
+  return module.ready;
+}
+
+function tooMany(module: string): BusError<'Config'> {
+  const fault = `${module} would be module ${modulesMax + 1} that this instance calls; the limit is ${modulesMax}`;
+  return new BusError('Config', fault, { faults: [fault] });
+}

@@ -1,0 +1,92 @@
+/** Module tests without processes and without waiting: `const bus = testBus(photos)`. */
+import { BusError, type BusCode, type BusDetails } from '../base/errors';
+import type { Bus } from '../bus/types';
+import { CONTRACT, type AnyContract, type AnyEntry } from '../contract/types';
+import type { Handlers } from '../delivery/handler';
+import { peerOf } from '../delivery/peer';
+import { openNetwork, type Network } from './network';
+import type { TestBus } from './types';
+
+export type { ParkedMessage, SentMessage, TestBus } from './types';
+
+/** A bus of `module` on a network of its own: the real bus on ports in memory and virtual time. */
+export function testBus(module: AnyContract | string = 'test'): TestBus {
+  return onNetwork(openNetwork(), new Map(), module);
+}
+
+interface Fault {
+  readonly error: BusError;
+  times: number;
+}
+type Faults = Map<string, Fault>;
+
+function onNetwork(network: Network, faults: Faults, module: AnyContract | string): TestBus {
+  const { bus, opened } = network.join(nameOf(module));
+  opened.catch(() => undefined); // whatever the bus is used for next rejects with the same
+  const failing = (entry: AnyEntry): void => {
+    const fault = faults.get(entry.name);
+    if (fault && fault.times-- > 0) throw fault.error;
+  };
+  const { record, clock } = network;
+  const extra: Omit<TestBus, keyof Bus> = {
+    clock: { now: () => clock.now(), advance: (ms) => clock.advance(ms).then(() => network.settled()) },
+    as: (other) => onNetwork(network, faults, other),
+    stub: (contract, handlers) => stub(network, contract, handlers),
+    settled: () => network.settled(),
+    // The casts give back the types of the entry: what was recorded under its name passed its schema.
+    sent: (entry) =>
+      record.sent.filter((one) => one.entry === entry.name).map((one) => ({ ...one, from: peerOf(one.from) })) as never,
+    parked: (entry) => record.parked.filter((one) => one.entry === entry.name) as never,
+    fault<C extends BusCode>(entry: AnyEntry, code: C, details: BusDetails[C], times = 1) {
+      faults.set(entry.name, {
+        error: new BusError(code, `${entry.name}: ${code}, as the test wants it`, details),
+        times,
+      });
+    },
+  };
+  return Object.assign(withFaults(bus, failing), extra);
+}
+
+const senders = ['request', 'requestAll', 'submit', 'submitAll', 'broadcast', 'publish', 'publishAll'] as const;
+
+/** The same bus, whose sending verbs ask `failing` first. */
+function withFaults(bus: Bus, failing: (entry: AnyEntry) => void): Bus {
+  const verbs: Record<string, unknown> = {};
+  for (const verb of senders) {
+    // One wrapper for seven signatures: each passes its arguments on as they came.
+    const send = bus[verb] as (...call: unknown[]) => Promise<unknown>;
+    verbs[verb] = async (entry: AnyEntry, ...rest: unknown[]) => {
+      failing(entry);
+      return send(entry, ...rest);
+    };
+  }
+  const tryRequest = bus.tryRequest as (...call: unknown[]) => Promise<unknown>;
+  verbs['tryRequest'] = async (entry: AnyEntry, ...rest: unknown[]) => {
+    try {
+      failing(entry);
+    } catch (error) {
+      return { ok: false, error };
+    }
+    return tryRequest(entry, ...rest);
+  };
+  return Object.assign({ ...bus }, verbs);
+}
+
+function stub<C extends AnyContract>(network: Network, contract: C, handlers: Partial<Handlers<C>>): Promise<Closer> {
+  const { bus } = network.join(nameOf(contract));
+  return bus.serve(contract, withRefusals(contract, handlers));
+}
+type Closer = Awaited<ReturnType<Bus['serve']>>;
+
+/** Handlers for all entries: those that a stub leaves out say so. */
+function withRefusals<C extends AnyContract>(contract: C, handlers: Partial<Handlers<C>>): Handlers<C> {
+  const refuse = (name: string) => () => {
+    throw new Error(`the stub of ${contract[CONTRACT]} has no handler '${name}'`);
+  };
+  const all = Object.fromEntries(Object.keys(contract).map((name) => [name, refuse(name)]));
+  return { ...all, ...handlers } as unknown as Handlers<C>; // complete now: a handler for each name of the contract
+}
+
+function nameOf(module: AnyContract | string): string {
+  return typeof module === 'string' ? module : module[CONTRACT];
+}

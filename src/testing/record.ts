@@ -1,0 +1,68 @@
+/** Writes down what leaves the ports of a test bus, so that a test can ask for it without a spy. */
+import { decodeBody } from '../format/codec';
+import { parseEnvelope } from '../format/envelope';
+import { parseTopic } from '../format/names';
+import type { Append, Log } from '../ports/log';
+import type { Packet, Post } from '../ports/post';
+import type { Recorded, RecordedParked } from './types';
+
+export interface Record {
+  readonly sent: Recorded[];
+  readonly parked: RecordedParked[];
+}
+
+export function recordLog(log: Log, record: Record): Log {
+  return {
+    ...log,
+    append(topic, records) {
+      const parked = parseTopic(topic)?.kind === 'parked';
+      for (const one of records) {
+        if (parked) noteParked(record, one);
+        else noteSent(record, one.headers['bus'] ?? '', one.value);
+      }
+      return log.append(topic, records);
+    },
+  };
+}
+
+export function recordPost(post: Post, record: Record): Post {
+  const noteRequest = ({ line, body }: Packet): void => noteSent(record, line, body);
+  return {
+    ...post,
+    send(to, packet) {
+      noteRequest(packet);
+      post.send(to, packet);
+    },
+    broadcast(module, packet) {
+      noteRequest(packet);
+      return post.broadcast(module, packet);
+    },
+  };
+}
+
+const told = new Set(['request', 'broadcast', 'work', 'event']);
+
+function noteSent({ sent }: Record, line: string, value: Uint8Array | null): void {
+  const envelope = parseEnvelope(line);
+  if ('bad' in envelope || !told.has(envelope.kind)) return;
+  const { entry, id, from, baggage = {} } = envelope;
+  sent.push({ entry, id, from, baggage, body: bodyOf(value) });
+}
+
+function noteParked({ parked }: Record, { headers, value }: Append): void {
+  const line = headers['parked'];
+  if (line === undefined) return;
+  // Written by work/park a moment ago.
+  const { entry, id, reason, attempts } = JSON.parse(line) as {
+    entry: string;
+    id: string;
+    reason: string;
+    attempts: unknown[];
+  };
+  parked.push({ entry, id, reason, attempts: attempts.length, body: bodyOf(value) });
+}
+
+function bodyOf(value: Uint8Array | null): unknown {
+  const decoded = decodeBody(value ?? new Uint8Array(0));
+  return decoded.ok ? decoded.value : value;
+}
