@@ -1,0 +1,120 @@
+/** Doorbells between all buses of a directory, and who of them is still there. */
+import fs from 'node:fs';
+import path from 'node:path';
+import type { Clock, Timer } from '../base/clock';
+import { isBusError } from '../base/errors';
+import type { Directory } from './directory';
+import { isCode } from './directory';
+import { frameKinds } from './frames';
+import { isAddress, processLives } from './liveness';
+import type { Neighbours } from './neighbours';
+import type { Sockets } from './sockets';
+
+export interface Rings extends Neighbours {
+  /** Addresses of all other open buses, as far as their sockets are there. */
+  others(): readonly string[];
+  /** Rings at all others; resolves when each has heard it, is gone, or did not answer within 100 ms. */
+  ringAll(topic: string): Promise<void>;
+  /** Removes the socket of a dead bus; true for the one caller who did it. */
+  bury(address: string): boolean;
+}
+
+export interface RingParts {
+  readonly directory: Directory;
+  readonly sockets: Sockets;
+  readonly clock: Clock;
+}
+
+/** A stopped process does not answer: nobody waits longer for it. */
+const heardWithinMs = 100;
+
+interface Call {
+  readonly awaited: Set<string>;
+  readonly done: () => void;
+}
+
+export function openRings({ directory, sockets, clock }: RingParts): Rings {
+  const hearers = new Set<(topic: string, from: string) => void>();
+  const calls = new Map<number, Call>();
+  let callsMade = 0;
+
+  // The line is `<call> <topic>`; call 0 wants no answer.
+  sockets.hear(frameKinds.ring, (line, _body, from) => {
+    const at = line.indexOf(' ');
+    const topic = line.slice(at + 1);
+    for (const hear of hearers) hear(topic, from);
+    const call = line.slice(0, at);
+    if (call !== '0') tryRing(() => sockets.sendOnce(from, frameKinds.heard, call));
+  });
+  sockets.hear(frameKinds.heard, (line, _body, from) => settle(Number(line), from));
+  sockets.onGone((address) => {
+    for (const id of calls.keys()) settle(id, address);
+  });
+
+  function settle(id: number, from: string): void {
+    const call = calls.get(id);
+    call?.awaited.delete(from);
+    if (call?.awaited.size === 0) call.done();
+  }
+
+  function others(): readonly string[] {
+    return fs.readdirSync(directory.sockets).filter((name) => name !== sockets.address && isAddress(name));
+  }
+
+  function ringAll(topic: string): Promise<void> {
+    const id = ++callsMade;
+    const awaited = new Set(
+      others().filter((to) => tryRing(() => sockets.sendOnce(to, frameKinds.ring, `${id} ${topic}`))),
+    );
+    if (awaited.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer: Timer = clock.after(heardWithinMs, done);
+      function done(): void {
+        timer.cancel();
+        calls.delete(id);
+        resolve();
+      }
+      calls.set(id, { awaited, done });
+    });
+  }
+
+  return {
+    address: sockets.address,
+    others,
+    ringAll,
+    ring(addresses, topic) {
+      for (const to of addresses) {
+        if (to !== sockets.address) tryRing(() => sockets.sendOnce(to, frameKinds.ring, `0 ${topic}`));
+      }
+    },
+    alive(address) {
+      if (sockets.connected(address)) return true;
+      if (sockets.dead(address) || !fs.existsSync(path.join(directory.sockets, address))) return false;
+      return processLives(address) ?? true;
+    },
+    onRing(hear) {
+      hearers.add(hear);
+      return () => void hearers.delete(hear);
+    },
+    bury(address) {
+      try {
+        fs.unlinkSync(path.join(directory.sockets, address));
+        return true;
+      } catch (error) {
+        if (isCode(error, 'ENOENT')) return false;
+        throw error;
+      }
+    },
+  };
+}
+
+/** Rings, unless nobody is there any more or its queue is full: a ring may get lost. */
+function tryRing(ring: () => void): boolean {
+  try {
+    ring();
+    return true;
+  } catch (error) {
+    if (isBusError(error, 'Unreachable', 'Overloaded', 'Closed')) return false;
+    throw error;
+  }
+}

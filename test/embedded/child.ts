@@ -1,0 +1,68 @@
+/** A process of a test: opens a bus in the directory given and plays the role given, told by messages of its parent. */
+import { systemClock, systemRandom } from '../../src/base/clock';
+import { isBusError, sayError } from '../../src/base/errors';
+import { openNotices } from '../../src/base/notices';
+import { type Embedded, openEmbedded } from '../../src/embedded/open';
+import { instance } from './instance';
+
+const [role = '', dir = '', ...args] = process.argv.slice(2);
+const say = (message: unknown): void => void process.send?.(message);
+process.on('disconnect', () => process.exit());
+
+const roles: Readonly<Record<string, (bus: Embedded) => Promise<void>>> = {
+  /** Announces itself and sends every packet back. */
+  async echo({ post, registry }) {
+    post.receive({ packet: (packet, from) => post.send(from, packet), gone: () => undefined });
+    await registry.announce(instance(post.address, 'echo', args[0] === undefined ? {} : { name: args[0] }));
+    say(post.address);
+  },
+  /** Tells what it sees of a contract, and when. */
+  async watch({ post, registry }) {
+    post.receive({ packet: () => undefined, gone: () => undefined });
+    await registry.watch(args[0] ?? 'echo', (seen) => say({ names: seen.map(({ name }) => name), atMs: Date.now() }));
+  },
+  /** Tells the bytes of all packets it gets, and the process's memory. */
+  async count({ post }) {
+    let bytes = 0;
+    let packets = 0;
+    post.receive({
+      packet({ body }) {
+        bytes += body.length;
+        packets++;
+      },
+      gone: () => undefined,
+    });
+    process.on('message', () => say({ bytes, packets }));
+    say(post.address);
+  },
+  /** Tells every setting it sees, and writes what it is told. */
+  async settings({ settings }) {
+    process.on('message', (message: string) => {
+      const [key = '', value = '', was = '0'] = message.split(' ');
+      settings.set(key, value, Number(was)).then(
+        (version) => say({ version }),
+        (error: unknown) => say(isBusError(error) ? { code: error.code, details: error.details } : sayError(error)),
+      );
+    });
+    await settings.watch((seen) => say({ seen: seen.map(({ key, value }) => `${key}=${value}`), atMs: Date.now() }));
+  },
+};
+
+async function main(): Promise<void> {
+  const play = roles[role];
+  if (play === undefined) throw new Error(`no role ${role}`);
+  const notices = openNotices();
+  const options = {
+    dir,
+    ns: 'test',
+    name: `${role}#${process.pid}`,
+    clock: systemClock,
+    random: systemRandom,
+    notices,
+  };
+  await play(await openEmbedded(options));
+}
+main().catch((error: unknown) => {
+  say({ error: sayError(error) });
+  process.exitCode = 1;
+});

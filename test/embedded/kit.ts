@@ -1,0 +1,86 @@
+/** What the tests of this folder need: fresh directories, opened buses, and child processes that never outlive a test. */
+import { type ChildProcess, fork } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { systemClock, systemRandom } from '../../src/base/clock';
+import { type Notice, type Notices, openNotices } from '../../src/base/notices';
+import { type Embedded, openEmbedded } from '../../src/embedded/open';
+
+const undo: (() => void | Promise<void>)[] = [];
+/** To be run after each test: closes and removes all that it opened, newest first. */
+export async function cleanUp(): Promise<void> {
+  for (let run = undo.pop(); run !== undefined; run = undo.pop()) await run();
+}
+export function later(run: () => void | Promise<void>): void {
+  undo.push(run);
+}
+
+/** An empty directory, 0700, short enough for sockets. */
+export function freshDirectory(): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bb-'));
+  later(() => fs.rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** Notices that are kept. */
+export function keptNotices(): { readonly notices: Notices; readonly kept: Notice[] } {
+  const notices = openNotices();
+  const kept: Notice[] = [];
+  notices.watch((notice) => kept.push(notice));
+  return { notices, kept };
+}
+
+export async function openBus(dir: string, name = 'web#0000', notices = openNotices()): Promise<Embedded> {
+  const bus = await openEmbedded({ dir, ns: 'test', name, clock: systemClock, random: systemRandom, notices });
+  later(() => bus.close());
+  return bus;
+}
+
+/** Resolves when `holds` gives something true, looked at whenever the event loop turns; rejects after `withinMs`. */
+export async function until<T>(holds: () => T | undefined | false, withinMs = 5_000, what = 'it'): Promise<T> {
+  for (const start = performance.now(); ;) {
+    const found = holds();
+    if (found) return found;
+    if (performance.now() - start > withinMs) throw new Error(`${what} did not happen within ${withinMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+/** A process that runs `test/embedded/child.ts` with a role; killed after the test. */
+export interface Child {
+  readonly process: ChildProcess;
+  /** What it said last. */
+  said(): unknown;
+  /** The next thing it says. */
+  next(): Promise<unknown>;
+  tell(message: string): void;
+  kill(): Promise<void>;
+}
+export function startChild(role: string, dir: string, ...args: readonly string[]): Child {
+  const child = fork(path.join(__dirname, 'child.ts'), [role, dir, ...args], {
+    execArgv: ['-r', path.join(__dirname, '..', 'register.cjs')],
+  });
+  const heard: unknown[] = [];
+  const waiting: ((message: unknown) => void)[] = [];
+  let last: unknown;
+  child.on('message', (message) => {
+    last = message;
+    const next = waiting.shift();
+    if (next) next(message);
+    else heard.push(message);
+  });
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const kill = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    await ended;
+  };
+  later(kill);
+  return {
+    process: child,
+    said: () => last,
+    next: () => (heard.length > 0 ? Promise.resolve(heard.shift()) : new Promise((resolve) => waiting.push(resolve))),
+    tell: (message) => void child.send(message),
+    kill,
+  };
+}

@@ -1,0 +1,210 @@
+/** The post over real sockets and processes: what arrives, in which order, and what happens when somebody ends. */
+import type { Embedded } from '../../src/embedded/open';
+import { instance } from './instance';
+import { cleanUp, freshDirectory, keptNotices, openBus, startChild, until } from './kit';
+
+afterEach(cleanUp);
+
+interface Heard {
+  readonly lines: string[];
+  readonly bodies: Buffer[];
+  readonly from: string[];
+  readonly gone: string[];
+}
+/** Receives and keeps copies. */
+function listenOn({ post }: Embedded): Heard {
+  const heard: Heard = { lines: [], bodies: [], from: [], gone: [] };
+  post.receive({
+    packet({ line, body }, from) {
+      heard.lines.push(line);
+      heard.bodies.push(Buffer.from(body));
+      heard.from.push(from);
+    },
+    gone: (address) => heard.gone.push(address),
+  });
+  return heard;
+}
+const text = (line: string, body = ''): { line: string; body: Uint8Array } => ({ line, body: Buffer.from(body) });
+
+describe('between two buses', () => {
+  test('a packet arrives with its line, its body and its sender', async () => {
+    const dir = freshDirectory();
+    const [a, b] = [await openBus(dir), await openBus(dir)];
+    const heard = listenOn(b);
+    a.post.send(b.post.address, { line: 'größer 鍵 line', body: Buffer.from([0, 255, 10]) });
+    await until(() => heard.lines.length === 1);
+    expect(heard.lines).toEqual(['größer 鍵 line']);
+    expect(heard.bodies).toEqual([Buffer.from([0, 255, 10])]);
+    expect(heard.from).toEqual([a.post.address]);
+  });
+  test('100,000 packets of all sizes arrive in the order they were sent', async () => {
+    const dir = freshDirectory();
+    const [a, b] = [await openBus(dir), await openBus(dir)];
+    const sizes: number[] = [];
+    let wrong = 0;
+    b.post.receive({
+      packet({ line, body }) {
+        if (line !== String(sizes.length) || body.length !== sizeOf(sizes.length) || body.some((x) => x !== 7)) wrong++;
+        sizes.push(body.length);
+      },
+      gone: () => undefined,
+    });
+    const sizeOf = (at: number): number => (at % 997 === 0 ? 300_000 : at % 300);
+    for (let at = 0; at < 100_000; at++) {
+      a.post.send(b.post.address, { line: String(at), body: Buffer.alloc(sizeOf(at), 7) });
+      if (at % 1_000 === 0) await until(() => sizes.length > at - 20_000);
+    }
+    await until(() => sizes.length === 100_000, 20_000);
+    expect(wrong).toBe(0);
+  }, 30_000);
+  test('both may send at the same moment, and each order is kept', async () => {
+    const dir = freshDirectory();
+    const [a, b] = [await openBus(dir), await openBus(dir)];
+    const [atA, atB] = [listenOn(a), listenOn(b)];
+    for (let round = 0; round < 20; round++) {
+      a.post.send(b.post.address, text(`${round}`));
+      b.post.send(a.post.address, text(`${round}`));
+      if (round === 10) await until(() => atA.lines.length === 11 && atB.lines.length === 11);
+    }
+    await until(() => atA.lines.length === 20 && atB.lines.length === 20);
+    const all = Array.from({ length: 20 }, (_, round) => `${round}`);
+    expect(atA.lines).toEqual(all);
+    expect(atB.lines).toEqual(all);
+  });
+  test('one reaches itself in a later turn, with a copy of the body', async () => {
+    const a = await openBus(freshDirectory());
+    const heard = listenOn(a);
+    const body = Buffer.from('before');
+    a.post.send(a.post.address, { line: 'self', body });
+    body.write('AFTER!');
+    expect(heard.lines).toEqual([]);
+    await until(() => heard.lines.length === 1);
+    expect(heard.bodies.map(String)).toEqual(['before']);
+    expect(heard.from).toEqual([a.post.address]);
+  });
+});
+
+describe('a broadcast', () => {
+  test('reaches every announced instance of the module, the sender too, and nobody else', async () => {
+    const dir = freshDirectory();
+    const [a, b, other] = [await openBus(dir), await openBus(dir), await openBus(dir)];
+    const [atA, atB, atOther] = [listenOn(a), listenOn(b), listenOn(other)];
+    await a.registry.announce(instance(a.post.address, 'web'));
+    await b.registry.announce(instance(b.post.address, 'web'));
+    await other.registry.announce(instance(other.post.address, 'photos'));
+    expect(await a.post.broadcast('web', text('drop'))).toBe(2);
+    expect(await other.post.broadcast('web', text('drop it'))).toBe(2);
+    await until(() => atA.lines.length === 2 && atB.lines.length === 2);
+    expect(atOther.lines).toEqual([]);
+    expect(await other.post.broadcast('nobody', text('drop'))).toBe(0);
+  });
+  test('reaches whoever was announced before it, at once', async () => {
+    const dir = freshDirectory();
+    const [a, b] = [await openBus(dir), await openBus(dir)];
+    listenOn(b);
+    await b.registry.announce(instance(b.post.address, 'web'));
+    expect(await a.post.broadcast('web', text('drop'))).toBe(1);
+    await b.registry.withdraw();
+    expect(await a.post.broadcast('web', text('drop'))).toBe(0);
+  });
+});
+
+describe('when somebody ends', () => {
+  test('a process killed with -9 is told as gone at once', async () => {
+    const dir = freshDirectory();
+    const a = await openBus(dir);
+    const heard = listenOn(a);
+    const child = startChild('echo', dir);
+    const address = String(await child.next());
+    a.post.send(address, text('hello'));
+    await until(() => heard.lines.length === 1);
+    const start = performance.now();
+    await child.kill();
+    await until(() => heard.gone.includes(address), 500);
+    expect(performance.now() - start).toBeLessThan(500);
+  });
+  test('a packet to whoever ended before is told as gone, the next one throws Unreachable', async () => {
+    const dir = freshDirectory();
+    const [a, b] = [await openBus(dir), await openBus(dir)];
+    const heard = listenOn(a);
+    await b.close();
+    a.post.send(b.post.address, text('late'));
+    await until(() => heard.gone.length === 1);
+    expect(heard.gone).toEqual([b.post.address]);
+    expect(() => a.post.send(b.post.address, text('later'))).toThrow(expect.objectContaining({ code: 'Unreachable' }));
+    expect(() => a.post.send('../../etc', text('x'))).toThrow(expect.objectContaining({ code: 'Unreachable' }));
+  });
+  test('what was sent just before closing arrives', async () => {
+    const dir = freshDirectory();
+    const [a, b] = [await openBus(dir), await openBus(dir)];
+    const heard = listenOn(b);
+    for (let at = 0; at < 200; at++) a.post.send(b.post.address, { line: `${at}`, body: Buffer.alloc(100_000) });
+    await a.close();
+    await until(() => heard.gone.length === 1);
+    expect(heard.lines).toHaveLength(200);
+  });
+  test('a closed post refuses, and closing twice is closing once', async () => {
+    const a = await openBus(freshDirectory());
+    await Promise.all([a.post.close(), a.post.close()]);
+    expect(() => a.post.send(a.post.address, text('x'))).toThrow(expect.objectContaining({ code: 'Closed' }));
+  });
+});
+
+describe('bounds', () => {
+  test('a receiver that is stopped costs the sender at most the bound, then Overloaded; nobody else notices', async () => {
+    const dir = freshDirectory();
+    const [a, b] = [await openBus(dir), await openBus(dir)];
+    const [atA, atB] = [listenOn(a), listenOn(b)];
+    const child = startChild('count', dir);
+    const address = String(await child.next());
+    a.post.send(address, text('hello'));
+    child.tell('tell');
+    await child.next();
+    child.process.kill('SIGSTOP');
+    const before = process.memoryUsage().rss;
+    let sent = 1;
+    const body = Buffer.alloc(10_000);
+    const fill = (): void => {
+      for (; sent < 20_000; sent++) a.post.send(address, { line: 'x', body });
+    };
+    expect(fill).toThrow(expect.objectContaining({ code: 'Overloaded', retryable: true }));
+    expect(sent).toBeGreaterThan(6_000);
+    expect(process.memoryUsage().rss - before).toBeLessThan(100 * 1024 * 1024);
+    b.post.send(a.post.address, text('still'));
+    a.post.send(b.post.address, text('here'));
+    await until(() => atA.lines.length === 1 && atB.lines.length === 1);
+    child.process.kill('SIGCONT');
+    await until(() => {
+      child.tell('tell');
+      return (child.said() as { packets: number }).packets === sent;
+    });
+    a.post.send(address, text('again'));
+  }, 20_000);
+  test('a line or a body above the limit is refused at the sender', async () => {
+    const dir = freshDirectory();
+    const [a, b] = [await openBus(dir), await openBus(dir)];
+    const tooLarge = expect.objectContaining({ code: 'TooLarge' });
+    expect(() => a.post.send(b.post.address, text('x'.repeat(8_193)))).toThrow(tooLarge);
+    expect(() => a.post.send(b.post.address, text('鍵'.repeat(3_000)))).toThrow(tooLarge);
+    expect(() => a.post.send(b.post.address, { line: '', body: Buffer.alloc(1_100_000) })).toThrow(tooLarge);
+    const heard = listenOn(b);
+    a.post.send(b.post.address, { line: 'x'.repeat(8_192), body: Buffer.alloc(1_000_000) });
+    await until(() => heard.lines.length === 1);
+  });
+  test('a receiver that throws loses that packet only, and it is told', async () => {
+    const dir = freshDirectory();
+    const { notices, kept } = keptNotices();
+    const [a, b] = [await openBus(dir), await openBus(dir, 'b', notices)];
+    const lines: string[] = [];
+    b.post.receive({
+      packet({ line }) {
+        if (line === 'bomb') throw new Error('boom');
+        lines.push(line);
+      },
+      gone: () => undefined,
+    });
+    for (const line of ['one', 'bomb', 'two']) a.post.send(b.post.address, text(line));
+    await until(() => lines.length === 2);
+    expect(kept).toContainEqual({ type: 'dropped', what: 'packet', reason: 'its receiver threw: boom' });
+  });
+});
