@@ -1,11 +1,11 @@
-// Lets a child process of a test run TypeScript as jest does: node -r ./test/register.cjs child.ts
+// Lets plain node run TypeScript: `node --require test/register.cjs file.ts`. The same settings as in jest.config.js.
 const { readFileSync } = require('node:fs');
 const Module = require('node:module');
-const path = require('node:path');
+const { join } = require('node:path');
 const { transformSync } = require('@swc/core');
 
-const source = path.join(__dirname, '..', 'src');
-const options = {
+const src = join(__dirname, '..', 'src');
+const swc = {
   jsc: {
     target: 'es2022',
     parser: { syntax: 'typescript', decorators: true },
@@ -13,15 +13,12 @@ const options = {
   },
   module: { type: 'commonjs' },
   sourceMaps: 'inline',
-  swcrc: false,
 };
-require.extensions['.ts'] = (module, filename) => {
-  module._compile(transformSync(readFileSync(filename, 'utf8'), { ...options, filename }).code, filename);
-};
+require.extensions['.ts'] = (module, filename) =>
+  module._compile(transformSync(readFileSync(filename, 'utf8'), { ...swc, filename }).code, filename);
 
 const resolve = Module._resolveFilename;
-Module._resolveFilename = function (request, ...rest) {
-  const [, part] = /^busbar(?:\/(.+))?$/.exec(request) ?? [];
-  const own = /^busbar(\/|$)/.test(request) ? path.join(source, part ?? '', 'index.ts') : request;
-  return resolve.call(this, own, ...rest);
+Module._resolveFilename = (request, ...rest) => {
+  const inside = /^busbar(?:\/(.+))?$/.exec(request);
+  return resolve(inside ? join(src, inside[1] ?? '', 'index.ts') : request, ...rest);
 };

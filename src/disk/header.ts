@@ -1,0 +1,73 @@
+/** Looks at a data file before LMDB maps it: a damaged or foreign one would end the process or be written over. */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { BusError, sayError } from '../base/errors';
+
+/** Where things lie in a head page, in bytes. LMDB writes two such pages, in turns. */
+const at = { flags: 18, magic: 24, version: 28, pageBytes: 48, freeRoot: 88, mainRoot: 136, lastPage: 144, end: 160 };
+const headFlag = 0x08;
+const magic = 0xbeefc0de;
+const dataVersion = 2;
+/** A tree without pages has no root. */
+const noRoot = 2n ** 64n - 1n;
+/** Pages that were freed before they were ever written may be missing at the end of a sound file; never many. */
+const pagesMissingMax = 64n;
+
+/**
+ * Throws a Config error that names the file when it is no LMDB data file, or one that was cut off.
+ * A file that is missing or empty is fine: it becomes a new one. Writes nothing.
+ */
+export function checkDataFile(path: string): void {
+  const fault = faultOf(path);
+  if (fault === undefined) return;
+  const message = `${path} ${fault}: put back a copy, or move it away to start with an empty one`;
+  throw new BusError('Config', message, { faults: [message] });
+}
+
+function faultOf(path: string): string | undefined {
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    return `cannot be read (${sayError(error)})`;
+  }
+  try {
+    return faultIn(file);
+  } catch (error) {
+    return `cannot be read (${sayError(error)})`;
+  } finally {
+    closeSync(file);
+  }
+}
+
+function faultIn(file: number): string | undefined {
+  const stat = fstatSync(file);
+  if (!stat.isFile()) return 'is not a file';
+  if (stat.size === 0) return undefined;
+  const first = headAt(file, 0);
+  if (first === undefined) return 'was not written by busbar';
+  if (first.readUInt16LE(at.version) !== dataVersion) return 'is of another version of LMDB';
+  const pageBytes = first.readUInt32LE(at.pageBytes);
+  if (pageBytes < 256 || pageBytes > 65_536 || (pageBytes & (pageBytes - 1)) !== 0) return 'is damaged (page size)';
+  const second = headAt(file, pageBytes);
+  if (second === undefined) return 'is damaged (second head)';
+  return [first, second].some((head) => beyond(head, stat.size, pageBytes))
+    ? `is cut off at ${stat.size} bytes`
+    : undefined;
+}
+
+function headAt(file: number, position: number): Buffer | undefined {
+  const head = Buffer.alloc(at.end);
+  if (readSync(file, head, 0, at.end, position) < at.end) return undefined;
+  return (head.readUInt16LE(at.flags) & headFlag) !== 0 && head.readUInt32LE(at.magic) === magic ? head : undefined;
+}
+
+/** Whether a head speaks of pages that the file does not have. */
+function beyond(head: Buffer, fileBytes: number, pageBytes: number): boolean {
+  const pages = BigInt(Math.floor(fileBytes / pageBytes));
+  const roots = [head.readBigUInt64LE(at.freeRoot), head.readBigUInt64LE(at.mainRoot)];
+  return (
+    roots.some((root) => root !== noRoot && root >= pages) ||
+    head.readBigUInt64LE(at.lastPage) + 1n > pages + pagesMissingMax
+  );
+}

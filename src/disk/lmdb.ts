@@ -1,0 +1,230 @@
+/** A key-value file shared by processes, on LMDB: guarded writes that are durable when they resolve, and views for reading. */
+import { join } from 'node:path';
+import { getLastVersion, open, type RootDatabase } from 'lmdb';
+import { sleep, type Clock } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
+import { checkDataFile } from './header';
+import { lockHolder, sayHolder } from './holder';
+
+/** What must be true in the very transaction that makes the changes: `key` has this version, or is not there (null). */
+export interface Guard {
+  readonly key: Uint8Array;
+  readonly version: number | null;
+}
+/** A key that gets a value with a version, or (null) is removed. A value has at least one byte. */
+export interface Change {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array | null;
+  readonly version?: number;
+}
+export interface Entry {
+  readonly value: Buffer;
+  readonly version: number;
+}
+
+/** All reading is of one moment until {@link Store.refresh}, or until the turn of the event loop ends. */
+export interface Store {
+  /** Where the files are, for messages. */
+  readonly path: string;
+  /** What is read from now on is the newest. */
+  refresh(): void;
+  /** The value of a key, valid only until the next call of any store. */
+  view(key: Uint8Array): Uint8Array | undefined;
+  /** A copy of a value, with its version. */
+  entry(key: Uint8Array): Entry | undefined;
+  version(key: Uint8Array): number | undefined;
+  /** Calls `visit` for keys from `start` up to but without `end`, in order, until it returns false. */
+  scan(start: Uint8Array, end: Uint8Array, visit: (key: Buffer, entry: Entry) => boolean): void;
+  /** The first key from `start` on that is below `end`. */
+  firstKey(start: Uint8Array, end: Uint8Array): Buffer | undefined;
+  /**
+   * Makes all changes in one transaction if the guard holds, none otherwise; resolves whether it did, when that is
+   * durable. Rejects when the outcome is unknown. May take long while another process holds the write lock:
+   * whoever cannot wait puts {@link Store.within} around it.
+   */
+  write(guard: Guard | null, changes: readonly Change[]): Promise<boolean>;
+  /** The same promise, but rejects with Unreachable after the time limit for writing; the outcome is unknown then. */
+  within<T>(writing: Promise<T>): Promise<T>;
+  /** A line for errors: which process holds the write lock. */
+  holder(): string;
+  /** Forgets readers that died, so that their pages can be used again. */
+  forgetDeadReaders(): void;
+  /** Lets go; the last holder in this process closes the files. */
+  release(): Promise<void>;
+}
+export interface StoreOptions {
+  readonly clock: Clock;
+  /** false: survives the process but not the machine, and a power cut may leave a damaged file. */
+  readonly durable: boolean;
+  /** How long a write may take, in ms. */
+  readonly writeMs?: number;
+}
+
+/** A put that takes longer meets a stopped process or a dying disk. */
+const writeMsDefault = 10_000;
+/** Address space, not disk or memory: far above any log, so that the map never has to grow while others use it. */
+const mapBytes = 2 ** 40;
+const readersMax = 4096;
+
+interface Shared {
+  readonly db: RootDatabase<Buffer, Buffer>;
+  holders: number;
+  /** Set when a write failed otherwise than for want of space: what is on the disk is not known any more. */
+  broken: string | undefined;
+}
+/** One environment per path and process: LMDB's locks would be lost when a second one is closed. */
+const opened = new Map<string, Shared>();
+const closing = new Map<string, Promise<void>>();
+
+/** Opens or creates the store in the directory `path`, which must exist. Rejects with Config when it holds something else. */
+export async function openStore(path: string, options: StoreOptions): Promise<Store> {
+  const writeMs = options.writeMs ?? writeMsDefault;
+  await closing.get(path);
+  if (!opened.has(path)) await untilFree(path, options.clock, writeMs);
+  let shared = opened.get(path);
+  if (shared === undefined) {
+    checkDataFile(join(path, 'data.mdb'));
+    shared = { db: openFiles(path, options.durable), holders: 0, broken: undefined };
+    opened.set(path, shared);
+  }
+  shared.holders += 1;
+  return makeStore(path, shared, options.clock, writeMs);
+}
+
+/** Opening takes the write lock on this thread, so it must not be tried while a stopped process holds it. */
+async function untilFree(path: string, clock: Clock, writeMs: number): Promise<void> {
+  const lockPath = join(path, 'lock.mdb');
+  const startMs = clock.mono();
+  while (lockHolder(lockPath)?.stopped === true) {
+    const waitedMs = clock.mono() - startMs;
+    if (waitedMs > writeMs) {
+      throw new BusError('Unreachable', `${path} cannot be opened: ${sayHolder(lockPath)}`, { waitedMs });
+    }
+    await sleep(clock, 50);
+  }
+}
+
+function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer> {
+  try {
+    return open<Buffer, Buffer>({
+      path,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+      useVersions: true,
+      // Plain commits: data, fdatasync, head. What others read is on the disk already.
+      overlappingSync: false,
+      noSync: !durable,
+      mapSize: mapBytes,
+      maxReaders: readersMax,
+      permissionsMode: 0o600,
+    } as Parameters<typeof open>[0]); // permissionsMode is missing from the package's types
+  } catch (error) {
+    const message = `${path} cannot be opened as a log: ${sayError(error)}`;
+    throw new BusError('Config', message, { faults: [message] }, error);
+  }
+}
+
+function makeStore(path: string, shared: Shared, clock: Clock, writeMs: number): Store {
+  const { db } = shared;
+  let held = true;
+  const lockPath = join(path, 'lock.mdb');
+  const sinceMs = clock.now();
+
+  async function write(guard: Guard | null, changes: readonly Change[]): Promise<boolean> {
+    if (!held) throw new BusError('Closed', `${path} was closed`, { sinceMs });
+    if (shared.broken !== undefined)
+      throw unreachable(path, 0, `a write failed before and ${reopen}: ${shared.broken}`);
+    try {
+      return await submit(db, guard, changes);
+    } catch (error) {
+      const cause = await causeOf(error);
+      if (!/ENOSPC|No space left/.test(cause)) shared.broken = cause;
+      throw unreachable(path, 0, `writing failed, whether it was written is unknown: ${cause}`);
+    }
+  }
+
+  function within<T>(writing: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = clock.after(writeMs, () => {
+        const why = `writing took longer than ${writeMs} ms, whether it was written is unknown; ${sayHolder(lockPath)}`;
+        reject(unreachable(path, writeMs, why));
+      });
+      writing.then(resolve, reject).finally(() => timer.cancel());
+    });
+  }
+
+  return {
+    path,
+    refresh: () => db.resetReadTxn(),
+    view: (key) => db.getBinaryFast(asBuffer(key)),
+    entry(key) {
+      const found = db.getEntry(asBuffer(key));
+      return found && { value: found.value, version: found.version ?? 0 };
+    },
+    version: (key) => (db.getBinaryFast(asBuffer(key)) === undefined ? undefined : getLastVersion()),
+    scan(start, end, visit) {
+      for (const { key, value, version } of db.getRange({
+        start: asBuffer(start),
+        end: asBuffer(end),
+        versions: true,
+      })) {
+        if (!visit(key, { value, version: version ?? 0 })) break;
+      }
+    },
+    firstKey(start, end) {
+      for (const key of db.getKeys({ start: asBuffer(start), end: asBuffer(end), limit: 1 })) return key;
+      return undefined;
+    },
+    write,
+    within,
+    holder: () => sayHolder(lockPath),
+    forgetDeadReaders: () => void db.readerCheck(),
+    async release() {
+      if (!held) return;
+      held = false;
+      // What still waits for the write lock may wait for ever; then the files stay open until the process ends.
+      await within(letGo(path, shared)).catch(() => undefined);
+    },
+  };
+}
+
+async function letGo(path: string, shared: Shared): Promise<void> {
+  shared.holders -= 1;
+  if (shared.holders > 0) return;
+  opened.delete(path);
+  const done = shared.db.close().finally(() => closing.delete(path));
+  closing.set(path, done);
+  await done;
+}
+
+/** Hands one block of changes to the write thread. Nothing in here may throw between the puts: half of them would count. */
+function submit(db: RootDatabase<Buffer, Buffer>, guard: Guard | null, changes: readonly Change[]): Promise<boolean> {
+  const block = (): void => {
+    for (const { key, value, version } of changes) {
+      void (value === null ? db.remove(asBuffer(key)) : db.put(asBuffer(key), asBuffer(value), version ?? 0));
+    }
+  };
+  if (guard === null) return db.batch(block);
+  const key = asBuffer(guard.key);
+  return guard.version === null ? db.ifNoExists(key, block) : db.ifVersion(key, guard.version, block);
+}
+
+const reopen = 'nothing more is written until the log is opened anew';
+
+function unreachable(path: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
+  return new BusError('Unreachable', `${path}: ${cause}`, { waitedMs, cause });
+}
+
+/** The package rejects with a promise of the reason inside, which would end the process if nobody listened to it. */
+async function causeOf(error: unknown): Promise<string> {
+  if (!(error instanceof Error) || !('commitError' in error)) return sayError(error);
+  try {
+    return sayError(await error.commitError);
+  } catch (reason) {
+    return sayError(reason);
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,115 @@
+/** Groups of members that share the partitions of a topic: joining, where a group starts, and how far it has come. */
+import { BusError } from '../base/errors';
+import type { GroupOptions, GroupPlace, Member, Owner } from '../ports/log';
+import { behind, checkName, keyOf, kinds, namesIn, partitionKey } from './keys';
+import { Membership, parseOwner, type MembershipParts } from './membership';
+import { decodeCommit, encodeCommit } from './owned';
+import { mark } from './topics';
+
+const sessionMsDefault = 10_000;
+/** A shorter session would end in any pause of the garbage collector. */
+const sessionMsMin = 200;
+
+export class Groups {
+  private readonly members = new Set<Membership>();
+  private readonly unhear: () => void;
+
+  constructor(private readonly parts: Omit<MembershipParts, 'changed'>) {
+    this.unhear = parts.neighbours.onRing((topic) => {
+      if (topic.startsWith('group:')) this.look(topic.slice('group:'.length));
+    });
+  }
+
+  private look(group: string): void {
+    for (const member of this.members) if (member.group === group) void member.look();
+  }
+
+  async join(group: string, topicName: string, owner: Owner, options: GroupOptions = {}): Promise<Member> {
+    checkName('group', group);
+    const sessionMs = options.sessionMs ?? sessionMsDefault;
+    if (!(sessionMs >= sessionMsMin)) {
+      const message = `group '${group}': sessionMs must be at least ${sessionMsMin}, not ${sessionMs}`;
+      throw new BusError('Config', message, { faults: [message] });
+    }
+    const topic = this.parts.topics.get(topicName);
+    await this.note(group, topicName);
+    const parts = { ...this.parts, changed: (name: string) => this.look(name) };
+    const member = new Membership(parts, group, topic, owner, sessionMs);
+    this.members.add(member);
+    try {
+      await member.start();
+    } catch (error) {
+      void member.close().finally(() => this.members.delete(member));
+      throw error;
+    }
+    return {
+      get id() {
+        return member.id;
+      },
+      close: () => member.close().finally(() => this.members.delete(member)),
+      [Symbol.asyncDispose]: () => member.close().finally(() => this.members.delete(member)),
+    };
+  }
+
+  /** So that {@link Groups.all} knows it, also before it commits anything. */
+  private async note(group: string, topic: string): Promise<void> {
+    const { log } = this.parts;
+    const key = keyOf(kinds.group, [group, topic]);
+    log.refresh();
+    if (log.version(key) === undefined) await log.within(log.write({ key, version: null }, [{ key, value: mark }]));
+  }
+
+  async start(group: string, topicName: string, at: 'start' | 'end'): Promise<void> {
+    checkName('group', group);
+    const { log, topics } = this.parts;
+    const topic = topics.get(topicName);
+    await this.note(group, topicName);
+    log.refresh();
+    const writes = Array.from({ length: topic.partitions }, (_, partition) => {
+      const key = partitionKey(kinds.commit, [group, topicName], partition);
+      const value = encodeCommit({ offset: topics.bounds(topicName, partition)[at], state: new Uint8Array() });
+      return log.write({ key, version: null }, [{ key, value }]);
+    });
+    await log.within(Promise.all(writes));
+  }
+
+  all(): readonly { readonly group: string; readonly topic: string }[] {
+    const { log } = this.parts;
+    const groups: { group: string; topic: string }[] = [];
+    const prefix = keyOf(kinds.group, []);
+    log.refresh();
+    log.scan(prefix, behind(prefix), (key) => {
+      const [group = '', topic = ''] = namesIn(key);
+      return groups.push({ group, topic }) > 0;
+    });
+    return groups;
+  }
+
+  /** One place for each partition; where nothing was committed it is the start of the log. */
+  places(group: string, topicName: string): readonly GroupPlace[] {
+    const { log, topics } = this.parts;
+    const topic = topics.get(topicName);
+    log.refresh();
+    return Array.from({ length: topic.partitions }, (_, partition) => {
+      const entry = log.entry(partitionKey(kinds.commit, [group, topicName], partition));
+      const start = topics.bounds(topicName, partition).start;
+      const commit = entry === undefined ? { offset: start, state: new Uint8Array() } : decodeCommit(entry.value);
+      return { partition, ...commit, owner: this.ownerOf(group, topicName, partition) };
+    });
+  }
+
+  /** By instance name; null when nobody owns it, or the owner is dead. */
+  private ownerOf(group: string, topic: string, partition: number): string | null {
+    const { log, live } = this.parts;
+    const entry = log.entry(partitionKey(kinds.owner, [group, topic], partition));
+    if (entry === undefined) return null;
+    const { member, instance } = parseOwner(entry.value);
+    live.refresh();
+    return member !== null && live.version(keyOf(kinds.member, [group, topic, member])) !== undefined ? instance : null;
+  }
+
+  async close(): Promise<void> {
+    this.unhear();
+    await Promise.all([...this.members].map((member) => member.close()));
+  }
+}

@@ -1,0 +1,190 @@
+/** The log between the processes of one machine: durable topics, groups and commits in two files that all of them share. */
+import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { randomHex, type Clock, type Random } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
+import { closable } from '../base/lifecycle';
+import type { Notices } from '../base/notices';
+import { openStore, type Store } from '../disk/lmdb';
+import type { Append, GroupOptions, Log, Owner, Place, ReadMax, Tail, TailFrom, Topic } from '../ports/log';
+import { Appender } from './append';
+import { Groups } from './groups';
+import { keyOf, kinds } from './keys';
+import { Lease } from './lease';
+import type { Neighbours } from './neighbours';
+import { stateBytesMax } from './owned';
+import { Reader } from './read';
+import { openTail } from './tail';
+import { mark, Topics } from './topics';
+import { Trimmer } from './trim';
+import { Wake } from './wake';
+
+/** What this version writes, and the newest it reads. */
+const layout = 1;
+
+export interface EmbeddedLogParts {
+  /** Exists, belongs to us, mode 0700, on a disk of this machine. */
+  readonly dir: string;
+  /** This instance's name, such as `photos#c41f`. */
+  readonly self: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+  readonly neighbours: Neighbours;
+}
+
+/** Rejects with Config when the directory holds something else, or a log of a newer version; nothing is changed then. */
+export async function openEmbeddedLog(parts: EmbeddedLogParts): Promise<Log> {
+  const dir = realpathSync(parts.dir);
+  const log = await openStore(subdirectory(dir, 'log'), { clock: parts.clock, durable: true });
+  try {
+    await checkLayout(log);
+    const live = await openStore(subdirectory(dir, liveName()), { clock: parts.clock, durable: false });
+    removeOldLive(dir);
+    return new EmbeddedLog(parts, log, live).port();
+  } catch (error) {
+    await log.release();
+    throw error;
+  }
+}
+
+function subdirectory(dir: string, name: string): string {
+  const path = join(dir, name);
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  return path;
+}
+
+const livePrefix = 'live-';
+
+/** A power cut may damage what is not synced, so each boot of the machine begins with a new one. */
+function liveName(): string {
+  return livePrefix + readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+}
+
+function removeOldLive(dir: string): void {
+  const now = liveName();
+  for (const name of readdirSync(dir)) {
+    if (name.startsWith(livePrefix) && name !== now) rmSync(join(dir, name), { recursive: true, force: true });
+  }
+}
+
+async function checkLayout(log: Store): Promise<void> {
+  const key = keyOf(kinds.layout, []);
+  log.refresh();
+  const found = log.version(key);
+  if (found === undefined) await log.within(log.write({ key, version: null }, [{ key, value: mark, version: layout }]));
+  else if (found > layout) {
+    const message = `${log.path} was written by a newer busbar (layout ${found}, this one knows ${layout}): upgrade this process`;
+    throw new BusError('Config', message, { faults: [message] });
+  }
+}
+
+class EmbeddedLog {
+  private readonly topics: Topics;
+  private readonly wake: Wake;
+  private readonly appender: Appender;
+  private readonly groups: Groups;
+  private readonly trimmer: Trimmer;
+  private readonly lease: Lease;
+  private readonly tails = new Set<Tail>();
+  private closedMs: number | undefined;
+
+  constructor(
+    private readonly parts: EmbeddedLogParts,
+    private readonly log: Store,
+    private readonly live: Store,
+  ) {
+    const { clock, random, neighbours, notices } = parts;
+    const id = randomHex(random, 64);
+    this.topics = new Topics(log);
+    this.wake = new Wake({ log, live, clock, neighbours, id });
+    this.lease = new Lease(live, clock, id);
+    const appended = (topic: string): void => this.wake.appended(topic);
+    this.appender = new Appender({ store: log, topics: this.topics, clock, random, appended });
+    this.trimmer = new Trimmer(log, this.topics, clock, random, (error) => {
+      const fields = { reason: sayError(error) };
+      notices.tell({ type: 'log', level: 'warn', message: 'old records could not be removed', fields });
+    });
+    this.groups = new Groups({
+      ...{ self: parts.self, leaseId: id, lease: this.lease, log, live, clock, random, notices, neighbours },
+      ...{ topics: this.topics, wake: this.wake, reader: (topic, partition) => this.reader(topic, partition) },
+    });
+  }
+
+  private reader(topic: string, partition: number): Reader {
+    return new Reader(this.log, this.parts.notices, topic, partition);
+  }
+
+  private check(): void {
+    if (this.closedMs !== undefined) throw new BusError('Closed', 'the log was closed', { sinceMs: this.closedMs });
+  }
+
+  /** Makes a call of the port of a function: refused after close, and what it throws becomes a rejection. */
+  private call<A extends readonly unknown[], R>(run: (...args: A) => R | Promise<R>): (...args: A) => Promise<R> {
+    return async (...args) => {
+      this.check();
+      return run(...args);
+    };
+  }
+
+  port(): Log {
+    const { groups, topics, trimmer, appender } = this;
+    return {
+      ...closable(() => this.close()),
+      stateBytesMax,
+      ensure: this.call((topic: Topic) => topics.ensure(topic)),
+      append: this.call((topic: string, records: readonly Append[]) => appender.append(topic, records)),
+      tail: this.call((topic: string, from: TailFrom) => this.tail(topic, from)),
+      join: this.call((group: string, topic: string, owner: Owner, options?: GroupOptions) =>
+        groups.join(group, topic, owner, options),
+      ),
+      startGroup: this.call((group: string, topic: string, at: 'start' | 'end') => groups.start(group, topic, at)),
+      trim: this.call((topic: string, partition: number, before: number) => trimmer.below(topic, partition, before)),
+      topics: this.call(() => topics.all()),
+      bounds: this.call((topic: string) => this.bounds(topic)),
+      peek: this.call((topic: string, from: Place, max: ReadMax) => this.peek(topic, from, max)),
+      groups: this.call(() => groups.all()),
+      places: this.call((group: string, topic: string) => groups.places(group, topic)),
+    };
+  }
+
+  private tail(name: string, from: TailFrom): Tail {
+    const tail = openTail(
+      {
+        topics: this.topics,
+        wake: this.wake,
+        refresh: () => this.log.refresh(),
+        reader: (partition) => this.reader(name, partition),
+      },
+      this.topics.get(name),
+      from,
+      () => this.tails.delete(tail),
+    );
+    this.tails.add(tail);
+    return tail;
+  }
+
+  private bounds(name: string) {
+    const { partitions } = this.topics.get(name);
+    this.log.refresh();
+    return Array.from({ length: partitions }, (_, partition) => this.topics.bounds(name, partition));
+  }
+
+  private peek(name: string, from: Place, max: ReadMax) {
+    this.log.refresh();
+    const { start, end } = this.topics.bounds(name, from.partition);
+    return this.reader(name, from.partition).read(Math.max(from.offset, start), end, max).records;
+  }
+
+  private async close(): Promise<void> {
+    this.closedMs = this.parts.clock.now();
+    this.trimmer.close();
+    await Promise.all([...this.tails].map((tail) => tail.close()));
+    await this.groups.close();
+    this.wake.close();
+    await this.lease.close();
+    await this.appender.close();
+    await this.live.release();
+    await this.log.release();
+  }
+}

@@ -1,0 +1,399 @@
+/** One member of a group: works out which partitions should be its own, gives what should not, takes what should. */
+import type { Clock, Random, Timer } from '../base/clock';
+import { every, randomHex } from '../base/clock';
+import { sayError } from '../base/errors';
+import type { Notices } from '../base/notices';
+import type { Store } from '../disk/lmdb';
+import type { Member, Owner, Topic } from '../ports/log';
+import { assign } from './assign';
+import { behind, keyOf, kinds, namesIn, partitionKey } from './keys';
+import { leaseKey, type Lease, type Leased } from './lease';
+import type { Neighbours } from './neighbours';
+import { decodeCommit, OwnedPartition } from './owned';
+import type { Reader } from './read';
+import type { Topics } from './topics';
+import type { Wake } from './wake';
+
+/** How often everything is looked at even if nobody rang: for dead neighbours, ended leases, lost rings. */
+const lookMs = 250;
+
+/** What is written of a member; under its group, topic and id. */
+interface MemberRow {
+  readonly instance: string;
+  readonly address: string;
+  readonly lease: string;
+  readonly sessionMs: number;
+  /** It gives everything away and must not be given anything. */
+  readonly leaving: boolean;
+}
+/** Who owns a partition; null when it was given back. */
+export interface OwnerRow {
+  readonly member: string | null;
+  readonly instance: string | null;
+}
+interface Ownership extends OwnerRow {
+  readonly epoch: number;
+}
+
+export interface MembershipParts {
+  readonly self: string;
+  readonly leaseId: string;
+  readonly lease: Lease;
+  readonly log: Store;
+  readonly live: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+  readonly neighbours: Neighbours;
+  readonly topics: Topics;
+  readonly wake: Wake;
+  readonly reader: (topic: string, partition: number) => Reader;
+  /** Something changed in this group: other members in this process look at once. */
+  readonly changed: (group: string) => void;
+}
+
+export class Membership implements Member, Leased {
+  id: string;
+  private readonly mine = new Map<number, OwnedPartition>();
+  /** Partitions whose `give` runs, also those that were lost meanwhile: they cannot come back before it ends. */
+  private readonly giving = new Map<number, Promise<void>>();
+  private leaving = false;
+  private ended = false;
+  private isLate = false;
+  private looking: Promise<void> | undefined;
+  private again = false;
+  private complained = '';
+  private readonly tick: Timer;
+  private closing: Promise<void> | undefined;
+  private readonly unwatch: () => void;
+
+  constructor(
+    private readonly parts: MembershipParts,
+    readonly group: string,
+    private readonly topic: Topic,
+    private readonly owner: Owner,
+    readonly sessionMs: number,
+  ) {
+    this.id = this.newId();
+    this.tick = every(parts.clock, lookMs, () => this.look());
+    this.unwatch = parts.wake.watch(topic.name);
+  }
+
+  private newId(): string {
+    return `${this.parts.self}:${randomHex(this.parts.random, 48)}`;
+  }
+
+  /** Resolves when this member is known to the others and has taken what was free for it. */
+  async start(): Promise<void> {
+    await this.parts.lease.keep(this);
+    await this.enrol();
+    await this.look();
+  }
+
+  private memberKey(id: string): Buffer {
+    return keyOf(kinds.member, [this.group, this.topic.name, id]);
+  }
+
+  private async enrol(): Promise<void> {
+    const { self, leaseId, live, neighbours } = this.parts;
+    const row: MemberRow = {
+      instance: self,
+      address: neighbours.address,
+      lease: leaseId,
+      sessionMs: this.sessionMs,
+      leaving: this.leaving,
+    };
+    const change = { key: this.memberKey(this.id), value: Buffer.from(JSON.stringify(row)) };
+    await live.within(live.write(null, [change]));
+    this.tellOthers();
+  }
+
+  private tellOthers(): void {
+    const { neighbours, changed } = this.parts;
+    const others = new Set([...this.members().values()].map((row) => row.address));
+    others.delete(neighbours.address);
+    neighbours.ring([...others], `group:${this.group}`);
+    changed(this.group);
+  }
+
+  /** Everybody who takes part, dead ones too until somebody counts them out. */
+  private members(): Map<string, MemberRow> {
+    const { live } = this.parts;
+    const prefix = keyOf(kinds.member, [this.group, this.topic.name]);
+    const rows = new Map<string, MemberRow>();
+    live.refresh();
+    live.scan(prefix, behind(prefix), (key, { value }) => {
+      // Only `enrol` above writes these.
+      rows.set(namesIn(key)[2] ?? '', JSON.parse(value.toString()) as MemberRow);
+      return true;
+    });
+    return rows;
+  }
+
+  /** Looks now, or again when a look is under way. Never rejects. */
+  look(): Promise<void> {
+    if (this.ended) return Promise.resolve();
+    this.again = true;
+    this.looking ??= this.lookUntilQuiet().finally(() => (this.looking = undefined));
+    return this.looking;
+  }
+
+  private async lookUntilQuiet(): Promise<void> {
+    while (this.again && !this.ended) {
+      this.again = false;
+      try {
+        await this.lookOnce();
+        this.complained = '';
+      } catch (error) {
+        this.complain(sayError(error));
+      }
+    }
+  }
+
+  /** Once per reason; the next tick tries again. */
+  private complain(reason: string): void {
+    if (this.complained === reason) return;
+    this.complained = reason;
+    const fields = { group: this.group, reason };
+    this.parts.notices.tell({ type: 'log', level: 'error', message: 'the group cannot be looked after', fields });
+  }
+
+  private async lookOnce(): Promise<void> {
+    this.fence();
+    if (this.isLate) await this.rejoin(); // on with a new name; `late` has let everything go
+    const members = await this.withoutDead(this.members());
+    if (!members.has(this.id)) return this.givenUp();
+    const owners = this.owners();
+    this.checkMine(owners);
+    const targets = this.targets(members, owners);
+    for (const partition of this.mine.keys()) if (targets[partition] !== this.id) this.give(partition);
+    const moves = owners.map((ownership, partition) => this.move(partition, ownership, targets[partition], members));
+    await Promise.all(moves);
+  }
+
+  private targets(
+    members: ReadonlyMap<string, MemberRow>,
+    owners: readonly Ownership[],
+  ): readonly (string | undefined)[] {
+    const staying = [...members].filter(([, row]) => !row.leaving).map(([id]) => id);
+    const alive = owners.map(({ member }) => (member !== null && members.has(member) ? member : undefined));
+    return assign(staying, alive);
+  }
+
+  private ownerKey(partition: number): Buffer {
+    return partitionKey(kinds.owner, [this.group, this.topic.name], partition);
+  }
+
+  private owners(): readonly Ownership[] {
+    const { log } = this.parts;
+    log.refresh();
+    return Array.from({ length: this.topic.partitions }, (_, partition) => {
+      const entry = log.entry(this.ownerKey(partition));
+      if (entry === undefined) return { member: null, instance: null, epoch: 0 };
+      return { ...parseOwner(entry.value), epoch: entry.version };
+    });
+  }
+
+  // Leaving behind what is not ours any more
+
+  /** Before anything is started: whoever gave no sign of life for too long may have been given up by the others. */
+  private readonly fence = (): void => {
+    if (!this.isLate && !this.ended && !this.parts.lease.fresh(this.sessionMs)) this.late();
+  };
+
+  late(): void {
+    if (this.isLate) return;
+    this.isLate = true;
+    const { silentMs } = this.parts.lease;
+    this.loseAll(
+      `no sign of life for ${silentMs} ms (session ${this.sessionMs} ms): was the event loop blocked, or the process stopped?`,
+    );
+    void this.look();
+  }
+
+  private async rejoin(): Promise<void> {
+    const { live } = this.parts;
+    const old = this.memberKey(this.id);
+    await live.within(live.write(null, [{ key: old, value: null }]));
+    this.parts.lease.drop(this);
+    await this.parts.lease.keep(this);
+    this.id = this.newId();
+    this.isLate = false;
+    await this.enrol();
+  }
+
+  /** The others counted us out. */
+  private async givenUp(): Promise<void> {
+    this.loseAll('the other members gave this one up');
+    this.id = this.newId();
+    await this.enrol();
+    this.again = true;
+  }
+
+  private loseAll(reason: string): void {
+    for (const partition of [...this.mine.keys()]) this.lose(partition, reason);
+  }
+
+  private lose(partition: number, reason: string): void {
+    const owned = this.mine.get(partition);
+    if (owned === undefined) return;
+    this.mine.delete(partition);
+    const { notices } = this.parts;
+    notices.tell({ type: 'partition', queue: this.group, partition, change: 'lost' });
+    const fields = { group: this.group, partition, epoch: owned.epoch, reason };
+    notices.tell({ type: 'log', level: 'warn', message: 'a partition was lost', fields });
+    owned.lose(reason);
+  }
+
+  private checkMine(owners: readonly Ownership[]): void {
+    for (const [partition, owned] of [...this.mine]) {
+      if (owners[partition]?.epoch !== owned.epoch) this.lose(partition, 'another member took it');
+    }
+  }
+
+  // Counting out the dead
+
+  private async withoutDead(members: Map<string, MemberRow>): Promise<ReadonlyMap<string, MemberRow>> {
+    const counts = [...members].map(async ([id, row]) => {
+      if (id !== this.id && (await this.countOut(id, row))) members.delete(id);
+    });
+    await Promise.all(counts);
+    return members;
+  }
+
+  /** Whether the member is dead and was counted out now. A sign of life that comes first makes the write fail. */
+  private async countOut(id: string, row: MemberRow): Promise<boolean> {
+    const { neighbours, lease, live, leaseId } = this.parts;
+    if (row.lease === leaseId) return false;
+    const dead = !neighbours.alive(row.address);
+    const { count, silentMs } = lease.look(row.lease);
+    if (!dead && silentMs < row.sessionMs) return false;
+    const changes = [{ key: this.memberKey(id), value: null }];
+    const guard = count === undefined ? null : { key: leaseKey(row.lease), version: count };
+    const done = await live.within(live.write(guard, changes));
+    if (done) this.tellOthers();
+    return done;
+  }
+
+  // Giving and taking
+
+  private give(partition: number): void {
+    const owned = this.mine.get(partition);
+    if (owned === undefined || this.giving.has(partition)) return;
+    const given = this.letGive(partition, owned).finally(() => {
+      this.giving.delete(partition);
+      void this.look(); // which writes that it is free
+    });
+    this.giving.set(partition, given);
+  }
+
+  private async letGive(partition: number, owned: OwnedPartition): Promise<void> {
+    try {
+      await this.owner.give(partition);
+    } catch (error) {
+      const fields = { group: this.group, partition, reason: sayError(error) };
+      this.parts.notices.tell({ type: 'log', level: 'error', message: 'giving a partition failed', fields });
+    }
+    owned.end();
+    if (this.mine.get(partition) !== owned) return; // lost meanwhile
+    this.mine.delete(partition);
+    this.parts.notices.tell({ type: 'partition', queue: this.group, partition, change: 'given' });
+  }
+
+  /** Takes a partition that should be ours and is nobody's, or frees one that we have given. */
+  private async move(
+    partition: number,
+    ownership: Ownership,
+    target: string | undefined,
+    members: ReadonlyMap<string, MemberRow>,
+  ): Promise<void> {
+    if (this.mine.has(partition) || this.giving.has(partition)) return;
+    const { member, epoch } = ownership;
+    const free = member === null || member === this.id || !members.has(member);
+    if (target === this.id && free) {
+      if (await this.setOwner(partition, epoch, { member: this.id, instance: this.parts.self })) {
+        this.take(partition, epoch + 1);
+      }
+    } else if (member === this.id && (await this.setOwner(partition, epoch, { member: null, instance: null }))) {
+      this.tellOthers();
+    }
+  }
+
+  /** Whether it was written: only if nobody changed it since. Each change is a new epoch. */
+  private setOwner(partition: number, epoch: number, row: OwnerRow): Promise<boolean> {
+    const { log } = this.parts;
+    const key = this.ownerKey(partition);
+    const guard = { key, version: epoch === 0 ? null : epoch };
+    return log.within(log.write(guard, [{ key, value: Buffer.from(JSON.stringify(row)), version: epoch + 1 }]));
+  }
+
+  private take(partition: number, epoch: number): void {
+    this.fence();
+    if (this.isLate) return; // the next look finds it under our old name and takes it anew
+    const { log, topics, wake, reader, notices } = this.parts;
+    const commitKey = partitionKey(kinds.commit, [this.group, this.topic.name], partition);
+    log.refresh();
+    const entry = log.entry(commitKey);
+    const owned = new OwnedPartition({
+      group: this.group,
+      topic: this.topic.name,
+      partition,
+      epoch,
+      committed: entry === undefined ? null : decodeCommit(entry.value),
+      log,
+      topics,
+      wake,
+      reader: reader(this.topic.name, partition),
+      ownerKey: this.ownerKey(partition),
+      commitKey,
+      fence: this.fence,
+      refused: () => {
+        if (this.mine.get(partition) === owned) this.lose(partition, 'another member took it');
+      },
+    });
+    this.mine.set(partition, owned);
+    notices.tell({ type: 'partition', queue: this.group, partition, change: 'taken' });
+    this.owner.take(owned);
+  }
+
+  // Leaving
+
+  close(): Promise<void> {
+    return (this.closing ??= this.leave());
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  private async leave(): Promise<void> {
+    this.leaving = true;
+    try {
+      await this.enrol(); // as one that leaves: the look now finds that nothing should be ours
+    } catch (error) {
+      this.complain(sayError(error));
+    }
+    for (const partition of this.mine.keys()) this.give(partition);
+    // Each give ends in a look, which frees the partition; those that wait for a look wait for that one too.
+    await Promise.all(this.giving.values());
+    await this.look();
+    this.ended = true;
+    this.tick.cancel();
+    this.unwatch();
+    this.parts.lease.drop(this);
+    await this.vanish();
+  }
+
+  private async vanish(): Promise<void> {
+    const { live } = this.parts;
+    try {
+      await live.within(live.write(null, [{ key: this.memberKey(this.id), value: null }]));
+    } catch (error) {
+      this.complain(sayError(error)); // the others count us out
+    }
+    this.tellOthers();
+  }
+}
+
+export function parseOwner(value: Buffer): OwnerRow {
+  return JSON.parse(value.toString()) as OwnerRow; // only `setOwner` writes these
+}

@@ -1,0 +1,141 @@
+/** A partition while a member owns it: reading from it, and commits that only its owner of this epoch can make. */
+import { BusError } from '../base/errors';
+import type { Store } from '../disk/lmdb';
+import { LostError, OutOfRangeError, type Commit, type Owned, type ReadMax, type Stored } from '../ports/log';
+import type { Reader } from './read';
+import type { Topics } from './topics';
+import type { Wake } from './wake';
+
+/** LMDB would take more; this is far above what a watermark with its ranges needs, and keeps transactions short. */
+export const stateBytesMax = 65_536;
+
+export interface OwnedParts {
+  readonly group: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly epoch: number;
+  readonly committed: Commit | null;
+  readonly log: Store;
+  readonly topics: Topics;
+  readonly wake: Wake;
+  readonly reader: Reader;
+  readonly ownerKey: Buffer;
+  readonly commitKey: Buffer;
+  /** Takes the partition away if this member may have been given up; called before anything is started. */
+  readonly fence: () => void;
+  /** Somebody else owns it: found when a commit was refused. */
+  readonly refused: () => void;
+}
+interface Waiting {
+  readonly commit: Commit;
+  readonly done: (() => void)[];
+  readonly failed: ((error: unknown) => void)[];
+}
+
+export class OwnedPartition implements Owned {
+  readonly partition: number;
+  readonly epoch: number;
+  readonly committed: Commit | null;
+  private readonly controller = new AbortController();
+  /** Why it is not ours any more. */
+  private over: string | undefined;
+  private waiting: Waiting | undefined;
+  private writing = false;
+
+  constructor(private readonly parts: OwnedParts) {
+    this.partition = parts.partition;
+    this.epoch = parts.epoch;
+    this.committed = parts.committed;
+  }
+
+  get lost(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  /** It was taken away: everything that is asked of it from now on rejects. */
+  lose(reason: string): void {
+    this.over ??= reason;
+    this.controller.abort(new LostError(this.parts.group, this.partition, reason));
+  }
+  /** It was given as agreed. */
+  end(): void {
+    this.over ??= 'it was given back';
+  }
+
+  private check(): void {
+    this.parts.fence();
+    if (this.over !== undefined) throw new LostError(this.parts.group, this.partition, this.over);
+  }
+
+  async read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]> {
+    const { log, topics, wake, reader, topic } = this.parts;
+    const bounds = () => topics.bounds(topic, this.partition);
+    let next = from;
+    while (!signal.aborted) {
+      this.check();
+      log.refresh();
+      const { start, end } = bounds();
+      if (next < start) throw new OutOfRangeError(topic, this.partition, next, start);
+      const out = reader.read(next, end, max);
+      if (out.records.length > 0) return out.records;
+      next = out.next;
+      const position = next;
+      await wake.until(topic, () => this.over !== undefined || bounds().end > position, [signal, this.lost]);
+    }
+    return [];
+  }
+
+  async commit(commit: Commit): Promise<void> {
+    this.check();
+    if (commit.state.length > stateBytesMax) {
+      const bytes = commit.state.length;
+      const message = `the state of a commit of ${this.parts.group} has ${bytes} bytes, at most ${stateBytesMax} are taken`;
+      throw new BusError('TooLarge', message, { bytes, limitBytes: stateBytesMax });
+    }
+    // Of those that wait the last one counts; all of them are kept when it is.
+    const kept = { offset: commit.offset, state: Uint8Array.from(commit.state) };
+    const { done, failed }: Omit<Waiting, 'commit'> = this.waiting ?? { done: [], failed: [] };
+    this.waiting = { commit: kept, done, failed };
+    const result = new Promise<void>((resolve, reject) => {
+      done.push(resolve);
+      failed.push(reject);
+    });
+    if (!this.writing) void this.writeAll();
+    await result;
+  }
+
+  private async writeAll(): Promise<void> {
+    this.writing = true;
+    for (let now = this.waiting; now !== undefined; now = this.waiting) {
+      this.waiting = undefined;
+      try {
+        await this.write(now.commit);
+        for (const done of now.done) done();
+      } catch (error) {
+        for (const failed of now.failed) failed(error);
+      }
+    }
+    this.writing = false;
+  }
+
+  private async write(commit: Commit): Promise<void> {
+    this.check();
+    const { log, ownerKey, commitKey, group } = this.parts;
+    const change = { key: commitKey, value: encodeCommit(commit) };
+    const written = await log.within(log.write({ key: ownerKey, version: this.epoch }, [change]));
+    if (written) return;
+    this.parts.refused();
+    throw new LostError(group, this.partition, this.over ?? 'another member took it');
+  }
+}
+
+/** offset u48 · state */
+export function encodeCommit(commit: Commit): Buffer {
+  const bytes = Buffer.allocUnsafe(6 + commit.state.length);
+  bytes.writeUIntBE(commit.offset, 0, 6);
+  bytes.set(commit.state, 6);
+  return bytes;
+}
+export function decodeCommit(bytes: Buffer): Commit {
+  return { offset: bytes.readUIntBE(0, 6), state: bytes.subarray(6) };
+}

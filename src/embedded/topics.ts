@@ -1,0 +1,85 @@
+/** Which topics there are, and from where to where their partitions go. */
+import { BusError } from '../base/errors';
+import type { Store } from '../disk/lmdb';
+import type { Bounds, Topic } from '../ports/log';
+import { behind, checkName, keyOf, kinds, partitionKey } from './keys';
+
+/** A value where only the version counts. */
+export const mark = Buffer.from([1]);
+/** Partition numbers take two bytes of a key. */
+const partitionsMax = 65_535;
+
+export class Topics {
+  /** Topics never change and never go, so what was read once stays true. */
+  private readonly known = new Map<string, Topic>();
+
+  constructor(private readonly store: Store) {}
+
+  async ensure(topic: Topic): Promise<Topic> {
+    checkName('topic', topic.name);
+    if (!Number.isInteger(topic.partitions) || topic.partitions < 1 || topic.partitions > partitionsMax) {
+      throw fault(`topic '${topic.name}': partitions must be 1 to ${partitionsMax}, not ${topic.partitions}`);
+    }
+    const there = this.find(topic.name) ?? (await this.create(topic));
+    if (there.partitions === topic.partitions) return there;
+    throw fault(
+      `topic '${topic.name}' has ${there.partitions} partitions, the code wants ${topic.partitions}: ` +
+        'keep the number, or use another queue name and let the old one run empty',
+    );
+  }
+
+  private async create(topic: Topic): Promise<Topic> {
+    const { name, partitions, compacted, keepMs } = topic;
+    const key = keyOf(kinds.topic, [name]);
+    const bounds = Array.from({ length: partitions }, (_, partition) => [
+      { key: partitionKey(kinds.start, [name], partition), value: mark, version: 0 },
+      { key: partitionKey(kinds.end, [name], partition), value: mark, version: 0 },
+    ]).flat();
+    const value = Buffer.from(JSON.stringify({ name, partitions, compacted, keepMs }));
+    // When another process was faster, its topic is the one that counts.
+    await this.store.within(this.store.write({ key, version: null }, [{ key, value }, ...bounds]));
+    return this.get(name);
+  }
+
+  /** Throws Config when it is not there. */
+  get(name: string): Topic {
+    const topic = this.find(name);
+    if (topic === undefined) throw fault(`topic '${name}' is not there: ensure it first`);
+    return topic;
+  }
+
+  private find(name: string): Topic | undefined {
+    const known = this.known.get(name);
+    if (known !== undefined) return known;
+    this.store.refresh();
+    const entry = this.store.entry(keyOf(kinds.topic, [name]));
+    if (entry === undefined) return undefined;
+    const topic = parseTopic(entry.value);
+    this.known.set(name, topic);
+    return topic;
+  }
+
+  all(): readonly Topic[] {
+    const topics: Topic[] = [];
+    const prefix = keyOf(kinds.topic, []);
+    this.store.refresh();
+    this.store.scan(prefix, behind(prefix), (_, entry) => topics.push(parseTopic(entry.value)) > 0);
+    return topics;
+  }
+
+  /** Of the moment of the last refresh. Throws Config when the partition is not there. */
+  bounds(topic: string, partition: number): Bounds {
+    const start = this.store.version(partitionKey(kinds.start, [topic], partition));
+    const end = this.store.version(partitionKey(kinds.end, [topic], partition));
+    if (start === undefined || end === undefined) throw fault(`topic '${topic}' has no partition ${partition}`);
+    return { partition, start, end };
+  }
+}
+
+function parseTopic(value: Buffer): Topic {
+  return JSON.parse(value.toString()) as Topic; // only `create` above writes these
+}
+
+function fault(message: string): BusError<'Config'> {
+  return new BusError('Config', message, { faults: [message] });
+}

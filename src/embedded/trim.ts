@@ -1,0 +1,125 @@
+/** Lets old records go, in small steps so that no transaction holds others up: by offset, by age, and old tombstones. */
+import type { Clock, Random, Timer } from '../base/clock';
+import type { Change, Store } from '../disk/lmdb';
+import type { Topic } from '../ports/log';
+import { kinds, partitionKey, PlaceKeys } from './keys';
+import { timeOf } from './record';
+import { mark, type Topics } from './topics';
+
+/** Records removed in one transaction: about a millisecond. */
+const stepRecords = 500;
+/** How often old records are looked for; half of it to all of it, so that processes do not meet. */
+const sweepMs = 60_000;
+/** How long a tombstone is kept, so that a reader that follows the topic sees it: 1 hour. */
+const tombstoneMs = 3_600_000;
+
+export class Trimmer {
+  private timer: Timer | undefined;
+  private closed = false;
+
+  constructor(
+    private readonly store: Store,
+    private readonly topics: Topics,
+    private readonly clock: Clock,
+    random: Random,
+    /** Hears why a sweep failed; the next one tries again. */
+    failed: (error: unknown) => void,
+  ) {
+    const schedule = (): void => {
+      if (this.closed) return;
+      this.timer = clock.after(
+        sweepMs * (0.5 + random.next() / 2),
+        () => void this.sweep().catch(failed).finally(schedule),
+      );
+    };
+    schedule();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.timer?.cancel();
+  }
+
+  /** Removes what lies below `before`. */
+  async below(topic: string, partition: number, before: number): Promise<void> {
+    const keys = new PlaceKeys(kinds.record, topic, partition);
+    // Each step gets further, or finds that another process did.
+    while (!this.closed) {
+      this.store.refresh();
+      const { start, end } = this.topics.bounds(topic, partition);
+      const to = Math.min(before, end);
+      if (start >= to) return;
+      const { changes, next } = this.step(keys, start, to);
+      await this.moveStart(topic, partition, start, next, changes);
+    }
+  }
+
+  private step(keys: PlaceKeys, start: number, to: number): { changes: Change[]; next: number } {
+    const changes: Change[] = [];
+    let next = to;
+    this.store.scan(keys.at(start), keys.at(to), (key) => {
+      changes.push({ key, value: null });
+      if (changes.length < stepRecords) return true;
+      next = keys.offsetOf(key) + 1;
+      return false;
+    });
+    return { changes, next };
+  }
+
+  private moveStart(topic: string, partition: number, from: number, to: number, changes: Change[]): Promise<boolean> {
+    const key = partitionKey(kinds.start, [topic], partition);
+    changes.push({ key, value: mark, version: to });
+    return this.store.within(this.store.write({ key, version: from }, changes));
+  }
+
+  /** One round over all topics: what is too old goes. */
+  async sweep(): Promise<void> {
+    this.store.forgetDeadReaders();
+    for (const topic of this.topics.all()) {
+      for (let partition = 0; partition < topic.partitions && !this.closed; partition += 1) {
+        if (topic.keepMs !== null) await this.older(topic, partition, this.clock.now() - topic.keepMs);
+        if (topic.compacted) await this.tombstones(topic, partition, this.clock.now() - tombstoneMs);
+      }
+    }
+  }
+
+  private async older(topic: Topic, partition: number, thanMs: number): Promise<void> {
+    const keys = new PlaceKeys(kinds.record, topic.name, partition);
+    while (!this.closed) {
+      this.store.refresh();
+      const { start, end } = this.topics.bounds(topic.name, partition);
+      let keep = start;
+      let looked = 0;
+      this.store.scan(keys.at(start), keys.at(end), (key, { value }) => {
+        if (timeOf(value) >= thanMs || looked === stepRecords) return false;
+        looked += 1;
+        keep = keys.offsetOf(key) + 1;
+        return true;
+      });
+      if (looked === 0) return;
+      await this.below(topic.name, partition, keep);
+    }
+  }
+
+  /** A tombstone that is still the newest of its key goes, and with it all that was known of the key. */
+  private async tombstones(topic: Topic, partition: number, thanMs: number): Promise<void> {
+    const notes = new PlaceKeys(kinds.tombstone, topic.name, partition);
+    const records = new PlaceKeys(kinds.record, topic.name, partition);
+    const endKey = partitionKey(kinds.end, [topic.name], partition);
+    while (!this.closed) {
+      this.store.refresh();
+      const { end } = this.topics.bounds(topic.name, partition);
+      const changes: Change[] = [];
+      this.store.scan(notes.at(0), notes.at(end), (note, { value: newest }) => {
+        const key = records.at(notes.offsetOf(note));
+        const record = this.store.view(key);
+        if (record !== undefined && timeOf(record) >= thanMs) return false;
+        changes.push({ key: note, value: null }, { key, value: null }, { key: newest, value: null });
+        return changes.length < stepRecords;
+      });
+      if (changes.length === 0) return;
+      // Guarded by the end: an append in between might have been for one of these keys. Then it is tried again.
+      await this.store.within(this.store.write({ key: endKey, version: end }, changes));
+    }
+  }
+}
