@@ -5,7 +5,7 @@ import { OutOfRangeError, type Log, type ReadMax, type Stored, type Tail, type T
 import { Group } from './groups';
 import { Lane, type Life } from './life';
 import { onAbort, whenThere } from './reading';
-import { recordBytes, type Partition, type Topics } from './topics';
+import { copyRecord, recordBytes, type Partition, type Topics } from './topics';
 
 /** What the logs of all processes share. */
 export interface LogWorld {
@@ -31,7 +31,8 @@ export function memoryLog(world: LogWorld, life: Life): Log {
   let closedMs: number | undefined;
 
   const call = async <T>(name: string, topic: string, effect: () => T | Promise<T>, lane?: Lane): Promise<T> => {
-    if (closedMs !== undefined) throw new BusError('Closed', 'this log was closed', { sinceMs: closedMs });
+    if (closedMs !== undefined)
+      throw new BusError('Closed', 'this log was closed', { sinceMs: life.clock.now() - closedMs });
     return life.call(['log', name, topic], effect, lane);
   };
   const keep = <C extends Closable>(made: C): C => {
@@ -50,7 +51,7 @@ export function memoryLog(world: LogWorld, life: Life): Log {
     append(topic, records) {
       const lane = appends.get(topic) ?? new Lane();
       appends.set(topic, lane);
-      const copies = structuredClone(records); // the caller may reuse its buffers while this is on its way
+      const copies = records.map(copyRecord); // the caller may reuse its buffers while this is on its way
       return call('append', topic, () => topics.append(topic, copies), lane);
     },
     tail: async (topic, from) =>

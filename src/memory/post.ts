@@ -1,8 +1,9 @@
 /** The post of one simulated process: packets to one other or to all of a module, in order per receiver. */
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
+import { limits } from '../base/limits';
 import type { Packet, Post, Receiver } from '../ports/post';
-import { errorOf, delayOf } from './faults';
+import { delayOf, errorOf } from './faults';
 import { Lane, unreachable, type Life } from './life';
 import type { Roll } from './registry';
 
@@ -42,7 +43,8 @@ export function memoryPost(world: PostWorld, life: Life): Post {
   let closedMs = 0;
 
   const check = (): void => {
-    if (box.closed) throw new BusError('Closed', `the post of ${life.name} was closed`, { sinceMs: closedMs });
+    if (box.closed)
+      throw new BusError('Closed', `the post of ${life.name} was closed`, { sinceMs: life.clock.now() - closedMs });
   };
   const sendToAll = (module: string, packet: Packet): number => {
     const receivers = world.roll.members(module).flatMap(({ address }) => world.boxes.get(address) ?? []);
@@ -61,10 +63,12 @@ export function memoryPost(world: PostWorld, life: Life): Post {
     },
     send(to, packet) {
       check();
+      checkSize(packet);
       if (life.state !== 'crashed') send(world, box, to, packet);
     },
     async broadcast(module, packet) {
       check();
+      checkSize(packet);
       const copy = copyPacket(packet);
       return life.call(['post', 'broadcast', module], () => sendToAll(module, copy), broadcasts);
     },
@@ -127,6 +131,18 @@ function remove(world: PostWorld, box: Box): void {
     if (peer !== box) part(peer, box);
     peer.peers.delete(box);
   }
+}
+
+/** The largest body: a message, and 64 KB beside it. */
+const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
+
+function checkSize({ line, body }: Packet): void {
+  const lineBytes = Buffer.byteLength(line);
+  if (lineBytes > limits.envelopeBytesMax) throw tooLarge('an envelope', lineBytes, limits.envelopeBytesMax);
+  if (body.length > bodyBytesMax) throw tooLarge('a body', body.length, bodyBytesMax);
+}
+function tooLarge(what: string, bytes: number, limitBytes: number): BusError {
+  return new BusError('TooLarge', `${what} has ${bytes} bytes, more than ${limitBytes}`, { bytes, limitBytes });
 }
 
 const copyPacket = ({ line, body }: Packet): Packet => ({ line, body: Uint8Array.from(body) });

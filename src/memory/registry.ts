@@ -86,7 +86,8 @@ export function memoryRegistry(roll: Roll, life: Life, sessionMs: number): Regis
   };
   const session = life.hold(sessionMs, lost);
   const check = (): void => {
-    if (closedMs !== undefined) throw new BusError('Closed', 'this registry was closed', { sinceMs: closedMs });
+    if (closedMs !== undefined)
+      throw new BusError('Closed', 'this registry was closed', { sinceMs: life.clock.now() - closedMs });
   };
 
   return {

@@ -58,7 +58,8 @@ export function memorySettings(values: Values, life: Life): Settings {
   let closedMs: number | undefined;
 
   const call = async <T>(name: string, key: string, effect: () => T | Promise<T>, lane?: Lane): Promise<T> => {
-    if (closedMs !== undefined) throw new BusError('Closed', 'these settings were closed', { sinceMs: closedMs });
+    if (closedMs !== undefined)
+      throw new BusError('Closed', 'these settings were closed', { sinceMs: life.clock.now() - closedMs });
     return life.call(['settings', name, key], effect, lane);
   };
   return {

@@ -1,9 +1,9 @@
 /** The records of a memory world: topics, partitions, retention and compaction. */
 import { BusError } from '../base/errors';
-import type { Append, Bounds, Place, ReadMax, Stored, Topic } from '../ports/log';
+import type { Append, Bounds, LogRecord, Place, ReadMax, Stored, Topic } from '../ports/log';
 
 const bytesOf = (bytes: Uint8Array | null): number => bytes?.length ?? 0;
-const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && Uint8Array.from(bytes);
+const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && new Uint8Array(bytes);
 
 /** What a record takes, in bytes, headers included. */
 export function recordBytes(record: Omit<Append, 'partition'>): number {
@@ -14,12 +14,9 @@ export function recordBytes(record: Omit<Append, 'partition'>): number {
 }
 
 /** A copy that shares no bytes, so that nobody can change what another one sees. */
-const copyRecord = (record: Stored): Stored => ({
-  ...record,
-  key: copy(record.key),
-  value: copy(record.value),
-  headers: { ...record.headers },
-});
+export function copyRecord<R extends LogRecord>(record: R): R {
+  return { ...record, key: copy(record.key), value: copy(record.value), headers: { ...record.headers } };
+}
 
 export class Partition {
   start = 0;
@@ -33,8 +30,9 @@ export class Partition {
     readonly partition: number,
   ) {}
 
+  /** Keeps the record itself: it must belong to nobody else. */
   append(record: Append, timeMs: number): Place {
-    const stored = copyRecord({ ...record, partition: this.partition, offset: this.end++, timeMs });
+    const stored: Stored = { ...record, offset: this.end++, timeMs };
     if (this.topic.compacted && stored.key) {
       const key = Buffer.from(stored.key).toString('latin1');
       const older = this.#newest.get(key);

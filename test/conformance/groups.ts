@@ -1,0 +1,373 @@
+/** What every maker of groups must keep: one owner at a time, no partition without one, and commits only by the owner. */
+import { isBusError } from '../../src/base/errors';
+import { deferred } from '../../src/base/lifecycle';
+import { LostError, OutOfRangeError, type Append, type Member, type Owned, type Owner } from '../../src/ports/log';
+import { bytes, rejection, suite, type Bench, type Rig, type RigProcess, type SuiteOptions } from './rig';
+import { Ledger, Worker } from './worker';
+
+const max = { messages: 100, bytes: 1_000_000 };
+const never = new AbortController().signal;
+const record = (partition: number, value: string): Append => ({
+  partition,
+  key: null,
+  value: bytes(value),
+  headers: {},
+});
+
+/** An owner that only keeps what it is given. */
+class Holder implements Owner {
+  readonly owned = new Map<number, Owned>();
+  readonly ever: Owned[] = [];
+  take(owned: Owned): void {
+    this.owned.set(owned.partition, owned);
+    this.ever.push(owned);
+  }
+  async give(partition: number): Promise<void> {
+    this.owned.delete(partition);
+  }
+}
+
+/** One group on one topic, its members and what is fed to it. */
+class Crew {
+  readonly ledger = new Ledger();
+  readonly group: string;
+  readonly members = new Map<Worker, { readonly process: RigProcess; readonly member: Member }>();
+
+  loading = false;
+  rounds = 0;
+
+  constructor(
+    readonly bench: Bench,
+    readonly partitions: number,
+    readonly feeder: RigProcess,
+    readonly topic: string = bench.name('topic'),
+    readonly sent: string[] = [],
+  ) {
+    this.group = bench.name('group');
+  }
+
+  static async open(bench: Bench, partitions: number): Promise<Crew> {
+    const crew = new Crew(bench, partitions, await bench.process());
+    await crew.feeder.log.ensure({ name: crew.topic, partitions, compacted: false, keepMs: null });
+    return crew;
+  }
+
+  async join(name: string, drain?: (partition: number) => Promise<void>): Promise<Worker> {
+    const process = await this.bench.process();
+    const worker = new Worker(name, this.ledger, drain);
+    const member = await process.log.join(this.group, this.topic, worker, { sessionMs: this.bench.rig.sessionMs });
+    this.members.set(worker, { process, member });
+    return worker;
+  }
+  async leave(worker: Worker): Promise<void> {
+    await this.members.get(worker)?.member.close();
+    this.members.delete(worker);
+  }
+  async crash(worker: Worker): Promise<void> {
+    worker.die();
+    await this.members.get(worker)?.process.crash();
+    this.members.delete(worker);
+  }
+
+  /** One record for each partition. */
+  async feed(what: string): Promise<void> {
+    const values = Array.from({ length: this.partitions }, (_, partition) => `${what}:${partition}`);
+    this.sent.push(...values);
+    await this.feeder.log.append(
+      this.topic,
+      values.map((value, partition) => record(partition, value)),
+    );
+  }
+
+  /** Feeds in each turn of the event loop until stopped, at most 5,000 times. */
+  load(): { stop(): Promise<void> } {
+    this.loading = true;
+    const loading = (async () => {
+      while (this.loading && this.rounds < 5_000) {
+        await this.feed(`load${this.rounds++}`);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    })();
+    return {
+      stop: () => {
+        this.loading = false;
+        return loading;
+      },
+    };
+  }
+
+  /** Every partition is worked on by a living member, none has two more than another, and all that was sent was handled. */
+  async settled(): Promise<void> {
+    const { ledger, partitions } = this;
+    await this.bench.wait(() => ledger.owners.size === partitions && this.balanced(), 'every partition has an owner');
+    const rounds = this.rounds + 10;
+    await this.bench.wait(() => !this.loading || this.rounds >= rounds, 'the load goes on');
+    await this.feed(this.bench.name('probe'));
+    const sent = [...this.sent];
+    await this.bench.wait(() => sent.every((value) => ledger.handled.has(value)), 'all that was sent is handled');
+    if (ledger.faults.length > 0) throw new Error(ledger.faults.join('\n'));
+  }
+  balanced(): boolean {
+    const counts = [...this.members.keys()].map(
+      ({ name }) => [...this.ledger.owners.values()].filter((owner) => owner === name).length,
+    );
+    return counts.length > 0 && Math.max(...counts) - Math.min(...counts) <= 1;
+  }
+  /** Records that were handled more than once. */
+  twice(): string[] {
+    return [...this.ledger.handled].filter(([, times]) => times > 1).map(([value]) => value);
+  }
+}
+
+export function conformsToGroups(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
+  const testMs = options.testMs ?? 20_000;
+  suite(`${name}: groups`, openRig, options, (bench) => {
+    const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
+
+    async function hold(topic: string, group: string, one?: RigProcess) {
+      const process = one ?? (await bench.process());
+      const holder = new Holder();
+      const member = await process.log.join(group, topic, holder, { sessionMs: bench.rig.sessionMs });
+      return { process, log: process.log, holder, member };
+    }
+    async function openHolder(partitions = 1) {
+      const process = await bench.process();
+      const [topic, group] = [bench.name('topic'), bench.name('group')];
+      await process.log.ensure({ name: topic, partitions, compacted: false, keepMs: null });
+      const held = await hold(topic, group, process);
+      await bench.wait(() => held.holder.owned.size === partitions, 'the only member owns everything');
+      return { ...held, topic, group, owned: held.holder.owned.get(0)! };
+    }
+
+    test('hands every record to one member of each group, in order', async () => {
+      const first = await Crew.open(bench, 4);
+      const second = new Crew(bench, 4, first.feeder, first.topic, first.sent);
+      await first.join('a');
+      await first.join('b');
+      await second.join('c');
+      for (let n = 0; n < 20; n++) await first.feed(`${n}`);
+      for (const crew of [first, second]) {
+        await crew.settled();
+        expect(crew.twice()).toEqual([]);
+        for (let partition = 0; partition < 4; partition++) {
+          const mine = [...crew.ledger.handled.keys()].filter(
+            (value) => /^\d+:/.test(value) && value.endsWith(`:${partition}`),
+          );
+          expect(mine).toEqual(Array.from({ length: 20 }, (_, n) => `${n}:${partition}`));
+        }
+      }
+    });
+
+    test('moves partitions as members join and leave under load: no two owners, none without, nothing twice', async () => {
+      const crew = await Crew.open(bench, 8);
+      const feeding = crew.load();
+      const a = await crew.join('a');
+      const b = await crew.join('b');
+      await crew.settled();
+      const [c] = await Promise.all([crew.join('c'), crew.join('d'), crew.leave(b)]);
+      await crew.settled();
+      await Promise.all([crew.leave(a), crew.leave(c), crew.join('e')]);
+      await crew.settled();
+      await feeding.stop();
+      await crew.settled();
+      expect(crew.twice()).toEqual([]);
+    });
+
+    test('moves the partitions of members that die under load: what was committed is not handled again', async () => {
+      const crew = await Crew.open(bench, 8);
+      const feeding = crew.load();
+      const [a, b, c] = await Promise.all([crew.join('a'), crew.join('b'), crew.join('c')]);
+      await crew.settled();
+      await crew.crash(b);
+      await crew.settled();
+      await Promise.all([crew.crash(a), crew.join('d'), crew.leave(c)]);
+      await crew.settled();
+      await feeding.stop();
+      await crew.settled();
+    });
+
+    test('takes nothing from a member that keeps what it has when another one leaves', async () => {
+      const crew = await Crew.open(bench, 6);
+      const a = await crew.join('a');
+      const b = await crew.join('b');
+      const c = await crew.join('c');
+      await crew.settled();
+      const before = [...a.jobs.values()].map(({ owned }) => owned);
+      await crew.leave(c);
+      await crew.settled();
+      for (const owned of before) expect(a.jobs.get(owned.partition)?.owned).toBe(owned);
+      expect(a.jobs.size + b.jobs.size).toBe(6);
+    });
+
+    test('gives a partition to nobody before its owner has finished with it', async () => {
+      const crew = await Crew.open(bench, 2);
+      const drained = deferred<void>();
+      const giving: number[] = [];
+      const a = await crew.join('a', (partition) => {
+        giving.push(partition);
+        return drained.promise;
+      });
+      await crew.settled();
+      const b = await crew.join('b');
+      await bench.wait(() => giving.length === 1, 'the first member is asked for one');
+      const [moving] = giving;
+      const left = a.ever.find(({ partition }) => partition === moving)!;
+      await left.commit({ offset: 1, state: bytes('up to 1') }); // it still owns it
+      expect(b.jobs.size).toBe(0);
+      drained.resolve();
+      await bench.wait(() => b.jobs.has(moving!), 'the second member gets it');
+      await crew.settled();
+      expect(await rejection(left.commit({ offset: 1, state: bytes('') }))).toBeInstanceOf(LostError);
+    });
+
+    for (const how of ['leave', 'crash'] as const) {
+      test(`gives a partition back to its owner when the one who wanted it does ${how} during the drain`, async () => {
+        const crew = await Crew.open(bench, 2);
+        const drained = deferred<void>();
+        const giving: number[] = [];
+        const a = await crew.join('a', (partition) => {
+          giving.push(partition);
+          return drained.promise;
+        });
+        await crew.settled();
+        const b = await crew.join('b');
+        await bench.wait(() => giving.length === 1, 'the first member is asked for one');
+        await crew[how](b);
+        drained.resolve();
+        await bench.wait(() => a.jobs.size === 2, 'the first member has both again');
+        await crew.settled();
+        expect(b.ever).toEqual([]);
+      });
+    }
+
+    test('gives the next owner the commit of the one before, its state byte for byte', async () => {
+      const { topic, group, log, member, owned } = await openHolder();
+      expect(owned.committed).toBeNull();
+      await log.append(topic, [record(0, 'a'), record(0, 'b')]);
+      const state = Uint8Array.from({ length: log.stateBytesMax }, (_, n) => (n * 7) % 256);
+      await owned.commit({ offset: 1, state: bytes('older') });
+      await owned.commit({ offset: 2, state });
+      await member.close();
+      const next = await hold(topic, group);
+      await bench.wait(() => next.holder.owned.size === 1, 'the next member owns it');
+      const taken = next.holder.owned.get(0)!;
+      expect(taken.committed?.offset).toBe(2);
+      expect(Buffer.compare(taken.committed!.state, state)).toBe(0);
+      expect(taken.epoch).toBeGreaterThan(owned.epoch);
+      const [place] = await next.log.places(group, topic);
+      expect(place).toMatchObject({ partition: 0, offset: 2 });
+      expect(Buffer.compare(place!.state, state)).toBe(0);
+      expect(place!.owner).not.toBeNull();
+    });
+
+    test('refuses a state that is too large, and keeps the commit before', async () => {
+      const { topic, group, log, owned } = await openHolder();
+      await owned.commit({ offset: 0, state: bytes('kept') });
+      const error = await rejection(owned.commit({ offset: 1, state: new Uint8Array(log.stateBytesMax + 1) }));
+      expect(isBusError(error, 'TooLarge')).toBe(true);
+      expect((await log.places(group, topic))[0]).toMatchObject({ offset: 0, state: bytes('kept') });
+    });
+
+    test('lands commits in the order in which they were made', async () => {
+      const { topic, group, log, owned } = await openHolder();
+      await Promise.all(Array.from({ length: 20 }, (_, n) => owned.commit({ offset: n, state: bytes(`${n}`) })));
+      expect((await log.places(group, topic))[0]).toMatchObject({ offset: 19, state: bytes('19') });
+    });
+
+    test('refuses the reads and commits of an owner that has given its partition', async () => {
+      const { member, owned } = await openHolder();
+      const waiting = owned.read(0, max, never).catch((error: unknown) => error);
+      await member.close();
+      const ended = await waiting;
+      expect(ended instanceof LostError || (Array.isArray(ended) && ended.length === 0)).toBe(true);
+      expect(await rejection(owned.commit({ offset: 1, state: bytes('') }))).toBeInstanceOf(LostError);
+      expect(await rejection(owned.read(0, max, never))).toBeInstanceOf(LostError);
+    });
+
+    if (options.pauses) {
+      test('fences a member that stood still past its session, tells it, and takes it back', async () => {
+        const crew = await Crew.open(bench, 2);
+        const a = await crew.join('a');
+        await crew.settled();
+        const old = [...a.ever];
+        const resume = await crew.members.get(a)!.process.pause!();
+        crew.ledger.died('a');
+        const b = await crew.join('b');
+        await bench.wait(() => b.jobs.size === 2, 'the other member owns everything');
+        resume();
+        for (const owned of old) {
+          expect(await rejection(owned.commit({ offset: 0, state: bytes('late') }))).toBeInstanceOf(LostError);
+        }
+        await bench.wait(() => old.every(({ lost }) => lost.aborted), 'it is told that it lost them');
+        await bench.wait(() => a.jobs.size === 1, 'it is a member again');
+        await crew.settled();
+      });
+    }
+
+    test('waits in read until something is there, and stops by signal with nothing', async () => {
+      const { topic, log, owned } = await openHolder();
+      const stop = new AbortController();
+      const stopped = owned.read(0, max, stop.signal);
+      stop.abort();
+      expect(await stopped).toEqual([]);
+      const waiting = owned.read(0, max, never);
+      await log.append(topic, [record(0, 'there')]);
+      expect(await waiting).toHaveLength(1);
+      expect(await owned.read(0, { messages: 1, bytes: 1 }, never)).toHaveLength(1);
+    });
+
+    test('says which records were trimmed away before an owner read them', async () => {
+      const { topic, log, owned } = await openHolder();
+      await log.append(
+        topic,
+        ['a', 'b', 'c'].map((value) => record(0, value)),
+      );
+      await log.trim(topic, 0, 2);
+      const error = await rejection(owned.read(0, max, never));
+      expect(error).toBeInstanceOf(OutOfRangeError);
+      expect(error).toMatchObject({ topic, partition: 0, from: 0, start: 2 });
+      expect(await owned.read(2, max, never)).toHaveLength(1);
+    });
+
+    test('starts a new group where it was told, and never moves one that has committed', async () => {
+      const { topic, group, log, owned } = await openHolder();
+      await log.append(topic, [record(0, 'a'), record(0, 'b'), record(0, 'c')]);
+      await owned.commit({ offset: 1, state: bytes('kept') });
+      await log.startGroup(group, topic, 'end');
+      await log.startGroup(group, topic, 'start');
+      expect((await log.places(group, topic))[0]).toMatchObject({ offset: 1, state: bytes('kept') });
+      const fresh = bench.name('group');
+      await log.startGroup(fresh, topic, 'end');
+      await log.append(topic, [record(0, 'd')]);
+      await log.startGroup(fresh, topic, 'end');
+      const next = await hold(topic, fresh);
+      await bench.wait(() => next.holder.owned.size === 1, 'the new group owns it');
+      expect(next.holder.owned.get(0)!.committed?.offset).toBe(3);
+      const known = (await log.groups()).filter((one) => one.topic === topic).map((one) => one.group);
+      expect(known.sort()).toEqual([group, fresh].sort());
+    });
+
+    test('gives everything and ends every read when the log is closed in mid-stream', async () => {
+      const crew = await Crew.open(bench, 4);
+      const a = await crew.join('a');
+      const feeding = crew.load();
+      await crew.settled();
+      await crew.members.get(a)!.process.log.close();
+      expect(a.jobs.size).toBe(0);
+      expect(crew.ledger.owners.size).toBe(0);
+      crew.members.clear();
+      await crew.join('b');
+      await crew.settled();
+      await feeding.stop();
+      expect(crew.twice()).toEqual([]);
+    });
+
+    test('survives many members that come and go at once', async () => {
+      const crew = await Crew.open(bench, 6);
+      const workers = await Promise.all(Array.from({ length: 9 }, (_, n) => crew.join(`m${n}`)));
+      await crew.settled();
+      await Promise.all(workers.slice(0, 5).map((worker, n) => (n % 2 ? crew.leave(worker) : crew.crash(worker))));
+      await crew.settled();
+    });
+  });
+}

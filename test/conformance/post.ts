@@ -1,0 +1,194 @@
+/** What every maker of the post must keep: order per receiver, exact bytes, and word of who is gone. */
+import { isBusError } from '../../src/base/errors';
+import { limits } from '../../src/base/limits';
+import type { Packet } from '../../src/ports/post';
+import { bytes, instanceOf, rejection, suite, text, type Rig, type RigProcess, type SuiteOptions } from './rig';
+
+const packet = (line: string, body = ''): Packet => ({ line, body: bytes(body) });
+
+/** Everything that reached one post. */
+interface Ear {
+  readonly process: RigProcess;
+  readonly address: string;
+  readonly lines: string[];
+  readonly bodies: (string | null)[];
+  readonly from: string[];
+  readonly gone: string[];
+}
+function listen(one: RigProcess): Ear {
+  const ear: Ear = { process: one, address: one.post.address, lines: [], bodies: [], from: [], gone: [] };
+  one.post.receive({
+    packet({ line, body }, from) {
+      ear.lines.push(line);
+      ear.bodies.push(text(body));
+      ear.from.push(from);
+    },
+    gone: (address) => ear.gone.push(address),
+  });
+  return ear;
+}
+
+export function conformsToPost(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
+  const testMs = options.testMs ?? 20_000;
+  suite(`${name}: post`, openRig, options, (bench) => {
+    const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
+    const ears = async (count: number): Promise<Ear[]> => (await bench.processes(count)).map(listen);
+
+    test('delivers each packet once, byte for byte, and says from whom', async () => {
+      const [a, b] = await ears(2);
+      const line = 'une ligne é 漢 🚌';
+      const body = Uint8Array.from({ length: 256 }, (_, n) => n);
+      let got: number[] = [];
+      const c = await bench.process();
+      c.post.receive({ packet: (one) => (got = [...one.body]), gone: () => undefined });
+      a!.process.post.send(b!.address, packet(line));
+      a!.process.post.send(c.post.address, { line, body });
+      await bench.wait(() => b!.lines.length === 1 && got.length > 0, 'both arrive');
+      expect(b).toMatchObject({ lines: [line], bodies: [''], from: [a!.address] });
+      expect(got).toEqual([...body]);
+    });
+
+    test('keeps the order of each sender to each receiver, large packets among small ones', async () => {
+      const [a, b, c] = await ears(3);
+      for (let n = 0; n < 300; n++) {
+        a!.process.post.send(c!.address, packet(`a${n}`, n % 100 === 50 ? 'x'.repeat(500_000) : 'x'));
+        b!.process.post.send(c!.address, packet(`b${n}`));
+        a!.process.post.send(b!.address, packet(`a${n}`));
+      }
+      await bench.wait(() => c!.lines.length === 600 && b!.lines.length === 300, 'all arrive');
+      for (const who of ['a', 'b']) {
+        const mine = c!.lines.filter((line) => line.startsWith(who));
+        expect(mine).toEqual(Array.from({ length: 300 }, (_, n) => `${who}${n}`));
+      }
+      expect(b!.lines).toEqual(Array.from({ length: 300 }, (_, n) => `a${n}`));
+    });
+
+    test('does not let a change of the body after send change what arrives', async () => {
+      const [a, b] = await ears(2);
+      const body = bytes('before');
+      a!.process.post.send(b!.address, { line: 'x', body });
+      body.fill(0);
+      await bench.wait(() => b!.lines.length === 1, 'it arrives');
+      expect(b!.bodies).toEqual(['before']);
+    });
+
+    test('carries packets both ways, also to oneself', async () => {
+      const [a, b] = await ears(2);
+      a!.process.post.send(b!.address, packet('ask'));
+      await bench.wait(() => b!.lines.length === 1, 'the question arrives');
+      b!.process.post.send(b!.from[0]!, packet('answer'));
+      a!.process.post.send(a!.address, packet('myself'));
+      await bench.wait(() => a!.lines.length === 2, 'the answer arrives');
+      expect([...a!.lines].sort()).toEqual(['answer', 'myself']);
+    });
+
+    test('carries the largest message there may be, and refuses more as TooLarge', async () => {
+      const [a, b] = await ears(2);
+      const body = new Uint8Array(limits.messageBytesMax).fill(7);
+      a!.process.post.send(b!.address, { line: 'x'.repeat(limits.envelopeBytesMax), body });
+      for (const tooLarge of [
+        { line: 'x'.repeat(limits.envelopeBytesMax + 1), body: bytes('') },
+        { line: '', body: new Uint8Array(2_000_000) },
+      ]) {
+        expect(
+          isBusError(
+            thrown(() => a!.process.post.send(b!.address, tooLarge)),
+            'TooLarge',
+          ),
+        ).toBe(true);
+      }
+      a!.process.post.send(b!.address, packet('after'));
+      await bench.wait(() => b!.lines.length === 2, 'both arrive');
+      expect(b!.bodies[0]).toHaveLength(limits.messageBytesMax);
+    });
+
+    test('tells all that had to do with a process when it dies, once, and nobody else', async () => {
+      const [a, b, c, d] = await ears(4);
+      a!.process.post.send(b!.address, packet('to b'));
+      b!.process.post.send(c!.address, packet('to c'));
+      await bench.wait(() => b!.lines.length === 1 && c!.lines.length === 1, 'both arrive');
+      await b!.process.crash();
+      await bench.wait(() => a!.gone.length > 0 && c!.gone.length > 0, 'both are told');
+      a!.process.post.send(c!.address, packet('still here'));
+      await bench.wait(() => c!.lines.length === 2, 'others are still reached');
+      expect([a!.gone, c!.gone, d!.gone]).toEqual([[b!.address], [b!.address], []]);
+    });
+
+    test('throws Unreachable or tells gone when a packet goes to a dead address', async () => {
+      const [a, b, c] = await ears(3);
+      b!.process.post.send(a!.address, packet('hello'));
+      await bench.wait(() => a!.lines.length === 1, 'it arrives');
+      await b!.process.crash();
+      await c!.process.crash();
+      for (const dead of [b!, c!]) {
+        const error = thrown(() => a!.process.post.send(dead.address, packet('too late')));
+        if (error === undefined) await bench.wait(() => a!.gone.includes(dead.address), 'it is told');
+        else expect(isBusError(error, 'Unreachable')).toBe(true);
+      }
+      await bench.wait(() => a!.gone.includes(b!.address), 'the first one is told in any case');
+      expect(
+        isBusError(
+          thrown(() => a!.process.post.send(b!.address, packet('known'))),
+          'Unreachable',
+        ),
+      ).toBe(true);
+    });
+
+    test('broadcasts to every announced instance of the module, itself too, and to no other', async () => {
+      const [module, other] = [bench.name('photos'), bench.name('web')];
+      const [a, b, c, d, e] = await ears(5);
+      await Promise.all([
+        a!.process.registry.announce(instanceOf(a!.process, `${module}#a`, module)),
+        b!.process.registry.announce(instanceOf(b!.process, `${module}#b`, module)),
+        c!.process.registry.announce(instanceOf(c!.process, `${other}#c`, other)),
+        e!.process.registry.announce(instanceOf(e!.process, `${module}#e`, module, { serves: {}, leaving: true })),
+      ]);
+      const counts = await Promise.all([
+        a!.process.post.broadcast(module, packet('from a', 'body')),
+        d!.process.post.broadcast(module, packet('from d')),
+      ]);
+      for (const count of counts) expect([3, undefined]).toContain(count);
+      await bench.wait(() => [a, b, e].every((ear) => ear!.lines.length === 2), 'it reaches all');
+      for (const ear of [a!, b!, e!]) expect([...ear.lines].sort()).toEqual(['from a', 'from d']);
+      expect([c!.lines, d!.lines]).toEqual([[], []]);
+      expect([0, undefined]).toContain(await d!.process.post.broadcast(bench.name('nobody'), packet('x')));
+    });
+
+    test('keeps the order of the broadcasts of one sender', async () => {
+      const module = bench.name('photos');
+      const [a, b] = await ears(2);
+      await a!.process.registry.announce(instanceOf(a!.process, `${module}#a`, module));
+      await Promise.all(Array.from({ length: 100 }, (_, n) => b!.process.post.broadcast(module, packet(`${n}`))));
+      await bench.wait(() => a!.lines.length === 100, 'all arrive');
+      expect(a!.lines).toEqual(Array.from({ length: 100 }, (_, n) => `${n}`));
+    });
+
+    test('ends when closed: what was sent before still arrives, then others are told, and nothing comes any more', async () => {
+      const [a, b] = await ears(2);
+      a!.process.post.send(b!.address, packet('hello'));
+      await bench.wait(() => b!.lines.length === 1, 'it arrives');
+      for (let n = 0; n < 50; n++) b!.process.post.send(a!.address, packet(`last ${n}`));
+      await b!.process.post.close();
+      await bench.wait(() => a!.gone.length === 1, 'the other one is told');
+      expect(a!.lines).toEqual(Array.from({ length: 50 }, (_, n) => `last ${n}`));
+      expect(a!.gone).toEqual([b!.address]);
+      expect(
+        isBusError(
+          thrown(() => b!.process.post.send(a!.address, packet('x'))),
+          'Closed',
+        ),
+      ).toBe(true);
+      expect(isBusError(await rejection(b!.process.post.broadcast('x', packet('x'))), 'Closed')).toBe(true);
+      expect(b!.gone).toEqual([]);
+    });
+  });
+}
+
+function thrown(run: () => void): unknown {
+  try {
+    run();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}

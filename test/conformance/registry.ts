@@ -1,0 +1,132 @@
+/** What every maker of the registry must keep: whoever is alive is seen, whoever is gone is not. */
+import { isBusError } from '../../src/base/errors';
+import type { Instance } from '../../src/ports/registry';
+import { instanceOf, rejection, suite, type Rig, type RigProcess, type SuiteOptions } from './rig';
+
+/** Watches a contract and keeps everything that was seen. */
+async function watch(one: RigProcess, contract: string) {
+  const seen: (readonly Instance[])[] = [];
+  const watching = await one.registry.watch(contract, (instances) => seen.push(instances));
+  const names = (): string[] => (seen.at(-1) ?? []).map(({ name }) => name).sort();
+  return {
+    seen,
+    names,
+    close: () => watching.close(),
+    shows:
+      (...wanted: string[]) =>
+      () =>
+        sameList(names(), wanted.sort()),
+  };
+}
+const sameList = (a: readonly string[], b: readonly string[]): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
+  const testMs = options.testMs ?? 20_000;
+  suite(`${name}: registry`, openRig, options, (bench) => {
+    const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
+
+    test('shows what is there before watch resolves, then each instance that appears', async () => {
+      const module = bench.name('photos');
+      const [a, b, c] = await bench.processes(3);
+      await a!.registry.announce(instanceOf(a!, `${module}#a`, module));
+      const watching = await watch(c!, module);
+      expect(watching.names()).toEqual([`${module}#a`]);
+      await b!.registry.announce(instanceOf(b!, `${module}#b`, module));
+      await bench.wait(watching.shows(`${module}#a`, `${module}#b`), 'the second appears');
+      const empty = await watch(c!, bench.name('nobody'));
+      expect(empty.seen).toEqual([[]]);
+    });
+
+    test('shows an instance as it was announced, with all its facts', async () => {
+      const module = bench.name('photos');
+      const [a, b] = await bench.processes(2);
+      const announced = instanceOf(a!, `${module}#0a1b`, module, {
+        incarnation: 'ffee01',
+        host: 'máquina-1',
+        pid: 4_194_303,
+        sinceMs: 1_790_000_000_123,
+        version: '1.2.3-rc.1+5',
+        serves: { [module]: 'abc', busbar: 'def' },
+      });
+      await a!.registry.announce(announced);
+      const watching = await watch(b!, module);
+      expect(watching.seen.at(-1)).toEqual([announced]);
+      expect((await b!.registry.all()).find((one) => one.name === announced.name)).toEqual(announced);
+    });
+
+    test('shows an instance to those who watch a contract that it serves, and to no others', async () => {
+      const [photos, web] = [bench.name('photos'), bench.name('web')];
+      const [a, b] = await bench.processes(2);
+      const [onPhotos, onWeb] = [await watch(b!, photos), await watch(b!, web)];
+      await a!.registry.announce(instanceOf(a!, `${photos}#a`, photos, { serves: { [web]: 'f' } }));
+      await bench.wait(onWeb.shows(`${photos}#a`), 'it appears to those who watch web');
+      expect(onPhotos.names()).toEqual([]);
+    });
+
+    test('shows each change of what an instance says of itself', async () => {
+      const module = bench.name('photos');
+      const [a, b] = await bench.processes(2);
+      const watching = await watch(b!, module);
+      const mine = instanceOf(a!, `${module}#a`, module);
+      await a!.registry.announce(mine);
+      await a!.registry.announce({ ...mine, leaving: true });
+      await bench.wait(() => watching.seen.at(-1)?.[0]?.leaving === true, 'it is seen leaving');
+      await a!.registry.announce({ ...mine, serves: {} });
+      await bench.wait(watching.shows(), 'it serves the contract no more');
+      await a!.registry.announce(mine);
+      await bench.wait(watching.shows(`${module}#a`), 'it serves the contract again');
+    });
+
+    test('shows that instances go: withdrawn, closed and dead', async () => {
+      const module = bench.name('photos');
+      const [a, b, c, d] = await bench.processes(4);
+      const watching = await watch(d!, module);
+      for (const one of [a!, b!, c!])
+        await one.registry.announce(instanceOf(one, `${module}#${one.post.address}`, module));
+      await bench.wait(() => watching.names().length === 3, 'all three are seen');
+      await a!.registry.withdraw();
+      await bench.wait(() => watching.names().length === 2, 'the first one has withdrawn');
+      await b!.registry.close();
+      await bench.wait(() => watching.names().length === 1, 'the second one has closed');
+      await c!.crash();
+      await bench.wait(() => watching.names().length === 0, 'the third one is dead');
+      expect((await d!.registry.all()).filter((one) => one.module === module)).toEqual([]);
+    });
+
+    test('tells a new life of an instance from the one before', async () => {
+      const module = bench.name('photos');
+      const [a, b, c] = await bench.processes(3);
+      const watching = await watch(c!, module);
+      await a!.registry.announce(instanceOf(a!, `${module}#a`, module, { incarnation: 'one' }));
+      await a!.crash();
+      await bench.wait(watching.shows(), 'the first life is over');
+      await b!.registry.announce(instanceOf(b!, `${module}#a`, module, { incarnation: 'two' }));
+      await bench.wait(() => watching.seen.at(-1)?.[0]?.incarnation === 'two', 'the second life is seen');
+    });
+
+    test('agrees in the end, for all watchers, on who is alive', async () => {
+      const module = bench.name('photos');
+      const all = await bench.processes(8);
+      const watching = await Promise.all(all.map((one) => watch(one, module)));
+      await Promise.all(all.map((one, n) => one.registry.announce(instanceOf(one, `${module}#${n}`, module))));
+      await Promise.all(all.slice(0, 3).map((one) => one.registry.withdraw()));
+      const left = [3, 4, 5, 6, 7].map((n) => `${module}#${n}`);
+      await bench.wait(() => watching.every(({ shows }) => shows(...left)()), 'all see the same five');
+    });
+
+    test('shows nothing more once a watch or the registry is closed', async () => {
+      const module = bench.name('photos');
+      const [a, b] = await bench.processes(2);
+      const [closed, open] = [await watch(b!, module), await watch(b!, module)];
+      await closed.close();
+      await a!.registry.announce(instanceOf(a!, `${module}#a`, module));
+      await bench.wait(open.shows(`${module}#a`), 'the open one sees it');
+      expect(closed.names()).toEqual([]);
+      await b!.registry.close();
+      const count = open.seen.length;
+      await a!.registry.withdraw();
+      expect(open.seen).toHaveLength(count);
+      expect(isBusError(await rejection(b!.registry.all()), 'Closed')).toBe(true);
+    });
+  });
+}

@@ -1,0 +1,145 @@
+/** What a conformance suite needs of the makers it runs on: processes that can die, and a way to wait that fits their time. */
+import type { Log } from '../../src/ports/log';
+import type { Post } from '../../src/ports/post';
+import type { Instance, Registry } from '../../src/ports/registry';
+import type { Settings } from '../../src/ports/settings';
+
+/** The ports of one process, or of what counts as one to all others. */
+export interface RigProcess {
+  readonly log: Log;
+  readonly post: Post;
+  readonly registry: Registry;
+  readonly settings: Settings;
+  /** As kill -9: nothing is given back, nobody is told. Afterwards the ports of the process must not be used. */
+  crash(): Promise<void>;
+  /** As SIGSTOP for longer than `sessionMs`; resolves then. Calling what it resolves to lets the process go on. */
+  pause?(): Promise<() => void>;
+}
+
+export interface Rig {
+  process(): Promise<RigProcess>;
+  /**
+   * Resolves once `condition` holds; rejects with `what` when it does not within `withinMs` of the time that these
+   * makers live in. Asks again whenever something may have changed.
+   */
+  wait(condition: () => boolean | Promise<boolean>, withinMs: number, what: string): Promise<void>;
+  /** Session of the members of groups in ms. */
+  readonly sessionMs: number;
+  /** How long anything may take that happens by itself: news of a death, a hand-over, an arrival. */
+  readonly patienceMs: number;
+  /** Whether records lie outside of this process, so that its memory tells whether a reader is bounded. */
+  readonly recordsOutside: boolean;
+  /** Ends what is left; called once, after all tests. */
+  close(): Promise<void>;
+}
+
+export interface SuiteOptions {
+  /** Longest time that one test may take in ms; default 20,000. */
+  readonly testMs?: number;
+  /** The processes of the rig can be paused: also run what needs that. */
+  readonly pauses?: boolean;
+}
+
+/** Runs `body` as a suite on one rig; processes that a test opened are closed after it. */
+export function suite(
+  title: string,
+  openRig: () => Promise<Rig>,
+  options: SuiteOptions,
+  body: (bench: Bench) => void,
+): void {
+  describe(title, () => {
+    const bench = new Bench(openRig);
+    const testMs = options.testMs ?? 20_000;
+    beforeAll(() => bench.open(), testMs);
+    afterEach(() => bench.clear(), testMs);
+    afterAll(() => bench.close(), testMs);
+    body(bench);
+  });
+}
+
+/** The rig of a suite while it runs, and what its tests have opened. */
+export class Bench {
+  #rig: Rig | undefined;
+  #processes: RigProcess[] = [];
+  #names = 0;
+
+  constructor(private readonly openRig: () => Promise<Rig>) {}
+
+  async open(): Promise<void> {
+    this.#rig = await this.openRig();
+  }
+  get rig(): Rig {
+    if (!this.#rig) throw new Error('the rig is not open yet');
+    return this.#rig;
+  }
+  /** A name that no other test uses. */
+  name(what: string): string {
+    return `${what}-${process.pid}-${++this.#names}`;
+  }
+
+  async process(): Promise<RigProcess> {
+    const opened = await this.rig.process();
+    const one: RigProcess = {
+      ...opened,
+      crash: async () => {
+        this.#processes = this.#processes.filter((other) => other !== one);
+        await opened.crash();
+      },
+    };
+    this.#processes.push(one);
+    return one;
+  }
+  processes(count: number): Promise<RigProcess[]> {
+    return Promise.all(Array.from({ length: count }, () => this.process()));
+  }
+
+  /** Waits as long as the rig has patience. */
+  wait(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+    return this.rig.wait(condition, this.rig.patienceMs, what);
+  }
+
+  async clear(): Promise<void> {
+    const closing = this.#processes.splice(0);
+    await Promise.all(
+      closing.map(async ({ registry, settings, log, post }) => {
+        await registry.close();
+        await log.close();
+        await Promise.all([settings.close(), post.close()]);
+      }),
+    );
+  }
+  async close(): Promise<void> {
+    await this.#rig?.close();
+  }
+}
+
+/** What one instance announces. */
+export function instanceOf(one: RigProcess, name: string, module: string, more: Partial<Instance> = {}): Instance {
+  return {
+    name,
+    module,
+    address: one.post.address,
+    incarnation: `${name}.1`,
+    host: 'here',
+    pid: process.pid,
+    sinceMs: 1,
+    version: '1.0.0',
+    serves: { [module]: 'fingerprint' },
+    leaving: false,
+    ...more,
+  };
+}
+
+export const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+export const text = (value: Uint8Array | null): string | null => value && Buffer.from(value).toString();
+
+/** What `promise` rejects with; fails the test when it resolves. */
+export async function rejection(promise: Promise<unknown>): Promise<unknown> {
+  let value: unknown;
+  try {
+    value = await promise;
+  } catch (error) {
+    return error;
+  }
+  throw new Error(`should have been refused, but resolved with ${JSON.stringify(value)}`);
+}

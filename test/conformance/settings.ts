@@ -1,0 +1,126 @@
+/** What every maker of the settings must keep: one writer wins each version, and every watcher ends with what is there. */
+import { isBusError } from '../../src/base/errors';
+import type { Setting } from '../../src/ports/settings';
+import { rejection, suite, type Rig, type RigProcess, type SuiteOptions } from './rig';
+
+/** Watches all settings and keeps the history of one key: its values, null where it was not there. */
+async function watch(one: RigProcess, key: string) {
+  const seen: (string | null)[] = [];
+  const see = (settings: readonly Setting[]): void => {
+    const value = settings.find((setting) => setting.key === key)?.value ?? null;
+    if (seen.length === 0 || seen.at(-1) !== value) seen.push(value);
+  };
+  const watching = await one.settings.watch(see);
+  return { seen, close: () => watching.close() };
+}
+
+export function conformsToSettings(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
+  const testMs = options.testMs ?? 20_000;
+  suite(`${name}: settings`, openRig, options, (bench) => {
+    const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
+
+    test('counts the versions of a key from 1, and lets every process read it', async () => {
+      const key = bench.name('key');
+      const [a, b] = await bench.processes(2);
+      expect(await a!.settings.get(key)).toBeUndefined();
+      expect(await a!.settings.set(key, 'one', 0)).toBe(1);
+      expect(await a!.settings.set(key, 'zwei 漢 🚌\n', 1)).toBe(2);
+      const expected = { key, value: 'zwei 漢 🚌\n', version: 2 };
+      expect(await b!.settings.get(key)).toEqual(expected);
+      expect((await b!.settings.all()).find((setting) => setting.key === key)).toEqual(expected);
+    });
+
+    test('takes any text for a key and a value', async () => {
+      const { settings } = await bench.process();
+      for (const key of ['a/b', 'ä ö', '.', '..', 'x'.repeat(100), 'a%2Fb', 'A', '#?*'].map((end) => bench.name(end))) {
+        await settings.set(key, '', 0);
+        expect(await settings.get(key)).toEqual({ key, value: '', version: 1 });
+        await settings.set(key, null, 1);
+      }
+    });
+
+    test('refuses a write that was not made on the newest version as Conflict, and changes nothing', async () => {
+      const key = bench.name('key');
+      const { settings } = await bench.process();
+      await settings.set(key, 'one', 0);
+      await settings.set(key, 'two', 1);
+      for (const was of [0, 1, 3]) {
+        const error = await rejection(settings.set(key, 'late', was));
+        expect(isBusError(error, 'Conflict')).toBe(true);
+        expect(error).toMatchObject({ details: { key, expected: was, found: 2 } });
+      }
+      expect(isBusError(await rejection(settings.set(bench.name('absent'), 'x', 1)), 'Conflict')).toBe(true);
+      expect(await settings.get(key)).toEqual({ key, value: 'two', version: 2 });
+    });
+
+    test('removes a key, which can be written anew', async () => {
+      const key = bench.name('key');
+      const { settings } = await bench.process();
+      await settings.set(key, 'one', 0);
+      expect(isBusError(await rejection(settings.set(key, null, 7)), 'Conflict')).toBe(true);
+      await settings.set(key, null, 1);
+      expect(await settings.get(key)).toBeUndefined();
+      expect((await settings.all()).some((setting) => setting.key === key)).toBe(false);
+      expect(isBusError(await rejection(settings.set(key, 'late', 1)), 'Conflict')).toBe(true);
+      expect(await settings.set(key, 'again', 0)).toBeGreaterThan(0);
+      expect((await settings.get(key))?.value).toBe('again');
+    });
+
+    test('lets exactly one of many writers win each version', async () => {
+      const key = bench.name('key');
+      const writers = await bench.processes(6);
+      for (let version = 0; version < 5; version++) {
+        const results = await Promise.allSettled(
+          writers.map(({ settings }, n) => settings.set(key, `${version}:${n}`, version)),
+        );
+        const won = results.flatMap(({ status }, n) => (status === 'fulfilled' ? [n] : []));
+        expect(won).toHaveLength(1);
+        for (const result of results) {
+          if (result.status === 'rejected') expect(isBusError(result.reason, 'Conflict')).toBe(true);
+        }
+        expect(await writers[0]!.settings.get(key)).toEqual({
+          key,
+          value: `${version}:${won[0]}`,
+          version: version + 1,
+        });
+      }
+    });
+
+    test('shows what is there before watch resolves, and ends with the newest value for every watcher', async () => {
+      const key = bench.name('key');
+      const [a, b] = await bench.processes(2);
+      await a!.settings.set(key, 'first', 0);
+      const watching = await Promise.all([watch(a!, key), watch(b!, key)]);
+      for (const { seen } of watching) expect(seen).toEqual(['first']);
+      for (let version = 1; version <= 20; version++) await a!.settings.set(key, `${version}`, version);
+      await bench.wait(() => watching.every(({ seen }) => seen.at(-1) === '20'), 'all see the newest value');
+      for (const { seen } of watching) {
+        const order = seen.slice(1).map(Number);
+        expect(order).toEqual([...order].sort((one, other) => one - other));
+      }
+      await b!.settings.set(key, null, 21);
+      await bench.wait(() => watching.every(({ seen }) => seen.at(-1) === null), 'all see that it was removed');
+    });
+
+    test('outlives the process that wrote it', async () => {
+      const key = bench.name('key');
+      const [a, b] = await bench.processes(2);
+      await a!.settings.set(key, 'kept', 0);
+      await a!.crash();
+      expect((await b!.settings.get(key))?.value).toBe('kept');
+      expect(await b!.settings.set(key, 'next', 1)).toBe(2);
+    });
+
+    test('shows nothing more once a watch is closed', async () => {
+      const key = bench.name('key');
+      const { settings, ...rest } = await bench.process();
+      const [closed, open] = [await watch({ settings, ...rest }, key), await watch({ settings, ...rest }, key)];
+      await closed.close();
+      await settings.set(key, 'x', 0);
+      await bench.wait(() => open.seen.at(-1) === 'x', 'the open one sees it');
+      expect(closed.seen).toEqual([null]);
+      await settings.close();
+      expect(isBusError(await rejection(settings.get(key)), 'Closed')).toBe(true);
+    });
+  });
+}

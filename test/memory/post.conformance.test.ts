@@ -1,0 +1,5 @@
+import { conformsToPost } from '../conformance/post';
+import { openMemoryRig } from './rig';
+
+conformsToPost('memory', () => openMemoryRig());
+conformsToPost('memory with delays', () => openMemoryRig(1));

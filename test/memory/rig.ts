@@ -1,0 +1,53 @@
+/** The memory makers as a rig for the conformance suites, on virtual time. */
+import { promisesRunOut, seededRandom, virtualClock } from '../../src/memory/clock';
+import { memoryWorld } from '../../src/memory/world';
+import type { Rig } from '../conformance/rig';
+
+/** Turns of the event loop that a wait allows when no timer is left: a test may still feed from there. */
+const idleTurnsMax = 2_000;
+
+/** Without delays time stands still but for waits; with them it passes by itself, and ways take 1 to 20 ms. */
+export async function openMemoryRig(seed?: number): Promise<Rig> {
+  const delayed = seed !== undefined;
+  const clock = virtualClock({ runs: delayed ? 'all' : 'due' });
+  const world = memoryWorld({
+    clock,
+    ...(delayed ? { random: seededRandom(seed), delays: { minMs: 1, maxMs: 20 }, crashNoticedMs: 500 } : {}),
+  });
+  const sessionMs = 5_000;
+  let processes = 0;
+  return {
+    sessionMs,
+    patienceMs: 60_000,
+    recordsOutside: false,
+    async process() {
+      const one = world.process(`p${++processes}`);
+      return {
+        ...one,
+        async crash() {
+          one.crash();
+        },
+        async pause() {
+          one.freeze();
+          await clock.advance(sessionMs);
+          return () => one.thaw();
+        },
+      };
+    },
+    async wait(condition, withinMs, what) {
+      const untilMs = clock.now() + withinMs;
+      for (let idle = 0; ;) {
+        await promisesRunOut();
+        if (await condition()) return;
+        const nextMs = clock.nextDueMs;
+        if (clock.now() > untilMs || idle > idleTurnsMax) throw new Error(`not within ${withinMs} ms: ${what}`);
+        if (nextMs !== undefined && nextMs <= untilMs) await clock.advance(nextMs - clock.now());
+        else {
+          idle++;
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      }
+    },
+    async close() {},
+  };
+}
