@@ -17,6 +17,8 @@ export type Notice =
       readonly tookMs: number;
       readonly outcome: 'done' | 'failed' | 'failure' | 'cancelled';
       readonly error?: string;
+      /** What was thrown, with its stack, for the log of this process; never sent. */
+      readonly thrown?: unknown;
     } & About)
   /** The caller's view of a request; `outcome` is 'ok' or the code of the error. */
   | ({ readonly type: 'answered'; readonly outcome: string; readonly tookMs: number } & About)

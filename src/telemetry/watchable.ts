@@ -1,0 +1,6 @@
+/** What can be listened to: a bus, or the notices of its parts. */
+import type { Notice } from '../base/notices';
+
+export interface Watchable {
+  watch(hear: (notice: Notice) => void): () => void;
+}

@@ -1,0 +1,112 @@
+import { Counter, Registry } from 'prom-client';
+import { openNotices, type Notice } from '../../src/base/notices';
+import { countIn } from '../../src/telemetry/count';
+
+const about = { entry: 'photos.resize', id: '01J9' };
+function open() {
+  const notices = openNotices();
+  const registry = new Registry();
+  const stop = countIn(notices, registry);
+  return { notices, registry, stop };
+}
+/** The samples of the metrics that were told anything, one a line. */
+async function samples(registry: Registry): Promise<readonly string[]> {
+  return (await registry.metrics()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+}
+
+const counted: readonly [Notice, string][] = [
+  [{ type: 'sent', kind: 'work', ...about }, 'busbar_messages_sent_total{kind="work",entry="photos.resize"} 1'],
+  [{ type: 'received', kind: 'work', ...about }, 'busbar_messages_received_total{kind="work",entry="photos.resize"} 1'],
+  [
+    { type: 'handled', kind: 'work', attempt: 1, tookMs: 20, outcome: 'failed', ...about },
+    'busbar_messages_handled_total{kind="work",entry="photos.resize",outcome="failed"} 1',
+  ],
+  [
+    { type: 'handled', kind: 'work', attempt: 1, tookMs: 20, outcome: 'done', ...about },
+    'busbar_handler_duration_seconds_bucket{le="0.025",kind="work",entry="photos.resize"} 1',
+  ],
+  [
+    { type: 'answered', outcome: 'NoHandler', tookMs: 2, ...about },
+    'busbar_requests_total{entry="photos.resize",outcome="NoHandler"} 1',
+  ],
+  [
+    { type: 'answered', outcome: 'ok', tookMs: 250, ...about },
+    'busbar_request_duration_seconds_sum{entry="photos.resize"} 0.25',
+  ],
+  [
+    { type: 'retried', attempt: 1, delayMs: 5, error: 'e', ...about },
+    'busbar_messages_retried_total{entry="photos.resize"} 1',
+  ],
+  [
+    { type: 'parked', queue: 'photos.resize', reason: 'Invalid: width of 01J9', attempts: 1, ...about },
+    'busbar_messages_parked_total{queue="photos.resize",reason="Invalid"} 1',
+  ],
+  [
+    { type: 'dropped', what: 'event', reason: 'it came twice', ...about },
+    'busbar_dropped_total{what="event",reason="it came twice"} 1',
+  ],
+  [
+    { type: 'stuck', queue: 'photos.work', partition: 3, reason: 'lane img-1' },
+    'busbar_partitions_stuck_total{queue="photos.work"} 1',
+  ],
+  [{ type: 'instance', instance: 'web#a02f', change: 'gone' }, 'busbar_instance_changes_total{change="gone"} 1'],
+  [{ type: 'setting', key: 'a.b.c', change: 'refused' }, 'busbar_settings_total{change="refused"} 1'],
+  [{ type: 'state', part: 'registry', ok: false, reason: 'silent' }, 'busbar_part_ok{part="registry"} 0'],
+  [{ type: 'log', level: 'warn', message: 'm', fields: {} }, 'busbar_log_lines_total{level="warn"} 1'],
+];
+test.each(counted)('%j counts as %s', async (notice, line) => {
+  const { notices, registry } = open();
+  notices.tell(notice);
+  expect(await samples(registry)).toContain(line);
+});
+
+test('the partitions owned go up when taken and down when given or lost', async () => {
+  const { notices, registry } = open();
+  for (const change of ['taken', 'taken', 'taken', 'given', 'lost'] as const) {
+    notices.tell({ type: 'partition', queue: 'photos.work', partition: 1, change });
+  }
+  const lines = await samples(registry);
+  expect(lines).toContain('busbar_partitions{queue="photos.work"} 1');
+  expect(lines).toContain('busbar_partition_changes_total{queue="photos.work",change="taken"} 3');
+});
+
+test('ids, keys and texts that vary without end never become labels', async () => {
+  const { notices, registry } = open();
+  for (let i = 0; i < 2_000; i++) {
+    const words = `a word${'x'.repeat(i % 40)}${String.fromCharCode(97 + (i % 26))}`;
+    notices.tell({ type: 'dropped', what: `what${i}`, reason: words, entry: `m.e${i}`, id: `${i}` });
+    notices.tell({ type: 'parked', queue: `m.e${i}`, reason: `photo ${i} is broken`, attempts: 1, ...about });
+    notices.tell({ type: 'retried', entry: `m.e${i}`, id: `${i}`, attempt: 1, delayMs: 1, error: `${i}` });
+  }
+  const lines = await samples(registry);
+  const of = (name: string) => lines.filter((line) => line.startsWith(name));
+  expect(of('busbar_messages_retried_total')).toHaveLength(1_001);
+  expect(of('busbar_messages_retried_total{entry="other"}')).toEqual([
+    'busbar_messages_retried_total{entry="other"} 1000',
+  ]);
+  expect(new Set(of('busbar_messages_parked_total').map((line) => /reason="(.*?)"/.exec(line)?.[1]))).toEqual(
+    new Set(['other']),
+  );
+  expect(new Set(of('busbar_dropped_total').map((line) => /reason="(.*?)"/.exec(line)?.[1])).size).toBe(51);
+});
+
+test('two buses of a process count in one registry', async () => {
+  const { notices, registry } = open();
+  const second = openNotices();
+  countIn(second, registry);
+  for (const each of [notices, second]) each.tell({ type: 'sent', kind: 'work', ...about });
+  expect(await samples(registry)).toContain('busbar_messages_sent_total{kind="work",entry="photos.resize"} 2');
+});
+
+test('a registry that holds another kind of metric under our name is refused', () => {
+  const registry = new Registry();
+  new Counter({ name: 'busbar_partitions', help: 'not ours', registers: [registry] });
+  expect(() => countIn(openNotices(), registry)).toThrow('the registry already holds busbar_partitions');
+});
+
+test('nothing is counted after it was stopped', async () => {
+  const { notices, registry, stop } = open();
+  stop();
+  notices.tell({ type: 'sent', kind: 'work', ...about });
+  expect(await samples(registry)).not.toContainEqual(expect.stringContaining('photos.resize'));
+});

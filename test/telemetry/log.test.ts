@@ -1,0 +1,124 @@
+import { openNotices, type Notice } from '../../src/base/notices';
+import { logTo } from '../../src/telemetry/log';
+import { openLogger } from '../../src/telemetry/logger';
+
+type Line = Record<string, unknown>;
+function open(level = 'debug', format: 'json' | 'text' = 'json') {
+  const notices = openNotices();
+  const lines: string[] = [];
+  const fields = { module: 'photos', pid: 7 };
+  const logger = openLogger({ level, format, fields, write: (line) => lines.push(line) });
+  const stop = logTo(notices, logger);
+  const parsed = (): Line[] => lines.map((line) => JSON.parse(line) as Line);
+  return { notices, logger, lines, parsed, stop };
+}
+const about = { entry: 'photos.resize', id: '01J9' };
+
+const levels: readonly [string, Notice][] = [
+  ['debug', { type: 'sent', kind: 'work', ...about }],
+  ['debug', { type: 'received', kind: 'work', ...about }],
+  ['debug', { type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'done', ...about }],
+  ['debug', { type: 'handled', kind: 'request', attempt: 1, tookMs: 3, outcome: 'failure', ...about }],
+  ['warn', { type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', error: 'no disk', ...about }],
+  ['debug', { type: 'answered', outcome: 'Timeout', tookMs: 5_000, ...about }],
+  ['warn', { type: 'retried', attempt: 1, delayMs: 1_000, error: 'no disk', ...about }],
+  ['error', { type: 'parked', queue: 'photos.resize', reason: 'Invalid: width', attempts: 5, ...about }],
+  ['warn', { type: 'dropped', what: 'packet', reason: 'no envelope' }],
+  ['info', { type: 'partition', queue: 'photos.work', partition: 3, change: 'taken' }],
+  ['warn', { type: 'partition', queue: 'photos.work', partition: 3, change: 'lost' }],
+  ['error', { type: 'stuck', queue: 'photos.work', partition: 3, reason: 'lane img-1' }],
+  ['info', { type: 'instance', instance: 'web#a02f', change: 'gone' }],
+  ['info', { type: 'setting', key: 'photos.resize.concurrency', change: 'applied', value: '4' }],
+  ['warn', { type: 'setting', key: 'photos.resize.concurrency', change: 'refused', reason: 'is not a number' }],
+  ['info', { type: 'state', part: 'registry', ok: true, reason: 'connected' }],
+  ['warn', { type: 'state', part: 'registry', ok: false, reason: 'no answer for 5 s' }],
+  ['error', { type: 'log', level: 'error', message: 'out of paper', fields: {} }],
+];
+test.each(levels)('logs at %s: %j', (level, notice) => {
+  const { notices, parsed } = open();
+  notices.tell(notice);
+  expect(parsed()).toHaveLength(1);
+  expect(parsed()[0]).toMatchObject({ level, module: 'photos', pid: 7, time: expect.stringMatching(/^\d{4}-.*Z$/) });
+});
+
+test('a line says in one sentence what its fields hold', () => {
+  const { notices, parsed } = open();
+  notices.tell({ type: 'parked', queue: 'photos.resize', reason: 'Invalid: width', attempts: 1, ...about });
+  expect(parsed()[0]).toMatchObject({
+    msg: 'photos.resize parked after 1 attempt: Invalid: width',
+    notice: 'parked',
+    entry: 'photos.resize',
+    id: '01J9',
+    attempts: 1,
+  });
+});
+
+test('what is below the level is not written', () => {
+  const { notices, lines } = open('warn');
+  notices.tell({ type: 'sent', kind: 'work', ...about });
+  notices.tell({ type: 'instance', instance: 'web#a02f', change: 'up' });
+  expect(lines).toEqual([]);
+});
+
+test('the setting logLevel changes the level at once, for these lines only', () => {
+  const { notices, logger, lines } = open('warn');
+  notices.tell({ type: 'setting', key: 'logLevel', change: 'applied', value: 'debug' });
+  notices.tell({ type: 'sent', kind: 'work', ...about });
+  notices.tell({ type: 'setting', key: 'logLevel', change: 'applied', value: 'error' });
+  notices.tell({ type: 'dropped', what: 'packet', reason: 'no envelope' });
+  expect(lines).toHaveLength(2);
+  expect(logger.level).toBe('warn');
+});
+
+test('a line of a handler keeps its fields, entry and id, and cannot spoil those of the log', () => {
+  const { notices, parsed } = open();
+  const fields = { ...about, time: 'noon', level: 99, width: 200 };
+  notices.tell({ type: 'log', level: 'info', message: 'scaled', fields });
+  const [line] = parsed();
+  expect(line).toMatchObject({ level: 'info', msg: 'scaled', width: 200, time_: 'noon', level_: 99, ...about });
+  expect(line?.['time']).not.toBe('noon');
+});
+
+test('a line about another instance does not pretend to come from it', () => {
+  const { notices, parsed } = open();
+  notices.tell({ type: 'instance', instance: 'web#a02f', change: 'up' });
+  expect(parsed()[0]).toMatchObject({ peer: 'web#a02f', change: 'up' });
+  expect(parsed()[0]).not.toHaveProperty('instance');
+});
+
+test('what a handler threw is logged with its stack', () => {
+  const { notices, parsed } = open();
+  const thrown = new TypeError('no disk');
+  notices.tell({ type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', thrown, ...about });
+  expect(parsed()[0]).toMatchObject({ err: { type: 'TypeError', message: 'no disk', stack: thrown.stack } });
+  expect(parsed()[0]).not.toHaveProperty('thrown');
+});
+
+test('nothing is written after it was stopped', () => {
+  const { notices, lines, stop } = open();
+  stop();
+  notices.tell({ type: 'dropped', what: 'packet', reason: 'no envelope' });
+  expect(lines).toEqual([]);
+});
+
+test('as text a line has time, level, module and sentence, and only what the sentence left out', () => {
+  const { notices, lines } = open('debug', 'text');
+  notices.tell({ type: 'retried', attempt: 2, delayMs: 1_000, error: 'no disk', ...about });
+  expect(lines[0]?.replace(/^[\d:.]{12}/, 'TIME')).toBe(
+    'TIME  warn   photos  photos.resize failed, attempt 2; again in 1000 ms: no disk  id=01J9\n',
+  );
+});
+
+test('as text a stack follows its line, indented', () => {
+  const { notices, lines } = open('debug', 'text');
+  const thrown = new Error('no disk');
+  notices.tell({ type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', thrown, ...about });
+  expect(lines[0]).toMatch(/\n {4}Error: no disk\n {8}at /);
+});
+
+test('as text a line of a handler has all its fields, and what it holds cannot move the cursor', () => {
+  const { notices, lines } = open('debug', 'text');
+  const message = 'page 1\u001b[2J\nforged';
+  notices.tell({ type: 'log', level: 'info', message, fields: { page: 1, title: 'a\nb' } });
+  expect(lines[0]).toMatch(/  page 1·\[2J·forged  page=1  title=a·b\n$/);
+});
