@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import { broadcast, defineModule, event } from '../../src/index';
+import { testBus, type TestBus } from '../../src/testing';
+
+const web = defineModule('web', { dropCache: broadcast(z.object({ n: z.number() })) });
+const photos = defineModule('photos', {
+  added: event(z.object({ n: z.number(), key: z.string() }), { key: (photo) => photo.key }),
+});
+
+async function instances(bus: TestBus, count: number): Promise<number[][]> {
+  const heard: number[][] = [];
+  for (let i = 0; i < count; i++) {
+    const mine: number[] = [];
+    heard.push(mine);
+    await bus.as(web).serve(web, { dropCache: ({ n }) => void mine.push(n) });
+  }
+  return heard;
+}
+
+test('a broadcast reaches every instance that is up, in the order of its sender', async () => {
+  const bus = testBus('admin');
+  const heard = await instances(bus, 3);
+  for (let n = 0; n < 20; n++) await bus.broadcast(web.dropCache, { n });
+  await bus.settled();
+  expect(heard).toEqual(Array(3).fill(Array.from({ length: 20 }, (_, n) => n)));
+});
+
+test('a broadcast to nobody is no error', async () => {
+  await expect(testBus('admin').broadcast(web.dropCache, { n: 1 })).resolves.toHaveProperty('id');
+});
+
+test('a slow handler of a broadcast delays the next one of that sender, and none of another', async () => {
+  const bus = testBus('admin');
+  const other = bus.as('other');
+  const heard: number[] = [];
+  let goOn = (): void => {};
+  await bus.as(web).serve(web, {
+    dropCache: ({ n }) => {
+      heard.push(n);
+      return n === 0 ? new Promise((resolve) => (goOn = resolve)) : undefined;
+    },
+  });
+  await bus.broadcast(web.dropCache, { n: 0 });
+  await bus.broadcast(web.dropCache, { n: 1 });
+  await other.broadcast(web.dropCache, { n: 2 });
+  await bus.clock.advance(0);
+  expect(heard).toEqual([0, 2]);
+  goOn();
+  await bus.settled();
+  expect(heard).toEqual([0, 2, 1]);
+});
+
+test('a broadcast that the schema refuses is Invalid at the sender', async () => {
+  await expect(testBus('admin').broadcast(web.dropCache, { n: 'x' } as never)).rejects.toMatchObject({
+    code: 'Invalid',
+  });
+});
+
+test('a handler that throws is told as a notice and the next one comes all the same', async () => {
+  const bus = testBus(web);
+  const dropped: string[] = [];
+  bus.watch((notice) => notice.type === 'dropped' && dropped.push(notice.reason));
+  const heard: number[] = [];
+  await bus.serve(web, {
+    dropCache({ n }) {
+      if (n === 1) throw new Error('cache is stuck');
+      heard.push(n);
+    },
+  });
+  for (const n of [0, 1, 2]) await bus.broadcast(web.dropCache, { n });
+  await bus.settled();
+  expect(heard).toEqual([0, 2]);
+  expect(dropped).toEqual(['its handler failed: cache is stuck']);
+});
+
+test('every instance that listens hears an event from then on', async () => {
+  const bus = testBus(photos);
+  await bus.publish(photos.added, { n: 0, key: 'a' });
+  const heard: number[][] = [[], []];
+  for (const mine of heard) await bus.as('web').listen(photos.added, ({ n }) => void mine.push(n));
+  for (let n = 1; n <= 10; n++) await bus.publish(photos.added, { n, key: 'a' });
+  await bus.settled();
+  expect(heard).toEqual(Array(2).fill([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
+});
+
+test('a listener that was closed hears nothing more', async () => {
+  const bus = testBus(photos);
+  const heard: number[] = [];
+  const listening = await bus.as('web').listen(photos.added, ({ n }) => void heard.push(n));
+  await bus.publish(photos.added, { n: 1, key: 'a' });
+  await bus.settled();
+  await listening.close();
+  await bus.publish(photos.added, { n: 2, key: 'a' });
+  await bus.settled();
+  expect(heard).toEqual([1]);
+});

@@ -1,0 +1,191 @@
+import { z } from 'zod';
+import { openNotices, type Notice } from '../../src/base/notices';
+import { limits } from '../../src/base/limits';
+import { defineModule, request } from '../../src/contract/contract';
+import { openScopes } from '../../src/delivery/context';
+import { createPace } from '../../src/delivery/pace';
+import { decodeBody, encodeBody } from '../../src/format/codec';
+import { parseEnvelope, type Envelope } from '../../src/format/envelope';
+import { virtualClock } from '../../src/memory';
+import type { Packet } from '../../src/ports/post';
+import { createAnswerer } from '../../src/request/answer';
+
+const maths = defineModule('maths', { double: request(z.number(), z.number()) });
+const incarnation = '0123456789abcdef';
+
+interface Reply {
+  readonly envelope: Envelope;
+  readonly value: unknown;
+}
+
+function open(concurrency = 100, perSecond?: number) {
+  const clock = virtualClock();
+  const notices = openNotices();
+  const heard: Notice[] = [];
+  notices.watch((notice) => heard.push(notice));
+  const replies: Reply[] = [];
+  const started: number[] = [];
+  const ends: (() => void)[] = [];
+  const send = (_to: string, { line, body }: Packet): void => {
+    const envelope = parseEnvelope(line);
+    if ('bad' in envelope) throw new Error(envelope.bad);
+    const decoded = decodeBody(body);
+    replies.push({ envelope, value: decoded.ok ? decoded.value : decoded.reason });
+  };
+  const post = {
+    address: 'here',
+    receive() {},
+    send,
+    broadcast: async () => 0,
+    close: async () => {},
+    [Symbol.asyncDispose]: async () => {},
+  };
+  const answerer = createAnswerer({
+    clock,
+    notices,
+    scopes: openScopes(),
+    middleware: [],
+    post,
+    self: 'maths#1',
+    messageBytesMax: 1_000_000,
+  });
+  const run = (body: unknown): Promise<number> => {
+    started.push(Number(body));
+    return new Promise((resolve) => ends.push(() => resolve(Number(body) * 2)));
+  };
+  answerer.add({ entry: maths.double, run, pace: createPace({ concurrency, perSecond }) });
+  const ask = (position: number, input: unknown = position, more: Partial<Envelope> = {}): void =>
+    answerer.request(
+      {
+        kind: 'request',
+        entry: 'maths.double',
+        id: `id${position}`,
+        from: 'web#1',
+        stamp: { incarnation, position },
+        ...more,
+      },
+      encodeBody(input, 1_000),
+      'there',
+    );
+  return { clock, answerer, replies, started, ends, ask, heard };
+}
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test('a request that comes twice is started once', async () => {
+  const { ask, started, heard } = open();
+  ask(1);
+  ask(1);
+  await turn();
+  expect(started).toEqual([1]);
+  expect(heard).toContainEqual(expect.objectContaining({ type: 'dropped', reason: 'it came twice' }));
+});
+
+test('no more run at once than the concurrency says, and the rest in the order they came', async () => {
+  const { ask, started, ends } = open(2);
+  for (let i = 1; i <= 4; i++) ask(i);
+  await turn();
+  expect(started).toEqual([1, 2]);
+  ends[0]?.();
+  await turn();
+  expect(started).toEqual([1, 2, 3]);
+});
+
+test('a rate lets a second’s worth start, and the next when its time has come', async () => {
+  const { ask, started, clock } = open(100, 2);
+  for (let i = 1; i <= 4; i++) ask(i);
+  await turn();
+  expect(started).toEqual([1, 2]);
+  await clock.advance(499);
+  expect(started).toEqual([1, 2]);
+  await clock.advance(2);
+  expect(started).toEqual([1, 2, 3]);
+});
+
+test('beyond the limit of waiting requests the answer is Overloaded, with a time to come back', async () => {
+  const { ask, replies } = open(1);
+  for (let i = 1; i <= limits.waitingRequestsMax + 2; i++) ask(i);
+  await turn();
+  expect(replies).toMatchObject([
+    { envelope: { status: 'error', code: 'Overloaded' }, value: { details: { retryAfterMs: 250 } } },
+  ]);
+});
+
+test('a request whose deadline has passed is never started', async () => {
+  const { ask, started, clock, ends } = open(1);
+  ask(1, 1, { deadlineMs: clock.now() });
+  ask(2);
+  ask(3, 3, { deadlineMs: clock.now() + 100 });
+  await clock.advance(101);
+  ends[0]?.();
+  await turn();
+  expect(started).toEqual([2]);
+});
+
+test('an entry that is not served here is Incompatible, so that the caller can ask another instance', () => {
+  const { ask, replies } = open();
+  ask(1, 1, { entry: 'maths.halve' });
+  expect(replies).toMatchObject([
+    { envelope: { code: 'Incompatible' }, value: { details: { entry: 'maths.halve', instance: 'maths#1' } } },
+  ]);
+});
+
+test('bytes that are no body are Invalid and start nothing', async () => {
+  const { answerer, replies, started } = open();
+  answerer.request({ kind: 'request', entry: 'maths.double', id: 'x', from: 'web#1' }, Uint8Array.of(0xc1), 'there');
+  await turn();
+  expect(started).toEqual([]);
+  expect(replies).toMatchObject([{ envelope: { code: 'Invalid' } }]);
+});
+
+test('a probe tells whether a request waits, runs, was answered or never came', async () => {
+  const { ask, answerer, replies, ends } = open(1);
+  ask(1);
+  ask(2);
+  await turn();
+  const probe = (position: number): void =>
+    answerer.probe(
+      { kind: 'probe', entry: 'maths.double', id: `id${position}`, from: 'web#1', stamp: { incarnation, position } },
+      'there',
+    );
+  probe(1);
+  probe(2);
+  ends[0]?.();
+  await turn();
+  probe(1);
+  probe(9);
+  expect(replies.filter(({ envelope }) => envelope.status === 'state').map(({ envelope }) => envelope.code)).toEqual([
+    'running',
+    'waiting',
+    'answered',
+    'unknown',
+  ]);
+});
+
+test('a request taken back while it waits is never started, one that runs is aborted and not answered', async () => {
+  const { ask, answerer, started, replies, ends } = open(1);
+  ask(1);
+  ask(2);
+  await turn();
+  answerer.cancel({ kind: 'cancel', entry: 'maths.double', id: 'id2', from: 'web#1' });
+  answerer.cancel({ kind: 'cancel', entry: 'maths.double', id: 'id1', from: 'web#1' });
+  ends[0]?.();
+  await turn();
+  expect(started).toEqual([1]);
+  expect(replies).toEqual([]);
+});
+
+test('draining answers what waits as not started and waits for what runs', async () => {
+  const { ask, answerer, replies, ends } = open(1);
+  ask(1);
+  ask(2);
+  let drained = false;
+  const draining = answerer.drain(10_000).then(() => (drained = true));
+  await turn();
+  expect(replies).toMatchObject([{ envelope: { id: 'id2', code: 'Closed' } }]);
+  expect(drained).toBe(false);
+  ask(3);
+  expect(replies[1]).toMatchObject({ envelope: { id: 'id3', code: 'Closed' } });
+  ends[0]?.();
+  await draining;
+  expect(replies[2]).toMatchObject({ envelope: { id: 'id1', status: 'ok' }, value: 2 });
+});
