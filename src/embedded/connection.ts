@@ -24,9 +24,9 @@ const empty = Buffer.alloc(0);
 /** Who holds a connection. */
 export interface ConnectionEnd {
   /** Gives the reason when the frame is refused; the connection is closed then. */
-  take(connection: Connection, ...frame: Parameters<TakeFrame>): string | undefined;
+  take(...frame: Parameters<TakeFrame>): string | undefined;
   /** Called once, when nothing will come any more; `fault` says what the other side did wrong, if it did. */
-  ended(connection: Connection, fault: string | undefined, cause: NodeJS.ErrnoException | undefined): void;
+  ended(fault: string | undefined, cause: NodeJS.ErrnoException | undefined): void;
 }
 
 export class Connection {
@@ -50,7 +50,7 @@ export class Connection {
     private readonly socket: Socket,
     end: ConnectionEnd,
   ) {
-    const reader = new FrameReader((kind, line, body) => end.take(this, kind, line, body));
+    const reader = new FrameReader((kind, line, body) => end.take(kind, line, body));
     let cause: NodeJS.ErrnoException | undefined;
     socket.on('data', (chunk) => {
       if (socket.destroyed) return;
@@ -58,7 +58,7 @@ export class Connection {
       if (fault !== undefined) this.destroy(fault);
     });
     socket.on('error', (error) => (cause = error));
-    socket.on('close', () => end.ended(this, this.fault, cause));
+    socket.on('close', () => end.ended(this.fault, cause));
   }
 
   /** Queues a frame; {@link pump} sends it. Throws Overloaded when too much waits already. */
@@ -85,7 +85,7 @@ export class Connection {
     while (this.flying === undefined && !this.socket.destroyed) {
       const next = this.waiting.shift() ?? this.seal();
       if (next === undefined) {
-        if (this.ending) this.socket.end(() => this.socket.destroy());
+        if (this.ending) this.socket.end();
         return;
       }
       this.rings.clear();
@@ -120,7 +120,7 @@ export class Connection {
     return this.sealedBytes + this.used;
   }
 
-  /** Sends what is queued, then closes. `close` of the socket follows, at the latest when {@link destroy} is called. */
+  /** Sends what is queued, then says so; it ends when the other side has read all and closed too, or by {@link destroy}. */
   end(): void {
     this.ending = true;
     this.pump();

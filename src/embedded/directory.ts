@@ -16,8 +16,6 @@ export interface Directory {
   /** A small file for each announced instance. */
   readonly instances: string;
   readonly settings: string;
-  /** Belongs to the log alone. */
-  readonly log: string;
 }
 
 const layout = 1;
@@ -53,12 +51,11 @@ export function openDirectory(dir: string | undefined, ns: string, random: Rando
     sockets: path.join(at, 's'),
     instances: path.join(at, 'instances'),
     settings: path.join(at, 'settings'),
-    log: path.join(at, 'log'),
   };
   if (!checkMarker(at, ns)) attempt(at, () => writeMarker(at, ns, random));
   checkMarker(at, ns);
   attempt(at, () => {
-    for (const part of [directory.sockets, directory.instances, directory.settings, directory.log]) {
+    for (const part of [directory.sockets, directory.instances, directory.settings]) {
       fs.mkdirSync(part, { recursive: true, mode: 0o700 });
     }
   });

@@ -1,17 +1,20 @@
 /** Tells from an address alone whether its process still lives, without asking it: the kernel knows. */
-import { closeSync, openSync, readlinkSync, readSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import type { Random } from '../base/clock';
 import { randomHex } from '../base/clock';
 
-// <pid>-<start of the process in ticks since boot>-<pid namespace>-<random>: never the same twice, also when a pid is.
-const pattern = /^(\d{1,10})-(\d{1,20})-(\d{1,20})-([0-9a-f]{8})$/;
+// <pid>-<start of the process in ticks since boot>-<space>-<random>: never the same twice, also when a pid is.
+// A space is a pid namespace in one boot of the machine: only within it does a pid say who somebody is.
+const pattern = /^(\d{1,10})-(\d{1,16})-([0-9a-f]{8})-([0-9a-f]{8})$/;
 const stat = Buffer.allocUnsafeSlow(1024);
 
-/** Where one opened bus is reached: the name of its socket. The longest is 40 characters in practice, 63 at most. */
+/** Where one opened bus is reached: the name of its socket. */
 export function newAddress(random: Random): string {
   return `${process.pid}-${lifeOf(process.pid)?.start ?? '0'}-${ownSpace()}-${randomHex(random, 32)}`;
 }
-export const addressCharactersMax = 40;
+/** 7 digits of pid, and ticks for a hundred years. */
+export const addressCharactersMax = 38;
 
 export function isAddress(text: string): boolean {
   return pattern.test(text);
@@ -19,7 +22,7 @@ export function isAddress(text: string): boolean {
 
 /**
  * Whether the process behind `address` lives. A stopped process (SIGSTOP) lives: it does not answer, but it may go on.
- * A zombie does not. undefined when the process belongs to another pid namespace: only its socket can tell.
+ * A zombie does not. undefined when the process is of another pid namespace or boot: only its socket can tell.
  */
 export function processLives(address: string): boolean | undefined {
   const [, pid, start, space] = pattern.exec(address) ?? [];
@@ -28,11 +31,6 @@ export function processLives(address: string): boolean | undefined {
   if (start === '0') return answersSignal(Number(pid));
   const life = lifeOf(Number(pid));
   return life !== undefined && life.start === start && life.state !== 'Z' && life.state !== 'X';
-}
-
-/** Whether `address` was made in the pid namespace of this process, so that its pid means something here. */
-export function ofOwnSpace(address: string): boolean {
-  return pattern.exec(address)?.[3] === ownSpace();
 }
 
 /** State and start of a process from /proc, undefined if there is none (or no /proc). */
@@ -69,9 +67,20 @@ function ownSpace(): string {
   return (space ??= readSpace());
 }
 function readSpace(): string {
+  return createHash('sha256').update(`${readBoot()} ${readNamespace()}`).digest('hex').slice(0, 8);
+}
+// Without /proc there is one namespace for the machine, and the start of the machine is not told apart.
+function readNamespace(): string {
   try {
-    return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+    return readlinkSync('/proc/self/ns/pid');
   } catch {
-    return '0'; // no /proc: one namespace for the machine
+    return '';
+  }
+}
+function readBoot(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1');
+  } catch {
+    return '';
   }
 }

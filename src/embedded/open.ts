@@ -1,17 +1,21 @@
 /** Opens all that one bus needs between the processes of one machine, in one shared directory. */
 import type { Clock, Random } from '../base/clock';
+import type { Closable } from '../base/lifecycle';
+import { closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
+import type { Log } from '../ports/log';
 import type { Post } from '../ports/post';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
 import { openDirectory } from './directory';
 import { newAddress } from './liveness';
+import { openEmbeddedLog } from './log';
 import { openPost } from './post';
 import { openRegistry } from './registry';
 import { openRings } from './rings';
-import type { Rings } from './rings';
 import { openSettings } from './settings';
 import { openSockets } from './sockets';
+import { sweep } from './sweep';
 
 export interface EmbeddedOptions {
   /** The directory shared by all processes; default `$XDG_STATE_HOME/busbar/<ns>` or `~/.local/state/busbar/<ns>`. */
@@ -24,34 +28,39 @@ export interface EmbeddedOptions {
   readonly notices: Notices;
 }
 
-export interface Embedded {
+export interface Embedded extends Closable {
+  readonly log: Log;
   readonly post: Post;
   readonly registry: Registry;
   readonly settings: Settings;
-  /** Withdraws, closes the log, then the post. */
-  close(): Promise<void>;
 }
 
+/**
+ * Opens the directory, and in it all ports of one bus. Rejects with Config when the directory must not be used (see
+ * {@link openDirectory}) or another pid namespace uses it. Closing withdraws, then closes settings, log and post.
+ */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const { dir, ns, clock, random, notices } = options;
+  const { dir, ns, name, clock, random, notices } = options;
   const directory = openDirectory(dir, ns, random);
-  const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
-  const rings = openRings({ directory, sockets, clock });
-  await sweep(rings);
-  const registry = openRegistry({ directory, sockets, rings, clock, notices });
-  const post = openPost({ sockets, instancesOf: (module) => registry.instancesOf(module), notices });
-  const settings = openSettings({ directory, rings, clock, random, notices });
-  return {
-    post,
-    registry,
-    settings,
-    async close() {
-      await registry.close();
-      await settings.close();
-      await post.close();
-    },
+  const opened: Closable[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (let part = opened.pop(); part !== undefined; part = opened.pop()) await part.close();
   };
-}
-async function sweep(rings: Rings): Promise<void> {
-  for (const other of rings.others()) if (!rings.alive(other)) rings.bury(other);
+  try {
+    const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
+    opened.push(sockets);
+    const rings = openRings({ directory, sockets, clock });
+    await sweep(directory, rings, clock);
+    const log = await openEmbeddedLog({ dir: directory.path, self: name, clock, random, notices, neighbours: rings });
+    opened.push(log);
+    const settings = openSettings({ directory, rings, clock, random, notices });
+    opened.push(settings);
+    const registry = openRegistry({ directory, sockets, rings, clock, notices });
+    opened.push(registry);
+    const post = openPost({ sockets, instancesOf: (module) => registry.instancesOf(module), notices });
+    return { log, post, registry, settings, ...closable(closeAll) };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
 }

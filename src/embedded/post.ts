@@ -35,10 +35,13 @@ export function openPost({ sockets, instancesOf, notices }: PostParts): Post {
     address: sockets.address,
     receive(receiver: Receiver) {
       sockets.hear(frameKinds.packet, (line, body, from) => receiver.packet({ line, body }, from));
-      sockets.onGone((address) => receiver.gone(address));
+      sockets.onGone((address, packets) => {
+        if (packets) receiver.gone(address);
+      });
     },
     send,
     async broadcast(module, packet) {
+      sockets.checkOpen();
       return instancesOf(module).filter((instance) => sendIfPossible(instance, packet)).length;
     },
     ...closable(() => sockets.close()),

@@ -84,6 +84,7 @@ class FileRegistry implements EmbeddedRegistry {
         limitBytes: fileBytesMax,
       });
     }
+    this.checkName(instance.name);
     const was = this.announced;
     this.announced = `${this.parts.sockets.address}.${++this.changes}`;
     this.write(this.announced, text);
@@ -105,6 +106,7 @@ class FileRegistry implements EmbeddedRegistry {
   }
 
   async all(): Promise<readonly Instance[]> {
+    this.checkOpen();
     this.poll();
     return instancesIn(this.entries);
   }
@@ -132,6 +134,16 @@ class FileRegistry implements EmbeddedRegistry {
     throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.closedAtMs });
   }
 
+  /** A name is unique among the living; of the dead nothing stands in the way. */
+  private checkName(name: string): void {
+    this.poll();
+    for (const [address, other] of this.entries) {
+      if (other.instance.name !== name || address === this.parts.sockets.address) continue;
+      throw new BusError('Conflict', `an instance called ${name} is alive already (process ${other.instance.pid})`, {
+        key: name,
+      });
+    }
+  }
   private write(file: string, text: string): void {
     const draft = this.path(`~${file}`);
     try {

@@ -1,22 +1,26 @@
-/** All sockets of one bus: it listens, connects when first needed, and tells who is gone. Everything else sends frames. */
-import fs from 'node:fs';
+/** All connections of one bus: it connects when first needed, and tells who is gone. Everything else sends frames. */
 import net from 'node:net';
 import path from 'node:path';
-import type { Clock, Timer } from '../base/clock';
+import type { Clock } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import { Connection } from './connection';
+import type { ConnectionEnd } from './connection';
 import type { Directory } from './directory';
-import { isCode, refuse } from './directory';
+import { isCode } from './directory';
 import type { FrameKind } from './frames';
 import { bodyBytesMax, frameKinds } from './frames';
+import { helloLine } from './hello';
+import { Listener } from './listener';
 import { isAddress } from './liveness';
 import { Loopback } from './loopback';
 
 /** `body` is a view that is valid until this returns. */
 export type HearFrame = (line: string, body: Uint8Array, from: string) => void;
+/** `packets` says whether a packet was sent to or came from it: without one, nobody had to do with it. */
+export type HearGone = (address: string, packets: boolean) => void;
 
 export interface SocketParts {
   readonly directory: Directory;
@@ -25,17 +29,24 @@ export interface SocketParts {
   readonly notices: Notices;
 }
 
-const helloWithinMs = 2_000;
+/** Somebody we have a connection with. */
+interface Peer {
+  readonly address: string;
+  /** We send on the first one only, so that order is kept; there are two when both connected at the same moment. */
+  readonly connections: Connection[];
+  packets: boolean;
+}
+
 /** How long what a peer said on its other connection may take to come in, before it counts as gone. */
 const lastWordsMs = 100;
-const closeWithinMs = 1_000;
-const connectionsMax = 2_048;
+/** A stopped process does not close its end. */
+const closeWithinMs = 500;
 const deadMax = 10_000;
 /** More than this leaves before the turn ends, so that a burst is read while it is still being made. */
 const turnBytesMax = 128 * 1024;
 const nothing = new Uint8Array(0);
 
-/** Listens at once: others can reach the socket, mode 0600, when this resolves. */
+/** Others can connect when this resolves. */
 export async function openSockets(parts: SocketParts): Promise<Sockets> {
   const sockets = new Sockets(parts);
   await sockets.listen();
@@ -44,65 +55,56 @@ export async function openSockets(parts: SocketParts): Promise<Sockets> {
 
 export class Sockets implements Closable {
   readonly address: string;
-  private readonly server = net.createServer((socket) => this.accept(socket));
-  /** All connections to each peer; the first one is the one we send on, so that order is kept. */
-  private readonly peers = new Map<string, Connection[]>();
-  /** Connections that have not said hello, and when their time is up. */
-  private readonly strangers = new Map<Connection, Timer>();
+  private readonly listener: Listener;
+  private readonly loopback: Loopback;
+  private readonly peers = new Map<string, Peer>();
   private readonly refused = new Set<string>();
   private readonly dirty = new Set<Connection>();
   private readonly hearers: (HearFrame | undefined)[] = [];
-  private readonly goneHearers: ((address: string) => void)[] = [];
-  private readonly loopback: Loopback;
-  private readonly hello: string;
+  private readonly goneHearers: HearGone[] = [];
   private closedAtMs: number | undefined;
-  private emptied: (() => void) | undefined;
   private closing: Promise<void> | undefined;
+  /** Called when the last connection has ended. */
+  private emptied: () => void = () => undefined;
 
   constructor(private readonly parts: SocketParts) {
     this.address = parts.address;
-    this.hello = `busbar/1 ${parts.directory.ns} ${parts.address}`;
     this.loopback = new Loopback((kind, line, body) => this.tell(kind, line, body, this.address));
-    this.server.maxConnections = connectionsMax;
-    this.server.on('drop', () => this.dropped('connection', `more than ${connectionsMax} connections`));
+    this.listener = new Listener({
+      ...parts,
+      welcome: (connection, address) => this.hold(this.know(address), connection),
+      dropped: (reason) => this.dropped('connection', reason),
+    });
   }
 
   async listen(): Promise<void> {
-    // It gets its name when it listens: a socket that is there and refuses is a dead one, and anybody may remove it.
-    const draft = path.join(this.parts.directory.sockets, `~${this.address}`);
-    await new Promise<void>((resolve, reject) => {
-      this.server.once('error', reject);
-      this.server.listen({ path: draft, exclusive: true }, resolve);
-    }).catch((error: unknown) =>
-      refuse(`no socket can be made at ${draft}: ${sayError(error)}`, 'see to rights and space'),
-    );
-    this.server.on('error', (error) => this.dropped('connection', error.message));
-    fs.chmodSync(draft, 0o600);
-    fs.renameSync(draft, this.path(this.address));
+    await this.listener.listen();
   }
 
   /** Queues a frame; all frames of one turn leave together at its end. Throws Unreachable, Overloaded, TooLarge, Closed. */
   send(to: string, kind: FrameKind, line: string, body: Uint8Array): void {
     checkSize(line, body);
-    if (to === this.address) {
-      this.checkOpen();
-      return this.loopback.put(kind, line, body);
-    }
-    const connection = this.connection(to);
+    this.checkOpen();
+    if (to === this.address) return this.loopback.put(kind, line, body);
+    const peer = this.reach(to);
+    const connection = this.first(peer);
     connection.put(kind, line, body);
+    if (kind === frameKinds.packet) peer.packets = true;
     this.touch(connection);
   }
 
   /** As `send`, without a body, unless the same frame still waits to leave. */
   sendOnce(to: string, kind: FrameKind, line: string): void {
-    const connection = this.connection(to);
+    this.checkOpen();
+    const connection = this.first(this.reach(to));
     connection.ring(kind, line);
     this.touch(connection);
   }
 
   /** Connects if there is no connection, so that its end will be noticed. */
   connect(to: string): void {
-    this.touch(this.connection(to));
+    this.checkOpen();
+    this.touch(this.first(this.reach(to)));
   }
   connected(to: string): boolean {
     return this.peers.has(to);
@@ -115,69 +117,61 @@ export class Sockets implements Closable {
     this.hearers[kind] = hear;
   }
   /** Calls `hear` when the last connection to somebody ended: what was sent and not answered is lost or unknown. */
-  onGone(hear: (address: string) => void): void {
+  onGone(hear: HearGone): void {
     this.goneHearers.push(hear);
   }
-
-  private path(address: string): string {
-    return path.join(this.parts.directory.sockets, address);
-  }
-
-  private connection(to: string): Connection {
-    this.checkOpen();
-    const open = this.peers.get(to)?.[0];
-    if (open !== undefined) return open;
-    if (this.refused.has(to) || !isAddress(to)) {
-      throw new BusError('Unreachable', `nobody listens at ${to}`, { waitedMs: 0 });
-    }
-    const connection = this.take(net.connect({ path: this.path(to) }));
-    this.know(connection, to);
-    connection.put(frameKinds.hello, this.hello, nothing);
-    return connection;
-  }
-
-  private checkOpen(): void {
+  /** Throws Closed once `close` was called. */
+  checkOpen(): void {
     if (this.closedAtMs === undefined) return;
     throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.closedAtMs });
   }
 
-  private accept(socket: net.Socket): void {
-    const connection = this.take(socket);
-    const late = (): void => connection.destroy('no hello within 2 s');
-    this.strangers.set(connection, this.parts.clock.after(helloWithinMs, late));
+  private reach(to: string): Peer {
+    const peer = this.peers.get(to);
+    if (peer !== undefined) return peer;
+    if (this.refused.has(to) || !isAddress(to)) {
+      throw new BusError('Unreachable', `nobody listens at ${to}`, { waitedMs: 0 });
+    }
+    return this.know(to);
   }
-  private take(socket: net.Socket): Connection {
-    return new Connection(socket, {
-      take: (connection, kind, line, body) => {
-        if (connection.peer === undefined) return this.greet(connection, kind, line);
-        if (kind === frameKinds.hello) return 'a second hello';
-        this.tell(kind, line, body, connection.peer);
-        return undefined;
-      },
-      ended: (connection, fault, cause) => this.ended(connection, fault, cause),
+  private know(address: string): Peer {
+    const known = this.peers.get(address);
+    if (known !== undefined) return known;
+    const peer = { address, connections: [], packets: false };
+    this.peers.set(address, peer);
+    return peer;
+  }
+  private first(peer: Peer): Connection {
+    return peer.connections[0] ?? this.open(peer);
+  }
+  private open(peer: Peer): Connection {
+    let end: ConnectionEnd | undefined;
+    const connection = new Connection(net.connect({ path: path.join(this.parts.directory.sockets, peer.address) }), {
+      take: (...frame) => end?.take(...frame),
+      ended: (...how) => end?.ended(...how),
     });
+    connection.peer = peer.address;
+    end = this.hold(peer, connection);
+    connection.put(frameKinds.hello, helloLine(this.parts.directory.ns, this.address), nothing);
+    return connection;
   }
 
-  /** The first frame of whoever connected; gives the reason when it is refused. */
-  private greet(connection: Connection, kind: FrameKind, line: string): string | undefined {
-    const [version, ns, address, ...more] = line.split(' ');
-    if (kind !== frameKinds.hello || more.length > 0 || address === undefined) return 'no hello';
-    if (version !== 'busbar/1') return 'a hello of another version';
-    if (ns !== this.parts.directory.ns) return 'a hello of another namespace';
-    if (!isAddress(address) || address === this.address) return 'a hello from nobody';
-    this.know(connection, address);
-    return undefined;
-  }
-  private know(connection: Connection, address: string): void {
-    this.forgetStranger(connection);
-    connection.peer = address;
-    const connections = this.peers.get(address);
-    if (connections === undefined) this.peers.set(address, [connection]);
-    else connections.push(connection);
-  }
-  private forgetStranger(connection: Connection): void {
-    this.strangers.get(connection)?.cancel();
-    this.strangers.delete(connection);
+  private hold(peer: Peer, connection: Connection): ConnectionEnd {
+    peer.connections.push(connection);
+    return {
+      take: (kind, line, body) => {
+        if (kind === frameKinds.hello) return 'a second hello';
+        if (kind === frameKinds.packet) peer.packets = true;
+        this.tell(kind, line, body, peer.address);
+        return undefined;
+      },
+      ended: (fault, cause) => {
+        this.dirty.delete(connection);
+        if (fault !== undefined) this.dropped('connection', `${fault}, from ${peer.address}`);
+        if (cause?.syscall === 'connect' && isCode(cause, 'ECONNREFUSED', 'ENOENT')) this.bury(peer.address);
+        this.lose(peer, connection);
+      },
+    };
   }
 
   private tell(kind: FrameKind, line: string, body: Uint8Array, from: string): void {
@@ -189,25 +183,16 @@ export class Sockets implements Closable {
     }
   }
 
-  private ended(connection: Connection, fault: string | undefined, cause: NodeJS.ErrnoException | undefined): void {
-    this.forgetStranger(connection);
-    this.dirty.delete(connection);
-    if (fault !== undefined) this.dropped('connection', `${fault}, from ${connection.peer ?? 'an unknown process'}`);
-    const address = connection.peer;
-    if (address !== undefined) this.lose(connection, address, cause);
-    if (this.peers.size === 0 && this.strangers.size === 0) this.emptied?.();
-  }
-  private lose(connection: Connection, address: string, cause: NodeJS.ErrnoException | undefined): void {
-    if (cause?.syscall === 'connect' && isCode(cause, 'ECONNREFUSED', 'ENOENT')) this.bury(address);
-    const connections = this.peers.get(address) ?? [];
-    const at = connections.indexOf(connection);
-    if (at >= 0) connections.splice(at, 1);
-    if (connections.length === 0) {
-      this.peers.delete(address);
-      if (this.closedAtMs === undefined) for (const hear of this.goneHearers) hear(address);
+  private lose(peer: Peer, connection: Connection): void {
+    const at = peer.connections.indexOf(connection);
+    peer.connections.splice(at, 1);
+    if (peer.connections.length === 0) {
+      this.peers.delete(peer.address);
+      if (this.closedAtMs === undefined) for (const hear of this.goneHearers) hear(peer.address, peer.packets);
+      if (this.peers.size === 0) this.emptied();
     } else if (at === 0) {
       // What we sent is lost, but an answer may still lie in the other connection.
-      this.parts.clock.after(lastWordsMs, () => connections.forEach((left) => left.destroy()));
+      this.parts.clock.after(lastWordsMs, () => destroyAll(peer.connections));
     }
   }
   private bury(address: string): void {
@@ -227,6 +212,7 @@ export class Sockets implements Closable {
     this.dirty.clear();
   };
 
+  /** Sends what is queued; resolves when each peer has read it and closed its end, or after 500 ms. */
   close(): Promise<void> {
     return (this.closing ??= this.closeOnce());
   }
@@ -235,25 +221,24 @@ export class Sockets implements Closable {
   }
   private async closeOnce(): Promise<void> {
     this.closedAtMs = this.parts.clock.now();
-    fs.rmSync(this.path(this.address), { force: true });
-    this.server.close();
-    for (const stranger of this.strangers.keys()) stranger.destroy();
-    const connections = [...this.peers.values()].flat();
-    if (connections.length > 0) {
-      await new Promise<void>((resolve) => {
-        const timer = this.parts.clock.after(closeWithinMs, () => connections.forEach((left) => left.destroy()));
-        this.emptied = () => {
-          timer.cancel();
-          resolve();
-        };
-        for (const connection of connections) connection.end();
-      });
-    }
+    this.listener.close();
+    const connections = [...this.peers.values()].flatMap((peer) => peer.connections);
+    if (connections.length === 0) return;
+    const timer = this.parts.clock.after(closeWithinMs, () => destroyAll(connections));
+    await new Promise<void>((resolve) => {
+      this.emptied = resolve;
+      for (const connection of connections) connection.end();
+    });
+    timer.cancel();
   }
 
   private dropped(what: string, reason: string): void {
     this.parts.notices.tell({ type: 'dropped', what, reason });
   }
+}
+
+function destroyAll(connections: readonly Connection[]): void {
+  for (const connection of connections) connection.destroy();
 }
 
 function checkSize(line: string, body: Uint8Array): void {
