@@ -151,5 +151,7 @@ export interface BusOptions {
   readonly module: AnyContract | string;
   /** Around every handler call, the first one outermost. */
   readonly incoming?: readonly Middleware[];
+  /** As {@link Bus.watch}, but from the first moment of opening on. */
+  readonly hear?: (notice: Notice) => void;
 }
 export type EntryKind = AnyEntry['kind'];

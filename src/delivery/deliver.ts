@@ -106,6 +106,6 @@ function tell(
     attempt: context.attempt,
     tookMs: parts.clock.mono() - startedMs,
     outcome: outcome.ok ? 'done' : outcome.error instanceof Failure ? 'failure' : 'failed',
-    ...(!outcome.ok && { error: sayError(outcome.error) }),
+    ...(!outcome.ok && { error: sayError(outcome.error), thrown: outcome.error }),
   });
 }
