@@ -12,7 +12,8 @@ export type Decoded = { readonly ok: true; readonly value: unknown } | { readonl
  *
  * Throws Invalid, with the path of the field, for anything else: undefined in arrays, Maps and Sets, functions, symbols,
  * instances of classes, cycles, invalid Dates, half surrogate pairs, the keys __proto__, constructor and prototype, what is
- * nested deeper than 32 or has more than 100,000 items, and whatever throws when read. Throws TooLarge beyond `bytesMax`.
+ * nested deeper than 32 or has more than 100,000 items (elements, keys and values; a Map or Set counts for eight more, a
+ * Date for one more), and whatever throws when read. Throws TooLarge beyond `bytesMax`.
  * Symbol keys and what is not enumerable are not looked at.
  */
 export function encodeBody(value: unknown, bytesMax: number, side: Side = 'input'): Uint8Array {
@@ -38,22 +39,38 @@ export function decodeBody(bytes: Uint8Array): Decoded {
     source.set(bytes); // the decoder leaves marks on what it reads
     const collections = scan(source, length);
     const value = packr.unpack(source, length);
-    return { ok: true, value: collections ? open(value) : value };
+    return { ok: true, value: collections ? new Opener(source).open(value) : value };
   } catch (error) {
     return { ok: false, reason: error instanceof BadBytes ? error.message : `not readable: ${String(error)}` };
   }
 }
 
-/** Puts Maps and Sets where their forms are. No deeper than the scan allowed. */
-function open(value: unknown): unknown {
-  if (value instanceof MapForm) return openMap(inside(value));
-  if (value instanceof SetForm) return openSet(inside(value));
-  if (Array.isArray(value)) return value.map(open);
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
-  // A plain object that the decoder has just made.
-  const fields = value as Record<string, unknown>;
-  for (const key of Object.keys(fields)) fields[key] = open(fields[key]);
-  return fields;
+/** Puts Maps and Sets where their forms are, no deeper than the scan allowed. */
+class Opener {
+  constructor(private readonly source: Uint8Array) {}
+
+  open(value: unknown): unknown {
+    if (typeof value !== 'object' || value === null) return value;
+    if (Array.isArray(value)) return this.openAll(value);
+    if (value instanceof MapForm) return openMap(this.inside(value));
+    if (value instanceof SetForm) return openSet(this.inside(value));
+    if (Object.getPrototypeOf(value) !== Object.prototype) return value;
+    // A plain object that the decoder has just made.
+    const fields = value as Record<string, unknown>;
+    for (const key of Object.keys(fields)) fields[key] = this.open(fields[key]);
+    return fields;
+  }
+
+  private openAll(values: unknown[]): unknown[] {
+    for (let i = 0; i < values.length; i++) values[i] = this.open(values[i]);
+    return values;
+  }
+
+  private inside({ payload }: MapForm | SetForm): unknown[] {
+    const start = payload.byteOffset - this.source.byteOffset;
+    // The scan has seen that the payload is an array.
+    return this.openAll(packr.unpack(this.source, { start, end: start + payload.length }) as unknown[]);
+  }
 }
 
 function openMap(pairs: readonly unknown[]): Map<unknown, unknown> {
@@ -67,11 +84,6 @@ function openSet(members: readonly unknown[]): Set<unknown> {
   const set = new Set(members);
   if (set.size < members.length) throw new BadBytes('the same member twice in a Set');
   return set;
-}
-
-function inside(form: MapForm | SetForm): unknown[] {
-  // The scan has seen that the payload is an array.
-  return (packr.unpack(form.payload) as unknown[]).map(open);
 }
 
 const minusZero = Uint8Array.of(0xcb, 0x80, 0, 0, 0, 0, 0, 0, 0); // a float64
@@ -115,5 +127,5 @@ addExtension({
   Class: BigintForm,
   type: extensions.bigint,
   pack: (form: BigintForm) => form.payload,
-  unpack: (payload) => BigInt(Buffer.from(payload).toString('latin1')),
+  unpack: (payload) => BigInt(Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString('latin1')),
 });

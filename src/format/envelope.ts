@@ -1,10 +1,10 @@
 /** What surrounds a body, as one line of text: `1 request photos.add 01j… web#a02f 9f86d081884c7d65:42 deadlineMs=1763812800000`. */
 import { BusError } from '../base/errors';
 import { limits } from '../base/limits';
-import { forbiddenKeys } from './scan';
+import { isForbiddenKey } from './scan';
 
-/** A `part`, for streams, is reserved. */
-export type WireKind = 'request' | 'reply' | 'cancel' | 'probe' | 'work' | 'broadcast' | 'event';
+/** A `part`, for streams, is reserved. `leave` says that its sender takes no more requests, and that this was understood. */
+export type WireKind = 'request' | 'reply' | 'cancel' | 'probe' | 'leave' | 'work' | 'broadcast' | 'event';
 
 /** Given once, when a record enters the ship log: which life of which sender wrote it, and as its how manieth. */
 export interface Stamp {
@@ -45,7 +45,8 @@ export interface Envelope {
   /** At most 4,096 characters as JSON. */
   readonly baggage?: Readonly<Record<string, unknown>> | undefined;
 }
-export type ReplyStatus = 'ok' | 'failure' | 'error';
+/** A 'state' answers a probe. */
+export type ReplyStatus = 'ok' | 'failure' | 'error' | 'state';
 
 const wholeNames = ['deadlineMs', 'sentMs', 'dueMs', 'attempt', 'replay', 'hops'] as const;
 const textNames = ['status', 'code', 'to', 'cause', 'traceparent'] as const;
@@ -80,13 +81,14 @@ function printStamp(stamp: Stamp | undefined): string {
 }
 
 function printWord(name: string, word: string): string {
-  if (word.length === 0 || word.length > idCharsMax || controls.test(word)) throw unprintable(name, word);
-  return printText(name, word);
+  if (word.length === 0 || word.length > idCharsMax) throw unprintable(name, word);
+  if (!needsPercent.test(word)) return word;
+  if (controls.test(word)) throw unprintable(name, word);
+  return printPercent(name, word);
 }
 
 /** What would end a word, or could not be read in a terminal, as %XX of its UTF-8. */
-function printText(name: string, text: string): string {
-  if (!needsPercent.test(text)) return text;
+function printPercent(name: string, text: string): string {
   if (!text.isWellFormed()) throw unprintable(name, text);
   return text.replace(/[^!-$&-<>-~]+/g, encodeURIComponent);
 }
@@ -95,8 +97,8 @@ function printBaggage(baggage: Readonly<Record<string, unknown>>): string {
   const json = jsonOf(baggage);
   if (json === '{}') return '';
   if (json.length > baggageCharsMax) throw tooLong('baggage', json.length, baggageCharsMax);
-  if (Object.keys(baggage).some((key) => forbiddenKeys.includes(key))) throw unprintable('baggage', json);
-  return ` baggage=${printText('baggage', json)}`;
+  if (Object.keys(baggage).some(isForbiddenKey)) throw unprintable('baggage', json);
+  return ` baggage=${printPercent('baggage', json)}`;
 }
 
 function jsonOf(baggage: Readonly<Record<string, unknown>>): string {
@@ -207,7 +209,9 @@ function setField(envelope: Writable<Envelope>, name: string, value: string): st
       return undefined;
     }
     case 'status':
-      if (value !== 'ok' && value !== 'failure' && value !== 'error') return 'status is not ok, failure or error';
+      if (value !== 'ok' && value !== 'failure' && value !== 'error' && value !== 'state') {
+        return 'status is not ok, failure, error or state';
+      }
       if (envelope.status !== undefined) return 'status is there twice';
       envelope.status = value;
       return undefined;
@@ -240,6 +244,7 @@ function parseKind(word: string): WireKind | undefined {
     case 'reply':
     case 'cancel':
     case 'probe':
+    case 'leave':
     case 'work':
     case 'broadcast':
     case 'event':
@@ -249,8 +254,10 @@ function parseKind(word: string): WireKind | undefined {
   }
 }
 
+/** Of a line without control characters: they can only come from percents. */
 function parseWord(word: string): string | undefined {
-  const text = word.includes('%') ? parsePercent(word) : word;
+  if (!word.includes('%')) return word.length > 0 && word.length <= idCharsMax ? word : undefined;
+  const text = parsePercent(word);
   return text === undefined || text.length === 0 || text.length > idCharsMax || controls.test(text) ? undefined : text;
 }
 
@@ -295,7 +302,7 @@ function parseBaggage(word: string): Readonly<Record<string, unknown>> | undefin
   try {
     const value: unknown = JSON.parse(json);
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-    if (Object.keys(value).some((key) => forbiddenKeys.includes(key))) return undefined;
+    if (Object.keys(value).some(isForbiddenKey)) return undefined;
     // An object that JSON.parse made has string keys and nothing else.
     return value as Record<string, unknown>;
   } catch {

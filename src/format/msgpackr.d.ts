@@ -10,7 +10,7 @@ declare module 'msgpackr/index-no-eval' {
   export class Packr {
     constructor(options: Options);
     pack(value: unknown, mode?: number): Uint8Array;
-    unpack(bytes: Uint8Array, end?: number): unknown;
+    unpack(bytes: Uint8Array, part?: number | { readonly start: number; readonly end: number }): unknown;
   }
   export function addExtension(extension: {
     readonly Class?: new (...parts: never[]) => object;

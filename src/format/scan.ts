@@ -17,8 +17,14 @@ export const extensions = {
 /** Digits of a bigint, so that reading one takes microseconds: room for 2^256 and more. */
 export const bigintDigitsMax = 100;
 
+/** What these count for among the items of a body: as much as they cost to read. Everything else counts for one. */
+export const weights = { collection: 8, date: 2 } as const;
+
 /** Keys that change what an object is when somebody assigns them. */
-export const forbiddenKeys: readonly string[] = ['__proto__', 'constructor', 'prototype'];
+const forbiddenKeys: readonly string[] = ['__proto__', 'constructor', 'prototype'];
+export function isForbiddenKey(key: string): boolean {
+  return key === '__proto__' || key === 'constructor' || key === 'prototype'; // faster than asking the list
+}
 
 export class BadBytes extends Error {
   override readonly name = 'BadBytes';
@@ -43,6 +49,8 @@ class Scanner {
   private end = 0;
   private items = 0;
   private collections = false;
+  /** The bytes again, as something that makes strings of its parts. */
+  private view: Buffer | undefined;
 
   start(bytes: Uint8Array, end: number): void {
     this.bytes = bytes;
@@ -50,6 +58,7 @@ class Scanner {
     this.end = end;
     this.items = 0;
     this.collections = false;
+    this.view = undefined;
   }
 
   run(): boolean {
@@ -142,9 +151,13 @@ class Scanner {
   /** Counts before it goes in, so that a claimed length costs nothing. */
   private enter(items: number, length: number, depth: number): void {
     if (depth >= limits.bodyDepthMax) this.refuse(`nested deeper than ${limits.bodyDepthMax}`);
+    this.count(items);
+    if (items > this.end - this.at) this.refuse(`${length} items announced, ${this.end - this.at} bytes left`);
+  }
+
+  private count(items: number): void {
     this.items += items;
     if (this.items > limits.bodyItemsMax) this.refuse(`more than ${limits.bodyItemsMax} items`);
-    if (items > this.end - this.at) this.refuse(`${length} items announced, ${this.end - this.at} bytes left`);
   }
 
   private keyAt = 0;
@@ -207,13 +220,18 @@ class Scanner {
   }
 
   private bigint(length: number): void {
-    const text = length <= bigintDigitsMax + 1 ? this.latin1(this.at, length) : '';
-    if (!/^(?:0|-?[1-9][0-9]*)$/.test(text) || text.length - (text.startsWith('-') ? 1 : 0) > bigintDigitsMax)
-      this.refuse(`a bigint that is not 1 to ${bigintDigitsMax} decimal digits`);
+    const minus = length > 0 && this.byteAt(this.at) === 0x2d ? 1 : 0;
+    const first = this.at + minus;
+    const digits = length - minus;
     this.at += length;
+    let good = digits > 0 && digits <= bigintDigitsMax;
+    if (this.byteAt(first) === 0x30) good &&= length === 1; // no -0 and no leading zero
+    for (let at = first; good && at < this.at; at++) good = this.byteAt(at) >= 0x30 && this.byteAt(at) <= 0x39;
+    if (!good) this.refuse(`a bigint that is not 1 to ${bigintDigitsMax} decimal digits`);
   }
 
   private date(length: number): void {
+    this.count(weights.date - 1);
     let nanoseconds = 0;
     let seconds;
     if (length === 4) {
@@ -235,6 +253,7 @@ class Scanner {
 
   /** A Map or a Set: its payload is one array and nothing after it. */
   private collection(length: number, depth: number, each: number): void {
+    this.count(weights.collection - 1);
     const outer = this.end;
     this.end = this.at + length;
     const code = this.byte();
@@ -278,7 +297,8 @@ class Scanner {
 
   private latin1(at: number, length: number): string {
     const { buffer, byteOffset } = this.bytes;
-    return Buffer.from(buffer, byteOffset + at, length).toString('latin1');
+    this.view ??= Buffer.from(buffer, byteOffset, this.bytes.length);
+    return this.view.toString('latin1', at, at + length);
   }
 
   private refuse(reason: string): never {

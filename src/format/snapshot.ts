@@ -2,7 +2,7 @@
 import { types } from 'node:util';
 import { BusError, type BusDetails, type Issue } from '../base/errors';
 import { limits } from '../base/limits';
-import { bigintDigitsMax, forbiddenKeys } from './scan';
+import { bigintDigitsMax, isForbiddenKey, weights } from './scan';
 
 /** What stands in the copy for a value that is written as an extension of ours. */
 class Form {
@@ -125,7 +125,7 @@ class Copier {
     for (const key of keys) {
       this.path[depth] = key;
       this.text(key);
-      if (forbiddenKeys.includes(key)) throw new Refused('the key is not allowed');
+      if (isForbiddenKey(key)) throw new Refused('the key is not allowed');
       // Own keys of an object can be read by them; the type of `value` does not say so.
       const field: unknown = (value as Record<string, unknown>)[key];
       if (field !== undefined) copy[key] = this.copy(field, depth + 1);
@@ -148,6 +148,7 @@ class Copier {
   }
 
   private map(value: ReadonlyMap<unknown, unknown>, depth: number): MapForm {
+    this.weigh(weights.collection - 1);
     this.enter(value, value.size * 2, depth);
     const pairs: unknown[] = [];
     for (const [key, item] of value) {
@@ -159,6 +160,7 @@ class Copier {
   }
 
   private set(value: ReadonlySet<unknown>, depth: number): SetForm {
+    this.weigh(weights.collection - 1);
     this.enter(value, value.size, depth);
     const members: unknown[] = [];
     for (const member of value) {
@@ -172,15 +174,20 @@ class Copier {
   private date(value: Date): Date {
     const time = Date.prototype.getTime.call(value);
     if (Number.isNaN(time)) throw new Refused('a Date that is no time cannot be sent');
+    this.weigh(weights.date - 1);
     return new Date(time);
   }
 
   private enter(value: object, items: number, depth: number): void {
     if (depth >= limits.bodyDepthMax) this.refuseDeep(value);
     this.above[depth] = value;
+    this.weigh(items);
+    this.count(items);
+  }
+
+  private weigh(items: number): void {
     this.items += items;
     if (this.items > limits.bodyItemsMax) throw new Refused(`more than ${limits.bodyItemsMax} items`);
-    this.count(items);
   }
 
   private leave(depth: number): void {

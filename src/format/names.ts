@@ -1,0 +1,113 @@
+/** Every name that the bus gives to something outside of itself: topics, groups, queues, settings; and back again. */
+import { BusError } from '../base/errors';
+
+const word = /^[a-z][a-zA-Z0-9-]{0,62}$/;
+const rules = {
+  namespace: word,
+  module: word,
+  /** Entries are also names of methods. */
+  entry: /^[a-z][a-zA-Z0-9]{0,62}$/,
+  /** What a listener calls itself, the `as` of listen. */
+  as: word,
+  /** A topic of its own for an entry. */
+  queue: word,
+  /** Words with dots between them, at most 200 characters. */
+  setting: /^(?=.{1,200}$)[a-z][a-zA-Z0-9-]{0,62}(?:\.[a-zA-Z0-9-]{1,63})*$/,
+} as const;
+export type Named = keyof typeof rules;
+
+/** Gives `name` back, or throws Config with the rule it breaks. None has a dot, so dots can join them. */
+export function checkName(what: Named, name: string): string {
+  if (rules[what].test(name)) return name;
+  const fault = `${what} '${name}' does not match ${rules[what].source}`;
+  throw new BusError('Config', fault, { faults: [fault] });
+}
+
+/** Topics and groups of one namespace. Each throws Config for a name outside of its rule. */
+export interface Names {
+  /** Entries of kind work; those with a queue of their own have their own topic. */
+  work(module: string, queue?: string): string;
+  broadcast(module: string): string;
+  events(module: string): string;
+  parked(module: string): string;
+  later(module: string): string;
+  inbox(): string;
+  seen(): string;
+  /** Instances of the module that share its work. */
+  workGroup(module: string, queue?: string): string;
+  /** Instances of `listener` that share the events of `entry` (`module.entry`) under the name `as`. */
+  listenGroup(listener: string, as: string, entry: string): string;
+}
+
+export function namesIn(namespace: string): Names {
+  const ns = checkName('namespace', namespace);
+  const topic = (module: string, kind: ModuleTopic): string => `${ns}.${checkName('module', module)}.${kind}`;
+  const work = (module: string, queue?: string): string =>
+    topic(module, 'work') + (queue === undefined ? '' : `.${checkName('queue', queue)}`);
+  return {
+    work,
+    broadcast: (module) => topic(module, 'broadcast'),
+    events: (module) => topic(module, 'events'),
+    parked: (module) => topic(module, 'parked'),
+    later: (module) => topic(module, 'later'),
+    inbox: () => `${ns}.inbox`,
+    seen: () => `${ns}.seen`,
+    workGroup: work,
+    listenGroup: (listener, as, entry) =>
+      [ns, checkName('module', listener), checkName('as', as), ...checkEntry(entry)].join('.'),
+  };
+}
+
+/** What people call a queue: `photos.resize` for a work entry, `search.index` for search listening as index. */
+export function queueOf(module: string, name: string): string {
+  return `${module}.${name}`;
+}
+
+const moduleTopics = ['work', 'broadcast', 'events', 'parked', 'later'] as const;
+const sharedTopics = ['inbox', 'seen'] as const;
+type ModuleTopic = (typeof moduleTopics)[number];
+type SharedTopic = (typeof sharedTopics)[number];
+export type TopicName =
+  | { readonly namespace: string; readonly kind: ModuleTopic; readonly module: string; readonly queue?: string }
+  | { readonly namespace: string; readonly kind: SharedTopic };
+export type GroupName =
+  | { readonly namespace: string; readonly kind: 'work'; readonly module: string; readonly queue?: string }
+  | {
+      readonly namespace: string;
+      readonly kind: 'listen';
+      readonly listener: string;
+      readonly as: string;
+      readonly entry: string;
+    };
+
+/** The parts of a topic's name; undefined for a topic that is none of ours. */
+export function parseTopic(name: string): TopicName | undefined {
+  const [namespace = '', module = '', third, queue, ...more] = name.split('.');
+  if (more.length > 0 || !rules.namespace.test(namespace)) return undefined;
+  if (third === undefined) {
+    const kind = sharedTopics.find((shared) => shared === module);
+    return kind && { namespace, kind };
+  }
+  const kind = moduleTopics.find((topic) => topic === third);
+  if (!kind || !rules.module.test(module)) return undefined;
+  if (queue === undefined) return { namespace, kind, module };
+  return kind === 'work' && rules.queue.test(queue) ? { namespace, kind, module, queue } : undefined;
+}
+
+/** The parts of a group's name; undefined for a group that is none of ours. */
+export function parseGroup(name: string): GroupName | undefined {
+  const [namespace = '', listener = '', as = '', module, entry, ...more] = name.split('.');
+  if (module === undefined || entry === undefined) {
+    const topic = parseTopic(name);
+    return topic?.kind === 'work' ? { ...topic, kind: 'work' } : undefined;
+  }
+  const known = [rules.namespace, rules.module, rules.as, rules.module, rules.entry];
+  const parts = [namespace, listener, as, module, entry];
+  if (more.length > 0 || !known.every((rule, i) => rule.test(parts[i] ?? ''))) return undefined;
+  return { namespace, kind: 'listen', listener, as, entry: `${module}.${entry}` };
+}
+
+function checkEntry(entry: string): readonly [string, string] {
+  const dot = entry.indexOf('.');
+  return [checkName('module', entry.slice(0, Math.max(dot, 0))), checkName('entry', entry.slice(dot + 1))];
+}

@@ -1,0 +1,53 @@
+import type { Clock } from '../../src/base/clock';
+import { idMaker, incarnation } from '../../src/format/id';
+
+function clockAt(start: number): Clock & { ms: number } {
+  return { ms: start, now: () => clock.ms, mono: () => 0, after: () => ({ cancel: () => undefined }) };
+  // `now` above reads the object that the caller moves.
+}
+let clock: Clock & { ms: number };
+const seeded = (seed: number) => ({
+  next: () => (seed = (seed * 16807) % 2147483647) / 2147483647,
+});
+
+describe('idMaker', () => {
+  beforeEach(() => {
+    clock = clockAt(1_763_812_800_000);
+  });
+
+  it('makes ids that sort in the order they were made, through a thousand in one millisecond', () => {
+    const next = idMaker(clock, seeded(1));
+    const ids = Array.from({ length: 3000 }, (_, i) => {
+      if (i % 1000 === 0) clock.ms++;
+      return next();
+    });
+    expect(ids).toEqual(ids.toSorted());
+    expect(new Set(ids).size).toBe(3000);
+    expect(ids[0]).toMatch(/^[0-9a-hjkmnp-tv-z]{26}$/);
+  });
+
+  it('goes on upwards when the clock goes back', () => {
+    const next = idMaker(clock, seeded(1));
+    const before = next();
+    clock.ms -= 60_000;
+    const after = next();
+    expect(after > before).toBe(true);
+  });
+
+  it('sorts ids of different makers by time', () => {
+    const first = idMaker(clock, seeded(99))();
+    clock.ms += 1;
+    expect(idMaker(clock, seeded(3))() > first).toBe(true);
+  });
+
+  it('gives two makers of the same millisecond different ids', () => {
+    expect(idMaker(clock, seeded(1))()).not.toBe(idMaker(clock, seeded(2))());
+  });
+});
+
+describe('incarnation', () => {
+  it('is 16 hex digits', () => {
+    expect(incarnation(seeded(5))).toMatch(/^[0-9a-f]{16}$/);
+    expect(incarnation(seeded(5))).not.toBe(incarnation(seeded(6)));
+  });
+});

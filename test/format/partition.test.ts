@@ -1,0 +1,32 @@
+import { murmur2, partitionOf } from '../../src/format/partition';
+
+const bytes = (text: string): Uint8Array => Buffer.from(text);
+
+describe('partitionOf', () => {
+  // The vectors of Kafka's own org.apache.kafka.common.utils.UtilsTest.
+  it.each([
+    ['21', -973932308],
+    ['foobar', -790332482],
+    ['a-little-bit-long-string', -985981536],
+    ['a-little-bit-longer-string', -1486304829],
+    ['lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8', -58897971],
+    ['abc', 479470107],
+  ])('hashes %j as Java does', (key, hash) => {
+    expect(murmur2(bytes(key))).toBe(hash);
+  });
+
+  it('clears the sign bit and does not negate, as Java does', () => {
+    expect(partitionOf(bytes('21'), 12)).toBe((-973932308 & 0x7fffffff) % 12);
+    expect(partitionOf(bytes('21'), 12)).not.toBe(973932308 % 12);
+  });
+
+  it('places every key, the empty one too, inside the partitions', () => {
+    for (const partitions of [1, 2, 12, 64]) {
+      for (let length = 0; length < 50; length++) {
+        const place = partitionOf(new Uint8Array(length).fill(length * 37), partitions);
+        expect(place).toBeGreaterThanOrEqual(0);
+        expect(place).toBeLessThan(partitions);
+      }
+    }
+  });
+});
