@@ -1,0 +1,197 @@
+/** What hostile processes of the same user can do to a bus by its socket: lose their own connection, and nothing else. */
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { spawnSync } from 'node:child_process';
+import type { Notice } from '../../src/base/notices';
+import { frameKinds, frameRoom, type FrameKind, putFrame } from '../../src/embedded/frames';
+import type { Embedded } from '../../src/embedded/open';
+import { cleanUp, freshDirectory, keptNotices, later, openBus, until } from './kit';
+
+afterEach(cleanUp);
+
+/** A bus that is attacked, a friend of it, and what both heard. */
+async function scene() {
+  const dir = freshDirectory();
+  const { notices, kept } = keptNotices();
+  const [target, friend] = [await openBus(dir, 'web#1', notices), await openBus(dir, 'web#2')];
+  const heard: string[] = [];
+  const pings = new Set<string>();
+  target.post.receive({
+    packet: ({ line }, from) =>
+      line.startsWith('ping') ? pings.add(line) : line !== 'flood' && heard.push(`${line} ${from}`),
+    gone: () => undefined,
+  });
+  /** The friend still gets through, over the connection that it had before. */
+  const unharmed = async (): Promise<boolean> => {
+    const line = `ping ${pings.size}`;
+    friend.post.send(target.post.address, { line, body: Buffer.alloc(0) });
+    return until(() => pings.has(line) && gone.length === 0);
+  };
+  const gone: string[] = [];
+  friend.post.receive({ packet: () => undefined, gone: (from) => gone.push(from) });
+  expect(await unharmed()).toBe(true);
+  return { dir, target, heard, kept, unharmed };
+}
+
+/** A bare connection to a bus, and whether it was closed. */
+function connect(dir: string, bus: Embedded): { socket: net.Socket; closed: () => boolean } {
+  const socket = net.connect(path.join(dir, 's', bus.post.address));
+  let closed = false;
+  socket.on('error', () => undefined);
+  socket.on('data', () => undefined);
+  socket.on('close', () => (closed = true));
+  later(() => void socket.destroy());
+  return { socket, closed: () => closed };
+}
+
+function frame(kind: FrameKind, line: string, body = ''): Buffer {
+  const into = Buffer.alloc(frameRoom(line, Buffer.from(body)));
+  return into.subarray(0, putFrame(into, 0, kind, line, Buffer.from(body)));
+}
+const stranger = '1-1-00000000-00000000';
+const hello = (address = stranger, ns = 'test'): Buffer => frame(frameKinds.hello, `busbar/1 ${ns} ${address}`);
+const faults = (kept: readonly Notice[]): string[] =>
+  kept.flatMap((notice) => (notice.type === 'dropped' && notice.what === 'connection' ? [notice.reason] : []));
+
+const lengthOf = (value: number): Buffer => {
+  const bytes = Buffer.alloc(64);
+  bytes.writeUInt32LE(value, 0);
+  return bytes;
+};
+
+test.each([
+  ['a length of 0', lengthOf(0), 'a frame of 0 bytes'],
+  ['a length of 1', lengthOf(1), 'a frame of 1 bytes'],
+  ['a length of 0x7fffffff', lengthOf(0x7fffffff), 'a frame of 2147483647 bytes'],
+  ['a length of 0xffffffff', lengthOf(0xffffffff), 'a frame of 4294967295 bytes'],
+  ['HTTP', Buffer.from('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n'), 'a frame of 542393671 bytes'],
+  ['a packet without a hello', frame(frameKinds.packet, 'x'), 'no hello'],
+  ['a hello of another version', frame(frameKinds.hello, `busbar/9 test ${stranger}`), 'a hello of another version'],
+  ['a hello of another namespace', hello(stranger, 'prod'), 'a hello of another namespace'],
+  ['a hello from nobody', hello('../../x'), 'a hello from nobody'],
+  ['a hello with more in it', hello(`${stranger} more`), 'no hello'],
+  ['an empty hello', frame(frameKinds.hello, ''), 'no hello'],
+])('%s instead of a hello closes that connection, is told, and hurts nobody', async (_name, bytes, reason) => {
+  const { dir, target, kept, heard, unharmed } = await scene();
+  const { socket, closed } = connect(dir, target);
+  socket.write(bytes);
+  await until(closed);
+  await until(() => faults(kept).length === 1);
+  expect(faults(kept)).toEqual([`${reason}, from an unknown process`]);
+  expect(await unharmed()).toBe(true);
+  expect(heard).toEqual([]);
+});
+
+test('a hello with our own address is refused', async () => {
+  const { dir, target, kept, unharmed } = await scene();
+  const { socket, closed } = connect(dir, target);
+  socket.write(hello(target.post.address));
+  await until(closed);
+  expect(faults(kept)).toEqual(['a hello from ourselves, from an unknown process']);
+  expect(await unharmed()).toBe(true);
+});
+
+test('a second hello, and bad bytes after a good hello, close that connection and name who it was', async () => {
+  const { dir, target, kept, unharmed } = await scene();
+  for (const [bytes, reason] of [
+    [hello(), 'a second hello'],
+    [lengthOf(0xffffffff), 'a frame of 4294967295 bytes'],
+    [frame(frameKinds.packet, 'x'.repeat(9_000)), 'a line of 9000 bytes'],
+  ] as const) {
+    const { socket, closed } = connect(dir, target);
+    socket.write(Buffer.concat([hello(), frame(frameKinds.packet, 'fine'), bytes]));
+    await until(closed);
+    await until(() => faults(kept).includes(`${reason}, from ${stranger}`));
+  }
+  expect(await unharmed()).toBe(true);
+});
+
+test('nothing behind bad bytes is delivered', async () => {
+  const { dir, target, heard } = await scene();
+  const { socket, closed } = connect(dir, target);
+  socket.write(
+    Buffer.concat([hello(), frame(frameKinds.packet, 'good'), lengthOf(1), frame(frameKinds.packet, 'bad')]),
+  );
+  await until(closed);
+  expect(heard).toEqual([`good ${stranger}`]);
+});
+
+test('a hello that comes byte by byte is understood, one that takes longer than 2 s is not', async () => {
+  const { dir, target, kept, heard, unharmed } = await scene();
+  const patient = connect(dir, target);
+  for (const byte of Buffer.concat([hello(), frame(frameKinds.packet, 'slow but whole')])) {
+    await new Promise<void>((written) => patient.socket.write(Buffer.from([byte]), () => written()));
+  }
+  await until(() => heard.includes(`slow but whole ${stranger}`));
+  const silent = connect(dir, target);
+  const half = connect(dir, target);
+  half.socket.write(hello().subarray(0, 10));
+  const start = performance.now();
+  await until(() => silent.closed() && half.closed());
+  expect(performance.now() - start).toBeGreaterThan(1_900);
+  expect(faults(kept)).toEqual(Array(2).fill('no hello within 2 s, from an unknown process'));
+  expect(patient.closed()).toBe(false);
+  expect(await unharmed()).toBe(true);
+});
+
+test('half a frame that never ends costs its sender nothing but is bounded, and hurts nobody', async () => {
+  const { dir, target, unharmed } = await scene();
+  const { socket } = connect(dir, target);
+  socket.write(Buffer.concat([hello(), frame(frameKinds.packet, 'x', 'y'.repeat(1_000_000)).subarray(0, 900_000)]));
+  expect(await unharmed()).toBe(true);
+  socket.destroy();
+  expect(await unharmed()).toBe(true);
+});
+
+test('a thousand connections without a hello leave room for a friend', async () => {
+  const { dir, target, kept, unharmed } = await scene();
+  const flood = Array.from({ length: 1_000 }, () => connect(dir, target));
+  await until(() => flood.filter(({ closed }) => closed()).length >= 700);
+  const newcomer = await openBus(dir, 'web#3');
+  newcomer.post.receive({ packet: () => undefined, gone: () => undefined });
+  newcomer.post.send(target.post.address, { line: 'new', body: Buffer.alloc(0) });
+  expect(await unharmed()).toBe(true);
+  expect(faults(kept)).toContain('more than 256 connections without a hello, from an unknown process');
+});
+
+test('a flood of packets from one does not keep another from getting through', async () => {
+  const { dir, target, unharmed } = await scene();
+  const { socket } = connect(dir, target);
+  socket.write(hello());
+  const chunk = Buffer.concat(Array.from({ length: 2_000 }, () => frame(frameKinds.packet, 'flood', 'x'.repeat(100))));
+  let on = true;
+  const flood = (): void => {
+    while (on && socket.write(chunk));
+    if (on) socket.once('drain', flood);
+  };
+  flood();
+  for (let round = 0; round < 5; round++) {
+    const before = performance.now();
+    expect(await unharmed()).toBe(true);
+    expect(performance.now() - before).toBeLessThan(500);
+  }
+  on = false;
+});
+
+const root = process.getuid?.() === 0;
+(root ? test : test.skip)('another user cannot connect (run as root: the test needs a second user)', async () => {
+  const { dir, target, unharmed } = await scene();
+  const at = path.join(dir, 's', target.post.address);
+  const connecting = `
+    require('node:net').connect(${JSON.stringify(at)})
+      .on('connect', () => { console.log('connected'); process.exit(); })
+      .on('error', (error) => console.log(error.code));`;
+  const asOther = (): string => {
+    const options = { uid: 65534, gid: 65534, encoding: 'utf8', cwd: '/' } as const;
+    return spawnSync(process.execPath, ['-e', connecting], options).stdout.trim();
+  };
+  expect(asOther()).toBe('EACCES');
+  // Also when somebody opened the directories: the socket itself is the owner's only.
+  for (const part of [dir, path.join(dir, 's')]) fs.chmodSync(part, 0o755);
+  expect(asOther()).toBe('EACCES');
+  fs.chmodSync(at, 0o666);
+  expect(asOther()).toBe('connected');
+  for (const part of [dir, path.join(dir, 's')]) fs.chmodSync(part, 0o700);
+  expect(await unharmed()).toBe(true);
+});
