@@ -26,7 +26,6 @@ import { listenAs, serveContract, type LooseServeOptions, type ServeParts } from
 import type { Bus, ListenOptions, Served } from './types';
 
 const goodbyeMs = 500; // a caller that does not answer in this time has other troubles
-const lingerMs = 50; // for callers that read the registry before we left it and send their first request just now
 
 /**
  * Makes a bus on ports that are open. It can send at once; others can reach it when `opened` resolves. A bus whose
@@ -172,7 +171,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     [phase, phaseMs] = ['leaving', clock.now()];
     health.leave();
     await registry.withdraw();
-    const lingered = sleep(clock, lingerMs);
+    const lingered = sleep(clock, timings.lingerMs);
     await leaver.goodbye(goodbyeMs);
     await Promise.all([
       ...[...serving.queues].map((queue) => queue.close()),

@@ -16,6 +16,8 @@ export interface Timings {
   readonly timeoutMs: number;
   readonly sessionMs: number;
   readonly keepMs: number;
+  /** An instance that left answers for so long at least: for callers that read the registry just before. */
+  readonly lingerMs: number;
   readonly messageBytesMax: number;
   readonly requestConcurrency: number;
   readonly workConcurrency: number;

@@ -50,29 +50,25 @@ export function openPeers<Open>(registry: Registry, clock: Clock, notices: Notic
     target.leaving = true;
     if (target.open.size === 0) byAddress.delete(target.instance.address);
   }
-  async function watch(name: string): Promise<Watched<Open>> {
+  function watch(name: string): Watched<Open> {
     if (watched.size >= modulesMax) throw tooMany(name);
-    const module: Watched<Open> = { all: [], ready: [], waiters: [], watching: undefined };
+    const module: Watched<Open> = { all: [], ready: [], waiters: [], watching: undefined, opening: undefined };
     watched.set(name, module);
-    module.opening = registry
-      .watch(name, (instances) => see(module, instances))
-      .then(
-        (watching) => {
-          module.watching = watching;
-          module.opening = undefined;
-        },
-        (error: unknown) => {
-          watched.delete(name);
-          throw error;
-        },
-      );
-    await module.opening;
+    module.opening = registry.watch(name, (instances) => see(module, instances)).then(
+      (watching) => {
+        module.watching = watching;
+        module.opening = undefined;
+      },
+      (error: unknown) => {
+        watched.delete(name); // the next call tries again
+        throw error;
+      },
+    );
     return module;
   }
   return {
     of(name) {
-      const module = watched.get(name);
-      if (!module) return watch(name).then((opened) => refresh(opened));
+      const module = watched.get(name) ?? watch(name);
       if (module.opening) return module.opening.then(() => refresh(module));
       return module.ready.some((target) => target.leaving) ? refresh(module) : module.ready;
     },
@@ -99,7 +95,7 @@ interface Watched<Open> {
   ready: readonly PeerTarget<Open>[];
   waiters: Deferred<void>[];
   watching: Closable | undefined;
-  opening?: Promise<void> | undefined;
+  opening: Promise<void> | undefined;
 }
 
 function refresh<Open>(module: Watched<Open>): readonly PeerTarget<Open>[] {

@@ -27,16 +27,16 @@ function onNetwork(network: Network, faults: Faults, module: AnyContract | strin
     const fault = faults.get(entry.name);
     if (fault && fault.times-- > 0) throw fault.error;
   };
-  const { record, clock } = network;
+  const { tape, clock } = network;
   const extra: Omit<TestBus, keyof Bus> = {
-    clock: { now: () => clock.now(), advance: (ms) => clock.advance(ms).then(() => network.settled()) },
+    clock: { now: () => clock.now(), advance: (ms) => clock.advance(ms) },
     as: (other) => onNetwork(network, faults, other),
     stub: (contract, handlers) => stub(network, contract, handlers),
     settled: () => network.settled(),
     // The casts give back the types of the entry: what was recorded under its name passed its schema.
     sent: (entry) =>
-      record.sent.filter((one) => one.entry === entry.name).map((one) => ({ ...one, from: peerOf(one.from) })) as never,
-    parked: (entry) => record.parked.filter((one) => one.entry === entry.name) as never,
+      tape.sent.filter((one) => one.entry === entry.name).map((one) => ({ ...one, from: peerOf(one.from) })) as never,
+    parked: (entry) => tape.parked.filter((one) => one.entry === entry.name) as never,
     fault<C extends BusCode>(entry: AnyEntry, code: C, details: BusDetails[C], times = 1) {
       faults.set(entry.name, {
         error: new BusError(code, `${entry.name}: ${code}, as the test wants it`, details),

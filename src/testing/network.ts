@@ -3,7 +3,7 @@ import { openNotices } from '../base/notices';
 import { buildBus, type BuiltBus } from '../bus/bus';
 import type { Timings } from '../bus/parts';
 import { memoryWorld, seededRandom, virtualClock, type VirtualClock } from '../memory';
-import { recordLog, recordPost, type Record } from './record';
+import { recordLog, recordPost, type Tape } from './record';
 
 /** As the real ones. */
 const timings: Timings = {
@@ -12,6 +12,7 @@ const timings: Timings = {
   timeoutMs: 5_000,
   sessionMs: 10_000,
   keepMs: 7 * 24 * 3_600_000,
+  lingerMs: 0, // nobody reads a registry late here, and a test that closes must not have to move the time
   messageBytesMax: 1_000_000,
   requestConcurrency: 100,
   workConcurrency: 8,
@@ -20,7 +21,7 @@ const settleMsMax = 5_000; // real time: a handler that takes longer belongs int
 
 export interface Network {
   readonly clock: VirtualClock;
-  readonly record: Record;
+  readonly tape: Tape;
   /** Another instance of `module`. */
   join(module: string): BuiltBus;
   /** See TestBus.settled. */
@@ -31,7 +32,7 @@ export function openNetwork(): Network {
   const clock = virtualClock();
   const world = memoryWorld({ clock, sessionMs: timings.sessionMs, stateBytesMax: 1_000_000 });
   const random = seededRandom(1);
-  const record: Record = { sent: [], parked: [] };
+  const tape: Tape = { sent: [], parked: [] };
   const members: BuiltBus[] = [];
 
   function join(module: string): BuiltBus {
@@ -41,8 +42,8 @@ export function openNetwork(): Network {
       clock,
       random,
       notices: openNotices(),
-      log: recordLog(log, record),
-      post: recordPost(post, record),
+      log: recordLog(log, tape),
+      post: recordPost(post, tape),
       registry,
       settings,
       self: { module, instance },
@@ -70,5 +71,5 @@ export function openNetwork(): Network {
       quiet = members.some((member) => member.busy()) ? 0 : quiet + 1;
     }
   }
-  return { clock, record, join, settled };
+  return { clock, tape, join, settled };
 }

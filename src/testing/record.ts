@@ -6,27 +6,27 @@ import type { Append, Log } from '../ports/log';
 import type { Packet, Post } from '../ports/post';
 import type { Recorded, RecordedParked } from './types';
 
-export interface Record {
+export interface Tape {
   readonly sent: Recorded[];
   readonly parked: RecordedParked[];
 }
 
-export function recordLog(log: Log, record: Record): Log {
+export function recordLog(log: Log, tape: Tape): Log {
   return {
     ...log,
     append(topic, records) {
       const parked = parseTopic(topic)?.kind === 'parked';
       for (const one of records) {
-        if (parked) noteParked(record, one);
-        else noteSent(record, one.headers['bus'] ?? '', one.value);
+        if (parked) noteParked(tape, one);
+        else noteSent(tape, one.headers['bus'] ?? '', one.value);
       }
       return log.append(topic, records);
     },
   };
 }
 
-export function recordPost(post: Post, record: Record): Post {
-  const noteRequest = ({ line, body }: Packet): void => noteSent(record, line, body);
+export function recordPost(post: Post, tape: Tape): Post {
+  const noteRequest = ({ line, body }: Packet): void => noteSent(tape, line, body);
   return {
     ...post,
     send(to, packet) {
@@ -42,14 +42,14 @@ export function recordPost(post: Post, record: Record): Post {
 
 const told = new Set(['request', 'broadcast', 'work', 'event']);
 
-function noteSent({ sent }: Record, line: string, value: Uint8Array | null): void {
+function noteSent({ sent }: Tape, line: string, value: Uint8Array | null): void {
   const envelope = parseEnvelope(line);
   if ('bad' in envelope || !told.has(envelope.kind)) return;
   const { entry, id, from, baggage = {} } = envelope;
   sent.push({ entry, id, from, baggage, body: bodyOf(value) });
 }
 
-function noteParked({ parked }: Record, { headers, value }: Append): void {
+function noteParked({ parked }: Tape, { headers, value }: Append): void {
   const line = headers['parked'];
   if (line === undefined) return;
   // Written by work/park a moment ago.

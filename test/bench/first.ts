@@ -1,0 +1,10 @@
+/** Opens a bus, makes one request, says so, and leaves: what a process needs until it is of use. */
+import { openBus } from 'busbar';
+import { bench, order } from './contract';
+
+void (async () => {
+  const bus = await openBus({ module: 'first', dir: process.argv[2] ?? '', ns: 'bench' });
+  await bus.request(bench.echo, order);
+  process.stdout.write('answered\n');
+  await bus.close();
+})();

@@ -1,0 +1,91 @@
+/** Measures calls: one at a time for latency, many at a time for rate, over interleaved rounds. */
+
+export interface Line {
+  readonly scenario: string;
+  readonly transport: string;
+  readonly wire: string;
+  readonly subject: string;
+  readonly outstanding: number;
+  readonly per_s: number;
+  readonly p50_ms: number;
+  readonly p99_ms: number;
+  /** CPU microseconds a message, of all processes that took part. */
+  readonly cpu_us: number;
+  readonly rounds: number;
+  /** Of the figure that counts (p50 with one outstanding, else per_s): (largest - smallest) / median. */
+  readonly spread: number;
+}
+/** One round of one subject. */
+export interface Round {
+  readonly perS: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly cpuUs: number;
+}
+/** What a subject can do: one call that has been checked when it resolves, and the CPU time used so far by all its processes. */
+export interface Subject {
+  readonly name: string;
+  call(): Promise<void>;
+  cpuUs(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** `total` calls with `outstanding` at a time. `each` says how many messages a call stands for. */
+export async function round(subject: Subject, outstanding: number, total: number, each = 1): Promise<Round> {
+  const latencies = new Float64Array(total);
+  let next = 0;
+  const cpuBefore = await subject.cpuUs();
+  const start = performance.now();
+  await Promise.all(
+    Array.from({ length: outstanding }, async () => {
+      for (let n = next++; n < total; n = next++) {
+        const before = performance.now();
+        await subject.call();
+        latencies[n] = performance.now() - before;
+      }
+    }),
+  );
+  const tookMs = performance.now() - start;
+  const cpuUs = (await subject.cpuUs()) - cpuBefore;
+  latencies.sort();
+  return {
+    perS: (total * each * 1_000) / tookMs,
+    p50Ms: latencies[Math.floor(total * 0.5)] ?? 0,
+    p99Ms: latencies[Math.floor(total * 0.99)] ?? 0,
+    cpuUs: cpuUs / (total * each),
+  };
+}
+
+export function lineOf(scenario: string, subject: string, outstanding: number, rounds: readonly Round[]): Line {
+  const counted = rounds.map(({ perS, p50Ms }) => (outstanding === 1 ? p50Ms : perS));
+  const median = (pick: (one: Round) => number): number => middle(rounds.map(pick));
+  return {
+    scenario,
+    transport: 'embedded',
+    wire: 'unix-socket',
+    subject,
+    outstanding,
+    per_s: Math.round(median(({ perS }) => perS)),
+    p50_ms: to(
+      3,
+      median(({ p50Ms }) => p50Ms),
+    ),
+    p99_ms: to(
+      3,
+      median(({ p99Ms }) => p99Ms),
+    ),
+    cpu_us: to(
+      1,
+      median(({ cpuUs }) => cpuUs),
+    ),
+    rounds: rounds.length,
+    spread: to(2, (Math.max(...counted) - Math.min(...counted)) / middle(counted)),
+  };
+}
+
+export function middle(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
+}
+export function to(digits: number, number: number): number {
+  return Number(number.toFixed(digits));
+}

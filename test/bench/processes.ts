@@ -1,0 +1,60 @@
+/** Starts the other processes of a bench and asks them things; ends them by their own handle. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
+import type { Question } from './child';
+
+export interface Child {
+  readonly pid: number;
+  ask(question: Question['ask']): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+const answerMsMax = 60_000;
+
+export async function startChild(role: string, dir: string): Promise<Child> {
+  const child = fork(join(__dirname, 'child.js'), [role, dir], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    serialization: 'advanced',
+  });
+  const stop = (): void => void child.kill('SIGKILL');
+  process.once('exit', stop);
+  await next(child);
+  return {
+    pid: child.pid ?? 0,
+    async ask(question) {
+      const answered = next(child);
+      child.send({ ask: question } satisfies Question);
+      return answered;
+    },
+    async close() {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.send({ ask: 'close' } satisfies Question);
+      const timer = setTimeout(stop, 10_000);
+      await ended;
+      clearTimeout(timer);
+      process.off('exit', stop);
+    },
+  };
+}
+
+function next(child: ChildProcess): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const end = (act: () => void) => (): void => {
+      clearTimeout(timer);
+      child.off('message', heard).off('exit', died);
+      act();
+    };
+    const heard = (message: unknown): void => end(() => resolve(message))();
+    const died = (code: number | null): void => end(() => reject(new Error(`process ${child.pid} ended with ${code}`)))();
+    const timer = setTimeout(
+      end(() => reject(new Error(`no answer of process ${child.pid} within ${answerMsMax} ms`))),
+      answerMsMax,
+    );
+    child.on('message', heard).on('exit', died);
+  });
+}
+
+export function ownCpuUs(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}

@@ -1,0 +1,211 @@
+/** The scenarios: each gives lines of figures; subjects of one scenario run interleaved in one run. */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { openBus } from 'busbar';
+import { bench, order } from './contract';
+import { lineOf, middle, round, to, type Line, type Round, type Subject } from './measure';
+import { ownCpuUs, startChild } from './processes';
+import { bareEcho, busbarRequests } from './subjects';
+
+export interface Run {
+  readonly dir: string;
+  readonly rounds: number;
+  readonly subjects: readonly string[];
+  say(progress: string): void;
+}
+export const scenarios: Readonly<Record<string, (run: Run) => Promise<readonly Line[]>>> = {
+  request,
+  broadcast,
+  submit,
+  handle,
+  waiting,
+  idle,
+  start,
+};
+
+/** One request at a time, then 64 at a time, each answer checked. */
+async function request(run: Run): Promise<readonly Line[]> {
+  const makers = { busbar: busbarRequests, 'unix-socket': bareEcho };
+  const subjects: Subject[] = [];
+  for (const [name, make] of Object.entries(makers))
+    if (run.subjects.includes(name)) subjects.push(await make(run.dir));
+  const lines: Line[] = [];
+  for (const [outstanding, total] of [
+    [1, 3_000],
+    [64, 40_000],
+    [512, 40_000],
+  ] as const) {
+    lines.push(...(await interleaved(run, 'request', subjects, outstanding, total)));
+  }
+  for (const subject of subjects) await subject.close();
+  return lines;
+}
+
+async function interleaved(
+  run: Run,
+  scenario: string,
+  subjects: readonly Subject[],
+  outstanding: number,
+  total: number,
+  each = 1,
+): Promise<Line[]> {
+  const results = new Map<Subject, Round[]>(subjects.map((subject) => [subject, []]));
+  for (let n = 0; n <= run.rounds; n++) {
+    for (const [subject, rounds] of results) {
+      const result = await round(subject, outstanding, total, each);
+      if (n > 0) rounds.push(result); // the first one warms up
+      run.say(
+        `${scenario} ${subject.name} × ${outstanding}: round ${n} of ${run.rounds}, ${Math.round(result.perS)}/s`,
+      );
+    }
+  }
+  return [...results].map(([subject, rounds]) => lineOf(scenario, subject.name, outstanding, rounds));
+}
+
+/** From the call in one process to the handler in each of four others. */
+async function broadcast(run: Run): Promise<readonly Line[]> {
+  const children = await Promise.all([1, 2, 3, 4].map(() => startChild('bench', run.dir)));
+  const bus = await openBus({ module: 'caller', dir: run.dir, ns: 'bench' });
+  const rounds: Round[] = [];
+  for (let n = 0; n <= run.rounds; n++) {
+    for (const child of children) await child.ask('reset');
+    const start = performance.now();
+    for (let i = 0; i < broadcasts; i++) {
+      await bus.broadcast(bench.tell, { n: i, sentNs: process.hrtime.bigint() });
+      await new Promise((resolve) => setTimeout(resolve, 1)); // one at a time: this is about the way, not the rate
+    }
+    const perS = (broadcasts * 1_000) / (performance.now() - start);
+    const heard = (await Promise.all(children.map((child) => child.ask('latencies')))) as number[][];
+    if (heard.some((mine) => mine.length !== broadcasts))
+      throw new Error(`heard ${heard.map((mine) => mine.length).join()} of ${broadcasts}`);
+    const all = heard.flat().toSorted((a, b) => a - b);
+    if (n > 0)
+      rounds.push({ perS, p50Ms: all[all.length >> 1] ?? 0, p99Ms: all[Math.floor(all.length * 0.99)] ?? 0, cpuUs: 0 });
+    run.say(`broadcast to 4: round ${n} of ${run.rounds}`);
+  }
+  await bus.close();
+  for (const child of children) await child.close();
+  return [lineOf('broadcast', 'busbar', 1, rounds)];
+}
+const broadcasts = 500;
+
+/** Jobs accepted durably, singly and in lists of 100, while nobody works on them. */
+async function submit(run: Run): Promise<readonly Line[]> {
+  const bus = await openBus({ module: 'caller', dir: run.dir, ns: 'bench' });
+  const subject = (call: () => Promise<void>): Subject => ({
+    name: 'busbar',
+    call,
+    cpuUs: async () => ownCpuUs(),
+    close: async () => {},
+  });
+  let n = 0;
+  const job = (): typeof order => ({ ...order, id: `order-${n++ % 1_000}` });
+  const single = subject(async () => void (await bus.submit(bench.job, job())));
+  const list = subject(async () => void (await bus.submitAll(bench.job, Array.from({ length: 100 }, job))));
+  const lines = [
+    ...(await interleaved(run, 'submit', [single], 1, 1_000)),
+    ...(await interleaved(run, 'submit', [single], 256, 20_000)),
+    ...(await interleaved(run, 'submit-lists', [list], 8, 500, 100)),
+  ];
+  await bus.close();
+  return lines;
+}
+
+/** An empty handler in another process, working off what was submitted before. */
+async function handle(run: Run): Promise<readonly Line[]> {
+  const rounds: Round[] = [];
+  for (let n = 0; n <= run.rounds; n++) {
+    const dir = join(run.dir, `handle-${n}`);
+    const bus = await openBus({ module: 'caller', dir, ns: 'bench' });
+    for (let i = 0; i < jobs / 500; i++)
+      await bus.submitAll(
+        bench.job,
+        Array.from({ length: 500 }, (_, k) => ({ ...order, id: `order-${(i * 500 + k) % 5_000}` })),
+      );
+    const child = await startChild('worker', dir);
+    const cpuBefore = Number(await child.ask('cpu'));
+    const start = performance.now();
+    const countBefore = Number(await child.ask('count'));
+    await until(async () => Number(await child.ask('count')) >= jobs);
+    const tookMs = performance.now() - start;
+    const cpuUs = (Number(await child.ask('cpu')) - cpuBefore) / (jobs - countBefore);
+    if (n > 0) rounds.push({ perS: ((jobs - countBefore) * 1_000) / tookMs, p50Ms: 0, p99Ms: 0, cpuUs });
+    run.say(`handle: round ${n} of ${run.rounds}, ${Math.round(((jobs - countBefore) * 1_000) / tookMs)}/s`);
+    await child.close();
+    await bus.close();
+  }
+  return [lineOf('handle', 'busbar', 64, rounds)];
+}
+const jobs = 100_000;
+
+async function until(done: () => Promise<boolean>): Promise<void> {
+  const giveUpMs = performance.now() + 120_000;
+  while (!(await done())) {
+    if (performance.now() > giveUpMs) throw new Error('not done within 120 s');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** RSS of both sides with 100,000 jobs waiting; `p50_ms` is the sender's in MB, `p99_ms` the worker's. */
+async function waiting(run: Run): Promise<readonly Line[]> {
+  const bus = await openBus({ module: 'caller', dir: run.dir, ns: 'bench' });
+  for (let i = 0; i < jobs / 500; i++)
+    await bus.submitAll(
+      bench.job,
+      Array.from({ length: 500 }, (_, k) => ({ ...order, id: `order-${k}` })),
+    );
+  const child = await startChild('stuck', run.dir);
+  await new Promise((resolve) => setTimeout(resolve, 2_000)); // it reads as far as its buffers go
+  const mb = [process.memoryUsage.rss() / 2 ** 20, Number(await child.ask('rss')) / 2 ** 20];
+  await child.close();
+  await bus.close();
+  return [
+    { ...lineOf('waiting', 'busbar', jobs, [{ perS: 0, p50Ms: mb[0] ?? 0, p99Ms: mb[1] ?? 0, cpuUs: 0 }]), spread: 0 },
+  ];
+}
+
+/** CPU of a process that serves a contract and gets nothing, in microseconds a second. */
+async function idle(run: Run): Promise<readonly Line[]> {
+  const child = await startChild('bench', run.dir);
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  const shares: number[] = [];
+  for (let n = 0; n < run.rounds; n++) {
+    const before = Number(await child.ask('cpu'));
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    shares.push((Number(await child.ask('cpu')) - before) / 2);
+  }
+  await child.close();
+  const rounds = shares.map((cpuUs) => ({ perS: 0, p50Ms: 0, p99Ms: 0, cpuUs }));
+  return [
+    {
+      ...lineOf('idle', 'busbar', 0, rounds),
+      spread: to(2, (Math.max(...shares) - Math.min(...shares)) / middle(shares)),
+    },
+  ];
+}
+
+/** From the start of a process to its first answered request, Node's own start included. */
+async function start(run: Run): Promise<readonly Line[]> {
+  const child = await startChild('bench', run.dir);
+  const took: number[] = [];
+  for (let n = 0; n <= run.rounds; n++) {
+    const before = performance.now();
+    await new Promise<void>((resolve, reject) => {
+      const first = spawn(process.execPath, [join(__dirname, 'first.js'), run.dir], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      first.stdout.once('data', () => resolve());
+      first.once('exit', (code) => code !== 0 && reject(new Error(`first.js ended with ${code}`)));
+    });
+    if (n > 0) took.push(performance.now() - before);
+  }
+  await child.close();
+  return [
+    lineOf(
+      'start',
+      'busbar',
+      1,
+      took.map((ms) => ({ perS: 1_000 / ms, p50Ms: ms, p99Ms: ms, cpuUs: 0 })),
+    ),
+  ];
+}
