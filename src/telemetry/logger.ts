@@ -5,11 +5,13 @@ export interface LoggerParts {
   readonly level: string;
   /** json: one object a line · text: time, level, instance, sentence, fields. */
   readonly format: 'json' | 'text';
-  /** On every line. */
-  readonly fields: Readonly<Record<string, unknown>>;
+  /** What is on every line, asked anew for each. */
+  readonly fields: () => Readonly<Record<string, unknown>>;
   /** Default: standard output, written before the call returns, so that the last line of a crash is there. */
   readonly write?: (line: string) => void;
 }
+
+export type { Logger };
 
 export function openLogger({ level, format, fields, write }: LoggerParts): Logger {
   const out = write ? { write } : pino.destination({ fd: 1, sync: true });
@@ -17,7 +19,8 @@ export function openLogger({ level, format, fields, write }: LoggerParts): Logge
   return pino(
     {
       level,
-      base: fields,
+      base: null,
+      mixin: () => ({ ...fields() }),
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },

@@ -6,7 +6,7 @@ type Line = Record<string, unknown>;
 function open(level = 'debug', format: 'json' | 'text' = 'json') {
   const notices = openNotices();
   const lines: string[] = [];
-  const fields = { module: 'photos', pid: 7 };
+  const fields = () => ({ module: 'photos', pid: 7 });
   const logger = openLogger({ level, format, fields, write: (line) => lines.push(line) });
   const stop = logTo(notices, logger);
   const parsed = (): Line[] => lines.map((line) => JSON.parse(line) as Line);

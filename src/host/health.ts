@@ -1,0 +1,60 @@
+/** Answers probes and scrapers over HTTP on loopback: /health, /ready, /metrics. */
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { closable, type Closable } from '../base/lifecycle';
+import type { Bus } from '../index';
+import { openMetrics, type MetricsPage } from '../telemetry/metrics';
+
+export interface HealthServer extends Closable {
+  readonly port: number;
+}
+
+/**
+ * /health: 200 while the process should go on, else 503 · /ready: 200 while it takes work, else 503 · both with the
+ * reasons as JSON · /metrics: the default registry of prom-client, with the bus counted in it. Rejects when the port is taken.
+ */
+export async function openHealthServer(bus: Bus, port: number): Promise<HealthServer> {
+  const metrics = openMetrics(bus);
+  const server = createServer((request, response) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, 'text/plain', 'only GET\n');
+    answer(bus, metrics, request.url ?? '/', response).catch((error: unknown) =>
+      send(response, 500, 'text/plain', `${String(error)}\n`),
+    );
+  });
+  server.unref(); // a module that has nothing else to do may end
+  await listening(server, port);
+  // A server that listens on a port has such an address.
+  const { port: bound } = server.address() as AddressInfo;
+  return { port: bound, ...closable(() => closeServer(server, metrics)) };
+}
+
+async function answer(bus: Bus, metrics: MetricsPage, url: string, response: ServerResponse): Promise<void> {
+  const { live, ready, reasons } = bus.health();
+  switch (url.split('?', 1)[0]) {
+    case '/health':
+      return send(response, live ? 200 : 503, 'application/json', JSON.stringify({ live, ready, reasons }));
+    case '/ready':
+      return send(response, ready ? 200 : 503, 'application/json', JSON.stringify({ live, ready, reasons }));
+    case '/metrics':
+      return send(response, 200, metrics.contentType, await metrics.text());
+    default:
+      return send(response, 404, 'text/plain', '/health, /ready, /metrics\n');
+  }
+}
+
+function send(response: ServerResponse, status: number, type: string, text: string): void {
+  response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(text);
+}
+
+function listening(server: Server, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', () => resolve());
+  });
+}
+
+function closeServer(server: Server, metrics: MetricsPage): Promise<void> {
+  metrics.stop();
+  server.closeAllConnections();
+  return new Promise((resolve) => server.close(() => resolve()));
+}

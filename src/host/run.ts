@@ -1,0 +1,116 @@
+/** Runs one module as a process: opens the bus, serves, logs, and leaves when it is asked to. */
+import type { DependencyContainer } from 'tsyringe';
+import { BusError, isBusError, sayError } from '../base/errors';
+import { openNotices } from '../base/notices';
+import { loadConfig, type Config, type HostGiven } from '../config';
+import { CONTRACT } from '../contract/types';
+import { openBus, type Bus, type Middleware, type OpenOptions } from '../index';
+import { logTo } from '../telemetry/log';
+import { openLogger, type Logger } from '../telemetry/logger';
+import { exitCodes } from './exit';
+import { hearSignals, type Running } from './leave';
+import { knownModule, makeModule, type AnyClass } from './module';
+import { thisProcess, type Process } from './process';
+
+/** Options of the bus and of the host, over files and variables; and what only code can give. */
+export interface RunOptions extends HostGiven {
+  /** Around every handler call, the first one outermost. */
+  readonly incoming?: readonly Middleware[];
+  /** Where classes and tokens are looked up. Default: tsyringe's own container. */
+  readonly container?: DependencyContainer;
+  /** Opens the bus. Default: `openBus`. */
+  readonly open?: (options: OpenOptions) => Promise<Bus>;
+}
+
+/**
+ * Makes this process an instance of the module: reads the configuration, opens the bus, makes the class with what it
+ * needs, calls its `open()`, serves. Resolves when others can reach it. One module a process.
+ *
+ * SIGTERM or SIGINT lets it leave: `close()` of the class, then the bus is closed (finishing what runs, within `drainMs`),
+ * then the instance and what its constructor was given are put away by `[Symbol.asyncDispose]` or `[Symbol.dispose]`,
+ * all within `drainMs` and a second. A second signal ends it at once. A failed start, and anything thrown outside of
+ * a handler, end it at once too. `exitCodes` says with which code.
+ */
+export async function runModule(target: AnyClass, options: RunOptions = {}): Promise<void> {
+  if (taken) throw new BusError('Config', twice, { faults: [twice] });
+  taken = true;
+  await run(target, options, thisProcess);
+}
+let taken = false;
+const twice = 'runModule was called before: a process runs one module; open a bus for another one with openBus';
+
+/** `runModule` in any process, so that a test can be one. */
+export async function run(target: AnyClass, options: RunOptions, proc: Process): Promise<void> {
+  const running: Running = { module: target.name, logger: openLog(proc, () => running), drainMs: 0 };
+  proc.onCrash((thrown) => {
+    running.logger.fatal({ err: thrown }, `crashed: ${sayError(thrown)}`);
+    proc.exit(exitCodes.crashed);
+  });
+  const starting = start(target, options, proc, running);
+  hearSignals(running, starting, proc);
+  try {
+    await starting;
+  } catch (error) {
+    const facts = isBusError(error) ? { code: error.code, remedy: error.remedy } : {};
+    running.logger.fatal({ err: error, ...facts }, `cannot start: ${sayError(error)}`);
+    proc.exit(startFailure(error));
+  }
+}
+
+async function start(target: AnyClass, options: RunOptions, proc: Process, running: Running): Promise<void> {
+  const startMs = proc.clock.mono();
+  const { contract, options: serveOptions } = knownModule(target);
+  running.module = contract[CONTRACT];
+  const { values } = readConfig(options, proc);
+  running.drainMs = values.drainMs;
+  running.logger = openLog(proc, () => running, values);
+  const notices = openNotices();
+  logTo(notices, running.logger);
+  const bus = await openFor(contract, options, (notice) => notices.tell(notice));
+  running.bus = bus;
+  const made = makeModule(target, bus, options.container);
+  running.made = made;
+  await made.handlers.open?.();
+  await bus.serve(contract, made.handlers, serveOptions);
+  if (values.healthPort !== undefined) await startHealth(bus, values.healthPort, running);
+  running.logger.info(`serves ${running.module} after ${Math.round(proc.clock.mono() - startMs)} ms`);
+}
+
+function readConfig({ container: _c, open: _o, incoming: _i, ...overrides }: RunOptions, proc: Process): Config {
+  return loadConfig({ overrides, by: 'runModule', env: proc.env, cwd: proc.cwd });
+}
+
+/** Hands on what concerns the bus; it reads files and variables for itself. */
+function openFor(
+  module: OpenOptions['module'],
+  options: RunOptions,
+  hear: NonNullable<OpenOptions['hear']>,
+): Promise<Bus> {
+  const { container: _c, open = openBus, logLevel: _l, logFormat: _f, healthPort: _h, ...given } = options;
+  return open({ ...given, module, hear });
+}
+
+function openLog(proc: Process, running: () => Running, values?: Config['values']): Logger {
+  return openLogger({
+    level: values?.logLevel ?? 'info',
+    format: values?.logFormat ?? (proc.isTerminal ? 'text' : 'json'),
+    fields() {
+      const { module, bus } = running();
+      return { module, ...(bus && { instance: bus.self.instance }), pid: proc.pid };
+    },
+    ...(proc.write && { write: proc.write }),
+  });
+}
+
+/** Loaded only where it is asked for: it brings node:http and prom-client. */
+async function startHealth(bus: Bus, port: number, running: Running): Promise<void> {
+  const { openHealthServer } = await import('./health');
+  const health = await openHealthServer(bus, port);
+  running.health = health;
+  running.logger.info(`health at http://127.0.0.1:${health.port}/health`);
+}
+
+function startFailure(error: unknown): number {
+  if (isBusError(error, 'Config')) return exitCodes.config;
+  return isBusError(error, 'Unreachable') ? exitCodes.unreachable : exitCodes.failed;
+}
