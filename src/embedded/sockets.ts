@@ -146,7 +146,7 @@ export class Sockets implements Closable {
   }
   private open(peer: Peer): Connection {
     let end: ConnectionEnd | undefined;
-    const connection = new Connection(net.connect({ path: path.join(this.parts.directory.sockets, peer.address) }), {
+    const connection = new Connection(net.connect({ path: this.path(peer.address) }), {
       take: (...frame) => end?.take(...frame),
       ended: (...how) => end?.ended(...how),
     });
@@ -154,6 +154,10 @@ export class Sockets implements Closable {
     end = this.hold(peer, connection);
     connection.put(frameKinds.hello, helloLine(this.parts.directory.ns, this.address), nothing);
     return connection;
+  }
+
+  private path(address: string): string {
+    return path.join(this.parts.directory.sockets, address);
   }
 
   private hold(peer: Peer, connection: Connection): ConnectionEnd {
@@ -168,7 +172,7 @@ export class Sockets implements Closable {
       ended: (fault, cause) => {
         this.dirty.delete(connection);
         if (fault !== undefined) this.dropped('connection', `${fault}, from ${peer.address}`);
-        if (cause?.syscall === 'connect' && isCode(cause, 'ECONNREFUSED', 'ENOENT')) this.bury(peer.address);
+        this.noteRefusal(peer.address, cause);
         this.lose(peer, connection);
       },
     };
@@ -183,19 +187,39 @@ export class Sockets implements Closable {
     }
   }
 
+  private tellGone({ address, packets }: Peer): void {
+    if (this.closedAtMs !== undefined) return;
+    for (const hear of this.goneHearers) {
+      try {
+        hear(address, packets);
+      } catch (error) {
+        this.dropped('packet', `the receiver threw when ${address} was gone: ${sayError(error)}`);
+      }
+    }
+  }
+
   private lose(peer: Peer, connection: Connection): void {
     const at = peer.connections.indexOf(connection);
     peer.connections.splice(at, 1);
     if (peer.connections.length === 0) {
       this.peers.delete(peer.address);
-      if (this.closedAtMs === undefined) for (const hear of this.goneHearers) hear(peer.address, peer.packets);
-      if (this.peers.size === 0) this.emptied();
+      if (this.closedAtMs === undefined) this.part(peer);
+      else if (this.peers.size === 0) this.emptied();
     } else if (at === 0) {
       // What we sent is lost, but an answer may still lie in the other connection.
       this.parts.clock.after(lastWordsMs, () => destroyAll(peer.connections));
     }
   }
-  private bury(address: string): void {
+  /** Tells that it is gone, and first asks its socket whether it is for ever: then nothing is sent to it again. */
+  private part(peer: Peer): void {
+    const tell = (): void => this.tellGone(peer);
+    if (this.refused.has(peer.address)) return tell();
+    const asking = net.connect({ path: this.path(peer.address) }, () => asking.destroy());
+    asking.on('error', (error: NodeJS.ErrnoException) => this.noteRefusal(peer.address, error));
+    asking.on('close', tell);
+  }
+  private noteRefusal(address: string, error: NodeJS.ErrnoException | undefined): void {
+    if (error?.syscall !== 'connect' || !isCode(error, 'ECONNREFUSED', 'ENOENT')) return;
     this.refused.add(address);
     if (this.refused.size <= deadMax) return;
     for (const oldest of this.refused) return void this.refused.delete(oldest);

@@ -174,24 +174,27 @@ test('a flood of packets from one does not keep another from getting through', a
   on = false;
 });
 
-const root = process.getuid?.() === 0;
-(root ? test : test.skip)('another user cannot connect (run as root: the test needs a second user)', async () => {
-  const { dir, target, unharmed } = await scene();
-  const at = path.join(dir, 's', target.post.address);
-  const connecting = `
+// Only root can become somebody else.
+const withTwoUsers = process.getuid?.() === 0 ? describe : describe.skip;
+withTwoUsers('with a second user (needs root)', () => {
+  test('another user cannot connect', async () => {
+    const { dir, target, unharmed } = await scene();
+    const at = path.join(dir, 's', target.post.address);
+    const connecting = `
     require('node:net').connect(${JSON.stringify(at)})
       .on('connect', () => { console.log('connected'); process.exit(); })
       .on('error', (error) => console.log(error.code));`;
-  const asOther = (): string => {
-    const options = { uid: 65534, gid: 65534, encoding: 'utf8', cwd: '/' } as const;
-    return spawnSync(process.execPath, ['-e', connecting], options).stdout.trim();
-  };
-  expect(asOther()).toBe('EACCES');
-  // Also when somebody opened the directories: the socket itself is the owner's only.
-  for (const part of [dir, path.join(dir, 's')]) fs.chmodSync(part, 0o755);
-  expect(asOther()).toBe('EACCES');
-  fs.chmodSync(at, 0o666);
-  expect(asOther()).toBe('connected');
-  for (const part of [dir, path.join(dir, 's')]) fs.chmodSync(part, 0o700);
-  expect(await unharmed()).toBe(true);
+    const asOther = (): string => {
+      const options = { uid: 65534, gid: 65534, encoding: 'utf8', cwd: '/' } as const;
+      return spawnSync(process.execPath, ['-e', connecting], options).stdout.trim();
+    };
+    expect(asOther()).toBe('EACCES');
+    // Also when somebody opened the directories: the socket itself is the owner's only.
+    for (const part of [dir, path.join(dir, 's')]) fs.chmodSync(part, 0o755);
+    expect(asOther()).toBe('EACCES');
+    fs.chmodSync(at, 0o666);
+    expect(asOther()).toBe('connected');
+    for (const part of [dir, path.join(dir, 's')]) fs.chmodSync(part, 0o700);
+    expect(await unharmed()).toBe(true);
+  });
 });

@@ -1,0 +1,4 @@
+import { conformsToPost } from '../conformance/post';
+import { openNeighbourRig } from './rig';
+
+conformsToPost('embedded', openNeighbourRig);

@@ -1,0 +1,4 @@
+import { conformsToRegistry } from '../conformance/registry';
+import { openNeighbourRig } from './rig';
+
+conformsToRegistry('embedded', openNeighbourRig);

@@ -1,0 +1,190 @@
+/** The registry between processes: who appears is seen at once, who dies is gone within a second, and nobody else with it. */
+import fs from 'node:fs';
+import path from 'node:path';
+import type { Embedded } from '../../src/embedded/open';
+import { instance } from './instance';
+import { cleanUp, freshDirectory, keptNotices, openBus, startChild, until } from './kit';
+
+afterEach(cleanUp);
+
+const names = async ({ registry }: Embedded): Promise<string[]> => (await registry.all()).map(({ name }) => name);
+async function watch({ registry }: Embedded, contract = 'echo'): Promise<{ names: string[]; calls: number }> {
+  const seen = { names: [''], calls: 0 };
+  await registry.watch(contract, (instances) => {
+    seen.names = instances.map(({ name }) => name);
+    seen.calls++;
+  });
+  return seen;
+}
+const filesOf = (dir: string): string[] => [
+  ...fs.readdirSync(path.join(dir, 's')),
+  ...fs.readdirSync(path.join(dir, 'instances')),
+];
+
+test('what announce and withdraw tell is seen by everybody when they resolve', async () => {
+  const dir = freshDirectory();
+  const [a, b] = [await openBus(dir), await openBus(dir)];
+  const seen = await watch(b);
+  const child = startChild('watch', dir, 'echo');
+  expect(await child.next()).toMatchObject({ names: [] });
+  const mine = instance(a.post.address, 'echo', { name: 'echo#a' });
+  for (const [change, expected] of [
+    [() => a.registry.announce(mine), ['echo#a']],
+    [() => a.registry.withdraw(), []],
+  ] as const) {
+    await change();
+    const resolvedAtMs = Date.now();
+    expect(seen.names).toEqual(expected);
+    expect(await names(b)).toEqual(expected);
+    const told = (await child.next()) as { names: string[]; atMs: number };
+    expect(told.names).toEqual(expected);
+    expect(told.atMs).toBeLessThanOrEqual(resolvedAtMs);
+  }
+});
+
+test('a process killed with -9 is gone for all watchers within a second, and its files too', async () => {
+  const dir = freshDirectory();
+  const { notices, kept } = keptNotices();
+  const buses = [await openBus(dir, 'w', notices), await openBus(dir), await openBus(dir)];
+  const seen = await Promise.all(buses.map((bus) => watch(bus)));
+  const children = [startChild('echo', dir, 'echo#1'), startChild('echo', dir, 'echo#2')];
+  for (const child of children) await child.next();
+  await until(() => seen.every((one) => one.names.length === 2));
+  const start = performance.now();
+  await children[0]?.kill();
+  await until(() => seen.every((one) => one.names.length === 1));
+  expect(performance.now() - start).toBeLessThan(1_000);
+  expect(seen.map((one) => one.names)).toEqual(Array(3).fill(['echo#2']));
+  expect(filesOf(dir)).toHaveLength(buses.length + 2);
+  expect(kept).toContainEqual({ type: 'instance', instance: 'echo#1', change: 'gone' });
+});
+
+test('whoever watches a process that nobody else knows notices its end too', async () => {
+  const dir = freshDirectory();
+  const child = startChild('echo', dir, 'echo#1');
+  await child.next();
+  const late = await openBus(dir);
+  const seen = await watch(late);
+  expect(seen.names).toEqual(['echo#1']);
+  await child.kill();
+  await until(() => seen.names.length === 0, 1_000);
+  expect(filesOf(dir)).toEqual([late.post.address]);
+});
+
+test('whoever opens after a crash finds nothing of it, and removes it', async () => {
+  const dir = freshDirectory();
+  const child = startChild('echo', dir, 'echo#1');
+  await child.next();
+  await child.kill();
+  expect(filesOf(dir)).toHaveLength(2);
+  const bus = await openBus(dir);
+  expect((await watch(bus)).names).toEqual([]);
+  expect(filesOf(dir)).toEqual([bus.post.address]);
+});
+
+test('a restart with the same name is seen, and what cleans up after the first life leaves the second alone', async () => {
+  const dir = freshDirectory();
+  const bus = await openBus(dir);
+  const seen = await watch(bus);
+  for (let life = 0; life < 3; life++) {
+    const child = startChild('echo', dir, 'echo#same');
+    const address = await child.next();
+    await until(() => seen.names.length === 1);
+    expect((await bus.registry.all()).map((one) => one.address)).toEqual([address]);
+    await child.kill();
+  }
+  await until(() => seen.names.length === 0, 1_000);
+});
+
+test('a name that is alive cannot be announced a second time', async () => {
+  const dir = freshDirectory();
+  const [a, b] = [await openBus(dir), await openBus(dir)];
+  await a.registry.announce(instance(a.post.address, 'echo', { name: 'echo#1' }));
+  const again = instance(b.post.address, 'echo', { name: 'echo#1' });
+  await expect(b.registry.announce(again)).rejects.toMatchObject({ code: 'Conflict', details: { key: 'echo#1' } });
+  await a.registry.withdraw();
+  await b.registry.announce(again);
+  expect(await names(a)).toEqual(['echo#1']);
+});
+
+test('a stopped process stays announced, and holds up announcements by 100 ms at most', async () => {
+  const dir = freshDirectory();
+  const [a, b] = [await openBus(dir), await openBus(dir)];
+  const seen = await watch(a);
+  const child = startChild('echo', dir, 'echo#1');
+  await child.next();
+  child.process.kill('SIGSTOP');
+  const start = performance.now();
+  await b.registry.announce(instance(b.post.address, 'echo', { name: 'echo#2' }));
+  expect(performance.now() - start).toBeLessThan(250);
+  expect(seen.names).toEqual(['echo#1', 'echo#2']);
+  expect(await names(a)).toEqual(['echo#1', 'echo#2']);
+  child.process.kill('SIGCONT');
+  const contact = new Promise<string>((resolve) => {
+    a.post.receive({ packet: ({ line }) => resolve(line), gone: () => undefined });
+  });
+  a.post.send(String(child.said()), { line: 'awake', body: Buffer.alloc(0) });
+  expect(await contact).toBe('awake');
+});
+
+test('50 instances appear and go, and all 50 agree at each step', async () => {
+  const dir = freshDirectory();
+  const buses = await Promise.all(Array.from({ length: 50 }, () => openBus(dir)));
+  const seen = await Promise.all(buses.map((bus) => watch(bus)));
+  await Promise.all(
+    buses.map((bus, at) => bus.registry.announce(instance(bus.post.address, 'echo', { name: `echo#${at}` }))),
+  );
+  expect(seen.map((one) => one.names.length)).toEqual(Array(50).fill(50));
+  await Promise.all(buses.slice(10).map((bus) => bus.registry.withdraw()));
+  expect(seen.map((one) => one.names.length)).toEqual(Array(50).fill(10));
+  await Promise.all(buses.slice(0, 9).map((bus) => bus.close()));
+  await until(() => seen.slice(9).every((one) => one.names.length === 1));
+  expect(seen[49]?.names).toEqual(['echo#9']);
+}, 20_000);
+
+test('a lost doorbell is made up for by looking again', async () => {
+  const dir = freshDirectory();
+  const [a, b] = [await openBus(dir), await openBus(dir)];
+  const seen = await watch(b);
+  // As a process would that died between its file and its doorbell: a file appears, and nobody rings.
+  const file = path.join(dir, 'instances', `${a.post.address}.1`);
+  fs.writeFileSync(file, JSON.stringify(instance(a.post.address, 'echo', { name: 'echo#quiet' })));
+  await until(() => seen.names[0] === 'echo#quiet', 1_000);
+  fs.rmSync(file);
+  await until(() => seen.names.length === 0, 1_000);
+});
+
+test('a damaged announcement is told once and left out; the others are seen', async () => {
+  const dir = freshDirectory();
+  const { notices, kept } = keptNotices();
+  const [a, b] = [await openBus(dir), await openBus(dir, 'b', notices)];
+  for (const [change, text] of ['{', '[]', 'null', '{"name":"x"}'].entries()) {
+    const file = path.join(dir, 'instances', `${a.post.address}.${change + 1}`);
+    fs.writeFileSync(file, text);
+    await names(b);
+    await names(b);
+    fs.rmSync(file);
+  }
+  expect(kept.filter(({ type }) => type === 'dropped')).toHaveLength(4);
+  await b.registry.announce(instance(b.post.address, 'echo', { name: 'echo#b' }));
+  expect(await names(b)).toEqual(['echo#b']);
+});
+
+test('a watcher of a contract named like a property of every object sees nobody', async () => {
+  const bus = await openBus(freshDirectory());
+  await bus.registry.announce(instance(bus.post.address, 'echo'));
+  for (const contract of ['constructor', 'toString', '__proto__'])
+    expect((await watch(bus, contract)).names).toEqual([]);
+});
+
+test('a directory that vanishes is told as a state, and ends nobody', async () => {
+  const dir = freshDirectory();
+  const { notices, kept } = keptNotices();
+  const bus = await openBus(dir, 'a', notices);
+  await watch(bus);
+  fs.renameSync(path.join(dir, 'instances'), path.join(dir, 'elsewhere'));
+  await until(() => kept.find((notice) => notice.type === 'state' && !notice.ok), 1_500);
+  fs.renameSync(path.join(dir, 'elsewhere'), path.join(dir, 'instances'));
+  await until(() => kept.find((notice) => notice.type === 'state' && notice.ok), 1_500);
+  expect(kept.filter(({ type }) => type === 'state')).toHaveLength(2);
+});

@@ -1,0 +1,65 @@
+/** Post, registry and settings as a rig for the conformance suites: buses of this process on one fresh directory. */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { type Clock, systemClock, systemRandom } from '../../src/base/clock';
+import { closable } from '../../src/base/lifecycle';
+import { openNotices } from '../../src/base/notices';
+import { openDirectory } from '../../src/embedded/directory';
+import { newAddress } from '../../src/embedded/liveness';
+import { openPost } from '../../src/embedded/post';
+import { openRegistry } from '../../src/embedded/registry';
+import { openRings } from '../../src/embedded/rings';
+import { openSettings } from '../../src/embedded/settings';
+import { openSockets, type Sockets } from '../../src/embedded/sockets';
+import type { Log } from '../../src/ports/log';
+import type { Rig, RigProcess } from '../conformance/rig';
+
+/** The log has its own rig, of processes; here a post must throw at once, which no proxy of another process can. */
+export async function openNeighbourRig(): Promise<Rig> {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bb-'));
+  return {
+    sessionMs: 1_000,
+    patienceMs: 5_000,
+    recordsOutside: true,
+    process: () => openProcess(dir),
+    async wait(condition, withinMs, what) {
+      const untilMs = performance.now() + withinMs;
+      while (!(await condition())) {
+        if (performance.now() > untilMs) throw new Error(`not within ${withinMs} ms: ${what}`);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    },
+    async close() {
+      fs.rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function openProcess(dir: string): Promise<RigProcess> {
+  let alive = true;
+  const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(ms, () => alive && run()) };
+  const [random, notices] = [systemRandom, openNotices()];
+  const directory = openDirectory(dir, 'test', random);
+  const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
+  const rings = openRings({ directory, sockets, clock });
+  const registry = openRegistry({ directory, sockets, rings, clock, notices });
+  return {
+    // The cast: these suites do nothing with the log but close it.
+    log: closable(async () => undefined) as unknown as Log,
+    registry,
+    post: openPost({ sockets, instancesOf: (module) => registry.instancesOf(module), notices }),
+    settings: openSettings({ directory, rings, clock, random, notices }),
+    async crash() {
+      alive = false;
+      tearDown(sockets);
+    },
+  };
+}
+
+/** What the kernel does for a killed process: closes all it had open, and leaves its files. Reaches into private parts. */
+function tearDown(sockets: Sockets): void {
+  sockets['closedAtMs'] = 0;
+  sockets['listener']['server'].close();
+  for (const peer of sockets['peers'].values()) for (const one of peer.connections) one.destroy();
+}

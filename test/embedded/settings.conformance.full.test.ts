@@ -1,0 +1,4 @@
+import { conformsToSettings } from '../conformance/settings';
+import { openNeighbourRig } from './rig';
+
+conformsToSettings('embedded', openNeighbourRig);
