@@ -1,5 +1,5 @@
 /** Looks at a data file before LMDB maps it: a damaged or foreign one would end the process or be written over. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { BusError, sayError } from '../base/errors';
 
 /** Where things lie in a head page, in bytes. LMDB writes two such pages, in turns. */
@@ -24,19 +24,15 @@ export function checkDataFile(path: string): void {
 }
 
 function faultOf(path: string): string | undefined {
-  let file: number;
+  if (!existsSync(path)) return undefined;
+  let file: number | undefined;
   try {
     file = openSync(path, 'r');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    return `cannot be read (${sayError(error)})`;
-  }
-  try {
     return faultIn(file);
   } catch (error) {
     return `cannot be read (${sayError(error)})`;
   } finally {
-    closeSync(file);
+    if (file !== undefined) closeSync(file);
   }
 }
 

@@ -1,6 +1,6 @@
 /** A key-value file shared by processes, on LMDB: guarded writes that are durable when they resolve, and views for reading. */
 import { join } from 'node:path';
-import { getLastVersion, open, type RootDatabase } from 'lmdb';
+import { open, type RootDatabase } from 'lmdb';
 import { sleep, type Clock } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import { checkDataFile } from './header';
@@ -161,7 +161,7 @@ function makeStore(path: string, shared: Shared, clock: Clock, writeMs: number):
       const found = db.getEntry(asBuffer(key));
       return found && { value: found.value, version: found.version ?? 0 };
     },
-    version: (key) => (db.getBinaryFast(asBuffer(key)) === undefined ? undefined : getLastVersion()),
+    version: (key) => db.getEntry(asBuffer(key))?.version,
     scan(start, end, visit) {
       for (const { key, value, version } of db.getRange({
         start: asBuffer(start),
@@ -217,7 +217,7 @@ function unreachable(path: string, waitedMs: number, cause: string): BusError<'U
 
 /** The package rejects with a promise of the reason inside, which would end the process if nobody listened to it. */
 async function causeOf(error: unknown): Promise<string> {
-  if (!(error instanceof Error) || !('commitError' in error)) return sayError(error);
+  if (typeof error !== 'object' || error === null || !('commitError' in error)) return sayError(error);
   try {
     return sayError(await error.commitError);
   } catch (reason) {

@@ -2,7 +2,7 @@
 import { BusError } from '../base/errors';
 import type { GroupOptions, GroupPlace, Member, Owner } from '../ports/log';
 import { behind, checkName, keyOf, kinds, namesIn, partitionKey } from './keys';
-import { Membership, parseOwner, type MembershipParts } from './membership';
+import { Membership, parseOwner, type MembershipParts, type OwnerRow } from './membership';
 import { decodeCommit, encodeCommit } from './owned';
 import { mark } from './topics';
 
@@ -85,27 +85,31 @@ export class Groups {
     return groups;
   }
 
-  /** One place for each partition; where nothing was committed it is the start of the log. */
+  /** Of the partitions that the group has owned or been started on; where nothing was committed it is the start of the log. */
   places(group: string, topicName: string): readonly GroupPlace[] {
     const { log, topics } = this.parts;
     const topic = topics.get(topicName);
     log.refresh();
-    return Array.from({ length: topic.partitions }, (_, partition) => {
-      const entry = log.entry(partitionKey(kinds.commit, [group, topicName], partition));
-      const start = topics.bounds(topicName, partition).start;
-      const commit = entry === undefined ? { offset: start, state: new Uint8Array() } : decodeCommit(entry.value);
-      return { partition, ...commit, owner: this.ownerOf(group, topicName, partition) };
-    });
+    const all = Array.from({ length: topic.partitions }, (_, partition) => this.place(group, topicName, partition));
+    return all.filter((place) => place !== undefined);
+  }
+
+  private place(group: string, topic: string, partition: number): GroupPlace | undefined {
+    const { log, topics } = this.parts;
+    const entry = log.entry(partitionKey(kinds.commit, [group, topic], partition));
+    const row = log.entry(partitionKey(kinds.owner, [group, topic], partition));
+    if (entry === undefined && row === undefined) return undefined;
+    const start = { offset: topics.bounds(topic, partition).start, state: new Uint8Array() };
+    const owner = row === undefined ? null : this.aliveOwner(group, topic, parseOwner(row.value));
+    return { partition, ...(entry === undefined ? start : decodeCommit(entry.value)), owner };
   }
 
   /** By instance name; null when nobody owns it, or the owner is dead. */
-  private ownerOf(group: string, topic: string, partition: number): string | null {
-    const { log, live } = this.parts;
-    const entry = log.entry(partitionKey(kinds.owner, [group, topic], partition));
-    if (entry === undefined) return null;
-    const { member, instance } = parseOwner(entry.value);
+  private aliveOwner(group: string, topic: string, { member, instance }: OwnerRow): string | null {
+    if (member === null) return null;
+    const { live } = this.parts;
     live.refresh();
-    return member !== null && live.version(keyOf(kinds.member, [group, topic, member])) !== undefined ? instance : null;
+    return live.version(keyOf(kinds.member, [group, topic, member])) === undefined ? null : instance;
   }
 
   async close(): Promise<void> {

@@ -67,7 +67,7 @@ export class Lease {
     this.count += 1;
     await this.live.write(null, [{ key: this.key, value: Buffer.from([1]), version: this.count }]);
     // Whoever was silent for too long may have been given up before this sign came through: it does not undo that.
-    for (const leased of [...this.leased]) if (!this.fresh(leased.sessionMs)) leased.late();
+    for (const leased of this.leased) if (!this.fresh(leased.sessionMs)) leased.late();
     this.renewedMs = startMs;
   }
 

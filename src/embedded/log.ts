@@ -106,8 +106,18 @@ class EmbeddedLog {
       notices.tell({ type: 'log', level: 'warn', message: 'old records could not be removed', fields });
     });
     this.groups = new Groups({
-      ...{ self: parts.self, leaseId: id, lease: this.lease, log, live, clock, random, notices, neighbours },
-      ...{ topics: this.topics, wake: this.wake, reader: (topic, partition) => this.reader(topic, partition) },
+      self: parts.self,
+      leaseId: id,
+      lease: this.lease,
+      log,
+      live,
+      clock,
+      random,
+      notices,
+      neighbours,
+      topics: this.topics,
+      wake: this.wake,
+      reader: (topic, partition) => this.reader(topic, partition),
     });
   }
 

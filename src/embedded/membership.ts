@@ -16,6 +16,8 @@ import type { Wake } from './wake';
 
 /** How often everything is looked at even if nobody rang: for dead neighbours, ended leases, lost rings. */
 const lookMs = 250;
+/** A member that is counted out comes back at most this often. */
+const enrolMsMin = 1000;
 
 /** What is written of a member; under its group, topic and id. */
 interface MemberRow {
@@ -58,8 +60,13 @@ export class Membership implements Member, Leased {
   /** Partitions whose `give` runs, also those that were lost meanwhile: they cannot come back before it ends. */
   private readonly giving = new Map<number, Promise<void>>();
   private leaving = false;
+  private started = false;
+  /** What the others read of us is not there yet, or not true any more. */
+  private toEnrol = true;
+  private failure: unknown;
   private ended = false;
   private isLate = false;
+  private enrolledMs = -Infinity;
   private looking: Promise<void> | undefined;
   private again = false;
   private complained = '';
@@ -86,8 +93,9 @@ export class Membership implements Member, Leased {
   /** Resolves when this member is known to the others and has taken what was free for it. */
   async start(): Promise<void> {
     await this.parts.lease.keep(this);
-    await this.enrol();
+    this.started = true;
     await this.look();
+    if (this.toEnrol) throw this.failure;
   }
 
   private memberKey(id: string): Buffer {
@@ -104,7 +112,9 @@ export class Membership implements Member, Leased {
       leaving: this.leaving,
     };
     const change = { key: this.memberKey(this.id), value: Buffer.from(JSON.stringify(row)) };
+    this.enrolledMs = this.parts.clock.mono();
     await live.within(live.write(null, [change]));
+    this.toEnrol = false;
     this.tellOthers();
   }
 
@@ -132,9 +142,10 @@ export class Membership implements Member, Leased {
 
   /** Looks now, or again when a look is under way. Never rejects. */
   look(): Promise<void> {
-    if (this.ended) return Promise.resolve();
+    if (this.ended || !this.started) return Promise.resolve();
     this.again = true;
-    this.looking ??= this.lookUntilQuiet().finally(() => (this.looking = undefined));
+    // A look may ask for a look while it runs, so it must not run before it is known to.
+    this.looking ??= Promise.resolve().then(() => this.lookUntilQuiet());
     return this.looking;
   }
 
@@ -145,9 +156,11 @@ export class Membership implements Member, Leased {
         await this.lookOnce();
         this.complained = '';
       } catch (error) {
+        this.failure = error;
         this.complain(sayError(error));
       }
     }
+    this.looking = undefined;
   }
 
   /** Once per reason; the next tick tries again. */
@@ -160,7 +173,8 @@ export class Membership implements Member, Leased {
 
   private async lookOnce(): Promise<void> {
     this.fence();
-    if (this.isLate) await this.rejoin(); // on with a new name; `late` has let everything go
+    if (this.isLate) await this.rejoin();
+    if (this.toEnrol) await this.enrol();
     const members = await this.withoutDead(this.members());
     if (!members.has(this.id)) return this.givenUp();
     const owners = this.owners();
@@ -211,6 +225,7 @@ export class Membership implements Member, Leased {
     void this.look();
   }
 
+  /** With a new name, as somebody who owns nothing: `late` has let everything go. */
   private async rejoin(): Promise<void> {
     const { live } = this.parts;
     const old = this.memberKey(this.id);
@@ -219,19 +234,21 @@ export class Membership implements Member, Leased {
     await this.parts.lease.keep(this);
     this.id = this.newId();
     this.isLate = false;
-    await this.enrol();
+    this.toEnrol = true;
   }
 
   /** The others counted us out. */
-  private async givenUp(): Promise<void> {
+  private givenUp(): void {
     this.loseAll('the other members gave this one up');
+    // If they take us for dead again and again, that must not become a race of writing and removing.
+    if (this.parts.clock.mono() - this.enrolledMs < enrolMsMin) return;
     this.id = this.newId();
-    await this.enrol();
+    this.toEnrol = true;
     this.again = true;
   }
 
   private loseAll(reason: string): void {
-    for (const partition of [...this.mine.keys()]) this.lose(partition, reason);
+    for (const partition of this.mine.keys()) this.lose(partition, reason);
   }
 
   private lose(partition: number, reason: string): void {
@@ -246,7 +263,7 @@ export class Membership implements Member, Leased {
   }
 
   private checkMine(owners: readonly Ownership[]): void {
-    for (const [partition, owned] of [...this.mine]) {
+    for (const [partition, owned] of this.mine) {
       if (owners[partition]?.epoch !== owned.epoch) this.lose(partition, 'another member took it');
     }
   }
@@ -367,15 +384,11 @@ export class Membership implements Member, Leased {
 
   private async leave(): Promise<void> {
     this.leaving = true;
-    try {
-      await this.enrol(); // as one that leaves: the look now finds that nothing should be ours
-    } catch (error) {
-      this.complain(sayError(error));
-    }
-    for (const partition of this.mine.keys()) this.give(partition);
-    // Each give ends in a look, which frees the partition; those that wait for a look wait for that one too.
-    await Promise.all(this.giving.values());
+    this.toEnrol = true; // as one that leaves: from the next look on nothing should be ours
     await this.look();
+    for (const partition of this.mine.keys()) this.give(partition); // if that look failed
+    await Promise.all(this.giving.values());
+    await this.look(); // frees what was given
     this.ended = true;
     this.tick.cancel();
     this.unwatch();

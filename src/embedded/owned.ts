@@ -137,5 +137,5 @@ export function encodeCommit(commit: Commit): Buffer {
   return bytes;
 }
 export function decodeCommit(bytes: Buffer): Commit {
-  return { offset: bytes.readUIntBE(0, 6), state: bytes.subarray(6) };
+  return { offset: bytes.readUIntBE(0, 6), state: new Uint8Array(bytes.subarray(6)) };
 }

@@ -69,13 +69,13 @@ export function openTail(parts: TailParts, topic: Topic, from: TailFrom, onClose
     return [];
   }
 
-  const { close, [Symbol.asyncDispose]: dispose } = closable(() => {
+  const closing = closable(() => {
     ended.abort();
     unwatch();
     onClose();
     return Promise.resolve();
   });
-  return { read, close, [Symbol.asyncDispose]: dispose };
+  return { read, ...closing };
 }
 
 function startPlaces(topics: Topics, topic: Topic, from: TailFrom): { partition: number; offset: number }[] {

@@ -148,11 +148,11 @@ export class Wake {
       return;
     }
     this.parts.log.refresh();
-    for (const waiters of [...this.waiting.values()]) this.wakeReady(waiters);
+    for (const waiters of this.waiting.values()) this.wakeReady(waiters);
   }
 
   private wakeReady(waiters: Set<Waiter>): void {
-    for (const waiter of [...waiters]) if (waiter.ready()) waiter.wake();
+    for (const waiter of waiters) if (waiter.ready()) waiter.wake();
   }
 
   /** Stops, and wakes everybody: whoever waits finds its own end. */
@@ -161,6 +161,6 @@ export class Wake {
     this.poll?.cancel();
     for (const bell of this.bells.values()) bell.later?.cancel();
     for (const topic of this.watched.keys()) this.write(topic, null);
-    for (const waiters of [...this.waiting.values()]) for (const waiter of [...waiters]) waiter.wake();
+    for (const waiters of this.waiting.values()) for (const waiter of waiters) waiter.wake();
   }
 }

@@ -1,0 +1,4 @@
+import { conformsToLog } from '../conformance/log';
+import { openLogRig } from './logrig';
+
+conformsToLog('embedded', openLogRig);

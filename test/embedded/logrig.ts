@@ -1,0 +1,156 @@
+/** The embedded log as a rig for the conformance suites: logs in this process that can be paused and killed like processes. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock, systemRandom, type Clock } from '../../src/base/clock';
+import { openNotices, type Notices } from '../../src/base/notices';
+import { openEmbeddedLog } from '../../src/embedded/log';
+import type { Neighbours } from '../../src/embedded/neighbours';
+import type { Log } from '../../src/ports/log';
+import type { Rig } from '../conformance/rig';
+
+/** Doorbells between logs of one process; who is dead or stands still hears nothing. */
+export class Street {
+  private readonly houses = new Map<string, House>();
+  private count = 0;
+
+  house(): House {
+    const address = `house-${++this.count}`;
+    const house = new House(address, this.houses);
+    this.houses.set(address, house);
+    return house;
+  }
+}
+
+/** What one process sees of the street, and its clock, which stands still with it. */
+export class House implements Neighbours {
+  dead = false;
+  private still = false;
+  private readonly hearing = new Set<(topic: string) => void>();
+  private missed: (() => void)[] = [];
+
+  constructor(
+    readonly address: string,
+    private readonly houses: ReadonlyMap<string, House>,
+  ) {}
+
+  readonly clock: Clock = {
+    ...systemClock,
+    after: (delayMs, run) => systemClock.after(delayMs, () => this.happen(run)),
+  };
+  private happen(run: () => void): void {
+    if (this.still) this.missed.push(run);
+    else run();
+  }
+  freeze(): void {
+    this.still = true;
+  }
+  thaw(): void {
+    this.still = false;
+    for (const run of this.missed.splice(0)) run();
+  }
+  /** Nothing happens in it any more. */
+  die(): void {
+    this.dead = true;
+    this.freeze();
+  }
+
+  rise(): void {
+    this.dead = false;
+    this.thaw();
+  }
+
+  alive(address: string): boolean {
+    return this.houses.get(address)?.dead === false;
+  }
+  ring(addresses: readonly string[], topic: string): void {
+    for (const address of addresses) {
+      const house = this.houses.get(address);
+      if (house && !house.dead) setImmediate(() => house.hear(topic));
+    }
+  }
+  private hear(topic: string): void {
+    this.happen(() => {
+      for (const hear of this.hearing) hear(topic);
+    });
+  }
+  onRing(hear: (topic: string) => void): () => void {
+    this.hearing.add(hear);
+    return () => void this.hearing.delete(hear);
+  }
+}
+
+export interface Opened {
+  readonly log: Log;
+  readonly house: House;
+  readonly notices: Notices;
+}
+
+/** A directory, and logs on it; all of it goes with `close`. */
+export function openLogs(): { dir: string; open(self?: string): Promise<Opened>; close(): Promise<void> } {
+  const dir = mkdtempSync(join(tmpdir(), 'busbar-log-'));
+  const street = new Street();
+  const opened: Opened[] = [];
+  return {
+    dir,
+    async open(self) {
+      const house = street.house();
+      const notices = openNotices();
+      const parts = {
+        dir,
+        self: self ?? house.address,
+        clock: house.clock,
+        random: systemRandom,
+        notices,
+        neighbours: house,
+      };
+      const log = await openEmbeddedLog(parts);
+      const one = { log, house, notices };
+      opened.push(one);
+      return one;
+    },
+    async close() {
+      // What stands still cannot close its files.
+      for (const { house } of opened) house.rise();
+      await Promise.all(opened.map(({ log }) => log.close()));
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+const sessionMs = 1_000;
+
+export async function openLogRig(): Promise<Rig> {
+  const logs = openLogs();
+  const unused = <T extends object>(): T => ({ close: async () => undefined }) as unknown as T; // the log suites use only the log
+  return {
+    sessionMs,
+    patienceMs: 15_000,
+    recordsOutside: true,
+    async process() {
+      const { log, house } = await logs.open();
+      return {
+        log,
+        post: unused(),
+        registry: unused(),
+        settings: unused(),
+        async crash() {
+          house.die();
+        },
+        async pause() {
+          house.freeze();
+          await new Promise((resolve) => setTimeout(resolve, sessionMs * 1.2));
+          return () => house.thaw();
+        },
+      };
+    },
+    async wait(condition, withinMs, what) {
+      const untilMs = performance.now() + withinMs;
+      while (!(await condition())) {
+        if (performance.now() > untilMs) throw new Error(`not within ${withinMs} ms: ${what}`);
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
+    },
+    close: () => logs.close(),
+  };
+}
