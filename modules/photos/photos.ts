@@ -1,0 +1,68 @@
+/** Takes new photos in, has thumbnails made, and tells everybody. */
+import { handler, type Bus } from 'busbar';
+import { BUS, SystemModule } from 'busbar/host';
+import { thumbnails } from '../thumbnails/contract';
+import { web } from '../web/contract';
+import { photoBytesMax, photos } from './contract';
+import { imageType, sayStart } from './image';
+import { photosMax, PhotoStore, type PhotoRow, type Shown } from './store';
+
+const thumbnailWidth = 480; // twice the width of a tile, for dense screens
+
+@SystemModule(photos, { needs: [PhotoStore, BUS], concurrency: { add: 4 } }) // four images of 25 MB fit into memory
+export class Photos {
+  constructor(
+    private readonly store: PhotoStore,
+    private readonly bus: Bus,
+  ) {}
+
+  /** Hears of thumbnails, and tells what an instance that was killed no longer could. */
+  async open(): Promise<void> {
+    await this.bus.listen(thumbnails.done, { as: 'done' }, ({ photoId, file, width, height }) =>
+      this.#note(photoId, { thumbnail: { file, width, height } }),
+    );
+    await this.bus.listen(thumbnails.broken, { as: 'broken' }, ({ photoId, reason }) =>
+      this.#note(photoId, { broken: reason }),
+    );
+    for (const id of await this.store.untold()) await this.#tell(id);
+  }
+
+  add = handler(photos.add, async ({ name, tags, content }, { fail }) => {
+    const bytes = await this.store.read(content);
+    if (bytes === 'TooBig') return fail('TooBig', { limitBytes: photoBytesMax });
+    if (bytes === 'NoUpload') return fail('NoUpload', { upload: 'upload' in content ? content.upload : '' });
+    const type = imageType(bytes);
+    if (!type) return fail('NotAnImage', { startsWith: sayStart(bytes) });
+    const row = await this.store.save({ name, tags, type, bytes: bytes.length, addedAt: new Date() }, bytes);
+    if (row === 'Full') return fail('Full', { limitPhotos: photosMax });
+    if (await this.store.isUntold(row.id)) await this.#tell(row.id);
+    return row;
+  });
+
+  get = handler(photos.get, async ({ id }, { fail }) => (await this.store.find(id)) ?? fail('NotFound', {}));
+
+  list = handler(photos.list, async ({ ids, limit }) => {
+    const all = await this.store.all();
+    if (!ids) return { photos: all.slice(0, limit), total: all.length };
+    const byId = new Map(all.map((photo) => [photo.id, photo]));
+    const asked = ids.flatMap((id) => byId.get(id) ?? []);
+    return { photos: asked.slice(0, limit), total: asked.length };
+  });
+
+  /** Sends first and notes it after: killed between the two, it is sent again, and whoever gets it twice does no harm. */
+  async #tell(id: string): Promise<void> {
+    const row = await this.store.row(id);
+    if (row) await this.#send(row);
+    await this.store.told(id); // without a row: killed before it was saved, and never answered
+  }
+  async #send(row: PhotoRow): Promise<void> {
+    await this.bus.submit(thumbnails.resize, { photoId: row.id, file: row.file, width: thumbnailWidth });
+    await this.bus.publish(photos.added, row);
+    await this.bus.broadcast(web.dropCache, { photoId: row.id });
+  }
+
+  async #note(photoId: string, shown: Shown): Promise<void> {
+    await this.store.note(photoId, shown);
+    await this.bus.broadcast(web.dropCache, { photoId });
+  }
+}

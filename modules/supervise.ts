@@ -1,0 +1,144 @@
+/** Runs processes, starts again what dies, and leaves none behind. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+export interface ProcessPlan {
+  readonly name: string;
+  /** Below the folder of built modules, such as `web/index.js`. */
+  readonly script: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+export interface SupervisorOptions {
+  /** Where the built modules are. */
+  readonly folder: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** A line of a child, or about it. */
+  readonly print: (name: string, line: string) => void;
+}
+
+const firstBackoffMs = 200;
+const backoffMsMax = 5_000;
+const deathsMax = 8;
+const deathsWindowMs = 60_000;
+
+interface Running {
+  readonly plan: ProcessPlan;
+  child: ChildProcess;
+  readonly deathsMs: number[];
+  restart: NodeJS.Timeout | undefined;
+  leaving: boolean;
+}
+
+export class Supervisor {
+  readonly #running = new Map<string, Running>();
+
+  constructor(private readonly options: SupervisorOptions) {}
+
+  /** Starts it, and again whenever it ends by itself: later each time, and after 8 deaths within a minute no more. */
+  start(plan: ProcessPlan): void {
+    const running: Running = { plan, child: this.#spawn(plan), deathsMs: [], restart: undefined, leaving: false };
+    this.#running.set(plan.name, running);
+    this.#watch(running);
+  }
+
+  /** undefined while it is down. */
+  pid(name: string): number | undefined {
+    const child = this.#running.get(name)?.child;
+    return child && isUp(child) ? child.pid : undefined;
+  }
+
+  /** Sends a signal and resolves when the process is gone; it is started again as after any death. */
+  async kill(name: string, signal: NodeJS.Signals): Promise<void> {
+    const child = this.#running.get(name)?.child;
+    if (!child || !isUp(child)) return;
+    const gone = once(child, 'exit');
+    child.kill(signal);
+    await gone;
+  }
+
+  /** Asks them to leave, in the order given, and kills those that have not after `withinMs`. Resolves when they are gone. */
+  async stop(names: readonly string[] = [...this.#running.keys()], withinMs = 10_000): Promise<void> {
+    await Promise.all(names.map((name) => this.#stopOne(name, withinMs)));
+  }
+
+  /** At once, without asking. */
+  killAll(): void {
+    for (const running of this.#running.values()) {
+      this.#noMore(running);
+      running.child.kill('SIGKILL');
+    }
+  }
+
+  async #stopOne(name: string, withinMs: number): Promise<void> {
+    const running = this.#running.get(name);
+    if (!running) return;
+    this.#noMore(running);
+    const { child } = running;
+    if (!isUp(child)) return;
+    const gone = once(child, 'exit');
+    const timer = setTimeout(() => {
+      this.options.print(name, `has not left within ${withinMs} ms: killed`);
+      child.kill('SIGKILL');
+    }, withinMs);
+    child.kill('SIGTERM');
+    await gone;
+    clearTimeout(timer);
+  }
+
+  #noMore(running: Running): void {
+    running.leaving = true;
+    clearTimeout(running.restart);
+  }
+
+  #spawn({ name, script, env }: ProcessPlan): ChildProcess {
+    const { folder, print } = this.options;
+    // Detached: Ctrl-C reaches the supervisor alone, which asks each child once. `leave` ends them when we are gone.
+    const child = spawn(
+      process.execPath,
+      ['--enable-source-maps', '--require', join(folder, 'leave.js'), join(folder, script)],
+      {
+        env: { ...this.options.env, ...env },
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+        detached: true,
+      },
+    );
+    for (const stream of [child.stdout, child.stderr]) {
+      if (stream) createInterface({ input: stream }).on('line', (line) => print(name, line));
+    }
+    return child;
+  }
+
+  #watch(running: Running): void {
+    const { child, plan } = running;
+    child.once('error', (error) => this.options.print(plan.name, `cannot be started: ${error.message}`));
+    child.once('exit', (code, signal) => {
+      if (running.leaving) return;
+      const why = signal ? `was ended by ${signal}` : `ended with exit code ${code}`;
+      this.#startAgain(running, why);
+    });
+  }
+
+  #startAgain(running: Running, why: string): void {
+    const nowMs = performance.now();
+    const deaths = running.deathsMs.filter((atMs) => nowMs - atMs < deathsWindowMs);
+    running.deathsMs.splice(0, Infinity, ...deaths, nowMs);
+    const count = deaths.length + 1;
+    const { name } = running.plan;
+    if (count > deathsMax) {
+      this.options.print(name, `${why}, ${count} times within a minute: not started again`);
+      return;
+    }
+    const delayMs = Math.min(backoffMsMax, firstBackoffMs * 2 ** (count - 1));
+    this.options.print(name, `${why}; starts again in ${delayMs} ms (${count} of ${deathsMax} times within a minute)`);
+    running.restart = setTimeout(() => {
+      running.child = this.#spawn(running.plan);
+      this.#watch(running);
+    }, delayMs);
+  }
+}
+
+function isUp(child: ChildProcess): boolean {
+  return child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+}

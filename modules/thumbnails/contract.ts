@@ -1,0 +1,17 @@
+/** What thumbnails takes in and tells. */
+import { defineModule, event, work } from 'busbar';
+import { z } from 'zod';
+
+const Job = z.object({ photoId: z.string(), file: z.string(), width: z.number().int().min(16).max(2_000) });
+/** Which job it was, and which instance and process did it: what `npm run demo` counts by. */
+const Did = z.object({ photoId: z.string(), jobId: z.string(), attempt: z.number(), by: z.string(), pid: z.number() });
+
+export const thumbnails = defineModule('thumbnails', {
+  /** Jobs of one photo run one after the other; those of others go on meanwhile. */
+  resize: work(Job, { key: (job) => job.photoId, attempts: 5, backoffMs: 500 }),
+  done: event(Did.extend({ file: z.string(), width: z.number(), height: z.number(), tookMs: z.number() }), {
+    key: (done) => done.photoId,
+  }),
+  /** The image cannot be read; its job is parked with the same reason. */
+  broken: event(Did.extend({ reason: z.string() }), { key: (broken) => broken.photoId }),
+});

@@ -1,0 +1,16 @@
+/** The process that measures: `MESSAGES=300 STATIONS=24 node build/modules/weather/measure.js` tells so many and leaves. */
+import { openBus } from 'busbar';
+import { weather } from './contract';
+
+const messages = Number(process.env['MESSAGES'] ?? 300);
+const stations = Number(process.env['STATIONS'] ?? 24);
+
+async function main(): Promise<void> {
+  await using bus = await openBus({ module: weather });
+  for (let n = 0; n < messages; n++) {
+    const station = n % stations;
+    const celsius = 12 + 8 * Math.sin(n / 20) + station / 10;
+    await bus.publish(weather.measured, { station: `station-${station}`, n, celsius });
+  }
+}
+void main();

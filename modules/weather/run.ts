@@ -1,0 +1,133 @@
+/** Runs one arrangement of readers as processes and counts what each of them got. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { openBus, type Body, type Bus } from 'busbar';
+import { averages } from './contract';
+
+export type Averaged = Body<typeof averages.averaged>;
+/** The names under which the readers listen, by arrangement. */
+export const arrangements = {
+  'one reader': ['daily'],
+  'three readers, each its own name': ['daily', 'weekly', 'monthly'],
+  'three readers sharing a name': ['daily', 'daily', 'daily'],
+} as const;
+export type Arrangement = keyof typeof arrangements;
+
+export interface RunOptions {
+  /** Where the built modules are. */
+  readonly folder: string;
+  /** With a BUSBAR_DIR in which nothing else runs. */
+  readonly env: NodeJS.ProcessEnv;
+  readonly messages: number;
+  readonly stations: number;
+  readonly withinMs: number;
+}
+export interface Reader {
+  readonly name: string;
+  readonly as: string;
+  readonly got: readonly Averaged[];
+}
+
+/** Rejects when the averages were not all there after `withinMs`, saying how many were. Leaves no process behind. */
+export async function run(bus: Bus, arrangement: Arrangement, options: RunOptions): Promise<readonly Reader[]> {
+  const names = arrangements[arrangement];
+  const expected = options.messages * new Set(names).size;
+  const children: ChildProcess[] = [];
+  const start = (script: string, env: NodeJS.ProcessEnv): ChildProcess => {
+    const child = fork(join(options.folder, 'weather', script), {
+      env: { ...options.env, ...env },
+      execArgv: ['--require', join(options.folder, 'leave.js')],
+    });
+    children.push(child);
+    return child;
+  };
+  try {
+    const results = await collect(bus, expected, options.withinMs);
+    const readers = names.map((as) => start('average.js', { AS: as }));
+    await within(options.withinMs, 'the readers did not share the partitions', shared(readers));
+    start('measure.js', { MESSAGES: String(options.messages), STATIONS: String(options.stations) });
+    return group(await results.all);
+  } finally {
+    await Promise.all(children.map(end));
+  }
+}
+
+/** Opens the bus of whoever watches the run. */
+export const openWatcher = (): Promise<Bus> => openBus({ module: 'weatherwatch' });
+
+async function collect(bus: Bus, expected: number, withinMs: number): Promise<{ all: Promise<readonly Averaged[]> }> {
+  const got: Averaged[] = [];
+  let enough = (): void => undefined;
+  const full = new Promise<void>((resolve) => (enough = resolve));
+  const listening = await bus.listen(averages.averaged, (averaged) => {
+    got.push(averaged);
+    if (got.length >= expected) enough();
+  });
+  const all = within(withinMs, () => `${got.length} of ${expected} averages arrived`, full).then(async () => {
+    await listening.close();
+    return got;
+  });
+  all.catch(() => undefined); // reported to whoever awaits it, also when a reader failed before
+  return { all };
+}
+
+/** Resolves when every reader owns a partition and all that share a name own all of them. */
+function shared(readers: readonly ChildProcess[]): Promise<void> {
+  const owned = new Map<ChildProcess, number>();
+  return new Promise((resolve, reject) => {
+    for (const reader of readers) {
+      reader.on('message', (message) => {
+        owned.set(reader, (message as { owned: number }).owned); // as average.ts sends it
+        if (readers.every((one) => (owned.get(one) ?? 0) > 0)) resolve();
+      });
+      reader.once('exit', (code, signal) => reject(new Error(`a reader ended with ${signal ?? code}`)));
+    }
+  });
+}
+
+function group(all: readonly Averaged[]): readonly Reader[] {
+  const readers = new Map<string, { name: string; as: string; got: Averaged[] }>();
+  for (const averaged of all) {
+    const reader = readers.get(averaged.reader) ?? { name: averaged.reader, as: averaged.as, got: [] };
+    reader.got.push(averaged);
+    readers.set(averaged.reader, reader);
+  }
+  return [...readers.values()];
+}
+
+/** What is wrong with the result, in words; empty when each name got each temperature once and no station has two owners. */
+export function faults(readers: readonly Reader[], messages: number): string[] {
+  const found: string[] = [];
+  const names = new Set(readers.map(({ as }) => as));
+  for (const as of names) {
+    const got = readers.filter((reader) => reader.as === as).flatMap((reader) => reader.got);
+    const different = new Set(got.map(({ n }) => n)).size;
+    if (got.length !== messages || different !== messages)
+      found.push(`'${as}' got ${got.length}, ${different} different, of ${messages}`);
+    const owners = new Map<string, Set<string>>();
+    for (const { station, reader } of got) owners.set(station, (owners.get(station) ?? new Set()).add(reader));
+    for (const [station, all] of owners)
+      if (all.size > 1) found.push(`'${as}': ${station} was read by ${[...all].join(' and ')}`);
+  }
+  return found;
+}
+
+async function within<T>(withinMs: number, message: string | (() => string), what: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`${typeof message === 'string' ? message : message()} within ${withinMs} ms`));
+    }, withinMs);
+  });
+  return Promise.race([what, late]).finally(() => clearTimeout(timer));
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), 5_000);
+  await gone;
+  clearTimeout(timer);
+}

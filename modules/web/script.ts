@@ -1,0 +1,114 @@
+/** What the page does in the browser: uploads with progress, and a list that follows the events. The server renders all HTML. */
+export const script = /* js */ `
+'use strict';
+const el = (id) => document.getElementById(id);
+const tiles = el('tiles'), uploads = el('uploads'), search = el('search'), drop = el('drop'), files = el('files'), live = el('live');
+
+// The list: asked for again when something changed; tiles that did not change stay where they are.
+let asked = 0, timer;
+async function refresh() {
+  const turn = ++asked;
+  const answer = await fetch('/tiles?q=' + encodeURIComponent(search.value)).catch(() => undefined);
+  if (turn !== asked) return;
+  if (!answer || !answer.ok) {
+    el('count').textContent = answer && answer.status === 503 ? 'Part of the site is away; trying again.' : 'The site does not answer; trying again.';
+    return soon(1500);
+  }
+  const fresh = document.createElement('template');
+  fresh.innerHTML = await answer.text();
+  if (turn !== asked) return;
+  const old = new Map([...tiles.children].map((tile) => [tile.dataset.id + tile.dataset.state, tile]));
+  const next = fresh.content.querySelector('ul');
+  el('count').textContent = next.dataset.count;
+  tiles.replaceChildren(...[...next.children].map((tile) => old.get(tile.dataset.id + tile.dataset.state) || tile));
+}
+function soon(delayMs) {
+  clearTimeout(timer);
+  timer = setTimeout(refresh, delayMs);
+}
+search.form.addEventListener('submit', (event) => { event.preventDefault(); refresh(); });
+search.addEventListener('input', () => {
+  history.replaceState(null, '', search.value ? '/?q=' + encodeURIComponent(search.value) : '/');
+  soon(150);
+});
+
+// Events: the browser connects again by itself, and what was missed meanwhile comes with the list.
+const events = new EventSource('/events');
+const say = (text, on) => { live.textContent = text; live.classList.toggle('on', on); };
+events.onopen = () => { say('live', true); soon(0); };
+events.onerror = () => say('connecting', false);
+for (const name of ['added', 'thumbnail', 'broken', 'changed']) events.addEventListener(name, () => soon(60));
+
+// Uploads: two at a time.
+const waiting = [];
+let running = 0;
+function add(list) {
+  for (const file of list) {
+    const row = document.createElement('li');
+    const name = document.createElement('span'), bar = document.createElement('progress'), note = document.createElement('em');
+    name.textContent = file.name;
+    bar.max = 1; bar.value = 0;
+    bar.setAttribute('aria-label', 'Upload of ' + file.name);
+    row.append(name, bar, note);
+    uploads.append(row);
+    waiting.push({ file, row, bar, note, tags: el('tags').value, tries: 0 });
+  }
+  next();
+}
+function next() {
+  while (running < 2 && waiting.length > 0) { running++; send(waiting.shift()); }
+}
+function send(upload) {
+  const { file, row, bar, note, tags } = upload;
+  const post = new XMLHttpRequest();
+  const name = file.name.replace(/\\.[^.]+$/, '').slice(0, 120) || 'untitled';
+  post.open('POST', '/photos?' + new URLSearchParams({ name, tags }));
+  post.setRequestHeader('content-type', file.type || 'application/octet-stream');
+  post.upload.onprogress = (event) => { if (event.lengthComputable) bar.value = event.loaded / event.total; };
+  post.onloadend = () => {
+    if (post.status === 201 || post.status === 200) { row.remove(); soon(60); }
+    else if ((post.status === 503 || post.status === 0) && upload.tries++ < 8) {
+      note.textContent = 'The site is away for a moment; trying again.';
+      const seconds = Number(post.getResponseHeader('retry-after')) || 1;
+      setTimeout(send, seconds * 1000, upload);
+      return;
+    } else fail(row, note, post);
+    running--;
+    next();
+  };
+  post.send(file);
+}
+function fail(row, note, post) {
+  let message = 'The site does not answer.';
+  try { message = JSON.parse(post.responseText).error; } catch {}
+  note.textContent = message;
+  row.classList.add('bad');
+  const away = document.createElement('button');
+  away.textContent = 'Dismiss';
+  away.onclick = () => row.remove();
+  row.querySelector('progress').replaceWith(away);
+}
+files.addEventListener('change', () => { add(files.files); files.value = ''; });
+let inside = 0;
+const over = (by) => drop.classList.toggle('over', (inside = Math.max(0, inside + by)) > 0);
+addEventListener('dragenter', (event) => { event.preventDefault(); over(1); });
+addEventListener('dragleave', () => over(-1));
+addEventListener('dragover', (event) => event.preventDefault());
+addEventListener('drop', (event) => { event.preventDefault(); over(-inside); add(event.dataTransfer.files); });
+addEventListener('paste', (event) => { if (event.clipboardData.files.length > 0) add(event.clipboardData.files); });
+
+// How the instances are doing.
+el('instances').addEventListener('toggle', async (event) => {
+  if (!event.target.open) return;
+  const answers = await fetch('/stats').then((answer) => answer.json()).catch(() => []);
+  el('stats').replaceChildren(...answers.map((answer) => {
+    const row = document.createElement('tr');
+    for (const key of ['instance', 'port', 'viewers', 'uploads', 'hits', 'misses', 'drops']) {
+      const cell = document.createElement('td');
+      cell.textContent = answer[key] ?? answer.error ?? '';
+      row.append(cell);
+    }
+    return row;
+  }));
+});
+`;
