@@ -34,7 +34,7 @@ export interface Context {
   readonly baggage: Readonly<Partial<Baggage>>;
   readonly log: ContextLog;
   /** A line about how far it is, for operators; kept in this instance, costs nothing on the wire. */
-  progress(note: string): void;
+  readonly progress: (note: string) => void;
 }
 export type Fail<M extends Request> = <K extends keyof M['~types']['failures'] & string>(
   code: K,
