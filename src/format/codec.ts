@@ -96,7 +96,6 @@ const packr = new Packr({
   variableMapSize: true,
   structuredClone: false,
   moreTypes: false,
-  useToJSON: false,
   copyBuffers: true,
   int64AsType: 'number', // the scan lets through only what a number holds
 });

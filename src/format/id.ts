@@ -3,8 +3,8 @@ import { randomHex, type Clock, type Random } from '../base/clock';
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'; // Crockford's: no i, l, o, u
 const timeChars = 10; // 50 bits of milliseconds
-const makerChars = 10; // 50 bits of chance: makers of one millisecond differ
-const countChars = 6;
+const makerChars = 12; // 60 bits of chance: makers of one millisecond differ
+const countChars = 4;
 const countEnd = 32 ** countChars;
 
 /**
@@ -18,15 +18,13 @@ export function idMaker(clock: Clock, random: Random): () => string {
   let prefix = '';
   function startAt(ms: number): void {
     timeMs = ms;
+    count = 0;
     prefix = base32(ms, timeChars) + maker;
   }
   return () => {
     const now = Math.floor(clock.now());
     if (now > timeMs) startAt(now);
-    if (count === countEnd) {
-      count = 0; // after a thousand million ids a later millisecond is borrowed, so that order holds
-      startAt(timeMs + 1);
-    }
+    else if (count === countEnd) startAt(timeMs + 1); // borrowed from the future, so that order holds
     return prefix + base32(count++, countChars);
   };
 }

@@ -159,6 +159,7 @@ describe('a body', () => {
   it.each<[string, unknown, string]>([
     ['undefined in an array', { a: [1, undefined] }, 'a.1: undefined cannot be sent'],
     ['a hole in an array', { a: Array(2) }, 'a.0: undefined cannot be sent'],
+    ['what comes after something deeper', { a: { b: [{ c: 1 }] }, d: () => 1 }, 'd: function cannot be sent'],
     ['undefined in a Map', new Map([['k', undefined]]), 'k: undefined cannot be sent'],
     ['undefined in a Set', { s: new Set([undefined]) }, 's.0: undefined cannot be sent'],
     ['a function', { a: { b: () => 1 } }, 'a.b: function cannot be sent'],
@@ -270,6 +271,19 @@ describe('a body', () => {
       expect(() => encodeBody(value, 99)).toThrow(
         expect.objectContaining({ code: 'TooLarge', details: { bytes: expect.any(Number), limitBytes: 99 } }),
       );
+  });
+
+  it('that is too large is not read to its end', () => {
+    let read = false;
+    const value = {
+      large: 'x'.repeat(101),
+      get more(): string {
+        read = true;
+        return '';
+      },
+    };
+    expect(() => encodeBody(value, 100)).toThrow(expect.objectContaining({ code: 'TooLarge' }));
+    expect(read).toBe(false);
   });
 
   it('is refused as what it is: input, reply or failure', () => {

@@ -34,6 +34,20 @@ describe('idMaker', () => {
     expect(after > before).toBe(true);
   });
 
+  it('keeps the order when a millisecond sees more ids than it has numbers', () => {
+    const next = idMaker(clock, seeded(1));
+    let last = '';
+    let rising = 0;
+    for (let i = 0; i < 1_100_000; i++) {
+      const id = next();
+      if (id > last) rising++;
+      last = id;
+    }
+    clock.ms++;
+    expect(rising).toBe(1_100_000);
+    expect(next() > last).toBe(true);
+  });
+
   it('sorts ids of different makers by time', () => {
     const first = idMaker(clock, seeded(99))();
     clock.ms += 1;
