@@ -46,6 +46,7 @@ export async function deliver(
   try {
     const body = check(entry.schemas.input, raw, 'input', entry.name);
     const checked = body instanceof Promise ? await body : body;
+    by = 'handler';
     outcome = {
       ok: true,
       value: await parts.scopes.run(scope, () => through(parts.middleware, entry, checked, run, context)),

@@ -29,11 +29,13 @@ export interface VirtualClockOptions {
 interface Waiting {
   readonly dueMs: number;
   readonly order: number;
+  /** How many timers in a row led to it without any time passing. */
+  readonly chain: number;
   readonly run: () => void;
 }
 
-/** So many timers without any time passing are a loop that never ends. */
-const standstillMax = 1_000_000;
+/** So many timers in a row, each set by the one before for this very moment, are a loop that never ends. */
+const chainMax = 10_000;
 // Taken now, since test frameworks may replace it later.
 const nextTick = process.nextTick.bind(process);
 
@@ -49,6 +51,7 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
   const waiting: Waiting[] = []; // the next one to fire is last
   let nowMs = startMs;
   let order = 0;
+  let chain = 0; // of the timer that fires now
   let driving = false;
   let kicked = false;
   let turn: Promise<unknown> = Promise.resolve();
@@ -70,13 +73,14 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
     driving = true;
     try {
       await drain();
-      for (let still = 0; ;) {
+      for (;;) {
         if (done?.()) return true;
         const next = waiting.at(-1);
         if (!next || next.dueMs > limitMs) break;
-        still = next.dueMs > nowMs ? 0 : still + 1;
-        if (still > standstillMax)
+        if (next.chain > chainMax) {
           throw new Error(`virtual time stands still at ${nowMs}: timers without delay go on for ever`);
+        }
+        ({ chain } = next);
         waiting.pop();
         nowMs = Math.max(nowMs, next.dueMs);
         next.run();
@@ -86,6 +90,7 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
       return false;
     } finally {
       driving = false;
+      chain = 0;
     }
   }
 
@@ -108,7 +113,13 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
     now: () => nowMs,
     mono: () => nowMs - startMs,
     after(delayMs, run): Timer {
-      const mine = { dueMs: nowMs + Math.max(0, delayMs), order: order++, run: AsyncResource.bind(run) };
+      const context = new AsyncResource('busbar.timer'); // as with a real timer, `run` finds the context it was set in
+      const mine: Waiting = {
+        dueMs: nowMs + Math.max(0, delayMs),
+        order: order++,
+        chain: delayMs > 0 ? 0 : chain + 1,
+        run: () => context.runInAsyncScope(run),
+      };
       waiting.splice(placeOf(mine.dueMs, mine.order), 0, mine);
       if (options.runs === 'all' || mine.dueMs <= nowMs) kick();
       return {

@@ -95,6 +95,13 @@ test('an error of the handler is HandlerFailed and names the instance', async ()
   });
 });
 
+test('an error of the bus inside a handler is the handler’s, not one of this call', async () => {
+  const bus = testBus(maths);
+  const nobody = defineModule('nobody', { ping: request(z.void(), z.string()) });
+  await serve(bus, { ping: () => bus.request(nobody.ping) });
+  await expect(bus.as('web').request(maths.ping)).rejects.toMatchObject({ code: 'HandlerFailed' });
+});
+
 test('nobody there is NoHandler at once', async () => {
   const bus = testBus('web');
   await expect(bus.request(maths.ping)).rejects.toMatchObject({ code: 'NoHandler', details: { module: 'maths' } });

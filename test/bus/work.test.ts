@@ -1,0 +1,174 @@
+import { z } from 'zod';
+import { defineModule, event, work } from '../../src/index';
+import { testBus } from '../../src/testing';
+
+const photos = defineModule('photos', {
+  resize: work(z.object({ photoId: z.string(), width: z.number() }), {
+    key: (job) => job.photoId,
+    attempts: 3,
+    backoffMs: 1_000,
+  }),
+  clean: work(z.object({ n: z.number() }), { attempts: 2, retry: 'aside' }),
+  urgent: work(z.object({ n: z.number() }), { queue: 'fast' }),
+  added: event(z.object({ photoId: z.string() }), { key: (photo) => photo.photoId }),
+});
+const nothing = { resize: () => {}, clean: () => {}, urgent: () => {} };
+
+test('work waits for an instance that serves it, and is handled once', async () => {
+  const bus = testBus('web');
+  const { id, reached } = await bus.submit(photos.resize, { photoId: 'a', width: 200 });
+  expect(reached).toBe('disk');
+  const handled: unknown[] = [];
+  await bus
+    .as(photos)
+    .serve(photos, {
+      ...nothing,
+      resize: (job, context) => void handled.push([job, context.id, context.attempt, context.from.module]),
+    });
+  await bus.settled();
+  expect(handled).toEqual([[{ photoId: 'a', width: 200 }, id, 1, 'web']]);
+});
+
+test('jobs of one key are handled in the order sent, though many run at once', async () => {
+  const bus = testBus(photos);
+  const handled = new Map<string, number[]>();
+  await bus.serve(
+    photos,
+    {
+      ...nothing,
+      async resize({ photoId, width }) {
+        await new Promise((resolve) => setImmediate(resolve));
+        handled.set(photoId, [...(handled.get(photoId) ?? []), width]);
+      },
+    },
+    { concurrency: { resize: 16 } },
+  );
+  for (let width = 0; width < 20; width++) {
+    await bus.submitAll(
+      photos.resize,
+      ['a', 'b', 'c'].map((photoId) => ({ photoId, width })),
+    );
+  }
+  await bus.settled();
+  for (const widths of handled.values()) expect(widths).toEqual(Array.from({ length: 20 }, (_, n) => n));
+});
+
+test('a job that fails comes back after its backoff, and is parked with all attempts at the end', async () => {
+  const bus = testBus(photos);
+  const attempts: number[] = [];
+  await bus.serve(photos, {
+    ...nothing,
+    resize(_job, { attempt }) {
+      attempts.push(attempt);
+      throw new Error('no disk');
+    },
+  });
+  await bus.submit(photos.resize, { photoId: 'a', width: 1 });
+  await bus.settled();
+  expect(attempts).toEqual([1]);
+  await bus.clock.advance(10_000);
+  await bus.settled();
+  expect(attempts).toEqual([1, 2, 3]);
+  expect(bus.parked(photos.resize)).toMatchObject([
+    { body: { photoId: 'a', width: 1 }, attempts: 3, reason: expect.stringContaining('no disk') as string },
+  ]);
+});
+
+test('park sets a job aside at once, and the next of its key goes on', async () => {
+  const bus = testBus(photos);
+  const done: number[] = [];
+  await bus.serve(photos, {
+    ...nothing,
+    resize({ width }, { park }) {
+      if (width === 0) park('nothing to draw');
+      done.push(width);
+    },
+  });
+  await bus.submit(photos.resize, { photoId: 'a', width: 0 });
+  await bus.submit(photos.resize, { photoId: 'a', width: 1 });
+  await bus.settled();
+  expect(done).toEqual([1]);
+  expect(bus.parked(photos.resize)).toMatchObject([{ attempts: 1, reason: 'nothing to draw' }]);
+});
+
+test('an entry with a queue of its own is not held up by the others', async () => {
+  const bus = testBus(photos);
+  const done: number[] = [];
+  await bus.serve(
+    photos,
+    { ...nothing, clean: () => new Promise(() => {}), urgent: ({ n }) => void done.push(n) },
+    { concurrency: 1 },
+  );
+  for (let n = 0; n < 10; n++) await bus.submit(photos.clean, { n });
+  await bus.submit(photos.urgent, { n: 1 });
+  await bus.clock.advance(0);
+  expect(done).toEqual([1]);
+});
+
+test('each event is handled by one instance of each listening name, and none is missed from the first listen on', async () => {
+  const bus = testBus(photos);
+  const heard = { index: [] as string[], mail: [] as string[] };
+  for (const as of ['index', 'index', 'mail'] as const) {
+    await bus.as('search').listen(photos.added, { as }, ({ photoId }) => void heard[as].push(photoId));
+  }
+  const ids = Array.from({ length: 30 }, (_, n) => `p${n}`);
+  for (const photoId of ids) await bus.publish(photos.added, { photoId });
+  await bus.settled();
+  expect(heard.index.toSorted()).toEqual(ids.toSorted());
+  expect(heard.mail.toSorted()).toEqual(ids.toSorted());
+});
+
+test('calls made inside a handler carry the message that caused them', async () => {
+  const bus = testBus(photos);
+  await bus.serve(photos, {
+    ...nothing,
+    resize: async ({ photoId }) => void (await bus.publish(photos.added, { photoId })),
+  });
+  await bus.as('web').submit(photos.resize, { photoId: 'a', width: 1 });
+  await bus.settled();
+  expect(bus.sent(photos.added)).toMatchObject([{ body: { photoId: 'a' }, from: { module: 'photos' } }]);
+});
+
+test('an instance that closes finishes the job it has, and another takes the rest', async () => {
+  const bus = testBus('web');
+  const first = bus.as(photos);
+  const done: string[] = [];
+  let finish = (): void => {};
+  await first.serve(
+    photos,
+    {
+      ...nothing,
+      clean: () =>
+        new Promise<void>(
+          (resolve) =>
+            (finish = () => {
+              done.push('first');
+              resolve();
+            }),
+        ),
+    },
+    { concurrency: 1 },
+  );
+  for (let n = 0; n < 3; n++) await bus.submit(photos.clean, { n });
+  await bus.clock.advance(0);
+  const closing = first.close();
+  await bus.as(photos).serve(photos, { ...nothing, clean: () => void done.push('second') });
+  await bus.clock.advance(100);
+  finish();
+  await bus.clock.advance(1_000);
+  await closing;
+  await bus.settled();
+  expect(done.toSorted()).toEqual(['first', 'second', 'second']);
+});
+
+test('input that the schema refuses is Invalid at the sender and leaves nothing in the queue', async () => {
+  const bus = testBus(photos);
+  await expect(bus.submit(photos.resize, { photoId: 1, width: 1 } as never)).rejects.toMatchObject({ code: 'Invalid' });
+  expect(bus.sent(photos.resize)).toEqual([]);
+});
+
+test('a list is safe as a whole and answered one by one', async () => {
+  const bus = testBus(photos);
+  const answers = await bus.submitAll(photos.clean, [{ n: 1 }, { n: 2 }]);
+  expect(new Set(answers.map(({ id }) => id)).size).toBe(2);
+});
