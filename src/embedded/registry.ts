@@ -222,7 +222,7 @@ class FileRegistry implements EmbeddedRegistry {
     }
     this.entries = now;
     this.tellNotices(was, now);
-    for (const address of now.keys()) if (!was.has(address)) this.hold(address);
+    for (const address of now.keys()) this.hold(address);
     for (const watcher of this.watchers) this.show(watcher);
   }
 

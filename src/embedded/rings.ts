@@ -13,7 +13,7 @@ import type { Sockets } from './sockets';
 export interface Rings extends Neighbours {
   /** Addresses of all other open buses, as far as their sockets are there. */
   others(): readonly string[];
-  /** Rings at all others; resolves when each has heard it, is gone, or did not answer within 100 ms. */
+  /** Rings at all others; resolves when each has heard it, is gone, or did not answer within 200 ms. */
   ringAll(topic: string): Promise<void>;
   /** Removes the socket of a dead bus; true for the one caller who did it. */
   bury(address: string): boolean;
@@ -26,7 +26,7 @@ export interface RingParts {
 }
 
 /** A stopped process does not answer: nobody waits longer for it. */
-const heardWithinMs = 100;
+const heardWithinMs = 200;
 
 interface Call {
   readonly awaited: Set<string>;
@@ -68,7 +68,8 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
     );
     if (awaited.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer: Timer = clock.after(heardWithinMs, done);
+      // When it was we who stood still, the answers are there and come in before this turn ends.
+      const timer: Timer = clock.after(heardWithinMs, () => setImmediate(done));
       function done(): void {
         timer.cancel();
         calls.delete(id);

@@ -66,8 +66,10 @@ test('whoever watches a process that nobody else knows notices its end too', asy
   const late = await openBus(dir);
   const seen = await watch(late);
   expect(seen.names).toEqual(['echo#1']);
+  const start = performance.now();
   await child.kill();
   await until(() => seen.names.length === 0, 1_000);
+  expect(performance.now() - start).toBeLessThan(250); // by its connection, not by looking every 500 ms
   expect(filesOf(dir)).toEqual([late.post.address]);
 });
 
@@ -107,7 +109,7 @@ test('a name that is alive cannot be announced a second time', async () => {
   expect(await names(a)).toEqual(['echo#1']);
 });
 
-test('a stopped process stays announced, and holds up announcements by 100 ms at most', async () => {
+test('a stopped process stays announced, and holds up announcements by 200 ms at most', async () => {
   const dir = freshDirectory();
   const [a, b] = [await openBus(dir), await openBus(dir)];
   const seen = await watch(a);
@@ -116,7 +118,7 @@ test('a stopped process stays announced, and holds up announcements by 100 ms at
   child.process.kill('SIGSTOP');
   const start = performance.now();
   await b.registry.announce(instance(b.post.address, 'echo', { name: 'echo#2' }));
-  expect(performance.now() - start).toBeLessThan(250);
+  expect(performance.now() - start).toBeLessThan(400);
   expect(seen.names).toEqual(['echo#1', 'echo#2']);
   expect(await names(a)).toEqual(['echo#1', 'echo#2']);
   child.process.kill('SIGCONT');
@@ -127,16 +129,16 @@ test('a stopped process stays announced, and holds up announcements by 100 ms at
   expect(await contact).toBe('awake');
 });
 
-test('50 instances appear and go, and all 50 agree at each step', async () => {
+test('50 instances appear and go, and all 50 agree in the end', async () => {
   const dir = freshDirectory();
   const buses = await Promise.all(Array.from({ length: 50 }, () => openBus(dir)));
   const seen = await Promise.all(buses.map((bus) => watch(bus)));
-  await Promise.all(
-    buses.map((bus, at) => bus.registry.announce(instance(bus.post.address, 'echo', { name: `echo#${at}` }))),
-  );
-  expect(seen.map((one) => one.names.length)).toEqual(Array(50).fill(50));
+  for (const [at, { post, registry }] of buses.entries()) {
+    await registry.announce(instance(post.address, 'echo', { name: `echo#${at}` }));
+  }
+  await until(() => seen.every((one) => one.names.length === 50), 1_000);
   await Promise.all(buses.slice(10).map((bus) => bus.registry.withdraw()));
-  expect(seen.map((one) => one.names.length)).toEqual(Array(50).fill(10));
+  await until(() => seen.every((one) => one.names.length === 10), 1_000);
   await Promise.all(buses.slice(0, 9).map((bus) => bus.close()));
   await until(() => seen.slice(9).every((one) => one.names.length === 1));
   expect(seen[49]?.names).toEqual(['echo#9']);
@@ -149,9 +151,9 @@ test('a lost doorbell is made up for by looking again', async () => {
   // As a process would that died between its file and its doorbell: a file appears, and nobody rings.
   const file = path.join(dir, 'instances', `${a.post.address}.1`);
   fs.writeFileSync(file, JSON.stringify(instance(a.post.address, 'echo', { name: 'echo#quiet' })));
-  await until(() => seen.names[0] === 'echo#quiet', 1_000);
+  expect(await until(() => seen.names[0] === 'echo#quiet', 1_000)).toBe(true);
   fs.rmSync(file);
-  await until(() => seen.names.length === 0, 1_000);
+  expect(await until(() => seen.names.length === 0, 1_000)).toBe(true);
 });
 
 test('a damaged announcement is told once and left out; the others are seen', async () => {

@@ -1,0 +1,126 @@
+/** Opening and closing a whole bus: quick, twice in one process, and never beside processes of another pid namespace. */
+import { spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { instance } from './instance';
+import { cleanUp, freshDirectory, later, openBus, startChild, until } from './kit';
+
+afterEach(cleanUp);
+
+test('opens within 60 ms, at the median of 15', async () => {
+  const dir = freshDirectory();
+  const tookMs: number[] = [];
+  for (let round = 0; round < 15; round++) {
+    const start = performance.now();
+    await openBus(dir);
+    tookMs.push(performance.now() - start);
+  }
+  expect(tookMs.sort((a, b) => a - b)[7]).toBeLessThan(60);
+});
+
+test('two buses in one process on one directory reach each other in every way', async () => {
+  const dir = freshDirectory();
+  const [a, b] = [await openBus(dir, 'web#a'), await openBus(dir, 'web#b')];
+  const heard = new Promise<string>((resolve) => {
+    b.post.receive({ packet: ({ line }) => resolve(line), gone: () => undefined });
+  });
+  await b.registry.announce(instance(b.post.address, 'web'));
+  expect(await a.registry.all()).toHaveLength(1);
+  a.post.send(b.post.address, { line: 'hello', body: Buffer.alloc(0) });
+  expect(await heard).toBe('hello');
+  await a.settings.set('key', 'x', 0);
+  expect(await b.settings.get('key')).toMatchObject({ value: 'x' });
+  await a.log.ensure({ name: 'work', partitions: 1, compacted: false, keepMs: null });
+  await a.log.append('work', [{ partition: 0, key: null, value: Buffer.from('x'), headers: {} }]);
+  expect(await b.log.peek('work', { partition: 0, offset: 0 }, { messages: 10, bytes: 1_000 })).toHaveLength(1);
+});
+
+test('closing leaves no socket and no announcement behind, and closing again is the same', async () => {
+  const dir = freshDirectory();
+  const [a, b] = [await openBus(dir), await openBus(dir)];
+  await a.registry.announce(instance(a.post.address, 'web'));
+  await b.registry.announce(instance(b.post.address, 'web'));
+  await Promise.all([a.close(), a.close(), b.close()]);
+  expect(fs.readdirSync(path.join(dir, 's'))).toEqual([]);
+  expect(fs.readdirSync(path.join(dir, 'instances'))).toEqual([]);
+});
+
+test('old drafts of the dead are removed when somebody opens, new ones are left alone', async () => {
+  const dir = freshDirectory();
+  await (await openBus(dir)).close();
+  for (const [name, ageMs] of [
+    ['~old', 120_000],
+    ['~new', 1_000],
+  ] as const) {
+    const file = path.join(dir, 'settings', name);
+    fs.writeFileSync(file, '');
+    fs.utimesSync(file, new Date(), new Date(Date.now() - ageMs));
+  }
+  await openBus(dir);
+  expect(fs.readdirSync(path.join(dir, 'settings'))).toEqual(['~new']);
+});
+
+test('a bus that cannot be opened leaves nothing running and nothing behind', async () => {
+  const dir = freshDirectory();
+  await (await openBus(dir)).close();
+  fs.writeFileSync(path.join(dir, 'log', 'data.mdb'), 'no data file of LMDB, but longer than nothing');
+  await expect(openBus(dir)).rejects.toMatchObject({ code: 'Config' });
+  expect(fs.readdirSync(path.join(dir, 's'))).toEqual([]);
+});
+
+const unshare = spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'true']).status === 0;
+const withNamespaces = unshare ? describe : describe.skip;
+withNamespaces('with pid namespaces (needs root and unshare)', () => {
+  /** A process as in a container of its own: its pid there is 1 or 2. Says what became of opening. */
+  function startElsewhere(dir: string): { said: () => string; kill: () => void } {
+    const script = `
+      require(${JSON.stringify(path.join(__dirname, '..', 'register.cjs'))});
+      const { openEmbedded } = require(${JSON.stringify(path.join(__dirname, '../../src/embedded/open.ts'))});
+      const { systemClock: clock, systemRandom: random } = require(${JSON.stringify(path.join(__dirname, '../../src/base/clock.ts'))});
+      const { openNotices } = require(${JSON.stringify(path.join(__dirname, '../../src/base/notices.ts'))});
+      openEmbedded({ dir: ${JSON.stringify(dir)}, ns: 'test', name: 'x', clock, random, notices: openNotices() })
+        .then(() => console.log('opened'), (error) => console.log(error.message));`;
+    const child = spawn('unshare', ['--pid', '--fork', '--kill-child', '--mount-proc', process.execPath, '-e', script]);
+    let said = '';
+    child.stdout.on('data', (chunk) => (said += chunk));
+    const kill = (): void => void child.kill('SIGKILL');
+    later(kill);
+    return { said: () => said, kill };
+  }
+
+  const accepts = (socket: string): boolean => {
+    const connect = `require('node:net').connect('${socket}').on('connect', () => process.exit(7)).on('error', () => 0)`;
+    return spawnSync(process.execPath, ['-e', connect]).status === 7;
+  };
+
+  test('while a process of another pid namespace has the directory open, it is refused to others', async () => {
+    const dir = freshDirectory();
+    const elsewhere = startElsewhere(dir);
+    await until(() => elsewhere.said() === 'opened\n');
+    await expect(openBus(dir)).rejects.toMatchObject({
+      code: 'Config',
+      message: expect.stringMatching(
+        /is in use by a process of another pid namespace .*another container; let them share/,
+      ),
+    });
+    expect(fs.readdirSync(path.join(dir, 's'))).toHaveLength(1);
+    elsewhere.kill();
+    // A container that was restarted has another pid namespace: that alone does not stand in the way.
+    const socket = path.join(dir, 's', String(fs.readdirSync(path.join(dir, 's'))[0]));
+    await until(() => !accepts(socket));
+    expect((await openBus(dir)).post.address).toBeDefined();
+    expect(fs.existsSync(socket)).toBe(false);
+  }, 20_000);
+  test('and the other way round', async () => {
+    const dir = freshDirectory();
+    const here = startChild('echo', dir);
+    await here.next();
+    const elsewhere = startElsewhere(dir);
+    await until(() => elsewhere.said() !== '');
+    expect(elsewhere.said()).toMatch(/in use by a process of another pid namespace/);
+    await here.kill();
+    const again = startElsewhere(dir);
+    await until(() => again.said() !== '');
+    expect(again.said()).toBe('opened\n');
+  }, 20_000);
+});

@@ -1,0 +1,154 @@
+/** Settings between processes: one writer wins each version, all watchers see it soon, and a restart loses nothing. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { cleanUp, freshDirectory, keptNotices, openBus, startChild, until } from './kit';
+
+afterEach(async () => {
+  jest.restoreAllMocks();
+  await cleanUp();
+});
+
+const generations = (dir: string): number[] =>
+  fs
+    .readdirSync(path.join(dir, 'settings'))
+    .map(Number)
+    .sort((a, b) => a - b);
+
+test('50 watchers see a write within a second', async () => {
+  const dir = freshDirectory();
+  const buses = await Promise.all(Array.from({ length: 50 }, () => openBus(dir)));
+  const seen: string[][] = buses.map(() => []);
+  for (const [at, { settings }] of buses.entries()) {
+    await settings.watch((all) => (seen[at] = all.map(({ key, value }) => `${key}=${value}`)));
+  }
+  const start = performance.now();
+  await buses[0]?.settings.set('level', 'debug', 0);
+  await until(() => seen.every((one) => one[0] === 'level=debug'));
+  expect(performance.now() - start).toBeLessThan(1_000);
+}, 20_000);
+
+test('of writers in many processes one wins each version, and the others are told what they found', async () => {
+  const dir = freshDirectory();
+  const children = Array.from({ length: 4 }, () => startChild('settings', dir));
+  for (const child of children) await child.next();
+  const results: unknown[] = [];
+  for (const child of children) {
+    child.process.on('message', (message: object) => {
+      if (!('seen' in message)) results.push(message);
+    });
+  }
+  for (let version = 0; version < 10; version++) {
+    results.length = 0;
+    for (const [at, child] of children.entries()) child.tell(`key ${at} ${version}`);
+    await until(() => results.length === children.length);
+    expect(results.filter((result) => JSON.stringify(result) === `{"version":${version + 1}}`)).toHaveLength(1);
+    const conflict = { code: 'Conflict', details: { key: 'key', expected: version, found: version + 1 } };
+    expect(results).toEqual(expect.arrayContaining([conflict, conflict, conflict]));
+  }
+}, 20_000);
+
+test('writers of different keys do not get into each other’s way', async () => {
+  const dir = freshDirectory();
+  const buses = await Promise.all(Array.from({ length: 10 }, () => openBus(dir)));
+  await Promise.all(buses.map(({ settings }, at) => settings.set(`key${at}`, 'x', 0)));
+  expect(await buses[0]?.settings.all()).toHaveLength(10);
+});
+
+test('what was set is there after a restart, for its owner only', async () => {
+  const dir = freshDirectory();
+  const first = await openBus(dir);
+  await first.settings.set('a', 'größer\n鍵', 0);
+  await first.settings.set('b', '', 0);
+  await first.close();
+  const second = await openBus(dir);
+  expect(await second.settings.all()).toEqual([
+    { key: 'a', value: 'größer\n鍵', version: 1 },
+    { key: 'b', value: '', version: 1 },
+  ]);
+  for (const number of generations(dir)) {
+    expect(fs.statSync(path.join(dir, 'settings', String(number))).mode & 0o777).toBe(0o600);
+  }
+});
+
+test('a process that is killed while it writes stops nobody and leaves what was there', async () => {
+  const dir = freshDirectory();
+  const child = startChild('settings', dir);
+  await child.next();
+  for (let version = 0; version < 200; version++) child.tell(`key ${version} ${version}`);
+  await until(() => JSON.stringify(child.said()).includes('key='));
+  await child.kill();
+  const bus = await openBus(dir);
+  const found = await bus.settings.get('key');
+  expect(found?.value).toBe(String((found?.version ?? 0) - 1));
+  expect(await bus.settings.set('key', 'after', found?.version ?? 0)).toBe((found?.version ?? 0) + 1);
+});
+
+test('only the last generations stay on the disk', async () => {
+  const dir = freshDirectory();
+  const { settings } = await openBus(dir);
+  for (let version = 0; version < 40; version++) await settings.set('key', `${version}`, version);
+  const kept = generations(dir);
+  expect(kept.at(-1)).toBe(40);
+  expect(kept).toHaveLength(16);
+});
+
+test('a writer that slept while many others wrote does not write over them', async () => {
+  const dir = freshDirectory();
+  const [sleeper, other] = [await openBus(dir), await openBus(dir)];
+  await sleeper.settings.set('key', 'one', 0);
+  await other.settings.set('else', '', 0);
+  const real = fs.linkSync;
+  // Between its reading and its link, 30 others write: the number that it wants is free again.
+  jest.spyOn(fs, 'linkSync').mockImplementationOnce((from, to) => {
+    for (let number = 3; number <= 40; number++) {
+      fs.copyFileSync(path.join(dir, 'settings', '2'), path.join(dir, 'settings', `${number}`));
+    }
+    for (let number = 1; number <= 24; number++) fs.rmSync(path.join(dir, 'settings', `${number}`));
+    real(from, to);
+  });
+  expect(await sleeper.settings.set('key', 'two', 1)).toBe(2);
+  expect(generations(dir).at(-1)).toBe(41);
+  expect(generations(dir)).not.toContain(3);
+  expect(await other.settings.get('key')).toEqual({ key: 'key', value: 'two', version: 2 });
+});
+
+test('a damaged file is named with what to do, and watchers keep what they know', async () => {
+  const dir = freshDirectory();
+  const { notices, kept } = keptNotices();
+  const bus = await openBus(dir, 'a', notices);
+  await bus.settings.set('key', 'good', 0);
+  const seen: string[] = [];
+  await bus.settings.watch((all) => seen.push(all.map(({ value }) => value).join()));
+  fs.writeFileSync(path.join(dir, 'settings', '2'), '[{"key":1}]');
+  await expect(bus.settings.get('key')).rejects.toMatchObject({
+    code: 'Config',
+    message: expect.stringMatching(/settings\/2 is damaged .*remove it to go back to the one before/),
+  });
+  await until(() => kept.some((notice) => notice.type === 'setting' && notice.change === 'refused'), 1_500);
+  expect(seen).toEqual(['good']);
+  fs.rmSync(path.join(dir, 'settings', '2'));
+  expect(await bus.settings.get('key')).toMatchObject({ value: 'good' });
+});
+
+test('more than 4 MB of settings are refused, and nothing is written', async () => {
+  const dir = freshDirectory();
+  const { settings } = await openBus(dir);
+  await settings.set('small', 'x', 0);
+  await expect(settings.set('big', 'x'.repeat(4_100_000), 0)).rejects.toMatchObject({ code: 'TooLarge' });
+  expect(await settings.all()).toHaveLength(1);
+  expect(generations(dir)).toEqual([1]);
+});
+
+test('a disk that is full is named, and what was there stays', async () => {
+  const dir = freshDirectory();
+  const { settings } = await openBus(dir);
+  await settings.set('key', 'one', 0);
+  const full = Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+  jest.spyOn(fs.promises, 'open').mockRejectedValueOnce(full);
+  await expect(settings.set('key', 'two', 1)).rejects.toMatchObject({
+    code: 'Unreachable',
+    message: expect.stringContaining('ENOSPC: no space left on device; see to its rights and space'),
+  });
+  expect(await settings.get('key')).toMatchObject({ value: 'one', version: 1 });
+  expect(await settings.set('key', 'two', 1)).toBe(2);
+});
