@@ -1,4 +1,4 @@
-/** Bodies as bytes: MessagePack by msgpackr, with nothing let through on either side that would not come back the same. */
+/** Bodies as bytes: MessagePack by msgpackr, and nothing passes on either side that would not come back the same. */
 import { addExtension, Packr, RESET_BUFFER_MODE } from 'msgpackr/index-no-eval';
 import { BadBytes, extensions, scan } from './scan';
 import { BigintForm, MapForm, MinusZero, SetForm, snapshot, tooLarge, type Side } from './snapshot';
@@ -6,15 +6,16 @@ import { BigintForm, MapForm, MinusZero, SetForm, snapshot, tooLarge, type Side 
 export type Decoded = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly reason: string };
 
 /**
- * The bytes of `value`, in memory of their own. What passes unchanged, nested as you like: null, booleans, numbers (NaN,
- * infinities and -0 too), strings, bigints to 100 digits, Date, Uint8Array (a Buffer comes back as one), Map, Set, arrays and
- * plain objects. `undefined` as the whole body is no bytes at all; a property that is undefined counts as absent.
+ * The bytes of `value`, in memory of their own. What passes unchanged, nested as you like: null, booleans, numbers
+ * (NaN, infinities and -0 too), strings, bigints to 100 digits, Date, Uint8Array (a Buffer comes back as one), Map,
+ * Set, arrays and plain objects. `undefined` as the whole body is no bytes at all; a property that is undefined counts
+ * as absent.
  *
- * Throws Invalid, with the path of the field, for anything else: undefined in arrays, Maps and Sets, functions, symbols,
- * instances of classes, cycles, invalid Dates, half surrogate pairs, the keys __proto__, constructor and prototype, what is
- * nested deeper than 32 or has more than 100,000 items (elements, keys and values; a Map or Set counts for eight more, a
- * Date for one more), and whatever throws when read. Throws TooLarge beyond `bytesMax`.
- * Symbol keys and what is not enumerable are not looked at.
+ * Throws Invalid, with the path of the field, for anything else: undefined in arrays, Maps and Sets, functions,
+ * symbols, instances of classes, cycles, invalid Dates, half surrogate pairs, the keys __proto__, constructor and
+ * prototype, what is nested deeper than 32 or has more than 100,000 items (elements, keys and values; a Map or Set
+ * counts for eight more, a Date for one more), and whatever throws when read. Throws TooLarge beyond `bytesMax`. Symbol
+ * keys and what is not enumerable are not looked at.
  */
 export function encodeBody(value: unknown, bytesMax: number, side: Side = 'input'): Uint8Array {
   if (value === undefined) return nothing;
@@ -109,7 +110,7 @@ addExtension({
     return undefined;
   },
 });
-// Maps and Sets are opened after the outer value is read: a decoder inside the decoder would copy its whole source each time.
+// Maps and Sets are opened after the outer value is read: a decoder inside the decoder would copy all its bytes.
 addExtension({
   Class: MapForm,
   type: extensions.map,

@@ -1,9 +1,12 @@
-/** What surrounds a body, as one line of text: `1 request photos.add 01j… web#a02f 9f86d081884c7d65:42 deadlineMs=1763812800000`. */
+/** What surrounds a body, as a line of text: `1 request photos.add 01j… web#a02f 9f86d081884c7d65:42 attempt=2`. */
 import { BusError } from '../base/errors';
 import { limits } from '../base/limits';
 import { isForbiddenKey } from './scan';
 
-/** A `part`, for streams, is reserved. `leave` says that its sender takes no more requests, and that this was understood. */
+/**
+ * A `part`, for streams, is reserved. `leave` says that its sender takes no more requests, and that this was
+ * understood.
+ */
 export type WireKind = 'request' | 'reply' | 'cancel' | 'probe' | 'leave' | 'work' | 'broadcast' | 'event';
 
 /** Given once, when a record enters the ship log: which life of which sender wrote it, and as its how manieth. */
@@ -57,7 +60,9 @@ const idCharsMax = 200;
 export function printEnvelope(envelope: Envelope): string {
   const { kind, entry, stamp, baggage } = envelope;
   if (!entryPattern.test(entry)) throw unprintable('entry', entry);
-  let line = `1 ${kind} ${entry} ${printWord('id', envelope.id)} ${printWord('from', envelope.from)} ${printStamp(stamp)}`;
+  const id = printWord('id', envelope.id);
+  const from = printWord('from', envelope.from);
+  let line = `1 ${kind} ${entry} ${id} ${from} ${printStamp(stamp)}`;
   for (const name of wholeNames) {
     const number = envelope[name];
     if (number === undefined) continue;

@@ -1,4 +1,4 @@
-/** Names for messages and for lives of senders: unique without asking anybody, and ids sort by the time they were made. */
+/** Names for messages and for lives of senders: unique without asking anybody; ids sort by when they were made. */
 import { randomHex, type Clock, type Random } from '../base/clock';
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'; // Crockford's: no i, l, o, u

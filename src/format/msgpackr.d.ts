@@ -1,5 +1,7 @@
-// The entry of msgpackr that loads no native addon and compiles no code at run time; it ships without types.
-// It is also an instance of its own: extensions that an application adds to `msgpackr` do not reach it.
+/**
+ * Types for the entry of msgpackr that loads no native addon and compiles no code at run time; it ships without any. It
+ * is an instance of its own too: extensions that an application adds to `msgpackr` do not reach it.
+ */
 declare module 'msgpackr/index-no-eval' {
   import type { Options } from 'msgpackr';
 

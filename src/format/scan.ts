@@ -1,4 +1,4 @@
-/** One pass over the bytes of a body before the decoder runs: refuses, with the reason, what no honest sender writes. */
+/** One pass over the bytes of a body before the decoder runs: refuses, with reasons, what no sender of ours writes. */
 import { isUtf8 } from 'node:buffer';
 import { limits } from '../base/limits';
 

@@ -1,4 +1,6 @@
-/** Takes what a sender passes apart, once: a plain copy the encoder can trust, or the path of the field that cannot be sent. */
+/**
+ * Takes apart what a sender passes: a plain copy the encoder can trust, or the path of the field that cannot be sent.
+ */
 import { types } from 'node:util';
 import { BusError, type BusDetails, type Issue } from '../base/errors';
 import { limits } from '../base/limits';
@@ -20,8 +22,8 @@ export type Pack = (copy: unknown) => Uint8Array;
 export type Side = BusDetails['Invalid']['side'];
 
 /**
- * Copies `value`, reading each property once: a getter or Proxy that answers differently the next time finds nobody asking.
- * Throws Invalid with the path of the field, or TooLarge as soon as more than `bytesMax` bytes are certain.
+ * Copies `value`, reading each property once: a getter or Proxy that answers differently the next time finds nobody
+ * asking. Throws Invalid with the path of the field, or TooLarge as soon as more than `bytesMax` bytes are certain.
  */
 export function snapshot(value: unknown, bytesMax: number, side: Side, pack: Pack): unknown {
   const copier = new Copier(bytesMax, pack);
