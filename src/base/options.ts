@@ -117,7 +117,8 @@ function readLayer(
     const source = layer.sourceOf(name);
     const option = ownOption(allowed, name);
     const read = option ? accept(option, raw) : undefined;
-    if (!option || !read) faults.push(sayUnknown(name, Object.keys(allowed), source) + (layer.unknown ?? ''));
+    if (!option || !read)
+      faults.push(sayUnknown(name, source, nearest(name, Object.keys(allowed))) + (layer.unknown ?? ''));
     else if ('fault' in read) faults.push(`${name} = ${show(option, raw)} (${source}) ${read.fault}`);
     else {
       values[name] = read.value;
@@ -145,13 +146,14 @@ export function variableLayer(
   besides: readonly string[] = [],
 ): Layer {
   const optionOf = new Map(Object.keys(declared).map((name) => [variableOf(name), name]));
+  const known = [...optionOf.keys(), ...besides].map((variable) => variable.slice(prefix.length));
   const values: Record<string, string> = {};
   const faults: string[] = [];
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith(prefix) || !text || besides.includes(variable)) continue;
     const name = optionOf.get(variable);
     if (name) values[name] = text;
-    else faults.push(sayUnknown(variable, [...optionOf.keys(), ...besides], 'environment'));
+    else faults.push(sayUnknown(variable, 'environment', nearest(variable.slice(prefix.length), known), prefix));
   }
   return { sourceOf: variableOf, values, faults };
 }
@@ -210,7 +212,7 @@ function text(option: TextOption, raw: unknown): Accepted {
 
 function choice(option: ChoiceOption, raw: unknown): Accepted {
   if (typeof raw === 'string' && option.of.includes(raw)) return { value: raw };
-  return { fault: `is none of ${option.of.join(', ')}${didYouMean(String(raw), option.of)}` };
+  return { fault: `is none of ${option.of.join(', ')}${didYouMean(nearest(String(raw), option.of))}` };
 }
 
 function list(raw: unknown): Accepted {
@@ -240,20 +242,23 @@ function show(option: Option, raw: unknown): string {
 }
 
 /** The value is not quoted: it may be a secret under a misspelt name. */
-function sayUnknown(name: string, known: readonly string[], source: string): string {
-  return `${name} (${source}) is no option${didYouMean(name, known)}`;
+function sayUnknown(name: string, source: string, near: string | undefined, before = ''): string {
+  return `${name} (${source}) is no option${didYouMean(near, before)}`;
 }
 
-function didYouMean(name: string, known: readonly string[]): string {
-  const near = nearest(name, known);
-  return near === undefined ? '' : `; did you mean ${near}?`;
+function didYouMean(near: string | undefined, before = ''): string {
+  return near === undefined ? '' : `; did you mean ${before}${near}?`;
 }
 
-/** The known name that a misspelt one most likely means; undefined if none is near. */
+/** The known name that a misspelt or cut one most likely means; undefined if none is near. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const wrong = name.toLowerCase().slice(0, 80);
+  if (wrong === '') return undefined;
   const near = known
-    .map((right) => ({ right, edits: editsBetween(wrong, right.toLowerCase()) }))
+    .map((right) => ({
+      right,
+      edits: right.toLowerCase().startsWith(wrong) ? 1 : editsBetween(wrong, right.toLowerCase()),
+    }))
     .filter(({ right, edits }) => edits <= Math.max(2, Math.floor(right.length / 3)))
     .toSorted((a, b) => a.edits - b.edits);
   return near[0]?.right;

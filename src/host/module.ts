@@ -74,6 +74,7 @@ export function makeModule(target: AnyClass, bus: Bus, from: DependencyContainer
   // tsyringe's types know classes that take anything; this one takes what `needs` or its metadata says.
   const anyTarget = target as unknown as new (...args: unknown[]) => object;
   const needed: unknown[] = [];
+  if (!needs) checkMetadata(target);
   try {
     if (needs) for (const token of needs) needed.push(container.resolve(token));
     else collect(target, container, needed);
@@ -81,9 +82,21 @@ export function makeModule(target: AnyClass, bus: Bus, from: DependencyContainer
     return { handlers, needed: needed.filter((one) => one !== bus) };
   } catch (error) {
     if (!isInjectionFault(error)) throw error;
-    const remedy = `name what it takes: @SystemModule(contract, { needs: [Store, BUS] })`;
-    throw fault(`${target.name} cannot be made: ${sayError(error)}; ${remedy}`, error);
+    throw cannotMake(target, sayError(error), error);
   }
+}
+
+/** tsyringe would pass undefined for a parameter that neither the metadata nor `@inject` speaks of. */
+function checkMetadata(target: AnyClass): void {
+  if (target.length === 0 || Reflect.hasMetadata('design:paramtypes', target)) return;
+  const injected: unknown = Reflect.getMetadata('injectionTokens', target); // where tsyringe's `@inject` keeps them
+  if (Object.keys(injected ?? {}).length >= target.length) return;
+  throw cannotMake(target, 'this compiler does not say what its constructor takes');
+}
+
+function cannotMake(target: AnyClass, why: string, cause?: unknown): BusError<'Config'> {
+  const remedy = 'name what it takes: @SystemModule(contract, { needs: [Store, BUS] })';
+  return fault(`${target.name} cannot be made: ${why}; ${remedy}`, cause);
 }
 
 /** Notes what the container makes for the constructor's parameters; only it knows which instance it passed. */

@@ -180,6 +180,8 @@ test('the variable of an option is its name in capitals', () => {
 test('the nearest name is found by edits, and none when all are far', () => {
   expect(nearest('drainms', Object.keys(declared))).toBe('drainMs');
   expect(nearest('brokres', Object.keys(declared))).toBe('brokers');
+  expect(nearest('drain', Object.keys(declared))).toBe('drainMs');
+  expect(nearest('', Object.keys(declared))).toBeUndefined();
   expect(nearest('colour', Object.keys(declared))).toBeUndefined();
   expect(nearest('x'.repeat(10_000), Object.keys(declared))).toBeUndefined();
 });
