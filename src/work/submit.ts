@@ -1,6 +1,247 @@
 /** Sends work and events: checks, encodes, stamps, and appends what one turn of the event loop brought together. */
-import type { Sender, SenderParts } from './types';
+import { BusError, sayError } from '../base/errors';
+import { closable } from '../base/lifecycle';
+import { limits } from '../base/limits';
+import { check } from '../contract/check';
+import { moduleOf } from '../contract/contract';
+import type { AnyEntry } from '../contract/types';
+import { currentScope, inherited } from '../delivery/context';
+import { encodeBody } from '../format/codec';
+import { printEnvelope, type Envelope } from '../format/envelope';
+import { idMaker } from '../format/id';
+import { partitionOf } from '../format/partition';
+import type { Append, Topic } from '../ports/log';
+import { eventTopic, workTopic } from './topics';
+import type { Sender, SenderParts, Submitted } from './types';
 
-export function openSender(_parts: SenderParts): Sender {
-  throw new Error('being built');
+/** Messages that one sender may have under way: a log that is slow must not fill the memory. */
+const underWayMax = 100_000;
+/** One append takes at most so many records or bytes, so that no single write stands in the way of others. */
+const appendMessagesMax = 1_000;
+const appendBytesMax = 8 * 1024 * 1024;
+
+/** A key is a name, held in memory by every queue its messages are in. */
+const keyBytesMax = 1_024;
+
+/** Messages of one call, ready but for their stamps. */
+interface Parcel {
+  readonly messages: readonly Ready[];
+  readonly answers: readonly Submitted[];
+  resolve(answers: readonly Submitted[]): void;
+  reject(error: unknown): void;
+}
+interface Ready {
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array;
+  readonly id: string;
+  readonly envelope: Envelope;
+  readonly traceparent: string | undefined;
+}
+
+export function openSender(parts: SenderParts): Sender {
+  const makeId = idMaker(parts.clock, parts.random);
+  const bytesMax = parts.messageBytesMax ?? limits.messageBytesMax;
+  const lines = new Map<string, Line>();
+  let position = 0;
+  let closedMs: number | undefined;
+
+  /** Stamps are given in the very order of the appends: a receiver drops what comes with a lower one. */
+  const stamp = (): Envelope['stamp'] => ({ incarnation: parts.incarnation, position: ++position });
+
+  function lineOf(entry: AnyEntry): Line {
+    const topic = topicOf(parts, entry);
+    const found = lines.get(topic.name) ?? new Line(parts, topic, stamp);
+    lines.set(topic.name, found);
+    return found;
+  }
+
+  function pack(entry: AnyEntry, input: unknown, checked: unknown): Ready {
+    const key = keyOf(entry, checked);
+    if (key && key.length > keyBytesMax) throw keyTooLarge(entry, key.length);
+    const scope = currentScope(parts.scopes);
+    const { traceparent, ...from } = scope ? inherited(scope) : {};
+    const id = makeId();
+    const kind = entry.kind === 'event' ? 'event' : 'work';
+    return {
+      key,
+      value: encodeBody(input, bytesMax),
+      id,
+      envelope: { kind, entry: entry.name, id, from: parts.self.instance, sentMs: parts.clock.now(), ...from },
+      traceparent,
+    };
+  }
+
+  function packAll(entry: AnyEntry, inputs: readonly unknown[]): readonly Ready[] | Promise<readonly Ready[]> {
+    const checked = inputs.map((input) => check(entry.schemas.input, input, 'input', entry.name));
+    const all = (bodies: readonly unknown[]) => inputs.map((input, n) => pack(entry, input, bodies[n]));
+    return checked.some((one) => one instanceof Promise) ? Promise.all(checked).then(all) : all(checked);
+  }
+
+  async function send(entry: AnyEntry, inputs: readonly unknown[]): Promise<readonly Submitted[]> {
+    if (closedMs !== undefined) {
+      throw new BusError('Closed', `${parts.self.instance} sends nothing any more`, { sinceMs: closedMs });
+    }
+    if (inputs.length === 0) return [];
+    const line = lineOf(entry);
+    line.makeRoom(inputs.length);
+    const answers = await line.send(packAll(entry, inputs));
+    if (parts.notices.watched) {
+      for (const { id } of answers) parts.notices.tell({ type: 'sent', kind: entry.kind, entry: entry.name, id });
+    }
+    return answers;
+  }
+
+  return {
+    send,
+    ...closable(async () => {
+      closedMs = parts.clock.now();
+      await Promise.all([...lines.values()].map((line) => line.idle()));
+    }),
+  };
+}
+
+function topicOf({ ns, keepMs }: SenderParts, entry: AnyEntry): Topic {
+  return entry.kind === 'event' ? eventTopic(ns, entry, keepMs) : workTopic(ns, moduleOf(entry), entry.options.queue);
+}
+
+function keyOf(entry: AnyEntry, body: unknown): Uint8Array | null {
+  if (!entry.options.key) return null;
+  let fault: string;
+  try {
+    // `key` was declared for the body of this very entry, which its schema has just given.
+    const key: unknown = entry.options.key(body as never);
+    if (typeof key === 'string') return Buffer.from(key);
+    fault = `gave ${key === null ? 'null' : typeof key}, not a string`;
+  } catch (error) {
+    fault = `threw: ${sayError(error)}`;
+  }
+  const message = `key of ${entry.name} ${fault}`;
+  throw new BusError('Invalid', message, { side: 'input', issues: [{ message }] });
+}
+
+function keyTooLarge(entry: AnyEntry, bytes: number): BusError<'TooLarge'> {
+  const message = `the key of ${entry.name} has ${bytes} bytes, allowed are ${keyBytesMax}; use a hash of it`;
+  return new BusError('TooLarge', message, { bytes, limitBytes: keyBytesMax });
+}
+
+/** What goes to one topic, in the order of the calls. */
+class Line {
+  #parcels: Parcel[] = [];
+  #underWay = 0;
+  /** Set while a parcel waits for its check: those behind it must not overtake. */
+  #checking: Promise<unknown> | undefined;
+  #there: Promise<unknown> | undefined;
+  #ready = false;
+  #planned = false;
+  readonly #idlers: (() => void)[] = [];
+
+  constructor(
+    private readonly parts: SenderParts,
+    private readonly topic: Topic,
+    private readonly stamp: () => Envelope['stamp'],
+  ) {}
+
+  makeRoom(messages: number): void {
+    if (this.#underWay + messages <= underWayMax) return;
+    const details = { retryAfterMs: 100, waiting: this.#underWay, limit: underWayMax };
+    const message = `${messages} more messages for ${this.topic.name}: ${this.#underWay} are under way, at most ${underWayMax} may be`;
+    throw new BusError('Overloaded', message, details);
+  }
+
+  /** Resolves when all of them are safe. */
+  async send(packed: readonly Ready[] | Promise<readonly Ready[]>): Promise<readonly Submitted[]> {
+    if (!this.#checking && !(packed instanceof Promise)) return this.#put(packed);
+    const turn = Promise.all([packed, this.#checking]).then(([messages]) => ({ sent: this.#put(messages) }));
+    const passed = turn.catch(() => undefined); // whoever sent it hears of it; those behind go on
+    this.#checking = passed;
+    void passed.then(() => {
+      if (this.#checking === passed) this.#checking = undefined;
+    });
+    return (await turn).sent;
+  }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    await this.#checking;
+    if (this.#underWay > 0) await new Promise<void>((resolve) => this.#idlers.push(resolve));
+  }
+
+  #put(messages: readonly Ready[]): Promise<readonly Submitted[]> {
+    const { reached } = this.parts;
+    this.#underWay += messages.length;
+    return new Promise((resolve, reject) => {
+      const answers = messages.map(({ id }) => ({ id, reached }));
+      this.#parcels.push({ messages, answers, resolve, reject });
+      if (this.#planned) return;
+      this.#planned = true;
+      if (this.#ready) queueMicrotask(() => this.#flush());
+      else void this.#ensure();
+    });
+  }
+
+  async #ensure(): Promise<void> {
+    this.#there ??= this.parts.log.ensure(this.topic);
+    try {
+      await this.#there;
+      this.#ready = true;
+      this.#flush();
+    } catch (error) {
+      this.#there = undefined; // the next message asks again
+      this.#planned = false;
+      for (const parcel of this.#parcels.splice(0)) this.#end(parcel, () => parcel.reject(error));
+    }
+  }
+
+  #flush(): void {
+    this.#planned = false;
+    const parcels = this.#parcels;
+    this.#parcels = [];
+    let from = 0;
+    let messages = 0;
+    let bytes = 0;
+    parcels.forEach((parcel, n) => {
+      if (n > from && (messages >= appendMessagesMax || bytes >= appendBytesMax)) {
+        void this.#append(parcels.slice(from, n));
+        [from, messages, bytes] = [n, 0, 0];
+      }
+      messages += parcel.messages.length;
+      for (const { value } of parcel.messages) bytes += value.length;
+    });
+    void this.#append(parcels.slice(from));
+  }
+
+  async #append(parcels: readonly Parcel[]): Promise<void> {
+    const sent: Parcel[] = [];
+    const records: Append[] = [];
+    for (const parcel of parcels) {
+      try {
+        records.push(...parcel.messages.map((message) => this.#record(message)));
+        sent.push(parcel);
+      } catch (error) {
+        this.#end(parcel, () => parcel.reject(error)); // such as baggage that is too large: its neighbours go
+      }
+    }
+    try {
+      if (records.length > 0) await this.parts.log.append(this.topic.name, records);
+      for (const parcel of sent) this.#end(parcel, () => parcel.resolve(parcel.answers));
+    } catch (error) {
+      for (const parcel of sent) this.#end(parcel, () => parcel.reject(error));
+    }
+  }
+
+  #record({ key, value, id, envelope, traceparent }: Ready): Append {
+    const bus = printEnvelope({ ...envelope, stamp: this.stamp() });
+    return {
+      partition: partitionOf(key ?? Buffer.from(id), this.topic.partitions),
+      key,
+      value,
+      headers: traceparent === undefined ? { bus } : { bus, traceparent },
+    };
+  }
+
+  #end(parcel: Parcel, tell: () => void): void {
+    this.#underWay -= parcel.messages.length;
+    tell();
+    if (this.#underWay === 0) for (const idler of this.#idlers.splice(0)) idler();
+  }
 }

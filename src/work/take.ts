@@ -1,10 +1,270 @@
-/** Works on a queue: takes its partitions, reads them into lanes, runs handlers, settles, commits. */
-import type { Queue, TakenQueue, TakeParts } from './types';
+/** Works on a queue: takes its partitions, starts what may start, and settles, repeats or parks what has ended. */
+import { every, sleep, type Timer } from '../base/clock';
+import { sayError } from '../base/errors';
+import { closable } from '../base/lifecycle';
+import type { Owner } from '../ports/log';
+import { handle, type Ended } from './handle';
+import { openLanes, type Lanes } from './lanes';
+import { unreadable, type Message } from './message';
+import { attemptOf, attemptsKept, parkedRecord } from './park';
+import { Partition } from './partition';
+import { attemptsDefault, decide, longestMsDefault } from './retry';
+import { keepMsDefault } from './topics';
+import { trimSettled } from './trim';
+import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts } from './types';
 
 /**
  * Joins the queue's group; resolves when this instance is a member. Creates the topics that are not there.
  * Messages of one key are handled in order, one at a time; different keys side by side.
  */
-export async function takeQueue(_parts: TakeParts, _queue: Queue): Promise<TakenQueue> {
-  throw new Error('being built');
+export async function takeQueue(parts: TakeParts, queue: Queue): Promise<TakenQueue> {
+  const { log, clock } = parts;
+  await log.ensure(queue.topic);
+  await log.ensure(queue.parkedTopic);
+  if (queue.from === 'end') await log.startGroup(queue.group, queue.topic.name, 'end');
+  const taken = new Taken(parts, queue);
+  const options = queue.sessionMs === undefined ? {} : { sessionMs: queue.sessionMs };
+  const member = await log.join(queue.group, queue.topic.name, taken.owner, options);
+  const trimming = every(clock, trimEveryMs, () => taken.trim());
+  return {
+    stats: () => taken.stats(),
+    setLimits: (entry, limits) => taken.setLimits(entry, limits),
+    ...closable(async () => {
+      trimming.cancel();
+      await member.close();
+      taken.end();
+    }),
+  };
+}
+
+const concurrencyDefault = 8;
+const trimEveryMs = 600_000;
+/** Starting goes on for so long without letting the event loop turn: sockets and leases want their share. */
+const burstMs = 10;
+/** Starts between two looks at the clock. */
+const burstStarts = 64;
+const parkRetryMsMin = 100;
+const parkRetryMsMax = 5_000;
+
+class Taken {
+  readonly #partitions = new Map<number, Partition>();
+  readonly #limits = new Map<string, EntryLimits>();
+  readonly #lanes: Lanes<Message>;
+  readonly #longestMs: number;
+  #wake: Timer | undefined;
+  #wakeAtMs = Infinity;
+  #pumping = false;
+  #yielding = false;
+  #starts = 0;
+  #burstMs = 0;
+  #handled = 0;
+  #failed = 0;
+  #parked = 0;
+
+  constructor(
+    private readonly parts: TakeParts,
+    private readonly queue: Queue,
+  ) {
+    for (const entry of queue.entries.keys()) this.#limits.set(entry, { ...limitsDefault, ...queue.limits?.(entry) });
+    this.#limits.set(unreadable, limitsDefault);
+    this.#lanes = openLanes<Message>(this.#limits, (message) => message.holder.mayStart(message));
+    const longest = [...queue.entries.values()].map((handling) => retryOf(handling).longestMs ?? longestMsDefault);
+    this.#longestMs = Math.max(0, ...longest);
+  }
+
+  get owner(): Owner {
+    return {
+      take: (owned) => {
+        const partition = new Partition(
+          {
+            take: this.parts,
+            queue: this.queue,
+            lanes: this.#lanes,
+            longestMs: this.#longestMs,
+            pump: () => this.#pump(),
+            gone: (one) => this.#gone(one),
+          },
+          owned,
+        );
+        this.#partitions.set(owned.partition, partition);
+        partition.start();
+      },
+      give: async (partition) => this.#partitions.get(partition)?.give(),
+    };
+  }
+
+  setLimits(entry: string, limits: Partial<EntryLimits>): void {
+    const known = this.#limits.get(entry);
+    if (!known || entry === unreadable) return;
+    const changed = { ...known, ...limits };
+    this.#limits.set(entry, changed);
+    this.#lanes.setLimits(entry, changed);
+    this.#pump();
+  }
+
+  stats(): QueueStats {
+    const running: Running[] = [];
+    for (const partition of this.#partitions.values()) {
+      for (const message of partition.running)
+        if (message.context) running.push(describe(message, message.context.note));
+    }
+    return {
+      waiting: this.#lanes.waiting,
+      inBackoff: this.#lanes.inBackoff,
+      running,
+      partitions: [...this.#partitions.keys()].toSorted((a, b) => a - b),
+      handled: this.#handled,
+      failed: this.#failed,
+      parked: this.#parked,
+    };
+  }
+
+  /** Lets go of settled records that are older than they are kept, where the log keeps them until trimmed. */
+  trim(): void {
+    const { topic, keepMs = keepMsDefault } = this.queue;
+    if (topic.keepMs !== null || topic.compacted) return;
+    const beforeMs = this.parts.clock.now() - keepMs;
+    for (const { number, committedOffset } of this.#partitions.values()) {
+      trimSettled(this.parts.log, topic.name, { partition: number, offset: committedOffset }, beforeMs).catch((error) =>
+        this.#tell(false, `${topic.name}/${number} could not be trimmed: ${sayError(error)}`),
+      );
+    }
+  }
+
+  end(): void {
+    this.#wake?.cancel();
+  }
+
+  #gone(partition: Partition): void {
+    if (this.#partitions.get(partition.number) === partition) this.#partitions.delete(partition.number);
+  }
+
+  /** Starts all that may start now, and sees to it that it is called when something more may. */
+  #pump(): void {
+    if (this.#pumping || this.#yielding) return; // whoever does either comes back to look again
+    this.#pumping = true;
+    const nowMs = this.parts.clock.mono();
+    while (!this.#yielding) {
+      const message = this.#lanes.next(nowMs);
+      if (!message) break;
+      this.#start(message);
+      if (++this.#starts % burstStarts === 0) this.#breathe();
+    }
+    this.#pumping = false;
+    if (!this.#yielding) this.#wakeIn(this.#lanes.wakeMs(nowMs), nowMs);
+  }
+
+  /** Lets the event loop turn after a long burst: handlers that wait for nothing would keep everything else out. */
+  #breathe(): void {
+    const { clock } = this.parts;
+    if (clock.mono() - this.#burstMs < burstMs) return;
+    this.#yielding = true;
+    clock.after(0, () => {
+      this.#yielding = false;
+      this.#burstMs = clock.mono();
+      this.#pump();
+    });
+  }
+
+  #wakeIn(delayMs: number | undefined, nowMs: number): void {
+    if (delayMs === undefined) return;
+    const atMs = nowMs + delayMs;
+    if (this.#wakeAtMs <= atMs) return; // it looks again then
+    this.#wake?.cancel();
+    this.#wakeAtMs = atMs;
+    this.#wake = this.parts.clock.after(delayMs, () => {
+      this.#wakeAtMs = Infinity;
+      this.#pump();
+    });
+  }
+
+  #start(message: Message): void {
+    message.sinceMs = this.parts.clock.now();
+    message.holder.started(message);
+    const handling = this.queue.entries.get(message.entry);
+    if (!handling || message.refusal !== undefined) {
+      void this.#park(message, message.refusal ?? `${message.entry} is not known here`);
+      return;
+    }
+    const attempts = retryOf(handling).attempts ?? attemptsDefault;
+    if (message.attempts >= attempts) {
+      void this.#park(
+        message,
+        `${message.attempts} of ${attempts} attempts were made, the last one did not end: its process died or lost the partition`,
+      );
+      return;
+    }
+    void handle(this.parts, message, handling).then((ended) => this.#ended(message, handling, ended));
+  }
+
+  #ended(message: Message, handling: Handling, ended: Ended): void {
+    if (message.holder.closed.aborted) this.#leave(message);
+    else if (ended.ok) {
+      this.#handled++;
+      this.#settle(message);
+    } else this.#failedOnce(message, handling, ended.error);
+  }
+
+  #failedOnce(message: Message, handling: Handling, error: unknown): void {
+    this.#failed++;
+    message.attempts++;
+    message.failures.push(attemptOf(message.attempts, error, this.parts.clock.now(), this.parts.self.instance));
+    if (message.failures.length > attemptsKept) message.failures.shift();
+    const options = retryOf(handling);
+    const decision = decide(options, message.attempts, error, this.parts.random);
+    if ('park' in decision) return void this.#park(message, decision.park);
+    const { againMs } = decision;
+    message.holder.failed(message);
+    this.#lanes.again(message, this.parts.clock.mono() + againMs, options.retry ?? 'in-order');
+    if (this.parts.notices.watched) this.#tellRetried(message, againMs, error);
+    this.#pump();
+  }
+
+  /** Sets it aside; settled only after that is confirmed. Keeps its place among those that run: a log that does not answer slows the queue. */
+  async #park(message: Message, reason: string): Promise<void> {
+    const { closed } = message.holder;
+    const record = parkedRecord(this.parts, this.queue, message, reason);
+    for (let tries = 0; !closed.aborted; tries++) {
+      try {
+        await this.parts.log.append(this.queue.parkedTopic.name, [record]);
+        if (tries > 0) this.#tell(true, 'messages can be parked again');
+        break;
+      } catch (error) {
+        // Unknown is not failed, but the same record again does no harm: the topic keeps one for each key.
+        if (tries === 0) this.#tell(false, `${message.id} could not be parked yet: ${sayError(error)}`);
+        const delayMs = Math.min(parkRetryMsMin * 2 ** Math.min(tries, 10), parkRetryMsMax);
+        await sleep(this.parts.clock, delayMs, closed);
+      }
+    }
+    if (closed.aborted) return this.#leave(message);
+    this.#parked++;
+    const { entry, id, attempts } = message;
+    this.parts.notices.tell({ type: 'parked', queue: this.queue.name, entry, id, reason, attempts });
+    this.#settle(message);
+  }
+
+  #settle(message: Message): void {
+    message.holder.settle(message);
+    this.#leave(message);
+  }
+
+  #leave(message: Message): void {
+    this.#lanes.done(message);
+    this.#pump();
+  }
+
+  #tell(ok: boolean, reason: string): void {
+    this.parts.notices.tell({ type: 'state', part: this.queue.name, ok, reason });
+  }
+
+  #tellRetried({ entry, id, attempts }: Message, delayMs: number, error: unknown): void {
+    this.parts.notices.tell({ type: 'retried', entry, id, attempt: attempts, delayMs, error: sayError(error) });
+  }
+}
+
+const limitsDefault: EntryLimits = { concurrency: concurrencyDefault, perSecond: Infinity };
+const retryOf = ({ options, entry }: Handling): RetryOptions => options ?? entry.options;
+
+function describe({ id, entry, lane, attempts, sinceMs, partition, offset }: Message, note: string): Running {
+  return { id, entry, key: lane, attempt: attempts + 1, sinceMs, note, partition, offset };
 }

@@ -6,8 +6,8 @@ import type { AnyEntry, RetryKind } from '../contract/types';
 import type { Peer, Scopes } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
 import type { Log, Topic } from '../ports/log';
-import type { Filter } from './duplicates';
-import type { Watermark } from './watermark';
+import type { MakeFilter } from './duplicates';
+import type { MakeWatermark } from './watermark';
 
 /** What surrounds a taken queue; `makeWatermark` and `makeFilter` are there so that a simulator can plant bugs. */
 export interface TakeParts extends DeliverParts {
@@ -18,8 +18,8 @@ export interface TakeParts extends DeliverParts {
   readonly version: string;
   /** Longest time between a settling and its commit while the partition is busy, in ms. Default 500. */
   readonly commitMs?: number;
-  readonly makeWatermark?: (at: number) => Watermark;
-  readonly makeFilter?: () => Filter;
+  readonly makeWatermark?: MakeWatermark;
+  readonly makeFilter?: MakeFilter;
 }
 
 /** How a failed message comes back. Defaults: 5 attempts, 'in-order', 1,000 ms, 30,000 ms. */
@@ -39,7 +39,7 @@ export interface Handling {
 export interface EntryLimits {
   /** Handlers that run side by side, from 1. Default 8. */
   readonly concurrency: number;
-  /** Handlers started in a second; Infinity (the default) for no limit. Evenly spread, not in a burst. */
+  /** Handlers started in a second; Infinity (the default) for no limit. A second's worth may start at once after a pause. */
   readonly perSecond: number;
 }
 
@@ -102,10 +102,14 @@ export interface SenderParts {
   readonly self: Peer;
   /** Namespace of all topics. */
   readonly ns: string;
-  /** This life of the bus, the first half of every stamp. */
+  /** This life of the bus, the first half of every stamp: one sender for each. */
   readonly incarnation: string;
   /** What an append to this log means: 'disk' survives this machine's restart, 'broker' its loss. */
   readonly reached: Submitted['reached'];
+  /** Largest body, in bytes. Default: limits.messageBytesMax. */
+  readonly messageBytesMax?: number;
+  /** How long the events topic keeps what was told, in ms, when this creates it. Default 7 days. */
+  readonly keepMs?: number;
 }
 export interface Submitted {
   readonly id: string;
@@ -115,7 +119,7 @@ export interface Submitted {
 export interface Sender extends Closable {
   /**
    * Resolves when all of `inputs` are safe, one answer each. Messages of one turn of the event loop and one topic go
-   * in one append. Rejects with Invalid or TooLarge (nothing was sent), Unreachable (unknown), Closed.
+   * in one append. Rejects with Invalid, TooLarge or Overloaded (nothing was sent), Unreachable (it may have been sent), Closed.
    */
   send(entry: AnyEntry, inputs: readonly unknown[]): Promise<readonly Submitted[]>;
 }

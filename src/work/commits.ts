@@ -1,0 +1,150 @@
+/** Commits of one partition: seldom while it is busy, soon when it rests, one at a time, again when the outcome is unknown. */
+import { sleep, type Clock, type Timer } from '../base/clock';
+import { sayError } from '../base/errors';
+import { LostError, type Commit, type Owned } from '../ports/log';
+
+export interface CommitsParts {
+  readonly clock: Clock;
+  readonly owned: Owned;
+  readonly commitMs: number;
+  /** What to commit, taken when the commit is made. */
+  snapshot(): Commit;
+  /** Whether nothing is under way, so that waiting for more to commit makes no sense. */
+  resting(): boolean;
+  lost(error: LostError): void;
+  /** Commits fail for longer than a moment, or work again. */
+  tell(ok: boolean, reason: string): void;
+}
+
+/** Messages settled within this time after the last one share a commit. */
+const restMs = 20;
+const retryMsMin = 100;
+const retryMsMax = 5_000;
+/** Failing for so long is told. */
+const patienceMs = 5_000;
+/** How long a partition that is given waits for its last commit. */
+const lastCommitMs = 10_000;
+
+export class Commits {
+  /** What the log knows. */
+  offset: number;
+  #dirtyMs: number | undefined;
+  #restingMs = 0;
+  #timer: Timer | undefined;
+  #timerMs = Infinity;
+  #flying: Promise<void> | undefined;
+  #failingMs: number | undefined;
+  #failures = 0;
+  #told = false;
+  #stopped = false;
+
+  constructor(
+    private readonly parts: CommitsParts,
+    offset: number,
+  ) {
+    this.offset = offset;
+  }
+
+  /** There is something to commit. */
+  touch(): void {
+    if (this.#stopped) return;
+    const nowMs = this.parts.clock.mono();
+    const first = this.#dirtyMs === undefined;
+    const resting = this.parts.resting();
+    this.#dirtyMs ??= nowMs;
+    if (resting) this.#restingMs = nowMs;
+    if (first || resting) this.#plan();
+  }
+
+  /** Commits what there is and resolves when that is durable, is lost, or takes too long. Nothing is committed afterwards. */
+  async finish(): Promise<void> {
+    const tillMs = this.parts.clock.mono() + lastCommitMs;
+    const tooLong = new AbortController();
+    const limit = this.parts.clock.after(lastCommitMs, () => tooLong.abort());
+    const end = new Promise<void>((resolve) => tooLong.signal.addEventListener('abort', () => resolve()));
+    await Promise.race([this.#finish(tillMs, tooLong.signal), end]);
+    limit.cancel();
+    this.stop();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+  }
+
+  async #finish(tillMs: number, tooLong: AbortSignal): Promise<void> {
+    this.#timer?.cancel();
+    this.#timerMs = -Infinity; // no timer is set any more
+    await this.#flying;
+    while (!this.#stopped && this.#dirtyMs !== undefined && this.parts.clock.mono() < tillMs) {
+      await this.#commit();
+      if (this.#failures > 0) await sleep(this.parts.clock, this.#retryMs(), tooLong);
+    }
+  }
+
+  #dueMs(): number {
+    if (this.#failures > 0) return this.parts.clock.mono() + this.#retryMs();
+    const latestMs = (this.#dirtyMs ?? Infinity) + this.parts.commitMs;
+    return this.parts.resting() ? Math.min(latestMs, this.#restingMs + restMs) : latestMs;
+  }
+
+  #plan(): void {
+    if (this.#flying || this.#stopped || this.#dirtyMs === undefined) return;
+    const dueMs = this.#dueMs();
+    if (this.#timerMs <= dueMs) return; // it looks again when that one fires
+    this.#timer?.cancel();
+    this.#timerMs = dueMs;
+    this.#timer = this.parts.clock.after(Math.max(0, dueMs - this.parts.clock.mono()), () => this.#fire());
+  }
+
+  #fire(): void {
+    this.#timerMs = Infinity;
+    if (this.#failures === 0 && this.#dueMs() > this.parts.clock.mono()) this.#plan();
+    else void this.#commit();
+  }
+
+  #commit(): Promise<void> {
+    return (this.#flying ??= this.#write().finally(() => {
+      this.#flying = undefined;
+      this.#plan();
+    }));
+  }
+
+  async #write(): Promise<void> {
+    this.#dirtyMs = undefined;
+    try {
+      const commit = this.parts.snapshot();
+      await this.parts.owned.commit(commit);
+      this.offset = commit.offset;
+      if (this.#told) this.parts.tell(true, 'commits are accepted again');
+      this.#told = false;
+      this.#failures = 0;
+      this.#failingMs = undefined;
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** The outcome is unknown: the next commit says it all again. */
+  #failed(error: unknown): void {
+    if (error instanceof LostError) {
+      this.stop();
+      this.parts.lost(error);
+      return;
+    }
+    const nowMs = this.parts.clock.mono();
+    this.#dirtyMs ??= nowMs;
+    this.#failingMs ??= nowMs;
+    this.#failures++;
+    if (this.#told || nowMs - this.#failingMs < patienceMs) return;
+    this.#told = true;
+    this.parts.tell(
+      false,
+      `nothing could be committed for ${Math.round(nowMs - this.#failingMs)} ms: ${sayError(error)}`,
+    );
+  }
+
+  #retryMs(): number {
+    return Math.min(retryMsMin * 2 ** Math.min(this.#failures - 1, 10), retryMsMax);
+  }
+}

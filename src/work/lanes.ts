@@ -1,0 +1,254 @@
+/** Says which message may start next: one key in order, one at a time; keys side by side, in turn, up to what each entry may. */
+import { createPace, type Pace } from '../delivery/pace';
+import { Fifo } from './fifo';
+import type { EntryLimits } from './types';
+
+export interface Item {
+  readonly partition: number;
+  readonly offset: number;
+  readonly entry: string;
+  /** Messages of one lane never run side by side; null is a lane of its own. */
+  readonly lane: string | null;
+}
+
+export interface Lanes<T extends Item> {
+  /** At the end of its lane. An entry without limits holds it. */
+  add(item: T): void;
+  /** A message that may start now; it counts as running until `done` or `again`. */
+  next(nowMs: number): T | undefined;
+  /** It is settled: its lane goes on. */
+  done(item: T): void;
+  /** It comes back at `dueMs`, first in its lane; until then the lane waits ('in-order') or goes on ('aside'). */
+  again(item: T, dueMs: number, how: 'in-order' | 'aside'): void;
+  /** After how long `next` may give something although nothing else happens; undefined: never. */
+  wakeMs(nowMs: number): number | undefined;
+  /** Offers what `may` refused again: the message at `offset` alone, or all of the partition. */
+  offer(partition: number, offset?: number): void;
+  /** Forgets what does not run; what runs still counts until it is done. */
+  drop(partition: number): void;
+  setLimits(entry: string, limits: EntryLimits): void;
+  readonly waiting: number;
+  readonly inBackoff: number;
+}
+
+/** `may` is asked right before a message starts; one that is refused waits for `offer`. */
+export function openLanes<T extends Item>(
+  limits: ReadonlyMap<string, EntryLimits>,
+  may: (item: T) => boolean,
+): Lanes<T> {
+  return new LaneTable(limits, may);
+}
+
+interface Lane<T> {
+  readonly shelf: Shelf<T>;
+  readonly key: string | null;
+  readonly items: Fifo<T>;
+  /** offered: its turn will come · busy: one runs or waits for its time · refused: by `may` · held: nobody knows the entry. */
+  state: 'empty' | 'offered' | 'busy' | 'refused' | 'held';
+}
+/** The lanes of one partition. */
+interface Shelf<T> {
+  readonly lanes: Map<string, Lane<T>>;
+  readonly refused: Map<number, Lane<T>>;
+  waiting: number;
+  open: boolean;
+}
+/** The lanes whose first message is of one entry, in the order of their turns. */
+interface Turn<T> {
+  readonly pace: Pace;
+  readonly offered: Fifo<Lane<T>>;
+}
+interface Due<T> {
+  readonly dueMs: number;
+  readonly item: T;
+  /** The one it holds, or once was in. */
+  readonly lane: Lane<T>;
+  readonly holds: boolean;
+}
+
+class LaneTable<T extends Item> implements Lanes<T> {
+  readonly #turns = new Map<string, Turn<T>>();
+  readonly #order: Turn<T>[] = [];
+  #nextTurn = 0;
+  readonly #shelves = new Map<number, Shelf<T>>();
+  readonly #running = new Map<T, Lane<T>>();
+  /** The next one last. */
+  #later: Due<T>[] = [];
+  waiting = 0;
+
+  constructor(
+    limits: ReadonlyMap<string, EntryLimits>,
+    private readonly may: (item: T) => boolean,
+  ) {
+    for (const [entry, limit] of limits) {
+      const turn = { pace: createPace(paceOf(limit)), offered: new Fifo<Lane<T>>() };
+      this.#turns.set(entry, turn);
+      this.#order.push(turn);
+    }
+  }
+
+  get inBackoff(): number {
+    return this.#later.length;
+  }
+
+  add(item: T): void {
+    const lane = this.#laneOf(item);
+    lane.items.push(item);
+    this.#count(lane, 1);
+    if (lane.state === 'empty') this.#offer(lane);
+  }
+
+  next(nowMs: number): T | undefined {
+    this.#release(nowMs);
+    for (let tried = 0; tried < this.#order.length; tried++) {
+      const turn = this.#order[this.#nextTurn];
+      this.#nextTurn = (this.#nextTurn + 1) % this.#order.length;
+      const item = turn && this.#take(turn, nowMs);
+      if (item) return item;
+    }
+    return undefined;
+  }
+
+  done(item: T): void {
+    const lane = this.#end(item);
+    if (lane) this.#free(lane);
+  }
+
+  again(item: T, dueMs: number, how: 'in-order' | 'aside'): void {
+    const lane = this.#end(item);
+    if (!lane) return;
+    // A lane of its own is not given up for others.
+    const holds = how === 'in-order' || lane.key === null;
+    this.#later.splice(this.#placeOf(dueMs), 0, { dueMs, item, lane, holds });
+    if (!holds) this.#free(lane);
+  }
+
+  wakeMs(nowMs: number): number | undefined {
+    const due = this.#later.at(-1);
+    let wakeMs = due ? Math.max(0, due.dueMs - nowMs) : Infinity;
+    for (const { pace, offered } of this.#order) {
+      if (offered.size > 0 && pace.running < pace.concurrency) wakeMs = Math.min(wakeMs, pace.delayMs(nowMs));
+    }
+    return wakeMs === Infinity ? undefined : wakeMs;
+  }
+
+  offer(partition: number, offset?: number): void {
+    const refused = this.#shelves.get(partition)?.refused;
+    if (!refused) return;
+    const lanes = offset === undefined ? [...refused.values()] : [refused.get(offset)];
+    if (offset === undefined) refused.clear();
+    else refused.delete(offset);
+    for (const lane of lanes) if (lane) this.#offer(lane);
+  }
+
+  drop(partition: number): void {
+    const shelf = this.#shelves.get(partition);
+    if (!shelf) return;
+    shelf.open = false; // its lanes that are offered are passed over when their turn comes
+    this.#shelves.delete(partition);
+    this.waiting -= shelf.waiting;
+    this.#later = this.#later.filter(({ lane }) => lane.shelf !== shelf);
+  }
+
+  setLimits(entry: string, limits: EntryLimits): void {
+    this.#turns.get(entry)?.pace.change(paceOf(limits));
+  }
+
+  #take(turn: Turn<T>, nowMs: number): T | undefined {
+    while (turn.offered.size > 0 && turn.pace.mayStart(nowMs)) {
+      const lane = turn.offered.shift();
+      const item = lane?.items.first;
+      if (!lane || !item || !lane.shelf.open) continue;
+      if (this.#turns.get(item.entry) !== turn)
+        this.#offer(lane); // another one came first since
+      else if (this.may(item)) return this.#start(turn, lane, nowMs);
+      else {
+        lane.state = 'refused';
+        lane.shelf.refused.set(item.offset, lane);
+      }
+    }
+    return undefined;
+  }
+
+  #start(turn: Turn<T>, lane: Lane<T>, nowMs: number): T | undefined {
+    const item = lane.items.shift();
+    if (!item) return undefined;
+    lane.state = 'busy';
+    this.#count(lane, -1);
+    this.#running.set(item, lane);
+    turn.pace.started(nowMs);
+    return item;
+  }
+
+  /** Its handler has ended. Gives its lane, unless the partition was dropped meanwhile. */
+  #end(item: T): Lane<T> | undefined {
+    const lane = this.#running.get(item);
+    if (!lane) return undefined;
+    this.#running.delete(item);
+    this.#turns.get(item.entry)?.pace.ended();
+    return lane.shelf.open ? lane : undefined;
+  }
+
+  #free(lane: Lane<T>): void {
+    lane.state = 'empty';
+    if (lane.items.size > 0) this.#offer(lane);
+    else if (lane.key !== null) lane.shelf.lanes.delete(lane.key);
+  }
+
+  #offer(lane: Lane<T>): void {
+    const turn = lane.items.first && this.#turns.get(lane.items.first.entry);
+    lane.state = turn ? 'offered' : 'held';
+    turn?.offered.push(lane);
+  }
+
+  /** Before all that are due at the same time or sooner: the last one is the next. */
+  #placeOf(dueMs: number): number {
+    let low = 0;
+    let high = this.#later.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#later[middle]?.dueMs ?? 0) > dueMs) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Puts back what has waited long enough. */
+  #release(nowMs: number): void {
+    for (let due = this.#later.at(-1); due && due.dueMs <= nowMs; due = this.#later.at(-1)) {
+      this.#later.pop();
+      if (due.holds) due.lane.state = 'empty';
+      this.#putFirst(due.holds ? due.lane : this.#laneOf(due.item), due.item);
+    }
+  }
+
+  #putFirst(lane: Lane<T>, item: T): void {
+    const refused = lane.state === 'refused' && lane.items.first;
+    if (refused) lane.shelf.refused.delete(refused.offset);
+    lane.items.pushFirst(item);
+    this.#count(lane, 1);
+    if (lane.state !== 'offered' && lane.state !== 'busy') this.#offer(lane);
+  }
+
+  #laneOf(item: T): Lane<T> {
+    let shelf = this.#shelves.get(item.partition);
+    if (!shelf) {
+      shelf = { lanes: new Map(), refused: new Map(), waiting: 0, open: true };
+      this.#shelves.set(item.partition, shelf);
+    }
+    const found = item.lane === null ? undefined : shelf.lanes.get(item.lane);
+    if (found) return found;
+    const lane: Lane<T> = { shelf, key: item.lane, items: new Fifo(), state: 'empty' };
+    if (item.lane !== null) shelf.lanes.set(item.lane, lane);
+    return lane;
+  }
+
+  #count(lane: Lane<T>, change: number): void {
+    lane.shelf.waiting += change;
+    this.waiting += change;
+  }
+}
+
+function paceOf({ concurrency, perSecond }: EntryLimits): { concurrency: number; perSecond?: number } {
+  return perSecond === Infinity ? { concurrency } : { concurrency, perSecond };
+}

@@ -1,0 +1,100 @@
+/** A record of a queue as the engine holds it: whose message it is, and what was tried with it. */
+import type { DeliveryContext } from '../delivery/context';
+import { parseEnvelope, type Envelope } from '../format/envelope';
+import type { Stored } from '../ports/log';
+import type { Item } from './lanes';
+import type { Queue } from './types';
+
+/** The partition a message came from, as long as this instance owns it. */
+export interface Holder {
+  /** Aborts when nothing may come of its messages any more: it was lost, or given. */
+  readonly closed: AbortSignal;
+  mayStart(message: Message): boolean;
+  started(message: Message): void;
+  failed(message: Message): void;
+  settle(message: Message): void;
+}
+
+/** One attempt that failed, as it is kept with a parked message. */
+export interface Attempt {
+  readonly attempt: number;
+  readonly atMs: number;
+  readonly error: string;
+  readonly stack?: string;
+  readonly instance: string;
+}
+
+export class Message implements Item {
+  /** Attempts that ended, those of owners before included as far as they were committed. */
+  attempts = 0;
+  /** What is known of them: only of those in this instance. */
+  readonly failures: Attempt[] = [];
+  /** Of the handler call that goes on. */
+  context: DeliveryContext | undefined;
+  sinceMs = 0;
+
+  constructor(
+    readonly holder: Holder,
+    readonly record: Stored,
+    /** {@link unreadable} when it cannot be known. */
+    readonly entry: string,
+    readonly id: string,
+    readonly lane: string | null,
+    readonly envelope: Envelope | undefined,
+    /** Why it can only be set aside. */
+    readonly refusal: string | undefined,
+  ) {}
+
+  get partition(): number {
+    return this.record.partition;
+  }
+  get offset(): number {
+    return this.record.offset;
+  }
+  /** About what it takes in memory. */
+  get bytes(): number {
+    return bytesOf(this.record);
+  }
+}
+
+/** Stands for the entry of a record that says none: such records are set aside, a few at a time. */
+export const unreadable = '';
+
+const recordOverheadBytes = 200;
+export function bytesOf({ key, value, headers }: Stored): number {
+  return recordOverheadBytes + (key?.length ?? 0) + (value?.length ?? 0) + (headers['bus']?.length ?? 0);
+}
+
+/** Where a record is, in one word: the id of those that bring none. */
+export const placeOf = (topic: string, { partition, offset }: { partition: number; offset: number }): string =>
+  `${topic}/${partition}/${offset}`;
+
+/** The envelope of a record: undefined without our header. */
+export function envelopeOf(record: Stored): ReturnType<typeof parseEnvelope> | undefined {
+  const line = record.headers['bus'];
+  return line === undefined ? undefined : parseEnvelope(line);
+}
+
+/** The message of a record; undefined for one that is not for this queue. */
+export function readMessage(
+  queue: Queue,
+  record: Stored,
+  envelope: ReturnType<typeof envelopeOf>,
+  holder: Holder,
+): Message | undefined {
+  const lane = record.key && Buffer.from(record.key.buffer, record.key.byteOffset, record.key.length).toString();
+  const place = (): string => placeOf(queue.topic.name, record);
+  if (envelope && 'bad' in envelope) {
+    const refusal = `its header is not readable: ${envelope.bad}`;
+    return new Message(holder, record, unreadable, place(), lane, undefined, refusal);
+  }
+  if (envelope) {
+    const { entry, id } = envelope;
+    if (queue.other === 'skip' && !queue.entries.has(entry)) return undefined;
+    return new Message(holder, record, entry, id, lane, envelope, undefined);
+  }
+  const [only, ...more] = queue.entries.keys();
+  return only !== undefined && more.length === 0
+    ? new Message(holder, record, only, place(), lane, undefined, undefined)
+    : new Message(holder, record, unreadable, place(), lane, undefined, 'no header says which entry it is for');
+}

@@ -1,0 +1,391 @@
+/** One partition of a queue while this instance owns it: reads it into lanes, knows what is settled, commits, gives it up. */
+import { sleep, type Timer } from '../base/clock';
+import { sayError } from '../base/errors';
+import { limits } from '../base/limits';
+import { LostError, OutOfRangeError, type Commit, type Owned, type Stored } from '../ports/log';
+import { Commits } from './commits';
+import { openFilter, type Filter } from './duplicates';
+import type { Lanes } from './lanes';
+import { envelopeOf, placeOf, readMessage, type Holder, type Message } from './message';
+import { decodeState, emptyState, encodeState, type State, type Tried } from './state';
+import type { Queue, TakeParts } from './types';
+import { openWatermark, type Watermark } from './watermark';
+
+export interface PartitionParts {
+  readonly take: TakeParts;
+  readonly queue: Queue;
+  readonly lanes: Lanes<Message>;
+  /** What runs may go on for so long when the partition must move. */
+  readonly longestMs: number;
+  /** There may be something to start. */
+  pump(): void;
+  /** It is not this instance's any more. */
+  gone(partition: Partition): void;
+}
+
+const commitMsDefault = 500;
+const readMessagesMax = 1_000;
+const readBytesMax = 4 * 1024 * 1024;
+/** A full buffer is read into again when so much of it is free. */
+const freeShare = 0.25;
+/** A buffer that is full for so long while its lowest message does not settle is told. */
+const stuckMs = 10_000;
+const heldEntriesMax = 100;
+const retryMsMin = 100;
+const retryMsMax = 5_000;
+
+type Phase = 'owned' | 'giving' | 'given' | 'lost';
+
+export class Partition implements Holder {
+  readonly number: number;
+  readonly running = new Set<Message>();
+  /** In memory and not settled. */
+  readonly #messages = new Map<number, Message>();
+  readonly #watermark: Watermark;
+  readonly #filter: Filter;
+  readonly #commits: Commits;
+  /** Below it the owner before has asked the filter. */
+  readonly #seenBefore: number;
+  /** Attempts that ended, of messages that are not settled. */
+  readonly #attempts = new Map<number, number>();
+  readonly #heldEntries = new Set<string>();
+  readonly #reading = new AbortController();
+  readonly #closed = new AbortController();
+  #phase: Phase = 'owned';
+  #bytes = 0;
+  #refused = false;
+  #roomy: (() => void) | undefined;
+  #idle: (() => void) | undefined;
+  #readFailures = 0;
+
+  constructor(
+    private readonly parts: PartitionParts,
+    private readonly owned: Owned,
+  ) {
+    const { take } = parts;
+    this.number = owned.partition;
+    const at = owned.committed?.offset ?? 0;
+    const state = this.#restore(at, owned.committed);
+    this.#seenBefore = state.seen;
+    this.#watermark = (take.makeWatermark ?? openWatermark)(at, state.seen, state.ranges);
+    this.#filter = (take.makeFilter ?? openFilter)(state.senders);
+    // What ran when the owner before was lost has had its attempt: it may be what ended that process.
+    for (const { offset, attempts, running } of state.tried) this.#attempts.set(offset, attempts + (running ? 1 : 0));
+    this.#commits = new Commits(this.#commitsParts(), at);
+  }
+
+  start(): void {
+    const { lost } = this.owned;
+    this.#change('taken');
+    lost.addEventListener('abort', () => this.#lose(), { once: true });
+    if (lost.aborted) this.#lose();
+    else void this.#readOn();
+  }
+
+  get closed(): AbortSignal {
+    return this.#closed.signal;
+  }
+  /** Everything below is settled, and the log knows it. */
+  get committedOffset(): number {
+    return this.#commits.offset;
+  }
+
+  mayStart(message: Message): boolean {
+    const may = this.#watermark.openRanges < limits.openRangesMax || message.offset === this.#watermark.at;
+    if (!may) this.#refused = true;
+    return may;
+  }
+
+  started(message: Message): void {
+    this.running.add(message);
+    this.#commits.touch();
+  }
+
+  failed(message: Message): void {
+    this.#attempts.set(message.offset, message.attempts);
+    this.#stopped(message);
+    this.#commits.touch();
+  }
+
+  settle(message: Message): void {
+    const { offset } = message;
+    this.#messages.delete(offset);
+    this.#attempts.delete(offset);
+    this.#bytes -= message.bytes;
+    const before = this.#watermark.at;
+    this.#watermark.settle(offset);
+    this.#stopped(message);
+    this.#commits.touch();
+    if (this.#refused) this.#offerAgain(this.#watermark.at !== before);
+    if (this.#roomy && this.#hasRoom()) this.#roomy();
+  }
+
+  /** Stops reading and starting, waits for what runs, commits. Then somebody else may have it. */
+  async give(): Promise<void> {
+    if (this.#phase !== 'owned') return;
+    this.#phase = 'giving';
+    this.#stopReading();
+    this.parts.lanes.drop(this.number);
+    this.#messages.clear();
+    await this.#runOut();
+    if (this.closed.aborted) return; // lost meanwhile
+    this.#close('it moves to another instance, which could not wait longer');
+    await Promise.race([this.#commits.finish(), aborted(this.owned.lost)]);
+    if (this.#phase !== 'giving') return;
+    this.#phase = 'given';
+    this.#change('given');
+    this.parts.gone(this);
+  }
+
+  #lose(): void {
+    if (this.#phase === 'given' || this.#phase === 'lost') return;
+    this.#phase = 'lost';
+    this.#stopReading();
+    this.#commits.stop();
+    this.parts.lanes.drop(this.number);
+    this.#messages.clear();
+    this.#close('it was lost');
+    this.#change('lost');
+    this.parts.gone(this);
+  }
+
+  #stopReading(): void {
+    this.#reading.abort();
+    this.#roomy?.();
+  }
+
+  /** From here on nothing comes of what still runs. */
+  #close(reason: string): void {
+    const error = new LostError(this.parts.queue.group, this.number, reason);
+    this.#closed.abort(error);
+    for (const { context } of this.running) context?.abort(error);
+  }
+
+  /** Resolves when nothing runs, the longest wait is over, or the partition is lost. */
+  async #runOut(): Promise<void> {
+    if (this.running.size === 0) return;
+    let timer: Timer | undefined;
+    await Promise.race([
+      new Promise<void>((resolve) => (this.#idle = resolve)),
+      new Promise<void>((resolve) => (timer = this.parts.take.clock.after(this.parts.longestMs, resolve))),
+      aborted(this.closed),
+    ]);
+    timer?.cancel();
+  }
+
+  #stopped(message: Message): void {
+    this.running.delete(message);
+    if (this.running.size === 0) this.#idle?.();
+  }
+
+  async #readOn(): Promise<void> {
+    const { signal } = this.#reading;
+    for (let next = this.#watermark.at; !signal.aborted;) {
+      if (!this.#hasRoom(0)) await this.#room();
+      if (signal.aborted) return;
+      try {
+        const records = await this.owned.read(next, this.#readMax(), signal);
+        if (this.#readFailures > 0) this.#tell(true, 'it is read again');
+        this.#readFailures = 0;
+        next = await this.#admitAll(records, next);
+      } catch (error) {
+        next = await this.#readFailed(error, next);
+      }
+    }
+  }
+
+  async #admitAll(records: readonly Stored[], from: number): Promise<number> {
+    let next = from;
+    for (const record of records) {
+      if (!this.#hasRoom(0)) await this.#room();
+      if (this.#reading.signal.aborted) return next;
+      this.#admit(record);
+      next = record.offset + 1;
+    }
+    this.#watermark.pass(next);
+    this.parts.pump();
+    return next;
+  }
+
+  #admit(record: Stored): void {
+    const { queue, lanes, take } = this.parts;
+    const { offset } = record;
+    const envelope = record.value === null ? undefined : envelopeOf(record);
+    const stamp = envelope && 'stamp' in envelope ? envelope.stamp : undefined;
+    if (stamp && offset >= this.#seenBefore && !this.#filter.fresh(stamp.incarnation, stamp.position, record.timeMs)) {
+      this.#watermark.see(offset);
+      this.#watermark.settle(offset);
+      return this.#drop(record, 'repeated');
+    }
+    if (record.value === null) return this.#drop(record, 'it has no value');
+    const message = readMessage(queue, record, envelope, this);
+    if (!message) return this.#skip(offset);
+    if (!this.#watermark.see(offset)) return; // the owner before has settled it
+    message.attempts = this.#attempts.get(offset) ?? 0;
+    this.#messages.set(offset, message);
+    this.#bytes += message.bytes;
+    if (take.notices.watched) this.#tellReceived(message);
+    if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#tellHeld(message);
+    lanes.add(message);
+  }
+
+  #skip(offset: number): void {
+    this.#watermark.pass(offset + 1);
+    this.#commits.touch();
+  }
+
+  #drop(record: Stored, reason: string): void {
+    this.#skip(record.offset);
+    const what = placeOf(this.parts.queue.topic.name, record);
+    const envelope = envelopeOf(record);
+    const about = envelope && 'id' in envelope ? { entry: envelope.entry, id: envelope.id } : {};
+    this.parts.take.notices.tell({ type: 'dropped', what, reason, ...about });
+  }
+
+  async #readFailed(error: unknown, next: number): Promise<number> {
+    if (error instanceof LostError) {
+      this.#lose();
+      return next;
+    }
+    if (error instanceof OutOfRangeError && error.start > next) {
+      // A group that never committed starts wherever the log does: it misses nothing it was promised.
+      if (this.owned.committed || next > 0) this.#tellGap(next, error.start);
+      this.#watermark.pass(error.start);
+      this.#commits.touch();
+      return error.start;
+    }
+    if (this.#readFailures === 0) this.#tell(false, `it cannot be read: ${sayError(error)}`);
+    const delayMs = Math.min(retryMsMin * 2 ** Math.min(this.#readFailures++, 10), retryMsMax);
+    await sleep(this.parts.take.clock, delayMs, this.#reading.signal);
+    return next;
+  }
+
+  #hasRoom(share = freeShare): boolean {
+    return (
+      this.#watermark.openRanges < limits.openRangesMax &&
+      this.#messages.size < limits.bufferMessagesMax * (1 - share) &&
+      this.#bytes < limits.bufferBytesMax * (1 - share)
+    );
+  }
+
+  /** Waits until there is room again, and tells when that takes long because one message does not settle. */
+  async #room(): Promise<void> {
+    const { clock } = this.parts.take;
+    this.parts.pump(); // what was read last may be what is waited for
+    if (this.#hasRoom(0) || this.#reading.signal.aborted) return;
+    let at = this.#watermark.at;
+    const look = (): void => {
+      if (this.#watermark.at === at) this.#tellStuck(at);
+      at = this.#watermark.at;
+      timer = clock.after(stuckMs, look);
+    };
+    let timer = clock.after(stuckMs, look);
+    await new Promise<void>((resolve) => (this.#roomy = resolve));
+    this.#roomy = undefined;
+    timer.cancel();
+  }
+
+  #readMax(): { messages: number; bytes: number } {
+    return {
+      messages: Math.min(readMessagesMax, limits.bufferMessagesMax - this.#messages.size),
+      bytes: Math.min(readBytesMax, limits.bufferBytesMax - this.#bytes),
+    };
+  }
+
+  /** At the bound of ranges only the lowest message may start; with room again, all. */
+  #offerAgain(moved: boolean): void {
+    if (this.#watermark.openRanges < limits.openRangesMax * (1 - freeShare)) {
+      this.#refused = false;
+      this.parts.lanes.offer(this.number);
+    } else if (moved) this.parts.lanes.offer(this.number, this.#watermark.at);
+  }
+
+  #restore(offset: number, committed: Commit | null): State {
+    if (!committed) return emptyState(offset);
+    try {
+      return decodeState(offset, committed.state);
+    } catch (error) {
+      this.#tell(
+        false,
+        `what its last commit carried is not readable, so it goes on at ${offset} alone: ${sayError(error)}`,
+      );
+      return emptyState(offset);
+    }
+  }
+
+  #snapshot(): Commit {
+    const { at: offset, seen } = this.#watermark;
+    const state: State = {
+      seen,
+      ranges: this.#watermark.ranges(),
+      tried: this.#tried(offset),
+      senders: this.#filter.senders(),
+    };
+    return { offset, state: encodeState(offset, state, this.parts.take.log.stateBytesMax) };
+  }
+
+  #tried(from: number): Tried[] {
+    const running = new Set<number>();
+    for (const message of this.running) if (message.context) running.add(message.offset);
+    const offsets = new Set([...this.#attempts.keys(), ...running]);
+    return [...offsets]
+      .filter((offset) => offset >= from)
+      .toSorted((a, b) => a - b)
+      .map((offset) => ({ offset, attempts: this.#attempts.get(offset) ?? 0, running: running.has(offset) }));
+  }
+
+  #commitsParts() {
+    const { take } = this.parts;
+    return {
+      clock: take.clock,
+      owned: this.owned,
+      commitMs: take.commitMs ?? commitMsDefault,
+      snapshot: () => this.#snapshot(),
+      resting: () => this.#watermark.unsettled === 0,
+      lost: () => this.#lose(),
+      tell: (ok: boolean, reason: string) => this.#tell(ok, reason),
+    };
+  }
+
+  #change(change: 'taken' | 'given' | 'lost'): void {
+    this.parts.take.notices.tell({ type: 'partition', queue: this.parts.queue.name, partition: this.number, change });
+  }
+
+  #tell(ok: boolean, reason: string): void {
+    this.parts.take.notices.tell({ type: 'state', part: `${this.parts.queue.name}/${this.number}`, ok, reason });
+  }
+
+  #tellReceived({ entry, id, envelope }: Message): void {
+    this.parts.take.notices.tell({ type: 'received', kind: envelope?.kind ?? 'work', entry, id });
+  }
+
+  /** Once for each entry: an instance of another version may serve it. */
+  #tellHeld({ entry, id, offset }: Message): void {
+    if (this.#heldEntries.has(entry) || this.#heldEntries.size >= heldEntriesMax) return;
+    this.#heldEntries.add(entry);
+    this.#tellLow(`${entry} is not served here: ${id} at ${offset} waits, and what comes after it under its key`);
+  }
+
+  #tellStuck(at: number): void {
+    const lowest = this.#messages.get(at);
+    const who = lowest ? `${lowest.entry} ${lowest.id} at ${at}` : `offset ${at}`;
+    const behind = `${this.#messages.size} messages are in memory, ${this.#watermark.openRanges} ranges settled above it`;
+    this.#tellLow(`${who} does not settle, so the partition is not read on: ${behind}`);
+  }
+
+  #tellLow(reason: string): void {
+    this.parts.take.notices.tell({ type: 'stuck', queue: this.parts.queue.name, partition: this.number, reason });
+  }
+
+  #tellGap(from: number, start: number): void {
+    const what = `${this.parts.queue.topic.name}/${this.number}/${from}-${start - 1}`;
+    this.parts.take.notices.tell({ type: 'dropped', what, reason: 'the log no longer has them' });
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
