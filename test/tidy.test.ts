@@ -1,0 +1,287 @@
+/** The rules of the layout: who may import whom, what each folder may load, and how files look. */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+
+/** Folder of src, or a file beside them → what it may import: folders, or single files of one. Without a row: nothing. */
+const mayImport: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  contract: ['base/errors'],
+  format: ['base', 'contract'],
+  ports: ['base', 'format'],
+  disk: ['base', 'ports'],
+  embedded: ['base', 'format', 'ports', 'disk'],
+  memory: ['base', 'format', 'ports'],
+  kafka: ['base', 'format', 'ports'],
+  zookeeper: ['base', 'format', 'ports'],
+  spool: ['base', 'format', 'ports'],
+  delivery: ['base', 'contract', 'format'],
+  request: ['base', 'contract', 'format', 'ports', 'delivery'],
+  work: ['base', 'contract', 'format', 'ports', 'delivery'],
+  broadcast: ['base', 'contract', 'format', 'ports', 'delivery'],
+  bus: ['base', 'contract', 'format', 'ports', 'delivery', 'request', 'work', 'broadcast'],
+  telemetry: ['base'],
+  // Reads what the bus writes into logs, and asks instances through the contract that each serves.
+  inspect: ['base', 'contract', 'format', 'ports', 'index', 'open', 'bus/types', 'bus/self', ...asWritten('work')],
+  host: ['base', 'contract', 'telemetry', 'index', 'config'],
+  // The bus on ports in memory: it needs the parts that openBus puts together for everybody else.
+  testing: ['base', 'contract', 'format', 'ports', 'delivery', 'bus', 'memory', 'index'],
+  cli: ['base', 'contract', 'inspect', 'telemetry', 'index', 'config'],
+  config: ['base'],
+  index: ['base', 'contract', 'delivery', 'bus/types', 'open'],
+  open: ['*'], // the only place that chooses
+};
+/** The forms in which work lies in a log: for who reads them there. */
+function asWritten(folder: string): readonly string[] {
+  return ['message', 'state', 'park', 'watermark', 'types'].map((file) => `${folder}/${file}`);
+}
+
+/** Outside packages: the one folder that knows each. */
+const homes: Readonly<Record<string, string>> = {
+  '@standard-schema/spec': 'contract',
+  eventemitter3: 'base',
+  msgpackr: 'format',
+  lmdb: 'disk',
+  kafkajs: 'kafka',
+  'node-zookeeper-client': 'zookeeper',
+  tsyringe: 'host',
+  'reflect-metadata': 'host',
+  commander: 'cli',
+  pino: 'telemetry',
+  'prom-client': 'telemetry',
+};
+
+/** Where time, chance and files are handed in. */
+const onPorts = ['request', 'work', 'broadcast', 'delivery', 'bus', 'spool'];
+const handedIn =
+  /\b(?:Date\.now|new Date\(\)|performance\.|process\.|setTimeout|setInterval|setImmediate|Math\.random|randomUUID)/;
+const handedInModules = /^node:(?:fs|net|http|dgram|child_process|cluster|worker_threads|timers|os|crypto|process)\b/;
+/** In all of src but the clock and what deals with the machine itself. */
+const notElsewhere = /\b(?:Date\.now|setTimeout|setInterval|Math\.random|process\.hrtime)\b/;
+const ofTheMachine = ['src/base/clock.ts', 'src/embedded/'];
+
+interface Source {
+  /** From the root of the repository, with '/'. */
+  readonly file: string;
+  readonly lines: readonly string[];
+  /** The text with comments blanked, so that they may name what code may not. */
+  readonly code: string;
+  readonly imports: readonly Import[];
+}
+interface Import {
+  readonly line: number;
+  readonly from: string;
+  /** static: loaded with the file · lazy: by import() · type: gone when compiled. */
+  readonly how: 'static' | 'lazy' | 'type';
+}
+
+const root = path.join(__dirname, '..');
+const sources = new Map<string, Source>();
+for (const file of ['src', 'modules', 'test', 'scripts'].flatMap(filesIn)) sources.set(file, readSource(file));
+const all = [...sources.values()];
+const src = all.filter(({ file }) => file.startsWith('src/'));
+
+function filesIn(folder: string): string[] {
+  return readdirSync(path.join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const file = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) return filesIn(file);
+    return /\.(?:ts|mjs|cjs)$/.test(entry.name) ? [file] : [];
+  });
+}
+
+function readSource(file: string): Source {
+  const text = readFileSync(path.join(root, file), 'utf8');
+  const blank = (comment: string): string => comment.replace(/[^\n]/g, ' ');
+  const code = text.replace(/('(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")|\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, (all, quoted) =>
+    quoted === undefined ? blank(all) : all,
+  );
+  return { file, lines: text.replace(/\n$/, '').split('\n'), code, imports: importsOf(code) };
+}
+
+function importsOf(code: string): Import[] {
+  const statement = /^[ \t]*(?:import|export)\b([^;'"]*?)\bfrom\s*'([^']+)'|^import\s*'([^']+)'/gm;
+  const call = /\b(import|require)\(\s*'([^']+)'\s*\)/g;
+  const lineOf = (index: number): number => code.slice(0, index).split('\n').length;
+  const stated = [...code.matchAll(statement)].map(({ index, 0: whole, 1: names = '', 2: from, 3: bare }): Import => {
+    const line = lineOf(index + whole.lastIndexOf(from ?? bare ?? ''));
+    return { line, from: from ?? bare ?? '', how: isTypeOnly(names) ? 'type' : 'static' };
+  });
+  const called = [...code.matchAll(call)].map(({ index, 1: word, 2: from = '' }): Import => {
+    return { line: lineOf(index), from, how: word === 'import' ? 'lazy' : 'static' };
+  });
+  return [...stated, ...called];
+}
+
+/** `import type …`, or braces in which every name is a `type`. */
+function isTypeOnly(names: string): boolean {
+  if (/^\s*type\b/.test(names)) return true;
+  const braces = /^\s*\{([^}]*)\}\s*$/.exec(names)?.[1]?.trim();
+  return braces !== undefined && braces.split(',').every((name) => /^\s*(?:type\s|$)/.test(name));
+}
+
+/** The file that a relative import means; undefined for packages and for files that are not there. */
+function resolve(file: string, from: string): string | undefined {
+  if (!from.startsWith('.')) return undefined;
+  const target = path.posix.join(path.posix.dirname(file), from);
+  return [target, `${target}.ts`, `${target}/index.ts`].find((candidate) => sources.has(candidate));
+}
+
+function packageOf(from: string): string {
+  return from.split('/', from.startsWith('@') ? 2 : 1).join('/');
+}
+
+/** `src/work/take.ts` → ['work', 'work/take']; `src/open.ts` → ['open', 'open']. */
+function placeOf(file: string): readonly [folder: string, name: string] {
+  const name = file.replace(/^src\//, '').replace(/(?:\.d)?\.ts$/, '');
+  return [name.split('/')[0] ?? name, name];
+}
+
+/** Everything that loading `file` loads, packages and built-in modules by their names. */
+function reach(file: string): Map<string, string> {
+  const reached = new Map([[file, file]]);
+  for (const [at] of reached)
+    for (const { from, how, line } of sources.get(at)?.imports ?? []) {
+      const target = resolve(at, from) ?? from;
+      if (how === 'static' && !reached.has(target)) reached.set(target, `${at}:${line}`);
+    }
+  return reached;
+}
+
+/** `file:line: text` of each line that `isWrong` finds. */
+function linesWhere(
+  files: readonly Source[],
+  isWrong: (line: string) => boolean,
+  text = (s: Source) => s.lines,
+): string[] {
+  return files.flatMap((source) =>
+    text(source).flatMap((line, i) => (isWrong(line) ? [`${source.file}:${i + 1}: ${line.trim().slice(0, 100)}`] : [])),
+  );
+}
+const codeLines = ({ code }: Source): readonly string[] => code.split('\n');
+
+describe('src', () => {
+  it('imports only along the table, and never out of src', () => {
+    const faults = src.flatMap(({ file, imports }) =>
+      imports.flatMap(({ from, line }) => {
+        if (!from.startsWith('.')) return [];
+        const target = resolve(file, from);
+        if (!target?.startsWith('src/')) return [`${file}:${line}: '${from}' is no file of src`];
+        const [mine] = placeOf(file);
+        const [theirs, name] = placeOf(target);
+        const allowed = mayImport[mine] ?? [];
+        if (mine === theirs || ['*', theirs, name].some((one) => allowed.includes(one))) return [];
+        return [`${file}:${line}: ${mine} may not import ${name}`];
+      }),
+    );
+    expect(faults).toEqual([]);
+  });
+
+  it('has a row in the table for every folder, and no maker of a port that imports another one', () => {
+    const folders = new Set(src.map(({ file }) => placeOf(file)[0]));
+    expect([...folders].filter((folder) => !(folder in mayImport))).toEqual([]);
+    const makers = ['embedded', 'memory', 'kafka', 'zookeeper', 'disk'];
+    const across = makers.flatMap((maker) => makers.filter((other) => mayImport[maker]?.includes(other)));
+    expect(across).toEqual(['disk']); // of embedded
+  });
+
+  it('loads each outside package in its one home', () => {
+    const faults = src.flatMap(({ file, imports }) =>
+      imports.flatMap(({ from, line }) => {
+        if (from.startsWith('.') || from.startsWith('node:')) return [];
+        const home = homes[packageOf(from)];
+        return home === placeOf(file)[0] ? [] : [`${file}:${line}: '${from}' belongs to ${home ?? 'nobody'}`];
+      }),
+    );
+    expect(faults).toEqual([]);
+  });
+
+  it('declares every package that it loads, and loads every one that it declares', () => {
+    const { dependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+      dependencies: Record<string, string>;
+    };
+    const loaded = src.flatMap(({ imports }) => imports.map(({ from }) => packageOf(from)));
+    const packages = new Set(loaded.filter((name) => !name.startsWith('.') && !name.startsWith('node:')));
+    expect([...packages].filter((name) => !(name in dependencies))).toEqual([]);
+    expect(Object.keys(dependencies).filter((name) => !packages.has(name))).toEqual([]);
+  });
+
+  it('loads with index.ts no package but msgpackr and eventemitter3, and no maker of a port', () => {
+    const allowed =
+      /^(?:node:|msgpackr\/|eventemitter3$|src\/(?:index|open|config|base|contract|format|ports|delivery|request|work|broadcast|bus)\b)/;
+    const faults = [...reach('src/index.ts')].filter(([target]) => !allowed.test(target));
+    expect(faults.map(([target, place]) => `${place}: loads ${target}`)).toEqual([]);
+  });
+
+  it('loads with contract/index.ts nothing but the contract and base/errors, so that it bundles anywhere', () => {
+    const allowed = /^src\/(?:contract\/|base\/errors\.ts$)/;
+    const faults = [...reach('src/contract/index.ts')].filter(([target]) => !allowed.test(target));
+    expect(faults.map(([target, place]) => `${place}: loads ${target}`)).toEqual([]);
+  });
+
+  it('gets time, chance and files from outside where it runs on ports', () => {
+    const core = src.filter(({ file }) => onPorts.includes(placeOf(file)[0]));
+    const imported = core.flatMap(({ file, imports }) =>
+      imports.flatMap(({ from, line }) => (handedInModules.test(from) ? [`${file}:${line}: '${from}'`] : [])),
+    );
+    expect([...imported, ...linesWhere(core, (line) => handedIn.test(line), codeLines)]).toEqual([]);
+  });
+
+  it('asks nobody but base/clock for time and chance, the deal with the machine itself excepted', () => {
+    const others = src.filter(({ file }) => !ofTheMachine.some((place) => file.startsWith(place)));
+    expect(linesWhere(others, (line) => notElsewhere.test(line), codeLines)).toEqual([]);
+  });
+
+  it('says in the first words of every file why it is there', () => {
+    expect(src.filter(({ lines }) => !lines[0]?.startsWith('/**')).map(({ file }) => `${file}:1`)).toEqual([]);
+  });
+
+  it('has lines of at most 120 columns', () => {
+    expect(linesWhere(src, (line) => line.length > 120)).toEqual([]);
+  });
+
+  it('has files of at most 400 lines unless the first says why, half of them at most 120, and 8 in base', () => {
+    const long = src.filter(({ lines }) => lines.length > 400 && !/\blong because\b/.test(lines[0] ?? ''));
+    expect(long.map(({ file, lines }) => `${file}:${lines.length}: more than 400 lines`)).toEqual([]);
+    const lengths = src.map(({ lines }) => lines.length).toSorted((a, b) => a - b);
+    expect(lengths[lengths.length >> 1]).toBeLessThanOrEqual(120);
+    expect(src.filter(({ file }) => file.startsWith('src/base/')).length).toBeLessThanOrEqual(8);
+  });
+});
+
+describe('the repository', () => {
+  it('has no file or folder whose name says nothing', () => {
+    const banned = /(?:^|[/.-])(?:utils?|helpers?|commons?|managers?|impl|services?|misc)(?=[/.-]|$)/i;
+    expect(all.map(({ file }) => file).filter((file) => banned.test(file))).toEqual([]);
+  });
+
+  it('has nothing left to do', () => {
+    const others = all.filter(({ file }) => file !== 'test/tidy.test.ts');
+    expect(linesWhere(others, (line) => /\b(?:TODO|FIXME|XXX)\b/.test(line))).toEqual([]);
+  });
+});
+
+describe('modules', () => {
+  it('know of each other only the contract', () => {
+    const faults = all.flatMap(({ file, imports }) => {
+      const mine = /^modules\/([^/]+)\//.exec(file)?.[1];
+      if (mine === undefined) return [];
+      return imports.flatMap(({ from, line }) => {
+        const [, theirs, name] = /^modules\/([^/]+)\/(.+)\.ts$/.exec(resolve(file, from) ?? '') ?? [];
+        const isOpen = theirs === undefined || theirs === mine || name === 'contract';
+        return isOpen ? [] : [`${file}:${line}: '${from}' is private to ${theirs}`];
+      });
+    });
+    expect(faults).toEqual([]);
+  });
+
+  it('reach the bus as any other package would', () => {
+    const faults = all.flatMap(({ file, imports }) =>
+      file.startsWith('modules/')
+        ? imports.flatMap(({ from, line }) => {
+            const target = resolve(file, from);
+            return target?.startsWith('src/') ? [`${file}:${line}: '${from}': import busbar`] : [];
+          })
+        : [],
+    );
+    expect(faults).toEqual([]);
+  });
+});
