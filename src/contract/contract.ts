@@ -7,7 +7,6 @@ import type {
   Contract,
   EntryOptions,
   Event,
-  FailuresFrom,
   In,
   NotABusCode,
   NotReserved,
@@ -34,7 +33,14 @@ export function request<I extends Schema, O extends Schema, E extends Schemas = 
   input: I,
   output: O,
   options: RequestOptions<E & NotABusCode<E>> = {},
-): Request<{ input: In<I>; body: Out<I>; reply: In<O>; output: Out<O>; failures: FailuresFrom<E> }> {
+): Request<{
+  input: In<I>;
+  body: Out<I>;
+  reply: In<O>;
+  output: Out<O>;
+  // Written out here: under a name of its own the compiler would keep the name, with the schema types, in every .d.ts.
+  failures: { [K in keyof E]: { given: In<E[K]>; data: Out<E[K]> } };
+}> {
   const { failures, ...rest } = options;
   return entry('request', { input, output, ...(failures && { failures }) }, rest);
 }

@@ -71,7 +71,6 @@ export type Schemas = Record<string, Schema>;
 export type NotABusCode<E> = {
   [K in keyof E]: K extends BusCode ? `'${K}' is a code of the bus itself; name the failure otherwise` : unknown;
 };
-export type FailuresFrom<E extends Schemas> = { [K in keyof E]: { given: In<E[K]>; data: Out<E[K]> } };
 
 export const CONTRACT: unique symbol = Symbol.for('busbar.contract') as never; // `for`: two copies of the package agree
 export type Contract<M = Record<string, AnyEntry>> = Readonly<M> & AnyContract;
