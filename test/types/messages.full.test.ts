@@ -1,0 +1,131 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const root = join(__dirname, '..', '..');
+const contract = `
+  import { broadcast, defineModule, event, request, work } from 'busbar';
+  import { z } from 'zod';
+  const Photo = z.object({ id: z.string(), bytes: z.number() });
+  export const photos = defineModule('photos', {
+    add: request(Photo.omit({ id: true }), Photo, { failures: { TooBig: z.object({ limitBytes: z.number() }) } }),
+    resize: work(Photo),
+    dropCache: broadcast(Photo.pick({ id: true })),
+    added: event(Photo),
+  });`;
+
+/** Inside the repository, so that imports are found as from any other file of it, where `npm run types` does not look. */
+let folder: string;
+beforeAll(() => {
+  mkdirSync(join(root, 'build'), { recursive: true });
+  folder = mkdtempSync(join(root, 'build', 'types-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** What tsc says of all files together, by file; and the declarations that it writes. */
+function compile(files: Record<string, string>): (name: string) => string {
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, `${name}.ts`), text);
+  writeFileSync(
+    join(folder, 'tsconfig.json'),
+    JSON.stringify({
+      extends: join(root, 'tsconfig.json'),
+      compilerOptions: {
+        noEmit: false,
+        emitDeclarationOnly: true,
+        noUnusedLocals: false,
+        noErrorTruncation: true,
+        rootDir: root,
+        outDir: join(folder, 'out'),
+        typeRoots: [join(root, 'node_modules', '@types')],
+      },
+      include: [join(folder, '*.ts')],
+    }),
+  );
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  const { stdout } = spawnSync(process.execPath, [tsc, '-p', folder, '--pretty', 'false'], {
+    encoding: 'utf8',
+    cwd: folder,
+  });
+  // A message goes on over indented lines.
+  const messages = stdout.split(/\n(?=\S)/);
+  return (name) =>
+    messages
+      .filter((message) => message.startsWith(`${name}.ts(`))
+      .map((message) => message.replace(/^.*?: error /, ''))
+      .join('\n');
+}
+
+const use = `import { photos } from './contract'; import type { Bus } from 'busbar'; declare const bus: Bus;\n`;
+const others = `resize: () => {}`;
+const handlers = `add: async () => ({ id: '', bytes: 1 }), ${others}`;
+const cases: Record<string, string> = {
+  missing: `${use} void bus.serve(photos, { ${handlers} });`,
+  misspelt: `${use} void bus.serve(photos, { ${handlers}, dropCahce: () => {} });`,
+  event: `${use} void bus.serve(photos, { ${handlers}, dropCache: () => {}, added: () => {} });`,
+  undeclared: `${use} void bus.serve(photos, { ${others}, dropCache: () => {}, add: (_p, { fail }) => fail('TooSmall', {}) });`,
+  reply: `${use} void bus.serve(photos, { ${others}, dropCache: () => {}, add: async () => ({ id: '' }) });`,
+  verb: `${use} void bus.submit(photos.added, { id: '', bytes: 1 });`,
+  field: `${use} void bus.submit(photos.resize, { id: '', bytes: 'many' });`,
+  code: `import { request } from 'busbar'; import { z } from 'zod';
+    request(z.string(), z.string(), { failures: { Timeout: z.string() } });`,
+  reserved: `import { defineModule, work } from 'busbar'; import { z } from 'zod';
+    defineModule('x', { then: work(z.string()) });`,
+  limits: `${use} void bus.serve(photos, { ${handlers}, dropCache: () => {} }, { concurrency: { added: 1 } });`,
+  class: `import { SystemModule } from 'busbar/host'; import { photos } from './contract';
+    @SystemModule(photos)
+    class Photos { add = async () => ({ id: '', bytes: 1 }); resize() {} }`,
+  needs: `import { BUS, SystemModule } from 'busbar/host'; import { photos } from './contract';
+    class Store { rows = 1; }
+    @SystemModule(photos, { needs: [BUS] })
+    class Photos { constructor(readonly store: Store) {} add = async () => ({ id: '', bytes: 1 }); resize() {} dropCache() {} }`,
+  option: `import { openBus } from 'busbar'; void openBus({ module: 'x', drainMS: 5 });`,
+};
+/** What each message must name, so that a reader knows where to look. */
+const named: readonly [string, string, readonly RegExp[]][] = [
+  ['a missing handler', 'missing', [/Property 'dropCache' is missing/]],
+  ['a misspelt handler', 'misspelt', [/'dropCahce' does not exist/, /Did you mean to write 'dropCache'/]],
+  ['an event that was given a handler', 'event', [/'added' does not exist/]],
+  ['an undeclared failure, and what is declared', 'undeclared', [/'"TooSmall"' is not assignable to .*'"TooBig"'/]],
+  ['a field that the reply lacks', 'reply', [/Property 'bytes' is missing/]],
+  ['the kinds, when the verb does not fit', 'verb', [/'"event"' is not assignable to type '"work"'/]],
+  ['the field of a wrong type', 'field', [/Type 'string' is not assignable to type 'number'/]],
+  [
+    'a code of the bus that was taken for a failure',
+    'code',
+    [/'Timeout' is a code of the bus itself; name the failure otherwise/],
+  ],
+  ['a reserved name', 'reserved', [/'then' cannot name an entry/]],
+  ['an entry that has no limits', 'limits', [/'added' does not exist in type '.*resize\?/s]],
+  ['what a class lacks', 'class', [/Property 'dropCache' is missing in type 'Photos'/]],
+  [
+    'what `needs` gives and the constructor takes',
+    'needs',
+    [/'Bus' is not assignable to .*'Store'|Type 'Bus' is missing|'rows' is missing in type 'Bus'/s],
+  ],
+  ['a misspelt option', 'option', [/Did you mean to write 'drainMs'|'drainMS' does not exist/]],
+];
+
+describe('compiled', () => {
+  let said: (name: string) => string;
+  beforeAll(() => {
+    said = compile({ contract, ...cases });
+  }, 60_000);
+
+  test.each(named)('the message names %s', (_what, name, patterns) => {
+    for (const pattern of patterns) expect(said(name)).toMatch(pattern);
+  });
+
+  test('a message is short enough to be read', () => {
+    for (const name of Object.keys(cases))
+      expect([name, said(name).split('\n').length]).toEqual([name, expect.any(Number)]);
+    const longest = Math.max(...Object.keys(cases).map((name) => said(name).split('\n').length));
+    expect(longest).toBeLessThanOrEqual(12);
+  });
+
+  test("a contract's declarations show plain types and no schema library", () => {
+    expect(said('contract')).toBe('');
+    const declared = readFileSync(join(folder, 'out', folder.slice(root.length + 1), 'contract.d.ts'), 'utf8');
+    expect(declared).toContain('limitBytes: number');
+    expect(declared).not.toMatch(/zod|\bz\./i);
+  });
+});
