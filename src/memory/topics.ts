@@ -147,21 +147,23 @@ export class Topics {
 
   append(topic: string, records: readonly Append[]): readonly Place[] {
     const partitions = records.map((record) => this.partition(topic, record.partition));
-    for (const record of records) {
-      const bytes = recordBytes(record);
-      if (bytes > this.recordBytesMax) {
-        const limit = { bytes, limitBytes: this.recordBytesMax };
-        throw new BusError(
-          'TooLarge',
-          `a record for ${topic} has ${bytes} bytes, more than ${this.recordBytesMax}`,
-          limit,
-        );
-      }
-    }
+    for (const record of records) this.#check(topic, record);
     const timeMs = this.nowMs();
     const places = records.map((record) => this.partition(topic, record.partition).append(record, timeMs));
     for (const partition of new Set(partitions)) partition.wake();
     return places;
+  }
+
+  #check(topic: string, record: Append): void {
+    const limitBytes = this.recordBytesMax;
+    const bytes = recordBytes(record);
+    if (bytes > limitBytes) {
+      const message = `a record for ${topic} has ${bytes} bytes, more than ${limitBytes}`;
+      throw new BusError('TooLarge', message, { bytes, limitBytes });
+    }
+    if (record.key === null && this.#topics.get(topic)?.topic.compacted) {
+      throw config(`a record of the compacted topic ${topic} needs a key`);
+    }
   }
 }
 

@@ -255,6 +255,46 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect((await log.bounds(topic))[0]?.end).toBe(10);
     });
 
+    if (!options.compactsLater) {
+      test('lets go of the older records of a key of a compacted topic', async () => {
+        const { log, topic } = await open(1, { compacted: true });
+        for (let round = 0; round < 20; round++) {
+          await log.append(
+            topic,
+            ['a', 'b'].map((key) => record(0, `${key}${round}`, key)),
+          );
+        }
+        const left = () => log.peek(topic, { partition: 0, offset: 0 }, max);
+        await bench.wait(async () => (await left()).length === 2, 'only the newest are left');
+        expect(values(await left())).toEqual(['a19', 'b19']);
+        const tail = await log.tail(topic, 'start');
+        expect((await readMany(tail, 2)).map(({ offset }) => offset)).toEqual([38, 39]);
+      });
+    }
+
+    test('refuses a record without a key for a compacted topic before anything is written', async () => {
+      const { log, topic } = await open(1, { compacted: true });
+      const error = await rejection(log.append(topic, [record(0, 'a', 'key'), record(0, 'b')]));
+      expect(isBusError(error, 'Config')).toBe(true);
+      expect((await log.bounds(topic))[0]?.end).toBe(0);
+    });
+
+    test('refuses topics and partitions that are not there as Config', async () => {
+      const { log, topic } = await open(2);
+      const absent = bench.name('absent');
+      for (const call of [
+        log.append(absent, [record(0, 'x')]),
+        log.append(topic, [record(0, 'x'), record(2, 'x')]),
+        log.tail(absent, 'start'),
+        log.bounds(absent),
+        log.join('g', absent, { take: () => undefined, give: async () => undefined }),
+      ]) {
+        expect(isBusError(await rejection(call), 'Config')).toBe(true);
+      }
+      expect((await log.bounds(topic)).map(({ end }) => end)).toEqual([0, 0]);
+      expect((await log.topics()).some(({ name: one }) => one === absent)).toBe(false);
+    });
+
     test('refuses a topic that is there with another number of partitions as Config', async () => {
       const { log, topic } = await open(2);
       expect(await log.ensure(plain(topic, 2))).toMatchObject({ name: topic, partitions: 2 });

@@ -38,6 +38,8 @@ export interface SuiteOptions {
   readonly testMs?: number;
   /** The processes of the rig can be paused: also run what needs that. */
   readonly pauses?: boolean;
+  /** The maker compacts when it sees fit: leave out what needs it to do so soon. */
+  readonly compactsLater?: boolean;
 }
 
 /** Runs `body` as a suite on one rig; processes that a test opened are closed after it. */
