@@ -225,7 +225,8 @@ export function buildBus(parts: BusParts): BuiltBus {
       mustBeOpen();
       return serveContract(serving, contract, given, options);
     },
-    with: (baggage: object, inside: () => unknown) => scopes.run(withBaggage(currentScope(scopes), baggage), inside),
+    with: (baggage: object, inside: () => unknown, traceparent?: string) =>
+      scopes.run(withBaggage(currentScope(scopes), baggage, traceparent), inside),
     instances: (contract: AnyContract) => peers.known(contract[CONTRACT]).map(peerOfInstance),
     health: () => health.read(),
     watch: (hear: Parameters<Bus['watch']>[0]) => notices.watch(hear),
@@ -264,8 +265,10 @@ async function asResult(asked: Promise<unknown>): Promise<{ ok: true; value: unk
     throw error;
   }
 }
-function withBaggage(outer: Scope | undefined, more: object): Scope {
-  const { id, deadline = Infinity, traceparent, baggage } = outer ?? {};
+function withBaggage(outer: Scope | undefined, more: object, trace?: string): Scope {
+  const { id, deadline = Infinity, baggage } = outer ?? {};
+  if (trace !== undefined && !traceparentPattern.test(trace)) throw badTrace(trace);
+  const traceparent = trace ?? outer?.traceparent;
   return {
     id,
     deadline,
@@ -276,6 +279,12 @@ function withBaggage(outer: Scope | undefined, more: object): Scope {
       return outer ? outer.open : true;
     },
   };
+}
+/** https://www.w3.org/TR/trace-context/#traceparent-header, version 00 */
+const traceparentPattern = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+function badTrace(trace: string): BusError<'Invalid'> {
+  const message = `traceparent '${trace.slice(0, 80)}' does not match ${traceparentPattern.source}`;
+  return new BusError('Invalid', message, { side: 'input', issues: [{ message }] });
 }
 function anyOf(all: Iterable<unknown>): boolean {
   return !(all[Symbol.iterator]().next().done ?? false);

@@ -132,8 +132,11 @@ export interface Bus extends Closable {
   /** Handles the entries of a contract; resolves when others can reach it. Handlers are called as methods of `handlers`. */
   serve<C extends AnyContract>(contract: C, handlers: Handlers<C>, options?: ServeOptions<C>): Promise<Served>;
 
-  /** Runs `inside` with more baggage on everything that is sent in it. */
-  with<T>(baggage: Partial<Baggage>, inside: () => T): T;
+  /**
+   * Runs `inside` with more baggage on everything that is sent in it, and, where given, as part of a W3C trace: its
+   * `traceparent` goes with every message and its consequences. Throws Invalid for one that is not of version 00.
+   */
+  with<T>(baggage: Partial<Baggage>, inside: () => T, traceparent?: string): T;
   /** Who serves the contract, as far as this instance knows; asks nobody. Empty until the first call to that module. */
   instances(contract: AnyContract): readonly Peer[];
   health(): Health;

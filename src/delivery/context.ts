@@ -32,6 +32,8 @@ export interface Context {
   readonly signal: AbortSignal;
   readonly from: Peer;
   readonly baggage: Readonly<Partial<Baggage>>;
+  /** The W3C trace the message belongs to, if any: hand it to whatever traces calls that leave the bus. */
+  readonly traceparent: string | undefined;
   readonly log: ContextLog;
   /** A line about how far it is, for operators; kept in this instance, costs nothing on the wire. */
   readonly progress: (note: string) => void;
@@ -119,6 +121,9 @@ export class DeliveryContext implements WorkContext {
   }
   get baggage(): Readonly<Partial<Baggage>> {
     return this.facts.baggage;
+  }
+  get traceparent(): string | undefined {
+    return this.facts.traceparent;
   }
   get signal(): AbortSignal {
     if (!this.#controller) {

@@ -350,6 +350,26 @@ test('baggage reaches the handler and what it sends', async () => {
   expect(echo?.baggage).toEqual({ tenant: 'acme' });
 });
 
+test('a trace goes with a message and with what it causes', async () => {
+  const bus = testBus(maths);
+  const seen: unknown[] = [];
+  await serve(bus, {
+    slow: async (_body, { traceparent }) => {
+      seen.push(traceparent);
+      return (await bus.request(maths.echo, 'x')) as string;
+    },
+    echo: (body, { traceparent }) => {
+      seen.push(traceparent);
+      return body;
+    },
+  });
+  const trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const web = bus.as('web');
+  await web.with({}, () => web.request(maths.slow, { ms: 1 }), trace);
+  expect(seen).toEqual([trace, trace]);
+  expect(() => web.with({}, () => 1, 'not a trace')).toThrow(expect.objectContaining({ code: 'Invalid' }));
+});
+
 test('fault makes the next sends fail as told', async () => {
   const bus = await open();
   bus.fault(maths.ping, 'Unreachable', { waitedMs: 1 }, 2);

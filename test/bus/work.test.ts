@@ -19,12 +19,10 @@ test('work waits for an instance that serves it, and is handled once', async () 
   const { id, reached } = await bus.submit(photos.resize, { photoId: 'a', width: 200 });
   expect(reached).toBe('disk');
   const handled: unknown[] = [];
-  await bus
-    .as(photos)
-    .serve(photos, {
-      ...nothing,
-      resize: (job, context) => void handled.push([job, context.id, context.attempt, context.from.module]),
-    });
+  await bus.as(photos).serve(photos, {
+    ...nothing,
+    resize: (job, context) => void handled.push([job, context.id, context.attempt, context.from.module]),
+  });
   await bus.settled();
   expect(handled).toEqual([[{ photoId: 'a', width: 200 }, id, 1, 'web']]);
 });
