@@ -3,8 +3,8 @@ import { randomHex, type Clock, type Random } from '../base/clock';
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'; // Crockford's: no i, l, o, u
 const timeChars = 10; // 50 bits of milliseconds
-const makerChars = 12; // 60 bits of chance: makers of one millisecond differ
-const countChars = 4;
+const makerChars = 13; // 65 bits of chance: makers of one millisecond differ
+const countChars = 3;
 const countEnd = 32 ** countChars;
 
 /**

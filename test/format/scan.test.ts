@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { decodeBody, encodeBody } from '../../src/format/codec';
 import { scan } from '../../src/format/scan';
 
@@ -117,12 +118,14 @@ describe('the scan refuses', () => {
   });
 
   it('a key that comes twice at any number of keys and any place', () => {
+    const missed: string[] = [];
     for (let count = 2; count < 40; count++)
       for (let first = 0; first < count - 1; first++) {
         const keys = Array.from({ length: count }, (_, i) => (i === count - 1 ? `k${first}` : `k${i}`));
         const bytes = [0xde, 0, count, ...keys.flatMap((key) => [...str(key), 1])];
-        expect(reason(bytes)).toContain(`the key k${first} twice`);
+        if (!reason(bytes).endsWith(`the key k${first} twice`)) missed.push(`${first} of ${count}`);
       }
+    expect(missed).toEqual([]);
   });
 
   const valid = encodeBody(
@@ -145,14 +148,17 @@ describe('the scan refuses', () => {
   });
 
   it('or lets through unharmed each single flipped bit: what passes encodes again', () => {
+    const harmed: string[] = [];
     for (let bit = 0; bit < valid.length * 8; bit++) {
       const bytes = Uint8Array.from(valid);
       bytes[bit >> 3]! ^= 1 << (bit & 7);
       const decoded = decodeBody(bytes);
       const again = decoded.ok ? decodeBody(encodeBody(decoded.value, 1_000_000)) : decoded;
-      expect(again).toEqual(decoded);
-      expect(decoded).not.toMatchObject({ reason: expect.stringContaining('not readable') }); // the scan speaks first
+      if (!isDeepStrictEqual(again, decoded)) harmed.push(`bit ${bit}: comes back as another one`);
+      if (!decoded.ok && !decoded.reason.startsWith('byte ') && !decoded.reason.startsWith('the same'))
+        harmed.push(`bit ${bit}: the scan let through what the decoder cannot read: ${decoded.reason}`);
     }
+    expect(harmed).toEqual([]);
   });
 
   it('nothing that other encoders of MessagePack write for the same values', () => {
