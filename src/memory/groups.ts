@@ -34,19 +34,26 @@ interface Share {
 }
 
 /** A member, and the process it lives in. */
-class Seat {
+export class Seat {
+  readonly id: string;
   leaving = false;
+  session: { end(): void } | undefined;
   /** Who waits for it to be gone. */
   readonly left: (() => void)[] = [];
   readonly lane = new Lane();
+  readonly take: Owner['take'];
+  readonly give: Owner['give'];
   readonly #turns = new Map<number, Promise<void>>();
 
   constructor(
-    readonly id: string,
     readonly life: Life,
-    readonly take: Owner['take'],
-    readonly give: Owner['give'],
-  ) {}
+    owner: Owner,
+    readonly sessionMs: number,
+  ) {
+    this.id = `${life.name}/${life.nextNumber()}`;
+    this.take = life.bind((owned: Owned) => owner.take(owned));
+    this.give = life.bind((partition: number) => owner.give(partition));
+  }
 
   /** Runs `step` once nothing of this partition goes on here: a `give` outlives an expiry, and no `take` may overlap it. */
   inTurn(partition: number, step: () => Promise<void> | void): void {
@@ -63,7 +70,6 @@ class Seat {
 export class Group {
   readonly #shares: readonly Share[];
   readonly #seats = new Set<Seat>();
-  #members = 0;
 
   constructor(
     readonly name: string,
@@ -90,23 +96,20 @@ export class Group {
       }));
   }
 
-  async join(life: Life, owner: Owner, sessionMs: number): Promise<Member> {
-    const take = life.bind((owned: Owned) => owner.take(owned));
-    const give = life.bind((partition: number) => owner.give(partition));
-    const seat = new Seat(`${life.name}/${++this.#members}`, life, take, give);
-    const session = life.hold(sessionMs, () => this.#expel(seat));
-    await life.call(['log', 'join', this.topic], () => this.#enter(seat));
-    const leave = async (): Promise<void> => {
-      await life.insist(['log', 'leave', this.topic], () => this.#leave(seat));
-      session.end();
-    };
-    return { id: seat.id, ...closable(leave) };
-  }
-
-  #enter(seat: Seat): void {
+  /** A member comes in, again after it was expelled. Its session is watched from the first time on. */
+  enter(seat: Seat): void {
     if (seat.leaving) return;
+    seat.session ??= seat.life.hold(seat.sessionMs, () => this.#expel(seat));
     this.#seats.add(seat);
     this.#balance();
+  }
+
+  member(seat: Seat): Member {
+    const leave = async (): Promise<void> => {
+      await seat.life.insist(['log', 'leave', this.topic], () => this.#leave(seat));
+      seat.session?.end();
+    };
+    return { id: seat.id, ...closable(leave) };
   }
 
   /** Resolves when the member has given, or lost, everything. */
@@ -133,7 +136,7 @@ export class Group {
     this.#balance();
     seat.life.notify(seat.lane, () => {
       for (const tenure of lost) tenure.lost.abort();
-      void seat.life.insist(['log', 'join', this.topic], () => this.#enter(seat));
+      void seat.life.insist(['log', 'join', this.topic], () => this.enter(seat));
     });
   }
 

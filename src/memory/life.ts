@@ -40,6 +40,7 @@ const insistMax = 100;
 export class Life {
   #state: 'running' | 'frozen' | 'crashed' = 'running';
   #buried = false;
+  #opened = 0;
   readonly #held: (() => void)[] = [];
   readonly #sessions = new Set<Session>();
   readonly #counts = new Map<string, number>();
@@ -70,6 +71,11 @@ export class Life {
 
   get state(): 'running' | 'frozen' | 'crashed' {
     return this.#state;
+  }
+
+  /** Counts what the process opens, for names. */
+  nextNumber(): number {
+    return ++this.#opened;
   }
 
   /** Asks the script about a call; undefined when nothing is to go wrong. Must be followed by what the fault says. */

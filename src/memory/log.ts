@@ -2,7 +2,7 @@
 import { BusError } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Tail, type TailFrom } from '../ports/log';
-import { Group } from './groups';
+import { Group, Seat } from './groups';
 import { Lane, type Life } from './life';
 import { onAbort, whenThere } from './reading';
 import { copyRecord, recordBytes, type Partition, type Topics } from './topics';
@@ -57,8 +57,19 @@ export function memoryLog(world: LogWorld, life: Life): Log {
     tail: async (topic, from) =>
       keep(memoryTail(life, topic, await call('tail', topic, () => positions(topics.partitions(topic), from)))),
     async join(name, topic, owner, options) {
-      const group = await call('find', topic, () => groupOf(world, name, topic));
-      return keep(await group.join(life, owner, options?.sessionMs ?? defaultSessionMs));
+      const seat = new Seat(life, owner, options?.sessionMs ?? defaultSessionMs);
+      let group: Group | undefined;
+      const enter = (): Group => {
+        group = groupOf(world, name, topic);
+        group.enter(seat);
+        return group;
+      };
+      try {
+        return keep((await call('join', topic, enter)).member(seat));
+      } catch (error) {
+        await group?.member(seat).close(); // it came in, and only the word of it got lost
+        throw error;
+      }
     },
     startGroup: (name, topic, at) => call('startGroup', topic, () => groupOf(world, name, topic).start(at)),
     trim: (topic, partition, before) =>

@@ -19,8 +19,8 @@ export function copyRecord<R extends LogRecord>(record: R): R {
 }
 
 export class Partition {
-  start = 0;
   end = 0;
+  #start = 0;
   readonly #records: Stored[] = [];
   readonly #newest = new Map<string, number>(); // of a compacted topic: key to offset
   readonly #wakes = new Set<() => void>();
@@ -28,7 +28,14 @@ export class Partition {
   constructor(
     readonly topic: Topic,
     readonly partition: number,
+    readonly nowMs: () => number,
   ) {}
+
+  /** The first offset that is still kept. */
+  get start(): number {
+    this.#expire();
+    return this.#start;
+  }
 
   /** Keeps the record itself: it must belong to nobody else. */
   append(record: Append, timeMs: number): Place {
@@ -62,6 +69,7 @@ export class Partition {
 
   /** What is there from an offset on, at most `max`, at least one if there is any. */
   from(offset: number, max: ReadMax): readonly Stored[] {
+    this.#expire();
     const found: Stored[] = [];
     let bytes = 0;
     for (let index = this.#indexOf(offset); index < this.#records.length && found.length < max.messages; index++) {
@@ -75,20 +83,19 @@ export class Partition {
   }
 
   trim(before: number): void {
-    this.start = Math.max(this.start, Math.min(before, this.end));
-    this.#records.splice(0, this.#indexOf(this.start));
+    this.#start = Math.max(this.#start, Math.min(before, this.end));
+    this.#records.splice(0, this.#indexOf(this.#start));
   }
 
-  /** Lets go of what is older than the topic keeps it. Called before every look, so no timer is needed. */
-  expire(nowMs: number): void {
+  /** Lets go of what is older than the topic keeps it. Done before every look, so no timer is needed. */
+  #expire(): void {
     const { keepMs } = this.topic;
-    if (keepMs === null) return;
-    let before = this.start;
-    for (const record of this.#records) {
-      if (record.timeMs + keepMs > nowMs) break;
-      before = record.offset + 1;
-    }
-    if (before > this.start) this.trim(before);
+    const [first] = this.#records;
+    if (keepMs === null || !first) return;
+    const keptMs = this.nowMs() - keepMs;
+    if (first.timeMs > keptMs) return;
+    const kept = this.#records.find(({ timeMs }) => timeMs > keptMs);
+    this.trim(kept?.offset ?? this.end);
   }
 
   bounds(): Bounds {
@@ -123,7 +130,10 @@ export class Topics {
     if (there) return { ...there };
     if (!(topic.partitions >= 1)) throw config(`topic ${topic.name} needs at least one partition`);
     const kept = { ...topic };
-    const partitions = Array.from({ length: topic.partitions }, (_, partition) => new Partition(kept, partition));
+    const partitions = Array.from(
+      { length: topic.partitions },
+      (_, partition) => new Partition(kept, partition, this.nowMs),
+    );
     this.#topics.set(topic.name, { topic: kept, partitions });
     return { ...topic };
   }
@@ -135,7 +145,6 @@ export class Topics {
   partitions(topic: string): readonly Partition[] {
     const found = this.#topics.get(topic);
     if (!found) throw config(`there is no topic ${topic}; ensure it first`);
-    for (const partition of found.partitions) partition.expire(this.nowMs());
     return found.partitions;
   }
 

@@ -103,6 +103,16 @@ describe('a scripted fault of the log', () => {
     expect(worker.ledger.faults).toEqual([]);
   });
 
+  it('leaves no member behind that came in although its join failed', async () => {
+    const { world, log } = await openLog(2);
+    const [a, b] = [new Worker('a', new Ledger()), new Worker('b', new Ledger())];
+    once(world, 'log.join', { error: new BusError('Unreachable', 'no answer', { waitedMs: 5 }), done: true });
+    expect(isBusError(await rejection(log.join('g', 't', a)), 'Unreachable')).toBe(true);
+    await log.join('g', 't', b);
+    await promisesRunOut();
+    expect([a.jobs.size, b.jobs.size]).toEqual([0, 2]);
+  });
+
   it('orphans no partition when the end of a drain gets lost on its way', async () => {
     const { world, log } = await openLog(2);
     const ledger = new Ledger();

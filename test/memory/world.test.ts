@@ -119,6 +119,26 @@ describe('a memory world', () => {
     expect(seen).toEqual([[], ['photos#1'], []]);
   });
 
+  it('lets go of records when their time has come, and tells whoever was still to read them', async () => {
+    const clock = virtualClock();
+    const { log } = memoryWorld({ clock }).process('a');
+    await log.ensure({ ...topic, keepMs: 1_000 });
+    const mine = owning();
+    await log.join('g', 't', mine);
+    const tail = await log.tail('t', 'start');
+    await log.append('t', [record(0, 'old')]);
+    await clock.advance(600);
+    await log.append('t', [record(0, 'young')]);
+    await clock.advance(399);
+    expect((await log.bounds('t'))[0]).toEqual({ partition: 0, start: 0, end: 2 });
+    await clock.advance(1);
+    await expect(mine.owned.get(0)!.read(0, max, never)).rejects.toMatchObject({ from: 0, start: 1 });
+    await expect(tail.read(max)).rejects.toMatchObject({ from: 0, start: 1 });
+    expect(await tail.read(max)).toHaveLength(1);
+    await clock.advance(600);
+    expect((await log.bounds('t'))[0]).toEqual({ partition: 0, start: 2, end: 2 });
+  });
+
   it('lets one writer of a setting win', async () => {
     const world = memoryWorld({ clock: virtualClock() });
     const [a, b] = [world.process('a').settings, world.process('b').settings];
