@@ -1,0 +1,106 @@
+import { z } from 'zod';
+import { isBusError } from '../../src/base/errors';
+import {
+  broadcast,
+  defineModule,
+  entriesOf,
+  event,
+  moduleOf,
+  optionsOf,
+  request,
+  unchecked,
+  work,
+} from '../../src/contract/contract';
+import { CONTRACT, type SomeEntry } from '../../src/contract/types';
+
+const Photo = z.object({ id: z.string() });
+const photos = defineModule('photos', {
+  add: request(Photo, z.number(), { failures: { TooBig: z.object({}) }, timeoutMs: 3_000, idempotent: true }),
+  resize: work(Photo, { key: (photo) => photo.id, attempts: 2, retry: 'aside', queue: 'slow' }),
+  dropCache: broadcast(Photo),
+  added: event(Photo, { key: (photo) => photo.id }),
+});
+
+/** What plain JavaScript may pass, which the compiler would refuse. */
+const define = (name: string, entries: Record<string, unknown>) =>
+  defineModule(name, entries as Record<string, SomeEntry>);
+function faultsOf(make: () => unknown): readonly string[] {
+  try {
+    make();
+  } catch (error) {
+    if (isBusError(error, 'Config')) return error.details.faults;
+    throw error;
+  }
+  throw new Error('nothing was refused');
+}
+
+test('each entry has its kind, its full name and its schemas', () => {
+  expect([...entriesOf(photos)].map(([short, { kind, name }]) => [short, kind, name])).toEqual([
+    ['add', 'request', 'photos.add'],
+    ['resize', 'work', 'photos.resize'],
+    ['dropCache', 'broadcast', 'photos.dropCache'],
+    ['added', 'event', 'photos.added'],
+  ]);
+  expect(photos.add.schemas.input).toBe(Photo);
+  expect(Object.keys(photos.add.schemas)).toEqual(['input', 'output', 'failures']);
+  expect(Object.keys(photos.resize.schemas)).toEqual(['input']);
+});
+
+test('the contract knows its own name, and an entry the module it belongs to', () => {
+  expect(photos[CONTRACT]).toBe('photos');
+  expect(moduleOf(photos.resize)).toBe('photos');
+});
+
+test('options are kept as declared; failures are schemas, not options', () => {
+  expect(optionsOf(photos.add)).toEqual({ timeoutMs: 3_000, idempotent: true });
+  expect(optionsOf(photos.resize)).toMatchObject({ attempts: 2, retry: 'aside', queue: 'slow' });
+  expect(optionsOf(photos.dropCache)).toEqual({});
+});
+
+test('contract, entries and options are frozen', () => {
+  for (const part of [photos, photos.add, photos.add.options]) expect(Object.isFrozen(part)).toBe(true);
+});
+
+test('an entry object may be used in two contracts, under the name of each', () => {
+  const shared = work(Photo);
+  const [a, b] = [defineModule('a', { one: shared }), defineModule('b', { two: shared })];
+  expect([a.one.name, b.two.name]).toEqual(['a.one', 'b.two']);
+});
+
+test('a promise of a contract resolves with it, since nothing in it is called then', async () => {
+  expect(await Promise.resolve(photos)).toBe(photos);
+});
+
+test.each(['', 'Photos', '9photos', 'photos.all', 'photos all', 'p'.repeat(64), '../photos', 'фото'])(
+  'the module name %j is refused',
+  (name) => {
+    expect(faultsOf(() => define(name, {}))[0]).toContain(`module name '${name}' does not match`);
+  },
+);
+
+test.each(['then', 'constructor', 'open', 'close', 'drop-cache', 'DropCache', 'a.b', '', '__proto__x'])(
+  'the entry name %j is refused',
+  (name) => {
+    expect(faultsOf(() => define('photos', { [name]: work(Photo) }))).toEqual([
+      `'${name}' cannot name an entry of photos`,
+    ]);
+  },
+);
+
+test('an entry that was named __proto__ in a parsed object is refused as well', () => {
+  const entries: Record<string, unknown> = Object.defineProperty({}, '__proto__', {
+    value: work(Photo),
+    enumerable: true,
+  });
+  expect(faultsOf(() => define('photos', entries))).toEqual(["'__proto__' cannot name an entry of photos"]);
+});
+
+test('all faults of a contract come at once', () => {
+  const entries = { close: work(Photo), Two: work(Photo), fine: work(Photo) };
+  expect(faultsOf(() => define('My Photos', entries))).toHaveLength(3);
+});
+
+test('unchecked lets everything through as it is', () => {
+  const value = { any: ['thing'] };
+  expect(unchecked<object>()['~standard'].validate(value)).toEqual({ value });
+});
