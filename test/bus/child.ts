@@ -1,0 +1,55 @@
+/** One instance of the shop in a process of its own; writes what it does to a file, one line each, so that a kill loses nothing. */
+import { appendFileSync } from 'node:fs';
+import { openBus } from '../../src/index';
+import { shop } from './contract';
+
+const [dir = '', ledger = ''] = process.argv.slice(2);
+const note = (line: string): void => appendFileSync(ledger, `${process.pid} ${Date.now()} ${line}\n`);
+const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function main(): Promise<void> {
+  const bus = await openBus({ module: shop, dir, ns: 'test', sessionMs: 2_000 });
+  await bus.serve(
+    shop,
+    {
+      who: () => bus.self.instance,
+      twice: ({ n }) => {
+        note(`twice ${n}`);
+        return n * 2;
+      },
+      hang: ({ file }, { signal }) => {
+        note(`hang ${file}`);
+        return new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => {
+            note(`aborted ${(signal.reason as { code: string }).code}`);
+            reject(new Error('aborted'));
+          }),
+        );
+      },
+      hangAgain: async ({ file }) => {
+        note(`again ${file}`);
+        if (process.argv[4] === 'hangs') await new Promise(() => {});
+        return bus.self.instance;
+      },
+      slow: async ({ ms }) => {
+        await later(ms);
+        return bus.self.instance;
+      },
+      die: () => process.kill(process.pid, 'SIGKILL') as never,
+      pack: async ({ order, n }, { attempt }) => {
+        note(`pack ${order} ${n} ${attempt}`);
+        await later(5);
+        note(`packed ${order} ${n}`);
+      },
+      shut: ({ n }) => note(`shut ${n}`),
+    },
+    { concurrency: { pack: 16, hang: 10 } },
+  );
+  process.on('SIGTERM', () => void bus.close().then(() => process.exit(0)));
+  process.on('disconnect', () => process.exit(0));
+  process.send?.(bus.self.instance);
+}
+void main().catch((error: unknown) => {
+  console.error(error);
+  process.exit(1);
+});

@@ -1,0 +1,15 @@
+/** The contract that the processes of these tests speak. */
+import { z } from 'zod';
+import { broadcast, defineModule, event, request, work } from '../../src/index';
+
+export const shop = defineModule('shop', {
+  who: request(z.void(), z.string()),
+  twice: request(z.object({ n: z.number() }), z.number(), { idempotent: true }),
+  hang: request(z.object({ file: z.string() }), z.void(), { timeoutMs: 20_000 }),
+  hangAgain: request(z.object({ file: z.string() }), z.string(), { timeoutMs: 20_000, idempotent: true }),
+  slow: request(z.object({ ms: z.number() }), z.string()),
+  die: request(z.void(), z.void()),
+  pack: work(z.object({ order: z.string(), n: z.number() }), { key: (job) => job.order, backoffMs: 50 }),
+  shut: broadcast(z.object({ n: z.number() })),
+  sold: event(z.object({ order: z.string() }), { key: (sale) => sale.order }),
+});

@@ -1,0 +1,90 @@
+/** Starts instances of the shop as processes, and stops every one of them by its own handle. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openBus, type Bus } from '../../src/index';
+
+export interface Shop {
+  readonly instance: string;
+  readonly pid: number;
+  readonly kill: (signal: NodeJS.Signals) => void;
+  readonly ended: Promise<number | null>;
+}
+export interface Note {
+  readonly pid: number;
+  readonly atMs: number;
+  readonly text: string;
+}
+export interface Scene {
+  readonly dir: string;
+  open(module: string): Promise<Bus>;
+  start(role?: string): Promise<Shop>;
+  /** What the processes wrote down, in the order they did. */
+  lines(): readonly Note[];
+  /** The texts of that alone. */
+  ledger(): string[];
+  /** Resolves when `done` holds; looks again every 10 ms, `withinMs` at most. */
+  until(done: () => boolean, withinMs: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+export function openScene(): Scene {
+  const dir = mkdtempSync(join(tmpdir(), 'busbar-bus-'));
+  const file = join(dir, 'ledger');
+  const children: ChildProcess[] = [];
+  const buses: Bus[] = [];
+  const lines = (): Note[] => {
+    if (!existsSync(file)) return [];
+    return readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => {
+        const [pid, atMs, ...text] = line.split(' ');
+        return { pid: Number(pid), atMs: Number(atMs), text: text.join(' ') };
+      });
+  };
+  const ledger = (): string[] => lines().map(({ text }) => text);
+  return {
+    dir,
+    lines,
+    ledger,
+    async open(module) {
+      const bus = await openBus({ module, dir: join(dir, 'bus'), ns: 'test', sessionMs: 2_000 });
+      buses.push(bus);
+      return bus;
+    },
+    async start(role = '') {
+      const child = fork(join(__dirname, 'child.ts'), [join(dir, 'bus'), file, role], {
+        execArgv: ['-r', join(__dirname, '..', 'register.cjs')],
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      });
+      children.push(child);
+      const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+      const instance = await new Promise<string>((resolve, reject) => {
+        child.once('message', (name: string) => resolve(name));
+        child.once('exit', (code) => reject(new Error(`a shop ended with ${code} before it was open`)));
+      });
+      return { instance, pid: child.pid ?? 0, kill: (signal) => void child.kill(signal), ended };
+    },
+    async until(done, withinMs) {
+      const start = performance.now();
+      while (!done()) {
+        if (performance.now() - start > withinMs)
+          throw new Error(`not within ${withinMs} ms; the ledger ends ${ledger().slice(-5).join(' | ')}`);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      return performance.now() - start;
+    },
+    async close() {
+      await Promise.all(buses.map((bus) => bus.close()));
+      for (const child of children) child.kill('SIGKILL');
+      await Promise.all(
+        children.map(
+          async (child) => child.exitCode ?? child.signalCode ?? new Promise((resolve) => child.once('exit', resolve)),
+        ),
+      );
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
