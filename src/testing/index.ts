@@ -60,7 +60,7 @@ function withFaults(bus: Bus, failing: (entry: AnyEntry) => void): Bus {
       return send(entry, ...rest);
     };
   }
-  const tryRequest = bus.tryRequest as (...call: unknown[]) => Promise<unknown>;
+  const tryRequest = (...call: unknown[]): Promise<unknown> => bus.tryRequest(...(call as [never]));
   verbs['tryRequest'] = async (entry: AnyEntry, ...rest: unknown[]) => {
     try {
       failing(entry);

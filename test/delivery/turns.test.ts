@@ -19,7 +19,7 @@ test('what has one name runs one after the other, different names side by side',
 });
 
 test('idle resolves at once when nothing waits', async () => {
-  await createTurns().idle();
+  await expect(createTurns().idle()).resolves.toBeUndefined();
 });
 
 test('a position is fresh once, and a lower one never after it', () => {
