@@ -6,11 +6,12 @@ const as = process.env['AS'] ?? 'average';
 
 async function main(): Promise<void> {
   const bus = await openBus({ module: averages });
-  let owned = 0;
+  const owned = new Set<number>();
   bus.watch((notice) => {
     if (notice.type !== 'partition') return;
-    owned += notice.change === 'taken' ? 1 : -1;
-    process.send?.({ owned });
+    if (notice.change === 'taken') owned.add(notice.partition);
+    else owned.delete(notice.partition);
+    process.send?.({ owned: owned.size });
   });
   const sums = new Map<string, { count: number; celsius: number }>();
   await bus.listen(weather.measured, { as }, async (measured) => {
@@ -19,7 +20,6 @@ async function main(): Promise<void> {
     const average = (sum.celsius + measured.celsius) / (sum.count + 1);
     await bus.publish(averages.averaged, { ...measured, as, reader: bus.self.instance, average });
   });
-  process.send?.({ owned });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void bus.close());
 }
 void main();

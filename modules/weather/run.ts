@@ -45,7 +45,7 @@ export async function run(bus: Bus, arrangement: Arrangement, options: RunOption
   try {
     const results = await collect(bus, expected, options.withinMs);
     const readers = names.map((as) => start('average.js', { AS: as }));
-    await within(options.withinMs, 'the readers did not share the partitions', shared(readers));
+    await within(options.withinMs, 'the readers did not share the partitions', shared(readers, names));
     start('measure.js', { MESSAGES: String(options.messages), STATIONS: String(options.stations) });
     return group(await results.all);
   } finally {
@@ -72,19 +72,25 @@ async function collect(bus: Bus, expected: number, withinMs: number): Promise<{ 
   return { all };
 }
 
-/** Resolves when every reader owns a partition and all that share a name own all of them. */
-function shared(readers: readonly ChildProcess[]): Promise<void> {
+/** Resolves when the partitions are shared as evenly as they can be: then none moves any more, and no station either. */
+function shared(readers: readonly ChildProcess[], names: readonly string[]): Promise<void> {
   const owned = new Map<ChildProcess, number>();
+  const isShared = (): boolean =>
+    readers.every((reader, index) => {
+      const sharing = names.filter((name) => name === names[index]).length;
+      return owned.get(reader) === partitions / sharing;
+    });
   return new Promise((resolve, reject) => {
     for (const reader of readers) {
       reader.on('message', (message) => {
         owned.set(reader, (message as { owned: number }).owned); // as average.ts sends it
-        if (readers.every((one) => (owned.get(one) ?? 0) > 0)) resolve();
+        if (isShared()) resolve();
       });
       reader.once('exit', (code, signal) => reject(new Error(`a reader ended with ${signal ?? code}`)));
     }
   });
 }
+const partitions = 12; // of every log of events
 
 function group(all: readonly Averaged[]): readonly Reader[] {
   const readers = new Map<string, { name: string; as: string; got: Averaged[] }>();

@@ -98,18 +98,27 @@ export class Viewer {
 
   /** Resolves with the first event that passes, also one that was heard before. */
   async hear(what: string, passes: (event: SiteEvent) => boolean, withinMs = 15_000): Promise<SiteEvent> {
-    const late = AbortSignal.timeout(withinMs);
-    for (;;) {
-      const found = this.#heard.find(passes);
-      if (found) return found;
-      if (late.aborted) throw new Error(`not heard within ${withinMs} ms: ${what}`);
-      await new Promise<void>((resolve) => {
-        this.#waiting.add(resolve);
-        late.addEventListener('abort', () => resolve(), { once: true });
-      });
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      this.#wake();
+    }, withinMs);
+    try {
+      for (;;) {
+        const found = this.#heard.find(passes);
+        if (found) return found;
+        if (late) throw new Error(`not heard within ${withinMs} ms: ${what}`);
+        await new Promise<void>((resolve) => this.#waiting.add(resolve));
+      }
+    } finally {
+      clearTimeout(timer);
     }
   }
 
+  #wake(): void {
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
+  }
   async #read(body: ReadableStream<Uint8Array>): Promise<void> {
     const decoder = new TextDecoder();
     let rest = '';
@@ -118,8 +127,7 @@ export class Viewer {
         const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n\n');
         rest = parts.pop() ?? '';
         for (const part of parts) this.#take(part);
-        for (const wake of this.#waiting) wake();
-        this.#waiting.clear();
+        this.#wake();
       }
     } catch {
       // closed by us, or the web instance went

@@ -1,0 +1,104 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { built, needBuild, until } from './site';
+
+jest.setTimeout(60_000);
+let directory: string;
+let children: number[] = [];
+let parent: ChildProcess | undefined;
+beforeAll(needBuild);
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'bb-start-'));
+});
+afterEach(async () => {
+  for (const pid of [parent?.pid, ...children]) if (pid !== undefined && isUp(pid)) process.kill(pid, 'SIGKILL');
+  children = [];
+  await rm(directory, { recursive: true, force: true });
+});
+
+const isUp = (pid: number): boolean =>
+  existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+/** The processes that `pid` started, by the kernel's own list. */
+const childrenOf = (pid: number): number[] =>
+  readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+  );
+
+/** Starts the site as `npm start` does; resolves with its lines and the URLs it prints when it is up. */
+async function start() {
+  const env = { ...process.env, SITE_DIR: join(directory, 'site'), BUSBAR_DIR: join(directory, 'bus'), PORT: '0' };
+  const child = spawn(process.execPath, [join(built, 'start.js')], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  parent = child;
+  const lines: string[] = [];
+  const heard = new Set<() => void>();
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    lines.push(line);
+    for (const hear of heard) hear();
+  });
+  const hear = (words: RegExp, withinMs = 20_000) =>
+    new Promise<RegExpExecArray>((resolve, reject) => {
+      const look = (): void => {
+        const found = lines.map((line) => words.exec(line)).find((match) => match !== null);
+        if (!found) return;
+        clearTimeout(timer);
+        heard.delete(look);
+        resolve(found);
+      };
+      const timer = setTimeout(() => reject(new Error(`not said: ${String(words)}\n${lines.join('\n')}`)), withinMs);
+      heard.add(look);
+      look();
+    });
+  const [, one = '', two = ''] = await hear(/is up: (http:\S+) {2}and {2}(http:\S+)/);
+  children = childrenOf(child.pid ?? 0);
+  return { child, hear, urls: [one, two] };
+}
+
+test('the site comes up with sample pictures, and Ctrl-C leaves no process behind', async () => {
+  const { child, hear, urls } = await start();
+  await hear(/added 6 sample pictures/);
+  await until('six thumbnails', async () => {
+    const page = await (await fetch(urls[1] ?? '')).text();
+    return (page.match(/data-state="ready"/g) ?? []).length === 6;
+  });
+  expect(children).toHaveLength(6);
+  const gone = once(child, 'exit');
+  child.kill('SIGINT');
+  expect(await gone).toEqual([0, null]);
+  expect(children.filter(isUp)).toEqual([]);
+});
+
+test('what dies is started again, and the log says why', async () => {
+  const { child, hear, urls } = await start();
+  const before = await pidsByPort();
+  const web = before.get(Number(new URL(urls[0] ?? '').port));
+  expect(web).toBeDefined();
+  if (web !== undefined) process.kill(web, 'SIGKILL');
+  await hear(/web-1 .*was ended by SIGKILL; starts again in 200 ms \(1 of 8/);
+  await until('it answers again', async () => (await fetch(`${urls[0]}/photos`)).ok);
+  children = childrenOf(child.pid ?? 0);
+  const gone = once(child, 'exit');
+  child.kill('SIGTERM');
+  expect(await gone).toEqual([0, null]);
+  expect(children.filter(isUp)).toEqual([]);
+});
+
+test('killed with -9 it cannot say goodbye: its children leave by themselves', async () => {
+  const { child } = await start();
+  const gone = once(child, 'exit');
+  child.kill('SIGKILL');
+  await gone;
+  await until('all children have left', async () => children.every((pid) => !isUp(pid)), 10_000);
+  expect(children.filter(isUp)).toEqual([]);
+});
+
+/** Which child was given which PORT. */
+async function pidsByPort(): Promise<Map<number, number>> {
+  const portOf = (pid: number): number =>
+    Number(/(?:^|\0)PORT=(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, 'utf8'))?.[1]);
+  return new Map(children.map((pid) => [portOf(pid), pid]));
+}
