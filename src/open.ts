@@ -1,6 +1,8 @@
 /** Opens a bus; the only place that chooses between the makers of the ports. Each is loaded when it is chosen. */
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { randomHex, systemClock, systemRandom } from './base/clock';
+import { BusError } from './base/errors';
 import { openNotices } from './base/notices';
 import { buildBus } from './bus/bus';
 import type { BusParts } from './bus/parts';
@@ -18,6 +20,28 @@ export interface OpenOptions extends BusOptions, BusGiven {}
  * shared directory unusable. The process ends when the bus is closed and nothing else holds it.
  */
 export async function openBus(options: OpenOptions): Promise<Bus> {
+  return (await openWithPorts(options)).bus;
+}
+
+/** A bus and what it is made of, for tools that look into the logs themselves. */
+export interface WithPorts {
+  readonly bus: Bus;
+  readonly ports: Pick<BusParts, 'log' | 'registry' | 'ns' | 'clock'>;
+}
+
+/** As {@link openBus}, but rejects with Unreachable where no bus was ever opened, instead of creating its directory. */
+export async function openToLook(options: OpenOptions): Promise<WithPorts> {
+  const { module: _module, incoming: _incoming, hear: _hear, ...overrides } = options;
+  const { ns, dir } = loadConfig({ overrides }).values;
+  const { defaultDirectory } = await import('./embedded/directory');
+  const at = dir ?? defaultDirectory(ns);
+  if (existsSync(at)) return openWithPorts(options);
+  const cause = `${at} is not there`;
+  const message = `nothing was ever started with ns ${ns} here: ${cause}; name another one with --ns, --dir or BUSBAR_DIR`;
+  throw new BusError('Unreachable', message, { waitedMs: 0, cause });
+}
+
+async function openWithPorts(options: OpenOptions): Promise<WithPorts> {
   const { module, incoming = [], hear, ...overrides } = options;
   const { values } = loadConfig({ overrides });
   const name = checkName('module', moduleName(module));
@@ -39,6 +63,7 @@ export async function openBus(options: OpenOptions): Promise<Bus> {
     ns,
     host: hostname(),
     pid: process.pid,
+    rssBytes: () => process.memoryUsage.rss(),
     version: values.version,
     reached: 'disk',
     middleware: incoming,
@@ -52,7 +77,7 @@ export async function openBus(options: OpenOptions): Promise<Bus> {
     await bus.close();
     throw error;
   }
-  return bus;
+  return { bus, ports: parts };
 }
 
 const lingerMs = 50; // ten times what a change of the registry takes to be seen

@@ -1,5 +1,5 @@
 /** The contract `busbar` that every instance serves: what it does now, and whether it would take a body. */
-import { isBusError, type Issue } from '../base/errors';
+import { isBusError, sayError, type Issue } from '../base/errors';
 import { check } from '../contract/check';
 import { defineModule, request, unchecked } from '../contract/contract';
 import type { AnyEntry } from '../contract/types';
@@ -37,8 +37,16 @@ export interface PendingStatus {
   readonly reached: string;
   readonly ageMs: number;
 }
+/** `key` and `queue` are where a sender without the contract has to put it; null where there is none. */
 export type CheckAnswer =
-  { readonly known: false } | { readonly known: true; readonly kind: string; readonly issues: readonly Issue[] };
+  | { readonly known: false }
+  | {
+      readonly known: true;
+      readonly kind: AnyEntry['kind'];
+      readonly issues: readonly Issue[];
+      readonly key: string | null;
+      readonly queue: string | null;
+    };
 
 /** Without schemas: both sides are busbar, and the core carries no schema library. */
 export const selfContract = defineModule('busbar', {
@@ -72,15 +80,25 @@ export function selfHandlers(parts: SelfParts): Handlers<typeof selfContract> {
     async check({ entry, body }) {
       const found = parts.entry(entry);
       if (!found) return { known: false };
+      const about = { known: true, kind: found.kind, queue: found.options.queue ?? null } as const;
       try {
-        await check(found.schemas.input, body, 'input', entry);
-        return { known: true, kind: found.kind, issues: [] };
+        const checked = await check(found.schemas.input, body, 'input', entry);
+        return { ...about, ...keyOf(found, checked) };
       } catch (error) {
-        if (isBusError(error, 'Invalid')) return { known: true, kind: found.kind, issues: error.details.issues };
+        if (isBusError(error, 'Invalid')) return { ...about, issues: error.details.issues, key: null };
         throw error;
       }
     },
   };
+}
+
+function keyOf({ name, options }: AnyEntry, checked: unknown): { key: string | null; issues: Issue[] } {
+  try {
+    // `key` was declared for the body of this very entry, which its schema has just given.
+    return { key: options.key?.(checked as never) ?? null, issues: [] };
+  } catch (error) {
+    return { key: null, issues: [{ message: `key of ${name} threw: ${sayError(error)}` }] };
+  }
 }
 
 function requestStatus({ envelope, state, arrivedMs, context }: Active, nowMs: number): RequestStatus {

@@ -48,6 +48,8 @@ export async function serveContract(
     const { concurrency = parts.bus.timings.requestConcurrency, perSecond } = limitsOf(shortName(entry));
     parts.answerer.add({ entry, run, pace: createPace({ concurrency, perSecond }) });
   }
+  const events = [...entriesOf(contract).values()].filter(({ kind }) => kind === 'event');
+  for (const entry of events) parts.entries.set(entry.name, entry); // nobody handles them here, `check` knows them
   try {
     for (const queue of workQueues(parts.bus, module, runs, limitsOf)) taken.push(await take(parts, queue));
     await parts.announce(module, fingerprint(contract));
@@ -62,6 +64,7 @@ export async function serveContract(
       parts.answerer.remove(entry.name);
       parts.hearer.remove(entry.name);
     }
+    for (const entry of events) parts.entries.delete(entry.name);
     await Promise.all(taken.map((queue) => queue.close()));
   }
   return closable(release);
