@@ -1,4 +1,4 @@
-// Compiles src/ to dist/ (the package) and modules/, benches and the simulator to build/ (what this repository runs).
+// Compiles src/ to dist/ (the package) and modules/ and benches to build/ (what this repository runs).
 import { spawnSync } from 'node:child_process';
 import { chmodSync, rmSync } from 'node:fs';
 

@@ -22,7 +22,7 @@ export const busOptions = options({
   ns: {
     is: 'text',
     default: 'main',
-    pattern: /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/,
+    pattern: /^[a-z][a-zA-Z0-9-]{0,62}$/,
     says: 'Namespace: buses of different namespaces know nothing of each other.',
   },
   transport: {
@@ -33,7 +33,7 @@ export const busOptions = options({
   },
   dir: {
     is: 'text',
-    says: 'Directory that the processes of one machine share. Default: `busbar/<ns>` in $XDG_STATE_HOME or ~/.local/state.',
+    says: 'Directory that the processes of a machine share. Default: busbar/<ns> in $XDG_STATE_HOME or ~/.local/state.',
   },
   version: {
     is: 'text',
@@ -77,7 +77,7 @@ export const busOptions = options({
     min: 1,
     max: 10_000,
     live: true,
-    says: 'Jobs or events of one queue that are handled at once in an instance, where `serve` or `listen` does not say.',
+    says: 'Jobs or events of one queue that are handled at once in an instance where `serve` or `listen` says nothing.',
   },
   commitMs: {
     is: 'duration',
@@ -171,9 +171,9 @@ export interface ConfigParts {
 }
 
 /**
- * Reads, each over the one before: defaults, one JSON file, BUSBAR_* variables, what code gave. The file is the one that
- * BUSBAR_CONFIG names, else ./config/default.json if it is there: an object of option names and values.
- * Throws one Config error that names every unknown or wrong option with its value, its source and its bound.
+ * Reads, each over the one before: defaults, one JSON file, BUSBAR_* variables, what code gave. The file is the one
+ * that BUSBAR_CONFIG names, else ./config/default.json if it is there: an object of option names and values. Throws one
+ * Config error that names every unknown or wrong option with its value, its source and its bound.
  */
 export function loadConfig(parts: ConfigParts = {}): Config {
   const { overrides = {}, by = 'openBus', env = process.env, cwd = process.cwd(), readFile = readText } = parts;

@@ -193,7 +193,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     version: parts.version,
     sinceMs,
     health: health.read(),
-    rssBytes: process.memoryUsage.rss(),
+    rssBytes: parts.rssBytes(),
     queues: [...serving.queues].map((queue) => ({ queue: queue.name, ...queue.stats() })),
   });
   const handlers = selfHandlers({

@@ -34,6 +34,8 @@ export interface BusParts extends Pick<TakeParts, 'makeFilter' | 'makeWatermark'
   readonly ns: string;
   readonly host: string;
   readonly pid: number;
+  /** Memory of the process, for operators. */
+  rssBytes(): number;
   /** The module's own version, for people. */
   readonly version: string;
   /** What an append to this log means. */

@@ -1,7 +1,7 @@
 /** Module tests without processes and without waiting: `const bus = testBus(photos)`. */
 import { BusError, type BusCode, type BusDetails } from '../base/errors';
 import type { Bus } from '../bus/types';
-import { CONTRACT, type AnyContract, type AnyEntry } from '../contract/types';
+import { CONTRACT, type AnyContract, type AnyEntry, type Request } from '../contract/types';
 import type { Handlers } from '../delivery/handler';
 import { peerOf } from '../delivery/peer';
 import { openNetwork, type Network } from './network';
@@ -60,14 +60,13 @@ function withFaults(bus: Bus, failing: (entry: AnyEntry) => void): Bus {
       return send(entry, ...rest);
     };
   }
-  const tryRequest = (...call: unknown[]): Promise<unknown> => bus.tryRequest(...(call as [never]));
-  verbs['tryRequest'] = async (entry: AnyEntry, ...rest: unknown[]) => {
+  verbs['tryRequest'] = async (entry: AnyEntry, ...[input, options]: [never, never]) => {
     try {
       failing(entry);
     } catch (error) {
       return { ok: false, error };
     }
-    return tryRequest(entry, ...rest);
+    return bus.tryRequest(entry as Request, input, options); // the caller's own types have checked the three
   };
   return Object.assign({ ...bus }, verbs);
 }

@@ -50,6 +50,7 @@ export function openNetwork(): Network {
       ns: 'test',
       host: 'test',
       pid: 1,
+      rssBytes: () => 0,
       version: '0',
       reached: 'disk',
       middleware: [],
