@@ -1,4 +1,5 @@
-// Prints the table of options as README has it between `<!-- options -->` and `<!-- end of options -->`; --write puts it there.
+// Prints the table of options that README has between `<!-- options -->` and `<!-- end of options -->`;
+// --write puts it there.
 // Needs `npm run build`. test/config.test.ts fails while README says something else.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,4 +1,4 @@
-/** What settings change while the bus is open: checked by the same declarations as at the start, last good value kept. */
+/** What settings change while the bus is open: checked by the same declarations, last good value kept. */
 import type { Notices } from './notices';
 import { accept, nearest, ownOption, type Option, type Options, type ValuesOf } from './options';
 
@@ -17,11 +17,14 @@ export type PartOf<E extends Options> = Partial<ValuesOf<E>>;
 export interface Live<B extends Options, E extends Options> {
   /** What holds now for the whole bus: as configured, under what settings say. */
   readonly bus: ValuesOf<B>;
-  /** What settings say about one entry or listener; where they say nothing, what `serve` and the contract said holds. */
+  /** What settings say about one entry or listener; the rest is as `serve` and the contract said. */
   entry(name: string): PartOf<E>;
   /** Takes over everything that the store holds now: what is no longer there goes back to what was configured. */
   take(said: readonly Said[]): void;
-  /** Calls `see` after a change with the name of the entry, or with '' for the whole bus, until the function given back is called. */
+  /**
+   * Calls `see` after a change with the name of the entry, or with '' for the whole bus, until the function given back
+   * is called.
+   */
   watch(see: (name: string) => void): () => void;
 }
 export interface LiveParts<B extends Options, E extends Options> {

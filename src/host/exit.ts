@@ -7,7 +7,7 @@ export const exitCodes = {
   failed: 1,
   /** Could not start: a server is unreachable. Starting it again later may help. */
   unreachable: 69,
-  /** Something threw outside of any handler; the process ended at once, and what it had begun is done again elsewhere. */
+  /** Something threw outside of any handler: ended at once, and what was begun is done again elsewhere. */
   crashed: 70,
   /** Left, but not everything was finished within `drainMs`; what was not is done again elsewhere. */
   late: 75,

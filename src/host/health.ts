@@ -10,8 +10,8 @@ export interface HealthServer extends Closable {
 }
 
 /**
- * /health: 200 while the process should go on, else 503 · /ready: 200 while it takes work, else 503 · both with the
- * reasons as JSON · /metrics: the default registry of prom-client, with the bus counted in it. Rejects when the port is taken.
+ * /health: 200 while the process should go on, else 503. /ready: 200 while it takes work, else 503. Both as JSON with
+ * the reasons. /metrics: prom-client's default registry, with the bus counted in it. Rejects when the port is taken.
  */
 export async function openHealthServer(bus: Bus, port: number): Promise<HealthServer> {
   const metrics = openMetrics(bus);

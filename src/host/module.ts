@@ -4,7 +4,7 @@ import { container as rootContainer, injectable, type DependencyContainer, type 
 import { BusError, sayError } from '../base/errors';
 import type { AnyContract, Bus, Handlers, ServeOptions } from '../index';
 
-/** Asks for the bus: `needs: [PhotoStore, BUS]`, or `@inject(BUS)` before a parameter. An interface has no value to ask for. */
+/** Asks for the bus, which as an interface has no value: `needs: [PhotoStore, BUS]`, or `@inject(BUS)`. */
 export const BUS: InjectionToken<Bus> = Symbol.for('busbar.bus');
 
 /** What a module may have besides its handlers. No entry can be called so, hence nothing is mistaken for one. */
@@ -21,7 +21,7 @@ type Instances<D extends Tokens> = { -readonly [K in keyof D]: D[K] extends Inje
 type Arguments<D extends Tokens> = Tokens extends D ? never[] : Instances<D>;
 
 export interface ModuleOptions<C extends AnyContract, D extends Tokens> extends ServeOptions<C> {
-  /** What the constructor takes, in order: classes, or tokens such as BUS. Works without decorator metadata (tsx, esbuild). */
+  /** What the constructor takes, in order: classes, or tokens such as BUS. Needs no metadata (tsx, esbuild). */
   readonly needs?: D;
 }
 type ModuleClass<C extends AnyContract, D extends Tokens> = new (...args: Arguments<D>) => Handlers<C> & Hooks;
@@ -34,9 +34,9 @@ interface Known {
 const known = new WeakMap<object, Known>();
 
 /**
- * Says that a class handles a contract: a class that lacks a handler, or has a wrong one, does not compile. Handlers are
- * methods, or properties made by `handler(entry, …)`. Works with legacy and with standard decorators.
- * Without `needs` tsyringe reads the constructor's types from the metadata that tsc and swc emit for legacy decorators.
+ * Says that a class handles a contract: a class that lacks a handler, or has a wrong one, does not compile. Handlers
+ * are methods, or properties made by `handler(entry, …)`. Works with legacy and with standard decorators. Without
+ * `needs` tsyringe reads the constructor's types from the metadata that tsc and swc emit for legacy decorators.
  */
 export function SystemModule<C extends AnyContract, const D extends Tokens = Tokens>(
   contract: C,

@@ -26,10 +26,10 @@ export interface RunOptions extends HostGiven {
  * Makes this process an instance of the module: reads the configuration, opens the bus, makes the class with what it
  * needs, calls its `open()`, serves. Resolves when others can reach it. One module a process.
  *
- * SIGTERM or SIGINT lets it leave: `close()` of the class, then the bus is closed (finishing what runs, within `drainMs`),
- * then the instance and what its constructor was given are put away by `[Symbol.asyncDispose]` or `[Symbol.dispose]`,
- * all within `drainMs` and a second. A second signal ends it at once. A failed start, and anything thrown outside of
- * a handler, end it at once too. `exitCodes` says with which code.
+ * SIGTERM or SIGINT lets it leave: `close()` of the class, then the bus is closed (finishing what runs, within
+ * `drainMs`), then the instance and what its constructor was given are put away by `[Symbol.asyncDispose]` or
+ * `[Symbol.dispose]`, all within `drainMs` and a second. A second signal ends it at once. A failed start, and anything
+ * thrown outside of a handler, end it at once too. `exitCodes` says with which code.
  */
 export async function runModule(target: AnyClass, options: RunOptions = {}): Promise<void> {
   if (taken) throw new BusError('Config', twice, { faults: [twice] });

@@ -12,7 +12,7 @@ export function boundedLabel(max: number): (value: string) => string {
 }
 const charactersMax = 200;
 
-/** What stands before the first colon of a reason, where that is plain words; names, numbers and paths vary without end. */
+/** What stands before the first colon of a reason, if that is plain words: names, numbers and paths have no end. */
 export function reasonLabel(max: number): (reason: string) => string {
   const bounded = boundedLabel(max);
   return (reason) => {

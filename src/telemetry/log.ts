@@ -56,9 +56,9 @@ function say(notice: Notice): string {
     case 'answered':
       return `${notice.entry} answered ${notice.outcome} after ${Math.round(notice.tookMs)} ms`;
     case 'retried':
-      return `${notice.entry} failed, attempt ${notice.attempt}; again in ${Math.round(notice.delayMs)} ms: ${notice.error}`;
+      return `${notice.entry} ${sayRetry(notice)}`;
     case 'parked':
-      return `${notice.entry} parked after ${notice.attempts} ${notice.attempts === 1 ? 'attempt' : 'attempts'}: ${notice.reason}`;
+      return `${notice.entry} parked after ${sayAttempts(notice.attempts)}: ${notice.reason}`;
     case 'dropped':
       return `${notice.what} dropped: ${notice.reason}`;
     case 'partition':
@@ -78,6 +78,14 @@ function say(notice: Notice): string {
 
 function sayOutcome({ outcome, tookMs, error }: Extract<Notice, { type: 'handled' }>): string {
   return `${outcome} after ${Math.round(tookMs)} ms${error === undefined ? '' : `: ${error}`}`;
+}
+
+function sayRetry({ attempt, delayMs, error }: Extract<Notice, { type: 'retried' }>): string {
+  return `failed, attempt ${attempt}; again in ${Math.round(delayMs)} ms: ${error}`;
+}
+
+function sayAttempts(attempts: number): string {
+  return attempts === 1 ? '1 attempt' : `${attempts} attempts`;
 }
 
 function saySetting({ value, reason }: Extract<Notice, { type: 'setting' }>): string {

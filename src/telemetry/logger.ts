@@ -28,7 +28,9 @@ export function openLogger({ level, format, fields, write }: LoggerParts): Logge
   );
 }
 
-/** A line of JSON as a person reads it: `12:03:04.120 warn  photos#c41f  photos.resize failed, attempt 2 …  id=01J9Z4`. */
+/**
+ * A line of JSON as a person reads it: `12:03:04.120 warn  photos#c41f  photos.resize failed, attempt 2 …  id=01J9Z4`.
+ */
 function readable(line: string): string {
   // pino wrote it a moment ago: an object.
   const { time, level, msg, module, pid, instance, err, ...rest } = JSON.parse(line) as Record<string, unknown>;

@@ -1,4 +1,4 @@
-/** The page that Prometheus reads: the default registry of prom-client, so that the application's own figures are on it too. */
+/** The page that Prometheus reads: prom-client's default registry, with the application's own figures on it too. */
 import { register } from 'prom-client';
 import { countIn } from './count';
 import type { Watchable } from './watchable';

@@ -97,7 +97,7 @@ test('asked to leave, it finishes what runs, puts away what it needed, and exits
   expect(plain).toEqual(['open desk', 'close', 'drawer away']);
 });
 
-test('its log is JSON lines when nobody looks, with module, instance and pid, and with entry and id of handlers', async () => {
+test('its log is JSON lines when nobody looks; they say module, instance and pid, those of handlers entry and id', async () => {
   const child = await serving();
   const { answer } = await asked(child, await caller(), 1);
   await answer;

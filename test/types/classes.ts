@@ -1,4 +1,6 @@
-/** Classes that are modules, and classes that cannot be: compiled with legacy and with standard decorators, never run. */
+/**
+ * Classes that are modules, and classes that cannot be: compiled with legacy and with standard decorators, never run.
+ */
 import { handler, type Body, type Bus, type Handlers, type RequestContext, type WorkContext } from 'busbar';
 import { BUS, runModule, SystemModule } from 'busbar/host';
 import { shop } from './shop';

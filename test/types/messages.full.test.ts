@@ -14,7 +14,9 @@ const contract = `
     added: event(Photo),
   });`;
 
-/** Inside the repository, so that imports are found as from any other file of it, where `npm run types` does not look. */
+/**
+ * Inside the repository, so that imports are found as from any other file of it, where `npm run types` does not look.
+ */
 let folder: string;
 beforeAll(() => {
   mkdirSync(join(root, 'build'), { recursive: true });
@@ -55,6 +57,7 @@ function compile(files: Record<string, string>): (name: string) => string {
       .join('\n');
 }
 
+const body = `add = async () => ({ id: '', bytes: 1 }); resize() {}`;
 const use = `import { photos } from './contract'; import type { Bus } from 'busbar'; declare const bus: Bus;\n`;
 const others = `resize: () => {}`;
 const handlers = `add: async () => ({ id: '', bytes: 1 }), ${others}`;
@@ -62,7 +65,8 @@ const cases: Record<string, string> = {
   missing: `${use} void bus.serve(photos, { ${handlers} });`,
   misspelt: `${use} void bus.serve(photos, { ${handlers}, dropCahce: () => {} });`,
   event: `${use} void bus.serve(photos, { ${handlers}, dropCache: () => {}, added: () => {} });`,
-  undeclared: `${use} void bus.serve(photos, { ${others}, dropCache: () => {}, add: (_p, { fail }) => fail('TooSmall', {}) });`,
+  undeclared: `${use} void bus.serve(photos, { ${others}, dropCache: () => {},
+    add: (_p, { fail }) => fail('TooSmall', {}) });`,
   reply: `${use} void bus.serve(photos, { ${others}, dropCache: () => {}, add: async () => ({ id: '' }) });`,
   verb: `${use} void bus.submit(photos.added, { id: '', bytes: 1 });`,
   field: `${use} void bus.submit(photos.resize, { id: '', bytes: 'many' });`,
@@ -73,11 +77,11 @@ const cases: Record<string, string> = {
   limits: `${use} void bus.serve(photos, { ${handlers}, dropCache: () => {} }, { concurrency: { added: 1 } });`,
   class: `import { SystemModule } from 'busbar/host'; import { photos } from './contract';
     @SystemModule(photos)
-    class Photos { add = async () => ({ id: '', bytes: 1 }); resize() {} }`,
+    class Photos { ${body} }`,
   needs: `import { BUS, SystemModule } from 'busbar/host'; import { photos } from './contract';
     class Store { rows = 1; }
     @SystemModule(photos, { needs: [BUS] })
-    class Photos { constructor(readonly store: Store) {} add = async () => ({ id: '', bytes: 1 }); resize() {} dropCache() {} }`,
+    class Photos { constructor(readonly store: Store) {} ${body} dropCache() {} }`,
   option: `import { openBus } from 'busbar'; void openBus({ module: 'x', drainMS: 5 });`,
 };
 /** What each message must name, so that a reader knows where to look. */
