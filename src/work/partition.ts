@@ -1,12 +1,13 @@
 /** One partition of a queue while this instance owns it: reads it into lanes, knows what is settled, commits, gives it up. */
-import { sleep, type Timer } from '../base/clock';
+import type { Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import { limits } from '../base/limits';
-import { LostError, OutOfRangeError, type Commit, type Owned, type Stored } from '../ports/log';
-import { Commits } from './commits';
+import { LostError, type Commit, type Owned, type ReadMax, type Stored } from '../ports/log';
+import { Commits, type CommitsParts } from './commits';
 import { openFilter, type Filter } from './duplicates';
 import type { Lanes } from './lanes';
 import { envelopeOf, placeOf, readMessage, type Holder, type Message } from './message';
+import { Reader, type ReaderParts } from './reader';
 import { decodeState, emptyState, encodeState, type State, type Tried } from './state';
 import type { Queue, TakeParts } from './types';
 import { openWatermark, type Watermark } from './watermark';
@@ -28,11 +29,7 @@ const readMessagesMax = 1_000;
 const readBytesMax = 4 * 1024 * 1024;
 /** A full buffer is read into again when so much of it is free. */
 const freeShare = 0.25;
-/** A buffer that is full for so long while its lowest message does not settle is told. */
-const stuckMs = 10_000;
 const heldEntriesMax = 100;
-const retryMsMin = 100;
-const retryMsMax = 5_000;
 
 type Phase = 'owned' | 'giving' | 'given' | 'lost';
 
@@ -44,19 +41,17 @@ export class Partition implements Holder {
   readonly #watermark: Watermark;
   readonly #filter: Filter;
   readonly #commits: Commits;
+  readonly #reader: Reader;
   /** Below it the owner before has asked the filter. */
   readonly #seenBefore: number;
   /** Attempts that ended, of messages that are not settled. */
   readonly #attempts = new Map<number, number>();
   readonly #heldEntries = new Set<string>();
-  readonly #reading = new AbortController();
   readonly #closed = new AbortController();
   #phase: Phase = 'owned';
   #bytes = 0;
   #refused = false;
-  #roomy: (() => void) | undefined;
   #idle: (() => void) | undefined;
-  #readFailures = 0;
 
   constructor(
     private readonly parts: PartitionParts,
@@ -72,6 +67,7 @@ export class Partition implements Holder {
     // What ran when the owner before was lost has had its attempt: it may be what ended that process.
     for (const { offset, attempts, running } of state.tried) this.#attempts.set(offset, attempts + (running ? 1 : 0));
     this.#commits = new Commits(this.#commitsParts(), at);
+    this.#reader = new Reader(this.#readerParts(), at);
   }
 
   start(): void {
@@ -79,7 +75,7 @@ export class Partition implements Holder {
     this.#change('taken');
     lost.addEventListener('abort', () => this.#lose(), { once: true });
     if (lost.aborted) this.#lose();
-    else void this.#readOn();
+    else void this.#reader.run();
   }
 
   get closed(): AbortSignal {
@@ -117,14 +113,14 @@ export class Partition implements Holder {
     this.#stopped(message);
     this.#commits.touch();
     if (this.#refused) this.#offerAgain(this.#watermark.at !== before);
-    if (this.#roomy && this.#hasRoom()) this.#roomy();
+    this.#reader.look();
   }
 
   /** Stops reading and starting, waits for what runs, commits. Then somebody else may have it. */
   async give(): Promise<void> {
     if (this.#phase !== 'owned') return;
     this.#phase = 'giving';
-    this.#stopReading();
+    this.#reader.stop();
     this.parts.lanes.drop(this.number);
     this.#messages.clear();
     await this.#runOut();
@@ -140,18 +136,13 @@ export class Partition implements Holder {
   #lose(): void {
     if (this.#phase === 'given' || this.#phase === 'lost') return;
     this.#phase = 'lost';
-    this.#stopReading();
+    this.#reader.stop();
     this.#commits.stop();
     this.parts.lanes.drop(this.number);
     this.#messages.clear();
     this.#close('it was lost');
     this.#change('lost');
     this.parts.gone(this);
-  }
-
-  #stopReading(): void {
-    this.#reading.abort();
-    this.#roomy?.();
   }
 
   /** From here on nothing comes of what still runs. */
@@ -176,35 +167,6 @@ export class Partition implements Holder {
   #stopped(message: Message): void {
     this.running.delete(message);
     if (this.running.size === 0) this.#idle?.();
-  }
-
-  async #readOn(): Promise<void> {
-    const { signal } = this.#reading;
-    for (let next = this.#watermark.at; !signal.aborted;) {
-      if (!this.#hasRoom(0)) await this.#room();
-      if (signal.aborted) return;
-      try {
-        const records = await this.owned.read(next, this.#readMax(), signal);
-        if (this.#readFailures > 0) this.#tell(true, 'it is read again');
-        this.#readFailures = 0;
-        next = await this.#admitAll(records, next);
-      } catch (error) {
-        next = await this.#readFailed(error, next);
-      }
-    }
-  }
-
-  async #admitAll(records: readonly Stored[], from: number): Promise<number> {
-    let next = from;
-    for (const record of records) {
-      if (!this.#hasRoom(0)) await this.#room();
-      if (this.#reading.signal.aborted) return next;
-      this.#admit(record);
-      next = record.offset + 1;
-    }
-    this.#watermark.pass(next);
-    this.parts.pump();
-    return next;
   }
 
   #admit(record: Stored): void {
@@ -242,54 +204,15 @@ export class Partition implements Holder {
     this.parts.take.notices.tell({ type: 'dropped', what, reason, ...about });
   }
 
-  async #readFailed(error: unknown, next: number): Promise<number> {
-    if (error instanceof LostError) {
-      this.#lose();
-      return next;
-    }
-    if (error instanceof OutOfRangeError && error.start > next) {
-      // A group that never committed starts wherever the log does: it misses nothing it was promised.
-      if (this.owned.committed || next > 0) this.#tellGap(next, error.start);
-      this.#watermark.pass(error.start);
-      this.#commits.touch();
-      return error.start;
-    }
-    if (this.#readFailures === 0) this.#tell(false, `it cannot be read: ${sayError(error)}`);
-    const delayMs = Math.min(retryMsMin * 2 ** Math.min(this.#readFailures++, 10), retryMsMax);
-    await sleep(this.parts.take.clock, delayMs, this.#reading.signal);
-    return next;
-  }
-
-  #hasRoom(share = freeShare): boolean {
-    return (
-      this.#watermark.openRanges < limits.openRangesMax &&
-      this.#messages.size < limits.bufferMessagesMax * (1 - share) &&
-      this.#bytes < limits.bufferBytesMax * (1 - share)
-    );
-  }
-
-  /** Waits until there is room again, and tells when that takes long because one message does not settle. */
-  async #room(): Promise<void> {
-    const { clock } = this.parts.take;
-    this.parts.pump(); // what was read last may be what is waited for
-    if (this.#hasRoom(0) || this.#reading.signal.aborted) return;
-    let at = this.#watermark.at;
-    const look = (): void => {
-      if (this.#watermark.at === at) this.#tellStuck(at);
-      at = this.#watermark.at;
-      timer = clock.after(stuckMs, look);
-    };
-    let timer = clock.after(stuckMs, look);
-    await new Promise<void>((resolve) => (this.#roomy = resolve));
-    this.#roomy = undefined;
-    timer.cancel();
-  }
-
-  #readMax(): { messages: number; bytes: number } {
-    return {
-      messages: Math.min(readMessagesMax, limits.bufferMessagesMax - this.#messages.size),
-      bytes: Math.min(readBytesMax, limits.bufferBytesMax - this.#bytes),
-    };
+  /** `again`: a buffer that was full is read into again when a quarter of it is free. */
+  #room(next: number, again: boolean): ReadMax {
+    const share = again ? 1 - freeShare : 1;
+    const messages = Math.floor(limits.bufferMessagesMax * share) - this.#messages.size;
+    const bytes = limits.bufferBytesMax * share - this.#bytes;
+    // Reading what was read before makes no new ranges, and may be what it takes to find the lowest message.
+    const rangesFull = this.#watermark.openRanges >= limits.openRangesMax && next >= this.#seenBefore;
+    if (rangesFull || messages <= 0 || bytes <= 0) return { messages: 0, bytes: 0 };
+    return { messages: Math.min(readMessagesMax, messages), bytes: Math.min(readBytesMax, bytes) };
   }
 
   /** At the bound of ranges only the lowest message may start; with room again, all. */
@@ -334,7 +257,25 @@ export class Partition implements Holder {
       .map((offset) => ({ offset, attempts: this.#attempts.get(offset) ?? 0, running: running.has(offset) }));
   }
 
-  #commitsParts() {
+  #readerParts(): ReaderParts {
+    return {
+      clock: this.parts.take.clock,
+      owned: this.owned,
+      admit: (record) => this.#admit(record),
+      come: (next) => {
+        this.#watermark.pass(next);
+        this.parts.pump();
+      },
+      room: (next, again) => this.#room(next, again),
+      lowest: () => this.#watermark.at,
+      stuck: (lowest) => this.#tellStuck(lowest),
+      gap: (from, start) => this.#gap(from, start),
+      lost: () => this.#lose(),
+      tell: (ok, reason) => this.#tell(ok, reason),
+    };
+  }
+
+  #commitsParts(): CommitsParts {
     const { take } = this.parts;
     return {
       clock: take.clock,
@@ -377,7 +318,9 @@ export class Partition implements Holder {
     this.parts.take.notices.tell({ type: 'stuck', queue: this.parts.queue.name, partition: this.number, reason });
   }
 
-  #tellGap(from: number, start: number): void {
+  #gap(from: number, start: number): void {
+    this.#commits.touch();
+    if (!this.owned.committed && from === 0) return; // a group that is new starts wherever the log does
     const what = `${this.parts.queue.topic.name}/${this.number}/${from}-${start - 1}`;
     this.parts.take.notices.tell({ type: 'dropped', what, reason: 'the log no longer has them' });
   }

@@ -42,6 +42,7 @@ test('comes back as it was', () => {
     fc.property(placed, ([offset, given]) => {
       expect(decodeState(offset, encodeState(offset, given, 1_000_000))).toEqual(given);
     }),
+    { numRuns: 50 },
   );
 });
 
@@ -54,8 +55,9 @@ test('never takes more bytes than allowed, and keeps the newest senders and the 
       expect(given.ranges.slice(0, back.ranges.length)).toEqual(back.ranges);
       expect(given.tried.slice(0, back.tried.length)).toEqual(back.tried);
       expect(given.senders.slice(0, back.senders.length)).toEqual(back.senders);
-      if (back.senders.length > 0) expect(back.ranges).toEqual(given.ranges);
+      expect(back.senders.length === 0 || back.ranges.length === given.ranges.length).toBe(true);
     }),
+    { numRuns: 50 },
   );
 });
 
@@ -84,7 +86,7 @@ test('refuses bytes of another kind, a newer version, another offset, or with a 
       try {
         decodeState(0, bytes);
       } catch (error) {
-        expect(error).toBeInstanceOf(RangeError);
+        if (!(error instanceof RangeError)) throw error;
       }
     }),
   );

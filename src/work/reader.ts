@@ -1,0 +1,107 @@
+/** Reads one partition from where its group has come to: no further than there is room, on after every trouble, until stopped. */
+import { sleep, type Clock } from '../base/clock';
+import { sayError } from '../base/errors';
+import { LostError, OutOfRangeError, type Owned, type ReadMax, type Stored } from '../ports/log';
+
+export interface ReaderParts {
+  readonly clock: Clock;
+  readonly owned: Owned;
+  admit(record: Stored): void;
+  /** Everything below `next` was admitted, or is not there. */
+  come(next: number): void;
+  /** What may be read now; 0 messages is nothing. `again`: after there was no room, so that not each single message is read alone. */
+  room(next: number, again: boolean): ReadMax;
+  /** What has to settle before there is room, if it stays the same. */
+  lowest(): number;
+  stuck(lowest: number): void;
+  gap(from: number, start: number): void;
+  lost(): void;
+  tell(ok: boolean, reason: string): void;
+}
+
+/** Without room while the lowest message stays the same from one look to the next is told, once. */
+const stuckMs = 10_000;
+const retryMsMin = 100;
+const retryMsMax = 5_000;
+
+export class Reader {
+  readonly #stop = new AbortController();
+  #next: number;
+  #failures = 0;
+  #roomy: (() => void) | undefined;
+
+  constructor(
+    private readonly parts: ReaderParts,
+    from: number,
+  ) {
+    this.#next = from;
+  }
+
+  async run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        const max = await this.#room();
+        const records = signal.aborted ? [] : await this.parts.owned.read(this.#next, max, signal);
+        if (this.#failures > 0) this.parts.tell(true, 'it is read again');
+        this.#failures = 0;
+        await this.#admit(records);
+      } catch (error) {
+        await this.#failed(error);
+      }
+    }
+  }
+
+  stop(): void {
+    this.#stop.abort();
+    this.#roomy?.();
+  }
+
+  /** There may be room again. */
+  look(): void {
+    if (this.#roomy && this.parts.room(this.#next, true).messages > 0) this.#roomy();
+  }
+
+  async #admit(records: readonly Stored[]): Promise<void> {
+    for (const record of records) {
+      if (this.parts.room(this.#next, false).messages <= 0) await this.#room();
+      if (this.#stop.signal.aborted) return;
+      this.parts.admit(record);
+      this.#next = record.offset + 1;
+    }
+    this.parts.come(this.#next);
+  }
+
+  /** Waits until there is room, and tells when one message alone keeps it from being. */
+  async #room(): Promise<ReadMax> {
+    const { clock } = this.parts;
+    this.parts.come(this.#next); // what was read last may be what is waited for
+    const max = this.parts.room(this.#next, false);
+    if (max.messages > 0 || this.#stop.signal.aborted) return max;
+    let [lowest, told] = [this.parts.lowest(), -1];
+    const watch = (): void => {
+      const stuck = lowest === this.parts.lowest();
+      if (stuck && told !== lowest) this.parts.stuck((told = lowest));
+      lowest = this.parts.lowest();
+      timer = clock.after(stuckMs, watch);
+    };
+    let timer = clock.after(stuckMs, watch);
+    await new Promise<void>((resolve) => (this.#roomy = resolve));
+    this.#roomy = undefined;
+    timer.cancel();
+    return this.parts.room(this.#next, false);
+  }
+
+  async #failed(error: unknown): Promise<void> {
+    if (error instanceof LostError) this.parts.lost();
+    else if (error instanceof OutOfRangeError && error.start > this.#next) {
+      this.parts.gap(this.#next, error.start);
+      this.#next = error.start;
+      this.parts.come(this.#next);
+    } else {
+      if (this.#failures === 0) this.parts.tell(false, `it cannot be read: ${sayError(error)}`);
+      const delayMs = Math.min(retryMsMin * 2 ** Math.min(this.#failures++, 10), retryMsMax);
+      await sleep(this.parts.clock, delayMs, this.#stop.signal);
+    }
+  }
+}

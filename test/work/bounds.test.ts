@@ -1,0 +1,337 @@
+import { systemClock } from '../../src/base/clock';
+import { limits } from '../../src/base/limits';
+import { defineModule, event, unchecked } from '../../src/contract/contract';
+import type { Append } from '../../src/ports/log';
+import { openWatermark, type Range } from '../../src/work/watermark';
+import { decodeState } from '../../src/work/state';
+import { eventTopic } from '../../src/work/topics';
+import type { Run } from '../../src/delivery/deliver';
+import { memoryWorld } from '../../src/memory';
+import { gates, group, jobs, loose, rig, topic, type Job } from './rig';
+
+const never = new Promise<void>(() => undefined);
+const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
+/** For this test only; the bounds are constants. */
+const bound = (name: keyof typeof limits, to: number) => jest.replaceProperty(limits, name, to as never);
+afterEach(() => jest.restoreAllMocks());
+
+/** Records of one partition, as any Kafka tool may write them. */
+const raw = (n: number, more: Partial<Append> = {}): Append => ({
+  partition: 0,
+  key: null,
+  value: Buffer.from([0x81, 0xa1, 0x6e, n]), // {n}
+  headers: {},
+  ...more,
+});
+
+test('a partition whose buffer is full is not read on, says which message holds it up, and goes on when there is room', async () => {
+  bound('bufferMessagesMax', 40);
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  await r.sender(a).send(
+    resize,
+    numbers(500).map(({ n }) => ({ n, key: 'k' })),
+  );
+  const { wait, open } = gates();
+  const seen: number[] = [];
+  const queue = await r.take(a, resize, async ({ n }) => {
+    if (n === 3) await wait('three');
+    seen.push(n);
+  });
+  await r.clock.advance(9_000);
+  expect(queue.stats()).toMatchObject({ waiting: 36, running: [{ attempt: 1 }] }); // 40 less those that ended
+  expect(r.of('stuck')).toEqual([]);
+  await r.clock.advance(60_000);
+  expect(r.of('stuck')).toMatchObject([{ queue: 'photos.work', reason: expect.stringContaining('photos.resize') }]);
+  expect(r.of('stuck')[0]?.reason).toContain(queue.stats().running[0]?.id);
+  open('three');
+  await r.clock.advance(1_000);
+  expect(seen).toEqual(numbers(500).map(({ n }) => n));
+});
+
+test('a long queue that moves on is not called stuck', async () => {
+  bound('bufferMessagesMax', 40);
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  await r.sender(a).send(
+    resize,
+    numbers(100).map(({ n }) => ({ n, key: 'k' })),
+  );
+  await r.take(a, resize, () => new Promise<void>((resolve) => void r.clock.after(5_000, resolve)));
+  await r.clock.advance(600_000);
+  expect((await r.progress(a)).committed).toBe(100);
+  expect(r.of('stuck')).toEqual([]);
+});
+
+test('a buffer is also bounded in bytes', async () => {
+  bound('bufferBytesMax', 10_000);
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  const large = Buffer.alloc(1_003, 'x').fill(Buffer.from([0xda, 1_000 >> 8, 1_000 & 255]), 0, 3); // a string
+  await r.append(a, ...numbers(100).map(({ n }) => raw(n, { value: large, key: Buffer.from('k') })));
+  const queue = await r.take(a, resize, () => never);
+  await r.clock.advance(1_000);
+  expect(queue.stats().waiting).toBeGreaterThan(5);
+  expect(queue.stats().waiting).toBeLessThan(10);
+});
+
+test('at the bound of settled ranges only the lowest message may start, the commit still fits, and nothing is handled twice', async () => {
+  bound('openRangesMax', 20);
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = loose();
+  await r.append(a, ...numbers(100).map(({ n }) => raw(n)));
+  const { wait, open } = gates();
+  const first: number[] = [];
+  // All start but for the bound; every second one ends, so that each of those is a range of its own.
+  const queue = await r.take(
+    a,
+    resize,
+    async ({ n }) => {
+      if (n % 2 === 0) await wait(`even${Math.floor(n / 50)}`);
+      first.push(n);
+    },
+    { limits: () => ({ concurrency: 30 }) },
+  );
+  await r.clock.advance(1_000);
+  const started = first.length + queue.stats().running.length;
+  expect(queue.stats().waiting).toBeGreaterThan(0);
+  const [place] = (await a.log.places(group, topic.name)).filter(({ partition }) => partition === 0);
+  const committed = decodeState(place?.offset ?? -1, place?.state ?? new Uint8Array());
+  expect(committed.ranges.length).toBeGreaterThanOrEqual(20);
+  expect(committed.ranges.length).toBeLessThanOrEqual(20 + 30);
+  expect(started).toBeLessThan(100);
+  a.crash();
+  const again: number[] = [];
+  await r.take(b, resize, ({ n }) => void again.push(n));
+  await r.clock.advance(5_000);
+  expect(again.filter((n) => first.includes(n))).toEqual([]);
+  expect(new Set([...first, ...again]).size).toBe(100);
+  open('even0');
+});
+
+test('at the bound of settled ranges it goes on as soon as the lowest message settles', async () => {
+  bound('openRangesMax', 5);
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  await r.append(a, ...numbers(60).map(({ n }) => raw(n)));
+  const { wait, open } = gates();
+  const seen: number[] = [];
+  await r.take(
+    a,
+    resize,
+    async ({ n }) => {
+      if (n % 2 === 0) await wait(`${n}`);
+      seen.push(n);
+    },
+    { limits: () => ({ concurrency: 8 }) },
+  );
+  for (let n = 0; n < 60; n += 2) {
+    await r.clock.advance(100);
+    open(`${n}`);
+  }
+  await r.clock.advance(100);
+  expect(seen.toSorted((x, y) => x - y)).toEqual(numbers(60).map(({ n }) => n));
+});
+
+test('an entry that is not served here holds its key, counts no attempt, and is told once; another version goes on with it', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs();
+  const other = { ...resize, name: 'photos.sharpen' };
+  const sender = r.sender(a);
+  await sender.send(other, [{ n: 1, key: 'k' }]);
+  await sender.send(resize, [
+    { n: 2, key: 'k' },
+    { n: 3, key: 'l' },
+  ]);
+  await sender.send(other, [{ n: 4, key: 'k' }]);
+  const seen: string[] = [];
+  await r.take(a, resize, ({ n }) => void seen.push(`${n}`));
+  await r.clock.advance(60_000);
+  expect(seen).toEqual(['3']);
+  expect(r.of('stuck')).toMatchObject([{ reason: expect.stringMatching(/^photos.sharpen is not served here: /) }]);
+  a.crash();
+  const attempts: number[] = [];
+  const run = ({ n }: Job, { attempt }: { attempt: number }): void => {
+    seen.push(`${n}`);
+    attempts.push(attempt);
+  };
+  const entries = new Map([resize, other].map((entry) => [entry.name, { entry, run: run as Run }]));
+  await r.take(b, resize, () => undefined, { entries });
+  await r.clock.advance(1_000);
+  expect(seen).toEqual(['3', '1', '2', '4']);
+  expect(attempts).toEqual([1, 1, 1]);
+});
+
+test('a listener passes over the other events of the module, and starts at the end when it is new', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { added, gone } = defineModule('photos', {
+    added: event(unchecked<Job>(), { key: ({ n }) => String(n) }),
+    gone: event(unchecked<Job>()),
+  });
+  const sender = r.sender(a);
+  await sender.send(added, [{ n: 0 }]);
+  const events = eventTopic('t', added);
+  const seen: number[] = [];
+  const listener = { topic: events, group: 'search.index', name: 'search.index', other: 'skip', from: 'end' } as const;
+  await r.take(a, added, ({ n }) => void seen.push(n), listener);
+  for (let n = 1; n <= 20; n++) await sender.send(n % 2 ? added : gone, [{ n }]);
+  await r.clock.advance(1_000);
+  expect(seen.toSorted((x, y) => x - y)).toEqual([1, 3, 5, 7, 9, 11, 13, 15, 17, 19]);
+  const places = await a.log.places('search.index', events.name);
+  expect(places.reduce((sum, { offset }) => sum + offset, 0)).toBe(21);
+  expect(r.of('stuck')).toEqual([]);
+});
+
+test('records that the log no longer has are told exactly, and what is there is handled', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  const seen: number[] = [];
+  const queue = await r.take(a, resize, ({ n }) => void seen.push(n));
+  await r.append(a, ...numbers(5).map(({ n }) => raw(n)));
+  await r.clock.advance(100);
+  await queue.close();
+  await r.append(a, ...numbers(5).map(({ n }) => raw(n + 5)));
+  await a.log.trim(topic.name, 0, 8);
+  await r.take(a, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(100);
+  expect(seen).toEqual([0, 1, 2, 3, 4, 8, 9]);
+  expect(r.of('dropped')).toMatchObject([{ what: `${topic.name}/0/5-7` }]);
+  expect((await r.progress(a)).committed).toBe(10);
+});
+
+test('a group that never committed starts where the log does, and misses nothing', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  await r.append(a, ...numbers(5).map(({ n }) => raw(n)));
+  await a.log.trim(topic.name, 0, 3);
+  const seen: number[] = [];
+  await r.take(a, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(100);
+  expect(seen).toEqual([3, 4]);
+  expect(r.of('dropped')).toEqual([]);
+});
+
+test('records without a value are passed over and told', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  await r.append(a, raw(0), raw(1, { value: null }), raw(2));
+  const seen: number[] = [];
+  await r.take(a, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(100);
+  expect(seen).toEqual([0, 2]);
+  expect(r.of('dropped')).toMatchObject([{ what: `${topic.name}/0/1`, reason: 'it has no value' }]);
+  expect((await r.progress(a)).committed).toBe(3);
+});
+
+test('perSecond holds over all keys and partitions of the instance, and can be changed while it runs', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  await r.sender(a).send(resize, numbers(200));
+  const startMs = r.clock.now();
+  const at: number[] = [];
+  const queue = await r.take(a, resize, () => void at.push(r.clock.now() - startMs), {
+    limits: () => ({ concurrency: 50, perSecond: 10 }),
+  });
+  await r.clock.advance(5_000);
+  expect(at.length).toBeGreaterThanOrEqual(58);
+  expect(at.length).toBeLessThanOrEqual(60);
+  queue.setLimits('photos.resize', { perSecond: 1_000 });
+  await r.clock.advance(1_000);
+  expect(at).toHaveLength(200);
+});
+
+test('reading that fails goes on with growing pauses, and is told once', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  await r.append(a, ...numbers(3).map(({ n }) => raw(n)));
+  const at: number[] = [];
+  const startMs = r.clock.now();
+  const seen: number[] = [];
+  r.world.faults = ({ call, topic: to, n }) => {
+    if (call !== 'read' || to !== topic.name || n > 15) return undefined;
+    if (n > 12) at.push(r.clock.now() - startMs);
+    return { error: new Error('no disk'), done: false };
+  };
+  await r.take(a, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(5_000);
+  expect(seen).toEqual([0, 1, 2]);
+  expect(at).toEqual([100, 100, 100]); // twelve partitions failed once, three of them again
+  const told = r.of('state').filter(({ part }) => part === 'photos.work/0');
+  expect(told.map(({ ok }) => ok)).toEqual([false, true]);
+});
+
+test('settled records that are older than they are kept are trimmed by the owner, unsettled ones never', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  await r.take(a, resize, ({ n }) => (n === 6 ? never : undefined), { keepMs: 3_600_000 });
+  for (let n = 0; n < 10; n++) {
+    await r.append(a, raw(n));
+    await r.clock.advance(1_200_000);
+  }
+  const start = async () => (await a.log.bounds(topic.name))[0]?.start;
+  expect(await start()).toBe(6);
+  await r.clock.advance(86_400_000);
+  expect(await start()).toBe(6);
+});
+
+test('a watermark that is handed in decides what is committed', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = loose();
+  await r.append(a, ...numbers(3).map(({ n }) => raw(n)));
+  // As a bug would have it: the highest settled offset is taken for the lowest unsettled one.
+  const makeWatermark = (at: number, seen: number, ranges: readonly Range[]) => {
+    const real = openWatermark(at, seen, ranges);
+    let highest = at;
+    return Object.create(real, {
+      see: { value: (offset: number) => real.see(offset) },
+      pass: { value: (next: number) => real.pass(next) },
+      settle: { value: (offset: number) => ((highest = Math.max(highest, offset + 1)), real.settle(offset)) },
+      ranges: { value: () => [] },
+      at: { get: () => highest },
+      seen: { get: () => real.seen },
+      openRanges: { get: () => 0 },
+      unsettled: { get: () => real.unsettled },
+    }) as typeof real;
+  };
+  await r.take(a, resize, ({ n }) => (n === 1 ? never : undefined), {}, { makeWatermark });
+  await r.clock.advance(1_000);
+  a.crash();
+  const seen: number[] = [];
+  await r.take(b, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([]); // the message that ran is lost
+});
+
+test('handlers that wait for nothing leave the event loop time to turn', async () => {
+  const world = memoryWorld({ clock: systemClock });
+  const r = rig();
+  const a = world.process('a');
+  const { resize } = loose();
+  await r.append(a as never, ...numbers(1_000).map(({ n }) => raw(n % 100)));
+  let handled = 0;
+  let turns = 0;
+  const turn = (): void => void (handled < 1_000 && (turns++, setImmediate(turn)));
+  const queue = await r.take(a, resize, () => {
+    const untilMs = performance.now() + 0.05;
+    while (performance.now() < untilMs);
+    handled++;
+  });
+  turn();
+  while (handled < 1_000) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(turns).toBeGreaterThan(3); // 50 ms of handlers in bursts of 10 ms
+  await queue.close();
+});

@@ -1,0 +1,354 @@
+import { BusError } from '../../src/base/errors';
+import { LostError } from '../../src/ports/log';
+import { encodeState } from '../../src/work/state';
+import { gates, group, jobs, loose, rig, topic, type Job } from './rig';
+
+const never = new Promise<void>(() => undefined);
+const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
+
+/** Two records for each partition. */
+const everywhere = (from: number) =>
+  numbers(24).map(({ n }) => ({
+    partition: n % topic.partitions,
+    key: null,
+    value: Buffer.from([0x81, 0xa1, 0x6e, from + n]), // {n}
+    headers: {},
+  }));
+
+test('a process killed in a handler: the message comes again elsewhere, as its second attempt', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs();
+  await r.sender(a).send(resize, numbers(3));
+  await r.take(a, resize, ({ n }) => (n === 1 ? never : undefined));
+  await r.clock.advance(1_000); // long enough for a commit that says what runs
+  a.crash();
+  const seen: [number, number][] = [];
+  await r.take(b, resize, ({ n }, { attempt }) => void seen.push([n, attempt]));
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([[1, 2]]);
+  expect((await r.progress(b)).committed).toBe(3);
+});
+
+test('a process killed after settling but before its commit: again; after its commit: not again', async () => {
+  for (const [afterMs, again] of [
+    [10, true],
+    [30, false],
+  ] as const) {
+    const r = rig();
+    const [a, b] = [r.process('a'), r.process('b')];
+    const { resize } = jobs();
+    await r.sender(a).send(resize, numbers(1));
+    let handled = 0;
+    await r.take(a, resize, () => void handled++);
+    await r.clock.advance(afterMs); // a partition that rests commits after 20 ms
+    a.crash();
+    await r.take(b, resize, () => void handled++);
+    await r.clock.advance(1_000);
+    expect(handled).toBe(again ? 2 : 1);
+  }
+});
+
+test('what was settled above an unsettled message is not handled again elsewhere', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = loose();
+  await r.sender(a).send(resize, numbers(300));
+  const stuck = new Set([0, 5, 17, 60, 200]);
+  await r.take(a, resize, ({ n }) => (stuck.has(n) ? never : undefined));
+  await r.clock.advance(1_000);
+  a.crash();
+  const again: number[] = [];
+  await r.take(b, resize, ({ n }) => void again.push(n));
+  await r.clock.advance(1_000);
+  expect(again.toSorted((x, y) => x - y)).toEqual([...stuck]);
+  expect((await r.progress(b)).committed).toBe(300);
+});
+
+test('a message that kills its process each time is parked after its attempts, without being started once more', async () => {
+  const r = rig();
+  const { resize } = jobs({ attempts: 5 });
+  await r.sender(r.process('web')).send(resize, numbers(1));
+  const attempts: number[] = [];
+  for (let life = 0; life < 8; life++) {
+    const p = r.process(`p${life}`);
+    await r.take(p, resize, (_job, { attempt }) => {
+      attempts.push(attempt);
+      return never;
+    });
+    await r.clock.advance(1_000);
+    p.crash();
+    await r.clock.advance(1_000);
+  }
+  expect(attempts).toEqual([1, 2, 3, 4, 5]);
+  const [record] = await r.parkedNow(r.process('reader'));
+  expect(record?.note).toMatchObject({ attemptCount: 5, reason: expect.stringContaining('the last one did not end') });
+});
+
+test('attempts that failed before a take-over count after it', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs({ attempts: 3, backoffMs: 10_000 });
+  await r.sender(a).send(resize, numbers(1));
+  const attempts: string[] = [];
+  const run =
+    (who: string) =>
+    (_job: Job, { attempt }: { attempt: number }) => {
+      attempts.push(`${who}${attempt}`);
+      throw new Error('no');
+    };
+  await r.take(a, resize, run('a'));
+  await r.clock.advance(1_000);
+  a.crash();
+  await r.take(b, resize, run('b'));
+  await r.clock.advance(60_000);
+  expect(attempts).toEqual(['a1', 'b2', 'b3']);
+  expect(await r.parkedNow(b)).toHaveLength(1);
+});
+
+test('a member that joins gets its share only after what runs there has ended and was committed', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = loose();
+  const { wait, open } = gates();
+  const seen: string[] = [];
+  await r.append(a, ...everywhere(0));
+  const first = await r.take(a, resize, async ({ n }) => {
+    await wait('a');
+    seen.push(`a${n}`);
+  });
+  await r.clock.advance(100);
+  const second = await r.take(b, resize, ({ n }) => void seen.push(`b${n}`));
+  await r.clock.advance(5_000);
+  expect(second.stats().partitions).toEqual([]);
+  open('a');
+  await r.clock.advance(1_000);
+  expect(first.stats().partitions).toHaveLength(6);
+  expect(second.stats().partitions).toHaveLength(6);
+  expect(seen).toHaveLength(24);
+  expect(new Set(seen.map((name) => name.slice(1))).size).toBe(24);
+  await r.append(a, ...everywhere(24));
+  await r.clock.advance(1_000);
+  expect(seen).toHaveLength(48);
+  expect(seen.some((name) => name.startsWith('b'))).toBe(true);
+});
+
+test('what does not end within longestMs is aborted and comes again elsewhere; its late result is ignored', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs({ longestMs: 2_000 });
+  const { wait, open } = gates();
+  await r.sender(a).send(resize, numbers(1));
+  let signal: AbortSignal | undefined;
+  const first = await r.take(a, resize, async (_job, context) => {
+    signal = context.signal;
+    await wait('a');
+  });
+  await r.clock.advance(1_000);
+  const seen: number[] = [];
+  const closing = first.close();
+  await r.take(b, resize, async (_job, { attempt }) => {
+    seen.push(attempt);
+    await wait('b');
+  });
+  await r.clock.advance(1_900);
+  expect([signal?.aborted, seen]).toEqual([false, []]);
+  await r.clock.advance(200);
+  await closing;
+  expect(signal?.reason).toBeInstanceOf(LostError);
+  expect(seen).toEqual([2]);
+  open('a');
+  await r.clock.advance(1_000);
+  expect((await r.progress(b)).committed).toBe(0);
+  expect(first.stats().handled).toBe(0);
+  open('b');
+  await r.clock.advance(1_000);
+  expect((await r.progress(b)).committed).toBe(1);
+});
+
+test('closing waits for what runs, starts nothing new, and commits', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  const { wait, open } = gates();
+  await r.sender(a).send(resize, [
+    { n: 1, key: 'k' },
+    { n: 2, key: 'k' },
+  ]);
+  const seen: number[] = [];
+  const queue = await r.take(a, resize, async ({ n }) => {
+    await wait('a');
+    seen.push(n);
+  });
+  await r.clock.advance(10);
+  const closing = queue.close();
+  await r.clock.advance(10);
+  open('a');
+  await closing;
+  expect(seen).toEqual([1]);
+  expect((await r.progress(a)).committed).toBe(1);
+  expect(r.of('partition').filter(({ change }) => change === 'given')).toHaveLength(topic.partitions);
+});
+
+test('a partition that is lost: signals abort, nothing is started, settled, parked or tried again by the old owner', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs({ attempts: 1 });
+  const { wait, open } = gates();
+  await r.sender(a).send(
+    resize,
+    numbers(4).map(({ n }) => ({ n, key: 'k' })),
+  );
+  const seen: string[] = [];
+  const signals: AbortSignal[] = [];
+  const old = await r.take(a, resize, async ({ n }, { signal }) => {
+    seen.push(`a${n}`);
+    signals.push(signal);
+    await wait('a');
+    throw new Error('late'); // a single attempt: it would be parked
+  });
+  await r.clock.advance(10);
+  await r.take(b, resize, ({ n }) => void seen.push(`b${n}`));
+  a.freeze();
+  await r.clock.advance(60_000); // beyond the session
+  a.thaw();
+  open('a');
+  await r.clock.advance(30_000);
+  expect(seen).toEqual(['a0', 'b0', 'b1', 'b2', 'b3']);
+  expect(signals[0]?.reason).toBeInstanceOf(LostError);
+  expect(r.of('partition').some(({ change }) => change === 'lost')).toBe(true);
+  expect(await r.parkedNow(b)).toEqual([]);
+  expect((await r.progress(b)).committed).toBe(4);
+  expect(old.stats()).toMatchObject({ handled: 0, parked: 0, inBackoff: 0, running: [] });
+});
+
+test('a commit that the log fences off is the loss of the partition', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  await r.sender(a).send(resize, numbers(2));
+  r.world.faults = ({ call, n }) =>
+    call === 'commit' && n === 1 ? { error: new LostError(group, 0, 'fenced'), done: false } : undefined;
+  await r.take(a, resize, () => undefined);
+  await r.clock.advance(100);
+  expect(r.of('partition').filter(({ change }) => change === 'lost')).toHaveLength(1);
+});
+
+test('a commit of unknown outcome is made again, and told when that goes on for long', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  await r.sender(a).send(resize, numbers(1));
+  r.world.faults = ({ call, n }) =>
+    call === 'commit' && n <= 8
+      ? { error: new BusError('Unreachable', 'no answer', { waitedMs: 1 }), done: false }
+      : undefined;
+  await r.take(a, resize, () => undefined);
+  await r.clock.advance(3_000);
+  expect(r.of('state')).toEqual([]);
+  await r.clock.advance(60_000);
+  expect(r.of('state')).toMatchObject([{ ok: false, reason: expect.stringContaining('no answer') }, { ok: true }]);
+  expect((await r.progress(a)).committed).toBe(1);
+});
+
+test('while it is busy a partition commits each commitMs, and 20 ms after it came to rest', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  await r.sender(a).send(
+    resize,
+    numbers(200).map(({ n }) => ({ n, key: 'k' })),
+  );
+  const startMs = r.clock.now();
+  const commits: number[] = [];
+  r.world.faults = ({ call }) => void (call === 'commit' && commits.push(r.clock.now() - startMs));
+  await r.take(a, resize, () => new Promise<void>((resolve) => void r.clock.after(10, resolve)));
+  await r.clock.advance(5_000);
+  expect(commits).toEqual([500, 1_000, 1_500, 2_000, 2_020]);
+});
+
+test('messages that come one by one are committed within 20 ms of each, those that come together at once', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  const sender = r.sender(a);
+  const commits: number[] = [];
+  const startMs = r.clock.now();
+  r.world.faults = ({ call }) => void (call === 'commit' && commits.push(r.clock.now() - startMs));
+  await r.take(a, resize, () => undefined);
+  for (let n = 0; n < 8; n++) {
+    await sender.send(resize, [{ n, key: 'k' }]);
+    await r.clock.advance(n < 4 ? 100 : 5);
+  }
+  await r.clock.advance(1_000);
+  expect(commits).toEqual([20, 120, 220, 320, 435]);
+});
+
+test('records that the log holds twice are handled once, also when the second one comes after a take-over', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs();
+  const sender = r.sender(a, '0123456789abcdef');
+  const seen: number[] = [];
+  r.world.faults = ({ process, call, topic: to }) =>
+    process === 'a' && call === 'append' && to === topic.name ? 'double' : undefined;
+  await r.take(a, resize, ({ n }) => void seen.push(n));
+  await sender.send(resize, [
+    { n: 1, key: 'k' },
+    { n: 2, key: 'k' },
+  ]);
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([1, 2]);
+  expect(r.of('dropped').map(({ reason }) => reason)).toEqual(['repeated', 'repeated']);
+  a.crash();
+  await r.take(b, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(1_000);
+  await r.sender(b, '0123456789abcdef').send(resize, [{ n: 2, key: 'k' }]); // positions begin anew: a resend, for the log
+  await r.sender(b).send(resize, [{ n: 3, key: 'k' }]);
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([1, 2, 3]);
+  expect((await r.progress(b)).committed).toBe(6);
+});
+
+test('what was read but not settled before a take-over is no repetition after it', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs();
+  const sends = numbers(5).map(({ n }) => ({ n, key: 'k' }));
+  const sender = r.sender(a);
+  await sender.send(resize, sends.slice(0, 3));
+  await r.take(a, resize, () => never);
+  await r.clock.advance(1_000);
+  a.crash();
+  const seen: number[] = [];
+  await r.sender(b).send(resize, sends.slice(3));
+  await r.take(b, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([0, 1, 2, 3, 4]);
+});
+
+test('a state that is not readable is told loudly, and the partition goes on from its offset', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs();
+  await r.sender(a).send(
+    resize,
+    numbers(3).map(({ n }) => ({ n, key: 'k' })),
+  );
+  const { partition } = (await a.log.bounds(topic.name)).find(({ end }) => end > 0) ?? { partition: -1 };
+  const newer = encodeState(2, { seen: 2, ranges: [], tried: [], senders: [] }, 100);
+  newer[0] = 9;
+  const member = await a.log.join(group, topic.name, {
+    take: (owned) => void (owned.partition === partition && owned.commit({ offset: 2, state: newer })),
+    give: () => Promise.resolve(),
+  });
+  await r.clock.advance(10);
+  await member.close();
+  const seen: number[] = [];
+  await r.take(b, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([2]);
+  expect(r.of('state')).toMatchObject([
+    { ok: false, part: `photos.work/${partition}`, reason: expect.stringContaining('version 9') },
+  ]);
+});

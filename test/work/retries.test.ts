@@ -1,0 +1,235 @@
+import { z } from 'zod';
+import { BusError } from '../../src/base/errors';
+import type { Job } from './rig';
+import { gates, jobs, loose, parked, rig, topic } from './rig';
+
+const fails = (message = 'no disk'): never => {
+  throw new Error(message);
+};
+
+test('a failed message comes back after the wait that was drawn, doubled each time, and is parked after the last attempt', async () => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = jobs({ attempts: 4, backoffMs: 500 });
+  await r.sender(p).send(resize, [{ n: 1 }]);
+  const startMs = r.clock.now();
+  const at: number[] = [];
+  const queue = await r.take(p, resize, (_job, { attempt }) => {
+    at.push(r.clock.now() - startMs);
+    fails(`no disk ${attempt}`);
+  });
+  await r.clock.advance(20_000);
+  expect(at).toEqual([0, 500, 1_500, 3_500]);
+  expect(r.of('retried').map(({ attempt, delayMs }) => [attempt, delayMs])).toEqual([
+    [1, 500],
+    [2, 1_000],
+    [3, 2_000],
+  ]);
+  const [record, ...more] = await r.parkedNow(p);
+  expect(more).toEqual([]);
+  expect(record?.note).toMatchObject({
+    queue: 'photos.work',
+    topic: topic.name,
+    entry: 'photos.resize',
+    key: '1',
+    reason: 'attempt 4 of 4 failed: no disk 4',
+    attemptCount: 4,
+    parkedAtMs: startMs + 3_500,
+    instance: 'photos#a',
+    version: '1.2.3',
+  });
+  expect(record?.note.attempts.map(({ attempt, atMs, error }) => [attempt, atMs - startMs, error])).toEqual([
+    [1, 0, 'no disk 1'],
+    [2, 500, 'no disk 2'],
+    [3, 1_500, 'no disk 3'],
+    [4, 3_500, 'no disk 4'],
+  ]);
+  expect(record?.note.attempts[0]?.stack).toContain('retries.test');
+  expect(queue.stats()).toMatchObject({ handled: 0, failed: 4, parked: 1, inBackoff: 0 });
+  expect(await r.progress(p)).toEqual({ committed: 1, end: 1 });
+  expect(r.of('parked')).toMatchObject([
+    { queue: 'photos.work', attempts: 4, reason: 'attempt 4 of 4 failed: no disk 4' },
+  ]);
+});
+
+test('what is parked are the bytes as they were sent, with their header', async () => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = jobs();
+  await r.sender(p).send(resize, [{ n: 1, key: 'ü' }]);
+  await r.take(p, resize, (_job, { park }) => park('a reason'));
+  await r.clock.advance(100);
+  const [record] = await r.parkedNow(p);
+  const bounds = (await p.log.bounds(topic.name)).find(({ end }) => end > 0);
+  const [original] = await p.log.peek(
+    topic.name,
+    { partition: bounds?.partition ?? -1, offset: 0 },
+    { messages: 1, bytes: 1 },
+  );
+  expect(record?.value).toEqual(original?.value);
+  expect(record?.headers['bus']).toBe(original?.headers['bus']);
+  expect(Buffer.from(record?.key ?? []).toString()).toBe(`photos.work/${topic.name}/${bounds?.partition}/0`);
+  expect(record?.note).toMatchObject({ reason: 'a reason', attemptCount: 1, key: 'ü' });
+});
+
+test("'in-order' holds the messages of the key during the wait, 'aside' lets them go on; other keys go on with both", async () => {
+  const orders: Record<string, string[]> = {};
+  for (const retry of ['in-order', 'aside'] as const) {
+    const r = rig();
+    const p = r.process('a');
+    const { resize } = jobs({ retry, backoffMs: 1_000 });
+    const sends = ['a1', 'a2', 'b1', 'a3', 'b2'].map((name) => ({ n: Number(name[1]), key: name.charAt(0) }));
+    await r.sender(p).send(resize, sends);
+    const order: string[] = (orders[retry] = []);
+    await r.take(p, resize, ({ n, key }, { attempt }) => {
+      order.push(`${key}${n}`);
+      if (key === 'a' && n === 1 && attempt === 1) fails();
+    });
+    await r.clock.advance(5_000);
+    expect(await r.progress(p)).toEqual({ committed: 5, end: 5 });
+  }
+  const of = (retry: string, key: string) => orders[retry]?.filter((name) => name.startsWith(key));
+  expect(of('in-order', 'a')).toEqual(['a1', 'a1', 'a2', 'a3']);
+  expect(of('aside', 'a')).toEqual(['a1', 'a2', 'a3', 'a1']);
+  for (const retry of ['in-order', 'aside']) expect(of(retry, 'b')).toEqual(['b1', 'b2']);
+  expect(orders['in-order']?.slice(-3)).toEqual(['a1', 'a2', 'a3']);
+});
+
+test('a body that the schema refuses is parked at once, with the field', async () => {
+  const r = rig();
+  const p = r.process('a');
+  await r.sender(p).send(jobs().resize, [{ n: 1 }, { n: 2 }]);
+  const strict = jobs({}, z.object({ n: z.number().min(2) }));
+  const seen: number[] = [];
+  await r.take(p, strict.resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(10);
+  expect(seen).toEqual([2]);
+  const [record] = await r.parkedNow(p);
+  expect(record?.note).toMatchObject({
+    attemptCount: 1,
+    reason: expect.stringMatching(/^input of photos.resize: n: /),
+  });
+});
+
+test('an Invalid that comes from within the handler is tried again', async () => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = jobs();
+  await r.sender(p).send(resize, [{ n: 1 }]);
+  const attempts: number[] = [];
+  await r.take(p, resize, (_job, { attempt }) => {
+    attempts.push(attempt);
+    if (attempt === 1) throw new BusError('Invalid', 'input of other.entry', { side: 'input', issues: [] });
+  });
+  await r.clock.advance(5_000);
+  expect(attempts).toEqual([1, 2]);
+});
+
+test('bytes that are no body, and headers that are none, are parked raw while their neighbours go on', async () => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = jobs();
+  const key = Buffer.from('k');
+  const bad = { partition: 3, key, value: Buffer.from([0xc1, 1, 2]), headers: {} };
+  await r.append(p, bad, { ...bad, headers: { bus: '1 work photos.resize' } });
+  await r.sender(p).send(resize, [{ n: 1 }, { n: 2 }]);
+  const seen: number[] = [];
+  const queue = await r.take(p, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(100);
+  expect(new Set(seen)).toEqual(new Set([1, 2]));
+  const records = await r.parkedNow(p);
+  expect(records.map(({ note }) => [note.id, note.entry, note.reason])).toEqual([
+    [`${topic.name}/3/0`, 'photos.resize', expect.stringMatching(/^its body is not readable: /)],
+    [`${topic.name}/3/1`, '', expect.stringMatching(/^its header is not readable: fewer than six words/)],
+  ]);
+  for (const { value } of records) expect(Buffer.from(value ?? [])).toEqual(Buffer.from([0xc1, 1, 2]));
+  expect(queue.stats()).toMatchObject({ parked: 2, handled: 2 });
+  expect((await r.progress(p)).committed).toBe(4);
+});
+
+test('a record of a foreign producer has its id from its place, and is for the only entry of the queue', async () => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = loose();
+  await r.append(p, { partition: 2, key: null, value: Buffer.from([0x81, 0xa1, 0x6e, 7]), headers: { other: 'x' } }); // {n: 7}
+  const seen: unknown[] = [];
+  await r.take(p, resize, (job, { id, from }) => void seen.push(job, id, from));
+  await r.clock.advance(10);
+  expect(seen).toEqual([{ n: 7 }, `${topic.name}/2/0`, { module: '', instance: '' }]);
+});
+
+test.each([true, false])(
+  'a park whose append is unknown (done: %s) is made again before the message settles',
+  async (done) => {
+    const r = rig();
+    const p = r.process('a');
+    const { resize } = jobs({ attempts: 1 });
+    await r.sender(p).send(resize, [{ n: 1 }]);
+    r.world.faults = ({ call, topic: to, n }) =>
+      call === 'append' && to === parked.name && n <= 3
+        ? { error: new BusError('Unreachable', 'no answer', { waitedMs: 1 }), done }
+        : undefined;
+    const queue = await r.take(p, resize, () => fails());
+    await r.clock.advance(50);
+    expect(queue.stats()).toMatchObject({ parked: 0, failed: 1 });
+    await r.clock.advance(10_000);
+    expect(await r.parkedNow(p)).toHaveLength(1);
+    expect(queue.stats()).toMatchObject({ parked: 1 });
+    expect((await r.progress(p)).committed).toBe(1);
+    expect(r.of('state')).toMatchObject([
+      { part: 'photos.work', ok: false },
+      { part: 'photos.work', ok: true },
+    ]);
+  },
+);
+
+test('nothing is committed past a message whose park is not confirmed, though its process dies', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs({ attempts: 1 });
+  await r.sender(a).send(resize, [{ n: 1 }]);
+  r.world.faults = ({ process, call, topic: to }) =>
+    process === 'a' && call === 'append' && to === parked.name ? { delayMs: 60_000 } : undefined;
+  await r.take(a, resize, () => fails());
+  await r.clock.advance(5_000);
+  a.crash();
+  await r.take(b, resize, () => fails());
+  await r.clock.advance(5_000);
+  expect(await r.parkedNow(b)).toHaveLength(1);
+});
+
+test('errors that are the same do not fill the note of a parked message, and the note has a bound', async () => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = jobs({ attempts: 60, backoffMs: 1 });
+  await r.sender(p).send(resize, [{ n: 1 }]);
+  await r.take(p, resize, () => fails('ü'.repeat(5_000)));
+  await r.clock.advance(3_600_000);
+  const [record] = await r.parkedNow(p);
+  expect(Buffer.byteLength(record?.headers['parked'] ?? '')).toBeLessThanOrEqual(60_000);
+  expect(record?.note.attemptCount).toBe(60);
+  expect(record?.note.attempts.map(({ attempt }) => attempt)).toEqual(Array.from({ length: 20 }, (_, n) => 41 + n));
+});
+
+test('a handler that is given up on while it waits aside does not run beside the one that came after it', async () => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = jobs({ retry: 'aside', backoffMs: 100 });
+  await r.sender(p).send(resize, [
+    { n: 1, key: 'k' },
+    { n: 2, key: 'k' },
+  ]);
+  const { wait, open } = gates();
+  const log: string[] = [];
+  await r.take(p, resize, async ({ n }: Job, { attempt }) => {
+    log.push(`${n} starts`);
+    if (n === 1 && attempt === 1) fails();
+    if (n === 2) await wait('two');
+    log.push(`${n} ends`);
+  });
+  await r.clock.advance(1_000);
+  expect(log).toEqual(['1 starts', '2 starts']);
+  open('two');
+  await r.clock.advance(1_000);
+  expect(log).toEqual(['1 starts', '2 starts', '2 ends', '1 starts', '1 ends']);
+});
