@@ -1,4 +1,4 @@
-/** Time that moves only when told to, and chance from a seed: tests and simulations wait for nothing and repeat exactly. */
+/** Time that moves only when told to, and chance from a seed: tests wait for nothing, simulations repeat exactly. */
 import { AsyncResource } from 'node:async_hooks';
 import type { Clock, Random, Timer } from '../base/clock';
 

@@ -1,4 +1,4 @@
-/** Groups of a memory world: who owns which partition, hand-over without overlap, and commits that only the owner can make. */
+/** Groups of a memory world: who owns which partition, hand-over without overlap, commits by the owner alone. */
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import {
@@ -55,7 +55,7 @@ export class Seat {
     this.give = life.bind((partition: number) => owner.give(partition));
   }
 
-  /** Runs `step` once nothing of this partition goes on here: a `give` outlives an expiry, and no `take` may overlap it. */
+  /** Runs `step` once nothing of the partition goes on here: a `give` outlives an expiry, and no `take` overlaps it. */
   inTurn(partition: number, step: () => Promise<void> | void): void {
     const before = this.#turns.get(partition);
     const mine = before ? before.then(step) : step();

@@ -123,9 +123,8 @@ export class Topics {
   ensure(topic: Topic): Topic {
     const there = this.#topics.get(topic.name)?.topic;
     if (there && there.partitions !== topic.partitions) {
-      throw config(
-        `topic ${topic.name} has ${there.partitions} partitions, not ${topic.partitions}: keys would move to other partitions`,
-      );
+      const counts = `${there.partitions} partitions, not ${topic.partitions}`;
+      throw config(`topic ${topic.name} has ${counts}: a change would move keys to other partitions`);
     }
     if (there) return { ...there };
     if (!(topic.partitions >= 1)) throw config(`topic ${topic.name} needs at least one partition`);

@@ -18,7 +18,7 @@ export interface WorldOptions {
   readonly clock: Clock;
   /** Draws the delays; default is seeded with 1. */
   readonly random?: Random;
-  /** How long each way between a process and the world takes. Default: no time, calls take effect before they return. */
+  /** How long each way between a process and the world takes. Default: no time, a call has its effect at once. */
   readonly delays?: { readonly minMs: number; readonly maxMs: number };
   /** How long others take to notice that a process is dead; default 0, with the next event. */
   readonly crashNoticedMs?: number;

@@ -1,4 +1,4 @@
-/** What every maker of groups must keep: one owner at a time, no partition without one, and commits only by the owner. */
+/** What every maker of groups must keep: one owner at a time, no partition without one, commits by the owner alone. */
 import { isBusError } from '../../src/base/errors';
 import { deferred } from '../../src/base/lifecycle';
 import { LostError, OutOfRangeError, type Append, type Member, type Owned, type Owner } from '../../src/ports/log';
@@ -96,7 +96,7 @@ class Crew {
     };
   }
 
-  /** Every partition is worked on by a living member, none has two more than another, and all that was sent was handled. */
+  /** Living members work on every partition, none on two more than another, and all that was sent was handled. */
   async settled(): Promise<void> {
     const { ledger, partitions } = this;
     await this.bench.wait(() => ledger.owners.size === partitions && this.balanced(), 'every partition has an owner');
@@ -158,7 +158,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       }
     });
 
-    test('moves partitions as members join and leave under load: no two owners, none without, nothing twice', async () => {
+    test('moves partitions as members join and leave under load: one owner each, always, and nothing twice', async () => {
       const crew = await Crew.open(bench, 8);
       const feeding = crew.load();
       const a = await crew.join('a');

@@ -1,4 +1,4 @@
-/** What a conformance suite needs of the makers it runs on: processes that can die, and a way to wait that fits their time. */
+/** What a conformance suite needs of the makers it runs on: processes that can die, and waits that fit their time. */
 import type { Log } from '../../src/ports/log';
 import type { Post } from '../../src/ports/post';
 import type { Instance, Registry } from '../../src/ports/registry';
