@@ -1,4 +1,4 @@
-/** One simulated process: how it reaches the world and the world reaches it, while it lives, stands still or is dead. */
+/** One simulated process: how it and the world reach each other, while it lives, stands still, or is dead. */
 import { AsyncResource } from 'node:async_hooks';
 import type { Clock, Random, Timer } from '../base/clock';
 import { BusError } from '../base/errors';

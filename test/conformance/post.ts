@@ -163,7 +163,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       expect(a!.lines).toEqual(Array.from({ length: 100 }, (_, n) => `${n}`));
     });
 
-    test('ends when closed: what was sent still arrives, others are told then, and nothing comes any more', async () => {
+    test('ends when closed: what was sent still arrives, others are told then, nothing more comes', async () => {
       const [a, b] = await ears(2);
       a!.process.post.send(b!.address, packet('hello'));
       await bench.wait(() => b!.lines.length === 1, 'it arrives');
