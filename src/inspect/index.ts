@@ -1,0 +1,21 @@
+/** `busbar/inspect`: looks into every queue and instance from outside, as the command `busbar` does. */
+export { openInspector } from './inspector';
+export type { Inspector, TailOptions } from './inspector';
+export { inspect } from './open';
+export type { Inspection, InspectOptions } from './open';
+export { StoppedEarly, UnknownName } from './types';
+export type {
+  Alarm,
+  FoundView,
+  InspectorParts,
+  InstanceView,
+  MessageFilter,
+  MessageView,
+  ParkedView,
+  PlaceView,
+  QueueState,
+  QueueView,
+  Severity,
+  SystemStatus,
+  WaitingView,
+} from './types';

@@ -1,0 +1,222 @@
+/** Looks into a system from outside: joins no group, moves no offset, creates no topic. */
+import { moduleOf } from '../contract/contract';
+import { parseTopic, queueOf } from '../format/names';
+import { askInstances } from './instances';
+import type { Letter } from './message';
+import { findQueues, modulesOf, nearNames, topicsOf, unknownQueue, type QueueName } from './names';
+import { countParked, readParked } from './parked';
+import { peekQueue } from './peek';
+import { count, readBacklogs, viewOfQueue, type Around } from './queues';
+import { askCheck } from './check';
+import { findMessages } from './show';
+import { lookForTrouble } from './status';
+import { follow } from './tail';
+import {
+  UnknownName,
+  type FoundView,
+  type InspectorParts,
+  type InstanceView,
+  type MessageFilter,
+  type MessageView,
+  type ParkedView,
+  type QueueView,
+  type SystemStatus,
+  type WaitingView,
+} from './types';
+
+export interface TailOptions extends MessageFilter {
+  /** Ends the following. */
+  readonly signal: AbortSignal;
+  /** Called for messages that were gone before they could be read. */
+  readonly missed?: (what: string) => void;
+}
+
+/**
+ * Names are the contract's: `photos` (a module), `photos.work` or `search.index` (a queue), `photos.resize` (an entry: its
+ * queue, that entry only), `photos#c41f` (an instance). What has no such name is refused with UnknownName, which has the
+ * nearest ones. Calls that read many records end with StoppedEarly at their bound.
+ */
+export interface Inspector {
+  /** All instances, or those of a module; each is asked what it does. By name. */
+  instances(module?: string): Promise<readonly InstanceView[]>;
+  /** All queues, or those named; a module names all of its queues. By name. */
+  queues(names?: readonly string[]): Promise<readonly QueueView[]>;
+  /** Messages that are not settled, in the order in which they will be handled. */
+  peek(queue: string, filter?: MessageFilter): AsyncIterable<WaitingView>;
+  /** Work and events as they are sent, of all modules or of the queues and modules named, until `signal` aborts. */
+  tail(names: readonly string[], options: TailOptions): AsyncIterable<MessageView>;
+  /** What was set aside, oldest first. */
+  parked(queue?: string, filter?: MessageFilter): AsyncIterable<ParkedView>;
+  /** All records of the messages whose id begins so, and what became of them. */
+  show(idStart: string): Promise<readonly FoundView[]>;
+  /** What is wrong, worst first. Looks twice, a second apart, when a queue has messages older than 10 s. */
+  status(): Promise<SystemStatus>;
+}
+
+export function openInspector(parts: InspectorParts): Inspector {
+  const { log, ns, clock } = parts;
+
+  async function resolve(name: string): Promise<Resolved> {
+    const queues = await findQueues(log, ns);
+    const queue = queues.get(name);
+    if (queue) return { queue, filter: {} };
+    const ofEntry = name.includes('.') ? await queueOfEntry(name, queues) : undefined;
+    if (ofEntry) return { queue: ofEntry, filter: { entry: name } };
+    throw unknownQueue(name, [...queues.keys()]);
+  }
+
+  /** A live instance knows which queue an entry is in; without one, messages of that entry tell it. */
+  async function queueOfEntry(entry: string, queues: ReadonlyMap<string, QueueName>): Promise<QueueName | undefined> {
+    const answer = await askCheck(parts, entry, undefined);
+    if (answer && answer.kind !== 'work') {
+      throw new UnknownName('queue', entry, [], `: it is an entry of the kind ${answer.kind}, which waits in no queue`);
+    }
+    if (answer) return queues.get(queueOf(moduleOf({ name: entry }), answer.queue ?? 'work'));
+    for (const queue of queues.values()) {
+      if (queue.kind !== 'work' || queue.module !== moduleOf({ name: entry })) continue;
+      for await (const { entry: found } of peekQueue(parts, queue.queue, await readBacklogs(parts, queue), [], {})) {
+        if (found === entry) return queue;
+      }
+    }
+    return undefined;
+  }
+
+  async function around(module?: string): Promise<Around> {
+    const [instances, parked] = await Promise.all([askInstances(parts, module), countParked(parts)]);
+    return { instances, parked, nowMs: clock.now() };
+  }
+
+  async function namedQueues(names: readonly string[]): Promise<readonly QueueName[]> {
+    const all = await findQueues(log, ns);
+    if (names.length === 0) return [...all.values()];
+    const found = await Promise.all(
+      names.map(async (name) => {
+        const ofModule = [...all.values()].filter(({ module }) => module === name);
+        return ofModule.length > 0 ? ofModule : [(await resolve(name)).queue];
+      }),
+    );
+    return [...new Set(found.flat())];
+  }
+
+  async function queues(names: readonly string[] = []): Promise<readonly QueueView[]> {
+    const [named, about] = await Promise.all([namedQueues(names), around()]);
+    const counted = await Promise.all(named.map((name) => count(parts, name)));
+    const views = counted.map((one) => viewOfQueue(one, about));
+    return names.length > 0 ? views : [...views, ...onlyParked(views, about)];
+  }
+
+  return {
+    async instances(module) {
+      const found = await askInstances(parts, module);
+      if (found.length > 0 || module === undefined) return found;
+      const modules = new Set((await askInstances(parts)).map((one) => one.module));
+      if (modules.size === 0) return found;
+      throw new UnknownName('instance of', module, nearNames(module, [...modules]));
+    },
+    queues,
+    async *peek(name, filter = {}) {
+      const { queue, filter: ofName } = await resolve(name);
+      // Backlogs first: what is settled meanwhile is shown as waiting, never the other way round.
+      const backlogs = await readBacklogs(parts, queue);
+      yield* peekQueue(parts, queue.queue, backlogs, await askInstances(parts), { ...filter, ...ofName });
+    },
+    async *tail(names, { signal, missed = () => {}, ...filter }) {
+      yield* follow(parts, { ...(await whatToFollow(names)), filter, signal, missed });
+    },
+    async *parked(name, filter = {}) {
+      const queue = name === undefined ? undefined : await parkedName(name);
+      yield* readParked(parts, queue?.queue, { ...filter, ...queue?.filter });
+    },
+    async show(idStart) {
+      const [all, instances] = await Promise.all([findQueues(log, ns), askInstances(parts)]);
+      return findMessages(parts, all, instances, idStart);
+    },
+    async status() {
+      const startedMs = clock.now();
+      const [named, about] = await Promise.all([namedQueues([]), around()]);
+      const counted = await Promise.all(named.map((name) => count(parts, name)));
+      const { queues: looked, alarms } = await lookForTrouble(parts, counted, about);
+      return {
+        ns,
+        atMs: about.nowMs,
+        tookMs: clock.now() - startedMs,
+        modules: new Set(about.instances.map(({ module }) => module)).size,
+        instances: about.instances.length,
+        alarms,
+        queues: looked,
+      };
+    },
+  };
+
+  async function whatToFollow(names: readonly string[]): Promise<Wanted> {
+    const ofModule = (module?: string): Promise<readonly string[]> => topicsOf(log, ns, ['work', 'events'], module);
+    if (names.length === 0) return { topics: () => ofModule(), wanted: () => true };
+    const each = await Promise.all(names.map((name) => wantedOf(name, ofModule)));
+    return {
+      topics: async () => (await Promise.all(each.map((one) => one.topics()))).flat(),
+      wanted: (letter) => each.some((one) => one.wanted(letter)),
+    };
+  }
+
+  async function wantedOf(name: string, ofModule: (module?: string) => Promise<readonly string[]>): Promise<Wanted> {
+    if (!name.includes('.')) {
+      const alive = (await parts.registry.all()).map(({ module }) => module);
+      const modules = new Set([...alive, ...(await modulesOf(log, ns))]);
+      if (!modules.has(name)) throw new UnknownName('module', name, nearNames(name, [...modules]));
+      return { topics: () => ofModule(name), wanted: ({ topic }) => isOf(topic, name) };
+    }
+    const { queue, filter } = await resolve(name);
+    return {
+      topics: async () => queue.sources.map(({ topic }) => topic),
+      wanted: (letter) =>
+        (filter.entry === undefined || letter.entry === filter.entry) &&
+        queue.sources.some(({ topic, entry }) => topic === letter.topic && (entry === null || entry === letter.entry)),
+    };
+  }
+
+  /** A queue that nobody takes any more may still have parked messages. */
+  async function parkedName(name: string): Promise<{ readonly queue: string; readonly filter: MessageFilter }> {
+    try {
+      const { queue, filter } = await resolve(name);
+      return { queue: queue.queue, filter };
+    } catch (error) {
+      const counts = await countParked(parts);
+      if (counts.has(name)) return { queue: name, filter: {} };
+      throw error;
+    }
+  }
+}
+
+interface Resolved {
+  readonly queue: QueueName;
+  /** What the name leaves of it. */
+  readonly filter: MessageFilter;
+}
+interface Wanted {
+  topics(): Promise<readonly string[]>;
+  wanted(letter: Letter): boolean;
+}
+
+function isOf(topic: string, module: string): boolean {
+  const name = parseTopic(topic);
+  return name !== undefined && 'module' in name && name.module === module;
+}
+
+function onlyParked(views: readonly QueueView[], { parked }: Around): readonly QueueView[] {
+  const known = new Set(views.map(({ queue }) => queue));
+  return [...parked]
+    .filter(([queue]) => !known.has(queue))
+    .map(([queue, many]) => ({
+      queue,
+      module: moduleOf({ name: queue }),
+      listensTo: [],
+      state: 'caught up' as const,
+      waiting: 0,
+      exact: true,
+      running: 0,
+      inBackoff: 0,
+      oldestMs: null,
+      parked: many,
+      instances: 0,
+    }));
+}

@@ -1,0 +1,70 @@
+/** Makes a record readable: what its envelope says, and its body decoded. */
+import { decodeBody } from '../format/codec';
+import { parseEnvelope, type Envelope } from '../format/envelope';
+import type { Stored } from '../ports/log';
+import type { MessageFilter, MessageView } from './types';
+
+/** A record with what is cheap to know of it; its body is decoded when it is shown. */
+export interface Letter {
+  readonly topic: string;
+  readonly record: Stored;
+  readonly envelope: Envelope | undefined;
+  readonly fault: string | null;
+  readonly id: string;
+  readonly entry: string;
+  readonly key: string | null;
+}
+
+export function letterOf(topic: string, record: Stored): Letter {
+  const line = record.headers['bus'];
+  const parsed = line === undefined ? { bad: 'there is none' } : parseEnvelope(line);
+  const key = record.key && printKey(record.key);
+  if ('bad' in parsed) {
+    const id = `${topic}/${record.partition}/${record.offset}`;
+    return { topic, record, envelope: undefined, fault: `envelope: ${parsed.bad}`, id, entry: '', key };
+  }
+  return { topic, record, envelope: parsed, fault: null, id: parsed.id, entry: parsed.entry, key };
+}
+
+export function viewOf({ topic, record, envelope, fault, id, entry, key }: Letter): MessageView {
+  const { partition, offset, timeMs, value } = record;
+  return {
+    id,
+    entry,
+    kind: envelope?.kind ?? '',
+    from: envelope?.from ?? '',
+    key,
+    topic,
+    partition,
+    offset,
+    timeMs,
+    sentMs: envelope?.sentMs ?? null,
+    replay: envelope?.replay ?? 0,
+    cause: envelope?.cause ?? null,
+    traceparent: record.headers['traceparent'] ?? null,
+    baggage: envelope?.baggage ?? {},
+    bytes: value?.length ?? 0,
+    body: decodeBody(value ?? new Uint8Array(0)),
+    fault,
+  };
+}
+
+export function fits(letter: Letter, filter: MessageFilter): boolean {
+  const { key, entry, from, sinceMs } = filter;
+  if (key !== undefined && letter.key !== key) return false;
+  if (entry !== undefined && letter.entry !== entry && !letter.entry.endsWith(`.${entry}`)) return false;
+  if (sinceMs !== undefined && letter.record.timeMs < sinceMs) return false;
+  if (from === undefined) return true;
+  const sender = letter.envelope?.from ?? '';
+  return sender === from || sender.startsWith(`${from}#`);
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+function printKey(key: Uint8Array): string {
+  try {
+    return utf8.decode(key);
+  } catch {
+    return `0x${Buffer.from(key).toString('hex')}`;
+  }
+}

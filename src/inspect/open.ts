@@ -1,0 +1,28 @@
+/** Opens an inspector on the system that the configuration of this process means. */
+import { closable, type Closable } from '../base/lifecycle';
+import type { Bus } from '../bus/types';
+import { openToLook, type OpenOptions } from '../open';
+import { openInspector, type Inspector } from './inspector';
+import { consoleModule } from './instances';
+import type { InspectorParts } from './types';
+
+export interface Inspection extends Closable {
+  readonly inspector: Inspector;
+  /** To send with; an instance of the module `console`. */
+  readonly bus: Bus;
+  readonly parts: InspectorParts;
+}
+/** Options of the bus, over files and variables; and how much looking may take. */
+export interface InspectOptions extends Omit<OpenOptions, 'module' | 'incoming' | 'hear'> {
+  /** How long an instance may take to answer, in ms. Default 2,000. */
+  readonly answerMs?: number;
+}
+
+/** Rejects with Unreachable where no bus was ever opened; creates nothing. */
+export async function inspect(options: InspectOptions = {}): Promise<Inspection> {
+  const { answerMs, ...rest } = options;
+  const { bus, ports } = await openToLook({ ...rest, module: consoleModule });
+  const { log, registry, ns, clock } = ports;
+  const parts: InspectorParts = { log, registry, ns, clock, bus, ...(answerMs !== undefined && { answerMs }) };
+  return { inspector: openInspector(parts), bus, parts, ...closable(() => bus.close()) };
+}

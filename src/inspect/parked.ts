@@ -1,0 +1,90 @@
+/** Lists what was set aside. */
+import { placeOf } from '../work/message';
+import type { ParkedNote } from '../work/park';
+import type { Span } from './backlog';
+import { fits, viewOf, type Letter } from './message';
+import { topicsOf } from './names';
+import { budgetFor } from './queues';
+import { scan } from './scan';
+import type { InspectorParts, MessageFilter, ParkedView } from './types';
+
+/** Whole topics, as they are now. */
+export async function wholeTopics({ log }: InspectorParts, topics: readonly string[]): Promise<readonly Span[]> {
+  const bounds = await Promise.all(topics.map(async (topic) => ({ topic, all: await log.bounds(topic) })));
+  return bounds.flatMap(({ topic, all }) =>
+    all.map(({ partition, start, end }) => ({ topic, partition, from: start, end, without: [] })),
+  );
+}
+
+/**
+ * What is parked now, oldest first; of one queue if it is given. The key of a parked record is its queue and place:
+ * only the newest of each counts, and one without a note takes it back.
+ */
+export async function* readParked(
+  parts: InspectorParts,
+  queue: string | undefined,
+  filter: MessageFilter,
+): AsyncGenerator<ParkedView> {
+  const module = queue?.slice(0, queue.indexOf('.'));
+  const spans = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['parked'], module));
+  const newest = new Map<string, number>();
+  for await (const [letter] of scan(parts.log, spans, budgetFor(parts))) {
+    newest.set(placeKey(letter), letter.record.offset);
+  }
+  for await (const [letter] of scan(parts.log, spans, budgetFor(parts))) {
+    if (newest.get(placeKey(letter)) !== letter.record.offset) continue;
+    const note = readNote(letter);
+    if (!note || (queue !== undefined && note.queue !== queue)) continue;
+    if (fits(withNote(letter, note), filter)) yield parkedView(letter, note);
+  }
+}
+
+/** How many are parked, by queue. */
+export async function countParked(parts: InspectorParts): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>();
+  for await (const { queue } of readParked(parts, undefined, {})) counts.set(queue, (counts.get(queue) ?? 0) + 1);
+  return counts;
+}
+
+export function parkedView(letter: Letter, note: ParkedNote): ParkedView {
+  const { queue, reason, attemptCount, attempts, parkedAtMs, instance, version } = note;
+  return {
+    ...viewOf(withNote(letter, note)),
+    queue,
+    origin: placeOf(note.topic, note),
+    reason,
+    attemptCount,
+    attempts,
+    parkedAtMs,
+    instance,
+    version,
+  };
+}
+
+/** The note knows the id and the entry also of a message whose envelope nobody can read. */
+function withNote(letter: Letter, { id, entry, key }: ParkedNote): Letter {
+  return { ...letter, id, entry, key };
+}
+
+function placeKey({ topic, record }: Letter): string {
+  return `${topic} ${record.partition} ${record.key ? Buffer.from(record.key).toString('latin1') : record.offset}`;
+}
+
+/** Undefined for a record without a note: it takes an older one back. */
+export function readNote({ record }: Letter): ParkedNote | undefined {
+  const line = record.headers['parked'];
+  if (line === undefined) return undefined;
+  try {
+    const note: unknown = JSON.parse(line);
+    return isNote(note) ? note : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isNote(note: unknown): note is ParkedNote {
+  if (typeof note !== 'object' || note === null) return false;
+  if (!('queue' in note && 'id' in note && 'entry' in note && 'reason' in note && 'attempts' in note)) return false;
+  const texts = [note.queue, note.id, note.entry, note.reason];
+  return texts.every((text) => typeof text === 'string') && Array.isArray(note.attempts);
+}

@@ -1,0 +1,45 @@
+/** Shows the messages that wait in a queue, and what each of them waits for. */
+import type { Backlog } from './backlog';
+import { runningOf, type RunningOn } from './instances';
+import { fits, viewOf, type Letter } from './message';
+import { budgetFor, readUnsettled } from './queues';
+import type { InspectorParts, InstanceView, MessageFilter, WaitingView } from './types';
+
+/** Keys that are remembered for 'behind'; later ones of a very long queue go without it. */
+const keysMax = 100_000;
+
+export async function* peekQueue(
+  parts: InspectorParts,
+  queue: string,
+  backlogs: readonly Backlog[],
+  instances: readonly InstanceView[],
+  filter: MessageFilter,
+): AsyncGenerator<WaitingView> {
+  const running = runningOf(queue, instances);
+  const before = new Map<string, string>();
+  for await (const [letter, backlog] of readUnsettled(parts, backlogs, budgetFor(parts))) {
+    const behind = letter.key === null ? undefined : before.get(letter.key);
+    if (letter.key !== null && before.size < keysMax) before.set(letter.key, letter.id);
+    if (fits(letter, filter)) yield waitingView(letter, backlog, running, behind ?? null);
+  }
+}
+
+export function waitingView(
+  letter: Letter,
+  backlog: Backlog,
+  running: readonly RunningOn[],
+  behind: string | null,
+): WaitingView {
+  const { partition, offset } = letter.record;
+  const now = running.find((one) => one.id === letter.id && one.partition === partition && one.offset === offset);
+  const tried = backlog.tried.get(offset);
+  const attempts = now ? now.attempt - 1 : (tried?.attempts ?? 0);
+  return {
+    ...viewOf(letter),
+    state: now ? 'running' : attempts > 0 ? 'in backoff' : 'waiting',
+    attempts,
+    on: now?.on ?? null,
+    note: now?.note ?? '',
+    behind,
+  };
+}

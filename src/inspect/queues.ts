@@ -1,0 +1,113 @@
+/** Counts what waits in each queue: exactly, from the group's watermark to the end of the log. */
+import { readBacklog, sizeOf, type Backlog } from './backlog';
+import { runningOf, sayingOf } from './instances';
+import type { Letter } from './message';
+import type { QueueName } from './names';
+import { budgetOf, scan, type Budget } from './scan';
+import { StoppedEarly, type InspectorParts, type InstanceView, type QueueState, type QueueView } from './types';
+
+/** What is known of a queue at one moment. */
+export interface Counted {
+  readonly name: QueueName;
+  readonly backlogs: readonly Backlog[];
+  readonly unsettled: number;
+  readonly exact: boolean;
+  readonly oldest: Letter | undefined;
+}
+
+const scanMaxDefault = 1_000_000;
+export const budgetFor = ({ scanMax = scanMaxDefault }: InspectorParts): Budget => budgetOf(scanMax);
+
+export async function readBacklogs({ log }: InspectorParts, { sources }: QueueName): Promise<readonly Backlog[]> {
+  return (await Promise.all(sources.map((source) => readBacklog(log, source)))).flat();
+}
+
+export async function count(parts: InspectorParts, name: QueueName): Promise<Counted> {
+  const backlogs = await readBacklogs(parts, name);
+  const whole = backlogs.filter(({ source }) => source.entry === null);
+  const mixed = backlogs.filter(({ source }) => source.entry !== null);
+  const picked = await countPicked(parts, mixed);
+  return {
+    name,
+    backlogs,
+    unsettled: whole.reduce((sum, backlog) => sum + sizeOf(backlog), 0) + picked.unsettled,
+    exact: picked.exact && backlogs.every(({ readable }) => readable),
+    oldest: older(await firstOf(parts, whole), picked.oldest),
+  };
+}
+
+/** A listener's messages lie among others: they are counted one by one. */
+async function countPicked(
+  parts: InspectorParts,
+  backlogs: readonly Backlog[],
+): Promise<Pick<Counted, 'unsettled' | 'exact' | 'oldest'>> {
+  let unsettled = 0;
+  let oldest: Letter | undefined;
+  try {
+    for await (const [letter] of readUnsettled(parts, backlogs, budgetFor(parts))) {
+      oldest ??= letter;
+      unsettled++;
+    }
+    return { unsettled, exact: true, oldest };
+  } catch (error) {
+    if (error instanceof StoppedEarly) return { unsettled, exact: false, oldest };
+    throw error;
+  }
+}
+
+/** The unsettled messages of a queue, in the order in which they will be handled as far as that is decided by now. */
+export async function* readUnsettled(
+  { log }: InspectorParts,
+  backlogs: readonly Backlog[],
+  budget: Budget,
+): AsyncGenerator<readonly [Letter, Backlog]> {
+  for await (const found of scan(log, backlogs, budget)) {
+    const [{ entry }, { source }] = found;
+    if (source.entry === null || source.entry === entry) yield found;
+  }
+}
+
+async function firstOf({ log }: InspectorParts, backlogs: readonly Backlog[]): Promise<Letter | undefined> {
+  const some = backlogs.filter((backlog) => sizeOf(backlog) > 0);
+  const first = await scan(log, some, budgetOf(Infinity)).next();
+  return first.done ? undefined : first.value[0];
+}
+function older(one: Letter | undefined, other: Letter | undefined): Letter | undefined {
+  if (!one || !other) return one ?? other;
+  return one.record.timeMs <= other.record.timeMs ? one : other;
+}
+
+export interface Around {
+  readonly instances: readonly InstanceView[];
+  /** By queue. */
+  readonly parked: ReadonlyMap<string, number>;
+  readonly nowMs: number;
+}
+
+export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Around): QueueView {
+  const { name, backlogs, unsettled, exact, oldest } = counted;
+  const { queue, module } = name;
+  const running = runningOf(queue, instances).length;
+  const takers = new Set([...sayingOf(queue, instances)].map(([{ name: taker }]) => taker));
+  for (const { owner } of backlogs) if (owner !== null) takers.add(owner);
+  const waiting = Math.max(0, unsettled - running);
+  return {
+    queue,
+    module,
+    listensTo: name.sources.flatMap(({ entry }) => entry ?? []),
+    state: firstState(waiting, takers.size),
+    waiting,
+    exact,
+    running,
+    inBackoff: [...sayingOf(queue, instances)].reduce((sum, [, { inBackoff }]) => sum + inBackoff, 0),
+    oldestMs: oldest ? Math.max(0, nowMs - oldest.record.timeMs) : null,
+    parked: parked.get(queue) ?? 0,
+    instances: takers.size,
+  };
+}
+
+/** What one look can tell. */
+function firstState(waiting: number, takers: number): QueueState {
+  if (waiting === 0) return 'caught up';
+  return takers === 0 ? 'nobody' : 'working';
+}

@@ -1,0 +1,92 @@
+/** Finds a message by its id, wherever a log still has it, and says what became of it. */
+import { placeOf } from '../work/message';
+import { isWithin, type Backlog } from './backlog';
+import { runningOf } from './instances';
+import { viewOf, type Letter } from './message';
+import { topicsOf, type QueueName } from './names';
+import { readParked, wholeTopics } from './parked';
+import { waitingView } from './peek';
+import { budgetFor, readBacklogs } from './queues';
+import { scan } from './scan';
+import type { FoundView, InspectorParts, InstanceView, ParkedView, PlaceView } from './types';
+
+/** More records than this are no answer to anybody. */
+const foundMax = 50;
+
+/** Records of all messages whose id begins so, oldest first; at most 50. */
+export async function findMessages(
+  parts: InspectorParts,
+  queues: ReadonlyMap<string, QueueName>,
+  instances: readonly InstanceView[],
+  idStart: string,
+): Promise<readonly FoundView[]> {
+  const parked = await parkedByOrigin(parts, idStart);
+  const topics = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['work', 'events']));
+  const letters: Letter[] = [];
+  for await (const [letter] of scan(parts.log, topics, budgetFor(parts))) {
+    if (letter.id.startsWith(idStart)) letters.push(letter);
+    if (letters.length >= foundMax) break;
+  }
+  const placesOf = await openPlaces(parts, [...queues.values()], instances);
+  const found = letters.map((letter) => {
+    const origin = placeOf(letter.topic, letter.record);
+    const aside = parked.get(origin) ?? [];
+    parked.delete(origin);
+    return { message: viewOf(letter), places: withParked(placesOf(letter), aside) };
+  });
+  // Of what is left only the parked copy is still there.
+  for (const [first, ...more] of parked.values()) {
+    if (first) found.push({ message: first, places: withParked([], [first, ...more]) });
+  }
+  return found.slice(0, foundMax);
+}
+
+async function parkedByOrigin(parts: InspectorParts, idStart: string): Promise<Map<string, ParkedView[]>> {
+  const byOrigin = new Map<string, ParkedView[]>();
+  for await (const view of readParked(parts, undefined, {})) {
+    if (!view.id.startsWith(idStart)) continue;
+    byOrigin.set(view.origin, [...(byOrigin.get(view.origin) ?? []), view]);
+    if (byOrigin.size >= foundMax) break;
+  }
+  return byOrigin;
+}
+
+function withParked(places: readonly PlaceView[], parked: readonly ParkedView[]): readonly PlaceView[] {
+  const aside = parked.map((one): PlaceView => ({
+    queue: one.queue,
+    state: 'parked',
+    attempts: one.attemptCount,
+    on: null,
+    parked: one,
+  }));
+  return [...places.filter(({ queue }) => !parked.some((one) => one.queue === queue)), ...aside];
+}
+
+/** What became of a record, in each queue that it is for. */
+async function openPlaces(
+  parts: InspectorParts,
+  queues: readonly QueueName[],
+  instances: readonly InstanceView[],
+): Promise<(letter: Letter) => readonly PlaceView[]> {
+  const all = await Promise.all(
+    queues.map(async ({ queue, ...name }) => {
+      const backlogs = await readBacklogs(parts, { queue, ...name });
+      return { queue, backlogs, running: runningOf(queue, instances) };
+    }),
+  );
+  return (letter) =>
+    all.flatMap(({ queue, backlogs, running }): readonly PlaceView[] => {
+      const backlog = backlogs.find((one) => isFor(one, letter));
+      if (!backlog) return [];
+      if (!isWithin(backlog, letter.record.offset)) {
+        return [{ queue, state: 'settled', attempts: 0, on: null, parked: null }];
+      }
+      const { state, attempts, on } = waitingView(letter, backlog, running, null);
+      return [{ queue, state, attempts, on, parked: null }];
+    });
+}
+
+function isFor({ topic, partition, source }: Backlog, letter: Letter): boolean {
+  if (topic !== letter.topic || partition !== letter.record.partition) return false;
+  return source.entry === null || source.entry === letter.entry;
+}

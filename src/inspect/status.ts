@@ -1,0 +1,149 @@
+/** Says what is wrong with a system, worst first, with the command to type next. */
+import { sleep } from '../base/clock';
+import type { Backlog } from './backlog';
+import { runningOf, type RunningOn } from './instances';
+import { viewOfQueue, count, readUnsettled, type Around, type Counted } from './queues';
+import { budgetOf } from './scan';
+import { waitingView } from './peek';
+import { StoppedEarly } from './types';
+import type { Alarm, InspectorParts, InstanceView, QueueView, WaitingView } from './types';
+
+/** What waited less long is no cause to look twice. */
+const slowMs = 10_000;
+/** What hangs less long is called slow, not stuck. */
+const stuckMs = 30_000;
+/** Between the two looks: twice the time in which instances commit what they settled. */
+const lookAgainMs = 1_000;
+/** How far a lane is followed to say how many wait in it. */
+const lanesMax = 10_000;
+
+export interface Looked {
+  readonly queues: readonly QueueView[];
+  readonly alarms: readonly Alarm[];
+}
+
+/** Looks at all queues; a second time after a second when one has old messages, to see whether anything moves. */
+export async function lookForTrouble(
+  parts: InspectorParts,
+  counted: readonly Counted[],
+  around: Around,
+): Promise<Looked> {
+  const first = new Map(counted.map((one) => [one.name.queue, viewOfQueue(one, around)]));
+  const slow = counted.filter(({ name }) => isSlow(first.get(name.queue)));
+  const alarms = around.instances.flatMap(alarmsOfInstance);
+  if (slow.length > 0) await sleep(parts.clock, lookAgainMs);
+  for (const before of slow) {
+    const view = first.get(before.name.queue);
+    if (!view) continue;
+    const now = await count(parts, before.name);
+    const trouble = await troubleOf(parts, before, now, view, around);
+    if (!trouble) continue;
+    first.set(view.queue, { ...view, state: trouble.what });
+    alarms.push({ severity: trouble.what === 'growing' ? 'warning' : 'critical', about: view.queue, ...trouble });
+  }
+  const queues = [...first.values()];
+  alarms.push(...queues.filter(({ state }) => state === 'nobody').map(nobodyTakes));
+  alarms.push(...queues.filter(({ parked }) => parked > 0).map(hasParked));
+  return { queues, alarms: alarms.toSorted(worstFirst) };
+}
+
+function isSlow(view: QueueView | undefined): boolean {
+  return view !== undefined && view.state === 'working' && (view.oldestMs ?? 0) > slowMs;
+}
+
+interface Trouble extends Pick<Alarm, 'forMs' | 'says' | 'next'> {
+  readonly what: 'stuck' | 'growing';
+}
+
+async function troubleOf(
+  parts: InspectorParts,
+  before: Counted,
+  now: Counted,
+  { queue, waiting, oldestMs }: QueueView,
+  { instances, nowMs }: Around,
+): Promise<Trouble | undefined> {
+  const running = runningOf(queue, instances);
+  const lane = await stuckLane(parts, now.backlogs, running, nowMs);
+  if (lane) return { what: 'stuck', ...lane };
+  const done = endOf(now) - endOf(before) - (now.unsettled - before.unsettled);
+  const next = `busbar peek ${queue}`;
+  if (done <= 0 && (oldestMs ?? 0) > stuckMs) {
+    const [longest] = running.toSorted((one, other) => one.sinceMs - other.sinceMs);
+    const says = longest
+      ? `${waiting} wait, none was handled for a second; ${longest.id} runs on ${longest.on} since ${seconds(nowMs - longest.sinceMs)}`
+      : `${waiting} wait, none was handled for a second, and nothing runs`;
+    return { what: 'stuck', forMs: oldestMs, says, next: longest ? `busbar show ${longest.id}` : next };
+  }
+  const more = now.unsettled - before.unsettled;
+  if (more <= 0) return undefined;
+  return { what: 'growing', forMs: oldestMs, says: `${waiting} wait, +${more}/s`, next };
+}
+
+/** With gaps this is more than the records; only its growth is used. */
+function endOf({ backlogs }: Counted): number {
+  return backlogs.reduce((sum, { end }) => sum + end, 0);
+}
+
+/** A message that is tried for long while others of its key wait behind it. */
+async function stuckLane(
+  parts: InspectorParts,
+  backlogs: readonly Backlog[],
+  running: readonly RunningOn[],
+  nowMs: number,
+): Promise<Pick<Alarm, 'forMs' | 'says' | 'next'> | undefined> {
+  const heads = new Map<string, WaitingView>();
+  const behind = new Map<string, number>();
+  try {
+    for await (const [letter, backlog] of readUnsettled(parts, backlogs, budgetOf(lanesMax))) {
+      if (letter.key === null) continue;
+      const lane = `${letter.topic} ${letter.key}`;
+      if (heads.has(lane)) behind.set(lane, (behind.get(lane) ?? 0) + 1);
+      else heads.set(lane, waitingView(letter, backlog, running, null));
+    }
+  } catch (error) {
+    if (!(error instanceof StoppedEarly)) throw error; // the oldest ones were seen
+  }
+  const stuck = [...heads].filter(([lane, { state, timeMs }]) => {
+    return state !== 'waiting' && behind.has(lane) && nowMs - timeMs > stuckMs;
+  });
+  const [worst] = stuck.toSorted(([, one], [, other]) => one.timeMs - other.timeMs);
+  if (!worst) return undefined;
+  const [lane, head] = worst;
+  const where = head.on === null ? `after attempt ${head.attempts}` : `on ${head.on}, attempt ${head.attempts + 1}`;
+  const says = `lane ${head.key ?? ''} ${where}; ${behind.get(lane) ?? 0} wait behind it`;
+  return { forMs: nowMs - head.timeMs, says, next: `busbar show ${head.id}` };
+}
+
+function alarmsOfInstance({ name, module, status, silent, leaving }: InstanceView): Alarm[] {
+  const about = { about: name, next: `busbar instances ${module}`, forMs: null };
+  if (!status) {
+    const says = `it is announced and does not answer: ${silent ?? ''}`;
+    return [{ ...about, severity: 'critical', what: 'silent', says }];
+  }
+  const { live, ready, reasons } = status.health;
+  if (live && (ready || leaving)) return [];
+  const says = reasons.map(({ part, reason }) => `${part}: ${reason}`).join('; ') || 'it takes nothing';
+  const forMs = reasons.length > 0 ? Math.max(...reasons.map(({ sinceMs }) => sinceMs)) : null;
+  return [{ ...about, severity: live ? 'warning' : 'critical', what: 'unwell', forMs, says }];
+}
+
+function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
+  const says = `${waiting} wait, and no instance of ${module} takes them`;
+  return { severity: 'critical', about: queue, what: 'nobody', forMs: oldestMs, says, next: `busbar peek ${queue}` };
+}
+
+function hasParked({ queue, parked }: QueueView): Alarm {
+  const says = `${parked} ${parked === 1 ? 'was' : 'were'} set aside`;
+  return { severity: 'warning', about: queue, what: 'parked', forMs: null, says, next: `busbar parked ${queue}` };
+}
+
+const order: readonly Alarm['what'][] = ['stuck', 'nobody', 'silent', 'unwell', 'growing', 'parked'];
+
+function worstFirst(one: Alarm, other: Alarm): number {
+  if (one.severity !== other.severity) return one.severity === 'critical' ? -1 : 1;
+  return order.indexOf(one.what) - order.indexOf(other.what) || (other.forMs ?? 0) - (one.forMs ?? 0);
+}
+
+function seconds(ms: number): string {
+  return `${Math.round(ms / 1000)} s`;
+}

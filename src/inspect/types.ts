@@ -1,0 +1,186 @@
+/** What an inspector shows: queues, instances and messages as plain values. Times are milliseconds since 1970. */
+import type { Clock } from '../base/clock';
+import type { Bus } from '../bus/types';
+import type { InstanceStatus } from '../bus/self';
+import type { Decoded } from '../format/codec';
+import type { Log } from '../ports/log';
+import type { Registry } from '../ports/registry';
+import type { Attempt } from '../work/message';
+
+export interface InspectorParts {
+  readonly log: Log;
+  readonly registry: Registry;
+  /** Asks the instances what they do now. */
+  readonly bus: Pick<Bus, 'self' | 'request'>;
+  /** Namespace of the topics to look at. */
+  readonly ns: string;
+  readonly clock: Clock;
+  /** How long an instance may take to answer, in ms. Default 2,000. */
+  readonly answerMs?: number;
+  /** Records that one call reads at most before it ends with StoppedEarly. Default 1,000,000. */
+  readonly scanMax?: number;
+}
+
+export interface InstanceView {
+  readonly name: string;
+  readonly module: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly version: string;
+  readonly sinceMs: number;
+  readonly leaving: boolean;
+  /** Contracts it serves, with their fingerprints. */
+  readonly serves: Readonly<Record<string, string>>;
+  /** What it says of itself; null when it did not answer. */
+  readonly status: InstanceStatus | null;
+  /** Why it did not. */
+  readonly silent: string | null;
+}
+
+/** nobody: messages wait and no instance takes them · stuck: nothing goes on although somebody takes them. */
+export type QueueState = 'caught up' | 'working' | 'growing' | 'stuck' | 'nobody';
+
+export interface QueueView {
+  /** `photos.work`, `search.index` */
+  readonly queue: string;
+  /** Who handles it. */
+  readonly module: string;
+  /** The entry that a named listener listens to; a work queue has many. */
+  readonly listensTo: readonly string[];
+  readonly state: QueueState;
+  /** Messages that are neither settled nor being handled, counted to the end of the log. */
+  readonly waiting: number;
+  /** False when counting stopped early: then there are at least so many. */
+  readonly exact: boolean;
+  readonly running: number;
+  /** Of those that wait: they failed, and wait for another attempt. */
+  readonly inBackoff: number;
+  /** Age of the oldest unsettled message, in ms; null when there is none. */
+  readonly oldestMs: number | null;
+  readonly parked: number;
+  /** Instances that take it now. */
+  readonly instances: number;
+}
+
+export interface MessageView {
+  readonly id: string;
+  /** Empty when the record does not say. */
+  readonly entry: string;
+  readonly kind: string;
+  /** The sending instance; empty when the record does not say. */
+  readonly from: string;
+  /** As text, or as 0x… when it is none. */
+  readonly key: string | null;
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  /** When the log took it. */
+  readonly timeMs: number;
+  readonly sentMs: number | null;
+  /** How often it was replayed by hand. */
+  readonly replay: number;
+  /** The id of the message that was being handled when this one was sent. */
+  readonly cause: string | null;
+  readonly traceparent: string | null;
+  readonly baggage: Readonly<Record<string, unknown>>;
+  /** Of the body. */
+  readonly bytes: number;
+  readonly body: Decoded;
+  /** What is wrong with the envelope, if anything is. */
+  readonly fault: string | null;
+}
+
+export interface WaitingView extends MessageView {
+  readonly state: 'waiting' | 'running' | 'in backoff';
+  /** Attempts that ended without success; the one that runs is not among them. */
+  readonly attempts: number;
+  /** The instance that handles it now. */
+  readonly on: string | null;
+  /** What the handler's `progress` said last. */
+  readonly note: string;
+  /** The id of the message of the same key that comes before it. */
+  readonly behind: string | null;
+}
+
+export interface ParkedView extends MessageView {
+  readonly queue: string;
+  /** Where it came from: topic/partition/offset. */
+  readonly origin: string;
+  readonly reason: string;
+  readonly attemptCount: number;
+  /** Those that are known, oldest first. */
+  readonly attempts: readonly Attempt[];
+  readonly parkedAtMs: number;
+  /** Who parked it, and that module's version. */
+  readonly instance: string;
+  readonly version: string;
+}
+
+/** One record of a message, and what became of it in each queue that it is for. */
+export interface FoundView {
+  readonly message: MessageView;
+  readonly places: readonly PlaceView[];
+}
+export interface PlaceView {
+  readonly queue: string;
+  readonly state: WaitingView['state'] | 'settled' | 'parked';
+  readonly attempts: number;
+  readonly on: string | null;
+  readonly parked: ParkedView | null;
+}
+
+/** Which messages; all that is given must hold. */
+export interface MessageFilter {
+  readonly key?: string;
+  /** `photos.resize`, or `resize`. */
+  readonly entry?: string;
+  /** A module, or an instance. */
+  readonly from?: string;
+  /** The log took it then or later. */
+  readonly sinceMs?: number;
+}
+
+export type Severity = 'critical' | 'warning';
+export interface Alarm {
+  readonly severity: Severity;
+  /** A queue or an instance. */
+  readonly about: string;
+  readonly what: 'stuck' | 'growing' | 'parked' | 'nobody' | 'silent' | 'unwell';
+  /** How long already, in ms, where that is known. */
+  readonly forMs: number | null;
+  readonly says: string;
+  /** The command to type next. */
+  readonly next: string;
+}
+export interface SystemStatus {
+  readonly ns: string;
+  readonly atMs: number;
+  readonly tookMs: number;
+  readonly modules: number;
+  readonly instances: number;
+  /** Worst first. */
+  readonly alarms: readonly Alarm[];
+  readonly queues: readonly QueueView[];
+}
+
+/** A name that nothing has, and what comes near it. */
+export class UnknownName extends Error {
+  override readonly name = 'UnknownName';
+  constructor(
+    readonly what: string,
+    readonly given: string,
+    readonly near: readonly string[],
+    hint = '',
+  ) {
+    const meant = near.length > 0 ? `; the nearest ${near.length > 1 ? 'are' : 'is'} ${near.join(', ')}` : '';
+    super(`there is no ${what} ${given}${meant}${hint}`);
+  }
+}
+
+/** Reading stopped at its bound: what came so far is right, and not all. */
+export class StoppedEarly extends Error {
+  override readonly name = 'StoppedEarly';
+  constructor(readonly scanned: number) {
+    super(`stopped after ${scanned} records, there are more; narrow it with a queue, --since or --key`);
+  }
+}

@@ -1,0 +1,114 @@
+import { photos, rig, type Job } from './rig';
+
+const never = (): Promise<void> => new Promise(() => {});
+const rest = { add: () => '', resize: () => {}, rotate: () => {} };
+
+test('nothing is wrong with a system that has caught up', async () => {
+  const { open, inspector, soon, clock } = rig();
+  const bus = await open('photos');
+  await bus.serve(photos, rest);
+  await bus.submit(photos.resize, { n: 1, key: 'a' });
+  await clock.advance(2_000);
+  const status = await soon((await inspector()).status());
+  expect(status).toMatchObject({ ns: 't', modules: 1, instances: 1, alarms: [], tookMs: 0 });
+  expect(status.queues.map(({ state }) => state)).toEqual(['caught up', 'caught up']);
+});
+
+test('a lane whose first message hangs is stuck, with the count of what waits behind it', async () => {
+  const { open, inspector, soon, clock } = rig();
+  const bus = await open('photos');
+  await bus.serve(photos, { ...rest, resize: ({ key }: Job) => (key === 'bad' ? never() : undefined) });
+  const [first] = await bus.submitAll(
+    photos.resize,
+    [0, 1, 2].map((n) => ({ n, key: 'bad' })),
+  );
+  await clock.advance(29_000);
+  expect((await soon((await inspector()).status())).alarms).toEqual([]);
+  await clock.advance(11_000);
+  const { alarms, queues } = await soon((await inspector()).status());
+  expect(alarms).toMatchObject([
+    {
+      severity: 'critical',
+      about: 'photos.work',
+      what: 'stuck',
+      says: 'lane bad on photos#1, attempt 1; 2 wait behind it',
+      next: `busbar show ${first?.id}`,
+    },
+  ]);
+  expect(queues.find(({ queue }) => queue === 'photos.work')?.state).toBe('stuck');
+});
+
+test('a queue whose handlers all hang is stuck though its messages have no keys', async () => {
+  const { open, inspector, soon, clock } = rig();
+  const bus = await open('photos');
+  await bus.serve(photos, { ...rest, rotate: never }, { concurrency: 2 });
+  await bus.submitAll(
+    photos.rotate,
+    [1, 2, 3, 4].map((n) => ({ n, key: '' })),
+  );
+  await clock.advance(40_000);
+  const { alarms } = await soon((await inspector()).status());
+  expect(alarms).toMatchObject([{ what: 'stuck', about: 'photos.slow', severity: 'critical' }]);
+  expect(alarms[0]?.says).toMatch(/^2 wait, none was handled for a second; \w+ runs on photos#1 since 40 s$/);
+});
+
+test('a queue that gets more than it handles is growing, one that gets less is not', async () => {
+  const { open, inspector, soon, clock } = rig();
+  const bus = await open('photos');
+  const slow = (): Promise<void> => new Promise((resolve) => void clock.after(400, resolve));
+  await bus.serve(photos, { ...rest, rotate: slow }, { concurrency: 1 });
+  await bus.submitAll(
+    photos.rotate,
+    Array.from({ length: 100 }, (_, n) => ({ n, key: '' })),
+  );
+  await clock.advance(15_000);
+  const draining = await soon((await inspector()).status());
+  expect(draining.alarms).toEqual([]);
+  expect(draining.queues.find(({ queue }) => queue === 'photos.slow')?.state).toBe('working');
+  const asked = (await inspector()).status();
+  clock.after(
+    500,
+    () =>
+      void bus.submitAll(
+        photos.rotate,
+        Array.from({ length: 50 }, (_, n) => ({ n, key: '' })),
+      ),
+  );
+  const { alarms } = await soon(asked);
+  expect(alarms).toMatchObject([{ what: 'growing', severity: 'warning', about: 'photos.slow' }]);
+});
+
+test('messages that no instance takes, what is parked and instances that do not answer are told, worst first', async () => {
+  const { open, inspector, soon, clock, world } = rig();
+  const bus = await open('photos');
+  const served = await bus.serve(photos, { ...rest, resize: (_job, { park }) => park('no') });
+  await bus.submit(photos.resize, { n: 1, key: 'a' });
+  await clock.advance(1_000);
+  await served.close();
+  await bus.submit(photos.rotate, { n: 1, key: 'a' });
+  await world.process('web#9').registry.announce({
+    name: 'web#9',
+    module: 'web',
+    address: 'nowhere',
+    incarnation: '0',
+    host: 'h',
+    pid: 1,
+    sinceMs: 0,
+    version: '',
+    serves: { busbar: 'x' },
+    leaving: false,
+  });
+  const { alarms, queues } = await soon((await inspector()).status());
+  expect(alarms).toMatchObject([
+    { severity: 'critical', what: 'nobody', about: 'photos.slow', next: 'busbar peek photos.slow' },
+    { severity: 'critical', what: 'silent', about: 'web#9', next: 'busbar instances web' },
+    {
+      severity: 'warning',
+      what: 'parked',
+      about: 'photos.work',
+      says: '1 was set aside',
+      next: 'busbar parked photos.work',
+    },
+  ]);
+  expect(queues.find(({ queue }) => queue === 'photos.slow')).toMatchObject({ state: 'nobody', waiting: 1 });
+});
