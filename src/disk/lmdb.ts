@@ -1,4 +1,5 @@
 /** A key-value file shared by processes, on LMDB: guarded writes that are durable when they resolve, and views for reading. */
+import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { sleep, type Clock } from '../base/clock';
@@ -91,16 +92,22 @@ export async function openStore(path: string, options: StoreOptions): Promise<St
   return makeStore(path, shared, options.clock, writeMs);
 }
 
-/** Opening takes the write lock on this thread, so it must not be tried while a stopped process holds it. */
+/**
+ * Opening takes the write lock on this thread, so it must not be tried while a stopped process holds it. Whoever runs
+ * lets go in milliseconds; so many looks at others show that they do, one after another.
+ */
 async function untilFree(path: string, clock: Clock, writeMs: number): Promise<void> {
   const lockPath = join(path, 'lock.mdb');
   const startMs = clock.mono();
-  while (lockHolder(lockPath)?.stopped === true) {
+  for (let looks = 0; looks < 50;) {
+    const holder = lockHolder(lockPath);
+    if (holder === undefined) return;
+    if (!holder.stopped) looks += 1;
     const waitedMs = clock.mono() - startMs;
     if (waitedMs > writeMs) {
       throw new BusError('Unreachable', `${path} cannot be opened: ${sayHolder(lockPath)}`, { waitedMs });
     }
-    await sleep(clock, 50);
+    await sleep(clock, holder.stopped ? 50 : 2);
   }
 }
 
@@ -114,6 +121,8 @@ function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer>
       // Plain commits: data, fdatasync, head. What others read is on the disk already.
       overlappingSync: false,
       noSync: !durable,
+      // With it the package makes a promise of its own for each turn, whose rejection nobody could hear.
+      eventTurnBatching: false,
       mapSize: mapBytes,
       maxReaders: readersMax,
       permissionsMode: 0o600,
@@ -138,8 +147,11 @@ function makeStore(path: string, shared: Shared, clock: Clock, writeMs: number):
       return await submit(db, guard, changes);
     } catch (error) {
       const cause = await causeOf(error);
-      if (!/ENOSPC|No space left/.test(cause)) shared.broken = cause;
-      throw unreachable(path, 0, `writing failed, whether it was written is unknown: ${cause}`);
+      const full = noRoom(path);
+      // A full disk leaves the files as they were. After anything else nobody knows what is on it.
+      if (!full) shared.broken = cause;
+      const what = full ? `the disk is full (${cause})` : cause;
+      throw unreachable(path, 0, `writing failed, whether it was written is unknown: ${what}`);
     }
   }
 
@@ -208,6 +220,18 @@ function submit(db: RootDatabase<Buffer, Buffer>, guard: Guard | null, changes: 
   const key = asBuffer(guard.key);
   return guard.version === null ? db.ifNoExists(key, block) : db.ifVersion(key, guard.version, block);
 }
+
+/** LMDB says EIO when a write is cut short for want of room, so the room has to be looked at. */
+function noRoom(path: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(path);
+    return bavail * bsize < roomBytesMin;
+  } catch {
+    return false;
+  }
+}
+/** A transaction is at most about this large, so it may fail with this much left. */
+const roomBytesMin = 8 * 1024 * 1024;
 
 const reopen = 'nothing more is written until the log is opened anew';
 

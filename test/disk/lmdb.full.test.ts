@@ -1,0 +1,265 @@
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock';
+import { isBusError } from '../../src/base/errors';
+import { openStore, type Store } from '../../src/disk/lmdb';
+import { rejection } from '../conformance/rig';
+
+const undo: (() => unknown)[] = [];
+afterEach(async () => {
+  for (let run = undo.pop(); run !== undefined; run = undo.pop()) await run();
+});
+
+function freshDirectory(): string {
+  const dir = fs.mkdtempSync(join(tmpdir(), 'busbar-disk-'));
+  undo.push(() => fs.rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+async function open(path: string, writeMs?: number): Promise<Store> {
+  const store = await openStore(path, { clock: systemClock, durable: true, ...(writeMs !== undefined && { writeMs }) });
+  undo.push(() => store.release());
+  return store;
+}
+function start(role: string, path: string, ...through: string[]): ChildProcess {
+  const command = [
+    ...through,
+    process.execPath,
+    '-r',
+    join(__dirname, '../register.cjs'),
+    join(__dirname, 'child.ts'),
+    role,
+    path,
+  ];
+  const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+  undo.push(() => child.kill('SIGKILL'));
+  return child;
+}
+const firstLine = async (child: ChildProcess): Promise<string> => String((await once(child.stdout!, 'data'))[0]);
+
+const key = (text: string): Buffer => Buffer.from(text);
+const value = (text: string): Buffer => Buffer.from(text);
+const textAt = (store: Store, text: string): string | undefined => {
+  store.refresh();
+  return store.entry(key(text))?.value.toString();
+};
+
+describe('a guarded write', () => {
+  it('makes all of its changes if the guard holds, and none otherwise', async () => {
+    const store = await open(freshDirectory());
+    expect(
+      await store.write({ key: key('v'), version: null }, [{ key: key('v'), value: value('1'), version: 1 }]),
+    ).toBe(true);
+    const changes = [
+      { key: key('x'), value: value('x') },
+      { key: key('v'), value: value('2'), version: 2 },
+      { key: key('y'), value: value('y') },
+    ];
+    expect(await store.write({ key: key('v'), version: null }, changes)).toBe(false);
+    expect(await store.write({ key: key('v'), version: 7 }, changes)).toBe(false);
+    expect(await store.write({ key: key('not there'), version: 1 }, changes)).toBe(false);
+    expect([textAt(store, 'x'), textAt(store, 'v'), textAt(store, 'y')]).toEqual([undefined, '1', undefined]);
+    expect(await store.write({ key: key('v'), version: 1 }, changes)).toBe(true);
+    expect([textAt(store, 'x'), textAt(store, 'v'), textAt(store, 'y')]).toEqual(['x', '2', 'y']);
+    expect(store.version(key('v'))).toBe(2);
+  });
+
+  it('lets one of many win that ask at the same moment, and the others see it', async () => {
+    const store = await open(freshDirectory());
+    await store.write(null, [{ key: key('n'), value: value('n'), version: 0 }]);
+    const won = await Promise.all(
+      Array.from({ length: 50 }, (_, n) =>
+        store.write({ key: key('n'), version: 0 }, [
+          { key: key(`winner ${n}`), value: value('!') },
+          { key: key('n'), value: value('n'), version: 1 },
+        ]),
+      ),
+    );
+    expect(won.filter(Boolean)).toHaveLength(1);
+    const winners: string[] = [];
+    store.refresh();
+    store.scan(key('winner'), key('winner~'), (found) => winners.push(found.toString()) > 0);
+    expect(winners).toEqual([`winner ${won.indexOf(true)}`]);
+  });
+
+  it('is whole or not there after kill -9 in the middle, and there once it was acknowledged', async () => {
+    const dir = freshDirectory();
+    for (let round = 0; round < 4; round += 1) {
+      const child = start('pairs', dir);
+      let said = '';
+      child.stdout!.on('data', (data) => (said += String(data)));
+      await once(child.stdout!, 'data');
+      await new Promise((resolve) => setTimeout(resolve, 50 + round * 37));
+      child.kill('SIGKILL');
+      await once(child, 'close');
+      const acknowledged = said.split('\n').slice(0, -1).map(Number);
+      expect(acknowledged.length).toBeGreaterThan(0);
+      const store = await open(dir);
+      for (const n of acknowledged) expect(textAt(store, `c${n}`)).toBe(`${n} `.repeat(200));
+      const next = acknowledged.at(-1)! + 1;
+      expect(new Set(['a', 'b', 'c'].map((letter) => textAt(store, `${letter}${next}`))).size).toBe(1);
+      await store.release();
+    }
+  });
+});
+
+describe('opening', () => {
+  it('makes files that are only the owner`s', async () => {
+    const dir = freshDirectory();
+    await open(dir);
+    for (const name of fs.readdirSync(dir)) expect((fs.statSync(join(dir, name)).mode & 0o777).toString(8)).toBe('600');
+    expect(fs.readdirSync(dir).sort()).toEqual(['data.mdb', 'lock.mdb']);
+  });
+
+  it('shares the files within a process, until the last one lets go', async () => {
+    const dir = freshDirectory();
+    const [one, two] = [await open(dir), await open(dir)];
+    await one.write(null, [{ key: key('k'), value: value('v') }]);
+    await one.release();
+    expect(isBusError(await rejection(one.write(null, [])), 'Closed')).toBe(true);
+    expect(textAt(two, 'k')).toBe('v');
+    await two.release();
+    expect(textAt(await open(dir), 'k')).toBe('v');
+  });
+
+  const damage: Record<string, (file: string) => void> = {
+    'was not written by busbar': (file) =>
+      fs.writeFileSync(file, 'a text of somebody else that is long enough\n'.repeat(500)),
+    'is not a file': (file) => fs.mkdirSync(file),
+    'is cut off at': (file) => fs.truncateSync(file, 100 * 4096),
+    'is damaged (second head)': (file) => overwrite(file, 4096, Buffer.alloc(4096)),
+    'is damaged (page size)': (file) => overwrite(file, 48, Buffer.from([1, 2, 3, 4])),
+    'is of another version of LMDB': (file) => overwrite(file, 28, Buffer.from([9])),
+  };
+  const overwrite = (file: string, position: number, bytes: Buffer): void => {
+    const opened = fs.openSync(file, 'r+');
+    fs.writeSync(opened, bytes, 0, bytes.length, position);
+    fs.closeSync(opened);
+  };
+  for (const [reason, hurt] of Object.entries(damage)) {
+    it(`refuses a file that ${reason}, names it, and leaves it as it is`, async () => {
+      const dir = freshDirectory();
+      const file = join(dir, 'data.mdb');
+      if (!/^(was|is) not/.test(reason)) await fill(dir);
+      hurt(file);
+      const before = contentOf(file);
+      const error = await rejection(openStore(dir, { clock: systemClock, durable: true }));
+      expect(isBusError(error, 'Config') && error.message).toContain(`${file} ${reason}`);
+      expect(String(error)).toContain('put back a copy, or move it away');
+      expect(contentOf(file)).toBe(before);
+    });
+  }
+  const contentOf = (file: string): string =>
+    fs.statSync(file).isFile() ? createHash('sha256').update(fs.readFileSync(file)).digest('hex') : 'no file';
+  async function fill(dir: string): Promise<void> {
+    const store = await openStore(dir, { clock: systemClock, durable: true });
+    for (let n = 0; n < 10; n += 1) await store.write(null, [{ key: key(`${n}`), value: Buffer.alloc(100_000, 7) }]);
+    await store.release();
+  }
+});
+
+describe('a process that was stopped while it held the write lock', () => {
+  async function stopped(dir: string): Promise<ChildProcess> {
+    const child = start('hold', dir);
+    expect(await firstLine(child)).toBe('holding\n');
+    child.kill('SIGSTOP');
+    return child;
+  }
+
+  it('is named by those who wait for it too long, and what waited is written when it is gone', async () => {
+    const dir = freshDirectory();
+    const store = await open(dir, 300);
+    const child = await stopped(dir);
+    const writing = store.write(null, [{ key: key('k'), value: value('v') }]);
+    const error = await rejection(store.within(writing));
+    expect(isBusError(error, 'Unreachable') && error.message).toContain(
+      `whether it was written is unknown; the write lock is held by process ${child.pid}, which is stopped`,
+    );
+    child.kill('SIGKILL');
+    expect(await writing).toBe(true);
+    expect(textAt(store, 'k')).toBe('v');
+  });
+
+  it('is named by those who want to open the files', async () => {
+    const dir = freshDirectory();
+    const child = await stopped(dir);
+    const error = await rejection(openStore(dir, { clock: systemClock, durable: true, writeMs: 300 }));
+    expect(isBusError(error, 'Unreachable') && error.message).toContain(
+      `held by process ${child.pid}, which is stopped`,
+    );
+    child.kill('SIGKILL');
+    await once(child, 'close');
+    await open(dir);
+  });
+});
+
+describe('a disk', () => {
+  it('that is full refuses writes, damages nothing, and works again when there is room', async () => {
+    const dir = freshDirectory();
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'busbar', dir]).status !== 0) {
+      console.log('skipped: mounting a small tmpfs needs root');
+      return;
+    }
+    undo.push(() => execFileSync('umount', ['-l', dir]));
+    const ballast = join(dir, 'ballast');
+    fs.writeFileSync(ballast, Buffer.alloc(800_000));
+    fs.mkdirSync(join(dir, 'store'));
+    const unheard = jest.fn();
+    process.on('unhandledRejection', unheard);
+    undo.push(() => process.off('unhandledRejection', unheard));
+    const told = jest.spyOn(console, 'error').mockReturnValue(); // the package prints what it rejects with
+    undo.push(() => told.mockRestore());
+
+    const store = await open(join(dir, 'store'));
+    let written = 0;
+    const fillUp = async (): Promise<void> => {
+      for (; written < 1_000; written += 1)
+        await store.write(null, [{ key: key(`${written}`), value: Buffer.alloc(20_000, 7) }]);
+    };
+    const error = await rejection(fillUp());
+    expect(isBusError(error, 'Unreachable') && error.message).toContain(
+      'whether it was written is unknown: the disk is full',
+    );
+    expect(written).toBeGreaterThan(20);
+    for (let n = 0; n < written; n += 1)
+      expect(store.entry(key(`${n}`))?.value.equals(Buffer.alloc(20_000, 7))).toBe(true);
+    fs.unlinkSync(ballast);
+    await store.write(null, [{ key: key('after'), value: Buffer.alloc(20_000, 8) }]);
+    await store.release();
+    const again = await open(join(dir, 'store'));
+    for (let n = 0; n < written; n += 1) expect(again.entry(key(`${n}`))?.value.length).toBe(20_000);
+    expect(again.entry(key('after'))?.value.length).toBe(20_000);
+    expect(unheard).not.toHaveBeenCalled();
+  });
+
+  it('that fails to sync makes the outcome unknown and ends all writing, without ending the process', async () => {
+    const dir = freshDirectory();
+    const trace = [
+      'strace',
+      '-f',
+      '-qq',
+      '--seccomp-bpf',
+      '-o',
+      '/dev/null',
+      '-e',
+      'trace=fdatasync',
+      '-e',
+      'inject=fdatasync:error=EIO:when=5+',
+    ];
+    if (spawnSync('strace', ['-V']).status !== 0) {
+      console.log('skipped: strace is not installed');
+      return;
+    }
+    const child = start('failing', dir, ...trace);
+    let said = '';
+    child.stdout!.on('data', (data) => (said += String(data)));
+    const [code] = await once(child, 'close');
+    expect(said).toMatch(/failed after \d+: BusError: .*whether it was written is unknown: Input\/output error/);
+    expect(said).toMatch(/and then: BusError: .*nothing more is written until the log is opened anew/);
+    expect(said).toContain('ended in peace');
+    expect(code).toBe(0);
+  }, 30_000);
+});

@@ -1,0 +1,58 @@
+import { BadRecord, decodeRecord, encodeRecord, timeOf } from '../../src/embedded/record';
+import type { LogRecord } from '../../src/ports/log';
+
+const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+
+describe('a record as bytes', () => {
+  const cases: Record<string, LogRecord> = {
+    'with everything': { key: bytes('k'), value: bytes('value'), headers: { bus: 'line é 漢 🚌', traceparent: '00' } },
+    'with nothing': { key: null, value: null, headers: {} },
+    'with empty parts': { key: bytes(''), value: bytes(''), headers: { '': '' } },
+    'with a header called __proto__': { key: null, value: bytes('v'), headers: JSON.parse('{"__proto__":"x"}') },
+    'with 100 kB and 255 headers': {
+      key: bytes('k'.repeat(100_000)),
+      value: bytes('v'.repeat(100_000)),
+      headers: Object.fromEntries(Array.from({ length: 255 }, (_, n) => [`header ${n}`, `${n}`.repeat(50)])),
+    },
+  };
+  for (const [name, record] of Object.entries(cases)) {
+    it(`comes back as it was ${name}`, () => {
+      const stored = decodeRecord(encodeRecord(record, 1_234_567_890_123), 3, 99);
+      expect(stored).toEqual({ ...record, partition: 3, offset: 99, timeMs: 1_234_567_890_123 });
+    });
+  }
+
+  it('tells its time without being decoded', () => {
+    expect(timeOf(encodeRecord(cases['with nothing']!, 1_795_349_705_574))).toBe(1_795_349_705_574);
+  });
+
+  it('shares no memory with the bytes it was read from', () => {
+    const block = encodeRecord(cases['with everything']!, 1);
+    const stored = decodeRecord(block, 0, 0);
+    block.fill(0);
+    expect(stored.value).toEqual(bytes('value'));
+  });
+
+  it('is refused when any byte of it changed, or any number of bytes is missing', () => {
+    const block = encodeRecord(cases['with everything']!, 1);
+    for (let index = 0; index < block.length; index += 1) {
+      const damaged = Buffer.from(block);
+      damaged[index]! ^= 1;
+      expect(() => decodeRecord(damaged, 0, 0)).toThrow(BadRecord);
+      expect(() => decodeRecord(block.subarray(0, index), 0, 0)).toThrow(BadRecord);
+    }
+  });
+
+  it('names a layout of a newer version', () => {
+    const block = encodeRecord(cases['with nothing']!, 1);
+    block[0] = 2;
+    expect(() => decodeRecord(block, 0, 0)).toThrow('layout 2, this version knows 1');
+  });
+
+  it('refuses more headers, or longer names of headers, than the layout can hold', () => {
+    const many = Object.fromEntries(Array.from({ length: 256 }, (_, n) => [`${n}`, '']));
+    expect(() => encodeRecord({ key: null, value: null, headers: many }, 1)).toThrow('at most 255 headers, not 256');
+    const long = { ['n'.repeat(256)]: '' };
+    expect(() => encodeRecord({ key: null, value: null, headers: long }, 1)).toThrow('at most 255 bytes, not 256');
+  });
+});
