@@ -3,7 +3,7 @@
 export const exitCodes = {
   /** Left when it was asked to: everything that ran was finished. */
   left: 0,
-  /** Could not start, for a reason that is none of those below. */
+  /** Could not start, for a reason that is none of those below; or something could not be closed. */
   failed: 1,
   /** Could not start: a server is unreachable. Starting it again later may help. */
   unreachable: 69,

@@ -1,40 +1,56 @@
 /** Answers probes and scrapers over HTTP on loopback: /health, /ready, /metrics. */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { sayError } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
-import type { Bus } from '../index';
+import type { Bus, Health } from '../index';
 import { openMetrics, type MetricsPage } from '../telemetry/metrics';
+import type { Watchable } from '../telemetry/watchable';
 
 export interface HealthServer extends Closable {
   readonly port: number;
+  /** From now on the answers are those of the bus; until then it is alive and not ready. */
+  serves(bus: Pick<Bus, 'health'>): void;
 }
 
 /**
  * /health: 200 while the process should go on, else 503. /ready: 200 while it takes work, else 503. Both as JSON with
- * the reasons. /metrics: prom-client's default registry, with the bus counted in it. Rejects when the port is taken.
+ * the reasons. /metrics: prom-client's default registry, with `heard` counted in it. Rejects when the port is taken.
  */
-export async function openHealthServer(bus: Bus, port: number): Promise<HealthServer> {
-  const metrics = openMetrics(bus);
+export async function openHealthServer(heard: Watchable, port: number): Promise<HealthServer> {
+  const metrics = openMetrics(heard);
+  let health = (): Health => starting;
   const server = createServer((request, response) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, 'text/plain', 'only GET\n');
-    answer(bus, metrics, request.url ?? '/', response).catch((error: unknown) =>
-      send(response, 500, 'text/plain', `${String(error)}\n`),
+    answer(health(), metrics, request.url ?? '/', response).catch((error: unknown) =>
+      send(response, 500, 'text/plain', `${sayError(error)}\n`),
     );
   });
   server.unref(); // a module that has nothing else to do may end
   await listening(server, port);
   // A server that listens on a port has such an address.
   const { port: bound } = server.address() as AddressInfo;
-  return { port: bound, ...closable(() => closeServer(server, metrics)) };
+  return {
+    port: bound,
+    serves(bus) {
+      health = () => bus.health();
+    },
+    ...closable(() => closeServer(server, metrics)),
+  };
 }
+const starting: Health = {
+  live: true,
+  ready: false,
+  reasons: [{ part: 'module', reason: 'it is starting', sinceMs: 0 }],
+};
 
-async function answer(bus: Bus, metrics: MetricsPage, url: string, response: ServerResponse): Promise<void> {
-  const { live, ready, reasons } = bus.health();
+async function answer(health: Health, metrics: MetricsPage, url: string, response: ServerResponse): Promise<void> {
+  const { live, ready } = health;
   switch (url.split('?', 1)[0]) {
     case '/health':
-      return send(response, live ? 200 : 503, 'application/json', JSON.stringify({ live, ready, reasons }));
+      return send(response, live ? 200 : 503, 'application/json', JSON.stringify(health));
     case '/ready':
-      return send(response, ready ? 200 : 503, 'application/json', JSON.stringify({ live, ready, reasons }));
+      return send(response, ready ? 200 : 503, 'application/json', JSON.stringify(health));
     case '/metrics':
       return send(response, 200, metrics.contentType, await metrics.text());
     default:

@@ -1,13 +1,14 @@
 /** Runs one module as a process: opens the bus, serves, logs, and leaves when it is asked to. */
 import type { DependencyContainer } from 'tsyringe';
 import { BusError, isBusError, sayError } from '../base/errors';
-import { openNotices } from '../base/notices';
+import { openNotices, type Notices } from '../base/notices';
 import { loadConfig, type Config, type HostGiven } from '../config';
 import { CONTRACT } from '../contract/types';
 import { openBus, type Bus, type Middleware, type OpenOptions } from '../index';
 import { logTo } from '../telemetry/log';
 import { openLogger, type Logger } from '../telemetry/logger';
 import { exitCodes } from './exit';
+import type { HealthServer } from './health';
 import { hearSignals, type Running } from './leave';
 import { knownModule, makeModule, type AnyClass } from './module';
 import { thisProcess, type Process } from './process';
@@ -66,13 +67,14 @@ async function start(target: AnyClass, options: RunOptions, proc: Process, runni
   running.logger = openLog(proc, () => running, values);
   const notices = openNotices();
   logTo(notices, running.logger);
+  const health = await startHealth(notices, values.healthPort, running);
   const bus = await openFor(contract, options, (notice) => notices.tell(notice));
   running.bus = bus;
   const made = makeModule(target, bus, options.container);
   running.made = made;
   await made.handlers.open?.();
   await bus.serve(contract, made.handlers, serveOptions);
-  if (values.healthPort !== undefined) await startHealth(bus, values.healthPort, running);
+  health?.serves(bus);
   running.logger.info(`serves ${running.module} after ${Math.round(proc.clock.mono() - startMs)} ms`);
 }
 
@@ -102,12 +104,21 @@ function openLog(proc: Process, running: () => Running, values?: Config['values'
   });
 }
 
-/** Loaded only where it is asked for: it brings node:http and prom-client. */
-async function startHealth(bus: Bus, port: number, running: Running): Promise<void> {
+/**
+ * Before the bus, so that it counts from the first notice on, and a port that is taken does no harm. Loaded only
+ * where it is asked for: it brings node:http and prom-client.
+ */
+async function startHealth(
+  heard: Notices,
+  port: number | undefined,
+  running: Running,
+): Promise<HealthServer | undefined> {
+  if (port === undefined) return undefined;
   const { openHealthServer } = await import('./health');
-  const health = await openHealthServer(bus, port);
+  const health = await openHealthServer(heard, port);
   running.health = health;
   running.logger.info(`health at http://127.0.0.1:${health.port}/health`);
+  return health;
 }
 
 function startFailure(error: unknown): number {

@@ -195,6 +195,15 @@ test('while it leaves it is not ready but alive', async () => {
   expect(await child.code).toBe(exitCodes.left);
 });
 
+test('a health port that is taken stops the start before anybody hears of the instance', async () => {
+  const first = await serving({ BUSBAR_HEALTH_PORT: '0' });
+  const [, port = ''] = /127\.0\.0\.1:(\d+)/.exec(await first.line(says('health at'))) ?? [];
+  const second = start({ BUSBAR_HEALTH_PORT: port });
+  expect(await second.code).toBe(exitCodes.failed);
+  expect(second.lines.at(-1)).toContain('EADDRINUSE');
+  expect(second.lines.filter(says('open desk'))).toEqual([]);
+});
+
 test('a process runs one module', async () => {
   const child = await serving({}, 'twice');
   expect(await child.line(says('runModule was called before'))).toMatch(/^BusError: /);
