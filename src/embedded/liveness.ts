@@ -1,8 +1,8 @@
 /** Tells from an address alone whether its process still lives, without asking it: the kernel knows. */
-import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import type { Random } from '../base/clock';
 import { randomHex } from '../base/clock';
+import { murmur2 } from '../format/partition';
 
 // <pid>-<start of the process in ticks since boot>-<space>-<random>: never the same twice, also when a pid is.
 // A space is a pid namespace in one boot of the machine: only within it does a pid say who somebody is.
@@ -67,7 +67,8 @@ function ownSpace(): string {
   return (space ??= readSpace());
 }
 function readSpace(): string {
-  return createHash('sha256').update(`${readBoot()} ${readNamespace()}`).digest('hex').slice(0, 8);
+  const hash = murmur2(Buffer.from(`${readBoot()} ${readNamespace()}`));
+  return (hash >>> 0).toString(16).padStart(8, '0');
 }
 // Without /proc there is one namespace for the machine, and the start of the machine is not told apart.
 function readNamespace(): string {

@@ -44,12 +44,17 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
     const topic = line.slice(at + 1);
     for (const hear of hearers) hear(topic, from);
     const call = line.slice(0, at);
-    if (call !== '0') tryRing(() => sockets.sendOnce(from, frameKinds.heard, call));
+    if (call !== '0') answerSoon(from, call);
   });
   sockets.hear(frameKinds.heard, (line, _body, from) => settle(Number(line), from));
   sockets.onGone((address) => {
     for (const id of calls.keys()) settle(id, address);
   });
+
+  // Behind what the hearers themselves put off to the end of this turn: heard means read.
+  function answerSoon(to: string, call: string): void {
+    setImmediate(() => tryRing(() => sockets.sendOnce(to, frameKinds.heard, call)));
+  }
 
   function settle(id: number, from: string): void {
     const call = calls.get(id);

@@ -9,6 +9,7 @@ import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import type { Setting, Settings } from '../ports/settings';
+import { FolderChanges } from './changes';
 import type { Directory } from './directory';
 import { isCode } from './directory';
 import type { Rings } from './rings';
@@ -48,10 +49,12 @@ class FileSettings implements Settings {
   /** Writes of this process go one after the other. */
   private lastWrite: Promise<unknown> = Promise.resolve();
   private closedAtMs: number | undefined;
+  private readonly changes: FolderChanges;
   private readonly stops: (() => void)[];
   private closing: Promise<void> | undefined;
 
   constructor(private readonly parts: SettingsParts) {
+    this.changes = new FolderChanges(parts.directory.settings, parts.clock);
     const poll = every(parts.clock, pollMs, () => this.refresh());
     const deaf = parts.rings.onRing((rung) => {
       if (rung === topic) this.refresh();
@@ -177,7 +180,7 @@ class FileSettings implements Settings {
   /** Reads what is new; when it cannot be read, those who watch keep what they know. */
   private refresh(): void {
     try {
-      this.read();
+      if (this.changes.look()) this.read();
     } catch (error) {
       this.refused(sayError(error));
     }
