@@ -1,6 +1,9 @@
 /** `busbar/inspect`: looks into every queue and instance from outside, as the command `busbar` does. */
 export { openInspector } from './inspector';
 export type { Inspector, TailOptions } from './inspector';
+export { askCheck } from './check';
+export { choose, dropChosen, readChosen, replayChosen } from './mend';
+export type { Chosen, ChosenMessage, Exported, MendOptions, Which } from './mend';
 export { inspect } from './open';
 export type { Inspection, InspectOptions } from './open';
 export { StoppedEarly, UnknownName } from './types';

@@ -1,4 +1,5 @@
 /** Opens an inspector on the system that the configuration of this process means. */
+import { systemRandom } from '../base/clock';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Bus } from '../bus/types';
 import { openToLook, type OpenOptions } from '../open';
@@ -23,6 +24,14 @@ export async function inspect(options: InspectOptions = {}): Promise<Inspection>
   const { answerMs, ...rest } = options;
   const { bus, ports } = await openToLook({ ...rest, module: consoleModule });
   const { log, registry, ns, clock } = ports;
-  const parts: InspectorParts = { log, registry, ns, clock, bus, ...(answerMs !== undefined && { answerMs }) };
+  const parts: InspectorParts = {
+    log,
+    registry,
+    ns,
+    clock,
+    random: systemRandom,
+    bus,
+    ...(answerMs !== undefined && { answerMs }),
+  };
   return { inspector: openInspector(parts), bus, parts, ...closable(() => bus.close()) };
 }

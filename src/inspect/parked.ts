@@ -2,7 +2,9 @@
 import { placeOf } from '../work/message';
 import type { ParkedNote } from '../work/park';
 import type { Span } from './backlog';
-import { fits, viewOf, type Letter } from './message';
+import type { Stored } from '../ports/log';
+import type { Parked } from '../work/parked';
+import { fits, letterOf, viewOf, type Letter } from './message';
 import { topicsOf } from './names';
 import { budgetFor } from './queues';
 import { scan } from './scan';
@@ -18,13 +20,13 @@ export async function wholeTopics({ log }: InspectorParts, topics: readonly stri
 
 /**
  * What is parked now, oldest first; of one queue if it is given. The key of a parked record is its queue and place:
- * only the newest of each counts, and one without a note takes it back.
+ * only the newest of each counts, and one without a value takes it back.
  */
-export async function* readParked(
+export async function* findParked(
   parts: InspectorParts,
   queue: string | undefined,
   filter: MessageFilter,
-): AsyncGenerator<ParkedView> {
+): AsyncGenerator<Parked> {
   const module = queue?.slice(0, queue.indexOf('.'));
   const spans = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['parked'], module));
   const newest = new Map<string, number>();
@@ -33,23 +35,34 @@ export async function* readParked(
   }
   for await (const [letter] of scan(parts.log, spans, budgetFor(parts))) {
     if (newest.get(placeKey(letter)) !== letter.record.offset) continue;
-    const note = readNote(letter);
+    const note = readNote(letter.record);
     if (!note || (queue !== undefined && note.queue !== queue)) continue;
-    if (fits(withNote(letter, note), filter)) yield parkedView(letter, note);
+    if (fits(withNote(letter, note), filter)) yield { topic: letter.topic, note, record: letter.record };
   }
+}
+
+/** The same, readable. */
+export async function* readParked(
+  parts: InspectorParts,
+  queue: string | undefined,
+  filter: MessageFilter,
+): AsyncGenerator<ParkedView> {
+  for await (const parked of findParked(parts, queue, filter)) yield parkedView(parked);
 }
 
 /** How many are parked, by queue. */
 export async function countParked(parts: InspectorParts): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>();
-  for await (const { queue } of readParked(parts, undefined, {})) counts.set(queue, (counts.get(queue) ?? 0) + 1);
+  for await (const { note } of findParked(parts, undefined, {})) {
+    counts.set(note.queue, (counts.get(note.queue) ?? 0) + 1);
+  }
   return counts;
 }
 
-export function parkedView(letter: Letter, note: ParkedNote): ParkedView {
+export function parkedView({ topic, note, record }: Parked): ParkedView {
   const { queue, reason, attemptCount, attempts, parkedAtMs, instance, version } = note;
   return {
-    ...viewOf(withNote(letter, note)),
+    ...viewOf(withNote(letterOf(topic, record), note)),
     queue,
     origin: placeOf(note.topic, note),
     reason,
@@ -70,10 +83,9 @@ function placeKey({ topic, record }: Letter): string {
   return `${topic} ${record.partition} ${record.key ? Buffer.from(record.key).toString('latin1') : record.offset}`;
 }
 
-/** Undefined for a record without a note: it takes an older one back. */
-export function readNote({ record }: Letter): ParkedNote | undefined {
-  const line = record.headers['parked'];
-  if (line === undefined) return undefined;
+export function readNote({ value, headers }: Stored): ParkedNote | undefined {
+  const line = headers['parked'];
+  if (value === null || line === undefined) return undefined;
   try {
     const note: unknown = JSON.parse(line);
     return isNote(note) ? note : undefined;

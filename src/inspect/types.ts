@@ -1,5 +1,5 @@
 /** What an inspector shows: queues, instances and messages as plain values. Times are milliseconds since 1970. */
-import type { Clock } from '../base/clock';
+import type { Clock, Random } from '../base/clock';
 import type { Bus } from '../bus/types';
 import type { InstanceStatus } from '../bus/self';
 import type { Decoded } from '../format/codec';
@@ -15,6 +15,7 @@ export interface InspectorParts {
   /** Namespace of the topics to look at. */
   readonly ns: string;
   readonly clock: Clock;
+  readonly random: Random;
   /** How long an instance may take to answer, in ms. Default 2,000. */
   readonly answerMs?: number;
   /** Records that one call reads at most before it ends with StoppedEarly. Default 1,000,000. */

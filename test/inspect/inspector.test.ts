@@ -276,7 +276,8 @@ describe('parked', () => {
     const put = async (offset: number, reason: string | null): Promise<void> => {
       const { key, parked } = note(offset, reason ?? '');
       const headers: Record<string, string> = reason === null ? {} : { parked };
-      await log.append(topic, [{ partition: 0, key, value: null, headers }]);
+      const value = reason === null ? null : new Uint8Array(0);
+      await log.append(topic, [{ partition: 0, key, value, headers }]);
     };
     await put(1, 'first');
     await put(2, 'gone');

@@ -73,7 +73,7 @@ export function rig() {
   async function inspector(more: Partial<InspectorParts> = {}) {
     const { log, registry } = ports('console');
     const bus = await open('console');
-    const parts: InspectorParts = { log, registry, bus, ns: 't', clock, ...more };
+    const parts: InspectorParts = { log, registry, bus, ns: 't', clock, random, ...more };
     return { ...openInspector(parts), parts };
   }
   /** Lets time pass until what was asked is there; looking twice takes a second. */

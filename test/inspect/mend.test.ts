@@ -1,0 +1,116 @@
+import { choose, dropChosen, readChosen, replayChosen } from '../../src/inspect/mend';
+import { all, photos, rig, type Job } from './rig';
+
+/** A system in which odd jobs are parked until it is mended. */
+async function broken(count: number) {
+  const r = rig();
+  const bus = await r.open('photos');
+  const state = { mended: false, done: [] as number[] };
+  const resize = ({ n }: Job, { park }: { readonly park: (reason: string) => never }): void => {
+    if (!state.mended && n % 2 === 1) park(`ECONNREFUSED store-${n % 4}`);
+    state.done.push(n);
+  };
+  await bus.serve(photos, { add: () => '', resize, rotate: () => {} }, { concurrency: 1 });
+  const jobs = Array.from({ length: count }, (_, n) => ({ n, key: `k${n % 3}` }));
+  const sent = await bus.submitAll(photos.resize, jobs);
+  await r.clock.advance(5_000);
+  state.done.length = 0;
+  const look = await r.inspector();
+  const goOn = { signal: new AbortController().signal };
+  return { ...r, state, sent, bus, look, parts: look.parts, goOn };
+}
+
+test('replaying sends the same ids again, in the order of each key, and takes them from the parked ones', async () => {
+  const { soon, parts, state, look, goOn, clock } = await broken(40);
+  const chosen = await soon(choose(parts, 'photos.work', {}));
+  expect(chosen.messages).toHaveLength(20);
+  expect(chosen.messages.every(({ replay }) => replay === 0)).toBe(true);
+  state.mended = true;
+  expect(await soon(replayChosen(parts, chosen, goOn))).toBe(20);
+  await clock.advance(5_000);
+  expect(await soon(all(look.parked()))).toEqual([]);
+  expect(state.done.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, n) => 2 * n + 1));
+  for (const key of [0, 1, 2]) {
+    const lane = state.done.filter((n) => n % 3 === key);
+    expect(lane).toEqual(lane.toSorted((a, b) => a - b));
+  }
+  const first = await soon(look.show(chosen.messages[0]?.id ?? ''));
+  expect(first.map(({ message }) => message.replay)).toEqual([0, 1]);
+});
+
+test('what failed again is parked again, and says how often it was replayed', async () => {
+  const { soon, parts, goOn, clock } = await broken(2);
+  await soon(replayChosen(parts, await soon(choose(parts, 'photos.work', {})), goOn));
+  await clock.advance(5_000);
+  expect((await soon(choose(parts, 'photos.work', {}))).messages).toMatchObject([{ replay: 1 }]);
+});
+
+test('messages are chosen by reason, by key and by the beginning of an id', async () => {
+  const { soon, parts, sent } = await broken(40);
+  const count = async (which: object): Promise<number> =>
+    (await soon(choose(parts, 'photos.work', which))).messages.length;
+  expect(await count({ reasonLike: 'econnrefused STORE-1' })).toBe(10);
+  expect(await count({ reasonLike: 'store', key: 'k1' })).toBe(7);
+  expect(await count({ ids: [sent[1]?.id] })).toBe(1);
+  await expect(count({ ids: [sent[0]?.id] })).rejects.toThrow('there is no parked message');
+  await expect(count({ ids: ['0'] })).rejects.toThrow('20 ids begin so');
+});
+
+test('stopping leaves what was not done as it was', async () => {
+  const { soon, parts, state } = await broken(500);
+  const chosen = await soon(choose(parts, 'photos.work', {}));
+  expect(chosen.messages).toHaveLength(250);
+  const stop = new AbortController();
+  state.mended = true;
+  const reported: number[] = [];
+  const done = (messages: readonly unknown[]): void => {
+    reported.push(messages.length);
+    stop.abort();
+  };
+  expect(await soon(replayChosen(parts, chosen, { signal: stop.signal, done }))).toBe(100);
+  expect(reported).toEqual([100]);
+  expect((await soon(choose(parts, 'photos.work', {}))).messages).toHaveLength(150);
+});
+
+test('what another one took meanwhile is left alone', async () => {
+  const { soon, parts, goOn, clock, state } = await broken(4);
+  const mine = await soon(choose(parts, 'photos.work', {}));
+  const theirs = await soon(choose(parts, 'photos.work', {}));
+  state.mended = true;
+  expect(await soon(replayChosen(parts, theirs, goOn))).toBe(2);
+  expect(await soon(replayChosen(parts, mine, goOn))).toBe(0);
+  await clock.advance(5_000);
+  expect(new Set(state.done)).toEqual(new Set([1, 3]));
+  expect(state.done).toHaveLength(2);
+});
+
+test('dropping can be read back first, byte for byte, and then is for good', async () => {
+  const { soon, parts, goOn, look } = await broken(4);
+  const chosen = await soon(choose(parts, 'photos.work', {}));
+  const kept = await soon(all(readChosen(parts, chosen)));
+  expect(kept.map(({ view }) => view.body)).toEqual(
+    expect.arrayContaining([
+      { ok: true, value: { n: 1, key: 'k1' } },
+      { ok: true, value: { n: 3, key: 'k0' } },
+    ]),
+  );
+  expect(kept.every(({ record }) => record.value !== null && record.headers['bus']?.includes('photos.resize'))).toBe(
+    true,
+  );
+  expect(await soon(dropChosen(parts, chosen, goOn))).toBe(2);
+  expect(await soon(all(look.parked()))).toEqual([]);
+});
+
+test('replaying an event says which other listeners hear it again', async () => {
+  const { open, inspector, soon, clock } = rig();
+  const search = await open('search');
+  await search.listen(photos.added, { as: 'index', attempts: 1 }, () => Promise.reject(new Error('full')));
+  await search.listen(photos.added, { as: 'log' }, () => {});
+  await search.listen(photos.removed, { as: 'other' }, () => {});
+  await (await open('photos')).publish(photos.added, { n: 1, key: 'a' });
+  await clock.advance(5_000);
+  const { parts } = await inspector();
+  const chosen = await soon(choose(parts, 'search.index', {}));
+  expect(chosen.messages).toHaveLength(1);
+  expect(chosen.alsoIn).toEqual(['search.log']);
+});
