@@ -13,6 +13,8 @@ export interface ParkedNote {
   /** Empty when the record did not say. */
   readonly entry: string;
   readonly key: string | null;
+  /** The key in full where it is no text. */
+  readonly keyBase64?: string;
   readonly reason: string;
   /** How many there were; `attempts` has those that ended in the instance that parked it, at most the last 20. */
   readonly attemptCount: number;
@@ -40,7 +42,8 @@ export function attemptOf(attempt: number, error: unknown, atMs: number, instanc
 
 export function parkedRecord(parts: TakeParts, queue: Queue, message: Message, reason: string): Append {
   const { record, id, entry, lane } = message;
-  const { partition, offset, headers, value } = record;
+  const { partition, offset, headers, value, key } = record;
+  const isText = key === null || lane === null || Buffer.from(lane).equals(key);
   const note: ParkedNote = {
     queue: queue.name,
     topic: queue.topic.name,
@@ -49,6 +52,7 @@ export function parkedRecord(parts: TakeParts, queue: Queue, message: Message, r
     id,
     entry,
     key: lane,
+    ...(!isText && { keyBase64: Buffer.from(key).toString('base64') }),
     reason: reason.slice(0, stackCharsMax),
     attemptCount: message.attempts,
     attempts: message.failures,
@@ -80,6 +84,6 @@ function printNote(note: ParkedNote): string {
       const { stack: _left, ...rest } = oldest;
       attempts[n] = rest;
     } else if (attempts.length > 0) attempts.shift();
-    else return JSON.stringify({ ...note, attempts, key: null });
+    else return JSON.stringify({ ...note, attempts, key: null, keyBase64: undefined }); // a foreign one, of many KB
   }
 }

@@ -14,8 +14,6 @@ import type { Append, Topic } from '../ports/log';
 import { eventTopic, workTopic } from './topics';
 import type { Sender, SenderParts, Submitted } from './types';
 
-/** Messages that one sender may have under way: a log that is slow must not fill the memory. */
-const underWayMax = 100_000;
 /** One append takes at most so many records or bytes, so that no single write stands in the way of others. */
 const appendMessagesMax = 1_000;
 const appendBytesMax = 8 * 1024 * 1024;
@@ -83,7 +81,7 @@ export function openSender(parts: SenderParts): Sender {
     }
     if (inputs.length === 0) return [];
     const line = lineOf(entry);
-    line.makeRoom(inputs.length);
+    line.mustHaveRoom(inputs.length);
     const answers = await line.send(packAll(entry, inputs));
     if (parts.notices.watched) {
       for (const { id } of answers) parts.notices.tell({ type: 'sent', kind: entry.kind, entry: entry.name, id });
@@ -141,23 +139,35 @@ class Line {
     private readonly stamp: () => Envelope['stamp'],
   ) {}
 
-  makeRoom(messages: number): void {
-    if (this.#underWay + messages <= underWayMax) return;
-    const details = { retryAfterMs: 100, waiting: this.#underWay, limit: underWayMax };
-    const message = `${messages} more messages for ${this.topic.name}: ${this.#underWay} are under way, at most ${underWayMax} may be`;
+  /** A log that is slow must not fill the memory. Throws Overloaded. */
+  mustHaveRoom(messages: number): void {
+    const limit = limits.sendingMax;
+    if (this.#underWay + messages <= limit) return;
+    const details = { retryAfterMs: 100, waiting: this.#underWay, limit };
+    const message = `${messages} more messages for ${this.topic.name}: ${this.#underWay} are under way, at most ${limit} may be`;
     throw new BusError('Overloaded', message, details);
   }
 
   /** Resolves when all of them are safe. */
   async send(packed: readonly Ready[] | Promise<readonly Ready[]>): Promise<readonly Submitted[]> {
     if (!this.#checking && !(packed instanceof Promise)) return this.#put(packed);
-    const turn = Promise.all([packed, this.#checking]).then(([messages]) => ({ sent: this.#put(messages) }));
+    const turn = this.#inTurn(packed, this.#checking);
     const passed = turn.catch(() => undefined); // whoever sent it hears of it; those behind go on
     this.#checking = passed;
     void passed.then(() => {
       if (this.#checking === passed) this.#checking = undefined;
     });
     return (await turn).sent;
+  }
+
+  /** Wrapped, so that nobody waits for the append who only waits for the turn. */
+  async #inTurn(
+    packed: readonly Ready[] | Promise<readonly Ready[]>,
+    before: Promise<unknown> | undefined,
+  ): Promise<{ readonly sent: Promise<readonly Submitted[]> }> {
+    if (packed instanceof Promise) packed.catch(() => undefined); // it may be refused while it waits; told below
+    await before;
+    return { sent: this.#put(await packed) };
   }
 
   /** Resolves when nothing is under way. */

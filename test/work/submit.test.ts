@@ -1,0 +1,257 @@
+import { z } from 'zod';
+import { BusError } from '../../src/base/errors';
+import { limits } from '../../src/base/limits';
+import { openNotices, type Notice } from '../../src/base/notices';
+import { defineModule, event, unchecked, work } from '../../src/contract/contract';
+import { openScopes, type Scope } from '../../src/delivery/context';
+import { parseEnvelope, type Envelope } from '../../src/format/envelope';
+import { partitionOf } from '../../src/format/partition';
+import { decodeBody } from '../../src/format/codec';
+import { memoryWorld, virtualClock, type MemoryWorld } from '../../src/memory';
+import type { Stored } from '../../src/ports/log';
+import { openSender } from '../../src/work/submit';
+import type { SenderParts } from '../../src/work/types';
+
+const { resize, sharpen, added } = defineModule('photos', {
+  resize: work(z.object({ id: z.string(), width: z.string().transform(Number) }), {
+    key: ({ width }) => `w${width * 2}`,
+  }),
+  sharpen: work(unchecked<unknown>(), { queue: 'slow' }),
+  added: event(unchecked<{ n: number }>()),
+});
+
+function open(more: Partial<SenderParts> = {}) {
+  const clock = virtualClock();
+  const world: MemoryWorld = memoryWorld({ clock });
+  const process = world.process('a');
+  const appends: number[] = [];
+  const log = {
+    ...process.log,
+    append: (...args: Parameters<typeof process.log.append>) => (
+      appends.push(args[1].length),
+      process.log.append(...args)
+    ),
+  };
+  const scopes = openScopes();
+  const sender = openSender({
+    clock,
+    random: world.random,
+    notices: openNotices(),
+    scopes,
+    log,
+    self: { module: 'web', instance: 'web#0001' },
+    ns: 't',
+    incarnation: '0123456789abcdef',
+    reached: 'disk',
+    ...more,
+  });
+  /** What lies in a topic, in the order of the stamps. */
+  async function sent(topic: string): Promise<(Stored & { readonly envelope: Envelope; readonly body: unknown })[]> {
+    const found: (Stored & { envelope: Envelope; body: unknown })[] = [];
+    for (let partition = 0; partition < 12; partition++) {
+      for (const record of await process.log.peek(topic, { partition, offset: 0 }, { messages: 10_000, bytes: 1e9 })) {
+        const envelope = parseEnvelope(record.headers['bus'] ?? '');
+        if ('bad' in envelope) throw new Error(envelope.bad);
+        const body = decodeBody(record.value ?? new Uint8Array());
+        found.push({ ...record, envelope, body: body.ok && body.value });
+      }
+    }
+    return found.sort((a, b) => (a.envelope.stamp?.position ?? 0) - (b.envelope.stamp?.position ?? 0));
+  }
+  return { clock, world, process, sender, scopes, appends, sent };
+}
+
+test('a message is its original input under the key of its checked body, in the partition of that key', async () => {
+  const { sender, sent, clock } = open();
+  const [answer] = await sender.send(resize, [{ id: 'a', width: '21' }]);
+  const [record] = await sent('t.photos.work');
+  expect(answer).toEqual({ id: record?.envelope.id, reached: 'disk' });
+  expect(record?.body).toEqual({ id: 'a', width: '21' });
+  expect(Buffer.from(record?.key ?? []).toString()).toBe('w42');
+  expect(record?.partition).toBe(partitionOf(Buffer.from('w42'), 12));
+  expect(record?.envelope).toMatchObject({
+    kind: 'work',
+    entry: 'photos.resize',
+    from: 'web#0001',
+    sentMs: clock.now(),
+    stamp: { incarnation: '0123456789abcdef', position: 1 },
+  });
+});
+
+test('without a key the id decides the partition; an entry with a queue of its own has its own topic; events have theirs', async () => {
+  const { sender, sent } = open();
+  const answers = await sender.send(sharpen, [1, 2, 3]);
+  await sender.send(added, [{ n: 1 }]);
+  const records = await sent('t.photos.work.slow');
+  expect(records.map(({ envelope }) => envelope.id)).toEqual(answers.map(({ id }) => id));
+  for (const { key, partition, envelope } of records) {
+    expect([key, partition]).toEqual([null, partitionOf(Buffer.from(envelope.id), 12)]);
+  }
+  expect((await sent('t.photos.events')).map(({ envelope }) => envelope.kind)).toEqual(['event']);
+});
+
+test('messages of one turn go in one append, in the order of the calls; stamps rise in the order of the appends', async () => {
+  const { sender, appends, sent } = open();
+  await sender.send(sharpen, [0]); // the topic is there from now on
+  appends.length = 0;
+  await Promise.all([1, 2, 3].map((n) => sender.send(sharpen, [n, `${n}b`])));
+  expect(appends).toEqual([6]);
+  const records = await sent('t.photos.work.slow');
+  expect(records.map(({ body }) => body)).toEqual([0, 1, '1b', 2, '2b', 3, '3b']);
+  expect(records.map(({ envelope }) => envelope.stamp?.position)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+});
+
+test('one append takes at most 1,000 messages of different calls', async () => {
+  const { sender, appends, sent } = open();
+  await sender.send(sharpen, [0]);
+  appends.length = 0;
+  await Promise.all(Array.from({ length: 1_100 }, (_, n) => sender.send(sharpen, [n + 1])));
+  expect(appends).toEqual([1_000, 100]);
+  expect((await sent('t.photos.work.slow')).map(({ body }) => body)).toEqual(
+    Array.from({ length: 1_101 }, (_, n) => n),
+  );
+});
+
+test('a schema that takes its time does not let later messages overtake', async () => {
+  const { clock, sender, sent } = open();
+  const slow = z.number().refine(async (n) => {
+    if (n === 1) await new Promise<void>((resolve) => void clock.after(100, resolve));
+    return n !== 2;
+  });
+  const { job } = defineModule('slow', { job: work(slow) });
+  const answers = [1, 2, 3].map((n) => sender.send(job, [n]));
+  const refused = answers[1]?.catch((error: unknown) => error);
+  await clock.advance(200);
+  expect(await refused).toMatchObject({ code: 'Invalid' });
+  await Promise.all([answers[0], answers[2]]);
+  expect((await sent('t.slow.work')).map(({ body }) => body)).toEqual([1, 3]);
+});
+
+test('one input that is refused keeps its whole call back, and no other', async () => {
+  const { sender, sent } = open();
+  const good = { id: 'a', width: '1' };
+  // Deliberately not what the contract says.
+  const bad = sender.send(resize, [good, { id: 'b' }]);
+  const fine = sender.send(resize, [good]);
+  await expect(bad).rejects.toMatchObject({ code: 'Invalid', message: expect.stringContaining('width') });
+  await fine;
+  expect(await sent('t.photos.work')).toHaveLength(1);
+});
+
+test('a body over the limit is TooLarge, a key that is none Invalid, and what cannot be sent names its field', async () => {
+  const { sender } = open({ messageBytesMax: 1_000 });
+  await expect(sender.send(sharpen, ['x'.repeat(1_000)])).rejects.toMatchObject({
+    code: 'TooLarge',
+    details: { limitBytes: 1_000 },
+  });
+  await expect(sender.send(sharpen, [{ deep: { f: () => 1 } }])).rejects.toMatchObject({
+    code: 'Invalid',
+    message: expect.stringContaining('deep.f'),
+  });
+  const keyed = (key: (body: unknown) => string) =>
+    defineModule('keyed', { job: work(unchecked<unknown>(), { key }) }).job;
+  // @ts-expect-error what an untyped caller may write
+  const noText = keyed(() => 7);
+  await expect(sender.send(noText, [1])).rejects.toMatchObject({
+    code: 'Invalid',
+    message: 'key of keyed.job gave number, not a string',
+  });
+  const throws = keyed(() => {
+    throw new Error('no id');
+  });
+  await expect(sender.send(throws, [1])).rejects.toMatchObject({
+    code: 'Invalid',
+    message: 'key of keyed.job threw: no id',
+  });
+  await expect(
+    sender.send(
+      keyed(() => 'k'.repeat(1_025)),
+      [1],
+    ),
+  ).rejects.toMatchObject({ code: 'TooLarge' });
+});
+
+test('baggage that is too large refuses its own message only', async () => {
+  const { sender, scopes, sent } = open();
+  await sender.send(sharpen, [0]);
+  const scope: Scope = {
+    id: 'cause-1',
+    deadline: Infinity,
+    baggage: { text: 'x'.repeat(5_000) },
+    traceparent: undefined,
+    open: true,
+  };
+  const large = scopes.run(scope, () => sender.send(sharpen, [1]));
+  const fine = sender.send(sharpen, [2]);
+  await expect(large).rejects.toMatchObject({ code: 'TooLarge' });
+  await fine;
+  expect((await sent('t.photos.work.slow')).map(({ body }) => body)).toEqual([0, 2]);
+});
+
+test('what is sent within a handler carries its cause, baggage and trace', async () => {
+  const { sender, scopes, sent } = open();
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const scope: Scope = { id: 'cause-1', deadline: Infinity, baggage: { tenant: 'x' }, traceparent, open: true };
+  await scopes.run(scope, () => sender.send(sharpen, [1]));
+  const [record] = await sent('t.photos.work.slow');
+  expect(record?.envelope).toMatchObject({ cause: 'cause-1', baggage: { tenant: 'x' } });
+  expect(record?.headers['traceparent']).toBe(traceparent);
+});
+
+test('an append of unknown outcome is Unreachable for its messages, and later ones go', async () => {
+  const { world, sender, sent } = open();
+  world.faults = ({ call, n }) =>
+    call === 'append' && n === 1
+      ? { error: new BusError('Unreachable', 'no answer', { waitedMs: 1 }), done: true }
+      : undefined;
+  await expect(sender.send(sharpen, [1])).rejects.toMatchObject({ code: 'Unreachable' });
+  await sender.send(sharpen, [2]);
+  expect(await sent('t.photos.work.slow')).toHaveLength(2);
+});
+
+test('a topic that cannot be made ready rejects what waits for it; the next message tries again', async () => {
+  const { world, sender } = open();
+  world.faults = ({ call, n }) => (call === 'ensure' && n === 1 ? 'drop' : undefined);
+  const answers = [sender.send(sharpen, [1]), sender.send(sharpen, [2])];
+  for (const answer of answers) await expect(answer).rejects.toMatchObject({ code: 'Unreachable' });
+  await expect(sender.send(sharpen, [3])).resolves.toHaveLength(1);
+});
+
+test('a log that does not answer is not handed more than its bound', async () => {
+  const { world, sender } = open();
+  await sender.send(sharpen, [0]);
+  world.faults = ({ call }) => (call === 'append' ? { delayMs: 1e6 } : undefined);
+  void sender.send(
+    sharpen,
+    Array.from({ length: 99_999 }, () => 1),
+  );
+  void sender.send(sharpen, [1]);
+  await expect(sender.send(sharpen, [1])).rejects.toMatchObject({
+    code: 'Overloaded',
+    details: { limit: 10, waiting: 10 },
+  });
+  jest.restoreAllMocks();
+});
+
+test('closing waits for what is under way, and refuses the rest', async () => {
+  const { clock, world, sender, sent } = open();
+  world.faults = ({ call }) => (call === 'append' ? { delayMs: 500 } : undefined);
+  const answer = sender.send(sharpen, [1]);
+  let closed = false;
+  const closing = sender.close().then(() => (closed = true));
+  await expect(sender.send(sharpen, [2])).rejects.toMatchObject({ code: 'Closed' });
+  await clock.advance(400);
+  expect(closed).toBe(false);
+  await clock.advance(200);
+  await Promise.all([answer, closing]);
+  expect(await sent('t.photos.work.slow')).toHaveLength(1);
+});
+
+test('each message that is safe is told once', async () => {
+  const notices = openNotices();
+  const told: Notice[] = [];
+  notices.watch((notice) => told.push(notice));
+  const { sender } = open({ notices });
+  const answers = await sender.send(added, [{ n: 1 }, { n: 2 }]);
+  expect(told).toEqual(answers.map(({ id }) => ({ type: 'sent', kind: 'event', entry: 'photos.added', id })));
+});
