@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const root = join(__dirname, '..');
+const readme = readFileSync(join(root, 'README.md'), 'utf8');
+const promises = /<!-- promises -->\n([^]*?)<!-- end of promises -->/.exec(readme)?.[1] ?? '';
+
+test('each promise of README names a test that is there', () => {
+  const lines = promises.trim().split('\n');
+  expect(lines.length).toBeGreaterThan(20);
+  const missing = lines.flatMap((line) => {
+    const [, number = '', file = '', titles = ''] = /^(\d+)\. (\S+): (.+)$/.exec(line) ?? [];
+    const text = file ? readFileSync(join(root, file), 'utf8') : '';
+    return titles
+      .split('; ')
+      .filter((title) => !text.includes(`'${title}'`))
+      .map((title) => `${number}. ${file}: ${title}`);
+  });
+  expect(missing).toEqual([]);
+});
+
+test('each number in the table of promises has its line', () => {
+  const digits = '⁰¹²³⁴⁵⁶⁷⁸⁹';
+  const used = [...readme.matchAll(/[⁰¹²³⁴⁵⁶⁷⁸⁹]+/g)].map(([number]) =>
+    [...number].map((digit) => digits.indexOf(digit)).join(''),
+  );
+  const listed = [...promises.matchAll(/^(\d+)\./gm)].map(([, number]) => number);
+  expect(used.toSorted()).toEqual(listed.toSorted());
+});
+
+test('every file that README names is there', () => {
+  const files = [...readme.matchAll(/\b(?:src|test|modules|scripts)\/[\w/.-]+\.(?:ts|mjs)\b/g)].map(([file]) => file);
+  const missing = [...new Set(files)].filter((file) => {
+    try {
+      readFileSync(join(root, file));
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  expect(missing).toEqual([]);
+});
