@@ -79,8 +79,6 @@ export class OpenCall {
   get timeoutMs(): number {
     return this.deadline - this.startedMs;
   }
-  readonly cancel = (): void => this.onAbort?.();
-  onAbort: (() => void) | undefined;
 }
 
 const probeTurnMs = 250;
@@ -89,6 +87,7 @@ const probeAgainMs = 1_000;
 export function createCaller(parts: CallerParts): Caller {
   const { clock, notices, post, peers } = parts;
   const open = new Map<string, OpenCall>();
+  const followers = new WeakMap<AbortSignal, Set<OpenCall>>();
   let closedMs: number | undefined;
   let prober: Timer | undefined;
 
@@ -113,8 +112,7 @@ export function createCaller(parts: CallerParts): Caller {
     if (call.options.signal?.aborted) return settle(call, cancelled(call));
     if (leftMs <= 0) return settle(call, timedOut(call));
     call.deadlineTimer = clock.after(leftMs, () => settle(call, timedOut(call)));
-    call.onAbort = () => takeBack(call);
-    call.options.signal?.addEventListener('abort', call.cancel, { once: true });
+    if (call.options.signal) follow(call.options.signal, call);
     prober ??= every(clock, probeTurnMs, probe);
     dispatch(call);
   }
@@ -177,7 +175,7 @@ export function createCaller(parts: CallerParts): Caller {
     open.delete(call.id);
     call.target?.open.delete(call);
     call.deadlineTimer?.cancel();
-    call.options.signal?.removeEventListener('abort', call.cancel);
+    if (call.options.signal) followers.get(call.options.signal)?.delete(call);
     if (open.size === 0) {
       prober?.cancel();
       prober = undefined;
@@ -188,6 +186,14 @@ export function createCaller(parts: CallerParts): Caller {
     if (!notices.watched) return;
     const tookMs = clock.now() - call.startedMs;
     notices.tell({ type: 'answered', entry: call.entry.name, id: call.id, outcome, tookMs });
+  }
+  /** One listener for all calls under one signal: Node warns of a leak at the eleventh. */
+  function follow(signal: AbortSignal, call: OpenCall): void {
+    const known = followers.get(signal);
+    if (known) return void known.add(call);
+    const calls = new Set([call]);
+    followers.set(signal, calls);
+    signal.addEventListener('abort', () => calls.forEach(takeBack), { once: true });
   }
   function takeBack(call: OpenCall): void {
     if (call.settled) return;

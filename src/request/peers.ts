@@ -54,16 +54,18 @@ export function openPeers<Open>(registry: Registry, clock: Clock, notices: Notic
     if (watched.size >= modulesMax) throw tooMany(name);
     const module: Watched<Open> = { all: [], ready: [], waiters: [], watching: undefined, opening: undefined };
     watched.set(name, module);
-    module.opening = registry.watch(name, (instances) => see(module, instances)).then(
-      (watching) => {
-        module.watching = watching;
-        module.opening = undefined;
-      },
-      (error: unknown) => {
-        watched.delete(name); // the next call tries again
-        throw error;
-      },
-    );
+    module.opening = registry
+      .watch(name, (instances) => see(module, instances))
+      .then(
+        (watching) => {
+          module.watching = watching;
+          module.opening = undefined;
+        },
+        (error: unknown) => {
+          watched.delete(name); // the next call tries again
+          throw error;
+        },
+      );
     return module;
   }
   return {
