@@ -3,7 +3,7 @@ import type { Clock, Random, Timer } from '../base/clock';
 import { every, randomHex } from '../base/clock';
 import { sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
-import type { Store } from '../disk/lmdb';
+import type { Change, Store } from '../disk/lmdb';
 import type { Member, Owner, Topic } from '../ports/log';
 import { assign } from './assign';
 import { behind, keyOf, kinds, namesIn, partitionKey } from './keys';
@@ -16,6 +16,8 @@ import type { Wake } from './wake';
 
 /** How often everything is looked at even if nobody rang: for dead neighbours, ended leases, lost rings. */
 const lookMs = 250;
+/** How many neighbours one look asks after, in turns: with 200 each is asked after every 2 seconds. */
+const askedMax = 25;
 /** A member that is counted out comes back at most this often. */
 const enrolMsMin = 1000;
 
@@ -67,6 +69,7 @@ export class Membership implements Member, Leased {
   private ended = false;
   private isLate = false;
   private enrolledMs = -Infinity;
+  private asked = 0;
   private looking: Promise<void> | undefined;
   private again = false;
   private complained = '';
@@ -271,21 +274,25 @@ export class Membership implements Member, Leased {
   // Counting out the dead
 
   private async withoutDead(members: Map<string, MemberRow>): Promise<ReadonlyMap<string, MemberRow>> {
-    const counts = [...members].map(async ([id, row]) => {
-      if (id !== this.id && (await this.countOut(id, row))) members.delete(id);
+    const others = [...members].filter(([, row]) => row.lease !== this.parts.leaseId);
+    this.asked = this.asked >= others.length ? 0 : this.asked;
+    const ask = (index: number): boolean => index >= this.asked && index < this.asked + askedMax;
+    const counts = others.map(async ([id, row], index) => {
+      if (await this.countOut(id, row, ask(index))) members.delete(id);
     });
+    this.asked += askedMax;
     await Promise.all(counts);
     return members;
   }
 
   /** Whether the member is dead and was counted out now. A sign of life that comes first makes the write fail. */
-  private async countOut(id: string, row: MemberRow): Promise<boolean> {
-    const { neighbours, lease, live, leaseId } = this.parts;
-    if (row.lease === leaseId) return false;
-    const dead = !neighbours.alive(row.address);
+  private async countOut(id: string, row: MemberRow, ask: boolean): Promise<boolean> {
+    const { neighbours, lease, live } = this.parts;
+    const dead = ask && !neighbours.alive(row.address);
     const { count, silentMs } = lease.look(row.lease);
     if (!dead && silentMs < row.sessionMs) return false;
-    const changes = [{ key: this.memberKey(id), value: null }];
+    const changes: Change[] = [{ key: this.memberKey(id), value: null }];
+    if (dead) changes.push({ key: leaseKey(row.lease), value: null });
     const guard = count === undefined ? null : { key: leaseKey(row.lease), version: count };
     const done = await live.within(live.write(guard, changes));
     if (done) this.tellOthers();

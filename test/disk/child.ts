@@ -4,7 +4,7 @@ import { open } from 'lmdb';
 import { systemClock } from '../../src/base/clock';
 import { openStore } from '../../src/disk/lmdb';
 
-const [role = '', path = ''] = process.argv.slice(2);
+const [role, path = ''] = process.argv.slice(2);
 const key = (n: number): Buffer => Buffer.from(`key ${n}`);
 
 /** Keeps the write lock until it is killed. */
@@ -47,4 +47,5 @@ async function failing(): Promise<void> {
   writeSync(1, 'ended in peace\n');
 }
 
-void { hold, pairs, failing }[role]?.();
+if (role === 'hold') hold();
+else void (role === 'pairs' ? pairs() : failing());

@@ -1,0 +1,249 @@
+import type { Log, Stored } from '../../src/ports/log';
+import { nowMs, Yard, type Child, type Note } from './logprocess';
+
+let yard: Yard;
+beforeEach(() => (yard = new Yard()));
+afterEach(() => yard.end());
+
+const max = { messages: 1_000, bytes: 10_000_000 };
+
+async function readAll(log: Log, topic: string): Promise<Stored[]> {
+  const all: Stored[] = [];
+  for (const { partition, start, end } of await log.bounds(topic)) {
+    for (let offset = start; offset < end;) {
+      const some = await log.peek(topic, { partition, offset }, max);
+      all.push(...some);
+      offset = (some.at(-1)?.offset ?? end) + 1;
+    }
+  }
+  return all;
+}
+const textOf = (record: Stored): string => Buffer.from(record.value ?? []).toString();
+
+describe('appending', () => {
+  it('loses nothing that was acknowledged when its process is killed in the middle', async () => {
+    const log = await yard.log();
+    await log.ensure({ name: 'topic', partitions: 3, compacted: false, keepMs: null });
+    for (let round = 0; round < 5; round += 1) {
+      const child = await yard.child(`child${round}`);
+      void child.tell('append', 'topic', 3, 1_000_000, 64);
+      await yard.until((notes) => notes.some(({ name }) => name === child.name), 'the first is acknowledged');
+      await new Promise((resolve) => setTimeout(resolve, 40 + round * 23));
+      await child.kill();
+    }
+    const there = new Map(
+      (await readAll(log, 'topic')).map((record) => [`${record.partition}/${record.offset}`, record]),
+    );
+    const acknowledged = yard.notes('appended');
+    expect(acknowledged.length).toBeGreaterThan(500);
+    for (const { name, n, offsets } of acknowledged) {
+      offsets.forEach((offset, partition) => {
+        const record = there.get(`${partition}/${offset}`);
+        expect(record && textOf(record)).toBe(`${name}:${n}:${'.'.repeat(100)}`);
+      });
+    }
+    expect(there.size).toBeGreaterThanOrEqual(acknowledged.length * 3);
+  }, 30_000);
+
+  it('of eight processes to one partition loses, doubles and reorders nothing', async () => {
+    const log = await yard.log();
+    await log.ensure({ name: 'topic', partitions: 1, compacted: false, keepMs: null });
+    const children = await Promise.all(Array.from({ length: 8 }, (_, n) => yard.child(`child${n}`)));
+    await Promise.all(children.map((child) => child.tell('append', 'topic', 1, 400, 16)));
+    const records = await readAll(log, 'topic');
+    const times = yard.notes('appended').map(({ atMs }) => atMs);
+    console.log(`3200 records of 8 processes in ${Math.round(Math.max(...times) - Math.min(...times))} ms`);
+    expect(records.map(({ offset }) => offset)).toEqual(Array.from({ length: 3_200 }, (_, n) => n));
+    for (const { name } of children) {
+      const mine = records
+        .filter((record) => textOf(record).startsWith(`${name}:`))
+        .map((record) => record.headers['n']);
+      expect(mine).toEqual(Array.from({ length: 400 }, (_, n) => `${n}`));
+    }
+    const places = yard.notes('appended').flatMap(({ name, n, offsets }) => [`${name}:${n}:${offsets[0]}`]);
+    expect(new Set(places).size).toBe(3_200);
+    for (const place of places) {
+      const [name, n, offset] = place.split(':');
+      expect(textOf(records[Number(offset)]!).startsWith(`${name}:${n}:`)).toBe(true);
+    }
+  }, 30_000);
+});
+
+describe('a member of a group', () => {
+  const sessionMs = 1_000;
+
+  async function scene(partitions: number, ...names: string[]): Promise<{ log: Log; children: Child[] }> {
+    const log = await yard.log();
+    await log.ensure({ name: 'topic', partitions, compacted: false, keepMs: null });
+    const children = await Promise.all(names.map((name) => yard.child(name)));
+    return { log, children };
+  }
+  const join = (child: Child): Promise<unknown> => child.tell('join', 'group', 'topic', sessionMs);
+  const feed = (log: Log, partitions: number, count = 1): Promise<unknown> =>
+    Promise.all(
+      Array.from({ length: count }, () =>
+        log.append(
+          'topic',
+          Array.from({ length: partitions }, (_, partition) => ({
+            partition,
+            key: null,
+            value: Buffer.from('x'),
+            headers: {},
+          })),
+        ),
+      ),
+    );
+  /** Who owns what after all that was noted. */
+  function owners(notes: readonly Note[]): Map<number, string> {
+    const owning = new Map<number, string>();
+    for (const { what, partition, name } of notes) {
+      if (what === 'taken') owning.set(partition, name);
+      if ((what === 'given' || what === 'lost') && owning.get(partition) === name) owning.delete(partition);
+    }
+    return owning;
+  }
+
+  it('that is killed loses nothing that it committed, and its state fits its offset', async () => {
+    const { log, children } = await scene(2, 'a');
+    await join(children[0]!);
+    const feeding = feed(log, 2, 400);
+    await yard.until((notes) => notes.filter(({ what }) => what === 'committed').length > 20, 'it commits');
+    await children[0]!.kill();
+    await feeding;
+    const committed = yard.notes('committed');
+    for (const { partition, offset, state } of await log.places('group', 'topic')) {
+      const last = Math.max(...committed.filter((note) => note.partition === partition).map((note) => note.offset));
+      expect(offset).toBeGreaterThanOrEqual(last);
+      expect(Buffer.from(state).toString()).toBe(`up to ${offset}`);
+    }
+  }, 20_000);
+
+  it('that is killed gives way to the others within 1.5 seconds', async () => {
+    const { log, children } = await scene(6, 'a', 'b', 'c');
+    await Promise.all(children.map(join));
+    await yard.until((notes) => new Set(owners(notes).values()).size === 3, 'all have some');
+    await feed(log, 6, 10);
+    const killedMs = nowMs();
+    await children[0]!.kill();
+    const left = (notes: readonly Note[]): string[] => [...owners(notes).values()];
+    await yard.until((notes) => left(notes).length === 6 && !left(notes).includes('a'), 'the others have all');
+    const tookMs = Math.max(...yard.notes('taken').map(({ atMs }) => atMs)) - killedMs;
+    expect(tookMs).toBeLessThan(1_500);
+    await feed(log, 6);
+    await yard.until(
+      (notes) => notes.filter(({ what, offset }) => what === 'committed' && offset === 11).length >= 6,
+      'work goes on',
+    );
+  }, 20_000);
+
+  it('that was stopped past its session commits nothing, is told so, and comes back', async () => {
+    const { log, children } = await scene(2, 'a', 'b');
+    const [a, b] = children as [Child, Child];
+    await join(a);
+    await yard.until((notes) => owners(notes).size === 2, 'a has all');
+    await feed(log, 2, 5);
+    await yard.until(
+      (notes) => notes.filter(({ what, offset }) => what === 'committed' && offset === 5).length === 2,
+      'all is done',
+    );
+    void a.tell('pause');
+    await join(b);
+    await yard.until((notes) => [...owners(notes).values()].every((name) => name === 'b'), 'b has all');
+    await feed(log, 2, 5);
+    await yard.until(
+      (notes) =>
+        notes.filter(({ what, name, offset }) => what === 'committed' && name === 'b' && offset === 10).length === 2,
+      'b works',
+    );
+    a.go();
+    await yard.until(
+      (notes) => notes.filter(({ what, name }) => what === 'lost' && name === 'a').length === 2,
+      'a is told',
+    );
+    await yard.until((notes) => new Set(owners(notes).values()).size === 2, 'a is a member again');
+    const reasons = yard.notes('notice').filter(({ name }) => name === 'a');
+    expect(reasons.map(({ reason }) => reason).join()).toContain('no sign of life for');
+    const epochs = yard.notes('taken').map(({ partition, epoch }) => `${partition}/${epoch}`);
+    expect(new Set(epochs).size).toBe(epochs.length);
+    for (const { offset } of await log.places('group', 'topic')) expect(offset).toBe(10);
+  }, 20_000);
+
+  it('whose event loop was held up past its session lets go by itself, even if it is alone', async () => {
+    const { log, children } = await scene(1, 'a');
+    await join(children[0]!);
+    await yard.until((notes) => owners(notes).size === 1, 'a has it');
+    await children[0]!.tell('block', sessionMs * 1.5);
+    await yard.until((notes) => notes.some(({ what }) => what === 'lost'), 'it lets go');
+    await yard.until((notes) => notes.filter(({ what }) => what === 'taken').length === 2, 'it takes it anew');
+    await feed(log, 1, 3);
+    await yard.until(
+      (notes) => notes.some(({ what, offset, epoch }) => what === 'committed' && offset === 3 && epoch > 1),
+      'it works',
+    );
+    expect(yard.notes('taken').map(({ epoch }) => epoch)).toEqual([1, 2]);
+  }, 20_000);
+
+  it('never owns what another one owns, and leaves nothing behind, while members come, go and die under load', async () => {
+    const partitions = 8;
+    const { log, children } = await scene(partitions, 'm0', 'm1', 'm2', 'm3', 'm4', 'm5');
+    const ends = new Map<string, number>();
+    let feeding = true;
+    const load = (async () => {
+      for (let n = 0; feeding && n < 10_000; n += 1) await feed(log, partitions);
+    })();
+    const [m0, m1, m2, m3, m4, m5] = children as [Child, Child, Child, Child, Child, Child];
+    const kill = async (child: Child): Promise<void> => {
+      ends.set(child.name, nowMs());
+      await child.kill();
+    };
+    const balanced = (members: readonly Child[]) => (notes: readonly Note[]) => {
+      const living = [...owners(notes).values()];
+      const counts = members.map(({ name }) => living.filter((owner) => owner === name).length);
+      return (
+        counts.reduce((sum, count) => sum + count, 0) === partitions && Math.max(...counts) - Math.min(...counts) <= 1
+      );
+    };
+    await Promise.all([join(m0), join(m1)]);
+    await yard.until(balanced([m0, m1]), 'two share');
+    await Promise.all([join(m2), join(m3), m0.tell('leave')]);
+    await yard.until(balanced([m1, m2, m3]), 'three share');
+    await Promise.all([kill(m1), join(m4), join(m5), join(m0)]);
+    await yard.until(balanced([m0, m2, m3, m4, m5]), 'five share');
+    await Promise.all([kill(m2), m3.tell('leave'), m4.tell('close')]);
+    await yard.until(balanced([m0, m5]), 'two are left');
+    feeding = false;
+    await load;
+    const sent = (await log.bounds('topic'))[0]!.end;
+    await yard.until(
+      (notes) => notes.filter(({ what, offset }) => what === 'committed' && offset === sent).length >= partitions,
+      'all is done',
+    );
+    expect(faultsOf(yard.notes(), ends)).toEqual([]);
+    expect(sent).toBeGreaterThan(50);
+  }, 40_000);
+});
+
+/** Times of ownership that overlap, epochs that do not rise, records handled out of turn. */
+function faultsOf(notes: readonly Note[], killedMs: ReadonlyMap<string, number>): string[] {
+  const faults: string[] = [];
+  const current = new Map<number, Note>();
+  const committed = new Map<number, number>();
+  for (const note of notes.toSorted((a, b) => a.atMs - b.atMs)) {
+    const owner = current.get(note.partition);
+    if (note.what === 'taken') {
+      const gone = owner === undefined || (killedMs.get(owner.name) ?? Infinity) <= note.atMs;
+      if (!gone) faults.push(`${note.partition} taken by ${note.name} while ${owner?.name} had it`);
+      if (owner !== undefined && note.epoch <= owner.epoch)
+        faults.push(`${note.partition}: epoch ${note.epoch} after ${owner.epoch}`);
+      if (note.from < (committed.get(note.partition) ?? 0))
+        faults.push(`${note.partition} taken at ${note.from}, behind a commit`);
+      current.set(note.partition, note);
+    }
+    if ((note.what === 'given' || note.what === 'lost') && owner?.epoch === note.epoch) current.delete(note.partition);
+    if (note.what === 'handled' && owner?.epoch !== note.epoch)
+      faults.push(`${note.partition} handled by ${note.name} out of turn`);
+    if (note.what === 'committed')
+      committed.set(note.partition, Math.max(note.offset, committed.get(note.partition) ?? 0));
+  }
+  return faults;
+}

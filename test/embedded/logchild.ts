@@ -1,0 +1,149 @@
+/** A process with an embedded log that does what a test tells it, and notes what happened where kill -9 cannot erase it. */
+import fs from 'node:fs';
+import { systemClock, systemRandom } from '../../src/base/clock';
+import { openNotices } from '../../src/base/notices';
+import { openEmbeddedLog } from '../../src/embedded/log';
+import type { Neighbours } from '../../src/embedded/neighbours';
+import type { Log, Member, Owned } from '../../src/ports/log';
+
+const [dir = '', name = '', notes = ''] = process.argv.slice(2);
+
+/** By pid, without doorbells: what is found by polling must do. */
+const neighbours: Neighbours = {
+  address: `${process.pid}`,
+  alive(address) {
+    try {
+      return !/^State:\s*[ZX]/m.test(fs.readFileSync(`/proc/${address}/status`, 'latin1'));
+    } catch {
+      return false;
+    }
+  },
+  ring: () => undefined,
+  onRing: () => () => undefined,
+};
+
+const file = fs.openSync(notes, 'a', 0o600);
+/** One line, in the page cache when this returns: there also after kill -9. Times are of one clock for all processes. */
+function note(what: string, fields: object = {}): void {
+  const line = { what, name, atMs: Number(process.hrtime.bigint()) / 1e6, ...fields };
+  fs.writeSync(file, `${JSON.stringify(line)}\n`);
+}
+
+let log: Log;
+let member: Member | undefined;
+const owned = new Map<number, { stop: AbortController; ended: Promise<void> }>();
+
+/** Appends `count` records to each partition, `atOnce` at a time, and notes what was acknowledged. */
+async function append(topic: string, partitions: number, count: number, atOnce: number): Promise<void> {
+  let next = 0;
+  const one = async (): Promise<void> => {
+    while (next < count) {
+      const n = next++;
+      const records = Array.from({ length: partitions }, (_, partition) => ({
+        partition,
+        key: Buffer.from(name),
+        value: Buffer.from(`${name}:${n}:${'.'.repeat(100)}`),
+        headers: { n: `${n}` },
+      }));
+      const places = await log.append(topic, records);
+      note('appended', { n, offsets: places.map(({ offset }) => offset) });
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, one));
+}
+
+/** Reads its partitions, a few records at a time, and commits behind them. */
+async function work(partition: Owned, stop: AbortSignal): Promise<void> {
+  let next = partition.committed?.offset ?? 0;
+  try {
+    while (!stop.aborted) {
+      const records = await partition.read(next, { messages: 20, bytes: 100_000 }, stop);
+      const last = records.at(-1);
+      if (last === undefined) continue;
+      note('handled', {
+        partition: partition.partition,
+        from: records[0]?.offset,
+        to: last.offset,
+        epoch: partition.epoch,
+      });
+      next = last.offset + 1;
+      await partition.commit({ offset: next, state: Buffer.from(`up to ${next}`) });
+      note('committed', { partition: partition.partition, offset: next, epoch: partition.epoch });
+    }
+  } catch (error) {
+    note('stopped', { partition: partition.partition, epoch: partition.epoch, error: (error as Error).name });
+  }
+}
+
+function take(partition: Owned): void {
+  note('taken', { partition: partition.partition, epoch: partition.epoch, from: partition.committed?.offset ?? 0 });
+  const stop = new AbortController();
+  partition.lost.addEventListener('abort', () => {
+    stop.abort();
+    owned.delete(partition.partition);
+    note('lost', { partition: partition.partition, epoch: partition.epoch });
+  });
+  const ended = work(partition, stop.signal);
+  owned.set(partition.partition, { stop, ended });
+  epochs.set(partition.partition, partition.epoch);
+}
+const epochs = new Map<number, number>();
+
+async function give(partition: number): Promise<void> {
+  const job = owned.get(partition);
+  job?.stop.abort();
+  await job?.ended;
+  owned.delete(partition);
+  note('given', { partition, epoch: epochs.get(partition) });
+}
+
+const commands = {
+  append,
+  async join(group: string, topic: string, sessionMs: number) {
+    member = await log.join(group, topic, { take, give }, { sessionMs });
+  },
+  async leave() {
+    await member?.close();
+  },
+  /** As SIGSTOP from outside, but at a moment when nothing is being written. */
+  async pause() {
+    process.kill(process.pid, 'SIGSTOP');
+  },
+  /** Holds the event loop for so long. */
+  async block(forMs: number) {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs);
+  },
+  async memory() {
+    return Math.round(process.memoryUsage().rss / 1e6);
+  },
+  async cpu() {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  },
+  async close() {
+    await log.close();
+  },
+};
+
+async function open(): Promise<number> {
+  const notices = openNotices();
+  notices.watch((notice) => {
+    if (notice.type === 'log') note('notice', { message: notice.message, ...notice.fields });
+  });
+  const startMs = performance.now();
+  log = await openEmbeddedLog({ dir, self: name, clock: systemClock, random: systemRandom, notices, neighbours });
+  return performance.now() - startMs;
+}
+
+const say = (id: number, answer: Promise<unknown>): Promise<unknown> =>
+  answer.then(
+    (value) => process.send?.({ id, value }),
+    (error: unknown) => process.send?.({ id, error: String(error) }),
+  );
+
+// Listening holds the process, also while the log is being opened.
+process.on('message', ({ id, command, args }: { id: number; command: keyof typeof commands; args: unknown[] }) => {
+  const run = commands[command] as (...given: unknown[]) => Promise<unknown>; // the caller knows what it takes
+  void say(id, run(...args));
+});
+void say(0, open());
