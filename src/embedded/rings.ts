@@ -34,7 +34,7 @@ interface Call {
 }
 
 export function openRings({ directory, sockets, clock }: RingParts): Rings {
-  const hearers = new Set<(topic: string, from: string) => void>();
+  const hearers = new Set<(topic: string) => void>();
   const calls = new Map<number, Call>();
   let callsMade = 0;
 
@@ -42,7 +42,7 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
   sockets.hear(frameKinds.ring, (line, _body, from) => {
     const at = line.indexOf(' ');
     const topic = line.slice(at + 1);
-    for (const hear of hearers) hear(topic, from);
+    for (const hear of hearers) hear(topic);
     const call = line.slice(0, at);
     if (call !== '0') answerSoon(from, call);
   });

@@ -37,10 +37,10 @@ interface Peer {
   packets: boolean;
 }
 
-/** How long what a peer said on its other connection may take to come in, before it counts as gone. */
-const lastWordsMs = 100;
 /** A stopped process does not close its end. */
 const closeWithinMs = 500;
+/** How long what a peer said on its other connection may take to come in: a peer that closes takes no longer. */
+const lastWordsMs = closeWithinMs + 100;
 const deadMax = 10_000;
 /** More than this leaves before the turn ends, so that a burst is read while it is still being made. */
 const turnBytesMax = 128 * 1024;
@@ -189,6 +189,11 @@ export class Sockets implements Closable {
 
   private tellGone({ address, packets }: Peer): void {
     if (this.closedAtMs !== undefined) return;
+    const again = this.peers.get(address);
+    if (again !== undefined) {
+      again.packets ||= packets;
+      return this.letSpeak(again);
+    }
     for (const hear of this.goneHearers) {
       try {
         hear(address, packets);
@@ -196,6 +201,10 @@ export class Sockets implements Closable {
         this.dropped('packet', `the receiver threw when ${address} was gone: ${sayError(error)}`);
       }
     }
+  }
+  /** What we sent on a connection that ended is lost, but an answer may still lie in another one. */
+  private letSpeak(peer: Peer): void {
+    this.parts.clock.after(lastWordsMs, () => destroyAll(peer.connections));
   }
 
   private lose(peer: Peer, connection: Connection): void {
@@ -205,18 +214,14 @@ export class Sockets implements Closable {
       this.peers.delete(peer.address);
       if (this.closedAtMs === undefined) this.part(peer);
       else if (this.peers.size === 0) this.emptied();
-    } else if (at === 0) {
-      // What we sent is lost, but an answer may still lie in the other connection.
-      this.parts.clock.after(lastWordsMs, () => destroyAll(peer.connections));
-    }
+    } else if (at === 0) this.letSpeak(peer);
   }
   /** Tells that it is gone, and first asks its socket whether it is for ever: then nothing is sent to it again. */
   private part(peer: Peer): void {
-    const tell = (): void => this.tellGone(peer);
-    if (this.refused.has(peer.address)) return tell();
+    if (this.refused.has(peer.address)) return this.tellGone(peer);
     const asking = net.connect({ path: this.path(peer.address) }, () => asking.destroy());
     asking.on('error', (error: NodeJS.ErrnoException) => this.noteRefusal(peer.address, error));
-    asking.on('close', tell);
+    asking.on('close', () => this.tellGone(peer));
   }
   private noteRefusal(address: string, error: NodeJS.ErrnoException | undefined): void {
     if (error?.syscall !== 'connect' || !isCode(error, 'ECONNREFUSED', 'ENOENT')) return;

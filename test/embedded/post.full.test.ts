@@ -1,4 +1,5 @@
 /** The post over real sockets and processes: what arrives, in which order, and what happens when somebody ends. */
+import { isBusError } from '../../src/base/errors';
 import type { Embedded } from '../../src/embedded/open';
 import { instance } from './instance';
 import { cleanUp, freshDirectory, keptNotices, openBus, startChild, until } from './kit';
@@ -26,6 +27,14 @@ function listenOn({ post }: Embedded): Heard {
 }
 const text = (line: string, body = ''): { line: string; body: Uint8Array } => ({ line, body: Buffer.from(body) });
 
+function sendUnlessGone({ post }: Embedded, to: string, body: Buffer): void {
+  try {
+    post.send(to, { line: 'x', body });
+  } catch (error) {
+    if (!isBusError(error, 'Unreachable', 'Overloaded')) throw error;
+  }
+}
+
 describe('between two buses', () => {
   test('a packet arrives with its line, its body and its sender', async () => {
     const dir = freshDirectory();
@@ -44,15 +53,16 @@ describe('between two buses', () => {
     let wrong = 0;
     b.post.receive({
       packet({ line, body }) {
-        if (line !== String(sizes.length) || body.length !== sizeOf(sizes.length) || body.some((x) => x !== 7)) wrong++;
+        const at = sizes.length;
+        if (line !== String(at) || !Buffer.alloc(sizeOf(at), at & 255).equals(body)) wrong++;
         sizes.push(body.length);
       },
       gone: () => undefined,
     });
     const sizeOf = (at: number): number => (at % 997 === 0 ? 300_000 : at % 300);
     for (let at = 0; at < 100_000; at++) {
-      a.post.send(b.post.address, { line: String(at), body: Buffer.alloc(sizeOf(at), 7) });
-      if (at % 1_000 === 0) await until(() => sizes.length > at - 20_000);
+      a.post.send(b.post.address, { line: String(at), body: Buffer.alloc(sizeOf(at), at & 255) });
+      if (at % 5_000 === 0) await until(() => sizes.length > at - 20_000);
     }
     await until(() => sizes.length === 100_000, 20_000);
     expect(wrong).toBe(0);
@@ -142,6 +152,26 @@ describe('when somebody ends', () => {
     await a.close();
     await until(() => heard.gone.length === 1);
     expect(heard.lines).toHaveLength(200);
+  });
+  test('all that was said before closing arrives, also from two sides at once and while the other goes on sending', async () => {
+    const dir = freshDirectory();
+    const [a, b] = [await openBus(dir), await openBus(dir)];
+    const order: string[] = [];
+    a.post.receive({ packet: ({ line }) => order.push(line), gone: () => order.push('gone') });
+    b.post.receive({ packet: () => undefined, gone: () => undefined });
+    const body = Buffer.alloc(50_000);
+    // Both connect in the same turn, so each sends on a connection of its own.
+    for (let at = 0; at < 100; at++) {
+      a.post.send(b.post.address, { line: 'x', body });
+      b.post.send(a.post.address, { line: `${at}`, body });
+    }
+    const closing = b.post.close();
+    while (!order.includes('gone')) {
+      for (let at = 0; at < 10; at++) sendUnlessGone(a, b.post.address, body);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await closing;
+    expect(order).toEqual([...Array.from({ length: 100 }, (_, at) => `${at}`), 'gone']);
   });
   test('a closed post refuses, and closing twice is closing once', async () => {
     const a = await openBus(freshDirectory());
