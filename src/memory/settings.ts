@@ -54,18 +54,17 @@ export class Values {
 
 export function memorySettings(values: Values, life: Life): Settings {
   const watchers = new Set<Watcher>();
-  const writes = new Lane();
   let closedMs: number | undefined;
 
-  const call = async <T>(name: string, key: string, effect: () => T | Promise<T>, lane?: Lane): Promise<T> => {
+  const call = async <T>(name: string, key: string, effect: () => T | Promise<T>): Promise<T> => {
     if (closedMs !== undefined)
       throw new BusError('Closed', 'these settings were closed', { sinceMs: life.clock.now() - closedMs });
-    return life.call(['settings', name, key], effect, lane);
+    return life.call(['settings', name, key], effect);
   };
   return {
     get: (key) => call('get', key, () => values.get(key)),
     all: () => call('all', '', () => values.all()),
-    set: (key, value, was) => call('set', key, () => values.set(key, value, was), writes),
+    set: (key, value, was) => call('set', key, () => values.set(key, value, was)),
     async watch(see) {
       const watcher: Watcher = { life, lane: new Lane(), see: life.bind(see) };
       await call('watch', '', () => values.watch(watcher));

@@ -192,10 +192,12 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       const b = await crew.join('b');
       const c = await crew.join('c');
       await crew.settled();
-      const before = [...a.jobs.values()].map(({ owned }) => owned);
+      const before = [a, b].map(({ jobs }) => [...jobs.values()].map(({ owned }) => owned));
       await crew.leave(c);
       await crew.settled();
-      for (const owned of before) expect(a.jobs.get(owned.partition)?.owned).toBe(owned);
+      [a, b].forEach(({ jobs }, n) => {
+        for (const owned of before[n]!) expect(jobs.get(owned.partition)?.owned).toBe(owned);
+      });
       expect(a.jobs.size + b.jobs.size).toBe(6);
     });
 
@@ -290,8 +292,8 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
         const a = await crew.join('a');
         await crew.settled();
         const old = [...a.ever];
+        crew.ledger.died('a'); // it will not work from now on
         const resume = await crew.members.get(a)!.process.pause!();
-        crew.ledger.died('a');
         const b = await crew.join('b');
         await bench.wait(() => b.jobs.size === 2, 'the other member owns everything');
         resume();
@@ -300,6 +302,29 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
         }
         await bench.wait(() => old.every(({ lost }) => lost.aborted), 'it is told that it lost them');
         await bench.wait(() => a.jobs.size === 1, 'it is a member again');
+        await crew.settled();
+      });
+
+      test('gives a fenced member nothing that it is still giving', async () => {
+        const crew = await Crew.open(bench, 2);
+        const drained = deferred<void>();
+        const giving: number[] = [];
+        const a = await crew.join('a', (partition) => {
+          giving.push(partition);
+          return drained.promise;
+        });
+        await crew.settled();
+        const b = await crew.join('b');
+        await bench.wait(() => giving.length === 1, 'the first member is asked for one');
+        crew.ledger.died('a'); // it will not work from now on
+        const resume = await crew.members.get(a)!.process.pause!();
+        await bench.wait(() => b.jobs.size === 2, 'the second member owns everything');
+        resume();
+        await crew.leave(b);
+        await bench.wait(() => a.jobs.size === 1, 'the first one is back, with the one that it was not giving');
+        expect(a.jobs.has(giving[0]!)).toBe(false);
+        drained.resolve();
+        await bench.wait(() => a.jobs.size === 2, 'it has given that one, and can have it again');
         await crew.settled();
       });
     }

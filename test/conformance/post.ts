@@ -14,16 +14,21 @@ interface Ear {
   readonly bodies: (string | null)[];
   readonly from: string[];
   readonly gone: string[];
+  /** How many packets had come when somebody was gone. */
+  readonly before: number[];
 }
 function listen(one: RigProcess): Ear {
-  const ear: Ear = { process: one, address: one.post.address, lines: [], bodies: [], from: [], gone: [] };
+  const ear: Ear = { process: one, address: one.post.address, lines: [], bodies: [], from: [], gone: [], before: [] };
   one.post.receive({
     packet({ line, body }, from) {
       ear.lines.push(line);
       ear.bodies.push(text(body));
       ear.from.push(from);
     },
-    gone: (address) => ear.gone.push(address),
+    gone(address) {
+      ear.gone.push(address);
+      ear.before.push(ear.lines.length);
+    },
   });
   return ear;
 }
@@ -164,22 +169,24 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
     });
 
     test('ends when closed: what was sent still arrives, others are told then, nothing more comes', async () => {
-      const [a, b] = await ears(2);
-      a!.process.post.send(b!.address, packet('hello'));
-      await bench.wait(() => b!.lines.length === 1, 'it arrives');
-      for (let n = 0; n < 50; n++) b!.process.post.send(a!.address, packet(`last ${n}`));
-      await b!.process.post.close();
-      await bench.wait(() => a!.gone.length === 1, 'the other one is told');
-      expect(a!.lines).toEqual(Array.from({ length: 50 }, (_, n) => `last ${n}`));
-      expect(a!.gone).toEqual([b!.address]);
-      expect(
-        isBusError(
-          thrown(() => b!.process.post.send(a!.address, packet('x'))),
-          'Closed',
-        ),
-      ).toBe(true);
-      expect(isBusError(await rejection(b!.process.post.broadcast('x', packet('x'))), 'Closed')).toBe(true);
-      expect(b!.gone).toEqual([]);
+      for (let round = 0; round < 5; round++) {
+        const [a, b] = await ears(2);
+        a!.process.post.send(b!.address, packet('hello'));
+        await bench.wait(() => b!.lines.length === 1, 'it arrives');
+        for (let n = 0; n < 50; n++) b!.process.post.send(a!.address, packet(`last ${n}`));
+        await b!.process.post.close();
+        await bench.wait(() => a!.gone.length === 1, 'the other one is told');
+        expect(a!.lines).toEqual(Array.from({ length: 50 }, (_, n) => `last ${n}`));
+        expect([a!.gone, a!.before]).toEqual([[b!.address], [50]]);
+        expect(
+          isBusError(
+            thrown(() => b!.process.post.send(a!.address, packet('x'))),
+            'Closed',
+          ),
+        ).toBe(true);
+        expect(isBusError(await rejection(b!.process.post.broadcast('x', packet('x'))), 'Closed')).toBe(true);
+        expect(b!.gone).toEqual([]);
+      }
     });
   });
 }

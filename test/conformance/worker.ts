@@ -61,6 +61,7 @@ export class Worker implements Owner {
   readonly jobs = new Map<number, Job>();
   /** Every owned it was ever given, also those it has not any more. */
   readonly ever: Owned[] = [];
+  readonly #giving = new Set<number>();
   dead = false;
 
   constructor(
@@ -74,6 +75,7 @@ export class Worker implements Owner {
     if (this.dead) return;
     const { partition } = owned;
     this.ledger.begin(owned, this.name);
+    if (this.#giving.has(partition)) this.ledger.faults.push(`${this.name} got ${partition} while it still gave it`);
     this.ever.push(owned);
     const stop = new AbortController();
     owned.lost.addEventListener('abort', () => {
@@ -84,11 +86,13 @@ export class Worker implements Owner {
   }
 
   async give(partition: number): Promise<void> {
+    this.#giving.add(partition);
     const job = this.jobs.get(partition);
     job?.stop.abort();
     await job?.ended;
     await this.drain(partition);
-    this.#forget(partition);
+    if (this.jobs.get(partition) === job) this.#forget(partition);
+    this.#giving.delete(partition);
   }
 
   /** To be called with the crash of its process. */
