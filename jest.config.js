@@ -1,4 +1,4 @@
-// Two kinds of tests: `unit` starts no process and no server and is run all day; `full` may do both.
+// `unit` starts no process and no server, a file at a time; `fast` is all of them at once; `full` may start both.
 const swc = {
   jsc: {
     target: 'es2022',
@@ -24,6 +24,7 @@ module.exports = {
       testMatch: ['<rootDir>/{test,modules}/**/*.test.ts'],
       testPathIgnorePatterns: ['/node_modules/', '\\.full\\.test\\.ts$'],
     },
+    { ...shared, displayName: 'fast', testMatch: ['<rootDir>/test/fast/{one,two}.ts'] },
     { ...shared, displayName: 'full', testMatch: ['<rootDir>/{test,modules}/**/*.full.test.ts'] },
   ],
 };

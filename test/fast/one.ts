@@ -1,0 +1,4 @@
+/** The first half of all unit tests; see share.ts. */
+import { declareShare } from './share';
+
+declareShare(0);

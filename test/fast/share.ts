@@ -1,0 +1,20 @@
+/** All unit tests in two processes, each with one set of modules: loading those anew for each file takes longer than the tests. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+const root = join(__dirname, '..', '..');
+const folders = ['test', 'modules'];
+const shares = 2; // as many as the machines have cores
+
+/** Declares the tests of every second file, beginning with the one numbered `share`. */
+export function declareShare(share: number): void {
+  const files = folders.flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file)),
+  );
+  const units = files.filter((file) => file.endsWith('.test.ts') && !/\.(full|kafka)\.test\.ts$/.test(file));
+  for (const file of units.toSorted().filter((_, n) => n % shares === share)) {
+    describe(file, () => {
+      require(join(root, file));
+    });
+  }
+}
