@@ -47,13 +47,12 @@ export class Commits {
 
   /** There is something to commit. */
   touch(): void {
-    if (this.#stopped) return;
-    const nowMs = this.parts.clock.mono();
-    const first = this.#dirtyMs === undefined;
     const resting = this.parts.resting();
+    if (this.#stopped || (this.#dirtyMs !== undefined && !resting)) return; // called for each message
+    const nowMs = this.parts.clock.mono();
     this.#dirtyMs ??= nowMs;
     if (resting) this.#restingMs = nowMs;
-    if (first || resting) this.#plan();
+    this.#plan();
   }
 
   /** Commits what there is and resolves when that is durable, is lost, or takes too long. Nothing is committed afterwards. */

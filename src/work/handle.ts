@@ -1,23 +1,23 @@
 /** One attempt at a message: decodes its body, calls the handler, says how it ended. */
 import { isBusError, sayError } from '../base/errors';
 import { DeliveryContext, type Facts } from '../delivery/context';
-import { deliver } from '../delivery/deliver';
+import { deliver, type Outcome } from '../delivery/deliver';
 import { peerOf } from '../delivery/peer';
 import { decodeBody } from '../format/codec';
 import type { Message } from './message';
 import { Refused } from './retry';
 import type { Handling, TakeParts } from './types';
 
-export type Ended = { readonly ok: true } | { readonly ok: false; readonly error: unknown };
-
-const done: Ended = { ok: true };
 const foreign = { module: '', instance: '' };
 const noBaggage = Object.freeze({});
+const nothing = new Uint8Array(0);
 
-/** Never rejects. `message.context` is set while the handler runs. */
-export async function handle(parts: TakeParts, message: Message, { entry, run }: Handling): Promise<Ended> {
+/** Never rejects. `message.context` is there from now on until the handler has ended. */
+export function handle(parts: TakeParts, message: Message, { entry, run }: Handling): Promise<Outcome> {
   const body = decodeBody(message.record.value ?? nothing);
-  if (!body.ok) return { ok: false, error: new Refused(`its body is not readable: ${body.reason}`) };
+  if (!body.ok) {
+    return Promise.resolve({ ok: false, by: 'check', error: new Refused(`its body is not readable: ${body.reason}`) });
+  }
   const { envelope, record } = message;
   const facts: Facts = {
     id: message.id,
@@ -30,10 +30,10 @@ export async function handle(parts: TakeParts, message: Message, { entry, run }:
   };
   const context = new DeliveryContext(facts, parts.clock, parts.notices);
   message.context = context;
-  const outcome = await deliver(parts, entry, facts, body.value, run, context);
-  message.context = undefined;
-  if (outcome.ok) return done;
-  const refused = outcome.by === 'check' && isBusError(outcome.error, 'Invalid');
-  return { ok: false, error: refused ? new Refused(sayError(outcome.error)) : outcome.error };
+  return deliver(parts, entry, facts, body.value, run, context);
 }
-const nothing = new Uint8Array(0);
+
+/** Why an attempt failed; Refused where no other one can do better. */
+export function faultOf({ error, by }: Extract<Outcome, { readonly ok: false }>): unknown {
+  return by === 'check' && isBusError(error, 'Invalid') ? new Refused(sayError(error)) : error;
+}

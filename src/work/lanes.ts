@@ -3,12 +3,17 @@ import { createPace, type Pace } from '../delivery/pace';
 import { Fifo } from './fifo';
 import type { EntryLimits } from './types';
 
+/** Stands for the entry of a record that says none: such records are set aside, a few at a time. */
+export const unreadable = '';
+
 export interface Item {
   readonly partition: number;
   readonly offset: number;
   readonly entry: string;
   /** Messages of one lane never run side by side; null is a lane of its own. */
   readonly lane: string | null;
+  /** Where it runs; for the lanes alone, who are spared a table of it. */
+  runsIn: object | undefined;
 }
 
 export interface Lanes<T extends Item> {
@@ -27,6 +32,10 @@ export interface Lanes<T extends Item> {
   /** Forgets what does not run; what runs still counts until it is done. */
   drop(partition: number): void;
   setLimits(entry: string, limits: EntryLimits): void;
+  /** More could run. */
+  readonly idle: boolean;
+  /** More could run, but nothing of the partition that is here may start. */
+  hungry(partition: number): boolean;
   readonly waiting: number;
   readonly inBackoff: number;
 }
@@ -39,18 +48,39 @@ export function openLanes<T extends Item>(
   return new LaneTable(limits, may);
 }
 
-interface Lane<T> {
-  readonly shelf: Shelf<T>;
-  readonly key: string | null;
-  readonly items: Fifo<T>;
+class Lane<T> {
   /** offered: its turn will come · busy: one runs or waits for its time · refused: by `may` · held: nobody knows the entry. */
-  state: 'empty' | 'offered' | 'busy' | 'refused' | 'held';
+  state: 'empty' | 'offered' | 'busy' | 'refused' | 'held' = 'empty';
+  /** Most lanes never have two messages at once. */
+  first: T | undefined;
+  #rest: Fifo<T> | undefined;
+
+  constructor(
+    readonly shelf: Shelf<T>,
+    readonly key: string | null,
+  ) {}
+
+  push(item: T): void {
+    if (this.first) (this.#rest ??= new Fifo()).push(item);
+    else this.first = item;
+  }
+  pushFirst(item: T): void {
+    if (this.first) (this.#rest ??= new Fifo()).pushFirst(this.first);
+    this.first = item;
+  }
+  shift(): T | undefined {
+    const { first } = this;
+    this.first = this.#rest?.shift();
+    return first;
+  }
 }
 /** The lanes of one partition. */
 interface Shelf<T> {
   readonly lanes: Map<string, Lane<T>>;
   readonly refused: Map<number, Lane<T>>;
   waiting: number;
+  /** Lanes whose turn will come. */
+  offered: number;
   open: boolean;
 }
 /** The lanes whose first message is of one entry, in the order of their turns. */
@@ -71,7 +101,6 @@ class LaneTable<T extends Item> implements Lanes<T> {
   readonly #order: Turn<T>[] = [];
   #nextTurn = 0;
   readonly #shelves = new Map<number, Shelf<T>>();
-  readonly #running = new Map<T, Lane<T>>();
   /** The next one last. */
   #later: Due<T>[] = [];
   waiting = 0;
@@ -93,7 +122,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
 
   add(item: T): void {
     const lane = this.#laneOf(item);
-    lane.items.push(item);
+    lane.push(item);
     this.#count(lane, 1);
     if (lane.state === 'empty') this.#offer(lane);
   }
@@ -154,11 +183,23 @@ class LaneTable<T extends Item> implements Lanes<T> {
     this.#turns.get(entry)?.pace.change(paceOf(limits));
   }
 
+  get idle(): boolean {
+    for (const [entry, { pace }] of this.#turns) {
+      if (entry !== unreadable && pace.running < pace.concurrency) return true;
+    }
+    return false;
+  }
+
+  hungry(partition: number): boolean {
+    return (this.#shelves.get(partition)?.offered ?? 0) === 0 && this.idle;
+  }
+
   #take(turn: Turn<T>, nowMs: number): T | undefined {
     while (turn.offered.size > 0 && turn.pace.mayStart(nowMs)) {
       const lane = turn.offered.shift();
-      const item = lane?.items.first;
+      const item = lane?.first;
       if (!lane || !item || !lane.shelf.open) continue;
+      lane.shelf.offered--;
       if (this.#turns.get(item.entry) !== turn)
         this.#offer(lane); // another one came first since
       else if (this.may(item)) return this.#start(turn, lane, nowMs);
@@ -171,34 +212,36 @@ class LaneTable<T extends Item> implements Lanes<T> {
   }
 
   #start(turn: Turn<T>, lane: Lane<T>, nowMs: number): T | undefined {
-    const item = lane.items.shift();
+    const item = lane.shift();
     if (!item) return undefined;
     lane.state = 'busy';
     this.#count(lane, -1);
-    this.#running.set(item, lane);
+    item.runsIn = lane;
     turn.pace.started(nowMs);
     return item;
   }
 
   /** Its handler has ended. Gives its lane, unless the partition was dropped meanwhile. */
   #end(item: T): Lane<T> | undefined {
-    const lane = this.#running.get(item);
-    if (!lane) return undefined;
-    this.#running.delete(item);
+    const lane = item.runsIn;
+    if (!(lane instanceof Lane)) return undefined;
+    item.runsIn = undefined;
     this.#turns.get(item.entry)?.pace.ended();
     return lane.shelf.open ? lane : undefined;
   }
 
   #free(lane: Lane<T>): void {
     lane.state = 'empty';
-    if (lane.items.size > 0) this.#offer(lane);
+    if (lane.first) this.#offer(lane);
     else if (lane.key !== null) lane.shelf.lanes.delete(lane.key);
   }
 
   #offer(lane: Lane<T>): void {
-    const turn = lane.items.first && this.#turns.get(lane.items.first.entry);
+    const turn = lane.first && this.#turns.get(lane.first.entry);
     lane.state = turn ? 'offered' : 'held';
-    turn?.offered.push(lane);
+    if (!turn) return;
+    lane.shelf.offered++;
+    turn.offered.push(lane);
   }
 
   /** Before all that are due at the same time or sooner: the last one is the next. */
@@ -223,9 +266,9 @@ class LaneTable<T extends Item> implements Lanes<T> {
   }
 
   #putFirst(lane: Lane<T>, item: T): void {
-    const refused = lane.state === 'refused' && lane.items.first;
+    const refused = lane.state === 'refused' && lane.first;
     if (refused) lane.shelf.refused.delete(refused.offset);
-    lane.items.pushFirst(item);
+    lane.pushFirst(item);
     this.#count(lane, 1);
     if (lane.state !== 'offered' && lane.state !== 'busy') this.#offer(lane);
   }
@@ -233,12 +276,12 @@ class LaneTable<T extends Item> implements Lanes<T> {
   #laneOf(item: T): Lane<T> {
     let shelf = this.#shelves.get(item.partition);
     if (!shelf) {
-      shelf = { lanes: new Map(), refused: new Map(), waiting: 0, open: true };
+      shelf = { lanes: new Map(), refused: new Map(), waiting: 0, offered: 0, open: true };
       this.#shelves.set(item.partition, shelf);
     }
     const found = item.lane === null ? undefined : shelf.lanes.get(item.lane);
     if (found) return found;
-    const lane: Lane<T> = { shelf, key: item.lane, items: new Fifo(), state: 'empty' };
+    const lane = new Lane<T>(shelf, item.lane);
     if (item.lane !== null) shelf.lanes.set(item.lane, lane);
     return lane;
   }

@@ -2,7 +2,7 @@
 import type { DeliveryContext } from '../delivery/context';
 import { parseEnvelope, type Envelope } from '../format/envelope';
 import type { Stored } from '../ports/log';
-import type { Item } from './lanes';
+import { unreadable, type Item } from './lanes';
 import type { Queue } from './types';
 
 /** The partition a message came from, as long as this instance owns it. */
@@ -32,6 +32,11 @@ export class Message implements Item {
   /** Of the handler call that goes on. */
   context: DeliveryContext | undefined;
   sinceMs = 0;
+  runsIn: object | undefined;
+  readonly partition: number;
+  readonly offset: number;
+  /** About what it takes in memory. */
+  readonly bytes: number;
 
   constructor(
     readonly holder: Holder,
@@ -43,25 +48,15 @@ export class Message implements Item {
     readonly envelope: Envelope | undefined,
     /** Why it can only be set aside. */
     readonly refusal: string | undefined,
-  ) {}
-
-  get partition(): number {
-    return this.record.partition;
-  }
-  get offset(): number {
-    return this.record.offset;
-  }
-  /** About what it takes in memory. */
-  get bytes(): number {
-    return bytesOf(this.record);
+  ) {
+    this.partition = record.partition;
+    this.offset = record.offset;
+    this.bytes = bytesOf(record);
   }
 }
 
-/** Stands for the entry of a record that says none: such records are set aside, a few at a time. */
-export const unreadable = '';
-
 const recordOverheadBytes = 200;
-export function bytesOf({ key, value, headers }: Stored): number {
+function bytesOf({ key, value, headers }: Stored): number {
   return recordOverheadBytes + (key?.length ?? 0) + (value?.length ?? 0) + (headers['bus']?.length ?? 0);
 }
 
@@ -87,6 +82,9 @@ export function readMessage(
   if (envelope && 'bad' in envelope) {
     const refusal = `its header is not readable: ${envelope.bad}`;
     return new Message(holder, record, unreadable, place(), lane, undefined, refusal);
+  }
+  if (envelope && envelope.kind !== 'work' && envelope.kind !== 'event') {
+    return new Message(holder, record, unreadable, envelope.id, lane, undefined, `a ${envelope.kind} is not for a queue`);
   }
   if (envelope) {
     const { entry, id } = envelope;

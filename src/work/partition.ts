@@ -25,9 +25,11 @@ export interface PartitionParts {
 }
 
 const commitMsDefault = 500;
+/** Messages of a partition in memory while its handlers have enough to do. */
+const readAhead = 1_000;
 const readMessagesMax = 1_000;
 const readBytesMax = 4 * 1024 * 1024;
-/** A full buffer is read into again when so much of it is free. */
+/** What was full is filled again when so much of it is free. */
 const freeShare = 0.25;
 const heldEntriesMax = 100;
 
@@ -36,8 +38,6 @@ type Phase = 'owned' | 'giving' | 'given' | 'lost';
 export class Partition implements Holder {
   readonly number: number;
   readonly running = new Set<Message>();
-  /** In memory and not settled. */
-  readonly #messages = new Map<number, Message>();
   readonly #watermark: Watermark;
   readonly #filter: Filter;
   readonly #commits: Commits;
@@ -97,6 +97,11 @@ export class Partition implements Holder {
     this.#commits.touch();
   }
 
+  /** Called when more could run. */
+  readMore(): void {
+    this.#reader.look();
+  }
+
   failed(message: Message): void {
     this.#attempts.set(message.offset, message.attempts);
     this.#stopped(message);
@@ -105,8 +110,7 @@ export class Partition implements Holder {
 
   settle(message: Message): void {
     const { offset } = message;
-    this.#messages.delete(offset);
-    this.#attempts.delete(offset);
+    if (this.#attempts.size > 0) this.#attempts.delete(offset);
     this.#bytes -= message.bytes;
     const before = this.#watermark.at;
     this.#watermark.settle(offset);
@@ -122,7 +126,6 @@ export class Partition implements Holder {
     this.#phase = 'giving';
     this.#reader.stop();
     this.parts.lanes.drop(this.number);
-    this.#messages.clear();
     await this.#runOut();
     if (this.closed.aborted) return; // lost meanwhile
     this.#close('it moves to another instance, which could not wait longer');
@@ -139,7 +142,6 @@ export class Partition implements Holder {
     this.#reader.stop();
     this.#commits.stop();
     this.parts.lanes.drop(this.number);
-    this.#messages.clear();
     this.#close('it was lost');
     this.#change('lost');
     this.parts.gone(this);
@@ -183,8 +185,7 @@ export class Partition implements Holder {
     const message = readMessage(queue, record, envelope, this);
     if (!message) return this.#skip(offset);
     if (!this.#watermark.see(offset)) return; // the owner before has settled it
-    message.attempts = this.#attempts.get(offset) ?? 0;
-    this.#messages.set(offset, message);
+    if (this.#attempts.size > 0) message.attempts = this.#attempts.get(offset) ?? 0;
     this.#bytes += message.bytes;
     if (take.notices.watched) this.#tellReceived(message);
     if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#tellHeld(message);
@@ -204,13 +205,18 @@ export class Partition implements Holder {
     this.parts.take.notices.tell({ type: 'dropped', what, reason, ...about });
   }
 
-  /** `again`: a buffer that was full is read into again when a quarter of it is free. */
+  /**
+   * A few messages are enough as long as they keep the handlers busy; up to the bounds of the buffer when all that is
+   * here waits behind others. `again`: not before a good part is free, so that each read brings many.
+   */
   #room(next: number, again: boolean): ReadMax {
+    const { unsettled, openRanges } = this.#watermark;
     const share = again ? 1 - freeShare : 1;
-    const messages = Math.floor(limits.bufferMessagesMax * share) - this.#messages.size;
+    const enough = this.parts.lanes.hungry(this.number) ? limits.bufferMessagesMax : readAhead;
+    const messages = Math.floor(Math.min(enough, limits.bufferMessagesMax) * share) - unsettled;
     const bytes = limits.bufferBytesMax * share - this.#bytes;
     // Reading what was read before makes no new ranges, and may be what it takes to find the lowest message.
-    const rangesFull = this.#watermark.openRanges >= limits.openRangesMax && next >= this.#seenBefore;
+    const rangesFull = openRanges >= limits.openRangesMax && next >= this.#seenBefore;
     if (rangesFull || messages <= 0 || bytes <= 0) return { messages: 0, bytes: 0 };
     return { messages: Math.min(readMessagesMax, messages), bytes: Math.min(readBytesMax, bytes) };
   }
@@ -268,7 +274,7 @@ export class Partition implements Holder {
       },
       room: (next, again) => this.#room(next, again),
       lowest: () => this.#watermark.at,
-      stuck: (lowest) => this.#tellStuck(lowest),
+      stuck: (lowest) => void this.#tellStuck(lowest),
       gap: (from, start) => this.#gap(from, start),
       lost: () => this.#lose(),
       tell: (ok, reason) => this.#tell(ok, reason),
@@ -307,11 +313,16 @@ export class Partition implements Holder {
     this.#tellLow(`${entry} is not served here: ${id} at ${offset} waits, and what comes after it under its key`);
   }
 
-  #tellStuck(at: number): void {
-    const lowest = this.#messages.get(at);
-    const who = lowest ? `${lowest.entry} ${lowest.id} at ${at}` : `offset ${at}`;
-    const behind = `${this.#messages.size} messages are in memory, ${this.#watermark.openRanges} ranges settled above it`;
-    this.#tellLow(`${who} does not settle, so the partition is not read on: ${behind}`);
+  async #tellStuck(offset: number): Promise<void> {
+    if (!this.parts.lanes.hungry(this.number)) return; // it is only long: all handlers are busy
+    const { take, queue } = this.parts;
+    const place = { partition: this.number, offset };
+    const [record] = await take.log.peek(queue.topic.name, place, { messages: 1, bytes: 1 }).catch(() => []);
+    const envelope = record && envelopeOf(record);
+    const who = envelope && 'id' in envelope ? `${envelope.entry} ${envelope.id}` : placeOf(queue.topic.name, place);
+    const { unsettled, openRanges } = this.#watermark;
+    const behind = `${unsettled} messages are in memory, ${openRanges} ranges are settled above it`;
+    this.#tellLow(`${who} at ${offset} does not settle, so the partition is not read on: ${behind}`);
   }
 
   #tellLow(reason: string): void {

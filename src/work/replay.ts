@@ -5,7 +5,8 @@ import { printEnvelope, type Envelope, type Stamp } from '../format/envelope';
 import { incarnation } from '../format/id';
 import { parseTopic } from '../format/names';
 import type { Append, Log } from '../ports/log';
-import { envelopeOf, unreadable } from './message';
+import { unreadable } from './lanes';
+import { envelopeOf } from './message';
 import type { Parked } from './parked';
 
 export interface ReplayParts {

@@ -21,6 +21,8 @@ const appendBytesMax = 8 * 1024 * 1024;
 /** A key is a name, held in memory by every queue its messages are in. */
 const keyBytesMax = 1_024;
 
+const nothingInherited: ReturnType<typeof inherited> = {};
+
 /** Messages of one call, ready but for their stamps. */
 interface Parcel {
   readonly messages: readonly Ready[];
@@ -32,7 +34,8 @@ interface Ready {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array;
   readonly id: string;
-  readonly envelope: Envelope;
+  /** Gets its stamp when it goes. */
+  readonly envelope: { -readonly [K in keyof Envelope]: Envelope[K] };
   readonly traceparent: string | undefined;
 }
 
@@ -57,15 +60,24 @@ export function openSender(parts: SenderParts): Sender {
     const key = keyOf(entry, checked);
     if (key && key.length > keyBytesMax) throw keyTooLarge(entry, key.length);
     const scope = currentScope(parts.scopes);
-    const { traceparent, ...from } = scope ? inherited(scope) : {};
+    const from = scope ? inherited(scope) : nothingInherited;
     const id = makeId();
     const kind = entry.kind === 'event' ? 'event' : 'work';
     return {
       key,
       value: encodeBody(input, bytesMax),
       id,
-      envelope: { kind, entry: entry.name, id, from: parts.self.instance, sentMs: parts.clock.now(), ...from },
-      traceparent,
+      envelope: {
+        kind,
+        entry: entry.name,
+        id,
+        from: parts.self.instance,
+        stamp: undefined,
+        sentMs: parts.clock.now(),
+        cause: from.cause,
+        baggage: from.baggage,
+      },
+      traceparent: from.traceparent,
     };
   }
 
@@ -240,7 +252,8 @@ class Line {
   }
 
   #record({ key, value, id, envelope, traceparent }: Ready): Append {
-    const bus = printEnvelope({ ...envelope, stamp: this.stamp() });
+    envelope.stamp = this.stamp();
+    const bus = printEnvelope(envelope);
     return {
       partition: partitionOf(key ?? Buffer.from(id), this.topic.partitions),
       key,

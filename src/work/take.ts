@@ -2,10 +2,11 @@
 import { every, sleep, type Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import { closable } from '../base/lifecycle';
+import type { Outcome } from '../delivery/deliver';
 import type { Owner } from '../ports/log';
-import { handle, type Ended } from './handle';
-import { openLanes, type Lanes } from './lanes';
-import { unreadable, type Message } from './message';
+import { faultOf, handle } from './handle';
+import { openLanes, unreadable, type Lanes } from './lanes';
+import type { Message } from './message';
 import { attemptOf, attemptsKept, parkedRecord } from './park';
 import { Partition } from './partition';
 import { attemptsDefault, decide, longestMsDefault } from './retry';
@@ -151,7 +152,9 @@ class Taken {
       if (++this.#starts % burstStarts === 0) this.#breathe();
     }
     this.#pumping = false;
-    if (!this.#yielding) this.#wakeIn(this.#lanes.wakeMs(nowMs), nowMs);
+    if (this.#yielding) return;
+    this.#wakeIn(this.#lanes.wakeMs(nowMs), nowMs);
+    if (this.#lanes.idle) for (const partition of this.#partitions.values()) partition.readMore();
   }
 
   /** Lets the event loop turn after a long burst: handlers that wait for nothing would keep everything else out. */
@@ -194,15 +197,16 @@ class Taken {
       );
       return;
     }
-    void handle(this.parts, message, handling).then((ended) => this.#ended(message, handling, ended));
+    void handle(this.parts, message, handling).then((outcome) => this.#ended(message, handling, outcome));
   }
 
-  #ended(message: Message, handling: Handling, ended: Ended): void {
+  #ended(message: Message, handling: Handling, outcome: Outcome): void {
+    message.context = undefined;
     if (message.holder.closed.aborted) this.#leave(message);
-    else if (ended.ok) {
+    else if (outcome.ok) {
       this.#handled++;
       this.#settle(message);
-    } else this.#failedOnce(message, handling, ended.error);
+    } else this.#failedOnce(message, handling, faultOf(outcome));
   }
 
   #failedOnce(message: Message, handling: Handling, error: unknown): void {

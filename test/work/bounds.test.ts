@@ -65,6 +65,27 @@ test('a long queue that moves on is not called stuck', async () => {
   expect(r.of('stuck')).toEqual([]);
 });
 
+test('as long as all handlers are busy only some messages are in memory, however long the queue; more when a lane holds them up', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  const { wait, open } = gates();
+  await r.sender(a).send(
+    resize,
+    numbers(4_000).map(({ n }) => ({ n, key: n % 2 ? 'k' : 'l' })),
+  );
+  const queue = await r.take(a, resize, () => wait('all'), { limits: () => ({ concurrency: 2 }) });
+  await r.clock.advance(60_000);
+  expect(queue.stats().waiting).toBeLessThanOrEqual(2_000); // of at most two partitions
+  queue.setLimits('photos.resize', { concurrency: 3 });
+  await r.clock.advance(1_000);
+  expect(queue.stats().waiting).toBe(3_998);
+  expect(r.of('stuck')).toEqual([]);
+  open('all');
+  await r.clock.advance(1_000);
+  expect((await r.progress(a)).committed).toBe(4_000);
+});
+
 test('a buffer is also bounded in bytes', async () => {
   bound('bufferBytesMax', 10_000);
   const r = rig();

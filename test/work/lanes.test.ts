@@ -6,7 +6,13 @@ const limit = (concurrency: number, perSecond = Infinity): EntryLimits => ({ con
 const some = (limits: Record<string, EntryLimits>, may: (item: Item) => boolean = () => true) =>
   openLanes<Item>(new Map(Object.entries(limits)), may);
 let offset = 0;
-const item = (lane: string | null, entry = 'a', partition = 0): Item => ({ lane, entry, partition, offset: offset++ });
+const item = (lane: string | null, entry = 'a', partition = 0): Item => ({
+  lane,
+  entry,
+  partition,
+  offset: offset++,
+  runsIn: undefined,
+});
 const allNow = (lanes: Lanes<Item>, nowMs = 0): Item[] => {
   const found: Item[] = [];
   for (let next = lanes.next(nowMs); next; next = lanes.next(nowMs)) found.push(next);
