@@ -1,4 +1,4 @@
-/** `npm run demo`: fills the photo site, kills parts of it in the middle of their work, and shows where every message went. */
+/** `npm run demo`: fills the photo site, kills parts of it in mid-job, and shows where every message went. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

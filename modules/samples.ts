@@ -54,12 +54,14 @@ function svg({ colours: [sky, horizon, near] }: Scene, seed: number, width: numb
   };
   const layers = Array.from({ length: ridges }, (_, index) => {
     const points = ridge(next, width, height, 0.45 + index * 0.13);
-    return `<path d="M0 ${height}L${points}L${width} ${height}z" fill="${near}" fill-opacity="${(0.25 + index * 0.25).toFixed(2)}"/>`;
+    const opacity = (0.25 + index * 0.25).toFixed(2); // the nearest is darkest
+    return `<path d="M0 ${height}L${points}L${width} ${height}z" fill="${near}" fill-opacity="${opacity}"/>`;
   });
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">` +
     `<defs><linearGradient id="s" x1="0" y1="0" x2="0" y2="1"><stop offset="0" stop-color="${sky}"/>` +
-    `<stop offset=".7" stop-color="${horizon}"/></linearGradient></defs><rect width="100%" height="100%" fill="url(#s)"/>` +
+    `<stop offset=".7" stop-color="${horizon}"/></linearGradient></defs>` +
+    `<rect width="100%" height="100%" fill="url(#s)"/>` +
     `<circle cx="${sun.x}" cy="${sun.y}" r="${sun.r * 2.2}" fill="#fff" fill-opacity=".18"/>` +
     `<circle cx="${sun.x}" cy="${sun.y}" r="${sun.r}" fill="#fff" fill-opacity=".85"/>${layers.join('')}</svg>`
   );

@@ -58,7 +58,7 @@ export class Supervisor {
     await gone;
   }
 
-  /** Asks them to leave, in the order given, and kills those that have not after `withinMs`. Resolves when they are gone. */
+  /** Asks them to leave and kills those that have not after `withinMs`. Resolves when all of them are gone. */
   async stop(names: readonly string[] = [...this.#running.keys()], withinMs = 10_000): Promise<void> {
     await Promise.all(names.map((name) => this.#stopOne(name, withinMs)));
   }

@@ -2,7 +2,7 @@
 import { defineModule, event, request } from 'busbar';
 import { z } from 'zod';
 
-/** Largest image that is taken, in bytes. A message holds 1 MB; what is larger is stored first and passed by reference. */
+/** Largest image that is taken, in bytes. A message holds 1 MB; what is larger is stored and passed by reference. */
 export const photoBytesMax = 25 * 1024 * 1024;
 /** Most photos in one answer of `list`. */
 export const photosPerListMax = 200;

@@ -27,7 +27,7 @@ export class Photos {
     for (const id of await this.store.untold()) await this.#tell(id);
   }
 
-  add = handler(photos.add, async ({ name, tags, content }, { fail }) => {
+  add = handler(photos.add, async ({ name, tags, content }, { fail, log }) => {
     const bytes = await this.store.read(content);
     if (bytes === 'TooBig') return fail('TooBig', { limitBytes: photoBytesMax });
     if (bytes === 'NoUpload') return fail('NoUpload', { upload: 'upload' in content ? content.upload : '' });
@@ -36,6 +36,7 @@ export class Photos {
     const row = await this.store.save({ name, tags, type, bytes: bytes.length, addedAt: new Date() }, bytes);
     if (row === 'Full') return fail('Full', { limitPhotos: photosMax });
     if (await this.store.isUntold(row.id)) await this.#tell(row.id);
+    log.info(`has '${row.name}', ${row.bytes} bytes`, { photoId: row.id });
     return row;
   });
 
@@ -49,7 +50,7 @@ export class Photos {
     return { photos: asked.slice(0, limit), total: asked.length };
   });
 
-  /** Sends first and notes it after: killed between the two, it is sent again, and whoever gets it twice does no harm. */
+  /** Sends first and notes it after: killed between the two, it is sent again, which does no harm. */
   async #tell(id: string): Promise<void> {
     const row = await this.store.row(id);
     if (row) await this.#send(row);

@@ -1,4 +1,4 @@
-/** Keeps photos as files, each written once and whole, so that any number of instances may share them and any may be killed. */
+/** Keeps photos as files, each written once and whole: any number of instances may share them, and any may be killed. */
 import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -34,7 +34,7 @@ export class PhotoStore {
     }
   }
 
-  /** Adds the photo unless it is there, marked as not yet told. Gives back what is kept: the first one's name and tags. */
+  /** Adds the photo unless it is there, marked as not yet told. Gives back what is kept: the first one's name. */
   async save(photo: Omit<PhotoRow, 'id' | 'file'>, bytes: Uint8Array): Promise<PhotoRow | 'Full'> {
     const id = createHash('sha256').update(bytes).digest('hex').slice(0, 32);
     const known = await this.row(id);

@@ -17,24 +17,28 @@ export class Thumbnails {
     private readonly bus: Bus,
   ) {}
 
-  resize = handler(thumbnails.resize, async ({ photoId, file, width }, { id, attempt, park, progress, signal }) => {
-    const did = { photoId, jobId: id, attempt, by: this.bus.self.instance, pid: process.pid };
-    const startedMs = performance.now();
-    try {
-      progress(`reading ${file}`);
-      const image = await this.#read(file);
-      progress(`shrinking ${image.length} bytes to ${width} pixels`);
-      const thumbnail = await shrink(image, width);
-      signal.throwIfAborted();
-      const made = await this.#write(photoId, thumbnail);
-      const tookMs = Math.round(performance.now() - startedMs);
-      await this.bus.publish(thumbnails.done, { ...did, ...made, tookMs });
-    } catch (error) {
-      if (!(error instanceof BrokenImage)) throw error;
-      await this.bus.publish(thumbnails.broken, { ...did, reason: error.message });
-      park(error.message);
-    }
-  });
+  resize = handler(
+    thumbnails.resize,
+    async ({ photoId, file, width }, { id, attempt, park, progress, signal, log }) => {
+      const did = { photoId, jobId: id, attempt, by: this.bus.self.instance, pid: process.pid };
+      const startedMs = performance.now();
+      try {
+        progress(`reading ${file}`);
+        const image = await this.#read(file);
+        progress(`shrinking ${image.length} bytes to ${width} pixels`);
+        const thumbnail = await shrink(image, width);
+        signal.throwIfAborted();
+        const made = await this.#write(photoId, thumbnail);
+        const tookMs = Math.round(performance.now() - startedMs);
+        await this.bus.publish(thumbnails.done, { ...did, ...made, tookMs });
+        log.info(`made ${made.file}, ${made.width} × ${made.height}, in ${tookMs} ms`, { photoId, attempt });
+      } catch (error) {
+        if (!(error instanceof BrokenImage)) throw error;
+        await this.bus.publish(thumbnails.broken, { ...did, reason: error.message });
+        park(error.message);
+      }
+    },
+  );
 
   async #read(file: string): Promise<Uint8Array> {
     try {

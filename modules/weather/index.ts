@@ -1,4 +1,4 @@
-/** `node build/modules/weather`: the same temperatures to one reader, to three with a name each, and to three that share one. */
+/** `node build/modules/weather`: temperatures to one reader, to three with a name each, and to three that share one. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -12,9 +12,8 @@ function show(arrangement: string, readers: readonly Reader[]): void {
   for (const { name, as, got } of readers) {
     const mean = got.reduce((sum, { celsius }) => sum + celsius, 0) / got.length;
     const read = new Set(got.map(({ station }) => station)).size;
-    console.log(
-      `  ${name} as '${as}': ${String(got.length).padStart(4)} from ${String(read).padStart(2)} stations, ${mean.toFixed(2)} °C`,
-    );
+    const count = `${String(got.length).padStart(4)} from ${String(read).padStart(2)} stations`;
+    console.log(`  ${name} as '${as}': ${count}, ${mean.toFixed(2)} °C`);
   }
 }
 

@@ -1,4 +1,4 @@
-/** The process that measures: `MESSAGES=300 STATIONS=24 node build/modules/weather/measure.js` tells so many and leaves. */
+/** The process that measures: tells MESSAGES temperatures of STATIONS stations, and leaves. */
 import { openBus } from 'busbar';
 import { weather } from './contract';
 

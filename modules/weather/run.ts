@@ -72,7 +72,7 @@ async function collect(bus: Bus, expected: number, withinMs: number): Promise<{ 
   return { all };
 }
 
-/** Resolves when the partitions are shared as evenly as they can be: then none moves any more, and no station either. */
+/** Resolves when the partitions are shared evenly: then none moves any more, and no station either. */
 function shared(readers: readonly ChildProcess[], names: readonly string[]): Promise<void> {
   const owned = new Map<ChildProcess, number>();
   const isShared = (): boolean =>
@@ -102,7 +102,7 @@ function group(all: readonly Averaged[]): readonly Reader[] {
   return [...readers.values()];
 }
 
-/** What is wrong with the result, in words; empty when each name got each temperature once and no station has two owners. */
+/** What is wrong, in words; empty when each name got each temperature once and no station has two owners. */
 export function faults(readers: readonly Reader[], messages: number): string[] {
   const found: string[] = [];
   const names = new Set(readers.map(({ as }) => as));

@@ -1,4 +1,4 @@
-/** What was asked of other modules a moment ago; dropped on all instances together, and by age in case a drop got lost. */
+/** What was asked of other modules a moment ago; dropped on all instances together, and by age should a drop get lost. */
 
 export const keptMs = 10_000;
 const keptMax = 500;

@@ -8,7 +8,7 @@ const types: Readonly<Record<string, string>> = { '.jpg': 'image/jpeg', '.png': 
 // Only these two folders, only names as their modules make them: no dots but the last one, so no way out.
 const served = /^(thumbnails|photos\/originals)\/[0-9a-f]{32}\.(jpg|png|webp)$/;
 
-/** For `/files/` and a file as it stands in a message, such as `thumbnails/<id>.webp`. Throws HttpError 404 for everything else. */
+/** For `/files/` and a file as messages name it, such as `thumbnails/<id>.webp`. Throws HttpError 404 for all else. */
 export async function sendFile(siteDir: string, { request, response, url }: Visit): Promise<void> {
   const file = url.pathname.slice('/files/'.length);
   const type = types[extname(file)];

@@ -34,7 +34,8 @@ export function page(listed: Listed, query: string, instance: string): string {
 <header class="wide">
   <h1><a href="/">Photos</a></h1>
   <form role="search" action="/"><label class="hidden" for="search">Search names and tags</label>
-    <input type="search" id="search" name="q" placeholder="Search names and tags" autocomplete="off" maxlength="200" value="${esc(query)}"></form>
+    <input type="search" id="search" name="q" placeholder="Search names and tags" autocomplete="off" maxlength="200"
+      value="${esc(query)}"></form>
 </header>
 <main class="wide">
   <section aria-label="Add photos">
@@ -48,7 +49,8 @@ export function page(listed: Listed, query: string, instance: string): string {
     <ul id="uploads" aria-live="polite" aria-label="Uploads"></ul>
   </section>
   <section aria-label="Gallery">
-    <div class="bar"><p id="count" role="status">${esc(count(listed, query))}</p><p class="live quiet" id="live">connecting</p></div>
+    <div class="bar"><p id="count" role="status">${esc(count(listed, query))}</p>
+      <p class="live quiet" id="live">connecting</p></div>
     <ul id="tiles">${tileList(listed, query)}</ul>
   </section>
 </main>
@@ -91,9 +93,10 @@ function tile(photo: Shown): string {
 function picture({ name, thumbnail, broken }: Shown): string {
   if (thumbnail) {
     const { file, width, height } = thumbnail;
-    return `<img src="/files/${esc(file)}" width="${width}" height="${height}" alt="${esc(name)}" loading="lazy" decoding="async">`;
+    const size = `width="${width}" height="${height}"`;
+    return `<img src="/files/${esc(file)}" ${size} alt="${esc(name)}" loading="lazy" decoding="async">`;
   }
-  return broken === undefined ? '<p>Making the thumbnail…</p>' : `<p>This image cannot be read:<br>${esc(broken)}</p>`;
+  return broken === undefined ? '<p>Making the thumbnail…</p>' : `<p>This image cannot be read.<br>${esc(broken)}</p>`;
 }
 
 function count({ photos, total }: Listed, query: string): string {

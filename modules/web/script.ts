@@ -1,8 +1,9 @@
-/** What the page does in the browser: uploads with progress, and a list that follows the events. The server renders all HTML. */
+/** What the page does in the browser: uploads with progress, a list that follows the events. The server renders all HTML. */
 export const script = /* js */ `
 'use strict';
 const el = (id) => document.getElementById(id);
-const tiles = el('tiles'), uploads = el('uploads'), search = el('search'), drop = el('drop'), files = el('files'), live = el('live');
+const tiles = el('tiles'), uploads = el('uploads'), search = el('search');
+const drop = el('drop'), files = el('files'), live = el('live');
 
 // The list: asked for again when something changed; tiles that did not change stay where they are.
 let asked = 0, timer;
@@ -11,7 +12,8 @@ async function refresh() {
   const answer = await fetch('/tiles?q=' + encodeURIComponent(search.value)).catch(() => undefined);
   if (turn !== asked) return;
   if (!answer || !answer.ok) {
-    el('count').textContent = answer && answer.status === 503 ? 'Part of the site is away; trying again.' : 'The site does not answer; trying again.';
+    const away = answer && answer.status === 503 ? 'Part of the site is away' : 'The site does not answer';
+    el('count').textContent = away + '; trying again.';
     return soon(1500);
   }
   const fresh = document.createElement('template');
@@ -40,18 +42,21 @@ events.onerror = () => say('connecting', false);
 for (const name of ['added', 'thumbnail', 'broken', 'changed']) events.addEventListener(name, () => soon(60));
 
 // Uploads: two at a time.
+const bytesMax = 25 * 1024 * 1024; // as the server has it
 const waiting = [];
 let running = 0;
 function add(list) {
   for (const file of list) {
     const row = document.createElement('li');
-    const name = document.createElement('span'), bar = document.createElement('progress'), note = document.createElement('em');
+    const name = document.createElement('span'), bar = document.createElement('progress');
+    const note = document.createElement('em');
     name.textContent = file.name;
     bar.max = 1; bar.value = 0;
     bar.setAttribute('aria-label', 'Upload of ' + file.name);
     row.append(name, bar, note);
     uploads.append(row);
-    waiting.push({ file, row, bar, note, tags: el('tags').value, tries: 0 });
+    if (file.size > bytesMax) fail(row, note, 'The image is larger than 25 MB.');
+    else waiting.push({ file, row, bar, note, tags: el('tags').value, tries: 0 });
   }
   next();
 }
@@ -72,15 +77,16 @@ function send(upload) {
       const seconds = Number(post.getResponseHeader('retry-after')) || 1;
       setTimeout(send, seconds * 1000, upload);
       return;
-    } else fail(row, note, post);
+    } else fail(row, note, reasonOf(post));
     running--;
     next();
   };
   post.send(file);
 }
-function fail(row, note, post) {
-  let message = 'The site does not answer.';
-  try { message = JSON.parse(post.responseText).error; } catch {}
+function reasonOf(post) {
+  try { return JSON.parse(post.responseText).error; } catch { return 'The site does not answer.'; }
+}
+function fail(row, note, message) {
   note.textContent = message;
   row.classList.add('bad');
   const away = document.createElement('button');

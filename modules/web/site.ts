@@ -46,7 +46,7 @@ export class Site {
     return typeof address === 'object' && address ? address.port : 0;
   }
 
-  /** Resolves with the URL once it listens, on this machine only; port 0 takes a free one. Rejects when the port is taken. */
+  /** Resolves with the URL once it listens, on this machine only; port 0 takes any. Rejects when the port is taken. */
   async open(port: number): Promise<string> {
     await this.#uploads.dropOrphans(Date.now());
     await new Promise<void>((resolve, reject) => {

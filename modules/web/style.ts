@@ -1,4 +1,4 @@
-/** The look of the gallery: one column on a phone, dark where the system is dark, still for those who ask for less motion. */
+/** The look of the gallery: two columns on a phone, dark where the system is, still for those who ask for less motion. */
 export const style = /* css */ `
 :root {
   color-scheme: light dark;
@@ -7,13 +7,14 @@ export const style = /* css */ `
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --paper: #171615; --card: #22201e; --ink: #f0ece5; --quiet: #aaa397; --line: #3a3733; --accent: #f0926b; --bad: #ff9088;
+    --paper: #171615; --card: #22201e; --ink: #f0ece5; --quiet: #aaa397; --line: #3a3733;
+    --accent: #f0926b; --bad: #ff9088;
     --shadow: 0 1px 2px rgb(0 0 0 / .4);
   }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-.wide { max-width: 76rem; margin: 0 auto; padding: 0 1.25rem; }
+.wide { max-width: 76rem; margin-inline: auto; padding-inline: 1.25rem; }
 header { display: flex; flex-wrap: wrap; gap: .75rem 1.5rem; align-items: center; padding-block: 1.5rem 1rem; }
 h1 { font-size: 1.5rem; letter-spacing: -.02em; margin: 0; flex: 1 1 auto; }
 h1 a { color: inherit; text-decoration: none; }
@@ -25,7 +26,7 @@ input[type=search], input[type=text] {
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
-.upload { display: grid; gap: .75rem; grid-template-columns: 1fr minmax(12rem, 18rem); align-items: stretch; margin-bottom: 1rem; }
+.upload { display: grid; gap: .75rem; grid-template-columns: 1fr minmax(12rem, 18rem); margin-bottom: 1rem; }
 .drop {
   display: flex; flex-wrap: wrap; gap: .35rem .75rem; align-items: center; justify-content: center; text-align: center;
   padding: 1.1rem; border: 2px dashed var(--line); border-radius: .9rem; background: var(--card); cursor: pointer;
@@ -45,25 +46,39 @@ input[type=search], input[type=text] {
 }
 #uploads span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 #uploads progress { width: 100%; accent-color: var(--accent); }
+#uploads button {
+  font: inherit; color: inherit; background: none; cursor: pointer;
+  border: 1px solid var(--line); border-radius: .5rem; padding: .1rem .6rem;
+}
 #uploads em { grid-column: 1 / -1; font-style: normal; color: var(--quiet); }
 #uploads .bad em { color: var(--bad); }
 
-.bar { display: flex; flex-wrap: wrap; gap: .25rem 1rem; align-items: baseline; justify-content: space-between; margin: 1rem 0 .75rem; }
+.bar { display: flex; flex-wrap: wrap; gap: .25rem 1rem; align-items: baseline; margin: 1rem 0 .75rem; }
+#count { flex: 1 1 auto; }
 .bar p { margin: 0; }
 .live::before {
-  content: ''; display: inline-block; width: .55rem; height: .55rem; border-radius: 50%; margin-right: .45rem; background: var(--quiet);
+  content: ''; display: inline-block; width: .55rem; height: .55rem; border-radius: 50%; margin-right: .45rem;
+  background: var(--quiet);
 }
 .live.on::before { background: #2e9e5b; }
-#tiles { list-style: none; margin: 0; padding: 0; display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fill, minmax(14.5rem, 1fr)); }
-.tile { background: var(--card); border-radius: .9rem; overflow: hidden; box-shadow: var(--shadow); border: 1px solid var(--line); }
+#tiles {
+  list-style: none; margin: 0; padding: 0;
+  display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fill, minmax(14.5rem, 1fr));
+}
+.tile {
+  background: var(--card); border: 1px solid var(--line); border-radius: .9rem; overflow: hidden; box-shadow: var(--shadow);
+}
 .tile a { display: block; color: inherit; text-decoration: none; }
-.picture { aspect-ratio: 4 / 3; display: grid; place-items: center; background: color-mix(in srgb, var(--ink) 6%, var(--card)); }
+.picture {
+  aspect-ratio: 4 / 3; display: grid; place-items: center; background: color-mix(in srgb, var(--ink) 6%, var(--card));
+}
 .picture img { width: 100%; height: 100%; object-fit: cover; display: block; transition: transform .25s; }
 .tile a:hover img { transform: scale(1.03); }
 .tile a:focus-visible { outline-offset: -3px; }
 .picture p { margin: 0; padding: 1rem; text-align: center; font-size: .9rem; color: var(--quiet); }
 .tile[data-state=making] .picture {
-  background: linear-gradient(100deg, transparent 30%, color-mix(in srgb, var(--accent) 18%, transparent) 50%, transparent 70%) 0 0 / 250% 100%;
+  --shine: color-mix(in srgb, var(--accent) 18%, transparent);
+  background: linear-gradient(100deg, transparent 30%, var(--shine) 50%, transparent 70%) 0 0 / 250% 100%;
   animation: pass 1.4s linear infinite;
 }
 .tile[data-state=broken] .picture p { color: var(--bad); }
@@ -73,11 +88,15 @@ input[type=search], input[type=text] {
 .words p { margin: .1rem 0 0; }
 .words ul { list-style: none; display: flex; flex-wrap: wrap; gap: .3rem; margin: .45rem 0 0; padding: 0; }
 .words ul a {
-  display: block; font-size: .8rem; padding: .05rem .6rem; border-radius: 1rem; color: var(--quiet); border: 1px solid var(--line);
+  display: block; font-size: .8rem; padding: .05rem .6rem; color: var(--quiet);
+  border: 1px solid var(--line); border-radius: 1rem;
 }
 .words ul a:hover { color: var(--accent); border-color: var(--accent); }
 .none { grid-column: 1 / -1; text-align: center; padding: 3rem 1rem; color: var(--quiet); }
-footer { margin-top: 2.5rem; padding-block: 1.25rem 2rem; border-top: 1px solid var(--line); color: var(--quiet); font-size: .875rem; }
+footer {
+  margin-top: 2.5rem; padding-block: 1.25rem 2rem; border-top: 1px solid var(--line);
+  color: var(--quiet); font-size: .875rem;
+}
 footer summary { cursor: pointer; width: fit-content; }
 table { border-collapse: collapse; margin-top: .6rem; }
 th, td { text-align: right; padding: .2rem .9rem .2rem 0; font-variant-numeric: tabular-nums; }

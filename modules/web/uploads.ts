@@ -15,7 +15,7 @@ export class Uploads {
     private readonly bytesMax: number,
   ) {}
 
-  /** Gives the reference of the stored body. Throws HttpError 413 above the limit; leaves nothing behind when it throws. */
+  /** Gives the reference of the stored body. Throws HttpError 413 above the limit, and leaves nothing behind. */
   async take(request: IncomingMessage): Promise<string> {
     // Said in advance: refused before a byte is read.
     if (Number(request.headers['content-length'] ?? 0) > this.bytesMax) throw this.#tooLarge();
