@@ -1,10 +1,12 @@
 // Lets plain node run TypeScript: `node --require test/register.cjs file.ts`. The same settings as in jest.config.js.
-const { readFileSync } = require('node:fs');
+// What was compiled is kept, so that a process loads the compiler only when a file is new.
+const { createHash } = require('node:crypto');
+const { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } = require('node:fs');
 const Module = require('node:module');
 const { join } = require('node:path');
-const { transformSync } = require('@swc/core');
 
-const src = join(__dirname, '..', 'src');
+const root = join(__dirname, '..');
+const kept = join(root, 'node_modules', '.cache', 'busbar-register');
 const swc = {
   jsc: {
     target: 'es2022',
@@ -14,11 +16,23 @@ const swc = {
   module: { type: 'commonjs' },
   sourceMaps: 'inline',
 };
-require.extensions['.ts'] = (module, filename) =>
-  module._compile(transformSync(readFileSync(filename, 'utf8'), { ...swc, filename }).code, filename);
+const salt = `${process.version} ${JSON.stringify(swc)} ${readFileSync(join(root, 'node_modules/@swc/core/package.json'))}`;
+
+function compile(filename) {
+  const source = readFileSync(filename, 'utf8');
+  const hash = createHash('sha256').update(`${salt}\0${filename}\0${source}`).digest('hex');
+  const file = join(kept, `${hash}.js`);
+  if (existsSync(file)) return readFileSync(file, 'utf8');
+  const { code } = require('@swc/core').transformSync(source, { ...swc, filename });
+  mkdirSync(kept, { recursive: true });
+  writeFileSync(`${file}.${process.pid}`, code);
+  renameSync(`${file}.${process.pid}`, file); // whole or not there, whoever compiles at the same time
+  return code;
+}
+require.extensions['.ts'] = (module, filename) => module._compile(compile(filename), filename);
 
 const resolve = Module._resolveFilename;
 Module._resolveFilename = (request, ...rest) => {
   const inside = /^busbar(?:\/(.+))?$/.exec(request);
-  return resolve(inside ? join(src, inside[1] ?? '', 'index.ts') : request, ...rest);
+  return resolve(inside ? join(root, 'src', inside[1] ?? '', 'index.ts') : request, ...rest);
 };

@@ -5,7 +5,7 @@ import { open, type RootDatabase } from 'lmdb';
 import { sleep, type Clock } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import { checkDataFile } from './header';
-import { lockHolder, sayHolder } from './holder';
+import { LockFile } from './lockfile';
 
 /** What must be true in the very transaction that makes the changes: `key` has this version, or is not there (null). */
 export interface Guard {
@@ -34,6 +34,8 @@ export interface Store {
   /** A copy of a value, with its version. */
   entry(key: Uint8Array): Entry | undefined;
   version(key: Uint8Array): number | undefined;
+  /** Whether the key is there with this version. */
+  is(key: Uint8Array, version: number): boolean;
   /** Calls `visit` for keys from `start` up to but without `end`, in order, until it returns false. */
   scan(start: Uint8Array, end: Uint8Array, visit: (key: Buffer, entry: Entry) => boolean): void;
   /** The first key from `start` on that is below `end`. */
@@ -44,10 +46,12 @@ export interface Store {
    * whoever cannot wait puts {@link Store.within} around it.
    */
   write(guard: Guard | null, changes: readonly Change[]): Promise<boolean>;
-  /** The same promise, but rejects with Unreachable after the time limit for writing; the outcome is unknown then. */
+  /** The same promise, but rejects with Unreachable after the time limit for writing: whether it was written is unknown then. */
   within<T>(writing: Promise<T>): Promise<T>;
   /** A line for errors: which process holds the write lock. */
   holder(): string;
+  /** Changes whenever anybody wrote anything; undefined when that cannot be told. */
+  lastTransaction(): number | undefined;
   /** Forgets readers that died, so that their pages can be used again. */
   forgetDeadReaders(): void;
   /** Lets go; the last holder in this process closes the files. */
@@ -69,46 +73,80 @@ const readersMax = 4096;
 
 interface Shared {
   readonly db: RootDatabase<Buffer, Buffer>;
-  holders: number;
+  readonly lock: LockFile;
   /** Set when a write failed otherwise than for want of space: what is on the disk is not known any more. */
   broken: string | undefined;
 }
+interface Held {
+  holders: number;
+  readonly shared: Promise<Shared>;
+}
 /** One environment per path and process: LMDB's locks would be lost when a second one is closed. */
-const opened = new Map<string, Shared>();
+const opened = new Map<string, Held>();
 const closing = new Map<string, Promise<void>>();
 
-/** Opens or creates the store in the directory `path`, which must exist. Rejects with Config when it holds something else. */
+/**
+ * Opens or creates the store in the directory `path`, which must exist. Rejects with Config when it holds something
+ * else, with Unreachable when a stopped process holds its write lock for longer than a write may take.
+ */
 export async function openStore(path: string, options: StoreOptions): Promise<Store> {
   const writeMs = options.writeMs ?? writeMsDefault;
-  await closing.get(path);
-  if (!opened.has(path)) await untilFree(path, options.clock, writeMs);
-  let shared = opened.get(path);
-  if (shared === undefined) {
-    checkDataFile(join(path, 'data.mdb'));
-    shared = { db: openFiles(path, options.durable), holders: 0, broken: undefined };
-    opened.set(path, shared);
+  const held = opened.get(path) ?? { holders: 0, shared: openShared(path, options, writeMs) };
+  opened.set(path, held);
+  held.holders += 1;
+  try {
+    const shared = await held.shared;
+    return makeStore(path, shared, { ...options, writeMs }, () => letGo(path, held, shared));
+  } catch (error) {
+    if (opened.get(path) === held) opened.delete(path);
+    throw error;
   }
-  shared.holders += 1;
-  return makeStore(path, shared, options.clock, writeMs);
+}
+
+async function openShared(path: string, options: StoreOptions, writeMs: number): Promise<Shared> {
+  const { clock } = options;
+  const lock = new LockFile(join(path, 'lock.mdb'));
+  const before = closing.get(path);
+  if (before !== undefined) await limited(before, path, clock, writeMs, `it is not closed after ${writeMs} ms`, lock);
+  try {
+    await untilFree(path, lock, clock, writeMs);
+    checkDataFile(join(path, 'data.mdb'));
+    return { db: openFiles(path, options.durable), lock, broken: undefined };
+  } catch (error) {
+    lock.close();
+    throw error;
+  }
 }
 
 /**
  * Opening takes the write lock on this thread, so it must not be tried while a stopped process holds it. Whoever runs
  * lets go in milliseconds; so many looks at others show that they do, one after another.
  */
-async function untilFree(path: string, clock: Clock, writeMs: number): Promise<void> {
-  const lockPath = join(path, 'lock.mdb');
+async function untilFree(path: string, lock: LockFile, clock: Clock, writeMs: number): Promise<void> {
   const startMs = clock.mono();
   for (let looks = 0; looks < 50;) {
-    const holder = lockHolder(lockPath);
+    const holder = lock.holder();
     if (holder === undefined) return;
     if (!holder.stopped) looks += 1;
     const waitedMs = clock.mono() - startMs;
-    if (waitedMs > writeMs) {
-      throw new BusError('Unreachable', `${path} cannot be opened: ${sayHolder(lockPath)}`, { waitedMs });
-    }
+    if (waitedMs > writeMs) throw unreachable(path, waitedMs, `it cannot be opened: ${lock.sayHolder()}`);
     await sleep(clock, holder.stopped ? 50 : 2);
   }
+}
+
+/** The same promise, but rejects with Unreachable after `waitMs`. */
+function limited<T>(
+  promise: Promise<T>,
+  path: string,
+  clock: Clock,
+  waitMs: number,
+  late: string,
+  lock: LockFile,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(waitMs, () => reject(unreachable(path, waitMs, `${late}; ${lock.sayHolder()}`)));
+    promise.then(resolve, reject).finally(() => timer.cancel());
+  });
 }
 
 function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer> {
@@ -133,16 +171,20 @@ function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer>
   }
 }
 
-function makeStore(path: string, shared: Shared, clock: Clock, writeMs: number): Store {
-  const { db } = shared;
-  let held = true;
-  const lockPath = join(path, 'lock.mdb');
-  const sinceMs = clock.now();
+function makeStore(
+  path: string,
+  shared: Shared,
+  { clock, writeMs }: Required<StoreOptions>,
+  letGoOnce: () => Promise<void>,
+): Store {
+  const { db, lock } = shared;
+  let releasedMs: number | undefined;
 
   async function write(guard: Guard | null, changes: readonly Change[]): Promise<boolean> {
-    if (!held) throw new BusError('Closed', `${path} was closed`, { sinceMs });
-    if (shared.broken !== undefined)
+    if (releasedMs !== undefined) throw new BusError('Closed', `${path} was closed`, { sinceMs: releasedMs });
+    if (shared.broken !== undefined) {
       throw unreachable(path, 0, `a write failed before and ${reopen}: ${shared.broken}`);
+    }
     try {
       return await submit(db, guard, changes);
     } catch (error) {
@@ -156,13 +198,8 @@ function makeStore(path: string, shared: Shared, clock: Clock, writeMs: number):
   }
 
   function within<T>(writing: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const timer = clock.after(writeMs, () => {
-        const why = `writing took longer than ${writeMs} ms, whether it was written is unknown; ${sayHolder(lockPath)}`;
-        reject(unreachable(path, writeMs, why));
-      });
-      writing.then(resolve, reject).finally(() => timer.cancel());
-    });
+    const late = `writing took longer than ${writeMs} ms, whether it was written is unknown`;
+    return limited(writing, path, clock, writeMs, late, lock);
   }
 
   return {
@@ -174,6 +211,7 @@ function makeStore(path: string, shared: Shared, clock: Clock, writeMs: number):
       return found && { value: found.value, version: found.version ?? 0 };
     },
     version: (key) => db.getEntry(asBuffer(key))?.version,
+    is: (key, version) => db.doesExist(asBuffer(key), version),
     scan(start, end, visit) {
       for (const { key, value, version } of db.getRange({
         start: asBuffer(start),
@@ -189,22 +227,26 @@ function makeStore(path: string, shared: Shared, clock: Clock, writeMs: number):
     },
     write,
     within,
-    holder: () => sayHolder(lockPath),
+    holder: () => lock.sayHolder(),
+    lastTransaction: () => lock.lastTransaction(),
     forgetDeadReaders: () => void db.readerCheck(),
     async release() {
-      if (!held) return;
-      held = false;
+      if (releasedMs !== undefined) return;
+      releasedMs = clock.now();
       // What still waits for the write lock may wait for ever; then the files stay open until the process ends.
-      await within(letGo(path, shared)).catch(() => undefined);
+      await within(letGoOnce()).catch(() => undefined);
     },
   };
 }
 
-async function letGo(path: string, shared: Shared): Promise<void> {
-  shared.holders -= 1;
-  if (shared.holders > 0) return;
+async function letGo(path: string, held: Held, shared: Shared): Promise<void> {
+  held.holders -= 1;
+  if (held.holders > 0) return;
   opened.delete(path);
-  const done = shared.db.close().finally(() => closing.delete(path));
+  const done = shared.db.close().finally(() => {
+    shared.lock.close();
+    closing.delete(path);
+  });
   closing.set(path, done);
   await done;
 }

@@ -1,35 +1,25 @@
 /** One member of a group: works out which partitions should be its own, gives what should not, takes what should. */
-import type { Clock, Random, Timer } from '../base/clock';
-import { every, randomHex } from '../base/clock';
+import { every, randomHex, type Random, type Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
-import type { Change, Store } from '../disk/lmdb';
+import type { Store } from '../disk/lmdb';
 import type { Member, Owner, Topic } from '../ports/log';
 import { assign } from './assign';
-import { behind, keyOf, kinds, namesIn, partitionKey } from './keys';
-import { leaseKey, type Lease, type Leased } from './lease';
-import type { Neighbours } from './neighbours';
+import { kinds, partitionKey } from './keys';
+import type { Leased } from './lease';
 import { decodeCommit, OwnedPartition } from './owned';
 import type { Reader } from './read';
+import { Roster, type MemberRow, type RosterParts } from './roster';
 import type { Topics } from './topics';
 import type { Wake } from './wake';
 
-/** How often everything is looked at even if nobody rang: for dead neighbours, ended leases, lost rings. */
-const lookMs = 250;
-/** How many neighbours one look asks after, in turns: with 200 each is asked after every 2 seconds. */
-const askedMax = 25;
+/** How often everything is looked at even if nobody rang: for ended leases and lost rings. */
+const lookMs = 1000;
+/** How often neighbours are asked after, to find the dead. */
+const askMs = 250;
 /** A member that is counted out comes back at most this often. */
 const enrolMsMin = 1000;
 
-/** What is written of a member; under its group, topic and id. */
-interface MemberRow {
-  readonly instance: string;
-  readonly address: string;
-  readonly lease: string;
-  readonly sessionMs: number;
-  /** It gives everything away and must not be given anything. */
-  readonly leaving: boolean;
-}
 /** Who owns a partition; null when it was given back. */
 export interface OwnerRow {
   readonly member: string | null;
@@ -39,16 +29,11 @@ interface Ownership extends OwnerRow {
   readonly epoch: number;
 }
 
-export interface MembershipParts {
+export interface MembershipParts extends RosterParts {
   readonly self: string;
-  readonly leaseId: string;
-  readonly lease: Lease;
   readonly log: Store;
-  readonly live: Store;
-  readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
-  readonly neighbours: Neighbours;
   readonly topics: Topics;
   readonly wake: Wake;
   readonly reader: (topic: string, partition: number) => Reader;
@@ -58,6 +43,7 @@ export interface MembershipParts {
 
 export class Membership implements Member, Leased {
   id: string;
+  private readonly roster: Roster;
   private readonly mine = new Map<number, OwnedPartition>();
   /** Partitions whose `give` runs, also those that were lost meanwhile: they cannot come back before it ends. */
   private readonly giving = new Map<number, Promise<void>>();
@@ -69,7 +55,7 @@ export class Membership implements Member, Leased {
   private ended = false;
   private isLate = false;
   private enrolledMs = -Infinity;
-  private asked = 0;
+  private lookedMs = -Infinity;
   private looking: Promise<void> | undefined;
   private again = false;
   private complained = '';
@@ -85,7 +71,8 @@ export class Membership implements Member, Leased {
     readonly sessionMs: number,
   ) {
     this.id = this.newId();
-    this.tick = every(parts.clock, lookMs, () => this.look());
+    this.roster = new Roster(parts, group, topic.name);
+    this.tick = every(parts.clock, askMs, () => this.ask());
     this.unwatch = parts.wake.watch(topic.name);
   }
 
@@ -101,46 +88,35 @@ export class Membership implements Member, Leased {
     if (this.toEnrol) throw this.failure;
   }
 
-  private memberKey(id: string): Buffer {
-    return keyOf(kinds.member, [this.group, this.topic.name, id]);
-  }
-
   private async enrol(): Promise<void> {
-    const { self, leaseId, live, neighbours } = this.parts;
-    const row: MemberRow = {
-      instance: self,
-      address: neighbours.address,
-      lease: leaseId,
-      sessionMs: this.sessionMs,
-      leaving: this.leaving,
-    };
-    const change = { key: this.memberKey(this.id), value: Buffer.from(JSON.stringify(row)) };
-    this.enrolledMs = this.parts.clock.mono();
-    await live.within(live.write(null, [change]));
+    const { self, leaseId, neighbours, clock } = this.parts;
+    const { sessionMs, leaving } = this;
     this.toEnrol = false;
+    this.enrolledMs = clock.mono();
+    try {
+      await this.roster.set(this.id, {
+        instance: self,
+        address: neighbours.address,
+        lease: leaseId,
+        sessionMs,
+        leaving,
+      });
+    } catch (error) {
+      this.toEnrol = true;
+      throw error;
+    }
     this.tellOthers();
   }
 
   private tellOthers(): void {
-    const { neighbours, changed } = this.parts;
-    const others = new Set([...this.members().values()].map((row) => row.address));
-    others.delete(neighbours.address);
-    neighbours.ring([...others], `group:${this.group}`);
-    changed(this.group);
+    this.roster.ring();
+    this.parts.changed(this.group);
   }
 
-  /** Everybody who takes part, dead ones too until somebody counts them out. */
-  private members(): Map<string, MemberRow> {
-    const { live } = this.parts;
-    const prefix = keyOf(kinds.member, [this.group, this.topic.name]);
-    const rows = new Map<string, MemberRow>();
-    live.refresh();
-    live.scan(prefix, behind(prefix), (key, { value }) => {
-      // Only `enrol` above writes these.
-      rows.set(namesIn(key)[2] ?? '', JSON.parse(value.toString()) as MemberRow);
-      return true;
-    });
-    return rows;
+  /** A short glance at some others; a look when one of them is dead, or the last look was long ago. */
+  private ask(): void {
+    const found = this.roster.ask();
+    if (found || this.parts.clock.mono() - this.lookedMs >= lookMs) void this.look();
   }
 
   /** Looks now, or again when a look is under way. Never rejects. */
@@ -175,10 +151,11 @@ export class Membership implements Member, Leased {
   }
 
   private async lookOnce(): Promise<void> {
+    this.lookedMs = this.parts.clock.mono();
     this.fence();
     if (this.isLate) await this.rejoin();
     if (this.toEnrol) await this.enrol();
-    const members = await this.withoutDead(this.members());
+    const members = await this.roster.living();
     if (!members.has(this.id)) return this.givenUp();
     const owners = this.owners();
     this.checkMine(owners);
@@ -192,7 +169,9 @@ export class Membership implements Member, Leased {
     members: ReadonlyMap<string, MemberRow>,
     owners: readonly Ownership[],
   ): readonly (string | undefined)[] {
-    const staying = [...members].filter(([, row]) => !row.leaving).map(([id]) => id);
+    const staying = [...members]
+      .filter(([id, row]) => !(id === this.id ? this.leaving : row.leaving))
+      .map(([id]) => id);
     const alive = owners.map(({ member }) => (member !== null && members.has(member) ? member : undefined));
     return assign(staying, alive);
   }
@@ -230,11 +209,10 @@ export class Membership implements Member, Leased {
 
   /** With a new name, as somebody who owns nothing: `late` has let everything go. */
   private async rejoin(): Promise<void> {
-    const { live } = this.parts;
-    const old = this.memberKey(this.id);
-    await live.within(live.write(null, [{ key: old, value: null }]));
-    this.parts.lease.drop(this);
-    await this.parts.lease.keep(this);
+    const { lease } = this.parts;
+    await this.roster.set(this.id, null);
+    lease.drop(this);
+    await lease.keep(this);
     this.id = this.newId();
     this.isLate = false;
     this.toEnrol = true;
@@ -269,34 +247,6 @@ export class Membership implements Member, Leased {
     for (const [partition, owned] of this.mine) {
       if (owners[partition]?.epoch !== owned.epoch) this.lose(partition, 'another member took it');
     }
-  }
-
-  // Counting out the dead
-
-  private async withoutDead(members: Map<string, MemberRow>): Promise<ReadonlyMap<string, MemberRow>> {
-    const others = [...members].filter(([, row]) => row.lease !== this.parts.leaseId);
-    this.asked = this.asked >= others.length ? 0 : this.asked;
-    const ask = (index: number): boolean => index >= this.asked && index < this.asked + askedMax;
-    const counts = others.map(async ([id, row], index) => {
-      if (await this.countOut(id, row, ask(index))) members.delete(id);
-    });
-    this.asked += askedMax;
-    await Promise.all(counts);
-    return members;
-  }
-
-  /** Whether the member is dead and was counted out now. A sign of life that comes first makes the write fail. */
-  private async countOut(id: string, row: MemberRow, ask: boolean): Promise<boolean> {
-    const { neighbours, lease, live } = this.parts;
-    const dead = ask && !neighbours.alive(row.address);
-    const { count, silentMs } = lease.look(row.lease);
-    if (!dead && silentMs < row.sessionMs) return false;
-    const changes: Change[] = [{ key: this.memberKey(id), value: null }];
-    if (dead) changes.push({ key: leaseKey(row.lease), value: null });
-    const guard = count === undefined ? null : { key: leaseKey(row.lease), version: count };
-    const done = await live.within(live.write(guard, changes));
-    if (done) this.tellOthers();
-    return done;
   }
 
   // Giving and taking
@@ -404,9 +354,8 @@ export class Membership implements Member, Leased {
   }
 
   private async vanish(): Promise<void> {
-    const { live } = this.parts;
     try {
-      await live.within(live.write(null, [{ key: this.memberKey(this.id), value: null }]));
+      await this.roster.set(this.id, null);
     } catch (error) {
       this.complain(sayError(error)); // the others count us out
     }

@@ -69,18 +69,18 @@ export class OwnedPartition implements Owned {
 
   async read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]> {
     const { log, topics, wake, reader, topic } = this.parts;
-    const bounds = () => topics.bounds(topic, this.partition);
     let next = from;
     while (!signal.aborted) {
       this.check();
       log.refresh();
-      const { start, end } = bounds();
+      const { start, end } = topics.bounds(topic, this.partition);
       if (next < start) throw new OutOfRangeError(topic, this.partition, next, start);
       const out = reader.read(next, end, max);
       if (out.records.length > 0) return out.records;
       next = out.next;
       const position = next;
-      await wake.until(topic, () => this.over !== undefined || bounds().end > position, [signal, this.lost]);
+      const ready = () => this.over !== undefined || !topics.endsAt(topic, this.partition, position);
+      await wake.until(topic, ready, [signal, this.lost]);
     }
     return [];
   }

@@ -57,7 +57,7 @@ export function openTail(parts: TailParts, topic: Topic, from: TailFrom, onClose
   }
 
   function anyNews(): boolean {
-    return positions.some(({ partition, offset }) => topics.bounds(topic.name, partition).end > offset);
+    return positions.some(({ partition, offset }) => !topics.endsAt(topic.name, partition, offset));
   }
 
   async function read(max: ReadMax): Promise<readonly Stored[]> {

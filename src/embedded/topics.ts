@@ -13,6 +13,9 @@ export class Topics {
   /** Topics never change and never go, so what was read once stays true. */
   private readonly known = new Map<string, Topic>();
 
+  /** Made once: they are asked for at every read. */
+  private readonly keys = new Map<string, { readonly start: Buffer; readonly end: Buffer }>();
+
   constructor(private readonly store: Store) {}
 
   async ensure(topic: Topic): Promise<Topic> {
@@ -69,10 +72,29 @@ export class Topics {
 
   /** Of the moment of the last refresh. Throws Config when the partition is not there. */
   bounds(topic: string, partition: number): Bounds {
-    const start = this.store.version(partitionKey(kinds.start, [topic], partition));
-    const end = this.store.version(partitionKey(kinds.end, [topic], partition));
+    const keys = this.keysOf(topic, partition);
+    const start = this.store.version(keys.start);
+    const end = this.store.version(keys.end);
     if (start === undefined || end === undefined) throw fault(`topic '${topic}' has no partition ${partition}`);
     return { partition, start, end };
+  }
+
+  /** Whether the partition still ends at `end`; costs next to nothing, for those who poll. */
+  endsAt(topic: string, partition: number, end: number): boolean {
+    return this.store.is(this.keysOf(topic, partition).end, end);
+  }
+
+  private keysOf(topic: string, partition: number): { readonly start: Buffer; readonly end: Buffer } {
+    const id = `${partition} ${topic}`;
+    let keys = this.keys.get(id);
+    if (keys === undefined) {
+      keys = {
+        start: partitionKey(kinds.start, [topic], partition),
+        end: partitionKey(kinds.end, [topic], partition),
+      };
+      this.keys.set(id, keys);
+    }
+    return keys;
   }
 }
 

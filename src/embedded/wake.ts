@@ -37,6 +37,8 @@ export class Wake {
   private readonly watched = new Map<string, number>();
   private readonly bells = new Map<string, Bell>();
   private poll: Timer | undefined;
+  /** What had been written when the last poll looked. */
+  private polled: number | undefined;
   private readonly unhear: () => void;
 
   constructor(private readonly parts: WakeParts) {
@@ -147,6 +149,10 @@ export class Wake {
       this.poll = undefined;
       return;
     }
+    // Most of the time nobody wrote anything, and then nothing else is looked at.
+    const last = this.parts.log.lastTransaction();
+    if (last !== undefined && last === this.polled) return;
+    this.polled = last;
     this.parts.log.refresh();
     for (const waiters of this.waiting.values()) this.wakeReady(waiters);
   }

@@ -113,6 +113,13 @@ const commands = {
   async block(forMs: number) {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs);
   },
+  /** Reads on for ever; resolves when the first `count` records came. */
+  async tail(topic: string, count: number) {
+    const tail = await log.tail(topic, 'start');
+    let read = 0;
+    while (read < count) read += (await tail.read({ messages: 500, bytes: 1_000_000 })).length;
+    void tail.read({ messages: 500, bytes: 1_000_000 });
+  },
   async memory() {
     return Math.round(process.memoryUsage().rss / 1e6);
   },

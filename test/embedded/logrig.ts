@@ -87,7 +87,11 @@ export interface Opened {
 }
 
 /** A directory, and logs on it; all of it goes with `close`. */
-export function openLogs(): { dir: string; open(self?: string): Promise<Opened>; close(): Promise<void> } {
+export function openLogs(): {
+  readonly dir: string;
+  readonly open: (self?: string) => Promise<Opened>;
+  readonly close: () => Promise<void>;
+} {
   const dir = mkdtempSync(join(tmpdir(), 'busbar-log-'));
   const street = new Street();
   const opened: Opened[] = [];

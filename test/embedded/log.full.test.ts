@@ -1,0 +1,272 @@
+import { spawn, spawnSync, execFileSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { systemClock, systemRandom, type Clock } from '../../src/base/clock';
+import { isBusError } from '../../src/base/errors';
+import { openNotices, type Notice } from '../../src/base/notices';
+import { openStore } from '../../src/disk/lmdb';
+import { keyOf, kinds } from '../../src/embedded/keys';
+import { openEmbeddedLog } from '../../src/embedded/log';
+import type { Append, Log } from '../../src/ports/log';
+import { rejection } from '../conformance/rig';
+import { openLogs } from './logrig';
+import { Yard } from './logprocess';
+
+const undo: (() => unknown)[] = [];
+afterEach(async () => {
+  for (let run = undo.pop(); run !== undefined; run = undo.pop()) await run();
+});
+function logs(): ReturnType<typeof openLogs> {
+  const opened = openLogs();
+  undo.push(() => opened.close());
+  return opened;
+}
+
+const max = { messages: 1_000, bytes: 10_000_000 };
+const topic = { name: 'topic', partitions: 1, compacted: false, keepMs: null };
+const record = (value: string | Uint8Array): Append => ({
+  partition: 0,
+  key: null,
+  value: typeof value === 'string' ? Buffer.from(value) : value,
+  headers: {},
+});
+const valuesOf = async (log: Log): Promise<string[]> =>
+  (await log.peek('topic', { partition: 0, offset: 0 }, max)).map(({ value }) => Buffer.from(value ?? []).toString());
+
+/** Minutes pass in seconds. */
+const hasty: Clock = { ...systemClock, after: (delayMs, run) => systemClock.after(delayMs / 20, run) };
+async function openHasty(dir: string, self = 'hasty'): Promise<Log> {
+  const neighbours = { address: self, alive: () => true, ring: () => undefined, onRing: () => () => undefined };
+  const log = await openEmbeddedLog({
+    dir,
+    self,
+    clock: hasty,
+    random: systemRandom,
+    notices: openNotices(),
+    neighbours,
+  });
+  undo.push(() => log.close());
+  return log;
+}
+/** A process that holds the write lock of the log in `dir` and stands still. */
+async function stoppedHolder(dir: string): Promise<ChildProcess> {
+  const script = [join(__dirname, '../disk/child.ts'), 'hold', join(dir, 'log')];
+  const child = spawn(process.execPath, ['-r', join(__dirname, '../register.cjs'), ...script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  undo.push(() => child.kill('SIGKILL'));
+  await once(child.stdout!, 'data');
+  child.kill('SIGSTOP');
+  return child;
+}
+
+describe('the directory', () => {
+  it('has files and folders that are only the owner`s, and none of an earlier boot', async () => {
+    const { dir, open } = logs();
+    fs.mkdirSync(join(dir, 'live-an-earlier-boot'));
+    fs.writeFileSync(join(dir, 'live-an-earlier-boot', 'data.mdb'), 'may be damaged');
+    await open();
+    const names = fs.readdirSync(dir, { recursive: true, withFileTypes: true });
+    expect(names).toHaveLength(6);
+    for (const name of names) {
+      const mode = fs.statSync(join(name.parentPath, name.name)).mode & 0o777;
+      expect(mode.toString(8)).toBe(name.isDirectory() ? '700' : '600');
+    }
+    expect(fs.readdirSync(dir).sort()).toEqual([expect.stringMatching(/^live-[-0-9a-f]{36}$/), 'log']);
+  });
+
+  it('of a newer version is refused by name and left as it is', async () => {
+    const { dir, open } = logs();
+    const { log } = await open();
+    await log.close();
+    const key = keyOf(kinds.layout, []);
+    const store = await openStore(join(dir, 'log'), { clock: systemClock, durable: true });
+    await store.write(null, [{ key, value: Buffer.from([1]), version: 2 }]);
+    const error = await rejection(open());
+    expect(isBusError(error, 'Config') && error.message).toBe(
+      `${join(dir, 'log')} was written by a newer busbar (layout 2, this one knows 1): upgrade this process`,
+    );
+    store.refresh();
+    expect(store.version(key)).toBe(2);
+    await store.release();
+  });
+
+  it('serves two logs of one process, and the other one when the first closes', async () => {
+    const { open } = logs();
+    const [one, two] = [(await open()).log, (await open()).log];
+    await one.ensure(topic);
+    await one.append('topic', [record('a')]);
+    await one.close();
+    await two.append('topic', [record('b')]);
+    expect(await valuesOf(two)).toEqual(['a', 'b']);
+  });
+});
+
+describe('a record that was damaged on the disk', () => {
+  it('is not given out but reported, and its neighbours are read', async () => {
+    const { dir, open } = logs();
+    const first = await open();
+    await first.log.ensure(topic);
+    for (const value of ['before', 'a value that is found in the file', 'after'])
+      await first.log.append('topic', [record(value)]);
+    await first.log.close();
+    const file = join(dir, 'log', 'data.mdb');
+    const bytes = fs.readFileSync(file);
+    // Each copy: pages of earlier transactions may hold the same.
+    for (let at = bytes.indexOf('that is found'); at >= 0; at = bytes.indexOf('that is found', at))
+      bytes.write('THAT', at);
+    fs.writeFileSync(file, bytes);
+
+    const { log, notices } = await open();
+    const told: Notice[] = [];
+    notices.watch((notice) => told.push(notice));
+    expect(await valuesOf(log)).toEqual(['before', 'after']);
+    const tail = await log.tail('topic', 'start');
+    expect((await tail.read(max)).map(({ offset }) => offset)).toEqual([0, 2]);
+    const dropped = { type: 'dropped', what: 'record topic/0/1', reason: 'damaged on the disk: wrong checksum' };
+    expect(told).toEqual([dropped, dropped]);
+  });
+});
+
+describe('while a stopped process holds the write lock', () => {
+  it('an append fails at its time limit and names the process; reading goes on; so does appending when it is gone', async () => {
+    const { dir } = logs();
+    const log = await openHasty(dir);
+    await log.ensure(topic);
+    await log.append('topic', [record('before')]);
+    const child = await stoppedHolder(dir);
+    const errors = await Promise.all([
+      rejection(log.append('topic', [record('during')])),
+      rejection(log.append('topic', [record('too')])),
+    ]);
+    for (const error of errors) {
+      expect(isBusError(error, 'Unreachable') && error.message).toContain(
+        `the write lock is held by process ${child.pid}, which is stopped`,
+      );
+      expect(isBusError(error, 'Unreachable') && error.details.waitedMs).toBe(10_000);
+    }
+    expect(await valuesOf(log)).toEqual(['before']);
+    const after = log.append('topic', [record('after')]);
+    child.kill('SIGKILL');
+    await after;
+    // What was on its way may be written or not; nothing behind it was passed.
+    const values = await valuesOf(log);
+    expect(values.at(0)).toBe('before');
+    expect(values.at(-1)).toBe('after');
+  }, 20_000);
+
+  it('appends beyond what may wait are refused as Overloaded, and the log can be closed', async () => {
+    const { dir } = logs();
+    const log = await openHasty(dir);
+    await log.ensure(topic);
+    await stoppedHolder(dir);
+    const megabyte = new Uint8Array(1_000_000);
+    const settled = Array.from({ length: 70 }, () => rejection(log.append('topic', [record(megabyte)])));
+    const overloaded = (await Promise.all(settled)).filter((error) => isBusError(error, 'Overloaded'));
+    expect(overloaded.length).toBeGreaterThanOrEqual(2);
+    expect(String(overloaded[0])).toContain('wait to be written, at most 200000 (67108864 bytes) may');
+    await log.close();
+  }, 20_000);
+});
+
+describe('a disk that is full', () => {
+  it('refuses appends, keeps what was acknowledged, and takes more when there is room again', async () => {
+    const dir = fs.mkdtempSync('/tmp/busbar-full-');
+    undo.push(() => fs.rmSync(dir, { recursive: true, force: true }));
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=6m,mode=700', 'busbar', dir]).status !== 0) {
+      console.log('skipped: mounting a small tmpfs needs root');
+      return;
+    }
+    undo.push(() => execFileSync('umount', ['-l', dir]));
+    const told = jest.spyOn(console, 'error').mockReturnValue(); // lmdb prints what it rejects with
+    undo.push(() => told.mockRestore());
+    const ballast = join(dir, 'ballast');
+    const log = await openHasty(dir);
+    await log.ensure(topic);
+    fs.writeFileSync(ballast, Buffer.alloc(2_000_000));
+    let written = 0;
+    const fillUp = async (): Promise<void> => {
+      for (; written < 1_000; written += 1) await log.append('topic', [record('x'.repeat(50_000))]);
+    };
+    const error = await rejection(fillUp());
+    expect(isBusError(error, 'Unreachable') && error.message).toContain('the disk is full');
+    expect(await valuesOf(log)).toHaveLength(written);
+    fs.unlinkSync(ballast);
+    await log.append('topic', [record('after')]);
+    const values = await valuesOf(log);
+    expect(values).toHaveLength(written + 1);
+    expect(values.at(-1)).toBe('after');
+  });
+});
+
+describe('size', () => {
+  it('a log with a million records opens in under a second', async () => {
+    const yard = new Yard();
+    undo.push(() => yard.end());
+    const log = await yard.log();
+    await log.ensure({ ...topic, partitions: 12 });
+    const body = Buffer.alloc(100, 'x');
+    const list = Array.from({ length: 1_000 }, (_, n): Append => ({ ...record(body), partition: n % 12 }));
+    for (let n = 0; n < 250; n += 1) await Promise.all([1, 2, 3, 4].map(() => log.append('topic', list)));
+    expect((await log.bounds('topic')).reduce((sum, { end }) => sum + end, 0)).toBe(1_000_000);
+    await log.close();
+    const openedMs = await (await yard.child('child')).opened;
+    console.log(`a log of a million records was opened in ${Math.round(openedMs)} ms`);
+    expect(openedMs).toBeLessThan(1_000);
+  }, 120_000);
+
+  it('100,000 waiting messages leave both sides below 150 MB, and reading them too', async () => {
+    const yard = new Yard();
+    undo.push(() => yard.end());
+    const log = await yard.log();
+    await log.ensure({ ...topic, partitions: 12 });
+    await yard.child('warm'); // so that the compiler of the tests is not in the memory of the others
+    const [writer, reader] = await Promise.all([yard.child('writer'), yard.child('reader')]);
+    await writer.tell('append', 'topic', 12, 8_334, 32);
+    await reader.tell('tail', 'topic', 100_000);
+    const megabytes = await Promise.all([writer.tell('memory'), reader.tell('memory')]);
+    console.log(
+      `with 100,000 waiting messages the writer has ${String(megabytes[0])} MB, the reader ${String(megabytes[1])} MB`,
+    );
+    for (const each of megabytes) expect(each).toBeLessThan(150);
+  }, 60_000);
+
+  it('a process with members and tails that wait takes less than 1 % of a CPU', async () => {
+    const yard = new Yard();
+    undo.push(() => yard.end());
+    const log = await yard.log();
+    await log.ensure({ ...topic, partitions: 12 });
+    const children = await Promise.all(['a', 'b', 'c'].map((name) => yard.child(name)));
+    for (const child of children) {
+      for (const group of ['g1', 'g2', 'g3']) await child.tell('join', group, 'topic', 10_000);
+      await child.tell('tail', 'topic', 0);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2_000)); // starting up is not idling
+    const before = (await children[0]!.tell('cpu')) as number;
+    await new Promise((resolve) => setTimeout(resolve, 5_000));
+    const usedMs = ((await children[0]!.tell('cpu')) as number) - before;
+    console.log(`idle: ${(usedMs / 50).toFixed(2)} % of a CPU`);
+    expect(usedMs).toBeLessThan(50);
+  }, 60_000);
+
+  it('of the file stays small when all is trimmed, also while a process that reads stands still', async () => {
+    const yard = new Yard();
+    undo.push(() => yard.end());
+    const log = await yard.log();
+    await log.ensure(topic);
+    await log.append('topic', [record('first')]);
+    const child = await yard.child('reader');
+    await child.tell('tail', 'topic', 1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    child.stop();
+    const list = Array.from({ length: 100 }, () => record(Buffer.alloc(1_000, 'x')));
+    for (let n = 0; n < 300; n += 1) {
+      const places = await log.append('topic', list);
+      await log.trim('topic', 0, places.at(-1)!.offset);
+    }
+    const megabytes = fs.statSync(join(yard.dir, 'log', 'data.mdb')).size / 1e6;
+    console.log(`30 MB appended and trimmed: the file has ${megabytes.toFixed(1)} MB`);
+    expect(megabytes).toBeLessThan(5);
+  }, 60_000);
+});

@@ -1,0 +1,152 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock, systemRandom, type Clock } from '../../src/base/clock';
+import { openStore, type Change, type Store } from '../../src/disk/lmdb';
+import { Appender } from '../../src/embedded/append';
+import { behind, keyOf, kinds } from '../../src/embedded/keys';
+import { decodeRecord } from '../../src/embedded/record';
+import { Topics } from '../../src/embedded/topics';
+import { Trimmer } from '../../src/embedded/trim';
+import type { Append } from '../../src/ports/log';
+
+let dir: string;
+let store: Store;
+let nowMs = 1_000_000;
+const clock: Clock = { ...systemClock, now: () => nowMs };
+const largest = { changes: 0 };
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'busbar-trim-'));
+  const real = await openStore(dir, { clock, durable: false });
+  largest.changes = 0;
+  store = {
+    ...real,
+    write(guard, changes: readonly Change[]) {
+      largest.changes = Math.max(largest.changes, changes.length);
+      return real.write(guard, changes);
+    },
+  };
+});
+afterEach(async () => {
+  await store.release();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+async function open(topic: { compacted: boolean; keepMs: number | null }) {
+  const topics = new Topics(store);
+  await topics.ensure({ name: 't', partitions: 1, ...topic });
+  const appender = new Appender({ store, topics, clock, random: systemRandom, appended: () => undefined });
+  const trimmer = new Trimmer(store, topics, clock, systemRandom, () => undefined);
+  const put = (...records: [key: string, value: string | null][]): Promise<unknown> =>
+    appender.append(
+      't',
+      records.map(([key, value]): Append => ({
+        partition: 0,
+        key: Buffer.from(key),
+        value: value === null ? null : Buffer.from(value),
+        headers: {},
+      })),
+    );
+  /** Values with their offsets, as they lie on the disk. */
+  const there = (): string[] => {
+    const prefix = keyOf(kinds.record, []);
+    const all: string[] = [];
+    store.refresh();
+    store.scan(prefix, behind(prefix), (_, { value }) => {
+      const { key, value: body } = decodeRecord(value, 0, 0);
+      return (
+        all.push(`${Buffer.from(key ?? []).toString()}=${body === null ? 'gone' : Buffer.from(body).toString()}`) > 0
+      );
+    });
+    return all;
+  };
+  const count = (kind: 'newest' | 'tombstone'): number => {
+    const prefix = keyOf(kinds[kind], []);
+    let found = 0;
+    store.refresh();
+    store.scan(prefix, behind(prefix), () => (found += 1) > 0);
+    return found;
+  };
+  const start = (): number => {
+    store.refresh();
+    return topics.bounds('t', 0).start;
+  };
+  return { trimmer, put, there, count, start };
+}
+
+describe('removing by age', () => {
+  it('removes what is older than the topic keeps records, and nothing else', async () => {
+    const { trimmer, put, there, start } = await open({ compacted: false, keepMs: 60_000 });
+    await put(['a', '1'], ['b', '2']);
+    nowMs += 40_000;
+    await put(['c', '3']);
+    await trimmer.sweep();
+    expect(there()).toEqual(['a=1', 'b=2', 'c=3']);
+    nowMs += 20_001;
+    await trimmer.sweep();
+    expect(there()).toEqual(['c=3']);
+    expect(start()).toBe(2);
+    nowMs += 60_000;
+    await trimmer.sweep();
+    expect(there()).toEqual([]);
+    expect(start()).toBe(3);
+  });
+
+  it('keeps everything where the topic says so', async () => {
+    const { trimmer, put, there } = await open({ compacted: false, keepMs: null });
+    await put(['a', '1']);
+    nowMs += 1e12;
+    await trimmer.sweep();
+    expect(there()).toEqual(['a=1']);
+  });
+});
+
+describe('removing below an offset', () => {
+  it('goes in steps that hold nobody up, and ends where it should', async () => {
+    const { trimmer, put, there, start } = await open({ compacted: false, keepMs: null });
+    const records = Array.from({ length: 2_600 }, (_, n): [string, string] => ['k', `${n}`]);
+    for (let from = 0; from < records.length; from += 500) await put(...records.slice(from, from + 500));
+    largest.changes = 0;
+    await trimmer.below('t', 0, 2_598);
+    expect(there()).toEqual(['k=2598', 'k=2599']);
+    expect(start()).toBe(2_598);
+    expect(largest.changes).toBeLessThanOrEqual(501);
+  });
+
+  it('stops at the end, and never goes back', async () => {
+    const { trimmer, put, start } = await open({ compacted: false, keepMs: null });
+    await put(['a', '1']);
+    await trimmer.below('t', 0, 1_000);
+    expect(start()).toBe(1);
+    await trimmer.below('t', 0, 0);
+    expect(start()).toBe(1);
+  });
+});
+
+describe('a compacted topic', () => {
+  it('has the newest record of each key at once, also of keys that come twice in one call', async () => {
+    const { put, there, count } = await open({ compacted: true, keepMs: null });
+    await put(['a', '1'], ['b', '1'], ['a', '2']);
+    await put(['b', '2'], ['c', '1']);
+    expect(there()).toEqual(['a=2', 'b=2', 'c=1']);
+    expect(count('newest')).toBe(3);
+  });
+
+  it('keeps a tombstone for an hour, then forgets the key', async () => {
+    const { trimmer, put, there, count } = await open({ compacted: true, keepMs: null });
+    await put(['a', '1'], ['b', '1'], ['c', '1']);
+    await put(['a', null], ['c', null]);
+    await put(['c', 'again']);
+    nowMs += 3_600_000;
+    await trimmer.sweep();
+    expect(there()).toEqual(['b=1', 'a=gone', 'c=again']);
+    expect(count('tombstone')).toBe(1);
+    nowMs += 1;
+    await trimmer.sweep();
+    expect(there()).toEqual(['b=1', 'c=again']);
+    expect([count('newest'), count('tombstone')]).toEqual([2, 0]);
+    await put(['a', 'back']);
+    expect(there()).toEqual(['b=1', 'c=again', 'a=back']);
+  });
+});
