@@ -1,4 +1,4 @@
-/** Keeps photos as files, each written once and whole: any number of instances may share them, and any may be killed. */
+/** Keeps photos as files, each written once and whole: instances may share them, and be killed at any time. */
 import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';

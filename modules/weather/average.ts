@@ -1,4 +1,4 @@
-/** A process that averages. AS is its name as a listener: those of one name share the work, each name gets all of it. */
+/** A process that averages. AS is its name as a listener: those of one name share it, each name gets all. */
 import { openBus } from 'busbar';
 import { averages, weather } from './contract';
 

@@ -1,4 +1,4 @@
-/** What was asked of other modules a moment ago; dropped on all instances together, and by age should a drop get lost. */
+/** What was asked of other modules a moment ago; dropped on all instances together, or by age. */
 
 export const keptMs = 10_000;
 const keptMax = 500;

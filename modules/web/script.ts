@@ -1,4 +1,4 @@
-/** What the page does in the browser: uploads with progress, a list that follows the events. The server renders all HTML. */
+/** What the page does in a browser: it uploads with progress and follows the events. The server renders all HTML. */
 export const script = /* js */ `
 'use strict';
 const el = (id) => document.getElementById(id);

@@ -13,6 +13,7 @@ import type { Viewers } from './viewers';
 
 const connectionsMax = 1_000;
 const lingerMs = 10_000;
+const sweepMs = 50;
 const headers = safeHeaders(inlineHashes);
 const imageTypes = ['image/jpeg', 'image/png'];
 type Route = (visit: Visit) => Promise<void> | void;
@@ -59,7 +60,12 @@ export class Site {
   /** Takes no new connections; resolves when the requests that run were answered. */
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
-      this.#server.close(() => resolve());
+      // A connection that rests only after its request was answered would be kept for another five seconds.
+      const sweep = setInterval(() => this.#server.closeIdleConnections(), sweepMs);
+      this.#server.close(() => {
+        clearInterval(sweep);
+        resolve();
+      });
       this.parts.viewers.close();
     });
     return this.#closing;

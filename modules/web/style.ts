@@ -1,4 +1,4 @@
-/** The look of the gallery: two columns on a phone, dark where the system is, still for those who ask for less motion. */
+/** The look of the gallery: two columns on a phone, dark where the system is, still where less motion is asked for. */
 export const style = /* css */ `
 :root {
   color-scheme: light dark;
@@ -66,7 +66,8 @@ input[type=search], input[type=text] {
   display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fill, minmax(14.5rem, 1fr));
 }
 .tile {
-  background: var(--card); border: 1px solid var(--line); border-radius: .9rem; overflow: hidden; box-shadow: var(--shadow);
+  background: var(--card); border: 1px solid var(--line); border-radius: .9rem;
+  overflow: hidden; box-shadow: var(--shadow);
 }
 .tile a { display: block; color: inherit; text-decoration: none; }
 .picture {

@@ -68,6 +68,8 @@ test('a broken image is set aside with its reason while the others go on', async
   await until('the page says why', async () =>
     (await (await fetch(`${site.urls[1]}/tiles`)).text()).includes('cannot be read'),
   );
+  const parked = /thumbnails\.resize parked after 1 attempt: .*(premature end|corrupt)/i;
+  await until('it was parked', async () => site.lines.some((line) => parked.test(line)));
 });
 
 test('a search finds a photo soon after it was added, and nothing else', async () => {

@@ -72,6 +72,19 @@ test('the site comes up with sample pictures, and Ctrl-C leaves no process behin
   expect(children.filter(isUp)).toEqual([]);
 });
 
+test('a second Ctrl-C ends at once what does not leave', async () => {
+  const { child, hear } = await start();
+  const [stuck] = children;
+  if (stuck === undefined) throw new Error('no children');
+  process.kill(stuck, 'SIGSTOP');
+  const gone = once(child, 'exit');
+  child.kill('SIGINT');
+  await hear(/leaving; once more/);
+  child.kill('SIGINT');
+  expect(await gone).toEqual([130, null]);
+  await until('all are gone', async () => !children.some(isUp), 5_000);
+});
+
 test('what dies is started again, and the log says why', async () => {
   const { child, hear, urls } = await start();
   const before = await pidsByPort();
