@@ -1,4 +1,6 @@
-/** What can go wrong, once: a closed table of codes, one class for them, and one class for failures a contract declares. */
+/**
+ * What can go wrong, once: a closed table of codes, one class for them, and one class for failures a contract declares.
+ */
 
 /** Facts that come with each code. */
 export interface BusDetails {

@@ -1,13 +1,18 @@
 /** The bounds that are not options, each with its reason. */
 
 export const limits = {
-  /** Largest body a message may have unless an option says less: below Kafka's default of 1,048,588 with room for our envelope. */
+  /**
+   * Largest body a message may have unless an option says less: below Kafka's default of 1,048,588 with room for our
+   * envelope.
+   */
   messageBytesMax: 1_000_000,
   /** Longest envelope line; longer ones are refused at the sender and dropped at the receiver. */
   envelopeBytesMax: 8_192,
   /** Depth of a body: more is a bomb, not data. */
   bodyDepthMax: 32,
-  /** Items of a body, counting each element, key and value: 1 MB of one-byte items is a 64-fold amplification in memory. */
+  /**
+   * Items of a body, counting each element, key and value: 1 MB of one-byte items is a 64-fold amplification in memory.
+   */
   bodyItemsMax: 100_000,
   /** Requests of one instance without an answer; beyond it Overloaded. */
   pendingRequestsMax: 65_536,

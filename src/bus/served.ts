@@ -99,7 +99,9 @@ async function take(parts: ServeParts, queue: Queue): Promise<TakenQueue> {
   };
 }
 
-/** Handlers called as methods of the object given. Names all that are missing at once, for callers without a compiler. */
+/**
+ * Handlers called as methods of the object given. Names all that are missing at once, for callers without a compiler.
+ */
 function bind(
   parts: ServeParts,
   contract: AnyContract,

@@ -23,7 +23,10 @@ import type { Middleware } from '../delivery/middleware';
 export type Call<I, O> = undefined extends I ? [input?: I, options?: O] : [input: I, options?: O];
 
 export interface RequestCall {
-  /** Gives up after this long, in ms. Default: the entry's timeoutMs, else 5,000; never beyond what the caller's own caller waits. */
+  /**
+   * Gives up after this long, in ms. Default: the entry's timeoutMs, else 5,000; never beyond what the caller's own
+   * caller waits.
+   */
   readonly timeoutMs?: number;
   /** Aborting takes the request back: the handler's `signal` aborts too. */
   readonly signal?: AbortSignal;
@@ -48,7 +51,10 @@ export interface Sent {
 }
 
 export interface ServeOptions<C extends AnyContract> {
-  /** How many handlers run at once in this instance: one number for each entry, or by entry. Default: 100 for requests, 8 for work. */
+  /**
+   * How many handlers run at once in this instance: one number for each entry, or by entry. Default: 100 for requests,
+   * 8 for work.
+   */
   readonly concurrency?: number | { readonly [K in Handled<C> & string]?: number };
   /** How many handlers start in a second in this instance, by entry. Default: no limit. */
   readonly perSecond?: { readonly [K in Handled<C> & string]?: number };
@@ -103,15 +109,21 @@ export interface Bus extends Closable {
   ): Promise<readonly Answer<M>[]>;
 
   /**
-   * Hands over a job. Resolves when it is safe, not when it is done; one instance handles it, again after a failure or a
-   * crash, until it is done or parked. Order per sender and key. Rejects with Unreachable when the outcome is unknown.
+   * Hands over a job. Resolves when it is safe, not when it is done; one instance handles it, again after a failure or
+   * a crash, until it is done or parked. Order per sender and key. Rejects with Unreachable when the outcome is
+   * unknown.
    */
   submit<M extends Work>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
   /** As `submit` for a list, in its order and much cheaper than one by one; safe as a whole when it resolves. */
   submitAll<M extends Work>(entry: M, inputs: readonly Input<M>[], options?: SubmitCall): Promise<readonly Submitted[]>;
-  /** Tells every instance that is up. Resolves when it was handed to the post. Order per sender; never twice by one instance. */
+  /**
+   * Tells every instance that is up. Resolves when it was handed to the post. Order per sender; never twice by one
+   * instance.
+   */
   broadcast<M extends Broadcast>(entry: M, ...call: Call<Input<M>, never>): Promise<Sent>;
-  /** Tells a fact. Resolves when it is safe; see the two forms of `listen` for who hears it. Order per sender and key. */
+  /**
+   * Tells a fact. Resolves when it is safe; see the two forms of `listen` for who hears it. Order per sender and key.
+   */
   publish<M extends Event>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
   /** As `publish` for a list, in its order. */
   publishAll<M extends Event>(
@@ -120,7 +132,10 @@ export interface Bus extends Closable {
     options?: SubmitCall,
   ): Promise<readonly Submitted[]>;
 
-  /** Hears events in every instance that listens, from now on, while it lives. An error of the handler is counted and told, not repeated. */
+  /**
+   * Hears events in every instance that listens, from now on, while it lives. An error of the handler is counted and
+   * told, not repeated.
+   */
   listen<M extends Event>(entry: M, run: (body: Body<M>, context: Context) => Awaitable<void>): Promise<Served>;
   /** Hears each event in one instance of those that listen under this name, durably, with retries as for work. */
   listen<M extends Event>(
@@ -129,7 +144,9 @@ export interface Bus extends Closable {
     run: (body: Body<M>, context: WorkContext) => Awaitable<void>,
   ): Promise<Served>;
 
-  /** Handles the entries of a contract; resolves when others can reach it. Handlers are called as methods of `handlers`. */
+  /**
+   * Handles the entries of a contract; resolves when others can reach it. Handlers are called as methods of `handlers`.
+   */
   serve<C extends AnyContract>(contract: C, handlers: Handlers<C>, options?: ServeOptions<C>): Promise<Served>;
 
   /**

@@ -100,8 +100,8 @@ const entryName = /^[a-z][a-zA-Z0-9]{0,62}$/;
 const reserved = new Set(['then', 'constructor', 'open', 'close']);
 
 /**
- * Names a set of entries. `name` and entries: letters and digits, the first one a small letter, at most 63 (a module's name
- * may have dashes). Throws Config for any other name; `then`, `constructor`, `open` and `close` do not compile.
+ * Names a set of entries. `name` and entries: letters and digits, the first one a small letter, at most 63 (a module's
+ * name may have dashes). Throws Config for any other name; `then`, `constructor`, `open` and `close` do not compile.
  */
 export function defineModule<M extends Record<string, SomeEntry>>(
   name: string,

@@ -1,4 +1,7 @@
-/** What the compiler knows of contracts: plain types only, so that a contract's .d.ts and its hovers show no schema library. */
+/**
+ * What the compiler knows of contracts: plain types only, so that a contract's .d.ts and its hovers show no schema
+ * library.
+ */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { BusCode, Failure } from '../base/errors';
 
@@ -78,7 +81,10 @@ export type AnyContract = { readonly [CONTRACT]: string };
 
 type Reserved = 'then' | 'constructor' | 'open' | 'close';
 export type NotReserved<M> = { [K in keyof M]: K extends Reserved ? `'${K}' cannot name an entry` : unknown };
-/** Deliberately less than AnyEntry: a full constraint would be the contextual type of each `request(…)` and widen `failures`. */
+/**
+ * Deliberately less than AnyEntry: a full constraint would be the contextual type of each `request(…)` and widen
+ * `failures`.
+ */
 export interface SomeEntry {
   readonly kind: AnyEntry['kind'];
   readonly name: string;

@@ -6,7 +6,10 @@ import type { LogLevel, Notices } from '../base/notices';
 import type { Request } from '../contract/types';
 import type { Envelope } from '../format/envelope';
 
-/** Augment it once, `declare module 'busbar' { interface Baggage { tenant: string } }`: it travels with every message and its consequences. */
+/**
+ * Augment it once, `declare module 'busbar' { interface Baggage { tenant: string } }`: it travels with every message
+ * and its consequences.
+ */
 export interface Baggage {}
 
 /** An instance, as others see it. */
@@ -56,7 +59,10 @@ export class ParkSignal extends Error {
   override readonly name = 'ParkSignal';
 }
 
-/** What calls inside a handler inherit. Closed when the delivery settles, so that what outlives it inherits nothing stale. */
+/**
+ * What calls inside a handler inherit. Closed when the delivery settles, so that what outlives it inherits nothing
+ * stale.
+ */
 export interface Scope {
   readonly id: string | undefined;
   readonly deadline: number;

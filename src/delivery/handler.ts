@@ -20,5 +20,8 @@ export type Handlers<C extends AnyContract> = {
   [K in Handled<C> & string]: C[K] extends AnyEntry ? Handler<C[K]> : never;
 };
 
-/** Gives one handler alone the types of its entry: `export const add = handler(photos.add, async (photo, { fail }) => …)`. */
+/**
+ * Gives one handler alone the types of its entry: `export const add = handler(photos.add, async (photo, { fail }) =>
+ * …)`.
+ */
 export const handler = <M extends AnyEntry, H extends Handler<M>>(_entry: M, run: H & Handler<M>): H => run;

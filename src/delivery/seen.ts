@@ -2,7 +2,10 @@
 import type { Stamp } from '../format/envelope';
 
 export interface Seen {
-  /** Packets of one sender come in the order of their positions. True the first time; false for what is not above the last position of its incarnation. */
+  /**
+   * Packets of one sender come in the order of their positions. True the first time; false for what is not above the
+   * last position of its incarnation.
+   */
   fresh(stamp: Stamp): boolean;
   /** Whether a stamp, or a later one of its sender, was here. */
   passed(stamp: Stamp | undefined): boolean;

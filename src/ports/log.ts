@@ -1,4 +1,7 @@
-/** A partitioned log shared by processes: append, tail, groups with fencing, inspection. Makers: embedded, memory, kafka. */
+/**
+ * A partitioned log shared by processes: append, tail, groups with fencing, inspection. Makers: embedded, memory,
+ * kafka.
+ */
 import type { Closable } from '../base/lifecycle';
 
 /** What is appended. Key and value are kept byte for byte; `null` is kept apart from empty. */
@@ -13,7 +16,9 @@ export interface Place {
   readonly partition: number;
   readonly offset: number;
 }
-/** A record read back: a copy, so it stays valid after the buffer it came in is gone. `timeMs` is when the log took it. */
+/**
+ * A record read back: a copy, so it stays valid after the buffer it came in is gone. `timeMs` is when the log took it.
+ */
 export interface Stored extends LogRecord, Place {
   readonly timeMs: number;
 }
@@ -36,7 +41,9 @@ export interface Bounds {
   readonly start: number;
   readonly end: number;
 }
-/** How far a group has come on a partition: the watermark, and what else its owner keeps with it, written in one step. */
+/**
+ * How far a group has come on a partition: the watermark, and what else its owner keeps with it, written in one step.
+ */
 export interface Commit {
   readonly offset: number;
   readonly state: Uint8Array;
@@ -69,7 +76,10 @@ export interface ReadMax {
 export interface Owner {
   /** A partition is this member's. Must not throw; calls for one partition never overlap a `give` of it. */
   take(owned: Owned): void;
-  /** It must move: finish what runs, commit, then resolve; only then does anybody else get it. The partition cannot come back before. */
+  /**
+   * It must move: finish what runs, commit, then resolve; only then does anybody else get it. The partition cannot come
+   * back before.
+   */
   give(partition: number): Promise<void>;
 }
 export interface GroupOptions {
@@ -84,7 +94,10 @@ export interface Member extends Closable {
 
 /** Reads every partition of a topic without a group. */
 export interface Tail extends Closable {
-  /** The next records, at least one, in order per partition; [] only after close. Rejects with OutOfRangeError where the log was trimmed past it; reading on continues at the start. */
+  /**
+   * The next records, at least one, in order per partition; [] only after close. Rejects with OutOfRangeError where the
+   * log was trimmed past it; reading on continues at the start.
+   */
   read(max: ReadMax): Promise<readonly Stored[]>;
 }
 export type TailFrom = 'start' | 'end' | readonly Place[];
@@ -96,12 +109,15 @@ export interface GroupPlace extends Commit {
 }
 
 export interface Log extends Closable {
-  /** Creates the topic if it is not there. Resolves with what is really there; a difference in partitions is a Config error. */
+  /**
+   * Creates the topic if it is not there. Resolves with what is really there; a difference in partitions is a Config
+   * error.
+   */
   ensure(topic: Topic): Promise<Topic>;
   /**
-   * Appends in order, durable when it resolves; records of one call to one partition are neighbours in no promised way but in order.
-   * Calls overlap freely: two calls to one partition land in the order of the calls. Rejects with Unreachable
-   * when the outcome is unknown, with TooLarge when a record was refused before anything was written.
+   * Appends in order, durable when it resolves; records of one call to one partition are neighbours in no promised way
+   * but in order. Calls overlap freely: two calls to one partition land in the order of the calls. Rejects with
+   * Unreachable when the outcome is unknown, with TooLarge when a record was refused before anything was written.
    */
   append(topic: string, records: readonly Append[]): Promise<readonly Place[]>;
   /** From 'end' is the end at the moment of the call's resolution or before, never after. */

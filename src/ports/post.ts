@@ -9,7 +9,9 @@ export interface Packet {
 
 /** What the holder of a post does. None of these may throw. */
 export interface Receiver {
-  /** A packet for this instance (or for its whole module). The body may be a view that is only valid until this returns. */
+  /**
+   * A packet for this instance (or for its whole module). The body may be a view that is only valid until this returns.
+   */
   packet(packet: Packet, from: string): void;
   /** `address` will never answer again: what was sent to it and not answered is lost or unknown. */
   gone(address: string): void;
@@ -21,9 +23,9 @@ export interface Post extends Closable {
   /** Starts receiving; called once, before the address is announced. */
   receive(receiver: Receiver): void;
   /**
-   * Hands a packet over; order per receiver is kept. Packets of one turn of the event loop may go out together at its end.
-   * A synchronous return means it was queued. What happens to it later is told by `gone`.
-   * Throws Unreachable when the address is known to be dead, Overloaded when its queue is full (nothing was sent then).
+   * Hands a packet over; order per receiver is kept. Packets of one turn of the event loop may go out together at its
+   * end. A synchronous return means it was queued. What happens to it later is told by `gone`. Throws Unreachable when
+   * the address is known to be dead, Overloaded when its queue is full (nothing was sent then).
    */
   send(to: string, packet: Packet): void;
   /**

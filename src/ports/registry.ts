@@ -20,7 +20,9 @@ export interface Instance {
 }
 
 export interface Registry extends Closable {
-  /** Makes this instance known, or changes what is known of it. Resolves when others can see it. Closing withdraws it. */
+  /**
+   * Makes this instance known, or changes what is known of it. Resolves when others can see it. Closing withdraws it.
+   */
   announce(instance: Instance): Promise<void>;
   /** Takes the announcement back; resolves when others can see that. */
   withdraw(): Promise<void>;

@@ -11,7 +11,10 @@ export interface Setting {
 export interface Settings extends Closable {
   get(key: string): Promise<Setting | undefined>;
   all(): Promise<readonly Setting[]>;
-  /** Writes if the version is still `was` (0: only if it is not there), else rejects with Conflict. `null` removes. Resolves with the new version. */
+  /**
+   * Writes if the version is still `was` (0: only if it is not there), else rejects with Conflict. `null` removes.
+   * Resolves with the new version.
+   */
   set(key: string, value: string | null, was: number): Promise<number>;
   /** Calls `see` with all settings: once before it resolves, then after each change. */
   watch(see: (settings: readonly Setting[]) => void): Promise<Closable>;

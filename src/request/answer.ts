@@ -34,7 +34,10 @@ export interface Answerer {
   probe(envelope: Envelope, from: string): void;
   /** Requests that wait or run here, for operators. */
   active(): Iterable<Active>;
-  /** Starts nothing more and answers what waits 'not started'; resolves when nothing runs, at the latest after `drainMs`. */
+  /**
+   * Starts nothing more and answers what waits 'not started'; resolves when nothing runs, at the latest after
+   * `drainMs`.
+   */
   drain(drainMs: number): Promise<void>;
 }
 
@@ -198,7 +201,12 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     const details = { retryAfterMs: 250, waiting: active.size, limit: limits.waitingRequestsMax };
     answerError(envelope, from, 'Overloaded', message, details);
   }
-  function send(to: Envelope, address: string, how: Pick<Envelope, 'status' | 'code'>, body: Uint8Array): void {
+  function send(
+    to: Envelope,
+    address: string,
+    how: Pick<Envelope, 'status' | 'code' | 'stamp'>,
+    body: Uint8Array,
+  ): void {
     const line = printEnvelope({ kind: 'reply', entry: to.entry, id: to.id, from: parts.self, ...how });
     try {
       post.send(address, { line, body });
@@ -230,7 +238,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     },
     probe(envelope, from) {
       const state = active.get(envelope.id)?.state ?? (seen.passed(envelope.stamp) ? 'answered' : 'unknown');
-      send(envelope, from, { status: 'state', code: state === 'cancelled' ? 'running' : state }, nothing);
+      const code = state === 'cancelled' ? 'running' : state;
+      send(envelope, from, { status: 'state', code, stamp: envelope.stamp }, nothing);
     },
     async drain(drainMs) {
       draining = true;

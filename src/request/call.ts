@@ -62,6 +62,8 @@ export class OpenCall {
   readonly refusedBy = new Set<string>();
   /** Why the last of them refused. */
   refusal: BusError | undefined;
+  /** Of the last time it was sent: a probe asks for that one, and only its answer counts. */
+  stamp: Envelope['stamp'];
   deadlineTimer: Timer | undefined;
   probedMs = 0;
   settled = false;
@@ -130,6 +132,7 @@ export function createCaller(parts: CallerParts): Caller {
     if (call.settled) return;
     const target = choose(call, targets);
     if (!target) return nobody(call);
+    call.stamp = { incarnation: parts.incarnation, position: parts.nextPosition() };
     try {
       post.send(target.instance.address, packetOf(parts, call));
     } catch (error) {
@@ -203,11 +206,12 @@ export function createCaller(parts: CallerParts): Caller {
   /** Cancels and probes are best effort: when they cannot be sent, `gone` or the deadline ends the call. */
   function sendQuietly(call: OpenCall, kind: 'cancel' | 'probe'): void {
     if (!call.target) return;
-    const line = printEnvelope({ kind, entry: call.entry.name, id: call.id, from: parts.self });
+    const { id, entry, stamp } = call;
+    const line = printEnvelope({ kind, entry: entry.name, id, from: parts.self, stamp });
     try {
       post.send(call.target.instance.address, { line, body: new Uint8Array(0) });
     } catch (error) {
-      notices.tell({ type: 'dropped', what: kind, reason: String(error), entry: call.entry.name, id: call.id });
+      notices.tell({ type: 'dropped', what: kind, reason: String(error), entry: entry.name, id });
     }
   }
   function probe(): void {
@@ -227,7 +231,7 @@ export function createCaller(parts: CallerParts): Caller {
       const reason = call ? `from ${envelope.from}, which was not asked` : 'nobody waits for it any more';
       return notices.tell({ type: 'dropped', what: 'reply', reason, entry: envelope.entry, id: envelope.id });
     }
-    if (envelope.status === 'state') return heardState(call, (envelope.code ?? 'unknown') as State);
+    if (envelope.status === 'state') return heardState(call, envelope);
     try {
       const value = openReply(call.entry, envelope, bytes);
       if (value instanceof Promise)
@@ -247,7 +251,9 @@ export function createCaller(parts: CallerParts): Caller {
     call.resolve(value);
   }
   /** 'unknown' is certain: the probe came behind the request on the same way, so the request never arrived. */
-  function heardState(call: OpenCall, state: State): void {
+  function heardState(call: OpenCall, { code, stamp }: Envelope): void {
+    if (stamp?.position !== call.stamp?.position) return; // asked before it was sent again
+    const state = (code ?? 'unknown') as State; // one of those that `probe` of the answerer gives
     if (state !== 'unknown') call.reached = state;
     else if (call.target) refuse(call, '', noHandler(call));
   }
@@ -284,13 +290,13 @@ export function createCaller(parts: CallerParts): Caller {
 }
 
 function packetOf(parts: CallerParts, call: OpenCall): Packet {
-  const { scope, deadline } = call;
+  const { scope, deadline, stamp } = call;
   const line = printEnvelope({
     kind: 'request',
     entry: call.entry.name,
     id: call.id,
     from: parts.self,
-    stamp: { incarnation: parts.incarnation, position: parts.nextPosition() },
+    stamp,
     deadlineMs: deadline,
     ...(scope && inherited(scope)),
   });

@@ -14,8 +14,8 @@ export interface Leaver {
   leave(envelope: Envelope, from: string): void;
   gone(address: string): void;
   /**
-   * Tells all callers and resolves when each understood or died, at the latest after `withinMs`. Packets keep their order,
-   * so whatever they sent before they understood is here then.
+   * Tells all callers and resolves when each understood or died, at the latest after `withinMs`. Packets keep their
+   * order, so whatever they sent before they understood is here then.
    */
   goodbye(withinMs: number): Promise<void>;
 }

@@ -22,7 +22,8 @@ export function openReply(entry: Request, reply: Envelope, bytes: Uint8Array): u
 
 export function outputOf(entry: Request): NonNullable<Request['schemas']['output']> {
   const { output } = entry.schemas;
-  if (!output) throw new TypeError(`${entry.name} is a request without a schema for its reply`); // `request` always gives one
+  // `request` always gives one
+  if (!output) throw new TypeError(`${entry.name} is a request without a schema for its reply`);
   return output;
 }
 
@@ -33,7 +34,8 @@ function openFailure(entry: Request, code: string, data: unknown): unknown {
       handlerError: code,
     });
   const checked = check(schema, data, 'failure', entry.name);
-  // A schema that is asynchronous only for failures would make every error path a promise; the data is taken as it came.
+  // A schema that is asynchronous only for failures would make every error path a promise; the data is taken as it
+  // came.
   return new Failure(entry.name, code, checked instanceof Promise ? data : checked);
 }
 
