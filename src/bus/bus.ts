@@ -170,7 +170,7 @@ export function buildBus(parts: BusParts): BuiltBus {
   async function leave(): Promise<void> {
     [phase, phaseMs] = ['leaving', clock.now()];
     health.leave();
-    await registry.withdraw();
+    await announce(true); // whoever vanishes without having said so has died
     const lingered = sleep(clock, timings.lingerMs);
     await leaver.goodbye(goodbyeMs);
     await Promise.all([
@@ -200,7 +200,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     status,
     answerer,
     caller,
-    entry: (name) => serving.entries.get(name),
+    entries: serving.entries,
     now: () => clock.now(),
   });
   const opened = serveContract(serving, selfContract, handlers);

@@ -37,9 +37,9 @@ export interface PendingStatus {
   readonly reached: string;
   readonly ageMs: number;
 }
-/** `key` and `queue` are where a sender without the contract has to put it; null where there is none. */
+/** `entries` are those that it does know; `key` and `queue` are where a sender without the contract has to put it; null where there is none. */
 export type CheckAnswer =
-  | { readonly known: false }
+  | { readonly known: false; readonly entries: readonly string[] }
   | {
       readonly known: true;
       readonly kind: AnyEntry['kind'];
@@ -58,7 +58,7 @@ export interface SelfParts {
   readonly status: () => Omit<InstanceStatus, 'requests' | 'pending'>;
   readonly answerer: Answerer;
   readonly caller: Caller;
-  readonly entry: (name: string) => AnyEntry | undefined;
+  readonly entries: ReadonlyMap<string, AnyEntry>;
   readonly now: () => number;
 }
 
@@ -78,8 +78,8 @@ export function selfHandlers(parts: SelfParts): Handlers<typeof selfContract> {
       })),
     }),
     async check({ entry, body }) {
-      const found = parts.entry(entry);
-      if (!found) return { known: false };
+      const found = parts.entries.get(entry);
+      if (!found) return { known: false, entries: first(parts.entries.keys(), (name) => name) };
       const about = { known: true, kind: found.kind, queue: found.options.queue ?? null } as const;
       try {
         const checked = await check(found.schemas.input, body, 'input', entry);

@@ -1,4 +1,4 @@
-/** What of a queue is not settled: from the watermark of each partition to its end, without the settled ranges between. */
+/** What of a queue is not settled: from the watermark to the end of each partition, without what is settled between. */
 import type { Log } from '../ports/log';
 import { decodeState, emptyState, type State, type Tried } from '../work/state';
 import type { Range } from '../work/watermark';

@@ -1,7 +1,10 @@
 /** `busbar/inspect`: looks into every queue and instance from outside, as the command `busbar` does. */
 export { openInspector } from './inspector';
-export type { Inspector, TailOptions } from './inspector';
+export type { Inspector, NamedQueue, TailOptions } from './inspector';
 export { askCheck } from './check';
+export type { Known, Unknown } from './check';
+export { consoleModule } from './instances';
+export { nearNames } from './names';
 export { choose, dropChosen, readChosen, replayChosen } from './mend';
 export type { Chosen, ChosenMessage, Exported, MendOptions, Which } from './mend';
 export { inspect } from './open';

@@ -24,6 +24,11 @@ import {
   type WaitingView,
 } from './types';
 
+export interface NamedQueue {
+  readonly queue: string;
+  /** Where the name is an entry's: that entry. */
+  readonly filter: MessageFilter;
+}
 export interface TailOptions extends MessageFilter {
   /** Ends the following. */
   readonly signal: AbortSignal;
@@ -32,9 +37,9 @@ export interface TailOptions extends MessageFilter {
 }
 
 /**
- * Names are the contract's: `photos` (a module), `photos.work` or `search.index` (a queue), `photos.resize` (an entry: its
- * queue, that entry only), `photos#c41f` (an instance). What has no such name is refused with UnknownName, which has the
- * nearest ones. Calls that read many records end with StoppedEarly at their bound.
+ * Names are the contract's: `photos` (a module), `photos.work` or `search.index` (a queue), `photos.resize` (an entry:
+ * its queue, that entry only), `photos#c41f` (an instance). What has no such name is refused with UnknownName, which
+ * has the nearest ones. Calls that read many records end with StoppedEarly at their bound.
  */
 export interface Inspector {
   /** All instances, or those of a module; each is asked what it does. By name. */
@@ -47,6 +52,8 @@ export interface Inspector {
   tail(names: readonly string[], options: TailOptions): AsyncIterable<MessageView>;
   /** What was set aside, oldest first. */
   parked(queue?: string, filter?: MessageFilter): AsyncIterable<ParkedView>;
+  /** Which queue a name means, and what of it; also of one that nobody takes any more, while messages are parked. */
+  parkedQueue(name: string): Promise<NamedQueue>;
   /** All records of the messages whose id begins so, and what became of them. */
   show(idStart: string): Promise<readonly FoundView[]>;
   /** What is wrong, worst first. Looks twice, a second apart, when a queue has messages older than 10 s. */
@@ -68,10 +75,10 @@ export function openInspector(parts: InspectorParts): Inspector {
   /** A live instance knows which queue an entry is in; without one, messages of that entry tell it. */
   async function queueOfEntry(entry: string, queues: ReadonlyMap<string, QueueName>): Promise<QueueName | undefined> {
     const answer = await askCheck(parts, entry, undefined);
-    if (answer && answer.kind !== 'work') {
+    if (answer.known && answer.kind !== 'work') {
       throw new UnknownName('queue', entry, [], `: it is an entry of the kind ${answer.kind}, which waits in no queue`);
     }
-    if (answer) return queues.get(queueOf(moduleOf({ name: entry }), answer.queue ?? 'work'));
+    if (answer.known) return queues.get(queueOf(moduleOf({ name: entry }), answer.queue ?? 'work'));
     for (const queue of queues.values()) {
       if (queue.kind !== 'work' || queue.module !== moduleOf({ name: entry })) continue;
       for await (const { entry: found } of peekQueue(parts, queue.queue, await readBacklogs(parts, queue), [], {})) {
@@ -124,9 +131,10 @@ export function openInspector(parts: InspectorParts): Inspector {
       yield* follow(parts, { ...(await whatToFollow(names)), filter, signal, missed });
     },
     async *parked(name, filter = {}) {
-      const queue = name === undefined ? undefined : await parkedName(name);
+      const queue = name === undefined ? undefined : await parkedQueue(name);
       yield* readParked(parts, queue?.queue, { ...filter, ...queue?.filter });
     },
+    parkedQueue,
     async show(idStart) {
       const [all, instances] = await Promise.all([findQueues(log, ns), askInstances(parts)]);
       return findMessages(parts, all, instances, idStart);
@@ -174,8 +182,7 @@ export function openInspector(parts: InspectorParts): Inspector {
     };
   }
 
-  /** A queue that nobody takes any more may still have parked messages. */
-  async function parkedName(name: string): Promise<{ readonly queue: string; readonly filter: MessageFilter }> {
+  async function parkedQueue(name: string): Promise<NamedQueue> {
     try {
       const { queue, filter } = await resolve(name);
       return { queue: queue.queue, filter };

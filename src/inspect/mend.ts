@@ -36,8 +36,8 @@ export interface ChosenMessage {
 }
 
 /**
- * What is parked in `queue` and meant by `which`, in the order of the log it came from. Throws UnknownName for an id that
- * is not parked there, or that several begin with.
+ * What is parked in `queue` and meant by `which`, in the order of the log it came from. Throws UnknownName for an id
+ * that is not parked there, or that several begin with.
  */
 export async function choose(parts: InspectorParts, queue: string, which: Which): Promise<Chosen> {
   const { ids, reasonLike, ...filter } = which;
@@ -106,9 +106,9 @@ export interface MendOptions {
 }
 
 /**
- * Sends them again under their ids, and takes each from the parked ones. Gives how many went; fewer when it was stopped, or
- * when others took some meanwhile. Rejects with Unreachable when the log does not answer: what was not reported as done
- * may have been sent, and is still parked.
+ * Sends them again under their ids, and takes each from the parked ones. Gives how many went; fewer when it was
+ * stopped, or when others took some meanwhile. Rejects with Unreachable when the log does not answer: what was not
+ * reported as done may have been sent, and is still parked.
  */
 export function replayChosen(parts: InspectorParts, chosen: Chosen, options: MendOptions): Promise<number> {
   return inBatches(parts, chosen, options, (batch) => replay({ ...parts, instance: parts.bus.self.instance }, batch));

@@ -69,9 +69,8 @@ async function troubleOf(
   const next = `busbar peek ${queue}`;
   if (done <= 0 && (oldestMs ?? 0) > stuckMs) {
     const [longest] = running.toSorted((one, other) => one.sinceMs - other.sinceMs);
-    const says = longest
-      ? `${waiting} wait, none was handled for a second; ${longest.id} runs on ${longest.on} since ${seconds(nowMs - longest.sinceMs)}`
-      : `${waiting} wait, none was handled for a second, and nothing runs`;
+    const runs = longest && `${longest.id} runs on ${longest.on} since ${seconds(nowMs - longest.sinceMs)}`;
+    const says = `${waiting} wait, none was handled for a second; ${runs ?? 'nothing runs'}`;
     return { what: 'stuck', forMs: oldestMs, says, next: longest ? `busbar show ${longest.id}` : next };
   }
   const more = now.unsettled - before.unsettled;

@@ -1,0 +1,52 @@
+/** Reads what was typed: durations, times, bodies. */
+import { accept } from '../base/options';
+import { sayError } from '../base/errors';
+import { Usage } from './exit';
+import { fromJson } from './json';
+
+const day = 86_400_000;
+
+/** '5s', '250ms', '10m' */
+export function duration(name: string, text: string): number {
+  const read = accept({ is: 'duration', min: 1, max: 3_650 * day, says: '' }, text);
+  if ('fault' in read || /^\d+$/.test(text)) {
+    throw new Usage(`${name} ${text} is not a duration such as 250ms, 10s, 5m or 1h`);
+  }
+  return Number(read.value);
+}
+
+/** A duration before now, or a time such as 2026-11-22T03:10. */
+export function since(text: string, nowMs: number): number {
+  if (/^\d+(\.\d+)?(ms|s|m|h|d)$/.test(text)) return nowMs - duration('--since', text);
+  const atMs = Date.parse(text);
+  if (Number.isNaN(atMs))
+    throw new Usage(`--since ${text} is neither a duration such as 1h nor a time such as 2026-11-22T03:10`);
+  return atMs;
+}
+
+export function countOf(name: string, text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new Usage(`${name} ${text} is not a whole number from 1`);
+  return Number(text);
+}
+
+/** The body that was typed, or that stdin brings for `-`. */
+export async function body(text: string, stdin: AsyncIterable<unknown>): Promise<unknown> {
+  const json = text === '-' ? await read(stdin) : text;
+  try {
+    return fromJson(json);
+  } catch (error) {
+    throw new Usage(`the body is not JSON: ${sayError(error)}`);
+  }
+}
+
+/** JSON of the largest message there may be, with room for spaces. */
+const stdinCharsMax = 16_000_000;
+
+async function read(stdin: AsyncIterable<unknown>): Promise<string> {
+  let text = '';
+  for await (const chunk of stdin) {
+    text += String(chunk);
+    if (text.length > stdinCharsMax) throw new Usage(`stdin has more than ${stdinCharsMax} characters`);
+  }
+  return text;
+}

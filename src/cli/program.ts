@@ -1,0 +1,210 @@
+/** The words of the command: verbs, their options and their help. What they do is loaded when one was typed. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError, Option } from 'commander';
+import { nearest, variableOf } from '../base/options';
+import { busOptions } from '../config';
+import { exits, Usage } from './exit';
+import { oneLine } from './words';
+import type { Everywhere, How, Verb } from './run';
+import type { DropOptions, MendOptions } from './verbs/mend';
+import type { ParkedOptions } from './verbs/parked';
+import type { PeekOptions } from './verbs/peek';
+import type { SendOptions } from './verbs/send';
+
+const footer = `
+Names are the contract's: photos (a module), photos.work (a queue), photos.resize (an entry), search.index (a
+listener's queue), photos#c41f (an instance). Ids may be cut to what only one message begins with.
+Looking takes nothing: it joins no group, moves no offset and creates no topic.
+Any option of the bus may be given, such as --dir, --ns or --drain-ms; BUSBAR_DIR and the configuration file count too.
+
+Ends with 0 done · 1 a warning, or nothing matched · 2 critical · 3 some failed · 64 typed wrong · 69 unreachable ·
+75 timed out · 77 not allowed · 130 interrupted. Data goes to stdout, all else to stderr.`;
+
+export async function main(argv: readonly string[]): Promise<void> {
+  const program = build();
+  try {
+    refuseUnknown(program, argv[2]);
+    await program.parseAsync([...argv]);
+  } catch (error) {
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exits.done : exits.usage;
+    else if (error instanceof Usage) {
+      process.stderr.write(`busbar: ${error.message}\n`);
+      process.exitCode = exits.usage;
+    } else throw error;
+  }
+}
+
+/** Before the parser takes it for an argument of `status`. */
+function refuseUnknown(program: Command, word = '-'): void {
+  const known = ['help', ...program.commands.map((command) => command.name())];
+  if (word.startsWith('-') || known.includes(word)) return;
+  const near = nearest(word, known);
+  const meant = near === undefined ? '' : `, the nearest is ${near}`;
+  throw new Usage(`there is no verb ${oneLine(word)}${meant}; \`busbar help\` lists all`);
+}
+
+function build(): Command {
+  const program = new Command('busbar')
+    .description('Looks into every queue of a system of modules, and mends it.')
+    .version(version())
+    .option('-o, --output <form>', 'table, json or jsonl; else a table on a terminal, tab-separated lines elsewhere')
+    .option('--json', 'the same as -o json')
+    .option('--timeout <duration>', 'how long it may take at most, such as 10s')
+    .option('--config <file>', 'the configuration file of the service')
+    .option('--dir <directory>', 'the directory that the processes share')
+    .option('--ns <name>', 'the namespace')
+    .showHelpAfterError('`busbar help` lists the verbs')
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText('after', footer)
+    .exitOverride();
+  addBusOptions(program);
+  look(program);
+  change(program);
+  send(program);
+  for (const command of program.commands) command.exitOverride().hook('preAction', () => applyBusOptions(program));
+  return program;
+}
+
+function version(): string {
+  // The package's own file, of which only the version is read.
+  return (JSON.parse(readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8')) as { version: string }).version;
+}
+
+const shown = ['dir', 'ns'];
+/** `version` is that of a module; a console has none. */
+const left = ['version'];
+
+function addBusOptions(program: Command): void {
+  for (const [name, { says }] of Object.entries(busOptions)) {
+    if (shown.includes(name) || left.includes(name)) continue;
+    program.addOption(new Option(`--${flagOf(name)} <value>`, says).hideHelp());
+  }
+}
+const flagOf = (name: string): string => name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
+
+/** As variables of this process, so that they are read, checked and named as everywhere. */
+function applyBusOptions(program: Command): void {
+  const given = program.opts<Record<string, string | undefined>>();
+  for (const name of Object.keys(busOptions)) {
+    const value = given[name];
+    if (value !== undefined && !left.includes(name)) process.env[variableOf(name)] = value;
+  }
+  if (given['config'] !== undefined) process.env['BUSBAR_CONFIG'] = given['config'];
+}
+
+async function perform(command: Command, how: How, verb: Verb): Promise<void> {
+  const { run } = await import('./run');
+  await run(command.optsWithGlobals<Everywhere>(), how, verb);
+}
+
+function filters(command: Command, body: boolean): Command {
+  command
+    .option('--key <key>', 'only messages of this key')
+    .option('--entry <entry>', 'only messages of this entry')
+    .option('--from <sender>', 'only messages of this module or instance')
+    .option('--since <time>', 'only messages since then: 1h, or 2026-11-22T03:10');
+  if (!body) return command;
+  return command
+    .option('-n, --number <count>', 'so many at most')
+    .option('--no-body', 'without the bodies')
+    .option('--raw', 'bytes in hex, not only counted');
+}
+
+function look(program: Command): void {
+  program
+    .command('status', { isDefault: true })
+    .description('what is wrong, worst first (also without a verb); ends with 0, 1 or 2')
+    .action(async (_options: object, command: Command) => {
+      await perform(command, {}, (await import('./verbs/status')).status);
+    });
+  program
+    .command('instances [module]')
+    .description('who is alive, what each serves and how busy it is')
+    .action(async (module: string | undefined, _options: object, command: Command) => {
+      const { instances } = await import('./verbs/instances');
+      await perform(command, {}, (desk) => instances(desk, module));
+    });
+  program
+    .command('queues [queue...]')
+    .description('what waits in each queue, exactly counted')
+    .action(async (names: string[], _options: object, command: Command) => {
+      const { queues } = await import('./verbs/queues');
+      await perform(command, {}, (desk) => queues(desk, names));
+    });
+  filters(program.command('peek <queue>').description('messages that wait, in the order of handling'), true).action(
+    async (queue: string, options: PeekOptions, command: Command) => {
+      const { peek } = await import('./verbs/peek');
+      await perform(command, {}, (desk) => peek(desk, queue, options));
+    },
+  );
+  filters(program.command('tail [name...]').description('work and events of queues and modules, live'), true).action(
+    async (names: string[], options: PeekOptions, command: Command) => {
+      const { tail } = await import('./verbs/tail');
+      await perform(command, { limitMs: Infinity }, (desk) => tail(desk, names, options));
+    },
+  );
+  filters(program.command('parked [queue]').description('what was set aside, by reason'), true)
+    .option('--each', 'one by one instead')
+    .action(async (queue: string | undefined, options: ParkedOptions, command: Command) => {
+      const { parked } = await import('./verbs/parked');
+      await perform(command, {}, (desk) => parked(desk, queue, options));
+    });
+  program
+    .command('show <id>')
+    .description('one message: envelope, body, all attempts, what became of it')
+    .option('--no-body', 'without the body')
+    .option('--raw', 'bytes in hex, not only counted')
+    .action(async (id: string, options: { body: boolean }, command: Command) => {
+      const { show } = await import('./verbs/show');
+      await perform(command, {}, (desk) => show(desk, id, options));
+    });
+}
+
+const mending: How = { limitMs: Infinity, stopsItself: true };
+
+function which(command: Command): Command {
+  return filters(command, false)
+    .option('--all', 'all that are parked there')
+    .option('--reason-like <text>', 'those whose reason has this in it')
+    .option('--dry-run', 'only says what it would touch')
+    .option('--yes', 'does not ask');
+}
+
+function change(program: Command): void {
+  which(program.command('replay <queue> [id...]').description('sends parked messages again, with their ids')).action(
+    async (queue: string, ids: string[], options: MendOptions, command: Command) => {
+      const { replay } = await import('./verbs/mend');
+      await perform(command, mending, (desk) => replay(desk, queue, ids, options));
+    },
+  );
+  which(program.command('drop <queue> [id...]').description('takes parked messages away, after writing them to a file'))
+    .option('--export <file>', 'the file; else ./dropped-<time>.jsonl')
+    .option('--reason <text>', 'is written down with them')
+    .action(async (queue: string, ids: string[], options: DropOptions, command: Command) => {
+      const { drop } = await import('./verbs/mend');
+      await perform(command, mending, (desk) => drop(desk, queue, ids, options));
+    });
+}
+
+function send(program: Command): void {
+  const bodies = 'the body is JSON, or - for stdin; a live instance checks it first';
+  const add = (verb: string, kind: 'request' | 'work' | 'broadcast' | 'event', says: string): Command =>
+    program
+      .command(`${verb} <entry> <json>`)
+      .description(says)
+      .addHelpText('after', `\n${bodies}`)
+      .option('--unchecked', 'sends the body as it is')
+      .action(async (entry: string, json: string, _options: object, command: Command) => {
+        const options = command.optsWithGlobals<SendOptions & Everywhere>();
+        const how = kind === 'request' ? { limitMs: Infinity } : {};
+        const { send: run } = await import('./verbs/send');
+        await perform(command, how, (desk) => run(desk, kind, entry, json, options));
+      });
+  add('request', 'request', 'asks a live instance and prints its reply')
+    .option('--to <instance>', 'this one')
+    .option('--all', 'every live instance');
+  add('submit', 'work', 'hands a job over').option('--key <key>', 'of a job that is sent unchecked');
+  add('broadcast', 'broadcast', 'tells every live instance of the module');
+  add('publish', 'event', 'tells a fact').option('--key <key>', 'of an event that is sent unchecked');
+}

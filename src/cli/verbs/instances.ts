@@ -1,0 +1,54 @@
+/** `busbar instances`: who is alive, what each serves and how busy it is. */
+import type { InstanceView } from '../../inspect';
+import { exits, type Exit } from '../exit';
+import type { Column } from '../output';
+import type { Desk } from '../run';
+import { age, none, size } from '../words';
+
+const columns = (nowMs: number): readonly Column<InstanceView>[] => [
+  { name: 'INSTANCE', show: ({ name }) => name },
+  { name: 'STATE', show: stateOf },
+  { name: 'UP', right: true, show: ({ sinceMs }) => age(nowMs - sinceMs) },
+  { name: 'VERSION', spare: 1, show: ({ version }) => version || none },
+  { name: 'HOST', spare: 3, show: ({ host, pid }) => `${host}:${pid}` },
+  { name: 'JOBS', right: true, show: ({ status }) => (status ? String(jobsOf(status.queues)) : none) },
+  {
+    name: 'REQUESTS',
+    right: true,
+    show: ({ status }) => (status ? String(status.requests.filter(isOfOthers).length) : none),
+  },
+  { name: 'MEMORY', right: true, spare: 2, show: ({ status }) => (status ? size(status.rssBytes) : none) },
+  { name: 'SERVES', cut: true, show: servedBy },
+];
+
+export async function instances({ inspector, out, nowMs }: Desk, module: string | undefined): Promise<Exit> {
+  const found = await inspector.instances(module);
+  await out.list({ columns: columns(nowMs()) }, found);
+  if (found.length > 0) return found.some(({ silent }) => silent !== null) ? exits.failed : exits.done;
+  out.say('no instance is alive');
+  return exits.warning;
+}
+
+function stateOf({ status, silent, leaving }: InstanceView): string {
+  if (!status) return `silent: ${silent ?? ''}`;
+  const { live, ready, reasons } = status.health;
+  const why = reasons.map(({ reason }) => reason).join('; ');
+  if (!live) return `broken: ${why}`;
+  if (leaving) return 'leaving';
+  return ready ? 'ready' : `not ready: ${why}`;
+}
+
+function jobsOf(queues: NonNullable<InstanceView['status']>['queues']): number {
+  return queues.reduce((sum, { running }) => sum + running.length, 0);
+}
+
+/** Contracts with their fingerprints: where two instances differ, two versions of a module run side by side. */
+function servedBy({ serves }: InstanceView): string {
+  const own = Object.entries(serves).filter(([contract]) => contract !== 'busbar');
+  return own.map(([contract, print]) => `${contract} ${print}`).join(', ') || none;
+}
+
+/** The question for its status is a request too. */
+function isOfOthers({ entry }: { readonly entry: string }): boolean {
+  return !entry.startsWith('busbar.');
+}

@@ -1,0 +1,190 @@
+/** `busbar replay` and `busbar drop`: what was parked goes back into its queue, or away for good. */
+import { open } from 'node:fs/promises';
+import type { Chosen, ChosenMessage, Which } from '../../inspect';
+import { sayError } from '../../base/errors';
+import { exits, Usage, type Exit } from '../exit';
+import { toJson } from '../json';
+import type { Desk } from '../run';
+import { age, oneLine, plural } from '../words';
+import { plainMessage } from './body';
+import { filterOf, type Filters } from './filter';
+
+export interface MendOptions extends Filters {
+  readonly all?: boolean;
+  readonly reasonLike?: string;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+}
+export interface DropOptions extends MendOptions {
+  readonly export?: string;
+  readonly reason?: string;
+}
+type Verb = 'replay' | 'drop';
+
+export async function replay(desk: Desk, queue: string, ids: readonly string[], options: MendOptions): Promise<Exit> {
+  const { replayChosen } = await import('../../inspect');
+  return mend(desk, 'replay', queue, ids, options, async (chosen, done) => {
+    return replayChosen(desk.parts, chosen, { signal: desk.signal, done });
+  });
+}
+
+export async function drop(desk: Desk, queue: string, ids: readonly string[], options: DropOptions): Promise<Exit> {
+  const { dropChosen } = await import('../../inspect');
+  return mend(desk, 'drop', queue, ids, options, async (chosen, done) => {
+    const file = options.export ?? `dropped-${new Date(desk.nowMs()).toISOString().replace(/[:.]/g, '-')}.jsonl`;
+    await exportAll(desk, chosen, file, options.reason);
+    desk.out.say(`all of them are in ${file}`);
+    return dropChosen(desk.parts, chosen, { signal: desk.signal, done });
+  });
+}
+
+async function mend(
+  desk: Desk,
+  verb: Verb,
+  name: string,
+  ids: readonly string[],
+  options: MendOptions,
+  run: (chosen: Chosen, done: (messages: readonly ChosenMessage[]) => void) => Promise<number>,
+): Promise<Exit> {
+  const { out, signal } = desk;
+  const { choose } = await import('../../inspect');
+  const which = whichOf(desk, ids, options);
+  const { queue, filter } = await desk.inspector.parkedQueue(name);
+  const chosen = await choose(desk.parts, queue, { ...which, ...filter });
+  if (chosen.messages.length === 0) {
+    out.say(`nothing that is parked in ${queue} matches`);
+    return exits.warning;
+  }
+  await announce(desk, verb, chosen);
+  if (options.dryRun) return report(desk, verb, chosen, []);
+  if (!(await desk.confirm('go on?'))) {
+    out.say('nothing was changed');
+    return signal.aborted ? exits.interrupted : exits.warning;
+  }
+  const touched: ChosenMessage[] = [];
+  try {
+    await run(chosen, (messages) => void touched.push(...messages));
+  } catch (error) {
+    out.say(leftOver(verb, chosen, touched, ids, options));
+    throw error;
+  }
+  await report(desk, verb, chosen, touched);
+  if (touched.length === chosen.messages.length) return exits.done;
+  if (signal.aborted) {
+    out.say(leftOver(verb, chosen, touched, ids, options));
+    return exits.interrupted;
+  }
+  out.say(`${chosen.messages.length - touched.length} were taken by somebody else meanwhile`);
+  return exits.failed;
+}
+
+function whichOf({ nowMs }: Desk, ids: readonly string[], options: MendOptions): Which {
+  const { most, ...filter } = filterOf(options, nowMs());
+  const { all, reasonLike } = options;
+  if (most !== undefined) throw new Usage('-n does not go with a change: what is left out would be by chance');
+  if ((ids.length > 0 ? 1 : 0) + (all ? 1 : 0) + (reasonLike === undefined ? 0 : 1) !== 1) {
+    throw new Usage('say which: ids, or --reason-like TEXT, or --all');
+  }
+  return { ...filter, ...(ids.length > 0 && { ids }), ...(reasonLike !== undefined && { reasonLike }) };
+}
+
+const reasonsShown = 5;
+
+/** What it will touch. */
+async function announce(
+  { inspector, out, nowMs }: Desk,
+  verb: Verb,
+  { queue, messages, alsoIn }: Chosen,
+): Promise<void> {
+  const many = plural(messages.length, 'message');
+  const goes = messages.length === 1 ? 'goes' : 'go';
+  const newest = Math.max(...messages.map(({ parkedAtMs }) => parkedAtMs));
+  const oldest = Math.min(...messages.map(({ parkedAtMs }) => parkedAtMs));
+  const when = `parked ${age(nowMs() - newest)} to ${age(nowMs() - oldest)} ago`;
+  if (verb === 'drop') out.say(`${many} of ${queue} ${goes} away for good, ${when}.`);
+  else out.say(`${many} ${goes} back into ${queue}, in the order of sending, with their ids; ${when}.`);
+  const reasons = [...new Set(messages.map(({ reason }) => reason))];
+  for (const reason of reasons.slice(0, reasonsShown)) out.say(oneLine(`  ${reason}`));
+  if (reasons.length > reasonsShown) out.say(`  and ${reasons.length - reasonsShown} other reasons`);
+  if (verb === 'drop') return;
+  const again = messages.filter(({ replay: before }) => before > 0).length;
+  out.say(again > 0 ? `${again} of them were replayed before and parked again.` : 'none was replayed before.');
+  const [view] = await inspector.queues([queue]).catch(() => []);
+  if (view) out.say(`${plural(view.instances, 'live instance')} ${view.instances === 1 ? 'takes' : 'take'} the queue.`);
+  if (alsoIn.length > 0) out.say(`an event is told to all once more: ${alsoIn.join(', ')} will hear it again too.`);
+}
+
+async function report({ out }: Desk, verb: Verb, chosen: Chosen, touched: readonly ChosenMessage[]): Promise<Exit> {
+  const did = new Set(touched);
+  const past = verb === 'drop' ? 'dropped' : 'replayed';
+  if (out.forPeople) out.line(`${past} ${touched.length} of ${chosen.messages.length}`);
+  else {
+    const state = (message: ChosenMessage): string => (did.has(message) ? past : 'still parked');
+    const columns = [
+      { name: 'ID', show: ({ id }: ChosenMessage) => id },
+      { name: 'STATE', show: state },
+      { name: 'REASON', show: ({ reason }: ChosenMessage) => reason },
+    ];
+    const json = (message: ChosenMessage): unknown => ({
+      id: message.id,
+      queue: chosen.queue,
+      entry: message.entry,
+      reason: message.reason,
+      state: state(message),
+    });
+    await out.list({ columns, json }, chosen.messages);
+  }
+  return exits.done;
+}
+
+/** How far it came, and the command that goes on. */
+function leftOver(
+  verb: Verb,
+  { queue, messages }: Chosen,
+  touched: readonly ChosenMessage[],
+  ids: readonly string[],
+  { reasonLike, key, entry, from, since }: MendOptions,
+): string {
+  const did = new Set(touched);
+  const left = messages.filter((message) => !did.has(message));
+  const words = ['busbar', verb, queue];
+  if (ids.length > 0) words.push(...left.map(({ id }) => id));
+  else words.push(...(reasonLike === undefined ? ['--all'] : ['--reason-like', reasonLike]));
+  for (const [name, value] of Object.entries({ key, entry, from, since })) {
+    if (value !== undefined) words.push(`--${name}`, value);
+  }
+  const far = `${touched.length} of ${messages.length} are done, ${left.length} are still parked`;
+  return `${far}; to go on:  ${words.map(quoted).join(' ')}`;
+}
+
+function quoted(word: string): string {
+  return /^[\w@%+=:,./#-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Everything that is known of them, a line each, on the disk before anything is dropped. */
+async function exportAll({ parts, signal }: Desk, chosen: Chosen, file: string, reason?: string): Promise<void> {
+  const { readChosen } = await import('../../inspect');
+  const plain = plainMessage({ bytes: 'hex', shown: true });
+  const handle = await open(file, 'wx', 0o600).catch((error: unknown) => {
+    throw new Usage(`nothing was dropped: ${file} cannot be created: ${sayError(error)}`);
+  });
+  try {
+    for await (const { view, record } of readChosen(parts, chosen)) {
+      if (signal.aborted) throw new Usage(`stopped: nothing was dropped, ${file} is not complete`);
+      const { headers, key, value } = record;
+      const bytes = { headers, parkedKey: base64(key), value: base64(value) };
+      // The view is a message with more to it.
+      const about = plain(view) as object;
+      await handle.write(
+        `${toJson({ ...about, ...(reason !== undefined && { droppedFor: reason }), ...bytes }, 'hex')}\n`,
+      );
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function base64(bytes: Uint8Array | null): string | null {
+  return bytes && Buffer.from(bytes).toString('base64');
+}

@@ -1,0 +1,43 @@
+/** `busbar queues`: what waits in each queue, exactly counted. */
+import type { QueueView } from '../../inspect';
+import { exits, type Exit } from '../exit';
+import type { Column } from '../output';
+import type { Desk } from '../run';
+import { age, clockTime, count, none } from '../words';
+
+const number = (name: string, of: (queue: QueueView) => number): Column<QueueView> => ({
+  name,
+  right: true,
+  show: (queue) => count(of(queue)),
+  plain: (queue) => String(of(queue)),
+});
+
+const columns: readonly Column<QueueView>[] = [
+  { name: 'QUEUE', show: ({ queue }) => queue },
+  { name: 'STATE', show: ({ state }) => (state === 'nobody' ? 'nobody there' : state) },
+  {
+    name: 'WAITING',
+    right: true,
+    show: ({ waiting, exact }) => count(waiting) + (exact ? '' : '+'),
+    plain: ({ waiting }) => String(waiting),
+  },
+  number('RUNNING', ({ running }) => running),
+  { ...number('AGAIN', ({ inBackoff }) => inBackoff), spare: 1 },
+  { name: 'OLDEST', right: true, show: ({ oldestMs }) => age(oldestMs) },
+  number('PARKED', ({ parked }) => parked),
+  number('INSTANCES', ({ instances }) => instances),
+  { name: 'LISTENS TO', cut: true, spare: 2, show: ({ listensTo }) => listensTo.join(', ') || none },
+];
+
+export async function queues({ inspector, out, nowMs }: Desk, names: readonly string[]): Promise<Exit> {
+  const found = await inspector.queues(names);
+  const listed = columns.filter(({ name }) => name !== 'LISTENS TO' || found.some((one) => one.listensTo.length > 0));
+  await out.list({ columns: listed }, found);
+  if (found.length === 0) out.say('there are no queues');
+  else if (out.forPeople) {
+    const exact = found.every((one) => one.exact);
+    const more = exact ? 'is exact: counted to the end of each log' : 'with a + is what was counted before the limit';
+    out.say(`WAITING ${more} at ${clockTime(nowMs())}.`);
+  }
+  return found.length > 0 ? exits.done : exits.warning;
+}

@@ -1,0 +1,151 @@
+/** `busbar request`, `submit`, `broadcast` and `publish`: what a module would send, from the shell. */
+import type { Known, Unknown } from '../../inspect';
+import { broadcast, BusError, defineModule, event, Failure, request, unchecked, work } from '../../index';
+import type { AnyEntry, Broadcast, Event, Request, Schema, Work } from '../../index';
+import { sayIssue } from '../../contract/check';
+import { sayError } from '../../base/errors';
+import { body as bodyOf, duration } from '../args';
+import { exits, Usage, type Exit } from '../exit';
+import { toJson } from '../json';
+import type { Desk } from '../run';
+import { oneLine } from '../words';
+
+export interface SendOptions {
+  readonly unchecked?: boolean;
+  readonly timeout?: string;
+  readonly to?: string;
+  readonly all?: boolean;
+  readonly key?: string;
+}
+const verbOf = { request: 'request', work: 'submit', broadcast: 'broadcast', event: 'publish' } as const;
+
+export async function send(
+  desk: Desk,
+  kind: AnyEntry['kind'],
+  entry: string,
+  json: string,
+  options: SendOptions,
+): Promise<Exit> {
+  if (!/^[a-z][\w-]*\.[a-z]\w*$/i.test(entry)) throw new Usage(`${entry} is no entry, such as photos.add`);
+  const body = await bodyOf(json, process.stdin);
+  const known = options.unchecked ? undefined : await checked(desk, kind, entry, body);
+  switch (kind) {
+    case 'request':
+      return options.all ? askAll(desk, requestOf(entry), body, options) : ask(desk, requestOf(entry), body, options);
+    case 'work':
+      return sent(desk, entry, await desk.bus.submit(workOf(entry, known, options), body));
+    case 'broadcast':
+      return sent(desk, entry, await desk.bus.broadcast(broadcastOf(entry), body));
+    case 'event':
+      return sent(desk, entry, await desk.bus.publish(eventOf(entry, known, options), body));
+  }
+}
+
+/** Asks a live instance, whose contract has the schemas. */
+async function checked({ parts }: Desk, kind: AnyEntry['kind'], entry: string, body: unknown): Promise<Known> {
+  const { askCheck } = await import('../../inspect');
+  const known = await askCheck(parts, entry, body);
+  if (!known.known) throw await nobodyKnows(parts, kind, entry, known);
+  if (known.kind !== kind) {
+    throw new Usage(
+      `${entry} is of the kind ${known.kind}: use busbar ${verbOf[known.kind]}, not busbar ${verbOf[kind]}`,
+    );
+  }
+  if (known.issues.length > 0) {
+    const faults = known.issues.map((issue) => `\n  ${oneLine(sayIssue(issue))}`);
+    throw new Usage(`nothing was sent, ${entry} does not take this body:${faults.join('')}`);
+  }
+  return known;
+}
+
+/** Nobody can be asked, or whoever answers has never heard of it. */
+async function nobodyKnows(
+  { registry }: Desk['parts'],
+  kind: AnyEntry['kind'],
+  entry: string,
+  { instances, entries }: Unknown,
+): Promise<Error> {
+  const { nearNames, UnknownName } = await import('../../inspect');
+  const [module = ''] = entry.split('.');
+  if (entries.length > 0) return new UnknownName('entry', entry, nearNames(entry, entries));
+  const serving = new Set((await registry.all()).flatMap(({ serves }) => Object.keys(serves)));
+  serving.delete('busbar');
+  const near = nearNames(module, [...serving]);
+  const meant = near.length > 0 && instances === 0 ? `; up are ${near.join(', ')}` : '';
+  const waits = kind === 'work' || kind === 'event';
+  const anyway = waits ? '; --unchecked sends without a check, and --key then says the key' : '';
+  const what = instances === 0 ? `no instance of ${module} is up` : `no instance of ${module} answers`;
+  return new BusError('NoHandler', `${entry}: ${what} to check the body${meant}${anyway}`, { module, entry });
+}
+
+/** Contracts made of what was typed: the live instance has checked the body, or nobody has. */
+const anything: Schema = unchecked<unknown>();
+/** Whatever failure an entry declares comes through. */
+const anyFailure = new Proxy<Record<string, Schema>>({}, { get: () => anything });
+
+function entryOf<E extends AnyEntry>(name: string, entry: E): E {
+  const [module = '', short = ''] = name.split('.');
+  // defineModule gives the entry back under its name.
+  return (defineModule(module, { [short]: entry }) as unknown as Record<string, E>)[short] ?? entry;
+}
+const requestOf = (name: string): Request => entryOf(name, request(anything, anything, { failures: anyFailure }));
+const broadcastOf = (name: string): Broadcast => entryOf(name, broadcast(anything));
+
+/** The key and the queue that the contract says; they decide where it goes. */
+function workOf(name: string, known: Known | undefined, options: SendOptions): Work {
+  const { key = options.key ?? null, queue = null } = known ?? {};
+  return entryOf(name, work(anything, { ...keyed(key), ...(queue !== null && { queue }) }));
+}
+function eventOf(name: string, known: Known | undefined, options: SendOptions): Event {
+  const { key = options.key ?? null } = known ?? {};
+  return entryOf(name, event(anything, keyed(key)));
+}
+function keyed(key: string | null): { key?: () => string } {
+  return key === null ? {} : { key: () => key };
+}
+
+async function ask({ bus, out, signal }: Desk, entry: Request, body: unknown, options: SendOptions): Promise<Exit> {
+  const { to } = options;
+  try {
+    const reply = await bus.request(entry, body, { signal, ...timeoutOf(options), ...(to !== undefined && { to }) });
+    if (out.forPeople) out.line(oneLine(toJson(reply, out.bytes)));
+    else out.value(reply);
+    return exits.done;
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    out.say(`${oneLine(error.message)} ${oneLine(toJson(error.data, out.bytes))}`);
+    return exits.failed;
+  }
+}
+
+async function askAll({ bus, out, signal }: Desk, entry: Request, body: unknown, options: SendOptions): Promise<Exit> {
+  const answers = await bus.requestAll(entry, body, { signal, ...timeoutOf(options) });
+  type One = (typeof answers)[number];
+  const text = (one: One): string =>
+    one.ok ? toJson(one.value, out.bytes) : `${one.error.code}: ${sayError(one.error)}`;
+  const columns = [
+    { name: 'INSTANCE', show: ({ from }: One) => from.instance },
+    { name: 'STATE', show: ({ ok }: One) => (ok ? 'answered' : 'failed') },
+    { name: 'ANSWER', show: text },
+  ];
+  const json = (one: One): unknown =>
+    one.ok
+      ? { instance: one.from.instance, value: one.value }
+      : { instance: one.from.instance, error: { code: one.error.code, message: one.error.message } };
+  await out.list({ columns, json }, answers);
+  if (answers.length === 0) {
+    out.say(`no instance serves ${entry.name}`);
+    return exits.unreachable;
+  }
+  return answers.every(({ ok }) => ok) ? exits.done : exits.failed;
+}
+
+function sent({ out }: Desk, entry: string, { id, reached }: { id: string; reached?: string }): Exit {
+  if (!out.forPeople) out.value({ id, entry, reached });
+  else out.line(`${entry} ${id}${reached === undefined ? '' : `  safe: ${reached}`}`);
+  return exits.done;
+}
+
+function timeoutOf({ timeout }: SendOptions): { timeoutMs?: number } {
+  return timeout === undefined ? {} : { timeoutMs: duration('--timeout', timeout) };
+}

@@ -1,0 +1,131 @@
+/** `busbar show`: one message with its envelope, its body and what became of it. */
+import type { FoundView, MessageView, ParkedView, PlaceView } from '../../inspect';
+import { exits, Usage, type Exit } from '../exit';
+import { toJson } from '../json';
+import type { Output } from '../output';
+import type { Desk } from '../run';
+import { wrap } from '../table';
+import { age, lines, none, oneLine, size, time } from '../words';
+import { plainMessage } from './body';
+
+export async function show({ inspector, out, nowMs }: Desk, id: string, { body }: { body: boolean }): Promise<Exit> {
+  const found = await inspector.show(id);
+  const ids = [...new Set(found.map(({ message }) => message.id))];
+  const exact = found.filter(({ message }) => message.id === id);
+  if (ids.length > 1 && exact.length === 0) throw ambiguous(id, ids);
+  const chosen = exact.length > 0 ? exact : found;
+  if (chosen.length === 0) {
+    out.say(`no log has a message whose id begins with ${oneLine(id)}; requests and broadcasts are never kept`);
+    return exits.warning;
+  }
+  if (out.form === 'json' || out.form === 'jsonl') {
+    const plain = plainMessage({ bytes: out.bytes, shown: body });
+    const records = chosen.map(({ message, places }) => ({ message: plain(message), places: places.map(withoutBody) }));
+    await out.list({ columns: [], json: (record) => record }, records);
+  } else for (const record of chosen) tell(out, record, nowMs(), body);
+  return exits.done;
+}
+
+const listedMax = 10;
+
+function ambiguous(id: string, ids: readonly string[]): Usage {
+  const more = ids.length > listedMax ? `\n  and more` : '';
+  const list = ids.slice(0, listedMax).map((one) => `\n  busbar show ${oneLine(one)}`);
+  return new Usage(`several messages begin with ${oneLine(id)}:${list.join('')}${more}`);
+}
+
+/** The body of a parked copy is the body of the message. */
+function withoutBody({ parked, ...place }: PlaceView): unknown {
+  if (!parked) return { ...place, parked };
+  const { body: _body, ...rest } = parked;
+  return { ...place, parked: rest };
+}
+
+function tell(out: Output, { message, places }: FoundView, nowMs: number, withBody: boolean): void {
+  out.line(oneLine(`${message.entry || 'a message'}  ${message.id}`));
+  for (const [name, value] of facts(message, nowMs)) field(out, name, value);
+  if (places.length === 0) field(out, 'queues', 'none takes it');
+  for (const place of places) {
+    field(out, place.queue, placeText(place, nowMs));
+    if (place.parked) tellAttempts(out, place.parked);
+  }
+  if (withBody) tellBody(out, message);
+  for (const { queue, state } of places) {
+    if (state === 'parked') out.line(`to send it again:  busbar replay ${queue} ${message.id}`);
+  }
+}
+
+function facts(message: MessageView, nowMs: number): readonly (readonly [string, string])[] {
+  const {
+    kind,
+    from,
+    key,
+    sentMs,
+    timeMs,
+    topic,
+    partition,
+    offset,
+    bytes,
+    replay,
+    cause,
+    traceparent,
+    baggage,
+    fault,
+  } = message;
+  const sent = sentMs ?? timeMs;
+  return [
+    ['kind', kind || none],
+    ['sent', `${time(sent)}, ${age(nowMs - sent)} ago, by ${from || 'somebody'}`],
+    ['key', key ?? none],
+    ['lies in', `${topic}/${partition} at ${offset}`],
+    ['size', size(bytes)],
+    ...(replay > 0 ? [['replayed', `${replay} times before`] as const] : []),
+    ...(cause === null ? [] : [['cause', `busbar show ${cause}`] as const]),
+    ...(traceparent === null ? [] : [['trace', traceparent] as const]),
+    ...(Object.keys(baggage).length === 0 ? [] : [['baggage', toJson(baggage)] as const]),
+    ...(fault === null ? [] : [['fault', fault] as const]),
+  ];
+}
+
+const nameChars = 10;
+
+function field(out: Output, name: string, value: string): void {
+  const start = `  ${oneLine(name).padEnd(nameChars)}  `;
+  wrap(value, out.width - start.length).forEach((line, i) =>
+    out.line((i === 0 ? start : ' '.repeat(start.length)) + line),
+  );
+}
+
+function placeText({ state, attempts, on, parked }: PlaceView, nowMs: number): string {
+  const tried = attempts > 0 ? `, tried ${attempts === 1 ? 'once' : `${attempts} times`}` : '';
+  switch (state) {
+    case 'running':
+      return `runs on ${on ?? '?'}${tried}`;
+    case 'parked': {
+      const { parkedAtMs = nowMs, instance = '', version = '', reason = '' } = parked ?? {};
+      const by = version === '' ? instance : `${instance} (${version})`;
+      return `parked ${age(nowMs - parkedAtMs)} ago by ${by}${tried}: ${reason}`;
+    }
+    case 'settled':
+      return 'done';
+    case 'in backoff':
+      return `waits to be tried again${tried}`;
+    case 'waiting':
+      return 'waits';
+  }
+}
+
+function tellAttempts(out: Output, { attempts }: ParkedView): void {
+  for (const { attempt, atMs, error, stack, instance } of attempts) {
+    field(out, `  try ${attempt}`, `${time(atMs)} on ${instance}: ${error}`);
+    for (const line of lines(stack ?? '').slice(1)) out.line(`${' '.repeat(nameChars + 4)}  ${line.trim()}`);
+  }
+}
+
+function tellBody(out: Output, { body, bytes }: MessageView): void {
+  if (!body.ok) return field(out, 'body', `${size(bytes)} that are no body: ${body.reason}`);
+  if (body.value === undefined) return field(out, 'body', none);
+  out.line('  body');
+  // JSON escapes control characters, but not those that turn the direction of writing.
+  for (const line of toJson(body.value, out.bytes, 2).split('\n')) out.line(`    ${oneLine(line)}`);
+}

@@ -1,0 +1,74 @@
+/** `busbar status`: what is wrong, worst first, each line with the command to type next. */
+import type { Alarm, SystemStatus } from '../../inspect';
+import { exits, type Exit } from '../exit';
+import type { Listing } from '../output';
+import type { Desk } from '../run';
+import { beside, wrap } from '../table';
+import { age, clockTime, oneLine, plural } from '../words';
+
+const marks: Readonly<Record<Alarm['what'], string>> = {
+  stuck: '✖',
+  nobody: '✖',
+  silent: '✖',
+  unwell: '▲',
+  growing: '▲',
+  parked: '☠',
+};
+const words: Readonly<Record<Alarm['what'], string>> = {
+  stuck: 'stuck',
+  nobody: 'nobody there',
+  silent: 'silent',
+  unwell: 'unwell',
+  growing: 'growing',
+  parked: 'parked',
+};
+
+const scripted: Listing<Alarm> = {
+  columns: [
+    { name: 'SEVERITY', show: ({ severity }) => severity },
+    { name: 'ABOUT', show: ({ about }) => about },
+    { name: 'WHAT', show: ({ what }) => what },
+    { name: 'FOR', show: ({ forMs }) => age(forMs) },
+    { name: 'SAYS', show: ({ says }) => says },
+    { name: 'NEXT', show: ({ next }) => next },
+  ],
+};
+export async function status({ inspector, out }: Desk): Promise<Exit> {
+  const found = await inspector.status();
+  if (out.form === 'json' || out.form === 'jsonl') out.value(found);
+  else if (out.form === 'lines') await out.list(scripted, found.alarms);
+  else tell(out, found);
+  return exitOf(found.alarms);
+}
+
+function tell(out: Desk['out'], found: SystemStatus): void {
+  const { ns, modules, instances, alarms, queues, atMs, tookMs } = found;
+  const read = `${clockTime(atMs)}, read in ${(tookMs / 1000).toFixed(1)} s`;
+  out.line(oneLine(`${ns}   ${plural(modules, 'module')}, ${plural(instances, 'instance')}   ${read}`));
+  for (const line of alarmLines(alarms, out.width)) out.line(line);
+  const fine = queues.filter(({ state, parked }) => state === 'caught up' && parked === 0).length;
+  const moving = queues.filter(({ state, parked }) => state === 'working' && parked === 0).length;
+  if (moving > 0) out.line(`✔ ${plural(moving, 'queue')} at work`);
+  const others = alarms.length > 0 ? 'other ' : '';
+  if (fine > 0) out.line(`✔ ${fine} ${others}${fine === 1 ? 'queue is' : 'queues are'} caught up`);
+  else if (queues.length === 0) out.line('✔ there are no queues');
+}
+
+function exitOf(alarms: readonly Alarm[]): Exit {
+  if (alarms.some(({ severity }) => severity === 'critical')) return exits.critical;
+  return alarms.length > 0 ? exits.warning : exits.done;
+}
+
+/** A line for each where all of it fits; nothing is cut here, so else a paragraph. */
+function alarmLines(alarms: readonly Alarm[], width: number): readonly string[] {
+  const rows = alarms.map(({ what, about, forMs, says, next }) => {
+    return [marks[what], about, words[what], forMs === null ? '' : age(forMs), says, next];
+  });
+  const headings = Array.from({ length: 6 }, () => ({ name: '' }));
+  const lines = beside(headings, rows, width);
+  if (lines) return lines;
+  return rows.flatMap(([mark = '', about = '', what = '', since = '', says = '', next = '']) => [
+    ...wrap([mark, about, what, since].filter((word) => word !== '').join(' '), width),
+    ...[says, next].flatMap((text) => wrap(text, width - 2).map((line) => `  ${line}`)),
+  ]);
+}

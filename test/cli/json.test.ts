@@ -1,0 +1,46 @@
+import { fromJson, toJson } from '../../src/cli/json';
+
+test('whole numbers of any size stay whole, both ways', () => {
+  const text = '{"id":12345678901234567890,"small":5,"rate":1.1234567890123456789,"far":1e300,"neg":-9007199254740993}';
+  const value = fromJson(text);
+  expect(value).toEqual({
+    id: 12345678901234567890n,
+    small: 5,
+    rate: 1.1234567890123457,
+    far: 1e300,
+    neg: -9007199254740993n,
+  });
+  expect(toJson(value)).toBe(
+    '{"id":12345678901234567890,"small":5,"rate":1.1234567890123457,"far":1e+300,"neg":-9007199254740993}',
+  );
+});
+
+test('digits inside texts are texts', () => {
+  const value = fromJson('{"12345678901234567890":"12345678901234567890 \\"12345678901234567890\\" bigint:1"}');
+  expect(value).toEqual({ '12345678901234567890': '12345678901234567890 "12345678901234567890" bigint:1' });
+});
+
+test('what is no JSON is refused where it is wrong', () => {
+  expect(() => fromJson('{"a":}')).toThrow(SyntaxError);
+  expect(() => fromJson('')).toThrow(SyntaxError);
+});
+
+test('dates, bytes, Maps and Sets are readable, bytes in full when asked', () => {
+  const body = {
+    at: new Date(0),
+    image: Uint8Array.of(1, 255),
+    byItem: new Map<unknown, unknown>([['pear', 1n]]),
+    seen: new Set([1]),
+    odd: [NaN, -0, undefined, null],
+    left: undefined,
+  };
+  expect(toJson(body)).toBe(
+    '{"at":"1970-01-01T00:00:00.000Z","image":"<2 bytes>","byItem":[["pear",1]],"seen":[1],"odd":["NaN",-0,null,null]}',
+  );
+  expect(toJson(body.image, 'hex')).toBe('"01ff"');
+});
+
+test('indented, it is the JSON that everybody knows', () => {
+  const value = { a: [1, { b: [] }], c: {} };
+  expect(toJson(value, 'counted', 2)).toBe(JSON.stringify(value, null, 2));
+});

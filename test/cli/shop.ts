@@ -1,0 +1,44 @@
+/** A process that tests of the command look at: a module whose jobs do what their bodies say, until it is told to end. */
+import { broadcast, defineModule, event, openBus, request, work } from 'busbar';
+import { z } from 'zod';
+
+const Job = z.object({ key: z.string(), do: z.enum(['done', 'park', 'fail', 'hang']), big: z.bigint().optional() });
+export const shop = defineModule('shop', {
+  price: request(z.object({ item: z.string() }), z.object({ cents: z.number() }), {
+    failures: { SoldOut: z.object({ item: z.string(), until: z.date() }) },
+  }),
+  slow: request(z.object({}), z.string(), { timeoutMs: 60_000 }),
+  pack: work(Job, { key: (job) => job.key, attempts: 2, backoffMs: 50 }),
+  bill: work(z.object({ amount: z.number() }), { queue: 'bills' }),
+  closing: broadcast(z.object({ minutes: z.number() })),
+  sold: event(z.object({ item: z.string(), at: z.date().optional() }), { key: (sale) => sale.item }),
+});
+
+async function main(): Promise<void> {
+  const bus = await openBus({ module: 'shop', version: '1.8.0' });
+  const heard: string[] = [];
+  await bus.serve(shop, {
+    price: ({ item }, { fail }) => {
+      if (item === 'nothing') fail('SoldOut', { item, until: new Date(0) });
+      if (item === 'heard') return { cents: heard.length };
+      return { cents: 100 * item.length };
+    },
+    slow: () => new Promise(() => {}),
+    async pack({ do: what }, { park, progress, signal }) {
+      if (what === 'park') park('address unknown');
+      if (what === 'fail') throw new Error('connect ECONNREFUSED store:443');
+      progress('packing');
+      if (what === 'hang') await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    },
+    bill: () => {},
+    closing: ({ minutes }) => void heard.push(`closing ${minutes}`),
+  });
+  await bus.listen(shop.sold, { as: 'index' }, ({ item }) => void heard.push(`sold ${item}`));
+  process.on('message', (message) => {
+    if (message === 'end') void bus.close().then(() => process.exit(0));
+    else void bus.submitAll(shop.pack, message as never).then((sent) => process.send?.(sent.map(({ id }) => id)));
+  });
+  process.send?.('ready');
+}
+
+if (require.main === module) void main();
