@@ -1,0 +1,92 @@
+/** Requests whose packets are lost on their way: asked after, and never started twice. */
+import { openNotices } from '../../src/base/notices';
+import { buildBus, type BuiltBus } from '../../src/bus/bus';
+import { defineModule, request, unchecked } from '../../src/contract/contract';
+import { memoryWorld, virtualClock, type Operation } from '../../src/memory';
+
+const maths = defineModule('maths', { double: request(unchecked<number>(), unchecked<number>()) });
+
+function system() {
+  const clock = virtualClock();
+  const world = memoryWorld({ clock, delays: { minMs: 1, maxMs: 1 } });
+  const join = (module: string): BuiltBus & { freeze(): void; thaw(): void } => {
+    const process = world.process(`${module}#1`);
+    const { log, post, registry, settings } = process;
+    const built = buildBus({
+      clock: process.clock,
+      random: world.random,
+      notices: openNotices(),
+      log,
+      post,
+      registry,
+      settings,
+      self: { module, instance: process.name },
+      ns: 'test',
+      host: 'test',
+      pid: 1,
+      rssBytes: () => 0,
+      version: '0',
+      reached: 'disk',
+      middleware: [],
+      timings: {
+        drainMs: 1_000,
+        commitMs: 500,
+        timeoutMs: 5_000,
+        sessionMs: 60_000,
+        keepMs: 1e9,
+        lingerMs: 0,
+        messageBytesMax: 1_000_000,
+        requestConcurrency: 100,
+        workConcurrency: 8,
+      },
+      closePorts: async () => undefined,
+    });
+    return { ...built, freeze: () => process.freeze(), thaw: () => process.thaw() };
+  };
+  return { clock, world, join };
+}
+
+/** Two instances that know each other; `lose` says which packets do not arrive. */
+async function asked(lose: (operation: Operation) => boolean) {
+  const { clock, world, join } = system();
+  const [web, server] = [join('web'), join('maths')];
+  const started: number[] = [];
+  const serving = server.bus.serve(maths, {
+    double: (n) => {
+      started.push(n);
+      return n * 2;
+    },
+  });
+  await clock.advance(100);
+  await serving;
+  const first = web.bus.request(maths.double, 1);
+  await clock.advance(100);
+  expect(await first).toBe(2);
+  world.faults = (operation) => (operation.call === 'send' && lose(operation) ? 'drop' : undefined);
+  const second = web.bus.tryRequest(maths.double, 2);
+  return { clock, server, started, second };
+}
+
+test('a request whose reply is lost is asked after, but not started a second time', async () => {
+  const { clock, started, second } = await asked(({ process, n }) => process === 'maths#1' && n === 2);
+  await clock.advance(6_000);
+  expect(await second).toMatchObject({ ok: false, error: { code: 'Timeout', details: { reached: 'answered' } } });
+  expect(started).toEqual([1, 2]);
+});
+
+test('a request that is lost is sent again once its instance says that it never came', async () => {
+  const { clock, started, second } = await asked(({ process, n }) => process === 'web#1' && n === 2);
+  await clock.advance(3_000);
+  expect(await second).toEqual({ ok: true, value: 4 });
+  expect(started).toEqual([1, 2]);
+});
+
+test('several late answers that it never came send a lost request again only once', async () => {
+  const { clock, server, started, second } = await asked(({ process, n }) => process === 'web#1' && n === 2);
+  server.freeze();
+  await clock.advance(3_500);
+  server.thaw();
+  await clock.advance(500);
+  expect(await second).toEqual({ ok: true, value: 4 });
+  expect(started).toEqual([1, 2]);
+});

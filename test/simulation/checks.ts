@@ -1,0 +1,117 @@
+/** All checkers of one run, and the system's queues as its contracts describe them. */
+import type { Stored } from '../../src/ports/log';
+import type { Body, Contracts } from './contracts';
+import { numberOf, padOf } from './contracts';
+import { HearCheck } from './hearing';
+import type { Instance } from './instance';
+import type { Ledger, Message } from './ledger';
+import type { Plan } from './plan';
+import { QueueCheck, type QueueRules } from './queue';
+import { RequestCheck } from './requests';
+import type { Rule } from './shelf';
+
+export class Checks {
+  readonly requests: RequestCheck;
+  readonly broadcasts: HearCheck;
+  readonly events: HearCheck;
+  /** When the first instance listened under a name, by group: what is told later is not missed. */
+  readonly openedMs = new Map<string, number>();
+  readonly #queues = new Map<string, QueueCheck>();
+
+  constructor(
+    readonly ledger: Ledger,
+    readonly plan: Plan,
+    contracts: Contracts,
+  ) {
+    this.requests = new RequestCheck(ledger);
+    this.broadcasts = new HearCheck(ledger, 'broadcast');
+    this.events = new HearCheck(ledger, 'listen');
+    for (const rules of this.#rules(contracts)) this.#queues.set(rules.group, new QueueCheck(ledger, rules));
+  }
+
+  #rules({ jobs, facts }: Contracts): QueueRules[] {
+    const { attempts, longestMs } = this.plan;
+    const ruleOf = (retry: Rule['retry']): Rule => ({ retry, attempts });
+    const work = new Map<string, Rule>(
+      [jobs.ordered, jobs.checked, jobs.aside, jobs.loose].map(({ name, options }) => [
+        name,
+        ruleOf(options.retry ?? 'in-order'),
+      ]),
+    );
+    const listener = (group: string, queue: string, entry: string): QueueRules => ({
+      group,
+      queue,
+      entries: new Map([[entry, ruleOf('in-order')]]),
+      longestMs,
+      owes: ({ sentMs }) => sentMs >= (this.openedMs.get(group) ?? Infinity),
+    });
+    return [
+      { group: 'sim.jobs.work', queue: 'jobs.work', entries: work, longestMs, owes: () => true },
+      listener('sim.index.index.facts.fact', 'index.index', facts.fact.name),
+      listener('sim.jobs.news.facts.news', 'jobs.news', facts.news.name),
+    ];
+  }
+
+  queue(group: string): QueueCheck {
+    const found = this.#queues.get(group);
+    if (!found) throw new Error(`nobody checks the group ${group}`);
+    return found;
+  }
+  get queues(): Iterable<QueueCheck> {
+    return this.#queues.values();
+  }
+
+  /** A body came to a handler: whose message it is. */
+  received(who: Instance, entry: string, body: Body, id: string): Message | undefined {
+    const message = this.ledger.messages.get(body.n);
+    const about = `#${body.n} ${entry} at ${who.name}`;
+    if (!message || message.entry !== entry || body.pad !== padOf(body.n)) {
+      this.ledger.breaks('phantom', about);
+      return undefined;
+    }
+    if (message.fate === 'refused') this.ledger.breaks('refused', about);
+    if ((message.id ??= id) !== id) this.ledger.breaks('phantom', `${about} has the id ${id}, not ${message.id}`);
+    return message;
+  }
+
+  /** Its sender was told that it is safe, or handed over. */
+  accepted(message: Message, id: string): void {
+    if ((message.id ??= id) !== id) this.ledger.breaks('phantom', `#${message.n} has the id ${message.id}, not ${id}`);
+    for (const queue of this.queues) queue.accepted(message);
+    if (message.entry.startsWith('facts.')) this.events.accepted(message);
+    else if (message.entry === 'jobs.shout') this.broadcasts.accepted(message);
+  }
+
+  /** A handler begins: not more of them at once than the instance allows. */
+  enters(who: Instance, entry: string): void {
+    const running = (who.running.get(entry) ?? 0) + 1;
+    who.running.set(entry, running);
+    const { concurrency } = this.plan;
+    if (running > concurrency) this.ledger.breaks('bounds', `${running} of ${concurrency} ${entry} at ${who.name}`);
+  }
+  leaves(who: Instance, entry: string): void {
+    who.running.set(entry, (who.running.get(entry) ?? 0) - 1);
+  }
+
+  died(who: Instance): void {
+    for (const queue of this.queues) queue.died(who);
+  }
+
+  /** Whether nobody waits for anything any more. */
+  get done(): boolean {
+    for (const { owed } of this.queues) if (owed.size > 0) return false;
+    return this.requests.waiting === 0 && this.broadcasts.waiting === 0 && this.events.waiting === 0;
+  }
+
+  /** `parked` is what lies in the topics of parked messages. */
+  end(parked: readonly Stored[]): void {
+    const there = new Set(parked.map(({ value }) => numberOf(value)));
+    for (const queue of this.queues) {
+      queue.end();
+      for (const n of queue.parked) if (!there.has(n)) this.ledger.breaks('lost', `#${n} was parked and is not there`);
+    }
+    this.requests.end();
+    this.broadcasts.end();
+    this.events.end();
+  }
+}

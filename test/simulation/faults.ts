@@ -1,0 +1,122 @@
+/** Puts faults into a run: at single port calls, and to whole processes at the times that the plan says. */
+import { BusError } from '../../src/base/errors';
+import { sleep } from '../../src/base/clock';
+import type { Fault, FaultScript, Operation } from '../../src/memory';
+import type { Log, Owned } from '../../src/ports/log';
+import { dice, type Dice } from './dice';
+import type { Instance } from './instance';
+import type { Ledger } from './ledger';
+import type { Plan } from './plan';
+
+/** What the script needs to know of the system. */
+export interface Victims {
+  instance(process: string): Instance | undefined;
+  /** A fault ends it: somebody has to start another. */
+  crashes(instance: Instance): void;
+}
+
+/** Faults of single calls: one in so many ends the process; the others are drawn from this list. */
+type Kind = 'drop' | 'double' | 'disconnect' | 'delay' | 'failed' | 'lost answer';
+const any: readonly [Kind, ...Kind[]] = ['drop', 'double', 'disconnect', 'delay', 'delay', 'failed', 'lost answer'];
+/** What comes once more, or whose answer is lost, is read again by its reader: it is the same as a delay. */
+const ofReads: readonly [Kind, ...Kind[]] = ['drop', 'disconnect', 'delay', 'failed'];
+const ofPackets: readonly [Kind, ...Kind[]] = ['drop', 'double', 'disconnect', 'delay', 'delay'];
+
+export class CallFaults {
+  readonly #dice: Dice;
+  /** Until then answers of the log take so much longer, or none comes. */
+  #slow = { tillMs: 0, byMs: 0 };
+  #awayMs = 0;
+  #on = true;
+
+  constructor(
+    private readonly plan: Plan,
+    private readonly ledger: Ledger,
+    private readonly victims: Victims,
+  ) {
+    this.#dice = dice(plan.seed, 2);
+  }
+
+  stop(): void {
+    this.#on = false;
+  }
+  slowLog(forMs: number): void {
+    this.#slow = { tillMs: this.ledger.nowMs + forMs, byMs: this.#dice.whole(50, 1_000) };
+  }
+  noLog(forMs: number): void {
+    this.#awayMs = this.ledger.nowMs + forMs;
+  }
+
+  readonly script: FaultScript = (operation) => {
+    const instance = this.#on ? this.victims.instance(operation.process) : undefined;
+    if (!instance || instance.dead) return undefined;
+    const fault = this.#draw(operation, instance) ?? this.#ofTheLog(operation);
+    if (fault !== undefined) this.#note(operation, fault, instance);
+    return fault;
+  };
+
+  #draw(operation: Operation, instance: Instance): Fault | undefined {
+    const { perCall, crash } = this.plan.faults;
+    if (perCall === 0 || !this.#dice.chance(perCall)) return undefined;
+    if (this.#dice.chance(crash)) {
+      const fault = this.#dice.pick<Fault>(['crash-before', 'crash-after']);
+      this.victims.crashes(instance);
+      return fault;
+    }
+    return this.#make(this.#dice.pick(kindsOf(operation)), operation);
+  }
+
+  #make(kind: Kind, { call }: Operation): Fault {
+    if (kind === 'delay') return { delayMs: this.#dice.whole(1, 800) };
+    if (kind === 'failed' || kind === 'lost answer') {
+      return { error: unreachable(`${call}: ${kind}`), done: kind === 'lost answer' };
+    }
+    return kind;
+  }
+
+  #ofTheLog({ port, call }: Operation): Fault | undefined {
+    if (port !== 'log') return undefined;
+    if (this.ledger.nowMs < this.#awayMs) return { error: unreachable(`${call}: the log is away`), done: false };
+    return this.ledger.nowMs < this.#slow.tillMs ? { delayMs: this.#slow.byMs } : undefined;
+  }
+
+  #note({ port, call, process }: Operation, fault: Fault, instance: Instance): void {
+    const what = typeof fault === 'string' ? fault : sayFault(fault);
+    if (what === 'disconnect' && port !== 'post') instance.expires(this.plan.delays?.maxMs);
+    this.ledger.note(`fault ${what} at ${port}.${call} of ${process}`);
+    this.ledger.count(`fault ${what}`);
+  }
+
+  /** The same log, some of whose answers come late. */
+  lateLog(log: Log, instance: Instance): Log {
+    const late = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => {
+      return async (...args: A): Promise<R> => {
+        const result = await call(...args);
+        if (this.#on && this.#dice.chance(this.plan.faults.late)) {
+          this.ledger.count('fault late answer');
+          await sleep(instance.process.clock, this.#dice.whole(1, 1_500));
+        }
+        return result;
+      };
+    };
+    const lateOwned = (owned: Owned): Owned => ({ ...owned, commit: late((commit) => owned.commit(commit)) });
+    return {
+      ...log,
+      append: late((topic, records) => log.append(topic, records)),
+      join: (group, topic, owner, options) =>
+        log.join(group, topic, { ...owner, take: (owned) => owner.take(lateOwned(owned)) }, options),
+    };
+  }
+}
+
+function kindsOf({ port, call }: Operation): readonly [Kind, ...Kind[]] {
+  if (port === 'post' && call === 'send') return ofPackets;
+  return call === 'read' ? ofReads : any;
+}
+function sayFault(fault: Exclude<Fault, string>): string {
+  if ('delayMs' in fault) return 'delay';
+  return fault.done ? 'lost answer' : 'failed call';
+}
+function unreachable(message: string): BusError {
+  return new BusError('Unreachable', message, { waitedMs: 0 });
+}

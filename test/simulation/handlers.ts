@@ -1,0 +1,94 @@
+/** What the simulated modules do with what they get: take their time, fail, park, tell others. */
+import { sleep } from '../../src/base/clock';
+import type { Context, WorkContext } from '../../src/delivery/context';
+import type { Checks } from './checks';
+import type { Body } from './contracts';
+import type { Instance } from './instance';
+import type { Ledger, Message } from './ledger';
+
+/** Dead processes do nothing: what they wait for never comes. */
+const never = new Promise<never>(() => undefined);
+
+/** Thrown by handlers that fail as they should. */
+export class Planned extends Error {}
+
+export interface Acting {
+  readonly checks: Checks;
+  readonly ledger: Ledger;
+  readonly instance: Instance;
+  /** Tells a fact from inside a handler; resolves however that ends. */
+  tell(instance: Instance, key: string): Promise<void>;
+}
+
+/** Handles messages of a queue. */
+export function queueHandler(acting: Acting, group: string, entry: string) {
+  const { checks, ledger, instance } = acting;
+  const queue = checks.queue(group);
+  return async (body: Body, context: WorkContext): Promise<void> => {
+    if (instance.dead) return never;
+    const message = checks.received(instance, entry, body, context.id);
+    const handling = message && queue.starts(instance, message, context.attempt);
+    if (!message || !handling) return;
+    const about = `${instance.name} ${group} #${message.n}`;
+    ledger.note(`${about} starts, attempt ${context.attempt}`);
+    checks.enters(instance, `${group} ${entry}`);
+    const { starts } = handling.track;
+    let ok = false;
+    try {
+      await act(acting, message, context);
+      if (message.script.parks) context.park('as its script says');
+      if (starts <= message.script.fails) throw new Planned(`start ${starts} fails`);
+      ok = true;
+    } finally {
+      if (instance.dead) await never;
+      ledger.note(`${about} ${ok ? 'ends' : 'fails'}`);
+      ledger.count(ok ? 'handled' : 'attempts failed');
+      checks.leaves(instance, `${group} ${entry}`);
+      queue.ends(handling, ok);
+    }
+  };
+}
+
+async function act({ instance, tell }: Acting, { n, key, script }: Message, context: Context): Promise<void> {
+  const { clock } = instance.process;
+  // Every other handler listens to its signal, as it should; those that do not must do no harm either.
+  if (script.tookMs > 0) await sleep(clock, script.tookMs, n % 2 === 0 ? context.signal : undefined);
+  if (n % 2 === 0 && context.signal.aborted) throw new Planned('it was told to stop');
+  for (let told = 0; told < script.tells; told++) await tell(instance, key ?? 'k');
+}
+
+/** Answers requests. */
+export function requestHandler({ checks, ledger, instance }: Acting, entry: string) {
+  return async (body: Body, context: Context & { fail(code: 'Refused', data: Body): never }): Promise<Body> => {
+    if (instance.dead) return never;
+    const message = checks.received(instance, entry, body, context.id);
+    if (!message) return body;
+    ledger.note(`${instance.name} ${entry} #${message.n} starts`);
+    checks.requests.starts(instance, message);
+    checks.enters(instance, entry);
+    const { tookMs, fails, parks } = message.script;
+    if (tookMs > 0) await sleep(instance.process.clock, tookMs);
+    if (instance.dead) return never;
+    checks.leaves(instance, entry);
+    ledger.count('answered');
+    checks.requests.ends(message, parks ? 'Refused' : fails > 0 ? 'HandlerFailed' : 'ok');
+    if (parks) context.fail('Refused', body);
+    if (fails > 0) throw new Planned('it fails');
+    return body;
+  };
+}
+
+/** Hears broadcasts, and events without a name. */
+export function hearingHandler({ checks, ledger, instance }: Acting, entry: string) {
+  const check = entry.startsWith('facts.') ? checks.events : checks.broadcasts;
+  return async (body: Body, context: Context): Promise<void> => {
+    if (instance.dead) return never;
+    const message = checks.received(instance, entry, body, context.id);
+    if (!message) return;
+    ledger.note(`${instance.name} hears ${entry} #${message.n}`);
+    ledger.count('heard');
+    check.starts(instance, message);
+    if (message.script.tookMs > 0) await sleep(instance.process.clock, message.script.tookMs);
+    if (message.script.fails > 0) throw new Planned('it fails');
+  };
+}

@@ -1,0 +1,69 @@
+/** One life of a simulated instance: its process, its bus, and what was done to it. */
+import type { BuiltBus } from '../../src/bus/bus';
+import type { Bus } from '../../src/bus/types';
+import type { MemoryProcess } from '../../src/memory';
+import type { Hearing } from './hearing';
+import type { Ledger } from './ledger';
+import type { Asking } from './requests';
+
+export type Module = 'facts' | 'jobs' | 'index';
+
+export class Instance implements Asking, Hearing {
+  leaving = false;
+  /** Serves and listens to all that it should. */
+  ready = false;
+  /** Handlers that run, by entry. */
+  readonly running = new Map<string, number>();
+  #frozenMs: number | undefined;
+  #thawedMs = -Infinity;
+  #expiredMs = -Infinity;
+  #built: BuiltBus | undefined;
+
+  constructor(
+    readonly module: Module,
+    readonly process: MemoryProcess,
+    private readonly ledger: Ledger,
+    private readonly sessionMs: number,
+  ) {}
+
+  get name(): string {
+    return this.process.name;
+  }
+  get dead(): boolean {
+    return this.process.state === 'crashed';
+  }
+  get bus(): Bus {
+    if (!this.#built) throw new Error(`${this.name} has no bus yet`);
+    return this.#built.bus;
+  }
+  opens(built: BuiltBus): void {
+    this.#built = built;
+  }
+
+  /** Others give it up now, or within `withinMs`. */
+  expires(withinMs = 0): void {
+    this.#expiredMs = this.ledger.nowMs + withinMs;
+  }
+  freeze(): void {
+    if (this.process.state !== 'running') return;
+    this.#frozenMs = this.ledger.nowMs;
+    this.process.freeze();
+  }
+  thaw(): void {
+    if (this.process.state !== 'frozen') return;
+    if (this.#frozenTooLong()) this.expires();
+    this.#frozenMs = undefined;
+    this.#thawedMs = this.ledger.nowMs;
+    this.process.thaw();
+  }
+
+  expiredSince(sinceMs: number): boolean {
+    return this.#expiredMs >= sinceMs || this.#frozenTooLong();
+  }
+  stoodStillSince(sinceMs: number): boolean {
+    return this.#frozenMs !== undefined || this.#thawedMs >= sinceMs;
+  }
+  #frozenTooLong(): boolean {
+    return this.#frozenMs !== undefined && this.ledger.nowMs - this.#frozenMs >= this.sessionMs - 1;
+  }
+}

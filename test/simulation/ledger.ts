@@ -1,0 +1,86 @@
+/** What happened in one run: every message and its fate, every event, every promise that was found broken. */
+import type { Clock } from '../../src/base/clock';
+import type { Promise_ } from './promises';
+
+/** What a handler does with a message, decided when it is sent. */
+export interface Script {
+  readonly tookMs: number;
+  /** Its first so many attempts fail. */
+  readonly fails: number;
+  readonly parks: boolean;
+  /** How many facts it tells while it is handled. */
+  readonly tells: number;
+}
+/** open: its sender waits, or died waiting · unknown: it may have been sent · refused: it was not. */
+export type Fate = 'open' | 'accepted' | 'unknown' | 'refused';
+
+export class Message {
+  fate: Fate = 'open';
+  id: string | undefined;
+  constructor(
+    /** Rises with each call of a verb, over all senders. */
+    readonly n: number,
+    readonly entry: string,
+    readonly key: string | null,
+    /** One life of an instance. */
+    readonly sender: string,
+    readonly sentMs: number,
+    readonly script: Script,
+  ) {}
+}
+
+export interface Broken {
+  readonly promise: Promise_;
+  readonly detail: string;
+  readonly atMs: number;
+}
+
+const brokenMax = 20;
+const linesMax = 100_000;
+
+export class Ledger {
+  readonly messages = new Map<number, Message>();
+  readonly broken: Broken[] = [];
+  readonly lines: string[] = [];
+  readonly counts = new Map<string, number>();
+  #hash = 0x811c9dc5;
+
+  constructor(readonly clock: Clock) {}
+
+  get nowMs(): number {
+    return this.clock.mono();
+  }
+  /** Of all that was noted, in its order. */
+  get hash(): string {
+    return (this.#hash >>> 0).toString(16).padStart(8, '0');
+  }
+
+  note(what: string): void {
+    const line = `${Math.round(this.nowMs * 1_000)} ${what}`;
+    for (let at = 0; at < line.length; at++) this.#hash = Math.imul(this.#hash ^ line.charCodeAt(at), 0x01000193);
+    if (this.lines.length < linesMax) this.lines.push(line);
+  }
+
+  count(what: string, by = 1): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + by);
+  }
+
+  breaks(promise: Promise_, detail: string): void {
+    this.note(`BROKEN ${promise}: ${detail}`);
+    if (this.broken.length < brokenMax) this.broken.push({ promise, detail, atMs: this.nowMs });
+  }
+
+  send(entry: string, key: string | null, sender: string, script: Script): Message {
+    const message = new Message(this.messages.size + 1, entry, key, sender, this.nowMs, script);
+    this.messages.set(message.n, message);
+    this.note(`${sender} sends ${entry} #${message.n} key ${key ?? '-'}`);
+    return message;
+  }
+
+  /** What its sender was told. */
+  told(message: Message, fate: Fate, why = ''): void {
+    message.fate = fate;
+    this.note(`${message.sender} #${message.n} is ${fate} ${why}`);
+    this.count(fate);
+  }
+}

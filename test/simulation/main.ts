@@ -1,0 +1,112 @@
+/** `npm run simulate -- --seeds N [--from S] [--plant NAME]`: runs seed after seed, and says what was found. */
+import { parseArgs } from 'node:util';
+import { plants } from './plants';
+import { promises } from './promises';
+import { runSeed, type Outcome } from './run';
+
+const usage = 'npm run simulate -- --seeds N [--from S] [--plant NAME]';
+/** What happened just before it was found, as far as it is shown. */
+const linesShown = 40;
+const progressMs = 2_000;
+
+interface Given {
+  readonly seeds: number;
+  readonly from: number;
+  readonly plant: string | undefined;
+}
+
+function readArgs(args: string[]): Given {
+  const { values } = parseArgs({
+    args,
+    options: { seeds: { type: 'string' }, from: { type: 'string' }, plant: { type: 'string' } },
+  });
+  const { seeds = '1000', from = '1', plant } = values;
+  const faults = [
+    ...(/^[1-9]\d{0,8}$/.test(seeds) ? [] : [`--seeds ${seeds} is no number of seeds`]),
+    ...(/^\d{1,9}$/.test(from) ? [] : [`--from ${from} is no seed`]),
+    ...(plant === undefined || Object.hasOwn(plants, plant)
+      ? []
+      : [`--plant ${plant} is none of ${Object.keys(plants).join(', ')}`]),
+  ];
+  if (faults.length > 0) throw new Error(faults.join('; '));
+  return { seeds: Number(seeds), from: Number(from), plant };
+}
+
+/** Resolves to the exit code: 0 nothing found, 1 a promise was broken, 64 wrong arguments. */
+export async function main(args: string[]): Promise<number> {
+  let given: Given;
+  try {
+    given = readArgs(args);
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
+    return 64;
+  }
+  let stopped = false;
+  const stop = (): void => void (stopped = true);
+  process.on('SIGINT', stop);
+  try {
+    return await runAll(given, () => stopped);
+  } finally {
+    process.off('SIGINT', stop);
+  }
+}
+
+async function runAll(given: Given, stopped: () => boolean): Promise<number> {
+  const { seeds, from } = given;
+  const totals = new Map<string, number>();
+  const startedMs = performance.now();
+  let [run, saidMs, found] = [0, startedMs, undefined as Outcome | undefined];
+  const say = (): string =>
+    `${run} of ${seeds} seeds, ${(run / ((performance.now() - startedMs) / 1_000)).toFixed(1)}/s`;
+  while (run < seeds && !stopped() && !found) {
+    const outcome = await runSeed(from + run, given.plant === undefined ? undefined : plants[given.plant]);
+    run++;
+    for (const [what, count] of outcome.counts) totals.set(what, (totals.get(what) ?? 0) + count);
+    if (outcome.broken.length > 0) found = outcome;
+    if (performance.now() - saidMs >= progressMs) {
+      saidMs = performance.now();
+      process.stderr.write(`simulate: ${say()}\n`);
+    }
+    await new Promise((resolve) => setImmediate(resolve)); // signals come in here
+  }
+  if (found) tellTrace(found);
+  console.log(`${say()}${stopped() ? ', stopped' : ''}`);
+  console.log(sayTotals(totals));
+  if (found) tellFound(found, given);
+  return found ? 1 : 0;
+}
+
+function sayTotals(totals: ReadonlyMap<string, number>): string {
+  const of = (name: string): number => totals.get(name) ?? 0;
+  const list = (prefix: string): string =>
+    [...totals]
+      .filter(([what]) => what.startsWith(prefix))
+      .toSorted(([a], [b]) => a.localeCompare(b))
+      .map(([what, count]) => `${what.slice(prefix.length)} ${count}`)
+      .join(', ');
+  return [
+    `messages: ${of('accepted')} accepted, ${of('unknown')} unknown, ${of('refused')} refused`,
+    `handled: ${of('settled')} settled in ${of('handled')} handlings that ended well and ${of('attempts failed')} that failed, ${of('heard')} heard, ${of('answered')} answered`,
+    `requests: ${list('request ')}`,
+    `faults: ${list('fault ')}`,
+    `deaths: ${of('deaths')}, starts that failed: ${of('starts that failed')}`,
+  ].join('\n');
+}
+
+function tellTrace({ lines, broken }: Outcome): void {
+  const [first] = broken;
+  const at = lines.findIndex((line) => line.includes(' BROKEN '));
+  if (!first || at < 0) return;
+  const about = /#\d+\b/.exec(first.detail)?.[0];
+  const isAbout = (line: string): boolean => about === undefined || line.endsWith(about) || line.includes(`${about} `);
+  const some = lines.slice(0, at + 1).filter((line, n) => n > at - linesShown / 2 || isAbout(line));
+  console.log(`${some.slice(-linesShown).join('\n')}\n`);
+}
+
+function tellFound({ seed, broken }: Outcome, { plant }: Given): void {
+  for (const { promise, detail, atMs } of broken) console.log(`at ${Math.round(atMs)} ms: ${promise}: ${detail}`);
+  const planted = plant === undefined ? '' : ` --plant ${plant}`;
+  const [first] = broken;
+  console.log(`\nseed ${seed} breaks: ${first ? promises[first.promise] : ''}`);
+  console.log(`again: npm run simulate -- --seeds 1 --from ${seed}${planted}`);
+}

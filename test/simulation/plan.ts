@@ -1,0 +1,119 @@
+/** What a seed decides before the run begins: who is there, how fast everything is, what may go wrong and how often. */
+import { partitionOf } from '../../src/format/partition';
+import { dice, type Dice } from './dice';
+
+export interface Plan {
+  readonly seed: number;
+  /** How many instances of each module run at once. */
+  readonly sources: number;
+  readonly workers: number;
+  readonly listeners: number;
+  readonly keys: readonly [string, ...string[]];
+  /** Each way between a process and the world; undefined is no time. */
+  readonly delays: { readonly minMs: number; readonly maxMs: number } | undefined;
+  readonly crashNoticedMs: number;
+  readonly sessionMs: number;
+  readonly commitMs: number;
+  readonly timeoutMs: number;
+  readonly attempts: number;
+  readonly backoffMs: number;
+  readonly longestMs: number;
+  readonly concurrency: number;
+  /** Whether workers listen to news under a name, besides those who listen to facts. */
+  readonly newsQueue: boolean;
+  /** Longest pause between two bursts of one source. */
+  readonly pauseMs: number;
+  /** What a handler takes at most, as a rule. */
+  readonly tookMs: number;
+  readonly faults: FaultPlan;
+  /** From here on nothing goes wrong any more. */
+  readonly healMs: number;
+  /** From here on nothing new is sent. */
+  readonly sentMs: number;
+}
+export interface FaultPlan {
+  /** Chance of a fault at each port call. */
+  readonly perCall: number;
+  /** Chance that such a fault ends the process. */
+  readonly crash: number;
+  /** Chance that an answer of the log comes late. */
+  readonly late: number;
+  /** What happens to whole processes, and when. */
+  readonly events: readonly FaultEvent[];
+}
+export interface FaultEvent {
+  readonly atMs: number;
+  readonly what: 'crash' | 'freeze' | 'expire' | 'leave' | 'rebalance' | 'slow log' | 'no log';
+  /** Which of the processes, by any number. */
+  readonly whom: number;
+  readonly forMs: number;
+}
+
+/** Queues have 12 partitions; hot ones, so that messages meet: keys of these alone are used. */
+const hotPartitions = 3;
+const partitions = 12;
+const candidates = Array.from({ length: 60 }, (_, n) => `k${n}`).filter(
+  (key) => partitionOf(Buffer.from(key), partitions) < hotPartitions,
+);
+
+export function drawPlan(seed: number): Plan {
+  const d = dice(seed, 1);
+  const healMs = d.whole(4_000, 10_000);
+  const sessionMs = d.whole(1_000, 5_000);
+  return {
+    seed,
+    sources: d.whole(1, 2),
+    workers: d.whole(2, 4),
+    listeners: d.whole(1, 2),
+    keys: drawKeys(d),
+    delays: d.chance(0.2) ? undefined : { minMs: 0, maxMs: d.pick([1, 5, 20, 60]) },
+    crashNoticedMs: d.chance(0.5) ? 0 : d.whole(0, sessionMs),
+    sessionMs,
+    commitMs: d.pick([20, 100, 500]),
+    timeoutMs: d.whole(500, 3_000),
+    attempts: d.whole(2, 6),
+    backoffMs: d.pick([0, 50, 400]),
+    longestMs: d.pick([500, 3_000, 10_000]),
+    concurrency: d.whole(1, 8),
+    newsQueue: d.chance(0.3),
+    pauseMs: d.pick([150, 400, 900]),
+    tookMs: d.pick([10, 100, 600]),
+    faults: drawFaults(d, healMs, sessionMs),
+    healMs,
+    sentMs: healMs + 1_000,
+  };
+}
+
+function drawKeys(d: Dice): readonly [string, ...string[]] {
+  const more = Array.from({ length: d.whole(0, 5) }, () => candidates[d.whole(0, candidates.length - 1)] ?? 'k');
+  return [candidates[d.whole(0, candidates.length - 1)] ?? 'k', ...more];
+}
+
+/** Those that are there twice come more often. */
+const eventKinds: readonly [FaultEvent['what'], ...FaultEvent['what'][]] = [
+  'crash',
+  'crash',
+  'freeze',
+  'freeze',
+  'expire',
+  'leave',
+  'rebalance',
+  'rebalance',
+  'slow log',
+  'no log',
+];
+
+function drawFaults(d: Dice, healMs: number, sessionMs: number): FaultPlan {
+  const count = d.chance(0.1) ? 0 : d.whole(1, 7);
+  const events = Array.from({ length: count }, (): FaultEvent => {
+    const what = d.pick(eventKinds);
+    const forMs = what === 'freeze' ? Math.floor(sessionMs * (0.2 + 2 * d.next())) : d.whole(10, 2_000);
+    return { atMs: d.whole(200, healMs - 200), what, whom: d.whole(0, 1_000), forMs };
+  });
+  return {
+    perCall: d.pick([0, 0.002, 0.01, 0.03]),
+    crash: d.pick([0, 0.1, 0.2]),
+    late: d.pick([0, 0.05]),
+    events,
+  };
+}

@@ -1,0 +1,103 @@
+/** Bugs put in on purpose, to see that the checkers find them: parts that a bus is handed, nothing in src knows of them. */
+import type { Clock } from '../../src/base/clock';
+import type { Log, Owned, Owner } from '../../src/ports/log';
+import { openWatermark, type MakeWatermark, type Watermark } from '../../src/work/watermark';
+import type { MakeFilter } from '../../src/work/duplicates';
+import type { Dice } from './dice';
+
+export interface Plant {
+  readonly makeFilter?: MakeFilter;
+  readonly makeWatermark?: MakeWatermark;
+  /** The log as the instance gets it. */
+  readonly log?: (log: Log, dice: Dice, clock: Clock) => Log;
+}
+
+/** A message counts as settled as soon as it is read. */
+const commitFirst: MakeWatermark = (...begin) =>
+  changed(openWatermark(...begin), (inner) => ({
+    see(offset) {
+      const open = inner.see(offset);
+      if (open) inner.settle(offset);
+      return open;
+    },
+  }));
+
+/** What is committed is the highest settled message, whatever lies open below it. */
+const commitMax: MakeWatermark = (at, ...begin) => {
+  let highest = at;
+  return changed(openWatermark(at, ...begin), (inner) => ({
+    get at() {
+      return Math.max(highest, inner.at);
+    },
+    settle(offset) {
+      highest = Math.max(highest, offset + 1);
+      return inner.settle(offset);
+    },
+    ranges: () => [],
+  }));
+};
+
+/** Whatever a partition holds twice is handled twice. */
+const noFilter: MakeFilter = () => ({ fresh: () => true, senders: () => [] });
+
+/** A partition goes to the next member although the one before still works on it. */
+const twoOwners = (log: Log): Log =>
+  withOwner(log, (owner) => ({
+    ...owner,
+    async give(partition) {
+      void owner.give(partition);
+    },
+  }));
+
+/** Who waits for records is sometimes not told that there are some. */
+const lostWakeup = (log: Log, dice: Dice, clock: Clock): Log =>
+  withOwner(log, (owner) => ({ ...owner, take: (owned) => owner.take(sleepy(owned, dice, clock)) }));
+
+export const plants: Readonly<Record<string, Plant>> = {
+  'commit-first': { makeWatermark: commitFirst },
+  'commit-max': { makeWatermark: commitMax },
+  'no-filter': { makeFilter: noFilter },
+  'two-owners': { log: twoOwners },
+  'lost-wakeup': { log: lostWakeup },
+};
+
+function changed(inner: Watermark, change: (inner: Watermark) => Partial<Watermark>): Watermark {
+  const whole: Watermark = {
+    get at() {
+      return inner.at;
+    },
+    get seen() {
+      return inner.seen;
+    },
+    get openRanges() {
+      return inner.openRanges;
+    },
+    get unsettled() {
+      return inner.unsettled;
+    },
+    see: (offset) => inner.see(offset),
+    pass: (next) => inner.pass(next),
+    settle: (offset) => inner.settle(offset),
+    ranges: () => inner.ranges(),
+  };
+  return Object.defineProperties(whole, Object.getOwnPropertyDescriptors(change(inner)));
+}
+
+function withOwner(log: Log, change: (owner: Owner) => Owner): Log {
+  return { ...log, join: (group, topic, owner, options) => log.join(group, topic, change(owner), options) };
+}
+
+const waitedMs = 50;
+
+function sleepy(owned: Owned, dice: Dice, clock: Clock): Owned {
+  return {
+    ...owned,
+    async read(from, max, signal) {
+      const calledMs = clock.mono();
+      const records = await owned.read(from, max, signal);
+      const missed = clock.mono() - calledMs > waitedMs && dice.chance(0.1);
+      if (missed && !signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      return missed ? [] : records;
+    },
+  };
+}

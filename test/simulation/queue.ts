@@ -1,0 +1,205 @@
+/** Checks one queue: who owns its partitions, what is read, handled, settled, parked and committed, and in which order. */
+import type { Commit, Owned, Stored } from '../../src/ports/log';
+import { numberOf } from './contracts';
+import { Lane } from './lane';
+import type { Ledger, Message } from './ledger';
+import { coverOf, covers, Shelf, Tenure, type Cover, type Handling, type Rule, type Track, type Who } from './shelf';
+
+export interface QueueRules {
+  readonly group: string;
+  /** As notices and parked messages name it. */
+  readonly queue: string;
+  readonly entries: ReadonlyMap<string, Rule>;
+  /** The longest of its entries. */
+  readonly longestMs: number;
+  /** Whether it is for the message: a listener gets what was sent since it first listened. */
+  owes(message: Message): boolean;
+}
+
+export class QueueCheck {
+  /** Accepted, for this queue, and neither handled nor parked. */
+  readonly owed = new Set<number>();
+  readonly parked = new Set<number>();
+  readonly #shelves = new Map<number, Shelf>();
+  readonly #tracks = new Map<number, Track>();
+  readonly #firsts = new Map<string, number>();
+
+  constructor(
+    private readonly ledger: Ledger,
+    readonly rules: QueueRules,
+  ) {}
+
+  /** Its sender was told that it is safe. */
+  accepted(message: Message): void {
+    if (!this.rules.entries.has(message.entry) || !this.rules.owes(message)) return;
+    if (!this.#tracks.get(message.n)?.settled) this.owed.add(message.n);
+  }
+
+  took(who: Who, { partition, epoch, committed }: Owned): Tenure {
+    const shelf = this.#shelf(partition);
+    const about = `${who.name} takes ${this.rules.group}/${partition}`;
+    const begin = committed ? coverOf(committed) : { offset: 0, ranges: [] };
+    this.ledger.note(`${about} epoch ${epoch} at ${begin.offset}`);
+    for (const other of shelf.tenures) {
+      if (other.ended || other.excused) continue;
+      this.ledger.breaks('owner', `${about}, ${other.who.name} has not given it`);
+    }
+    shelf.readTo = Math.max(shelf.readTo, begin.offset);
+    shelf.commits(begin, epoch - 1);
+    const tenure = new Tenure(who, shelf, epoch, this.ledger.nowMs, begin);
+    shelf.tenures.push(tenure);
+    return tenure;
+  }
+
+  gives(tenure: Tenure): void {
+    tenure.givingMs = this.ledger.nowMs;
+  }
+
+  ended(tenure: Tenure, how: 'given' | 'lost'): void {
+    if (tenure.ended) return;
+    tenure.ended = how;
+    const { who, shelf, epoch } = tenure;
+    this.ledger.note(
+      `${who.name} ${how === 'given' ? 'gave' : 'lost'} ${this.rules.group}/${shelf.number} epoch ${epoch}`,
+    );
+    for (const lane of shelf.lanes.values()) {
+      for (const handling of lane.running) if (handling.tenure === tenure) this.#leftRunning(handling, how);
+    }
+  }
+
+  #leftRunning(handling: Handling, how: 'given' | 'lost'): void {
+    const { tenure, track } = handling;
+    handling.overstays = true;
+    const waitedMs = this.ledger.nowMs - (tenure.givingMs ?? 0);
+    if (how === 'lost' || waitedMs >= this.rules.longestMs || tenure.excused) return;
+    const about = `#${track.message.n} runs at ${tenure.who.name}, which gave the partition after ${waitedMs} ms`;
+    this.ledger.breaks('owner', about);
+  }
+
+  read({ shelf }: Tenure, records: readonly Stored[]): void {
+    for (const record of records) {
+      if (record.offset < shelf.readTo) continue;
+      shelf.readTo = record.offset + 1;
+      this.#keep(shelf, record);
+    }
+  }
+
+  #keep(shelf: Shelf, { offset, value }: Stored): void {
+    const message = this.ledger.messages.get(numberOf(value) ?? 0);
+    const rule = message && this.rules.entries.get(message.entry);
+    if (!message || !rule || this.#tracks.has(message.n)) return;
+    const key = message.key ?? `#${message.n}`;
+    const lane = shelf.lanes.get(key) ?? new Lane(this.ledger);
+    const track: Track = { message, rule, shelf, offset, lane, starts: 0, settled: false };
+    shelf.lanes.set(key, lane);
+    lane.tracks.push(track);
+    shelf.tracks.push(track);
+    this.#tracks.set(message.n, track);
+  }
+
+  /** Before a commit is sent: whether it says the truth. */
+  commit({ who, shelf, begin, settled }: Tenure, commit: Commit): Cover {
+    const cover = coverOf(commit);
+    const about = `${who.name} commits ${this.rules.group}/${shelf.number} at ${cover.offset}`;
+    this.ledger.note(`${about} ${cover.ranges.map(({ from, to }) => `${from}-${to}`).join(' ')}`);
+    if (cover.offset > shelf.readTo) this.ledger.breaks('commit', `${about}, read was up to ${shelf.readTo}`);
+    for (const { message, offset } of shelf.tracks) {
+      if (!covers(cover, offset) || covers(begin, offset) || settled.has(message.n)) continue;
+      this.ledger.breaks('commit', `${about}, #${message.n} at ${offset} is not settled`);
+      break;
+    }
+    return cover;
+  }
+
+  committed({ shelf, epoch }: Tenure, cover: Cover): void {
+    shelf.commits(cover, epoch);
+  }
+
+  /** A handler begins. Undefined when it should never have got the message. */
+  starts(who: Who, message: Message, attempt: number): Handling | undefined {
+    const track = this.#tracks.get(message.n);
+    const tenure = track?.shelf.tenures.findLast((one) => one.who === who);
+    if (!track || !tenure) {
+      this.ledger.breaks('owner', `${who.name} starts #${message.n} of a partition it never had`);
+      return undefined;
+    }
+    if (tenure.ended) this.ledger.breaks('owner', `${who.name} starts #${message.n} of a partition it ${tenure.ended}`);
+    const handling: Handling = { track, tenure, overstays: false };
+    this.#checkTwice(handling);
+    this.#checkAttempt(track, attempt);
+    this.#checkFirst(track);
+    track.lane.starts(handling);
+    track.starts++;
+    tenure.started.add(message.n);
+    return handling;
+  }
+
+  #checkTwice({ track: { message, offset }, tenure }: Handling): void {
+    const { committed } = tenure.shelf;
+    const about = `#${message.n} ${message.entry} starts again at ${tenure.who.name}`;
+    if (tenure.settled.has(message.n)) return this.ledger.breaks('twice', `${about}, which has settled it`);
+    if (!committed || !covers(committed, offset)) return;
+    if (committed.epoch > tenure.epoch && tenure.excused) return; // it cannot know yet that it lost the partition
+    this.ledger.breaks('twice', `${about}, its settling was committed`);
+  }
+
+  #checkAttempt({ message, rule, starts }: Track, attempt: number): void {
+    const about = `#${message.n} is told attempt ${attempt}`;
+    if (attempt > starts + 1) this.ledger.breaks('attempt', `${about}, it is start ${starts + 1}`);
+    if (attempt > rule.attempts) this.ledger.breaks('attempt', `${about} of ${rule.attempts}`);
+  }
+
+  #checkFirst({ message, starts }: Track): void {
+    if (starts > 0 || message.key === null) return;
+    const name = `${message.sender} ${message.key}`;
+    const before = this.#firsts.get(name) ?? 0;
+    if (message.n < before) this.ledger.breaks('order', `#${message.n} of ${name} is first handled after #${before}`);
+    this.#firsts.set(name, Math.max(before, message.n));
+  }
+
+  ends(handling: Handling, ok: boolean): void {
+    handling.track.lane.ends(handling);
+    if (ok) this.#settle(handling.track, handling.tenure);
+  }
+
+  /** The log has it among what is set aside. */
+  parks(who: Who, message: Message): void {
+    const track = this.#tracks.get(message.n);
+    const tenure = track?.shelf.tenures.findLast((one) => one.who === who);
+    if (!track || !tenure) {
+      return this.ledger.breaks('phantom', `#${message.n} is parked by ${who.name}, which never had it`);
+    }
+    const deserves = message.script.parks || track.starts >= track.rule.attempts;
+    if (!deserves) this.ledger.breaks('attempt', `#${message.n} is parked after ${track.starts} starts`);
+    this.parked.add(message.n);
+    this.#settle(track, tenure);
+  }
+
+  #settle(track: Track, tenure: Tenure): void {
+    tenure.settled.add(track.message.n);
+    if (!track.settled) this.ledger.count('settled');
+    track.settled = true;
+    this.owed.delete(track.message.n);
+  }
+
+  /** What dead instances ran runs no more. */
+  died(who: Who): void {
+    for (const { lanes } of this.#shelves.values()) for (const lane of lanes.values()) lane.died(who);
+  }
+
+  end(): void {
+    const lost = [...this.owed];
+    if (lost.length === 0) return;
+    const some = lost.slice(0, 5).map((n) => `#${n}`);
+    this.ledger.breaks(
+      'lost',
+      `${this.rules.queue}: ${lost.length} neither handled nor parked, such as ${some.join(' ')}`,
+    );
+  }
+
+  #shelf(partition: number): Shelf {
+    const found = this.#shelves.get(partition) ?? new Shelf(partition);
+    this.#shelves.set(partition, found);
+    return found;
+  }
+}

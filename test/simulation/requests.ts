@@ -1,0 +1,100 @@
+/** Checks requests: each ends once and in time, in what its handler did, and is started no more often than it may be. */
+import type { Body } from './contracts';
+import type { Ledger, Message } from './ledger';
+import type { Who } from './shelf';
+
+/** Whoever asks: besides, whether it stood still, so that it could not look at its clock. */
+export interface Asking extends Who {
+  stoodStillSince(sinceMs: number): boolean;
+}
+export interface Ask {
+  readonly message: Message;
+  readonly caller: Asking;
+  readonly deadlineMs: number;
+  readonly idempotent: boolean;
+  /** After the faults, when everybody was up again for a while. */
+  readonly calm: boolean;
+  readonly startedBy: Who[];
+  /** How its handlers ended. */
+  readonly ends: Set<Outcome>;
+  outcome: string | undefined;
+}
+/** What the handler of a request comes to. */
+export type Outcome = 'ok' | 'Refused' | 'HandlerFailed';
+
+/** What a caller may be told besides; those of `rough` only by what went wrong around it. */
+const plain = ['Timeout', 'Cancelled', 'Overloaded'];
+const rough = ['NoHandler', 'ResponderLost', 'Unreachable', 'Closed', 'Incompatible'];
+
+export class RequestCheck {
+  readonly open = new Set<Ask>();
+  readonly #asks = new Map<number, Ask>();
+
+  constructor(private readonly ledger: Ledger) {}
+
+  asks(message: Message, caller: Asking, timeoutMs: number, how: Pick<Ask, 'idempotent' | 'calm'>): Ask {
+    const deadlineMs = this.ledger.clock.now() + timeoutMs;
+    const ask: Ask = { message, caller, deadlineMs, ...how, startedBy: [], ends: new Set(), outcome: undefined };
+    this.#asks.set(message.n, ask);
+    this.open.add(ask);
+    return ask;
+  }
+
+  starts(who: Who, { n }: Message): void {
+    const ask = this.#asks.get(n);
+    if (!ask) return this.ledger.breaks('phantom', `#${n} starts at ${who.name} and was never asked`);
+    const about = `#${n} ${ask.message.entry} starts at ${who.name}`;
+    if (ask.startedBy.includes(who)) this.ledger.breaks('started', `${about} for the second time`);
+    else if (ask.startedBy.length > 0 && !ask.idempotent) {
+      this.ledger.breaks('started', `${about}, ${ask.startedBy[0]?.name} has started it`);
+    }
+    if (this.ledger.clock.now() > ask.deadlineMs) this.ledger.breaks('started', `${about} after its deadline`);
+    ask.startedBy.push(who);
+  }
+
+  ends({ n }: Message, outcome: Outcome): void {
+    this.#asks.get(n)?.ends.add(outcome);
+  }
+
+  /** `value` is the reply of an 'ok'. */
+  settles(ask: Ask, outcome: string, value?: Body): void {
+    const { message, caller, deadlineMs } = ask;
+    this.open.delete(ask);
+    const about = `#${message.n} ${message.entry} of ${caller.name} ends in ${outcome}`;
+    this.ledger.note(about);
+    this.ledger.count(`request ${outcome}`);
+    if (ask.outcome !== undefined) this.ledger.breaks('request', `${about} after ${ask.outcome}`);
+    ask.outcome = outcome;
+    const lateMs = this.ledger.clock.now() - deadlineMs;
+    if (lateMs > 1 && !caller.stoodStillSince(message.sentMs)) {
+      this.ledger.breaks('request', `${about} ${lateMs} ms after its deadline`);
+    }
+    if (outcome === 'ok' && value?.n !== message.n) this.ledger.breaks('request', `${about} with another's reply`);
+    this.#checkOutcome(ask, outcome, about);
+  }
+
+  #checkOutcome({ ends, calm, deadlineMs }: Ask, outcome: string, about: string): void {
+    if (outcome === 'Timeout' && this.ledger.clock.now() < deadlineMs) {
+      this.ledger.breaks('request', `${about} before its deadline`);
+    }
+    const made = outcome === 'ok' || outcome === 'Refused' || outcome === 'HandlerFailed';
+    if (made && !ends.has(outcome)) this.ledger.breaks('request', `${about}, no handler ended so`);
+    if (!made && !plain.includes(outcome) && !rough.includes(outcome)) this.ledger.breaks('request', about);
+    if (calm && rough.includes(outcome)) this.ledger.breaks('progress', `${about}, and everybody is up again`);
+  }
+
+  /** All that somebody alive still waits for. */
+  get waiting(): number {
+    for (const ask of this.open) if (ask.caller.dead) this.open.delete(ask);
+    return this.open.size;
+  }
+
+  end(): void {
+    if (this.waiting === 0) return;
+    const [first] = this.open;
+    this.ledger.breaks(
+      'request',
+      `${this.open.size} have no end, such as #${first?.message.n} ${first?.message.entry}`,
+    );
+  }
+}

@@ -1,0 +1,118 @@
+/** One run: a system from a seed, faults while it works, then peace; and what was found. */
+import { virtualClock, type VirtualClock } from '../../src/memory';
+import type { Stored } from '../../src/ports/log';
+import { Ledger, type Broken } from './ledger';
+import { drawPlan, type Plan } from './plan';
+import type { Plant } from './plants';
+import { holdStorages } from './storages';
+import { System } from './system';
+
+export interface Outcome {
+  readonly seed: number;
+  /** Empty when all promises held. */
+  readonly broken: readonly Broken[];
+  /** Over every event: the same for the same seed. */
+  readonly hash: string;
+  /** What happened how often. */
+  readonly counts: ReadonlyMap<string, number>;
+  /** Every event, in its order. */
+  readonly lines: readonly string[];
+}
+
+/** Everything has to drain within this time after the last fault. */
+const drainMsMax = 120_000;
+/** Requests are asked once more so long after the faults. */
+const calmMs = 20_000;
+const stepMs = 500;
+const closeMsMax = 40_000;
+/** With so many messages accepted during the faults some of them must have been settled. */
+const progressOf = 20;
+
+export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
+  const plan = drawPlan(seed);
+  const clock = virtualClock();
+  const ledger = new Ledger(clock);
+  const release = holdStorages();
+  const uncaught = (error: unknown): void => ledger.breaks('quiet', sayFully(error));
+  process.on('unhandledRejection', uncaught);
+  try {
+    await play(plan, clock, ledger, plant);
+  } catch (error) {
+    uncaught(error);
+  } finally {
+    process.off('unhandledRejection', uncaught);
+    release();
+  }
+  const { broken, hash, counts, lines } = ledger;
+  return { seed, broken, hash, counts, lines };
+}
+
+async function play(plan: Plan, clock: VirtualClock, ledger: Ledger, plant: Plant | undefined): Promise<void> {
+  const system = new System(plan, clock, ledger, plant);
+  system.start();
+  await clock.advance(plan.healMs);
+  checkProgress(ledger);
+  system.heal();
+  await clock.advance(plan.sentMs - plan.healMs + calmMs);
+  await drain(system, clock, ledger);
+  const parked = await rest(system, clock, ledger);
+  system.checks.end(parked);
+  await closeAll(system, clock, ledger);
+}
+
+function checkProgress({ counts, breaks }: Ledger): void {
+  const { accepted = 0, settled = 0 } = Object.fromEntries(counts);
+  if (accepted >= progressOf && settled === 0) breaks('progress', `${accepted} were accepted, none was settled`);
+}
+
+async function drain({ checks }: System, clock: VirtualClock, ledger: Ledger): Promise<void> {
+  for (let ms = 0; ms < drainMsMax && !checks.done; ms += stepMs) await clock.advance(stepMs);
+  if (checks.done) return;
+  const owed = [...checks.queues].flatMap((queue) => [...queue.owed]);
+  const some = owed.slice(0, 5).map((n) => `#${n}`);
+  ledger.breaks(
+    'drained',
+    `${owed.length} messages wait ${drainMsMax} ms after the last fault, such as ${some.join(' ')}`,
+  );
+}
+
+/** Waits for the last commits; gives what is parked. */
+async function rest({ world, checks }: System, clock: VirtualClock, ledger: Ledger): Promise<readonly Stored[]> {
+  const { log } = world.process('observer');
+  const ask = async <T>(asked: Promise<T>): Promise<T> => {
+    await clock.advance(stepMs);
+    return asked;
+  };
+  let behind = '';
+  for (let ms = 0; ms < drainMsMax; ms += stepMs) {
+    behind = '';
+    for (const { group, topic } of await ask(log.groups())) {
+      const places = await ask(log.places(group, topic));
+      const bounds = await ask(log.bounds(topic));
+      const late = places.find(({ partition, offset }) => offset < (bounds[partition]?.end ?? 0));
+      if (late)
+        behind = `${group}/${late.partition} is committed up to ${late.offset} of ${bounds[late.partition]?.end}`;
+    }
+    if (behind === '') break;
+  }
+  if (behind !== '' && checks.done) ledger.breaks('drained', behind);
+  const parked: Stored[] = [];
+  for (const topic of ['sim.jobs.parked', 'sim.index.parked']) {
+    const there = await ask(log.topics());
+    if (!there.some(({ name }) => name === topic)) continue;
+    parked.push(...(await ask(log.peek(topic, { partition: 0, offset: 0 }, { messages: 10_000, bytes: 1e9 }))));
+  }
+  return parked;
+}
+
+async function closeAll(system: System, clock: VirtualClock, ledger: Ledger): Promise<void> {
+  const { alive } = system;
+  let open = alive.length;
+  for (const instance of alive) void system.leave(instance).then(() => open--);
+  await clock.runUntil(() => open === 0, closeMsMax);
+  for (const line of system.badLeaves) ledger.breaks('closing', line);
+}
+
+function sayFully(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,164 @@
+/** What the sources of a run send: bursts of everything, some of which must be refused. */
+import { sleep } from '../../src/base/clock';
+import { Failure, isBusError } from '../../src/base/errors';
+import type { Event, Request, Work } from '../../src/contract/types';
+import type { Checks } from './checks';
+import { bodyOf, isBody, type Contracts } from './contracts';
+import { dice, type Dice } from './dice';
+import type { Instance } from './instance';
+import type { Ledger, Message, Script } from './ledger';
+import type { Plan } from './plan';
+
+/** This long after the faults everybody is up again and known to everybody. */
+const calmAfterMs = 15_000;
+const calmAsks = 3;
+
+export class Senders {
+  readonly #dice: Dice;
+
+  constructor(
+    private readonly plan: Plan,
+    private readonly contracts: Contracts,
+    private readonly ledger: Ledger,
+    private readonly checks: Checks,
+  ) {
+    this.#dice = dice(plan.seed, 3);
+  }
+
+  /** Sends until the plan says so; stops where its process does. */
+  async run(instance: Instance): Promise<void> {
+    const { clock } = instance.process;
+    while (!instance.dead && !instance.leaving && this.ledger.nowMs < this.plan.sentMs) {
+      for (let n = this.#dice.whole(1, 4); n > 0; n--) this.#one(instance);
+      await sleep(clock, this.#dice.whole(0, this.plan.pauseMs));
+    }
+  }
+
+  /** When all is well again requests are answered. */
+  async askCalmly(instance: Instance): Promise<void> {
+    await sleep(instance.process.clock, calmAfterMs);
+    for (let n = 0; n < calmAsks; n++) this.#ask(instance, this.contracts.jobs.ask, true);
+  }
+
+  #one(instance: Instance): void {
+    const { jobs, facts } = this.contracts;
+    const key = this.#dice.pick(this.plan.keys);
+    const draw = this.#dice.whole(1, 100);
+    if (draw <= 28) this.#send(instance, jobs.ordered, key);
+    else if (draw <= 34) this.#send(instance, jobs.checked, key);
+    else if (draw <= 48) this.#send(instance, jobs.aside, key);
+    else if (draw <= 58) this.#send(instance, jobs.loose, null);
+    else if (draw <= 66) this.#sendList(instance, jobs.ordered, key);
+    else if (draw <= 76) this.#send(instance, facts.fact, key);
+    else if (draw <= 80) this.#send(instance, facts.news, null);
+    else if (draw <= 87) this.#ask(instance, jobs.ask);
+    else if (draw <= 91) this.#ask(instance, jobs.twice);
+    else if (draw <= 96) void this.#shout(instance);
+    else this.#sendBad(instance);
+  }
+
+  #script(): Script {
+    const d = this.#dice;
+    return {
+      tookMs: d.chance(0.2) ? 0 : d.whole(0, d.chance(0.05) ? this.plan.tookMs * 6 : this.plan.tookMs),
+      fails: d.chance(0.15) ? d.whole(1, 4) : 0,
+      parks: d.chance(0.04),
+      tells: d.chance(0.05) ? 1 : 0,
+    };
+  }
+
+  #send(instance: Instance, entry: Work | Event, key: string | null): Promise<void> {
+    const message = this.ledger.send(entry.name, key, instance.name, this.#script());
+    const body = bodyOf(message.n, key ?? '');
+    const sent = entry.kind === 'work' ? instance.bus.submit(entry, body) : instance.bus.publish(entry, body);
+    return this.#settles(
+      instance,
+      [message],
+      sent.then((one) => [one]),
+    );
+  }
+
+  #sendList(instance: Instance, entry: Work, key: string): void {
+    const count = this.#dice.whole(2, 6);
+    const messages = Array.from({ length: count }, () =>
+      this.ledger.send(entry.name, key, instance.name, this.#script()),
+    );
+    const bodies = messages.map(({ n }) => bodyOf(n, key));
+    void this.#settles(instance, messages, instance.bus.submitAll(entry, bodies));
+  }
+
+  /** A list of which one body is refused: none of them may be sent. */
+  #sendBad(instance: Instance): void {
+    const { ordered } = this.contracts.jobs;
+    const key = this.#dice.pick(this.plan.keys);
+    const messages = [1, 2].map(() => this.ledger.send(ordered.name, key, instance.name, this.#script()));
+    const bodies = messages.map(({ n }) => bodyOf(n, key));
+    // The cast hides a body that is none, as a caller without types would send it.
+    const sent = instance.bus.submitAll(ordered, [...bodies, { none: true } as unknown as (typeof bodies)[number]]);
+    void this.#settles(instance, messages, sent);
+  }
+
+  /** A fact told from inside a handler. */
+  tell = (instance: Instance, key: string): Promise<void> => this.#send(instance, this.contracts.facts.fact, key);
+
+  async #settles(
+    instance: Instance,
+    messages: readonly Message[],
+    sent: Promise<readonly { readonly id: string }[]>,
+  ): Promise<void> {
+    try {
+      const answers = await sent;
+      if (instance.dead) return;
+      messages.forEach((message, n) => {
+        this.ledger.told(message, 'accepted');
+        this.checks.accepted(message, answers[n]?.id ?? '');
+      });
+    } catch (error) {
+      for (const message of instance.dead ? [] : messages) this.#failed(message, error);
+    }
+  }
+
+  #failed(message: Message, error: unknown): void {
+    const code = isBusError(error) ? error.code : `no BusError: ${String(error)}`;
+    if (code === 'Unreachable') return this.ledger.told(message, 'unknown', code);
+    this.ledger.told(message, 'refused', code);
+    if (!['Invalid', 'TooLarge', 'Overloaded', 'Closed'].includes(code)) {
+      this.ledger.breaks('quiet', `#${message.n} ${message.entry} was refused with ${code}`);
+    }
+  }
+
+  async #shout(instance: Instance): Promise<void> {
+    const { shout } = this.contracts.jobs;
+    const message = this.ledger.send(shout.name, null, instance.name, { ...this.#script(), parks: false, tells: 0 });
+    await this.#settles(
+      instance,
+      [message],
+      instance.bus.broadcast(shout, bodyOf(message.n, '')).then((one) => [one]),
+    );
+  }
+
+  #ask(instance: Instance, entry: Contracts['jobs']['ask'], calm = false): void {
+    const message = this.ledger.send(entry.name, null, instance.name, { ...this.#script(), tells: 0 });
+    const timeoutMs = this.#dice.chance(0.5) ? this.plan.timeoutMs : this.#dice.whole(50, 2_000);
+    const how = { idempotent: entry.options.idempotent ?? false, calm };
+    const ask = this.checks.requests.asks(message, instance, timeoutMs, how);
+    const abort = new AbortController();
+    if (!calm && this.#dice.chance(0.1)) {
+      instance.process.clock.after(this.#dice.whole(0, timeoutMs), () => abort.abort());
+    }
+    const options = { timeoutMs, signal: abort.signal, ...this.#askHow() };
+    instance.bus.request(entry as Request<Contracts['jobs']['ask']['~types']>, bodyOf(message.n, ''), options).then(
+      (value) => instance.dead || this.checks.requests.settles(ask, 'ok', isBody(value) ? value : undefined),
+      (error: unknown) => instance.dead || this.checks.requests.settles(ask, outcomeOf(error)),
+    );
+  }
+
+  #askHow(): { key?: string; absentMs?: number } {
+    if (this.#dice.chance(0.2)) return { key: this.#dice.pick(this.plan.keys) };
+    return this.#dice.chance(0.3) ? { absentMs: 1_000 } : {};
+  }
+}
+
+function outcomeOf(error: unknown): string {
+  return error instanceof Failure || isBusError(error) ? error.code : `thrown: ${String(error)}`;
+}

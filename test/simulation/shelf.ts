@@ -1,0 +1,88 @@
+/** What is known of one partition of a queue: its messages, who had it, and what is committed. */
+import type { Commit } from '../../src/ports/log';
+import { decodeState } from '../../src/work/state';
+import type { Lane } from './lane';
+import type { Message } from './ledger';
+
+/** One life of an instance, as far as a checker has to know it. */
+export interface Who {
+  readonly name: string;
+  readonly dead: boolean;
+  /** Whether others may have given it up at some time since, through a fault that was put in: then it may not know yet. */
+  expiredSince(sinceMs: number): boolean;
+}
+
+/** How an entry is handled in a queue. */
+export interface Rule {
+  readonly retry: 'in-order' | 'aside';
+  readonly attempts: number;
+}
+
+/** What a commit says is settled. */
+export interface Cover {
+  readonly offset: number;
+  readonly ranges: readonly { readonly from: number; readonly to: number }[];
+}
+export function covers({ offset, ranges }: Cover, at: number): boolean {
+  return at < offset || ranges.some(({ from, to }) => at >= from && at < to);
+}
+export function coverOf({ offset, state }: Commit): Cover {
+  return { offset, ranges: decodeState(offset, state).ranges };
+}
+
+/** A message in this queue. */
+export interface Track {
+  readonly message: Message;
+  readonly rule: Rule;
+  readonly shelf: Shelf;
+  readonly offset: number;
+  readonly lane: Lane;
+  starts: number;
+  settled: boolean;
+}
+
+export class Shelf {
+  readonly tracks: Track[] = [];
+  readonly lanes = new Map<string, Lane>();
+  readonly tenures: Tenure[] = [];
+  /** Everything below was read by somebody, or is not for this group. */
+  readTo = 0;
+  committed: (Cover & { readonly epoch: number }) | undefined;
+  constructor(readonly number: number) {}
+
+  /** A commit was accepted, or found when the partition was taken. */
+  commits(cover: Cover, epoch: number): void {
+    if (epoch >= (this.committed?.epoch ?? -1)) this.committed = { ...cover, epoch };
+  }
+}
+
+/** One time that one instance owns one partition. */
+export class Tenure {
+  /** Messages started in it, and settled in it. */
+  readonly started = new Set<number>();
+  readonly settled = new Set<number>();
+  givingMs: number | undefined;
+  ended: 'given' | 'lost' | undefined;
+
+  constructor(
+    readonly who: Who,
+    readonly shelf: Shelf,
+    readonly epoch: number,
+    readonly takenMs: number,
+    /** What was settled before. */
+    readonly begin: Cover,
+  ) {}
+
+  /** Whether others may have the partition although this owner has not given it: it died, or could give no sign of life. */
+  get excused(): boolean {
+    return this.who.dead || this.who.expiredSince(this.takenMs);
+  }
+}
+
+/** One call of a handler. */
+export interface Handling {
+  readonly track: Track;
+  readonly tenure: Tenure;
+  /** Its partition went without waiting for it any longer: it was lost, or longestMs were over. */
+  overstays: boolean;
+}

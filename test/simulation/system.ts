@@ -1,0 +1,277 @@
+/** The simulated system: its processes, who starts them again, and what befalls them. */
+import { openNotices } from '../../src/base/notices';
+import { buildBus } from '../../src/bus/bus';
+import type { BusParts } from '../../src/bus/parts';
+import { memoryWorld, seededRandom, type MemoryWorld, type VirtualClock } from '../../src/memory';
+import { Checks } from './checks';
+import { contractsOf, type Contracts } from './contracts';
+import { dice, type Dice } from './dice';
+import { CallFaults } from './faults';
+import { hearingHandler, queueHandler, requestHandler, type Acting } from './handlers';
+import { Instance, type Module } from './instance';
+import type { Ledger } from './ledger';
+import type { FaultEvent, Plan } from './plan';
+import type { Plant } from './plants';
+import { Senders } from './senders';
+import { watchLog } from './watch';
+
+/** A place for one instance of a module; whatever dies in it is started again. */
+interface Slot {
+  readonly module: Module;
+  readonly number: number;
+  lives: number;
+  current: Instance | undefined;
+}
+
+const startsMax = 200;
+
+export class System {
+  readonly world: MemoryWorld;
+  readonly contracts: Contracts;
+  readonly checks: Checks;
+  readonly #slots: Slot[];
+  readonly #byName = new Map<string, Instance>();
+  readonly #slotOf = new Map<Instance, Slot>();
+  readonly #senders: Senders;
+  readonly #faults: CallFaults;
+  readonly #dice: Dice;
+  #starts = 0;
+  #healed = false;
+  /** How instances left badly although nothing went wrong any more. */
+  readonly badLeaves: string[] = [];
+
+  constructor(
+    private readonly plan: Plan,
+    private readonly clock: VirtualClock,
+    private readonly ledger: Ledger,
+    private readonly plant: Plant | undefined,
+  ) {
+    const { seed, delays, sessionMs, crashNoticedMs } = plan;
+    const random = seededRandom(seed);
+    this.world = memoryWorld({ clock, random, sessionMs, crashNoticedMs, ...(delays && { delays }) });
+    this.contracts = contractsOf(plan);
+    this.checks = new Checks(ledger, plan, this.contracts);
+    this.#senders = new Senders(plan, this.contracts, ledger, this.checks);
+    this.#dice = dice(seed, 4);
+    this.#faults = new CallFaults(plan, ledger, {
+      instance: (name) => this.#byName.get(name),
+      crashes: (instance) => this.#died(instance),
+    });
+    const slots = (module: Module, count: number): Slot[] =>
+      Array.from({ length: count }, (_, number) => ({ module, number, lives: 0, current: undefined }));
+    this.#slots = [...slots('jobs', plan.workers), ...slots('index', plan.listeners), ...slots('facts', plan.sources)];
+  }
+
+  start(): void {
+    this.world.faults = this.#faults.script;
+    for (const slot of this.#slots) this.#start(slot);
+    for (const event of this.plan.faults.events) this.clock.after(event.atMs, () => this.#befall(event));
+  }
+
+  /** Nothing goes wrong any more: who stood still goes on. */
+  heal(): void {
+    this.ledger.note('all is well again');
+    this.#faults.stop();
+    this.#healed = true;
+    this.world.faults = undefined;
+    for (const { current } of this.#slots) {
+      current?.thaw();
+      if (current?.module === 'facts' && !current.dead) void this.#senders.askCalmly(current);
+    }
+  }
+
+  get alive(): readonly Instance[] {
+    return this.#slots.flatMap(({ current }) => (current && !current.dead ? [current] : []));
+  }
+
+  #start(slot: Slot): void {
+    if (++this.#starts > startsMax) return this.ledger.breaks('progress', `more than ${startsMax} instances started`);
+    const process = this.world.process(`${slot.module}#${slot.number}x${++slot.lives}`);
+    const instance = new Instance(slot.module, process, this.ledger, this.plan.sessionMs);
+    slot.current = instance;
+    this.#byName.set(process.name, instance);
+    this.#slotOf.set(instance, slot);
+    this.ledger.note(`${instance.name} starts`);
+    const built = buildBus(this.#partsOf(instance));
+    instance.opens(built);
+    this.#begin(instance, built.opened).catch((error: unknown) => this.#failedStart(instance, error));
+  }
+
+  #failedStart(instance: Instance, error: unknown): void {
+    if (instance.dead) return;
+    this.ledger.note(`${instance.name} could not start: ${String(error)}`);
+    this.ledger.count('starts that failed');
+    this.#died(instance);
+    instance.process.crash(); // as a module does that cannot open its bus: it ends, and is started again
+  }
+
+  async #begin(instance: Instance, opened: Promise<void>): Promise<void> {
+    await opened;
+    if (instance.module === 'jobs') await this.#beginWorker(instance);
+    if (instance.module === 'index') await this.#beginListener(instance);
+    if (instance.dead || instance.leaving) return;
+    instance.ready = true;
+    this.ledger.note(`${instance.name} is up`);
+    if (instance.module === 'facts') await this.#senders.run(instance);
+  }
+
+  async #beginWorker(instance: Instance): Promise<void> {
+    const { jobs, facts } = this.contracts;
+    const { concurrency } = this.plan;
+    const acting = this.#acting(instance);
+    const work = (entry: string) => queueHandler(acting, 'sim.jobs.work', entry);
+    const handlers = {
+      ordered: work(jobs.ordered.name),
+      checked: work(jobs.checked.name),
+      aside: work(jobs.aside.name),
+      loose: work(jobs.loose.name),
+      ask: requestHandler(acting, jobs.ask.name),
+      twice: requestHandler(acting, jobs.twice.name),
+      shout: hearingHandler(acting, jobs.shout.name),
+    };
+    await instance.bus.serve(jobs, handlers, { concurrency });
+    if (!instance.dead) this.checks.broadcasts.listens(instance, jobs.shout.name);
+    if (!this.plan.newsQueue) return;
+    const group = 'sim.jobs.news.facts.news';
+    const { attempts, backoffMs, longestMs } = this.plan;
+    const options = { as: 'news', attempts, backoffMs, longestMs, concurrency };
+    await instance.bus.listen(facts.news, options, queueHandler(acting, group, facts.news.name));
+    this.#opened(group);
+  }
+
+  async #beginListener(instance: Instance): Promise<void> {
+    const { facts } = this.contracts;
+    const { attempts, backoffMs, longestMs, concurrency } = this.plan;
+    const acting = this.#acting(instance);
+    for (const entry of [facts.fact, facts.news]) {
+      await instance.bus.listen(entry, hearingHandler(acting, entry.name));
+      if (!instance.dead) this.checks.events.listens(instance, entry.name);
+    }
+    const group = 'sim.index.index.facts.fact';
+    const options = { as: 'index', attempts, backoffMs, longestMs, concurrency };
+    await instance.bus.listen(facts.fact, options, queueHandler(acting, group, facts.fact.name));
+    this.#opened(group);
+  }
+
+  #opened(group: string): void {
+    if (!this.checks.openedMs.has(group)) this.checks.openedMs.set(group, this.ledger.nowMs);
+  }
+
+  #acting(instance: Instance): Acting {
+    return { checks: this.checks, ledger: this.ledger, instance, tell: this.#senders.tell };
+  }
+
+  #partsOf(instance: Instance): BusParts {
+    const { log, post, registry, settings, clock } = instance.process;
+    const { commitMs, sessionMs, timeoutMs } = this.plan;
+    const planted = this.plant?.log?.(log, this.#dice, clock) ?? log;
+    return {
+      // Whole milliseconds, as Date.now gives.
+      clock: { now: () => Math.floor(clock.now()), mono: () => clock.mono(), after: (ms, run) => clock.after(ms, run) },
+      random: this.world.random,
+      notices: openNotices(),
+      log: watchLog(this.#faults.lateLog(planted, instance), instance, this.checks),
+      post,
+      registry,
+      settings,
+      self: { module: instance.module, instance: instance.name },
+      ns: 'sim',
+      host: 'sim',
+      pid: 1,
+      rssBytes: () => 0,
+      version: '0',
+      reached: 'disk',
+      middleware: [],
+      timings: {
+        drainMs: 5_000,
+        commitMs,
+        timeoutMs,
+        sessionMs,
+        keepMs: 7 * 24 * 3_600_000,
+        lingerMs: this.plan.delays ? this.plan.delays.maxMs * 4 : 0,
+        messageBytesMax: 100_000,
+        requestConcurrency: 100,
+        workConcurrency: 8,
+      },
+      ...(this.plant?.makeFilter && { makeFilter: this.plant.makeFilter }),
+      ...(this.plant?.makeWatermark && { makeWatermark: this.plant.makeWatermark }),
+      async closePorts() {
+        await Promise.all([registry.close(), post.close(), log.close(), settings.close()]);
+      },
+    };
+  }
+
+  #befall({ what, whom, forMs }: FaultEvent): void {
+    const slot = this.#slots[whom % this.#slots.length];
+    const instance = slot?.current;
+    this.ledger.note(`event ${what} ${instance?.name} for ${forMs} ms`);
+    this.ledger.count(`fault ${what}`);
+    if (what === 'slow log') return this.#faults.slowLog(forMs);
+    if (what === 'no log') return this.#faults.noLog(forMs);
+    if (what === 'rebalance') return this.#rebalance();
+    if (!slot || !instance || instance.dead) return;
+    if (what === 'leave') return void this.leave(instance).then(() => this.#startLater(slot));
+    if (what === 'freeze') return this.#freeze(instance, forMs);
+    if (what === 'expire') return this.#expire(instance);
+    this.#died(instance);
+    instance.process.crash();
+  }
+
+  #rebalance(): void {
+    this.world.rebalance('sim.jobs.work', 'sim.jobs.work');
+    this.world.rebalance('sim.index.index.facts.fact', 'sim.facts.events');
+  }
+  #freeze(instance: Instance, forMs: number): void {
+    instance.freeze();
+    this.clock.after(forMs, () => instance.thaw());
+  }
+  #expire(instance: Instance): void {
+    instance.expires();
+    instance.process.expire();
+  }
+
+  /** Its process ends now: another one is started. */
+  #died(instance: Instance): void {
+    const slot = this.#slotOf.get(instance);
+    this.ledger.note(`${instance.name} dies`);
+    this.ledger.count('deaths');
+    queueMicrotask(() => this.checks.died(instance)); // it dies with the very call in which this is said
+    if (slot) this.#startLater(slot);
+  }
+  #startLater(slot: Slot): void {
+    this.clock.after(this.#dice.whole(5, 1_500), () => {
+      if (!slot.current || slot.current.dead) this.#start(slot);
+    });
+  }
+
+  /** Closes its bus, as a process does that is told to end; whatever hangs is killed. */
+  async leave(instance: Instance): Promise<void> {
+    if (instance.leaving) return;
+    instance.leaving = true;
+    this.ledger.note(`${instance.name} leaves`);
+    const calm = this.#healed;
+    const bad = (how: string): void => {
+      this.ledger.note(`${instance.name} ${how}`);
+      if (calm) this.badLeaves.push(`${instance.name} ${how}`);
+    };
+    const patience = this.clock.after(leaveMsMax, () => {
+      if (!instance.dead) bad(`has not left within ${leaveMsMax} ms`);
+      this.#kill(instance);
+    });
+    try {
+      await instance.bus.close();
+      this.ledger.note(`${instance.name} has left`);
+    } catch (error) {
+      bad(`left with ${String(error)}`);
+    }
+    patience.cancel();
+    this.#kill(instance);
+  }
+  #kill(instance: Instance): void {
+    if (instance.dead) return;
+    instance.process.crash();
+    this.checks.died(instance);
+  }
+}
+
+const leaveMsMax = 30_000;

@@ -1,0 +1,64 @@
+/** Shows the checkers what one instance does with the log, without changing it. */
+import type { Append, Log, Owned, Owner } from '../../src/ports/log';
+import type { Checks } from './checks';
+import { numberOf } from './contracts';
+import type { Instance } from './instance';
+import type { QueueCheck } from './queue';
+import type { Tenure } from './shelf';
+
+export function watchLog(log: Log, who: Instance, checks: Checks): Log {
+  return {
+    ...log,
+    async append(topic, records) {
+      const places = await log.append(topic, records);
+      if (!who.dead) for (const record of records) noteParked(record, who, checks);
+      return places;
+    },
+    join: (group, topic, owner, options) =>
+      log.join(group, topic, watchOwner(owner, who, checks.queue(group)), options),
+  };
+}
+
+function noteParked({ headers, value }: Append, who: Instance, checks: Checks): void {
+  const line = headers['parked'];
+  const message = line === undefined ? undefined : checks.ledger.messages.get(numberOf(value) ?? 0);
+  if (line === undefined || !message) return;
+  const { queue } = JSON.parse(line) as { queue: string }; // written by work/park a moment ago
+  checks.ledger.note(`${who.name} parked #${message.n} of ${queue}`);
+  for (const check of checks.queues) if (check.rules.queue === queue) check.parks(who, message);
+}
+
+function watchOwner(owner: Owner, who: Instance, check: QueueCheck): Owner {
+  const tenures = new Map<number, Tenure>();
+  return {
+    take(owned) {
+      if (who.dead) return;
+      const tenure = check.took(who, owned);
+      tenures.set(owned.partition, tenure);
+      owned.lost.addEventListener('abort', () => check.ended(tenure, 'lost'), { once: true });
+      owner.take(watchOwned(owned, tenure, check));
+    },
+    async give(partition) {
+      const tenure = tenures.get(partition);
+      if (tenure) check.gives(tenure);
+      await owner.give(partition);
+      if (tenure && !who.dead) check.ended(tenure, 'given');
+    },
+  };
+}
+
+function watchOwned(owned: Owned, tenure: Tenure, check: QueueCheck): Owned {
+  return {
+    ...owned,
+    async read(from, max, signal) {
+      const records = await owned.read(from, max, signal);
+      if (!tenure.who.dead) check.read(tenure, records);
+      return records;
+    },
+    async commit(commit) {
+      const cover = check.commit(tenure, commit);
+      await owned.commit(commit);
+      check.committed(tenure, cover);
+    },
+  };
+}
