@@ -13,11 +13,7 @@ const withColours = process.stdout.isTTY && !process.env['NO_COLOR'];
 const names: string[] = [];
 let failed = false;
 
-/** What each of the six says of each other's coming and going; who starts and ends is said here once. */
-const chatter = /#\w+ is (up|gone)$|partition \d+ of \S+ (taken|given)$/;
-
 function print(name: string, line: string): void {
-  if (chatter.test(line)) return;
   if (!names.includes(name)) names.push(name);
   const label = name.padEnd(13);
   const coloured = withColours ? `\x1b[${colours[names.indexOf(name) % colours.length]}m${label}\x1b[0m` : label;

@@ -15,7 +15,7 @@ export type Notice =
       readonly kind: string;
       readonly attempt: number;
       readonly tookMs: number;
-      readonly outcome: 'done' | 'failed' | 'failure' | 'cancelled';
+      readonly outcome: 'done' | 'failed' | 'failure' | 'parked';
       readonly error?: string;
       /** What was thrown, with its stack, for the log of this process; never sent. */
       readonly thrown?: unknown;

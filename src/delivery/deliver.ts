@@ -4,7 +4,7 @@ import { Failure, sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
 import type { AnyEntry } from '../contract/types';
-import type { DeliveryContext, Facts, Scope, Scopes } from './context';
+import { ParkSignal, type DeliveryContext, type Facts, type Scope, type Scopes } from './context';
 import type { Middleware, Settlement } from './middleware';
 
 export interface DeliverParts {
@@ -106,7 +106,13 @@ function tell(
     id: facts.id,
     attempt: context.attempt,
     tookMs: parts.clock.mono() - startedMs,
-    outcome: outcome.ok ? 'done' : outcome.error instanceof Failure ? 'failure' : 'failed',
+    outcome: outcome.ok ? 'done' : howItFailed(outcome.error),
     ...(!outcome.ok && { error: sayError(outcome.error), thrown: outcome.error }),
   });
+}
+
+/** What a handler says on purpose is no failure of the handler. */
+function howItFailed(error: unknown): 'failure' | 'parked' | 'failed' {
+  if (error instanceof Failure) return 'failure';
+  return error instanceof ParkSignal ? 'parked' : 'failed';
 }

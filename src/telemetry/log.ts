@@ -33,9 +33,9 @@ function levelOf(notice: Notice): LogLevel {
     case 'stuck':
       return 'error';
     case 'partition':
-      return notice.change === 'lost' ? 'warn' : 'info';
+      return notice.change === 'lost' ? 'warn' : 'debug'; // taken and given come a dozen at a time
     case 'instance':
-      return 'info';
+      return 'debug'; // each of them says so itself
     case 'setting':
       return notice.change === 'refused' ? 'warn' : 'info';
     case 'state':
