@@ -1,4 +1,4 @@
-/** A key-value file shared by processes, on LMDB: guarded writes that are durable when they resolve, and views for reading. */
+/** A key-value file shared by processes, on LMDB: guarded writes, durable when they resolve, and views for reading. */
 import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
@@ -46,7 +46,7 @@ export interface Store {
    * whoever cannot wait puts {@link Store.within} around it.
    */
   write(guard: Guard | null, changes: readonly Change[]): Promise<boolean>;
-  /** The same promise, but rejects with Unreachable after the time limit for writing: whether it was written is unknown then. */
+  /** The same promise, but rejects with Unreachable after the time limit: whether it was written is unknown then. */
   within<T>(writing: Promise<T>): Promise<T>;
   /** A line for errors: which process holds the write lock. */
   holder(): string;
@@ -251,7 +251,7 @@ async function letGo(path: string, held: Held, shared: Shared): Promise<void> {
   await done;
 }
 
-/** Hands one block of changes to the write thread. Nothing in here may throw between the puts: half of them would count. */
+/** Hands a block of changes to the write thread. Nothing here may throw between the puts: half of them would count. */
 function submit(db: RootDatabase<Buffer, Buffer>, guard: Guard | null, changes: readonly Change[]): Promise<boolean> {
   const block = (): void => {
     for (const { key, value, version } of changes) {

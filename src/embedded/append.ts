@@ -149,7 +149,8 @@ export class Appender {
 
   private late(topic: string): BusError<'Unreachable'> {
     const { store } = this.parts;
-    const cause = `appending to ${topic} took longer than ${appendMs} ms, what was written is unknown; ${store.holder()}`;
+    const late = `appending to ${topic} took longer than ${appendMs} ms, what was written is unknown`;
+    const cause = `${late}; ${store.holder()}`;
     return new BusError('Unreachable', `${store.path}: ${cause}`, { waitedMs: appendMs, cause });
   }
 
@@ -254,7 +255,7 @@ export class Appender {
   }
 
   /**
-   * The older record of each key goes in the same transaction. Where it is was read at the moment of the end that guards
+   * The older record of each key goes in the same transaction. Where it is was read together with the end that guards
    * the transaction, so it is still true.
    */
   private compacting(lane: Lane, batch: readonly Item[], first: number): Change[] {

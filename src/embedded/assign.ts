@@ -1,4 +1,4 @@
-/** Who of a group should own which partition: balanced, moving as few as possible, the same for whoever works it out. */
+/** Who of a group should own which partition: balanced, moving as few as possible, the same whoever works it out. */
 
 /**
  * The member that each partition should belong to. `owners` says who owns it now (undefined: nobody that is alive);

@@ -85,7 +85,7 @@ export class Groups {
     return groups;
   }
 
-  /** Of the partitions that the group has owned or been started on; where nothing was committed it is the start of the log. */
+  /** Of partitions that the group owned or was started on; where nothing was committed it is the start of the log. */
   places(group: string, topicName: string): readonly GroupPlace[] {
     const { log, topics } = this.parts;
     const topic = topics.get(topicName);

@@ -1,4 +1,4 @@
-/** Under which keys the log keeps what: a letter for the kind, names ended by a zero byte, numbers with the high byte first. */
+/** Under which keys the log keeps what: a letter for the kind, names ended by a zero byte, numbers high byte first. */
 import { createHash } from 'node:crypto';
 import { BusError } from '../base/errors';
 
@@ -35,7 +35,7 @@ export type Kind = (typeof kinds)[keyof typeof kinds];
 export function keyOf(kind: Kind, names: readonly string[], ...rest: readonly Uint8Array[]): Buffer {
   return Buffer.concat([Buffer.from(`${kind}${names.map((name) => `${name}\0`).join('')}`), ...rest]);
 }
-/** The first key that is behind all that start with `prefix`. The last byte is never 255: it ends a name or is a letter. */
+/** The first key behind all that start with `prefix`. Its last byte is never 255: it ends a name or is a letter. */
 export function behind(prefix: Uint8Array): Buffer {
   const end = Buffer.from(prefix);
   end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
@@ -76,7 +76,7 @@ export class PlaceKeys {
   }
 }
 
-/** The key under which a compacted topic notes where the newest record of `key` is; keys of any length become 32 bytes. */
+/** Under which a compacted topic notes where the newest record of `key` is; keys of any length become 32 bytes. */
 export function newestKey(topic: string, partition: number, key: Uint8Array): Buffer {
   return keyOf(kinds.newest, [topic], partitionBytes(partition), createHash('sha256').update(key).digest());
 }

@@ -1,4 +1,4 @@
-/** The sign of life of an open log, and the watch over those of others: by a counter, so that no two clocks are compared. */
+/** The sign of life of an open log, and the watch over others': by a counter, so that no two clocks are compared. */
 import type { Clock, Timer } from '../base/clock';
 import type { Store } from '../disk/lmdb';
 import { keyOf, kinds } from './keys';
@@ -42,7 +42,7 @@ export class Lease {
     this.lookedMs = clock.mono();
   }
 
-  /** Resolves when others can see that we are alive; from then on often enough for `leased`, who hears when it was not. */
+  /** Resolves when others can see that we are alive; from then on they do in time, or `leased` hears of it. */
   async keep(leased: Leased): Promise<void> {
     this.everyMs = Math.min(this.everyMs, leased.sessionMs / renewals);
     await this.live.within(this.renew());

@@ -1,4 +1,4 @@
-/** The log between the processes of one machine: durable topics, groups and commits in two files that all of them share. */
+/** The log between the processes of one machine: durable topics, groups and commits in files that all of them share. */
 import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomHex, type Clock, type Random } from '../base/clock';
@@ -33,7 +33,7 @@ export interface EmbeddedLogParts {
   readonly neighbours: Neighbours;
 }
 
-/** Rejects with Config when the directory holds something else, or a log of a newer version; nothing is changed then. */
+/** Rejects with Config when the directory holds something else or a log of a newer version; nothing is changed then. */
 export async function openEmbeddedLog(parts: EmbeddedLogParts): Promise<Log> {
   const dir = realpathSync(parts.dir);
   const log = await openStore(subdirectory(dir, 'log'), { clock: parts.clock, durable: true });
@@ -74,7 +74,8 @@ async function checkLayout(log: Store): Promise<void> {
   const found = log.version(key);
   if (found === undefined) await log.within(log.write({ key, version: null }, [{ key, value: mark, version: layout }]));
   else if (found > layout) {
-    const message = `${log.path} was written by a newer busbar (layout ${found}, this one knows ${layout}): upgrade this process`;
+    const layouts = `layout ${found}, this one knows ${layout}`;
+    const message = `${log.path} was written by a newer busbar (${layouts}): upgrade this process`;
     throw new BusError('Config', message, { faults: [message] });
   }
 }

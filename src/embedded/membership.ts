@@ -202,7 +202,7 @@ export class Membership implements Member, Leased {
     this.isLate = true;
     const { silentMs } = this.parts.lease;
     this.loseAll(
-      `no sign of life for ${silentMs} ms (session ${this.sessionMs} ms): was the event loop blocked, or the process stopped?`,
+      `no sign of life for ${silentMs} ms, session ${this.sessionMs} ms: was the event loop held up or the process stopped?`,
     );
     void this.look();
   }

@@ -89,7 +89,8 @@ export class OwnedPartition implements Owned {
     this.check();
     if (commit.state.length > stateBytesMax) {
       const bytes = commit.state.length;
-      const message = `the state of a commit of ${this.parts.group} has ${bytes} bytes, at most ${stateBytesMax} are taken`;
+      const what = `the state of a commit of ${this.parts.group}`;
+      const message = `${what} has ${bytes} bytes, at most ${stateBytesMax} are taken`;
       throw new BusError('TooLarge', message, { bytes, limitBytes: stateBytesMax });
     }
     // Of those that wait the last one counts; all of them are kept when it is.

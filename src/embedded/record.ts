@@ -56,7 +56,7 @@ function writeHeaders(bytes: Buffer, headers: readonly (readonly [string, string
   }
 }
 
-/** What {@link encodeRecord} was given, copied out of `view`. Throws BadRecord when the bytes are not what was written. */
+/** What {@link encodeRecord} was given, copied out of `view`. Throws BadRecord when the bytes are not what it wrote. */
 export function decodeRecord(view: Uint8Array, partition: number, offset: number): Stored {
   const bytes = Buffer.allocUnsafe(view.length);
   // Not `set`: lmdb lends a longer buffer whose `length` property alone says how much of it counts.

@@ -1,4 +1,4 @@
-/** Lets old records go, in small steps so that no transaction holds others up: by offset, by age, and old tombstones. */
+/** Lets old records go, in small steps so that no transaction holds others up: by offset, by age, old tombstones. */
 import type { Clock, Random, Timer } from '../base/clock';
 import type { Change, Store } from '../disk/lmdb';
 import type { Topic } from '../ports/log';

@@ -1,4 +1,4 @@
-/** Wakes whoever waits for records: at once for this process, by a doorbell for others, by a poll where the bell fails. */
+/** Wakes whoever waits for records: at once in this process, by a doorbell in others, by a poll if the bell fails. */
 import { every, type Clock, type Timer } from '../base/clock';
 import type { Store } from '../disk/lmdb';
 import { behind, keyOf, kinds, namesIn } from './keys';

@@ -177,7 +177,8 @@ describe('a process that was stopped while it held the write lock', () => {
     const writing = store.write(null, [{ key: key('k'), value: value('v') }]);
     const error = await rejection(store.within(writing));
     expect(isBusError(error, 'Unreachable') && error.message).toContain(
-      `writing took longer than 300 ms, whether it was written is unknown; the write lock is held by process ${child.pid}, which is stopped`,
+      'writing took longer than 300 ms, whether it was written is unknown; ' +
+        `the write lock is held by process ${child.pid}, which is stopped`,
     );
     child.kill('SIGKILL');
     expect(await writing).toBe(true);

@@ -130,7 +130,7 @@ describe('a record that was damaged on the disk', () => {
 });
 
 describe('while a stopped process holds the write lock', () => {
-  it('an append fails at its time limit and names the process; reading goes on; so does appending when it is gone', async () => {
+  it('an append fails in time and names it; reading goes on, and appending when it is gone', async () => {
     const { dir } = logs();
     const log = await openHasty(dir);
     await log.ensure(topic);

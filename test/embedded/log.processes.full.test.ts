@@ -183,7 +183,7 @@ describe('a member of a group', () => {
     expect(yard.notes('taken').map(({ epoch }) => epoch)).toEqual([1, 2]);
   }, 20_000);
 
-  it('never owns what another one owns, and leaves nothing behind, while members come, go and die under load', async () => {
+  it('owns nothing with another one, and no partition is left, while members come, go and die under load', async () => {
     const partitions = 8;
     const { log, children } = await scene(partitions, 'm0', 'm1', 'm2', 'm3', 'm4', 'm5');
     const ends = new Map<string, number>();

@@ -1,4 +1,4 @@
-/** A process with an embedded log that does what a test tells it, and notes what happened where kill -9 cannot erase it. */
+/** A process with an embedded log that does what a test tells it, and notes where kill -9 cannot erase it what it did. */
 import fs from 'node:fs';
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
@@ -23,7 +23,7 @@ const neighbours: Neighbours = {
 };
 
 const file = fs.openSync(notes, 'a', 0o600);
-/** One line, in the page cache when this returns: there also after kill -9. Times are of one clock for all processes. */
+/** One line, there also after kill -9 once this returns. Times are of one clock for all processes. */
 function note(what: string, fields: object = {}): void {
   const line = { what, name, atMs: Number(process.hrtime.bigint()) / 1e6, ...fields };
   fs.writeSync(file, `${JSON.stringify(line)}\n`);

@@ -1,4 +1,4 @@
-/** The embedded log as a rig for the conformance suites: logs in this process that can be paused and killed like processes. */
+/** The embedded log as a rig for the conformance suites: logs in this process that stop and die like processes. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -126,7 +126,8 @@ const sessionMs = 1_000;
 
 export async function openLogRig(): Promise<Rig> {
   const logs = openLogs();
-  const unused = <T extends object>(): T => ({ close: async () => undefined }) as unknown as T; // the log suites use only the log
+  // The suites of log and groups use only the log; the others are only closed.
+  const unused = <T extends object>(): T => ({ close: async () => undefined }) as unknown as T;
   return {
     sessionMs,
     patienceMs: 15_000,

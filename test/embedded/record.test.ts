@@ -5,7 +5,7 @@ const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 
 describe('a record as bytes', () => {
   const cases: Record<string, LogRecord> = {
-    'with everything': { key: bytes('k'), value: bytes('value'), headers: { bus: 'line é 漢 🚌', traceparent: '00' } },
+    'with everything': { key: bytes('k'), value: bytes('value'), headers: { bus: 'é 漢 🚌', traceparent: '00' } },
     'with nothing': { key: null, value: null, headers: {} },
     'with empty parts': { key: bytes(''), value: bytes(''), headers: { '': '' } },
     'with a header called __proto__': { key: null, value: bytes('v'), headers: JSON.parse('{"__proto__":"x"}') },
