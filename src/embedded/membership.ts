@@ -201,9 +201,7 @@ export class Membership implements Member, Leased {
     if (this.isLate) return;
     this.isLate = true;
     const { silentMs } = this.parts.lease;
-    this.loseAll(
-      `no sign of life for ${silentMs} ms, session ${this.sessionMs} ms: was the event loop held up or the process stopped?`,
-    );
+    this.loseAll(`no sign of life for ${silentMs} ms, session ${this.sessionMs} ms: was the event loop held up?`);
     void this.look();
   }
 

@@ -47,6 +47,8 @@ export class Reader {
       this.decode(view, offset, records);
       offset += 1;
     }
+    // A process that is stopped while it looks at a moment keeps all pages of that moment from being used again.
+    this.store.refresh();
     return { records, next: offset };
   }
 

@@ -1,4 +1,32 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock, systemRandom } from '../../src/base/clock';
+import { openNotices } from '../../src/base/notices';
+import { openEmbedded } from '../../src/embedded/open';
 import { conformsToLog } from '../conformance/log';
+import type { Rig } from '../conformance/rig';
 import { openLogRig } from './logrig';
 
+/** With the doorbells that it has in production. */
+async function openBusRig(): Promise<Rig> {
+  const rig = await openLogRig();
+  const dir = mkdtempSync(join(tmpdir(), 'bb-'));
+  let count = 0;
+  return {
+    ...rig,
+    async process() {
+      const name = `bus#${++count}`;
+      const notices = openNotices();
+      const parts = await openEmbedded({ dir, ns: 'test', name, clock: systemClock, random: systemRandom, notices });
+      return { ...parts, crash: () => Promise.reject(new Error('these cannot crash')) };
+    },
+    async close() {
+      await rig.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
 conformsToLog('embedded', openLogRig);
+conformsToLog('embedded, with sockets', openBusRig);

@@ -78,7 +78,7 @@ describe('a member of a group', () => {
     const children = await Promise.all(names.map((name) => yard.child(name)));
     return { log, children };
   }
-  const join = (child: Child): Promise<unknown> => child.tell('join', 'group', 'topic', sessionMs);
+  const join = (child: Child, longMs = sessionMs): Promise<unknown> => child.tell('join', 'group', 'topic', longMs);
   const feed = (log: Log, partitions: number, count = 1): Promise<unknown> =>
     Promise.all(
       Array.from({ length: count }, () =>
@@ -120,7 +120,7 @@ describe('a member of a group', () => {
 
   it('that is killed gives way to the others within 1.5 seconds', async () => {
     const { log, children } = await scene(6, 'a', 'b', 'c');
-    await Promise.all(children.map(join));
+    await Promise.all(children.map((child) => join(child, 10_000))); // not the session ends it but the death
     await yard.until((notes) => new Set(owners(notes).values()).size === 3, 'all have some');
     await feed(log, 6, 10);
     const killedMs = nowMs();

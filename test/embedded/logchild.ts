@@ -1,4 +1,4 @@
-/** A process with an embedded log that does what a test tells it, and notes where kill -9 cannot erase it what it did. */
+/** A process with an embedded log that does what a test tells it, and notes it where kill -9 cannot erase it. */
 import fs from 'node:fs';
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
