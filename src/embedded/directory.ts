@@ -163,8 +163,8 @@ function readMarker(text: string): { layout: number; ns: string } | undefined {
 /** Writes the marker whole or not at all; who comes second finds the first one's. */
 function writeMarker(at: string, ns: string, random: Random): void {
   const draft = path.join(at, `~${markerName}.${randomHex(random, 32)}`);
-  fs.writeFileSync(draft, `${JSON.stringify({ busbar: 'directory', layout, ns })}\n`, { mode: 0o600, flag: 'wx' });
   try {
+    fs.writeFileSync(draft, `${JSON.stringify({ busbar: 'directory', layout, ns })}\n`, { mode: 0o600, flag: 'wx' });
     fs.linkSync(draft, path.join(at, markerName));
   } catch (error) {
     if (!isCode(error, 'EEXIST')) throw error;

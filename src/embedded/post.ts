@@ -16,7 +16,7 @@ export interface PostParts {
 
 /** A {@link Post} over open sockets, which it closes. */
 export function openPost({ sockets, instancesOf, notices }: PostParts): Post {
-  const send = (to: string, packet: Packet): void => sockets.send(to, frameKinds.packet, packet.line, packet.body);
+  const send = (to: string, packet: Packet): void => sockets.send(to, packet.line, packet.body);
 
   /** Whether it was handed over. Who is dead needs nothing; who is slow loses it, and that is told. */
   function sendIfPossible(to: Instance, packet: Packet): boolean {

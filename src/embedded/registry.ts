@@ -38,7 +38,12 @@ interface Watcher {
   seen: string;
 }
 
-/** Reads what is announced now, and begins to hear of changes. */
+/**
+ * Reads what is announced now, and begins to hear of changes. A killed process is gone at once for those who watch a
+ * contract of it, within a second for all. A stopped one (SIGSTOP) stays: it takes packets and does not answer, so
+ * requests to it time out, and `announce` and `withdraw` of others wait 200 ms for it. `announce` rejects with Conflict
+ * while another living process has the name, and with Unreachable when the announcement cannot be written.
+ */
 export function openRegistry(parts: RegistryParts): EmbeddedRegistry {
   return new RollRegistry(parts);
 }

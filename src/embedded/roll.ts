@@ -82,6 +82,7 @@ export class Roll {
       fs.writeFileSync(this.path(`~${file}`), text, { mode: 0o600 });
       fs.renameSync(this.path(`~${file}`), this.path(file));
     } catch (error) {
+      fs.rmSync(this.path(`~${file}`), { force: true });
       const message = `${this.path(file)} cannot be written: ${sayError(error)}; see to its rights and space`;
       throw new BusError('Unreachable', message, { waitedMs: 0, cause: sayError(error) }, error);
     }

@@ -69,7 +69,7 @@ export class Sockets implements Closable {
 
   constructor(private readonly parts: SocketParts) {
     this.address = parts.address;
-    this.loopback = new Loopback((kind, line, body) => this.tell(kind, line, body, this.address));
+    this.loopback = new Loopback((line, body) => this.tell(frameKinds.packet, line, body, this.address));
     this.listener = new Listener({
       ...parts,
       welcome: (connection, address) => this.hold(this.know(address), connection),
@@ -81,19 +81,19 @@ export class Sockets implements Closable {
     await this.listener.listen();
   }
 
-  /** Queues a frame; all frames of one turn leave together at its end. Throws Unreachable, Overloaded, TooLarge, Closed. */
-  send(to: string, kind: FrameKind, line: string, body: Uint8Array): void {
+  /** Queues a packet; all of one turn leave together at its end. Throws Unreachable, Overloaded, TooLarge, Closed. */
+  send(to: string, line: string, body: Uint8Array): void {
     checkSize(line, body);
     this.checkOpen();
-    if (to === this.address) return this.loopback.put(kind, line, body);
+    if (to === this.address) return this.loopback.put(line, body);
     const peer = this.reach(to);
     const connection = this.first(peer);
-    connection.put(kind, line, body);
-    if (kind === frameKinds.packet) peer.packets = true;
+    connection.put(frameKinds.packet, line, body);
+    peer.packets = true;
     this.touch(connection);
   }
 
-  /** As `send`, without a body, unless the same frame still waits to leave. */
+  /** Queues a frame of another kind, which is only a line, unless the same one still waits to leave. Throws as `send`. */
   sendOnce(to: string, kind: FrameKind, line: string): void {
     this.checkOpen();
     const connection = this.first(this.reach(to));

@@ -35,6 +35,19 @@ const roles: Readonly<Record<string, (bus: Embedded) => Promise<void>>> = {
     process.on('message', () => say({ bytes, packets }));
     say(post.address);
   },
+  /** Sends packets back; answers 'go' with 20 others and closes. */
+  async farewell(bus) {
+    const { post } = bus;
+    post.receive({
+      packet(packet, from) {
+        if (packet.line !== 'go') return post.send(from, packet);
+        for (let at = 0; at < 20; at++) post.send(from, { line: `${at}`, body: Buffer.alloc(5_000) });
+        void bus.close();
+      },
+      gone: () => undefined,
+    });
+    say(post.address);
+  },
   /** Tells every setting it sees, and writes what it is told. */
   async settings({ settings }) {
     process.on('message', (message: string) => {

@@ -144,6 +144,20 @@ test('half a frame that never ends costs its sender nothing but is bounded, and 
   expect(await unharmed()).toBe(true);
 });
 
+test('a peer that closes what we send on but keeps its own connection is told as gone', async () => {
+  const { dir, target } = await scene();
+  const gone: string[] = [];
+  target.post.receive({ packet: () => undefined, gone: (from) => gone.push(from) });
+  const server = net.createServer((socket) => setTimeout(() => socket.destroy(), 20));
+  await new Promise<void>((listening) => server.listen(path.join(dir, 's', stranger), listening));
+  later(() => void server.close());
+  target.post.send(stranger, { line: 'hello', body: Buffer.alloc(0) });
+  const { socket, closed } = connect(dir, target);
+  socket.write(hello());
+  await until(() => gone.includes(stranger), 2_000);
+  expect(closed()).toBe(true);
+});
+
 test('a thousand connections without a hello leave room for a friend', async () => {
   const { dir, target, kept, unharmed } = await scene();
   const flood = Array.from({ length: 1_000 }, () => connect(dir, target));
@@ -188,6 +202,7 @@ withTwoUsers('with a second user (needs root)', () => {
       const options = { uid: 65534, gid: 65534, encoding: 'utf8', cwd: '/' } as const;
       return spawnSync(process.execPath, ['-e', connecting], options).stdout.trim();
     };
+    expect(fs.statSync(at).mode & 0o777).toBe(0o600);
     expect(asOther()).toBe('EACCES');
     // Also when somebody opened the directories: the socket itself is the owner's only.
     for (const part of [dir, path.join(dir, 's')]) fs.chmodSync(part, 0o755);

@@ -38,9 +38,13 @@ export async function openBus(dir: string, name = 'web#0000', notices = openNoti
 }
 
 /** Resolves when `holds` gives something true, looked at whenever the event loop turns; rejects after `withinMs`. */
-export async function until<T>(holds: () => T | undefined | false, withinMs = 5_000, what = 'it'): Promise<T> {
+export async function until<T>(
+  holds: () => T | undefined | false | Promise<T | undefined | false>,
+  withinMs = 5_000,
+  what = 'it',
+): Promise<T> {
   for (const start = performance.now(); ;) {
-    const found = holds();
+    const found = await holds();
     if (found) return found;
     if (performance.now() - start > withinMs) throw new Error(`${what} did not happen within ${withinMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 1));

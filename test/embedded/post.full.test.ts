@@ -1,4 +1,6 @@
 /** The post over real sockets and processes: what arrives, in which order, and what happens when somebody ends. */
+import fs from 'node:fs';
+import path from 'node:path';
 import { isBusError } from '../../src/base/errors';
 import type { Embedded } from '../../src/embedded/open';
 import { instance } from './instance';
@@ -33,6 +35,12 @@ function sendUnlessGone({ post }: Embedded, to: string, body: Buffer): void {
   } catch (error) {
     if (!isBusError(error, 'Unreachable', 'Overloaded')) throw error;
   }
+}
+
+/** Lets nothing else in this process run until `holds`, or `withinMs` have passed. */
+function spin(holds: () => boolean, withinMs: number): void {
+  const start = performance.now();
+  while (!holds() && performance.now() - start < withinMs);
 }
 
 describe('between two buses', () => {
@@ -173,6 +181,39 @@ describe('when somebody ends', () => {
     await closing;
     expect(order).toEqual([...Array.from({ length: 100 }, (_, at) => `${at}`), 'gone']);
   });
+  test('what was said before closing arrives, also when we wrote to it before we read', async () => {
+    const dir = freshDirectory();
+    const a = await openBus(dir);
+    const heard = listenOn(a);
+    const child = startChild('farewell', dir);
+    const address = String(await child.next());
+    a.post.send(address, text('hello'));
+    await until(() => heard.lines.pop() === 'hello');
+    a.post.send(address, text('go'));
+    await new Promise((resolve) => setImmediate(resolve));
+    // This process stands still until the other has closed, and then writes before it reads: what follows a file's
+    // callback is the end of the turn, where packets leave.
+    await fs.promises.readFile(__filename);
+    const socket = path.join(dir, 's', address);
+    spin(() => !fs.existsSync(socket), 5_000);
+    spin(() => false, 200);
+    a.post.send(address, text('too late'));
+    await until(() => heard.gone.length === 1);
+    expect(heard.lines).toEqual(Array.from({ length: 20 }, (_, at) => `${at}`));
+  });
+  test('whoever only rang with it is not told', async () => {
+    const dir = freshDirectory();
+    const [a, b, c] = [await openBus(dir), await openBus(dir), await openBus(dir)];
+    const [atA, , atC] = [listenOn(a), listenOn(b), listenOn(c)];
+    await b.registry.announce(instance(b.post.address, 'web'));
+    await c.registry.announce(instance(c.post.address, 'web'));
+    b.post.send(a.post.address, text('hello'));
+    await until(() => atA.lines.length === 1);
+    await b.close();
+    await until(() => atA.gone.length === 1);
+    await until(async () => (await c.registry.all()).length === 1);
+    expect(atC.gone).toEqual([]);
+  });
   test('a closed post refuses, and closing twice is closing once', async () => {
     const a = await openBus(freshDirectory());
     await Promise.all([a.post.close(), a.post.close()]);
@@ -210,6 +251,33 @@ describe('bounds', () => {
     });
     a.post.send(address, text('again'));
   }, 20_000);
+  test('a receiver that is stopped has at most 100,000 packets waiting, however small', async () => {
+    const dir = freshDirectory();
+    const a = await openBus(dir);
+    const child = startChild('count', dir);
+    const address = String(await child.next());
+    child.process.kill('SIGSTOP');
+    const fill = (): void => {
+      for (let sent = 0; sent < 110_000; sent++) a.post.send(address, text('x'));
+    };
+    expect(fill).toThrow(/^10\d\d\d\d packets wait to be sent to .*, the limit is 100000$/);
+  });
+  test('what is sent while earlier bytes are still on their way does not touch them', async () => {
+    const dir = freshDirectory();
+    const a = await openBus(dir);
+    const heard = listenOn(a);
+    const child = startChild('echo', dir);
+    const address = String(await child.next());
+    child.process.kill('SIGSTOP');
+    const bodies = [1, 2, 3].map((byte) => Buffer.alloc(700_000, byte));
+    for (const body of bodies) {
+      a.post.send(address, { line: 'x', body });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    child.process.kill('SIGCONT');
+    await until(() => heard.bodies.length === 3);
+    expect(heard.bodies.map((body, at) => body.equals(bodies[at] ?? Buffer.alloc(0)))).toEqual([true, true, true]);
+  });
   test('a line or a body above the limit is refused at the sender', async () => {
     const dir = freshDirectory();
     const [a, b] = [await openBus(dir), await openBus(dir)];

@@ -27,6 +27,19 @@ test('50 watchers see a write within a second', async () => {
   expect(performance.now() - start).toBeLessThan(1_000);
 }, 20_000);
 
+test('a watcher is told by a doorbell, not only when it looks', async () => {
+  const dir = freshDirectory();
+  const [a, b] = [await openBus(dir), await openBus(dir)];
+  let seen = '';
+  await b.settings.watch((all) => (seen = all[0]?.value ?? ''));
+  const start = performance.now();
+  for (let version = 0; version < 8; version++) {
+    await a.settings.set('key', `${version}`, version);
+    await until(() => seen === `${version}`);
+  }
+  expect(performance.now() - start).toBeLessThan(2_000); // looking every 500 ms would take 4 s
+});
+
 test('of writers in many processes one wins each version, and the others are told what they found', async () => {
   const dir = freshDirectory();
   const children = Array.from({ length: 4 }, () => startChild('settings', dir));
