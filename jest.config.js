@@ -22,9 +22,16 @@ module.exports = {
       ...shared,
       displayName: 'unit',
       testMatch: ['<rootDir>/{test,modules}/**/*.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '\\.full\\.test\\.ts$'],
+      testPathIgnorePatterns: ['/node_modules/', '\\.(?:full|kafka)\\.test\\.ts$'],
     },
     { ...shared, displayName: 'fast', testMatch: ['<rootDir>/test/fast/{one,two}.ts'] },
     { ...shared, displayName: 'full', testMatch: ['<rootDir>/{test,modules}/**/*.full.test.ts'] },
+    {
+      ...shared,
+      displayName: 'kafka',
+      testMatch: ['<rootDir>/{test,modules}/**/*.kafka.test.ts'],
+      globalSetup: '<rootDir>/test/cluster/setup.ts',
+      globalTeardown: '<rootDir>/test/cluster/teardown.ts',
+    },
   ],
 };

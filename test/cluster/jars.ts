@@ -1,0 +1,73 @@
+/** The jars of the servers, fetched once by Maven into a cache outside of the repository. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** What the names that tests use stand for. */
+const versions = { '4.1': '4.1.1', '3.9': '3.9.1' } as const;
+const zookeeperVersion = '3.9.4';
+export type KafkaVersion = keyof typeof versions;
+
+const cache = process.env.BUSBAR_CLUSTER_CACHE ?? path.join(os.homedir(), '.cache', 'busbar-cluster');
+
+/** What makes a folder in the cache: a folder that is there is whole. */
+interface Part {
+  readonly name: string;
+  make(folder: string): Promise<void>;
+}
+
+export function kafkaJars(version: KafkaVersion): Promise<string> {
+  return cached(jarsOf(`kafka-${versions[version]}`, 'kafka.pom.xml', `-Dkafka.version=${versions[version]}`));
+}
+export function zookeeperJars(): Promise<string> {
+  return cached(
+    jarsOf(`zookeeper-${zookeeperVersion}`, 'zookeeper.pom.xml', `-Dzookeeper.version=${zookeeperVersion}`),
+  );
+}
+
+function jarsOf(name: string, pom: string, property: string): Part {
+  return {
+    name,
+    async make(folder) {
+      progress(`fetching the jars of ${name} with Maven, once`);
+      const goal = ['dependency:copy-dependencies', `-DoutputDirectory=${folder}`, '-DincludeScope=runtime'];
+      await run('mvn', ['-q', '-B', '-f', path.join(__dirname, pom), property, ...goal], { timeout: 600_000 });
+    },
+  };
+}
+
+/** The folder of `part`, made if it is not there. Two runs may make it at once: one of them wins, both are right. */
+export async function cached(part: Part): Promise<string> {
+  const folder = path.join(cache, part.name);
+  if (existsSync(folder)) return folder;
+  await mkdir(cache, { recursive: true });
+  const own = await mkdtemp(path.join(cache, `.${part.name}-`));
+  try {
+    await part.make(own);
+    await rename(own, folder);
+  } catch (error) {
+    if (!existsSync(folder)) throw error;
+  } finally {
+    await rm(own, { recursive: true, force: true });
+  }
+  return folder;
+}
+
+export function progress(line: string): void {
+  process.stderr.write(`cluster: ${line}\n`);
+}
+
+/** Why servers cannot be started here; undefined when they can. */
+export async function whyNoJava(): Promise<string | undefined> {
+  const java = await run('java', ['-version']).catch(() => undefined);
+  const major = Number(/version "(?:1\.)?(\d+)/.exec(java?.stderr ?? '')?.[1] ?? 0);
+  if (major < 17) return major === 0 ? 'there is no Java' : `Java is ${major}, not 17 or later`;
+  if (existsSync(cache)) return undefined; // Maven's work may be done already; if not, fetching says so
+  const maven = await run('mvn', ['--version']).catch(() => undefined);
+  return maven === undefined ? 'there is no Maven to fetch the jars' : undefined;
+}

@@ -1,0 +1,55 @@
+/** Who may connect to the listeners that ask: users with passwords, and a certificate of the servers' own. */
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { cached } from './jars';
+
+const run = promisify(execFile);
+
+/** Known to SASL PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. */
+export const users: Readonly<Record<string, string>> = { alice: 'alice-5ecret', bob: 'bob-5ecret' };
+
+export interface Keys {
+  /** The certificate that clients must trust, as PEM. */
+  readonly caFile: string;
+  /** What the brokers need to know. */
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+const storePassword = 'of-the-store';
+
+export async function makeKeys(): Promise<Keys> {
+  const folder = await cached({ name: 'keys', make: makeCertificate });
+  return {
+    caFile: path.join(folder, 'ca.pem'),
+    settings: {
+      'ssl.keystore.location': path.join(folder, 'broker.p12'),
+      'ssl.keystore.password': storePassword,
+      'ssl.keystore.type': 'PKCS12',
+      'sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512',
+      ...Object.fromEntries(['sasl_plaintext', 'sasl_ssl'].flatMap(loginsOf)),
+    },
+  };
+}
+
+function loginsOf(listener: string): [string, string][] {
+  const known = Object.entries(users).map(([user, password]) => `user_${user}="${password}"`);
+  const scram = 'org.apache.kafka.common.security.scram.ScramLoginModule required;';
+  const plain = `org.apache.kafka.common.security.plain.PlainLoginModule required ${known.join(' ')};`;
+  return [
+    [`listener.name.${listener}.plain.sasl.jaas.config`, plain],
+    [`listener.name.${listener}.scram-sha-256.sasl.jaas.config`, scram],
+    [`listener.name.${listener}.scram-sha-512.sasl.jaas.config`, scram],
+  ];
+}
+
+/** Signed by itself, for ten years, for this machine's loopback interface alone. */
+async function makeCertificate(folder: string): Promise<void> {
+  const store = ['-keystore', path.join(folder, 'broker.p12'), '-storepass', storePassword, '-alias', 'broker'];
+  const key = ['-genkeypair', '-storetype', 'PKCS12', '-keyalg', 'EC', '-groupname', 'secp256r1'];
+  const who = ['-dname', 'CN=localhost', '-ext', 'SAN=DNS:localhost,IP:127.0.0.1', '-ext', 'BC=ca:true'];
+  await run('keytool', [...key, ...store, '-validity', '3650', ...who]);
+  const { stdout } = await run('keytool', ['-exportcert', '-rfc', ...store]);
+  await writeFile(path.join(folder, 'ca.pem'), stdout);
+}

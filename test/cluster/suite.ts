@@ -1,0 +1,41 @@
+/** A suite on real servers: skipped where there are none, in a namespace of its own, with others or alone. */
+import { randomBytes } from 'node:crypto';
+import type { Cluster } from './cluster';
+import { clusterAt, takeTurn } from './control';
+
+export interface KafkaSuite {
+  /** There from the first test on. */
+  readonly cluster: Cluster;
+  /** Before the names of topics, groups and nodes. */
+  readonly namespace: string;
+}
+
+export interface SuiteOptions {
+  /** It kills or freezes servers: no other suite runs meanwhile, and all servers are brought back after it. */
+  readonly alone?: boolean;
+}
+
+/** Like `describe`. Servers are started when the first suite asks for them. */
+export function kafkaSuite(name: string, body: (suite: KafkaSuite) => void, options: SuiteOptions = {}): void {
+  const { BUSBAR_CLUSTER: url = '', KAFKA_BROKERS: given } = process.env;
+  const { alone = false } = options;
+  const runs = url !== '' && !(alone && given);
+  // The names of the tests come from the caller.
+  // oxlint-disable-next-line jest/valid-describe-callback, jest/valid-title
+  (runs ? describe : describe.skip)(name, () => {
+    let cluster: Cluster | undefined;
+    let giveBack = (): void => undefined;
+    beforeAll(async () => {
+      giveBack = await takeTurn(url, alone);
+      cluster = await clusterAt(url);
+    }, 900_000);
+    afterAll(() => giveBack());
+    body({
+      namespace: `t${randomBytes(4).toString('hex')}`,
+      get cluster() {
+        if (cluster === undefined) throw new Error('the cluster is there from the first test on');
+        return cluster;
+      },
+    });
+  });
+}

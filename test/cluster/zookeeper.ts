@@ -1,0 +1,40 @@
+/** How the ZooKeeper of the test cluster is set up. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { zookeeperJars } from './jars';
+import { zookeeperServes } from './ports';
+import { JavaServer } from './server';
+
+/** Not started yet. Sessions may be as short as a second. */
+export async function makeZookeeper(dir: string, port: number): Promise<JavaServer> {
+  const jars = await zookeeperJars();
+  const name = 'zookeeper';
+  const file = path.join(dir, `${name}.cfg`);
+  const data = path.join(dir, name);
+  await mkdir(data);
+  const settings = {
+    dataDir: data,
+    clientPort: `${port}`,
+    clientPortAddress: '127.0.0.1',
+    tickTime: '500',
+    maxClientCnxns: '0',
+    'admin.enableServer': 'false',
+    '4lw.commands.whitelist': 'ruok,srvr',
+  };
+  await writeFile(
+    file,
+    Object.entries(settings)
+      .map(([key, value]) => `${key}=${value}\n`)
+      .join(''),
+  );
+  const java = ['-Xmx128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
+  const say = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-cp', `${jars}/*`];
+  const main = 'org.apache.zookeeper.server.quorum.QuorumPeerMain';
+  return new JavaServer({
+    name,
+    dir,
+    java: [...java, ...say, main, file],
+    serves: () => zookeeperServes(port),
+    startMs: 60_000,
+  });
+}
