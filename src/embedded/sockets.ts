@@ -38,7 +38,7 @@ interface Peer {
 }
 
 /** A stopped process does not close its end. */
-const closeWithinMs = 500;
+const closeWithinMs = 1_000;
 /** How long what a peer said on its other connection may take to come in: a peer that closes takes no longer. */
 const lastWordsMs = closeWithinMs + 100;
 const deadMax = 10_000;
@@ -241,7 +241,7 @@ export class Sockets implements Closable {
     this.dirty.clear();
   };
 
-  /** Sends what is queued; resolves when each peer has read it and closed its end, or after 500 ms. */
+  /** Sends what is queued; resolves when each peer has read it and closed its end, or after 1 s. */
   close(): Promise<void> {
     return (this.closing ??= this.closeOnce());
   }

@@ -154,7 +154,7 @@ test('a peer that closes what we send on but keeps its own connection is told as
   target.post.send(stranger, { line: 'hello', body: Buffer.alloc(0) });
   const { socket, closed } = connect(dir, target);
   socket.write(hello());
-  await until(() => gone.includes(stranger), 2_000);
+  await until(() => gone.includes(stranger), 3_000);
   expect(closed()).toBe(true);
 });
 

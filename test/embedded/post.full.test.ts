@@ -189,14 +189,16 @@ describe('when somebody ends', () => {
     const address = String(await child.next());
     a.post.send(address, text('hello'));
     await until(() => heard.lines.pop() === 'hello');
+    child.process.kill('SIGSTOP');
     a.post.send(address, text('go'));
     await new Promise((resolve) => setImmediate(resolve));
     // This process stands still until the other has closed, and then writes before it reads: what follows a file's
     // callback is the end of the turn, where packets leave.
     await fs.promises.readFile(__filename);
+    child.process.kill('SIGCONT');
     const socket = path.join(dir, 's', address);
     spin(() => !fs.existsSync(socket), 5_000);
-    spin(() => false, 200);
+    spin(() => false, 50);
     a.post.send(address, text('too late'));
     await until(() => heard.gone.length === 1);
     expect(heard.lines).toEqual(Array.from({ length: 20 }, (_, at) => `${at}`));
