@@ -1,6 +1,6 @@
 /** Writes what a verb found: a table for people, lines for scripts, JSON for programs. Only data goes to stdout. */
 import { toJson, type Bytes } from './json';
-import { table, type Heading } from './table';
+import { table, wrap, type Heading } from './table';
 import { oneLine } from './words';
 
 export type Form = 'table' | 'lines' | 'json' | 'jsonl';
@@ -23,8 +23,11 @@ export interface OutputOptions {
   /** Columns of the terminal. */
   readonly width: number;
   readonly bytes: Bytes;
-  /** Writes to stdout and stderr. */
+  /** Writes to stdout. */
   readonly write: (text: string) => void;
+  /** Resolves when a slow reader of stdout has caught up; undefined when it is not behind. */
+  readonly caughtUp: () => Promise<void> | undefined;
+  /** Writes to stderr. */
   readonly warn: (text: string) => void;
 }
 
@@ -51,7 +54,12 @@ export class Output {
   }
   /** A line about the data. */
   say(text: string): void {
-    this.options.warn(`${text}\n`);
+    const lines = this.forPeople ? wrap(text, this.width) : [oneLine(text)];
+    for (const line of lines) this.options.warn(`${line}\n`);
+  }
+  /** A command to type next, on a line of its own: it is copied, so the terminal may break it and we do not. */
+  next(command: string): void {
+    this.options.warn(`  ${oneLine(command)}\n`);
   }
   /** The only thing there is to write, for programs. */
   value(value: unknown): void {
@@ -68,7 +76,7 @@ export class Output {
       case 'json':
         return this.#json(json, things);
       case 'jsonl':
-        return each(things, (one) => this.line(toJson(json(one), this.bytes)));
+        return this.#each(things, (one) => this.line(toJson(json(one), this.bytes)));
     }
   }
 
@@ -76,7 +84,7 @@ export class Output {
     const rows: string[][] = [];
     let failed: unknown;
     try {
-      await each(things, (one) => rows.push(columns.map(({ show }) => show(one))));
+      await this.#each(things, (one) => void rows.push(columns.map(({ show }) => show(one))));
     } catch (error) {
       failed = error; // what came until then is shown all the same
     }
@@ -91,28 +99,33 @@ export class Output {
 
   async #lines<T>(columns: readonly Column<T>[], things: Iterable<T> | AsyncIterable<T>): Promise<number> {
     this.line(columns.map(({ name }) => name).join('\t'));
-    return each(things, (one) => this.line(columns.map(({ show, plain = show }) => oneLine(plain(one))).join('\t')));
+    return this.#each(things, (one) =>
+      this.line(columns.map(({ show, plain = show }) => oneLine(plain(one))).join('\t')),
+    );
   }
 
   async #json<T>(json: (one: T) => unknown, things: Iterable<T> | AsyncIterable<T>): Promise<number> {
     this.options.write('[');
     try {
       let first = true;
-      return await each(things, (one) => {
-        this.options.write(`${first ? '' : ','}\n${toJson(json(one), this.bytes)}`);
+      return await this.#each(things, (one) => {
+        const separator = first ? '' : ',';
         first = false;
+        this.options.write(`${separator}\n${toJson(json(one), this.bytes)}`);
       });
     } finally {
       this.options.write('\n]\n');
     }
   }
-}
 
-async function each<T>(things: Iterable<T> | AsyncIterable<T>, use: (one: T) => void): Promise<number> {
-  let count = 0;
-  for await (const one of things) {
-    use(one);
-    count++;
+  /** No faster than what is written is read. */
+  async #each<T>(things: Iterable<T> | AsyncIterable<T>, use: (one: T) => void): Promise<number> {
+    let count = 0;
+    for await (const one of things) {
+      use(one);
+      count++;
+      await this.options.caughtUp();
+    }
+    return count;
   }
-  return count;
 }

@@ -45,8 +45,20 @@ const closeMs = 2_000;
 
 export async function run(options: Everywhere, how: How, verb: Verb): Promise<void> {
   process.exitCode = await guarded(options, how, verb);
+  await written();
   // Nothing may hold the process now: not a terminal that was asked, nor a bus that does not close.
   process.exit();
+}
+
+/** Resolves when all that was written has left, or nobody reads it any more. */
+async function written(): Promise<void> {
+  for (const stream of [process.stdout, process.stderr]) {
+    if (stream.destroyed || stream.writableLength === 0) continue;
+    await new Promise<void>((resolve) => {
+      stream.once('close', resolve);
+      stream.write('', () => resolve());
+    });
+  }
 }
 
 async function guarded(options: Everywhere, how: How, verb: Verb): Promise<Exit> {
@@ -124,6 +136,7 @@ function outputOf({ output, json, raw }: Everywhere): Output {
     width: stdout.columns || Number(env['COLUMNS']) || 80,
     bytes: raw ? 'hex' : 'counted',
     write: (text) => void stdout.write(text),
+    caughtUp: () => (stdout.writableNeedDrain ? new Promise((resolve) => stdout.once('drain', resolve)) : undefined),
     warn: (text) => void stderr.write(text),
   });
 }

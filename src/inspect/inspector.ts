@@ -4,7 +4,7 @@ import { parseTopic, queueOf } from '../format/names';
 import { askInstances } from './instances';
 import type { Letter } from './message';
 import { findQueues, modulesOf, nearNames, topicsOf, unknownQueue, type QueueName } from './names';
-import { countParked, readParked } from './parked';
+import { countParked, findParked, readParked } from './parked';
 import { peekQueue } from './peek';
 import { count, readBacklogs, viewOfQueue, type Around } from './queues';
 import { askCheck } from './check';
@@ -187,8 +187,10 @@ export function openInspector(parts: InspectorParts): Inspector {
       const { queue, filter } = await resolve(name);
       return { queue: queue.queue, filter };
     } catch (error) {
-      const counts = await countParked(parts);
-      if (counts.has(name)) return { queue: name, filter: {} };
+      for await (const { note } of findParked(parts, undefined, {})) {
+        if (note.queue === name) return { queue: name, filter: {} };
+        if (note.entry === name) return { queue: note.queue, filter: { entry: name } };
+      }
       throw error;
     }
   }

@@ -3,6 +3,7 @@ import { broadcast, defineModule, event, openBus, request, work } from 'busbar';
 import { z } from 'zod';
 
 const Job = z.object({ key: z.string(), do: z.enum(['done', 'park', 'fail', 'hang']), big: z.bigint().optional() });
+export type Job = z.input<typeof Job>;
 export const shop = defineModule('shop', {
   price: request(z.object({ item: z.string() }), z.object({ cents: z.number() }), {
     failures: { SoldOut: z.object({ item: z.string(), until: z.date() }) },
@@ -23,10 +24,11 @@ async function main(): Promise<void> {
       if (item === 'heard') return { cents: heard.length };
       return { cents: 100 * item.length };
     },
-    slow: () => new Promise(() => {}),
+    slow: (_body, { signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve('late'))),
     async pack({ do: what }, { park, progress, signal }) {
-      if (what === 'park') park('address unknown');
-      if (what === 'fail') throw new Error('connect ECONNREFUSED store:443');
+      const mended = process.env['SHOP_MENDED'] === 'yes';
+      if (what === 'park' && !mended) park('address unknown');
+      if (what === 'fail' && !mended) throw new Error('connect ECONNREFUSED store:443');
       progress('packing');
       if (what === 'hang') await new Promise((resolve) => signal.addEventListener('abort', resolve));
     },
@@ -34,9 +36,9 @@ async function main(): Promise<void> {
     closing: ({ minutes }) => void heard.push(`closing ${minutes}`),
   });
   await bus.listen(shop.sold, { as: 'index' }, ({ item }) => void heard.push(`sold ${item}`));
-  process.on('message', (message) => {
+  process.on('message', (message: 'end' | Job[]) => {
     if (message === 'end') void bus.close().then(() => process.exit(0));
-    else void bus.submitAll(shop.pack, message as never).then((sent) => process.send?.(sent.map(({ id }) => id)));
+    else void bus.submitAll(shop.pack, message).then((sent) => process.send?.(sent.map(({ id }) => id)));
   });
   process.send?.('ready');
 }

@@ -65,13 +65,13 @@ async function mend(
   try {
     await run(chosen, (messages) => void touched.push(...messages));
   } catch (error) {
-    out.say(leftOver(verb, chosen, touched, ids, options));
+    leftOver(out, verb, chosen, touched, ids, options);
     throw error;
   }
   await report(desk, verb, chosen, touched);
   if (touched.length === chosen.messages.length) return exits.done;
   if (signal.aborted) {
-    out.say(leftOver(verb, chosen, touched, ids, options));
+    leftOver(out, verb, chosen, touched, ids, options);
     return exits.interrupted;
   }
   out.say(`${chosen.messages.length - touched.length} were taken by somebody else meanwhile`);
@@ -139,12 +139,13 @@ async function report({ out }: Desk, verb: Verb, chosen: Chosen, touched: readon
 
 /** How far it came, and the command that goes on. */
 function leftOver(
+  out: Desk['out'],
   verb: Verb,
   { queue, messages }: Chosen,
   touched: readonly ChosenMessage[],
   ids: readonly string[],
   { reasonLike, key, entry, from, since }: MendOptions,
-): string {
+): void {
   const did = new Set(touched);
   const left = messages.filter((message) => !did.has(message));
   const words = ['busbar', verb, queue];
@@ -153,8 +154,8 @@ function leftOver(
   for (const [name, value] of Object.entries({ key, entry, from, since })) {
     if (value !== undefined) words.push(`--${name}`, value);
   }
-  const far = `${touched.length} of ${messages.length} are done, ${left.length} are still parked`;
-  return `${far}; to go on:  ${words.map(quoted).join(' ')}`;
+  out.say(`${touched.length} of ${messages.length} are done, ${left.length} are still parked; to go on:`);
+  out.next(words.map(quoted).join(' '));
 }
 
 function quoted(word: string): string {

@@ -18,11 +18,18 @@ export async function peek(desk: Desk, queue: string, options: PeekOptions): Pro
   const bodies: Bodies = { bytes: out.bytes, shown: options.body };
   if (out.forPeople) await head(desk, queue);
   const found: WaitingView[] = [];
-  for await (const message of inspector.peek(queue, filter)) {
-    found.push(message);
-    if (found.length >= most) break;
+  let failed: unknown;
+  try {
+    for await (const message of inspector.peek(queue, filter)) {
+      found.push(message);
+      if (found.length >= most) break;
+    }
+  } catch (error) {
+    if (found.length === 0) throw error;
+    failed = error; // what came until then is shown all the same
   }
   await out.list({ columns: columns(found, bodies, nowMs()), json: plainMessage(bodies) }, found);
+  if (failed !== undefined) throw failed;
   if (found.length === 0) out.say('nothing matches');
   else if (found.length === most) out.say(`the first ${most}; more with -n`);
   return found.length > 0 ? exits.done : exits.warning;

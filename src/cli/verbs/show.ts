@@ -15,7 +15,7 @@ export async function show({ inspector, out, nowMs }: Desk, id: string, { body }
   if (ids.length > 1 && exact.length === 0) throw ambiguous(id, ids);
   const chosen = exact.length > 0 ? exact : found;
   if (chosen.length === 0) {
-    out.say(`no log has a message whose id begins with ${oneLine(id)}; requests and broadcasts are never kept`);
+    out.say(`no log has a message whose id begins with ${id}; requests and broadcasts are never kept`);
     return exits.warning;
   }
   if (out.form === 'json' || out.form === 'jsonl') {
@@ -51,7 +51,9 @@ function tell(out: Output, { message, places }: FoundView, nowMs: number, withBo
   }
   if (withBody) tellBody(out, message);
   for (const { queue, state } of places) {
-    if (state === 'parked') out.line(`to send it again:  busbar replay ${queue} ${message.id}`);
+    if (state !== 'parked') continue;
+    out.say('to send it again:');
+    out.next(`busbar replay ${queue} ${message.id}`);
   }
 }
 

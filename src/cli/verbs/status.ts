@@ -44,7 +44,8 @@ export async function status({ inspector, out }: Desk): Promise<Exit> {
 function tell(out: Desk['out'], found: SystemStatus): void {
   const { ns, modules, instances, alarms, queues, atMs, tookMs } = found;
   const read = `${clockTime(atMs)}, read in ${(tookMs / 1000).toFixed(1)} s`;
-  out.line(oneLine(`${ns}   ${plural(modules, 'module')}, ${plural(instances, 'instance')}   ${read}`));
+  const head = `${ns}   ${plural(modules, 'module')}, ${plural(instances, 'instance')}   ${read}`;
+  for (const line of wrap(head, out.width)) out.line(line);
   for (const line of alarmLines(alarms, out.width)) out.line(line);
   const fine = queues.filter(({ state, parked }) => state === 'caught up' && parked === 0).length;
   const moving = queues.filter(({ state, parked }) => state === 'working' && parked === 0).length;
@@ -69,6 +70,7 @@ function alarmLines(alarms: readonly Alarm[], width: number): readonly string[] 
   if (lines) return lines;
   return rows.flatMap(([mark = '', about = '', what = '', since = '', says = '', next = '']) => [
     ...wrap([mark, about, what, since].filter((word) => word !== '').join(' '), width),
-    ...[says, next].flatMap((text) => wrap(text, width - 2).map((line) => `  ${line}`)),
+    ...wrap(says, width - 2).map((line) => `  ${line}`),
+    `  ${oneLine(next)}`, // a command is copied: the terminal may break it, we do not
   ]);
 }

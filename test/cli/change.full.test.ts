@@ -1,0 +1,152 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { jsonLines, kit, rows } from './kit';
+import type { Job } from './shop';
+
+jest.setTimeout(60_000); // each command is a process, and machines are busy
+
+let k: ReturnType<typeof kit>;
+beforeEach(() => {
+  k = kit();
+});
+afterEach(() => k.close());
+
+const jobs = (count: number, what: Job['do']): Job[] =>
+  Array.from({ length: count }, (_, n) => ({ key: `k${n}`, do: what }));
+const parkedNow = async (): Promise<number> => {
+  const { out } = await k.run(['queues', 'shop.work']);
+  return Number(rows(out)[0]?.['PARKED']);
+};
+
+/** A shop that has parked all of `jobs`, and ends unless it is to stay. */
+async function parkedIn(all: readonly Job[], stay = false) {
+  const seller = await k.shop();
+  const ids = await seller.pack(all);
+  await k.eventually(['queues', 'shop.work'], ({ out }) => rows(out)[0]?.['PARKED'] === String(all.length));
+  if (!stay) await seller.end();
+  return ids;
+}
+
+test('replay says what it will touch, needs a yes, and sends the same messages again', async () => {
+  const ids = await parkedIn([...jobs(2, 'park'), { key: 'z', do: 'fail' }]);
+  const asked = await k.run(['replay', 'shop.work', '--all']);
+  expect(asked).toMatchObject({ code: 64, out: '' });
+  expect(asked.err).toContain('3 messages go back into shop.work');
+  expect(asked.err).toContain('nobody can be asked here: say --yes');
+  const dry = await k.run(['replay', 'shop.work', '--reason-like', 'econnrefused', '--dry-run', '-o', 'jsonl']);
+  expect(dry.code).toBe(0);
+  expect(jsonLines(dry.out)).toMatchObject([{ id: ids[2], state: 'still parked' }]);
+  expect(await parkedNow()).toBe(3);
+
+  const went = await k.run(['replay', 'shop.work', '--all', '--yes']);
+  expect(went.code).toBe(0);
+  expect(
+    rows(went.out)
+      .map(({ ID, STATE }) => `${ID} ${STATE}`)
+      .toSorted(),
+  ).toEqual(ids.map((id) => `${id} replayed`).toSorted());
+  expect(await parkedNow()).toBe(0);
+  const waiting = await k.run(['peek', 'shop.work', '-o', 'jsonl']);
+  expect(
+    jsonLines(waiting.out)
+      .map(({ id, replay }) => `${String(id)} ${String(replay)}`)
+      .toSorted(),
+  ).toEqual(ids.map((id) => `${id} 1`).toSorted());
+  await k.shop({ SHOP_MENDED: 'yes' });
+  await k.eventually([], ({ code }) => code === 0); // all of them were handled, and nothing is parked any more
+});
+
+test('which messages must be said, and ids may be cut', async () => {
+  const [id = ''] = await parkedIn(jobs(1, 'park'));
+  expect((await k.run(['replay', 'shop.work', '--yes'])).err).toContain(
+    'say which: ids, or --reason-like TEXT, or --all',
+  );
+  expect((await k.run(['replay', 'shop.work', id, '--all', '--yes'])).code).toBe(64);
+  expect(await k.run(['replay', 'shop.work', 'zzz', '--yes'])).toMatchObject({ code: 64 });
+  expect(await k.run(['replay', 'shop.work', '--reason-like', 'never said', '--yes'])).toMatchObject({ code: 1 });
+  expect(await parkedNow()).toBe(1);
+  expect(await k.run(['replay', 'shop.pack', id.slice(0, 12), '--yes'])).toMatchObject({ code: 0 });
+  expect(await parkedNow()).toBe(0);
+});
+
+test('drop writes all of it to a file of the owner first, and nothing goes when that cannot be', async () => {
+  const ids = await parkedIn(jobs(3, 'park'));
+  const refused = await k.run(['drop', 'shop.work', '--all', '--yes', '--export', join(k.dir, 'no', 'such')]);
+  expect(refused.err).toContain('nothing was dropped');
+  expect(await parkedNow()).toBe(3);
+  const { code, err } = await k.run(['drop', 'shop.work', '--all', '--yes', '--reason', 'wrong address']);
+  expect(code).toBe(0);
+  const [name = ''] = readdirSync(k.dir).filter((file) => /^dropped-.*\.jsonl$/.test(file));
+  expect(err).toContain(name);
+  const file = join(k.dir, name);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const kept = jsonLines(readFileSync(file, 'utf8'));
+  expect(kept.map(({ id }) => String(id)).toSorted()).toEqual([...ids].toSorted());
+  expect(kept[0]).toMatchObject({ droppedFor: 'wrong address', reason: 'address unknown', body: { do: 'park' } });
+  expect(kept[0]).toMatchObject({ headers: { bus: expect.stringContaining('shop.pack') }, value: expect.any(String) });
+  expect(await parkedNow()).toBe(0);
+});
+
+test('on a terminal it asks, and anything but a yes changes nothing', async () => {
+  await parkedIn(jobs(1, 'park'));
+  const no = k.inTerminal(80, ['drop', 'shop.work', '--all']);
+  await no.until(/go on\? \[y\/N\]/);
+  no.child.stdin?.write('n\n');
+  expect(await no.ended).toMatchObject({ code: 1, out: expect.stringContaining('nothing was changed') });
+  expect(await parkedNow()).toBe(1);
+  const yes = k.inTerminal(80, ['drop', 'shop.work', '--all']);
+  await yes.until(/go on\? \[y\/N\]/);
+  yes.child.stdin?.write('y\n');
+  expect(await yes.ended).toMatchObject({ code: 0, out: expect.stringContaining('dropped 1 of 1') });
+  expect(await parkedNow()).toBe(0);
+});
+
+test('^C in the middle of a replay leaves each message either there or here, and says how to go on', async () => {
+  const many = 3_000;
+  const ids = await parkedIn(jobs(many, 'park'));
+  const going = k.start(['replay', 'shop.work', '--reason-like', 'unknown', '--yes', '-o', 'jsonl']);
+  await going.until(/take the queue/); // the last line before the first batch
+  going.child.kill('SIGINT');
+  const { code, out, err } = await going.ended;
+  expect(code).toBe(130);
+  const states = jsonLines(out).map(({ state }) => state);
+  const replayed = states.filter((state) => state === 'replayed').length;
+  expect(states).toHaveLength(many);
+  expect(err).toContain(`${replayed} of ${many} are done, ${many - replayed} are still parked; to go on:`);
+  expect(err).toContain('busbar replay shop.work --reason-like unknown');
+  expect(await parkedNow()).toBe(many - replayed);
+  const waiting = await k.run(['queues', 'shop.work']);
+  expect(rows(waiting.out)[0]?.['WAITING']).toBe(String(replayed));
+  const rest = await k.run(['replay', 'shop.work', '--reason-like', 'unknown', '--yes', '-o', 'jsonl']);
+  expect(rest.code).toBe(0);
+  const peeked = await k.run(['peek', 'shop.work', '-n', String(many), '-o', 'jsonl', '--no-body']);
+  expect(
+    jsonLines(peeked.out)
+      .map(({ id }) => String(id))
+      .toSorted(),
+  ).toEqual([...ids].toSorted()); // each exactly once
+});
+
+test('what waits for nobody is critical', async () => {
+  const seller = await k.shop();
+  await seller.end();
+  const sent = await k.run(['submit', 'shop.pack', '{}', '--unchecked', '--key', 'q']);
+  expect(sent.code).toBe(0);
+  const { code, out } = await k.run([]);
+  expect(code).toBe(2);
+  expect(rows(out)).toMatchObject([{ WHAT: 'nobody', NEXT: 'busbar peek shop.work' }]);
+  const peeked = await k.run(['peek', 'shop.pack', '-o', 'jsonl']); // an entry, although nobody is up to know it
+  expect(jsonLines(peeked.out)).toMatchObject([{ key: 'q', body: {} }]);
+});
+
+test('nothing is created by looking', async () => {
+  const seller = await k.shop();
+  const tree = (): string[] => readdirSync(join(k.dir, 'bus'), { recursive: true, encoding: 'utf8' }).toSorted();
+  await k.run(['queues']);
+  const before = tree();
+  for (const args of [[], ['instances'], ['queues'], ['peek', 'shop.bills'], ['parked'], ['show', 'x']])
+    await k.run(args);
+  expect(tree()).toEqual(before);
+  expect(existsSync(join(k.dir, 'bus'))).toBe(true);
+  await seller.end();
+});

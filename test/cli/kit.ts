@@ -1,0 +1,174 @@
+/** A shop in a process of its own, and the command in others: what they write and how they end. */
+import { fork, spawn, type ChildProcess } from 'node:child_process';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { transformSync } from '@swc/core';
+import type { Job } from './shop';
+
+const root = join(__dirname, '..', '..');
+const register = ['--require', join(root, 'test', 'register.cjs')];
+const patienceMs = 20_000;
+
+/** The package as it is now, compiled once for each file of tests: the command is started many times. */
+let compiled: string | undefined;
+function main(): string {
+  compiled ??= compile();
+  return join(compiled, 'dist', 'cli', 'main.js');
+}
+afterAll(() => {
+  if (compiled !== undefined) rmSync(compiled, { recursive: true, force: true });
+});
+
+function compile(): string {
+  const to = mkdtempSync(join(tmpdir(), 'bb-package-'));
+  copyFileSync(join(root, 'package.json'), join(to, 'package.json'));
+  symlinkSync(join(root, 'node_modules'), join(to, 'node_modules'));
+  for (const name of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.ts') || name.endsWith('.d.ts')) continue;
+    const file = join(to, 'dist', name.replace(/\.ts$/, '.js'));
+    mkdirSync(dirname(file), { recursive: true });
+    const { code } = transformSync(readFileSync(join(root, 'src', name), 'utf8'), {
+      jsc: {
+        target: 'es2022',
+        parser: { syntax: 'typescript', decorators: true },
+        transform: { legacyDecorator: true, decoratorMetadata: true },
+      },
+      module: { type: 'commonjs' },
+    });
+    writeFileSync(file, code);
+  }
+  return to;
+}
+
+export interface Ended {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+export interface Going {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** Resolves when stdout and stderr together match. */
+  until(pattern: RegExp): Promise<void>;
+}
+export interface RunOptions {
+  readonly env?: Record<string, string>;
+  readonly stdin?: string;
+}
+
+export function kit() {
+  const dir = mkdtempSync(join(tmpdir(), 'bb-'));
+  const children = new Set<ChildProcess>();
+  const env = { ...process.env, BUSBAR_DIR: join(dir, 'bus'), NO_COLOR: '1' };
+
+  function keep(child: ChildProcess): ChildProcess {
+    children.add(child);
+    child.once('exit', () => children.delete(child));
+    return child;
+  }
+
+  /** Starts the command. */
+  function start(args: readonly string[], options: RunOptions = {}): Going {
+    const child = keep(spawn(process.execPath, [main(), ...args], { cwd: dir, env: { ...env, ...options.env } }));
+    child.stdin?.end(options.stdin ?? '');
+    return follow(child);
+  }
+  /** The same in a terminal of so many columns; what it writes comes as one. */
+  function inTerminal(columns: number, args: readonly string[]): Going {
+    const quoted = [process.execPath, main(), ...args].map((word) => `'${word}'`).join(' ');
+    const command = `stty cols ${columns} -echo; ${quoted}`;
+    return follow(keep(spawn('script', ['-qec', command, '/dev/null'], { cwd: dir, env })));
+  }
+
+  return {
+    dir,
+    start,
+    inTerminal,
+    run: (args: readonly string[], options?: RunOptions): Promise<Ended> => start(args, options).ended,
+    /** Opens the shop; `pack` hands jobs over and gives their ids. */
+    shop: async (more: Record<string, string> = {}) => {
+      const child = keep(fork(join(__dirname, 'shop.ts'), { execArgv: register, cwd: dir, env: { ...env, ...more } }));
+      await message(child);
+      return {
+        child,
+        async pack(jobs: readonly Job[]): Promise<readonly string[]> {
+          child.send(jobs);
+          return (await message(child)) as readonly string[];
+        },
+        async end(): Promise<void> {
+          const ended = new Promise((resolve) => child.once('exit', resolve));
+          child.send('end');
+          await ended;
+        },
+      };
+    },
+    /** Runs the command until what it writes satisfies, for what another process does in its own time. */
+    eventually: async (args: readonly string[], enough: (ended: Ended) => boolean): Promise<Ended> => {
+      const untilMs = Date.now() + patienceMs;
+      for (;;) {
+        const ended = await start(args).ended;
+        if (enough(ended)) return ended;
+        if (Date.now() > untilMs) throw new Error(`still: ${ended.code} ${ended.out} ${ended.err}`);
+      }
+    },
+    close: async (): Promise<void> => {
+      const gone = [...children].map((child) => new Promise((resolve) => child.once('exit', resolve)));
+      for (const child of children) child.kill('SIGKILL');
+      await Promise.all(gone);
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+function follow(child: ChildProcess): Going {
+  let out = '';
+  let err = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (out += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (err += text));
+  const ended = new Promise<Ended>((resolve) => child.once('close', (code) => resolve({ code, out, err })));
+  return {
+    child,
+    ended,
+    until: (pattern) =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          if (!pattern.test(out + err)) return;
+          clearTimeout(limit);
+          resolve();
+        };
+        const limit = setTimeout(() => reject(new Error(`never ${String(pattern)}: ${out}${err}`)), patienceMs);
+        child.stdout?.on('data', look);
+        child.stderr?.on('data', look);
+        look();
+      }),
+  };
+}
+
+function message(child: ChildProcess): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    child.once('message', resolve);
+    child.once('exit', (code) => reject(new Error(`the shop ended with ${code}`)));
+  });
+}
+
+/** Tab-separated lines as objects, by the names of their columns. */
+export function rows(text: string): readonly Record<string, string>[] {
+  const [head = '', ...lines] = text.trimEnd().split('\n');
+  const names = head.split('\t');
+  return lines.map((line) => Object.fromEntries(line.split('\t').map((cell, i) => [names[i] ?? '', cell])));
+}
+export const jsonLines = (text: string): readonly Record<string, unknown>[] =>
+  text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);

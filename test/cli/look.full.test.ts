@@ -1,0 +1,189 @@
+import { mkdirSync, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { jsonLines, kit, rows } from './kit';
+
+jest.setTimeout(60_000); // each command is a process, and machines are busy
+
+const { dir, run, start, inTerminal, eventually, shop, close } = kit();
+let ids: readonly string[] = [];
+let seller: Awaited<ReturnType<typeof shop>>;
+
+beforeAll(async () => {
+  seller = await shop();
+  ids = await seller.pack([
+    { key: 'a', do: 'done' },
+    { key: 'a', do: 'park' },
+    { key: 'b', do: 'fail' },
+    { key: 'c', do: 'hang' },
+    { key: 'c', do: 'done' },
+  ]);
+  await eventually(['queues', 'shop.work'], ({ out }) => rows(out)[0]?.['PARKED'] === '2');
+});
+afterAll(close);
+
+test('status says what is wrong with the command to type next, and ends with 1 for a warning', async () => {
+  const { code, out, err } = await run([]);
+  expect(rows(out)).toEqual([
+    {
+      SEVERITY: 'warning',
+      ABOUT: 'shop.work',
+      WHAT: 'parked',
+      FOR: '–',
+      SAYS: '2 were set aside',
+      NEXT: 'busbar parked shop.work',
+    },
+  ]);
+  expect({ code, err }).toEqual({ code: 1, err: '' });
+  const json = await run(['status', '--json']);
+  expect(JSON.parse(json.out)).toMatchObject({
+    ns: 'main',
+    modules: 1,
+    instances: 1,
+    alarms: [{ about: 'shop.work' }],
+  });
+});
+
+test('queues are counted exactly', async () => {
+  const { code, out } = await run(['queues']);
+  expect(code).toBe(0);
+  expect(rows(out)).toMatchObject([
+    { QUEUE: 'shop.bills', STATE: 'caught up', WAITING: '0', PARKED: '0', INSTANCES: '1' },
+    { QUEUE: 'shop.index', 'LISTENS TO': 'shop.sold' },
+    { QUEUE: 'shop.work', STATE: 'working', WAITING: '1', RUNNING: '1', PARKED: '2', INSTANCES: '1' },
+  ]);
+});
+
+test('instances say what they serve and how busy they are', async () => {
+  const { code, out } = await run(['instances', 'shop', '-o', 'jsonl']);
+  expect(code).toBe(0);
+  expect(jsonLines(out)).toMatchObject([
+    { module: 'shop', version: '1.8.0', pid: seller.child.pid, silent: null, status: { health: { ready: true } } },
+  ]);
+});
+
+test('peek shows what waits, in order, and what it waits for', async () => {
+  const { code, out } = await run(['peek', 'shop.pack']);
+  expect(code).toBe(0);
+  const [first, second] = rows(out);
+  expect(first).toMatchObject({ '#': '1', ID: ids[3], KEY: 'c', BODY: '{"key":"c","do":"hang"}' });
+  expect(first?.['IT']).toMatch(/^runs on shop#\w+: packing$/);
+  expect(second).toMatchObject({ ID: ids[4], IT: `behind ${ids[3]}` });
+  const json = await run(['peek', 'shop.work', '-n', '1', '-o', 'jsonl']);
+  expect(jsonLines(json.out)).toMatchObject([{ id: ids[3], state: 'running', body: { do: 'hang' } }]);
+  const none = await run(['peek', 'shop.work', '--key', 'nobody']);
+  expect(none.code).toBe(1);
+});
+
+test('parked is told by reason, one by one, and in full as JSON', async () => {
+  const byReason = await run(['parked']);
+  expect(byReason.code).toBe(0);
+  expect(
+    rows(byReason.out)
+      .map(({ REASON }) => String(REASON))
+      .toSorted(),
+  ).toEqual(['address unknown', 'attempt 2 of 2 failed: connect ECONNREFUSED store:443']);
+  const each = await run(['parked', 'shop.work', '--each', '--key', 'b', '--no-body']);
+  expect(rows(each.out)).toMatchObject([{ ID: ids[2], TRIED: '2', KEY: 'b' }]);
+  expect(each.out).not.toContain('BODY');
+  const json = await run(['parked', 'shop.work', '-o', 'jsonl', '--entry', 'pack']);
+  expect(jsonLines(json.out)).toHaveLength(2);
+  expect((await run(['parked', 'shop.bills'])).code).toBe(1);
+});
+
+test('show tells all of one message, also of one that is done, and refuses what is not one', async () => {
+  const parked = await run(['show', ids[2] ?? '', '-o', 'table']);
+  expect(parked.code).toBe(0);
+  expect(parked.out).toContain(`shop.pack  ${ids[2]}`);
+  expect(parked.out.replace(/\s+/g, ' ')).toMatch(/try 2 \d{4}-\S+ \S+ on shop#\w+: connect ECONNREFUSED store:443/);
+  expect(parked.err).toContain(`busbar replay shop.work ${ids[2]}`);
+  expect(parked.out).toContain('"do": "fail"');
+  expect((await run(['show', ids[0] ?? '', '-o', 'table'])).out).toMatch(/shop\.work +done/);
+  const several = await run(['show', ids[1]?.slice(0, 10) ?? '']);
+  expect(several.code).toBe(64);
+  expect(several.err).toContain(`busbar show ${ids[1]}`);
+  expect((await run(['show', 'zzz'])).code).toBe(1);
+});
+
+test('tail follows what is sent until it is interrupted', async () => {
+  const going = start(['tail', 'shop', '-o', 'jsonl', '--since', '1h', '--key', 'live']);
+  await seller.pack([{ key: 'live', do: 'done' }]);
+  await going.until(/"key":"live"/);
+  going.child.kill('SIGINT');
+  const { code, out } = await going.ended;
+  expect(code).toBe(130);
+  expect(jsonLines(out)).toMatchObject([{ entry: 'shop.pack', key: 'live', body: { do: 'done' } }]);
+  const first = await run(['tail', '-n', '1', '--since', '1h', '--key', 'live']);
+  expect(first.code).toBe(0);
+  expect(rows(first.out)).toMatchObject([{ KEY: 'live' }]);
+});
+
+test('names that nothing has are refused with the nearest ones, and typing errors with 64', async () => {
+  const cases: [string[], RegExp][] = [
+    [['peek', 'shop.wrok'], /there is no queue shop\.wrok; the nearest are shop\.work, /],
+    [['peek', 'shop.price'], /an entry of the kind request, which waits in no queue/],
+    [['instances', 'shopp'], /the nearest is shop/],
+    [['stauts'], /there is no verb stauts, the nearest is status/],
+    [['queues', '--wide'], /unknown option '--wide'/],
+    [['peek'], /missing required argument/],
+    [['-o', 'xml'], /-o xml is none of table, json, jsonl/],
+    [['parked', '--since', 'soon'], /--since soon is neither a duration/],
+    [['peek', 'shop.work', '-n', '0'], /-n 0 is not a whole number from 1/],
+    [['--drain-ms', 'long'], /BUSBAR_DRAIN_MS/],
+  ];
+  const ended = await Promise.all(cases.map(([args]) => run(args)));
+  ended.forEach(({ code, out, err }, i) => {
+    expect(err).toMatch(cases[i]?.[1] ?? /never/);
+    expect({ code, out }).toEqual({ code: 64, out: '' });
+  });
+});
+
+test('a bus that is not there is unreachable, and looking for it creates nothing', async () => {
+  const away = join(dir, 'away');
+  const { code, err } = await run(['--dir', away]);
+  expect({ code, there: existsSync(away) }).toEqual({ code: 69, there: false });
+  expect(err).toContain(`${away} is not there`);
+});
+
+test('a directory of another user is not allowed', async () => {
+  const theirs = join(dir, 'theirs');
+  mkdirSync(theirs, { mode: 0o700 });
+  if (process.getuid?.() !== 0) return; // only root can try
+  const { chownSync } = await import('node:fs');
+  chownSync(theirs, 12_345, 12_345);
+  const { code, err } = await run(['--dir', theirs]);
+  expect(err).toContain('belongs to user 12345');
+  expect(code).toBe(77);
+});
+
+test('what takes longer than it may ends with 75', async () => {
+  expect(await run(['queues', '--timeout', '1ms'])).toMatchObject({ code: 75, out: '' });
+});
+
+test('a reader that has had enough ends it without a word', async () => {
+  const going = start(['tail', '--since', '1h', '-o', 'jsonl']);
+  await going.until(/shop\.pack/);
+  going.child.stdout?.destroy();
+  await seller.pack([{ key: 'more', do: 'done' }]);
+  expect(await going.ended).toMatchObject({ code: 0, err: '' });
+});
+
+test.each([40, 80, 120])(
+  'on a terminal of %i columns no line is longer, and nothing that must be known is cut',
+  async (columns) => {
+    for (const args of [[], ['queues'], ['instances'], ['parked'], ['show', ids[2] ?? '']]) {
+      const { out } = await inTerminal(columns, args).ended;
+      const lines = out.split(/\r?\n/).filter((line) => !/^\s+at |busbar replay/.test(line));
+      expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
+      expect(out.replace(/\s+/g, ' ')).toContain(args.length === 0 ? 'busbar parked shop.work' : 'shop');
+    }
+  },
+);
+
+test('help is there at once, also for each verb', async () => {
+  const { code, out } = await run(['--help']);
+  expect(code).toBe(0);
+  for (const verb of ['status', 'instances', 'queues', 'peek', 'tail', 'parked', 'show', 'replay', 'drop', 'request']) {
+    expect(out).toMatch(new RegExp(`^  ${verb}\\b`, 'm'));
+  }
+  expect((await run(['replay', '--help'])).out).toContain('--reason-like <text>');
+});

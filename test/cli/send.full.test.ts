@@ -1,0 +1,85 @@
+import { jsonLines, kit, rows } from './kit';
+
+jest.setTimeout(60_000); // each command is a process, and machines are busy
+
+const { run, start, shop, eventually, close } = kit();
+
+beforeAll(async () => {
+  await shop();
+});
+afterAll(close);
+
+test('a request prints the reply, of JSON or of what stdin brings', async () => {
+  expect(await run(['request', 'shop.price', '{"item":"pear"}'])).toMatchObject({
+    code: 0,
+    out: '{"cents":400}\n',
+    err: '',
+  });
+  expect(await run(['request', 'shop.price', '-'], { stdin: '{ "item": "fig" }\n' })).toMatchObject({
+    out: '{"cents":300}\n',
+  });
+});
+
+test('a body that the schema refuses is not sent, and each fault is named', async () => {
+  const { code, out, err } = await run(['request', 'shop.price', '{"item":7}']);
+  expect({ code, out }).toEqual({ code: 64, out: '' });
+  expect(err).toMatch(/nothing was sent, shop\.price does not take this body:\n {2}item: .*expected string/);
+  const submitted = await run(['submit', 'shop.pack', '{"key":"a","do":"nothing"}']);
+  expect(submitted.code).toBe(64);
+  expect((await run(['request', 'shop.price', '{item}'])).err).toContain('the body is not JSON');
+});
+
+test('the verb must fit the entry, and the entry must be one', async () => {
+  const kinds = await run(['submit', 'shop.price', '{}']);
+  expect(kinds).toMatchObject({ code: 64 });
+  expect(kinds.err).toContain('shop.price is of the kind request: use busbar request, not busbar submit');
+  const near = await run(['request', 'shop.prices', '{}']);
+  expect(near).toMatchObject({ code: 64 });
+  expect(near.err).toContain('there is no entry shop.prices; the nearest are shop.price');
+  expect(await run(['request', 'price', '{}'])).toMatchObject({ code: 64 });
+  const away = await run(['request', 'shp.price', '{}']);
+  expect(away.code).toBe(69);
+  expect(away.err).toContain('no instance of shp is up to check the body; up are shop');
+});
+
+test('a declared failure comes with its data and ends with 3', async () => {
+  const { code, out, err } = await run(['request', 'shop.price', '{"item":"nothing"}']);
+  expect({ code, out }).toEqual({ code: 3, out: '' });
+  expect(err).toBe('shop.price failed: SoldOut {"item":"nothing","until":"1970-01-01T00:00:00.000Z"}\n');
+});
+
+test('a request that is not answered in time ends with 75, to an instance that is not there with 69, taken back with 130', async () => {
+  expect(await run(['request', 'shop.slow', '{}', '--timeout', '200ms'])).toMatchObject({ code: 75, out: '' });
+  expect(await run(['request', 'shop.price', '{"item":""}', '--to', 'shop#none'])).toMatchObject({ code: 69 });
+  const going = start(['request', 'shop.slow', '{}']);
+  await eventually(['instances', 'shop'], ({ out }) => rows(out)[0]?.['REQUESTS'] === '1');
+  going.child.kill('SIGINT');
+  expect(await going.ended).toMatchObject({ code: 130, out: '' });
+});
+
+test('all instances can be asked', async () => {
+  const { code, out } = await run(['request', 'shop.price', '{"item":"pear"}', '--all']);
+  expect(code).toBe(0);
+  expect(rows(out)).toMatchObject([{ STATE: 'answered', ANSWER: '{"cents":400}' }]);
+  expect((await run(['request', 'shop.price', '{"item":"nothing"}', '--all'])).code).toBe(3);
+});
+
+test('a job goes into the queue and under the key that its contract says, with whole numbers whole', async () => {
+  const json = '{"key":"z","do":"hang","big":12345678901234567890}';
+  const { code, out } = await run(['submit', 'shop.pack', json]);
+  expect(code).toBe(0);
+  const [sent] = jsonLines(out);
+  const found = await run(['show', String(sent?.['id']), '-o', 'jsonl']);
+  expect(found.out).toContain('"big":12345678901234567890');
+  expect(jsonLines(found.out)).toMatchObject([{ message: { key: 'z', topic: 'main.shop.work' } }]);
+  const bill = await run(['submit', 'shop.bill', '{"amount":3}']);
+  const [billed] = jsonLines(bill.out);
+  const there = await run(['show', String(billed?.['id']), '-o', 'jsonl']);
+  expect(jsonLines(there.out)).toMatchObject([{ message: { topic: 'main.shop.work.bills' } }]);
+});
+
+test('broadcasts and events reach those that they are for', async () => {
+  expect(await run(['broadcast', 'shop.closing', '{"minutes":5}'])).toMatchObject({ code: 0 });
+  expect(await run(['publish', 'shop.sold', '{"item":"pear"}'])).toMatchObject({ code: 0 });
+  await eventually(['request', 'shop.price', '{"item":"heard"}'], ({ out }) => out === '{"cents":2}\n');
+});
