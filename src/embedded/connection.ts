@@ -120,7 +120,7 @@ export class Connection {
     return this.sealedBytes + this.used;
   }
 
-  /** Sends what is queued, then says so; it ends when the other side has read all and closed too, or by {@link destroy}. */
+  /** Sends what is queued, then says so; ends when the other side has read it and closed too, or by {@link destroy}. */
   end(): void {
     this.ending = true;
     this.pump();

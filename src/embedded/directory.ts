@@ -1,4 +1,4 @@
-/** Opens the directory that the processes of one machine share, and refuses any that would hurt them or that they would hurt. */
+/** Opens the directory that the processes of one machine share; refuses any that would hurt them, or be hurt. */
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -62,7 +62,7 @@ export function openDirectory(dir: string | undefined, ns: string, random: Rando
   return directory;
 }
 
-/** File systems that other machines share or that map memory badly: locks and sockets fail silently there. By statfs type. */
+/** By statfs type: file systems where locks, mapped memory or sockets fail silently, mostly shared by machines. */
 const refusedFileSystems: Readonly<Record<number, string>> = {
   0x6969: 'NFS',
   0x517b: 'SMB',

@@ -55,7 +55,8 @@ export class Listener {
     try {
       fs.rmSync(this.path, { force: true });
     } catch (error) {
-      this.parts.dropped(`${this.path} cannot be removed: ${sayError(error)}`); // it refuses from now on, which says the same
+      // It refuses from now on, which says the same to others.
+      this.parts.dropped(`${this.path} cannot be removed: ${sayError(error)}`);
     }
     this.server.close();
     for (const stranger of this.strangers.keys()) stranger.destroy();

@@ -1,4 +1,4 @@
-/** The announcements in the shared directory: a small file for each instance, which never changes once it has its name. */
+/** The announcements in the shared directory: a small file for each, which never changes once it has its name. */
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '../base/clock';

@@ -1,4 +1,4 @@
-/** Settings as one small text file that is replaced whole: written in a race that only one can win, durable, watched. */
+/** Settings as one text file that is replaced whole, in a race that only one writer wins; durable and watched. */
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Random } from '../base/clock';
@@ -24,7 +24,7 @@ export interface SettingsParts {
 
 const topic = 'settings';
 const pollMs = 500;
-/** Generations that stay, so that a slow reader still finds the one it chose, and a slow writer cannot take an old number. */
+/** Generations that stay: a slow reader still finds the one it chose, a slow writer finds its number taken. */
 const generationsKept = 16;
 const triesMax = 200;
 /** Of all settings together, as the file has them. */

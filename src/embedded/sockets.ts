@@ -93,7 +93,7 @@ export class Sockets implements Closable {
     this.touch(connection);
   }
 
-  /** Queues a frame of another kind, which is only a line, unless the same one still waits to leave. Throws as `send`. */
+  /** Queues a frame of another kind, only a line, unless the same one still waits to leave. Throws as `send`. */
   sendOnce(to: string, kind: FrameKind, line: string): void {
     this.checkOpen();
     const connection = this.first(this.reach(to));

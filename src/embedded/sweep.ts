@@ -1,4 +1,4 @@
-/** What an opening bus does about those that were here before it: removes what the dead left, refuses to share with strangers. */
+/** What an opening bus does about those before it: removes what the dead left, refuses to share with strangers. */
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
