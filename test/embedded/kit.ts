@@ -1,4 +1,4 @@
-/** What the tests of this folder need: fresh directories, opened buses, and child processes that never outlive a test. */
+/** What tests of this folder need: fresh directories, opened buses, child processes that never outlive a test. */
 import { type ChildProcess, fork } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';

@@ -57,7 +57,7 @@ async function openProcess(dir: string): Promise<RigProcess> {
   };
 }
 
-/** What the kernel does for a killed process: closes all it had open, and leaves its files. Reaches into private parts. */
+/** What the kernel does for a killed process: closes all it had open, leaves its files. Reaches into private parts. */
 function tearDown(sockets: Sockets): void {
   sockets['closedAtMs'] = 0;
   sockets['listener']['server'].close();
