@@ -1,5 +1,5 @@
 import { BusError } from '../../src/base/errors';
-import { LostError } from '../../src/ports/log';
+import { LostError, type Owned } from '../../src/ports/log';
 import { encodeState } from '../../src/work/state';
 import { gates, group, jobs, loose, rig, topic, type Job } from './rig';
 
@@ -308,6 +308,58 @@ test('records that the log holds twice are handled once, also when the second on
   await r.clock.advance(1_000);
   expect(seen).toEqual([1, 2, 3]);
   expect((await r.progress(b)).committed).toBe(6);
+});
+
+test('a repetition that was dropped above an unsettled message stays dropped after a take-over', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = loose();
+  const stamped = (n: number, position: number) => ({
+    partition: 0,
+    key: null,
+    value: Buffer.from([0x81, 0xa1, 0x6e, n]), // {n}
+    headers: { bus: `1 work photos.resize id-${n} web#1 0123456789abcdef:${position}` },
+  });
+  await r.append(a, stamped(0, 1), stamped(1, 2), stamped(1, 2), stamped(2, 3));
+  await r.take(a, resize, ({ n }) => (n === 1 ? undefined : never));
+  await r.clock.advance(1_000);
+  a.crash();
+  const seen: number[] = [];
+  await r.take(b, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([0, 2]);
+});
+
+test('a partition whose loss is told by its signal alone is given up at once, with what waits in its lanes', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  const losses: AbortController[] = [];
+  const losing = (owned: Owned): Owned => {
+    const lost = new AbortController();
+    losses.push(lost);
+    return { ...owned, lost: lost.signal };
+  };
+  const log: typeof a.log = {
+    ...a.log,
+    join: (name, of, owner, options) =>
+      a.log.join(name, of, { ...owner, take: (owned) => owner.take(losing(owned)) }, options),
+  };
+  await r.sender(a).send(
+    resize,
+    numbers(4).map(({ n }) => ({ n, key: 'k' })),
+  );
+  const { wait, open } = gates();
+  const seen: number[] = [];
+  const queue = await r.take(a, resize, ({ n }) => (seen.push(n), wait('all')), {}, { log });
+  await r.clock.advance(10);
+  for (const lost of losses) lost.abort();
+  expect(queue.stats()).toMatchObject({ waiting: 0, partitions: [] });
+  open('all');
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([0]);
+  expect((await r.progress(a)).committed).toBe(0);
+  expect(r.of('partition').filter(({ change }) => change === 'lost')).toHaveLength(topic.partitions);
 });
 
 test('what was read but not settled before a take-over is no repetition after it', async () => {

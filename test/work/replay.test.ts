@@ -37,6 +37,25 @@ test('finds what is parked, oldest first: all, of one queue, or by id, up to a m
   expect(await findParked(p.log, parked.name, { queue: 'photos.work', max: 2 })).toHaveLength(2);
 });
 
+test('only the newest record of each key counts where the log has not compacted yet, and a tombstone takes it back', async () => {
+  const note = (id: string) => JSON.stringify({ queue: 'photos.work', id });
+  const record = (offset: number, key: string, id: string | null) => ({
+    partition: 0,
+    offset,
+    timeMs: 0,
+    key: Buffer.from(key),
+    value: id === null ? null : Buffer.from('x'),
+    headers: id === null ? {} : { parked: note(id) },
+  });
+  const records = [record(0, 'x', 'old'), record(1, 'y', 'gone'), record(2, 'x', 'new'), record(3, 'y', null)];
+  const log = {
+    ...rig().process('a').log,
+    bounds: () => Promise.resolve([{ partition: 0, start: 0, end: 4 }]),
+    peek: (_topic: string, { offset }: { offset: number }) => Promise.resolve(records.slice(offset, offset + 2)),
+  };
+  expect((await findParked(log, parked.name)).map(({ note: { id } }) => id)).toEqual(['new']);
+});
+
 test('replays the original bytes under the same id and key, each once, in the order of the key', async () => {
   const { r, p, broken, seen, queue, ids } = await withParked();
   broken.is = false;

@@ -158,6 +158,26 @@ test('a record of a foreign producer has its id from its place, and is for the o
   expect(seen).toEqual([{ n: 7 }, `${topic.name}/2/0`, { module: '', instance: '' }]);
 });
 
+test('what is of another kind, or does not say its entry where there are several, is parked raw', async () => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = loose();
+  const bus = '1 request photos.resize id-1 web#1 -';
+  const value = Buffer.from([0x81, 0xa1, 0x6e, 7]); // {n: 7}
+  const record = { partition: 2, key: null, value, headers: { theirs: 'x' } };
+  await r.append(p, record, { ...record, headers: { bus } });
+  const handling = { entry: resize, run: () => undefined };
+  const entries = new Map([resize.name, 'photos.sharpen'].map((name) => [name, handling]));
+  await r.take(p, resize, () => undefined, { entries });
+  await r.clock.advance(10);
+  const records = await r.parkedNow(p);
+  expect(records.map(({ note }) => note.reason)).toEqual([
+    'no header says which entry it is for',
+    'a request is not for a queue',
+  ]);
+  expect(records.map(({ headers }) => Object.keys(headers).toSorted())).toEqual([['parked'], ['bus', 'parked']]);
+});
+
 test.each([true, false])(
   'a park whose append is unknown (done: %s) is made again before the message settles',
   async (done) => {

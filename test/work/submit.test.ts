@@ -20,6 +20,8 @@ const { resize, sharpen, added } = defineModule('photos', {
   added: event(unchecked<{ n: number }>()),
 });
 
+afterEach(() => jest.restoreAllMocks());
+
 function open(more: Partial<SenderParts> = {}) {
   const clock = virtualClock();
   const world: MemoryWorld = memoryWorld({ clock });
@@ -226,7 +228,6 @@ test('a log that does not answer is not handed more than its bound', async () =>
   void sender.send(sharpen, [10]);
   const details = { limit: 10, waiting: 10 };
   await expect(sender.send(sharpen, [11])).rejects.toMatchObject({ code: 'Overloaded', details });
-  jest.restoreAllMocks();
 });
 
 test('closing waits for what is under way, and refuses the rest', async () => {
