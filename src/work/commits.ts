@@ -1,4 +1,4 @@
-/** Commits of one partition: seldom while it is busy, soon when it rests, one at a time, again when the outcome is unknown. */
+/** Commits of one partition: seldom while it is busy, soon when it rests, and again when the outcome is unknown. */
 import { sleep, type Clock, type Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import { LostError, type Commit, type Owned } from '../ports/log';
@@ -55,7 +55,7 @@ export class Commits {
     this.#plan();
   }
 
-  /** Commits what there is and resolves when that is durable, is lost, or takes too long. Nothing is committed afterwards. */
+  /** Commits what there is; resolves when that is durable, lost, or takes too long. Nothing is committed afterwards. */
   async finish(): Promise<void> {
     const tillMs = this.parts.clock.mono() + lastCommitMs;
     const tooLong = new AbortController();

@@ -1,4 +1,4 @@
-/** Says which message may start next: one key in order, one at a time; keys side by side, in turn, up to what each entry may. */
+/** Says which message may start next: one key in order, one at a time; keys side by side, in turn, within limits. */
 import { createPace, type Pace } from '../delivery/pace';
 import { Fifo } from './fifo';
 import type { EntryLimits } from './types';
@@ -49,7 +49,7 @@ export function openLanes<T extends Item>(
 }
 
 class Lane<T> {
-  /** offered: its turn will come · busy: one runs or waits for its time · refused: by `may` · held: nobody knows the entry. */
+  /** offered: its turn will come · busy: one runs, or waits for its time · refused: by `may` · held: no such entry. */
   state: 'empty' | 'offered' | 'busy' | 'refused' | 'held' = 'empty';
   /** Most lanes never have two messages at once. */
   first: T | undefined;

@@ -84,7 +84,8 @@ export function readMessage(
     return new Message(holder, record, unreadable, place(), lane, undefined, refusal);
   }
   if (envelope && envelope.kind !== 'work' && envelope.kind !== 'event') {
-    return new Message(holder, record, unreadable, envelope.id, lane, undefined, `a ${envelope.kind} is not for a queue`);
+    const refusal = `a ${envelope.kind} is not for a queue`;
+    return new Message(holder, record, unreadable, envelope.id, lane, undefined, refusal);
   }
   if (envelope) {
     const { entry, id } = envelope;

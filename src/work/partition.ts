@@ -1,4 +1,4 @@
-/** One partition of a queue while this instance owns it: reads it into lanes, knows what is settled, commits, gives it up. */
+/** One partition of a queue while this instance owns it: fills lanes, knows what is settled, commits, is given up. */
 import type { Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import { limits } from '../base/limits';

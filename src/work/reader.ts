@@ -1,4 +1,4 @@
-/** Reads one partition from where its group has come to: no further than there is room, on after every trouble, until stopped. */
+/** Reads one partition from where its group has come to: no further than there is room, on after trouble. */
 import { sleep, type Clock } from '../base/clock';
 import { sayError } from '../base/errors';
 import { LostError, OutOfRangeError, type Owned, type ReadMax, type Stored } from '../ports/log';
@@ -9,7 +9,7 @@ export interface ReaderParts {
   admit(record: Stored): void;
   /** Everything below `next` was admitted, or is not there. */
   come(next: number): void;
-  /** What may be read now; 0 messages is nothing. `again`: after there was no room, so that not each single message is read alone. */
+  /** What may be read now; 0 messages is nothing. `again`: there was no room, and a little is not worth a read. */
   room(next: number, again: boolean): ReadMax;
   /** What has to settle before there is room, if it stays the same. */
   lowest(): number;

@@ -22,7 +22,7 @@ const triesMax = 5;
 const retryMs = 200;
 
 /**
- * Sends each again: the original bytes under the original id and key, to the partition it came from, marked as a replay.
+ * Sends each again: the original bytes under the original id and key, to the partition it came from, as a replay.
  * Then takes it out of the parked topic. Messages of one key keep their order. Gives how many went.
  * Rejects with Unreachable when the log does not answer: what was not confirmed stays parked, and may have been sent.
  */
@@ -100,7 +100,7 @@ function stamps(random: Random): () => Stamp {
   return () => ({ incarnation: life, position: ++position });
 }
 
-/** The very same records again do no harm: their receivers know the stamps, and the parked topic keeps one for each key. */
+/** The very same records again do no harm: receivers know the stamps, and the parked topic keeps one for each key. */
 async function insist({ log, clock }: ReplayParts, topic: string, records: readonly Append[]): Promise<void> {
   const sinceMs = clock.mono();
   for (let tries = 1; ; tries++) {
@@ -110,8 +110,9 @@ async function insist({ log, clock }: ReplayParts, topic: string, records: reado
     } catch (error) {
       if (tries >= triesMax) {
         const waitedMs = clock.mono() - sinceMs;
-        const message = `${records.length} records for ${topic} were not confirmed in ${tries} tries: ${sayError(error)}`;
-        throw new BusError('Unreachable', message, { waitedMs, cause: sayError(error) }, error);
+        const cause = sayError(error);
+        const message = `${records.length} records for ${topic} were not confirmed in ${tries} tries: ${cause}`;
+        throw new BusError('Unreachable', message, { waitedMs, cause }, error);
       }
       await sleep(clock, retryMs * 2 ** tries);
     }

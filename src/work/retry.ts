@@ -9,7 +9,7 @@ export const longestMsDefault = 30_000;
 const backoffMsDefault = 1_000;
 const backoffMsMax = 60_000;
 
-/** The message cannot be handled however often it is tried: bytes that are no body, or a body that the schema refuses. */
+/** It cannot be handled however often it is tried: bytes that are no body, or a body that the schema refuses. */
 export class Refused extends Error {
   override readonly name = 'Refused';
 }

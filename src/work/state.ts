@@ -30,7 +30,7 @@ export const emptyState = (offset: number): State => ({ seen: offset, ranges: []
 
 /**
  * As few bytes as it takes, and at most `bytesMax` (64 or more). What does not fit is left out: first the senders that
- * were silent longest, then the highest of what was tried, last the highest ranges, as if their settling were yet to be committed.
+ * were silent longest, then the highest of what was tried, last the highest ranges, which a later commit will carry.
  */
 export function encodeState(offset: number, state: State, bytesMax: number): Uint8Array {
   const bytes = byteWriter();
@@ -95,7 +95,7 @@ function senderWriter(senders: readonly SenderPlace[]): Write<SenderPlace> {
 }
 const seconds = ({ timeMs }: SenderPlace): number => Math.floor(timeMs / 1000);
 
-/** Throws RangeError, saying why, when the bytes are none of ours, damaged, for another offset, or of a newer version. */
+/** Throws RangeError, saying why, when the bytes are foreign, damaged, for another offset, or of a newer version. */
 export function decodeState(offset: number, encoded: Uint8Array): State {
   if (encoded.length === 0) return emptyState(offset); // a group that was only given its start
   const bytes = byteReader(encoded);

@@ -156,7 +156,7 @@ class Line {
     const limit = limits.sendingMax;
     if (this.#underWay + messages <= limit) return;
     const details = { retryAfterMs: 100, waiting: this.#underWay, limit };
-    const message = `${messages} more messages for ${this.topic.name}: ${this.#underWay} are under way, at most ${limit} may be`;
+    const message = `${messages} more for ${this.topic.name}: ${this.#underWay} are under way, at most ${limit} may be`;
     throw new BusError('Overloaded', message, details);
   }
 

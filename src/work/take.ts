@@ -193,7 +193,7 @@ class Taken {
     if (message.attempts >= attempts) {
       void this.#park(
         message,
-        `${message.attempts} of ${attempts} attempts were made, the last one did not end: its process died or lost the partition`,
+        `attempt ${message.attempts} of ${attempts} did not end: its process died, or lost the partition`,
       );
       return;
     }
@@ -201,9 +201,9 @@ class Taken {
   }
 
   #ended(message: Message, handling: Handling, outcome: Outcome): void {
+    if (message.holder.closed.aborted) return this.#leave(message); // for the last commit it still runs
     message.context = undefined;
-    if (message.holder.closed.aborted) this.#leave(message);
-    else if (outcome.ok) {
+    if (outcome.ok) {
       this.#handled++;
       this.#settle(message);
     } else this.#failedOnce(message, handling, faultOf(outcome));
@@ -224,7 +224,7 @@ class Taken {
     this.#pump();
   }
 
-  /** Sets it aside; settled only after that is confirmed. Keeps its place among those that run: a log that does not answer slows the queue. */
+  /** Sets it aside; settled only after that is confirmed. Until then it counts as running. */
   async #park(message: Message, reason: string): Promise<void> {
     const { closed } = message.holder;
     const record = parkedRecord(this.parts, this.queue, message, reason);

@@ -15,7 +15,7 @@ export function workTopic(ns: string, module: string, queue?: string): Topic {
 export function eventTopic(ns: string, entry: { readonly name: string }, keepMs = keepMsDefault): Topic {
   return { name: namesIn(ns).events(moduleOf(entry)), partitions, compacted: false, keepMs };
 }
-/** What was set aside from the queues of a module: its work, and what it listens to. Compacted, so parking twice is parking once. */
+/** What was set aside from the queues of a module: its work, and what it listens to. One record for each of them. */
 export function parkedTopic(ns: string, module: string): Topic {
   return { name: namesIn(ns).parked(module), partitions: 1, compacted: true, keepMs: null };
 }

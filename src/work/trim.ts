@@ -3,7 +3,7 @@ import type { Log, Place } from '../ports/log';
 
 const stepsMax = 64; // halving 2^53 offsets takes fewer
 
-/** Trims what was appended before `beforeMs` and lies below `settled`. Looks at a few records: times rise with offsets. */
+/** Trims what was appended before `beforeMs` and lies below `settled`. Looks at few: times rise with offsets. */
 export async function trimSettled(log: Log, topic: string, settled: Place, beforeMs: number): Promise<void> {
   const { partition } = settled;
   const bounds = (await log.bounds(topic)).find((one) => one.partition === partition);

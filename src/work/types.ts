@@ -39,7 +39,7 @@ export interface Handling {
 export interface EntryLimits {
   /** Handlers that run side by side, from 1. Default 8. */
   readonly concurrency: number;
-  /** Handlers started in a second; Infinity (the default) for no limit. A second's worth may start at once after a pause. */
+  /** Handlers started in a second, default Infinity. A second's worth may start at once after a pause. */
   readonly perSecond: number;
 }
 
@@ -85,7 +85,7 @@ export interface QueueStats {
   readonly failed: number;
   readonly parked: number;
 }
-/** A queue that this instance works on. `close` gives its partitions: running handlers finish, what is settled is committed. */
+/** A queue that this instance works on. `close` gives its partitions: what runs ends, what is settled is committed. */
 export interface TakenQueue extends Closable {
   stats(): QueueStats;
   /** Takes effect with the next message that starts. */
@@ -119,7 +119,8 @@ export interface Submitted {
 export interface Sender extends Closable {
   /**
    * Resolves when all of `inputs` are safe, one answer each. Messages of one turn of the event loop and one topic go
-   * in one append. Rejects with Invalid, TooLarge or Overloaded (nothing was sent), Unreachable (it may have been sent), Closed.
+   * in one append. Rejects with Invalid, TooLarge, Overloaded or Closed (nothing was sent), or
+   * Unreachable (it may have been).
    */
   send(entry: AnyEntry, inputs: readonly unknown[]): Promise<readonly Submitted[]>;
 }

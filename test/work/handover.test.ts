@@ -82,7 +82,10 @@ test('a message that kills its process each time is parked after its attempts, w
   }
   expect(attempts).toEqual([1, 2, 3, 4, 5]);
   const [record] = await r.parkedNow(r.process('reader'));
-  expect(record?.note).toMatchObject({ attemptCount: 5, reason: expect.stringContaining('the last one did not end') });
+  expect(record?.note).toMatchObject({
+    attemptCount: 5,
+    reason: expect.stringContaining('attempt 5 of 5 did not end'),
+  });
 });
 
 test('attempts that failed before a take-over count after it', async () => {
