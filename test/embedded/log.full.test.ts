@@ -257,9 +257,8 @@ describe('size', () => {
     await log.ensure(topic);
     await log.append('topic', [record('first')]);
     const child = await yard.child('reader');
-    await child.tell('tail', 'topic', 1);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    child.stop();
+    void child.tell('pauseBehindReading', 'topic');
+    await child.stopped();
     const list = Array.from({ length: 100 }, () => record(Buffer.alloc(1_000, 'x')));
     for (let n = 0; n < 300; n += 1) {
       const places = await log.append('topic', list);

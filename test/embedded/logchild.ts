@@ -109,6 +109,11 @@ const commands = {
   async pause() {
     process.kill(process.pid, 'SIGSTOP');
   },
+  /** Is stopped right behind reading, before anything else happens in it. */
+  async pauseBehindReading(topic: string) {
+    await log.peek(topic, { partition: 0, offset: 0 }, { messages: 1, bytes: 1 });
+    process.kill(process.pid, 'SIGSTOP');
+  },
   /** Holds the event loop for so long. */
   async block(forMs: number) {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs);

@@ -132,8 +132,13 @@ export class Child {
     this.process.kill('SIGKILL');
     await this.ended;
   }
-  stop(): void {
-    this.process.kill('SIGSTOP');
+  /** Resolves when the process stands still. */
+  async stopped(): Promise<void> {
+    for (let looks = 0; looks < 1_000; looks += 1) {
+      if (/^State:\s*T/m.test(fs.readFileSync(`/proc/${this.process.pid}/status`, 'latin1'))) return;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    throw new Error(`${this.name} did not stop within 5 seconds`);
   }
   go(): void {
     this.process.kill('SIGCONT');

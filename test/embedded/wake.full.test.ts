@@ -60,7 +60,7 @@ describe('whoever waits', () => {
     wake.appended('topic'); // not for this one
     ready = true;
     wake.appended('topic');
-    await waiting;
+    expect(await waiting).toBeUndefined();
   });
 
   it('wakes when another process rings', async () => {
@@ -71,7 +71,7 @@ describe('whoever waits', () => {
     ready = true;
     ear.hear('another topic');
     ear.hear('topic');
-    await waiting;
+    expect(await waiting).toBeUndefined();
   });
 
   it('wakes soon when nobody rings, but somebody wrote', async () => {
@@ -90,9 +90,9 @@ describe('whoever waits', () => {
     const stop = new AbortController();
     const waiting = [wake.until('topic', () => false, [stop.signal]), wake.until('topic', () => false, [])];
     stop.abort();
-    await waiting[0];
+    expect(await waiting[0]).toBeUndefined();
     wake.close();
-    await waiting[1];
+    expect(await waiting[1]).toBeUndefined();
     await wake.until('topic', () => false, [stop.signal]);
   });
 });
