@@ -15,8 +15,8 @@ import { checkName } from './format/names';
 export interface OpenOptions extends BusOptions, BusGiven {}
 
 /**
- * Opens the bus of this process; resolves when others can reach it. Options given here win over BUSBAR_* variables, which
- * win over the configuration file. Rejects with Config, naming every wrong option at once, and with whatever makes the
+ * Opens the bus of this process; resolves when others can reach it. Options given here win over BUSBAR_* variables,
+ * which win over the configuration file. Rejects with Config, naming every wrong option at once, and with whatever makes the
  * shared directory unusable. The process ends when the bus is closed and nothing else holds it.
  */
 export async function openBus(options: OpenOptions): Promise<Bus> {
@@ -37,7 +37,8 @@ export async function openToLook(options: OpenOptions): Promise<WithPorts> {
   const at = dir ?? defaultDirectory(ns);
   if (existsSync(at)) return openWithPorts(options);
   const cause = `${at} is not there`;
-  const message = `nothing was ever started with ns ${ns} here: ${cause}; name another one with --ns, --dir or BUSBAR_DIR`;
+  const remedy = 'name another place with --ns, --dir or BUSBAR_DIR';
+  const message = `nothing was ever started with ns ${ns} here: ${cause}; ${remedy}`;
   throw new BusError('Unreachable', message, { waitedMs: 0, cause });
 }
 

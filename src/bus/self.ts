@@ -37,7 +37,10 @@ export interface PendingStatus {
   readonly reached: string;
   readonly ageMs: number;
 }
-/** `entries` are those that it does know; `key` and `queue` are where a sender without the contract has to put it; null where there is none. */
+/**
+ * `entries` are those that it does know; `key` and `queue` are where a sender without the contract has to put it, null
+ * where there is none.
+ */
 export type CheckAnswer =
   | { readonly known: false; readonly entries: readonly string[] }
   | {

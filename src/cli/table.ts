@@ -105,14 +105,18 @@ export function wrap(text: string, width: number): string[] {
   const room = Math.max(8, width);
   const done: string[] = [];
   for (const paragraph of lines(text)) {
+    const [indent = ''] = /^ {0,4}/.exec(paragraph) ?? [];
     let line = '';
-    for (const word of paragraph.split(' ').flatMap((long) => pieces(long, room))) {
-      if (line !== '' && stringWidth(line) + 1 + stringWidth(word) > room) {
-        done.push(line);
+    for (const word of paragraph
+      .slice(indent.length)
+      .split(' ')
+      .flatMap((long) => pieces(long, room - indent.length))) {
+      if (line !== '' && stringWidth(indent) + stringWidth(line) + 1 + stringWidth(word) > room) {
+        done.push(indent + line);
         line = word;
       } else line = line === '' ? word : `${line} ${word}`;
     }
-    done.push(line);
+    done.push(indent + line);
   }
   return done;
 }

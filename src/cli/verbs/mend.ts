@@ -56,7 +56,10 @@ async function mend(
     return exits.warning;
   }
   await announce(desk, verb, chosen);
-  if (options.dryRun) return report(desk, verb, chosen, []);
+  if (options.dryRun) {
+    out.say('only looked: nothing was changed');
+    return out.forPeople ? exits.done : report(desk, verb, chosen, []);
+  }
   if (!(await desk.confirm('go on?'))) {
     out.say('nothing was changed');
     return signal.aborted ? exits.interrupted : exits.warning;
@@ -100,7 +103,8 @@ async function announce(
   const goes = messages.length === 1 ? 'goes' : 'go';
   const newest = Math.max(...messages.map(({ parkedAtMs }) => parkedAtMs));
   const oldest = Math.min(...messages.map(({ parkedAtMs }) => parkedAtMs));
-  const when = `parked ${age(nowMs() - newest)} to ${age(nowMs() - oldest)} ago`;
+  const [least, most] = [age(nowMs() - newest), age(nowMs() - oldest)];
+  const when = least === most ? `parked ${most} ago` : `parked ${least} to ${most} ago`;
   if (verb === 'drop') out.say(`${many} of ${queue} ${goes} away for good, ${when}.`);
   else out.say(`${many} ${goes} back into ${queue}, in the order of sending, with their ids; ${when}.`);
   const reasons = [...new Set(messages.map(({ reason }) => reason))];

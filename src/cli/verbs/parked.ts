@@ -43,8 +43,13 @@ export async function parked(desk: Desk, queue: string | undefined, options: Par
 
 async function byReason({ out, nowMs }: Desk, found: AsyncIterable<ParkedView>): Promise<number> {
   const groups = new Map<string, Group>();
+  const ids: string[] = [];
   let left = 0;
-  for await (const message of found) if (!add(groups, message)) left++;
+  for await (const message of found) {
+    if (!add(groups, message)) left++;
+    if (ids.length < idsMax) ids.push(message.id);
+  }
+  const short = shortIds(ids);
   const all = [...groups.values()].toSorted((one, other) => other.count - one.count);
   const now = nowMs();
   const columns: readonly Column<Group>[] = [
@@ -54,13 +59,19 @@ async function byReason({ out, nowMs }: Desk, found: AsyncIterable<ParkedView>):
     { name: 'NEWEST', right: true, show: ({ newestMs }) => age(now - newestMs) },
     { name: 'SENT BY', spare: 1, show: ({ senders }) => [...senders].slice(0, sendersShown).join(', ') || none },
     { name: 'REASON', cut: true, show: ({ reason }) => reason },
-    { name: 'EXAMPLE', show: ({ example }) => `busbar show ${example}` },
+    {
+      name: 'EXAMPLE',
+      show: ({ example }) => `busbar show ${short.get(example) ?? example}`,
+      plain: ({ example }) => `busbar show ${example}`,
+    },
   ];
   await out.list({ columns }, all);
   if (left > 0) out.say(`${left} more have yet other reasons; --each lists them one by one`);
   return all.length;
 }
 const sendersShown = 3;
+/** Ids beyond are not compared with others, and are shown in full. */
+const idsMax = 100_000;
 
 /** False when there are too many groups already. */
 function add(groups: Map<string, Group>, { queue, reason, from, id, parkedAtMs }: ParkedView): boolean {

@@ -89,7 +89,7 @@ function facts(message: MessageView, nowMs: number): readonly (readonly [string,
   ];
 }
 
-const nameChars = 10;
+const nameChars = 12;
 
 function field(out: Output, name: string, value: string): void {
   const start = `  ${oneLine(name).padEnd(nameChars)}  `;
@@ -117,10 +117,14 @@ function placeText({ state, attempts, on, parked }: PlaceView, nowMs: number): s
   }
 }
 
+/** Where it was thrown; the rest is how the bus came there, and is in the JSON. */
+const framesShown = 4;
+
 function tellAttempts(out: Output, { attempts }: ParkedView): void {
   for (const { attempt, atMs, error, stack, instance } of attempts) {
     field(out, `  try ${attempt}`, `${time(atMs)} on ${instance}: ${error}`);
-    for (const line of lines(stack ?? '').slice(1)) out.line(`${' '.repeat(nameChars + 4)}  ${line.trim()}`);
+    for (const line of lines(stack ?? '').slice(1, 1 + framesShown))
+      out.line(`${' '.repeat(nameChars + 4)}  ${line.trim()}`);
   }
 }
 
