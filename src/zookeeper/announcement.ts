@@ -1,0 +1,95 @@
+/** How an instance is written into the name of a node, so that one listing tells a watcher all of them. */
+import { createHash } from 'node:crypto';
+import { BusError } from '../base/errors';
+import type { Instance } from '../ports/registry';
+import { escape } from './paths';
+
+/** A node below a contract. What it says never changes: an instance that says something new gets a new node. */
+export interface Announcement {
+  readonly node: string;
+  /** Empty where the name of the node says everything. */
+  readonly data: string;
+}
+
+/** A listing repeats every name, so long ones are kept out of it. */
+const nodeBytesMax = 1_000;
+const instanceBytesMax = 64 * 1024;
+/** All of them change in one transaction, which must stay below the 1 MB that a server takes. */
+const contractsMax = 256;
+
+/** `photos#0a1b,<incarnation>,<address>,photos,<host>,<pid>,<sinceMs>,<version>,<0 or 1>,photos=<fingerprint>,…` */
+export function announcementOf(instance: Instance): Announcement {
+  const { name, incarnation, address, module, host, pid, sinceMs, version, leaving, serves } = instance;
+  const texts = [name, incarnation, address, module, host, `${pid}`, `${sinceMs}`, version, leaving ? '1' : '0'];
+  const served = Object.entries(serves).map(([contract, print]) => `${escape(contract)}=${escape(print)}`);
+  const node = [...texts.map(escape), ...served].join(',');
+  if (node.length <= nodeBytesMax) return { node, data: '' };
+  const data = textOfInstance(instance);
+  const mark = createHash('sha256').update(data).digest('hex').slice(0, 16);
+  return { node: [name, incarnation].map(escape).concat(mark).join(','), data };
+}
+
+/** The whole announcement as JSON, for people and for names that would be too long. Throws TooLarge. */
+export function textOfInstance(instance: Instance): string {
+  const text = JSON.stringify(instance);
+  const bytes = Buffer.byteLength(text);
+  const served = Object.keys(instance.serves).length;
+  if (bytes > instanceBytesMax) throw tooLarge(instance, 'bytes', bytes, instanceBytesMax);
+  if (served > contractsMax) throw tooLarge(instance, 'contracts', served, contractsMax);
+  return text;
+}
+function tooLarge({ name }: Instance, what: string, bytes: number, limitBytes: number): BusError<'TooLarge'> {
+  const message = `${name} announces ${bytes} ${what}, the limit is ${limitBytes}; serve them in several processes`;
+  return new BusError('TooLarge', message, { bytes, limitBytes });
+}
+
+/** What the name of a node says; 'data' when that is in its data; undefined when it is no announcement. */
+export function instanceOfNode(node: string): Instance | 'data' | undefined {
+  const fields = node.split(',');
+  if (fields.length === 3) return 'data';
+  try {
+    const texts = fields.slice(0, 9).map(unescape);
+    const serves = Object.fromEntries(fields.slice(9).map((field) => field.split('=', 2).map(unescape)));
+    const [name, incarnation, address, module, host, pid, sinceMs, version, leaving] = texts;
+    const numbers = { pid: Number(pid), sinceMs: Number(sinceMs) };
+    return checked({ name, incarnation, address, module, host, ...numbers, version, leaving: leaving === '1', serves });
+  } catch {
+    return undefined;
+  }
+}
+function unescape(text: string): string {
+  return text === '%' ? '' : decodeURIComponent(text);
+}
+
+/** The announcement in a text of {@link textOfInstance}; undefined when it is none. */
+export function instanceOfText(text: string): Instance | undefined {
+  try {
+    return checked(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+const shape: Readonly<Record<keyof Instance, string>> = {
+  name: 'string',
+  module: 'string',
+  address: 'string',
+  incarnation: 'string',
+  host: 'string',
+  pid: 'number',
+  sinceMs: 'number',
+  version: 'string',
+  serves: 'object',
+  leaving: 'boolean',
+};
+function checked(value: unknown): Instance | undefined {
+  return isInstance(value) ? value : undefined;
+}
+function isInstance(value: unknown): value is Instance {
+  if (typeof value !== 'object' || value === null) return false;
+  const fields = new Map<string, unknown>(Object.entries(value));
+  const serves = fields.get('serves');
+  if (!Object.entries(shape).every(([field, type]) => typeof fields.get(field) === type) || !serves) return false;
+  const numbers = [fields.get('pid'), fields.get('sinceMs')];
+  return numbers.every(Number.isFinite) && Object.values(serves).every((print) => typeof print === 'string');
+}

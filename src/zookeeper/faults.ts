@@ -1,0 +1,71 @@
+/** What goes wrong in ZooKeeper, and how it is said to those who use the bus. */
+import { BusError, sayError } from '../base/errors';
+
+/** Codes of ZooKeeper's protocol that mean something here. */
+export const codes = {
+  connectionLoss: -4,
+  noNode: -101,
+  noAuth: -102,
+  badVersion: -103,
+  nodeExists: -110,
+  sessionExpired: -112,
+  authFailed: -115,
+} as const;
+
+/** A server refused one operation: definitely not done. */
+export class ServerError extends Error {
+  override readonly name = 'ServerError';
+  constructor(
+    readonly code: number,
+    path: string,
+  ) {
+    super(`${meanings[code] ?? `refused with code ${code}`}: ${path}`);
+  }
+}
+/** The connection ended before the answer: done or not, nobody knows. */
+export class LostError extends Error {
+  override readonly name = 'LostError';
+}
+
+/** https://zookeeper.apache.org/doc/r3.9.3/apidocs/zookeeper-server/org/apache/zookeeper/KeeperException.Code.html */
+export const meanings: Readonly<Record<number, string>> = {
+  [-1]: 'system error',
+  [-5]: 'the server did not understand',
+  [-6]: 'the server does not know how',
+  [-101]: 'there is no such node',
+  [-102]: 'not allowed',
+  [-103]: 'somebody else changed it',
+  [-108]: 'an ephemeral node cannot have children',
+  [-110]: 'there is such a node already',
+  [-111]: 'it has children',
+  [-114]: 'its list of rights is not valid',
+  [-115]: 'the server refused user and password',
+  [-119]: 'the server only reads',
+  [-125]: 'a quota of the server is used up',
+  [-127]: 'the server has too much to do',
+};
+
+export function isServerError(error: unknown, ...wanted: readonly number[]): error is ServerError {
+  return error instanceof ServerError && wanted.includes(error.code);
+}
+
+/** What the caller of a port gets for `error`, which met `what` at `where` after `waitedMs`. */
+export function busErrorOf(error: unknown, what: string, where: string, waitedMs: number): unknown {
+  if (error instanceof LostError) return unreachable(`${what}: ${where}: ${sayError(error)}`, waitedMs, error);
+  if (!(error instanceof ServerError)) return error;
+  if (error.code !== codes.noAuth && error.code !== codes.authFailed)
+    return unreachable(`${what}: ${where}: ${sayError(error)}`, waitedMs, error);
+  const message =
+    `${what}: ZooKeeper does not allow it: ${sayError(error)}; give the user and password that made the node, ` +
+    `or have an operator grant the right (setAcl)`;
+  return new BusError('NotAllowed', message, { what: sayError(error) }, error);
+}
+
+export function unreachable(message: string, waitedMs: number, cause?: unknown): BusError<'Unreachable'> {
+  return new BusError(
+    'Unreachable',
+    message,
+    { waitedMs: Math.round(waitedMs), cause: sayError(cause ?? message) },
+    cause,
+  );
+}

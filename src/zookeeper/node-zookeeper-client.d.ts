@@ -1,0 +1,77 @@
+/** What this folder uses of node-zookeeper-client 1.1.3, which brings no types; some of it is internal (see connection.ts). */
+declare module 'node-zookeeper-client' {
+  import type { EventEmitter } from 'node:events';
+  import type { Socket } from 'node:net';
+
+  export function createClient(connectionString: string, options: ClientOptions): Client;
+  export interface ClientOptions {
+    readonly sessionTimeout: number;
+    readonly spinDelay: number;
+    readonly retries: number;
+    readonly sessionId?: Buffer;
+    readonly sessionPassword?: Buffer;
+  }
+
+  /** Codes are negative numbers of ZooKeeper's protocol. */
+  export interface Exception extends Error {
+    readonly code: number;
+  }
+  type Callback<T extends unknown[]> = (error: Exception | null | undefined, ...result: T) => void;
+
+  export interface Stat {
+    readonly version: number;
+    /** The session that owns an ephemeral node, 8 bytes; zeros for others. */
+    readonly ephemeralOwner: Buffer;
+  }
+  export interface Client extends EventEmitter {
+    readonly connectionManager: ConnectionManager;
+    connect(): void;
+    /** Asks the server to end the session. */
+    close(): void;
+    addAuthInfo(scheme: string, auth: Buffer): void;
+    getSessionId(): Buffer;
+    getSessionPassword(): Buffer;
+    getSessionTimeout(): number;
+    create(path: string, data: Buffer, acls: ACL[], mode: number, callback: Callback<[path: string]>): void;
+    remove(path: string, version: number, callback: Callback<[]>): void;
+    setData(path: string, data: Buffer, version: number, callback: Callback<[stat: Stat]>): void;
+    exists(path: string, callback: Callback<[stat: Stat | null]>): void;
+    getData(path: string, watch: (() => void) | undefined, callback: Callback<[data: Buffer, stat: Stat]>): void;
+    getChildren(path: string, watch: (() => void) | undefined, callback: Callback<[children: string[]]>): void;
+    getACL(path: string, callback: Callback<[acls: ACL[]]>): void;
+    transaction(): Transaction;
+  }
+  export interface Transaction {
+    create(path: string, data: Buffer, acls: ACL[], mode: number): Transaction;
+    setData(path: string, data: Buffer, version: number): Transaction;
+    remove(path: string, version: number): Transaction;
+    commit(callback: Callback<[]>): void;
+  }
+  /** Internal to the library. */
+  export interface ConnectionManager {
+    servers: { readonly host: string; readonly port: number }[];
+    /** The last transaction that this client has seen, 8 bytes: no server that is behind it is talked to. */
+    zxid: Buffer;
+    readonly socket: Socket | undefined;
+    readonly connectTimeoutHandler: NodeJS.Timeout | null;
+    connect(): void;
+    onSocketError(error: Error): void;
+    onSocketData(bytes: Buffer): void;
+  }
+
+  export class Id {
+    static readonly ANYONE_ID_UNSAFE: Id;
+    static readonly AUTH_IDS: Id;
+    readonly scheme: string;
+  }
+  export class ACL {
+    constructor(permission: number, id: Id);
+    readonly permission: number;
+    readonly id: Id;
+  }
+  export const Permission: { readonly READ: number; readonly ALL: number };
+  export const CreateMode: { readonly PERSISTENT: number; readonly EPHEMERAL: number };
+  export interface ClientState {
+    getName(): string;
+  }
+}

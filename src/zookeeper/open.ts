@@ -1,0 +1,139 @@
+/** Opens the registry and the settings of one bus on ZooKeeper. */
+import type { Clock, Random } from '../base/clock';
+import { BusError, isBusError } from '../base/errors';
+import { closable, type Closable } from '../base/lifecycle';
+import type { Notices } from '../base/notices';
+import type { Registry } from '../ports/registry';
+import type { Settings } from '../ports/settings';
+import { readSecret, type Secret } from './auth';
+import { SettingsCache, type Cached } from './cache';
+import type { Connection, Rights } from './connection';
+import { unreachable } from './faults';
+import type { Address } from './library';
+import { ensure } from './nodes';
+import { pathsOf, type Paths } from './paths';
+import { openRegistry } from './registry';
+import { openSession, type Session } from './session';
+import { openSettings } from './settings';
+
+export interface ZookeeperOptions {
+  /** `host:port,host:port`; the port is 2181 where there is none. There is no TLS. */
+  readonly connect: string;
+  readonly ns: string;
+  /** Where the settings last seen are kept for a start without ZooKeeper; without it there is no such start. */
+  readonly cacheDir?: string;
+  /** A user of the scheme `digest`. Everything made is then for this user only, and with `worldRead` to be read by all. */
+  readonly auth?: Secret & { readonly worldRead?: boolean };
+  /** How long the servers believe in a process that is silent. Default 6,000 ms; servers grant within their bounds. */
+  readonly sessionMs?: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+}
+export interface Zookeeper extends Closable {
+  readonly registry: Registry;
+  readonly settings: Settings;
+}
+
+const sessionMsDefault = 6_000;
+const portDefault = 2_181;
+
+/**
+ * Resolves once ZooKeeper was reached, or, within a session time-out, with the settings that were seen last. Rejects with
+ * Unreachable where there are none, NotAllowed when user and password are not those that made the nodes, and Config.
+ * Closing withdraws and ends the session, within two seconds also when nobody answers.
+ */
+export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeeper> {
+  const { ns, cacheDir, auth, sessionMs = sessionMsDefault, clock, random, notices } = options;
+  const around = { clock, random, notices };
+  const rights = { digest: auth && readSecret(auth), worldRead: auth?.worldRead ?? false };
+  const addresses = addressesIn(options.connect);
+  const cache = cacheDir === undefined ? undefined : new SettingsCache({ ...around, dir: cacheDir, ns });
+  const paths = pathsOf(ns);
+  const session = openSession({ ...around, addresses, rights, sessionMs });
+  session.onConnection((connection) => ensureAll(connection, paths));
+  const settings = openSettings({ ...around, session, paths, cache });
+  const registry = openRegistry({ ...around, session, paths });
+  const closing = closable(async () => {
+    await registry.close();
+    await settings.close();
+    await session.close();
+  });
+  try {
+    const cached = await begin(session, paths, rights, cache, notices);
+    if (cached) settings.assume(cached.settings);
+  } catch (error) {
+    await closing.close();
+    throw error;
+  }
+  return { registry, settings, ...closing };
+}
+
+async function ensureAll(connection: Connection, paths: Paths): Promise<void> {
+  for (const path of [paths.settings, paths.instances, paths.contracts]) await ensure(connection, path);
+}
+
+/** Waits for ZooKeeper; resolves with the settings last seen when it does not come. */
+async function begin(
+  session: Session,
+  paths: Paths,
+  { digest }: Rights,
+  cache: SettingsCache | undefined,
+  notices: Notices,
+): Promise<Cached | undefined> {
+  try {
+    const isOpen = await session.call('opening', true, async (connection) => {
+      await ensureAll(connection, paths);
+      return digest !== undefined && (await connection.isOpen(paths.base));
+    });
+    if (isOpen) tellOpen(paths.base, notices);
+    return undefined;
+  } catch (error) {
+    if (!isBusError(error, 'Unreachable')) throw error;
+    const cached = cache?.read();
+    if (!cached) throw refusal(session, cache, error);
+    const reason = `${sayAway(session)}; going on with the settings of ${sayAge(cached.ageMs)} ago`;
+    notices.tell({ type: 'state', part: 'zookeeper', ok: false, reason: `${reason} (${cache?.file ?? ''})` });
+    return cached;
+  }
+}
+function refusal(session: Session, cache: SettingsCache | undefined, error: BusError<'Unreachable'>): BusError {
+  const where = cache ? `in ${cache.file}` : 'since no directory for them was given';
+  const message =
+    `${sayAway(session)}, and there are no settings of an earlier run ${where}; ` +
+    `start ZooKeeper, or correct its address`;
+  return unreachable(message, error.details.waitedMs, session.reason);
+}
+function sayAway({ where, reason }: Session): string {
+  return `ZooKeeper at ${where} does not answer (${reason})`;
+}
+function tellOpen(path: string, notices: Notices): void {
+  const message = `${path} may be changed by everybody: it was made without a user; have an operator set its rights`;
+  notices.tell({ type: 'log', level: 'warn', message, fields: {} });
+}
+
+/** '5 s', '3 min', '7 h', '12 days' */
+export function sayAge(ms: number): string {
+  const units = [
+    ['days', 86_400_000],
+    ['h', 3_600_000],
+    ['min', 60_000],
+    ['s', 1_000],
+  ] as const;
+  const [unit, per] = units.find(([, each]) => ms >= 2 * each) ?? ['s', 1_000];
+  return `${Math.round(ms / per)} ${unit}`;
+}
+
+/** Throws Config. */
+export function addressesIn(connect: string): readonly Address[] {
+  return connect.split(',').map((text) => {
+    const found = /^\s*(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::(\d{1,5}))?\s*$/.exec(text);
+    const [, six, name, port = `${portDefault}`] = found ?? [];
+    const host = six ?? name;
+    if (host === undefined || Number(port) < 1 || Number(port) > 65_535) {
+      const fault = `'${text}' is not host:port, as the address of a ZooKeeper server has to be`;
+      throw new BusError('Config', fault, { faults: [fault] });
+    }
+    return { host, port: Number(port) };
+  });
+}

@@ -1,0 +1,269 @@
+/** One session that is kept as long as any server can be reached: connected again, and then made and read anew. */
+import { sleep, type Clock, type Random } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
+import { deferred, type Closable, type Deferred } from '../base/lifecycle';
+import type { Notices } from '../base/notices';
+import { connect, EndError, type Connection, type Rights } from './connection';
+import { busErrorOf, codes, LostError, ServerError } from './faults';
+import type { Address, End, Ticket } from './library';
+import { watchOver } from './watchdog';
+
+export interface SessionParts {
+  /** At least one. */
+  readonly addresses: readonly Address[];
+  readonly rights: Rights;
+  /** What is asked for; servers grant within their bounds. */
+  readonly sessionMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+}
+/** What a new connection means for those who had something on the one before. */
+export interface Comeback {
+  /** How long there was none. */
+  readonly awayMs: number;
+  /** What lived with the session before is gone, or will go. */
+  readonly newSession: boolean;
+}
+/** Makes and reads anew what a part has in ZooKeeper; done once more, soon, when it rejects. */
+export type Restore = (connection: Connection, comeback: Comeback) => Promise<void>;
+
+export interface Session extends Closable {
+  /** The servers, as they were given. */
+  readonly where: string;
+  /** As granted; as asked for until a server has answered. */
+  readonly sessionMs: number;
+  readonly connection: Connection | undefined;
+  /** Why there is none, in the words of who refused last. */
+  readonly reason: string;
+  /**
+   * Calls `run` with a connection, once there is one. Where that ends before the answer, it is called once more with the
+   * next one, if it may be done twice (`again`). Rejects within a session time-out: with Unreachable, where it may or may
+   * not have been done, NotAllowed, Closed, or with what `run` throws.
+   */
+  call<T>(what: string, again: boolean, run: (connection: Connection) => Promise<T>): Promise<T>;
+  /** To be called with each new connection, in the order of these calls. */
+  onConnection(restore: Restore): void;
+  /** Something could not be kept up to date: all is restored soon, and until then it is told. */
+  restoreSoon(reason: string): void;
+}
+
+/** Begins to connect, and does not end before it is closed, which takes half a second at most. */
+export function openSession(parts: SessionParts): Session {
+  return new KeptSession(parts);
+}
+
+const backoffMs = { first: 50, most: 2_000 } as const;
+const connectMs = { least: 250, most: 3_000, perSession: 1 / 3 } as const;
+const closeMs = 500;
+/** Away for so many session time-outs, another session is begun: servers that were made anew turn the old one away. */
+const sessionsKept = 3;
+
+class KeptSession implements Session {
+  readonly where: string;
+  connection: Connection | undefined;
+  sessionMs: number;
+  reason = 'no answer yet';
+  private ticket: Ticket | undefined;
+  private awaySinceMs: number;
+  private denied = false;
+  private told = true;
+  /** Ends of connections since all was well. */
+  private ends = 0;
+  private readonly restores: Restore[] = [];
+  private fault: string | undefined;
+  private restoring: Connection | undefined;
+  private readonly waiting = new Set<Deferred<void>>();
+  private readonly closed = new AbortController();
+  private closedAtMs = 0;
+  private readonly running: Promise<void>;
+  private closing: Promise<void> | undefined;
+
+  constructor(private readonly parts: SessionParts) {
+    this.where = parts.addresses.map(sayAddress).join(',');
+    this.sessionMs = parts.sessionMs;
+    this.awaySinceMs = parts.clock.mono();
+    this.running = this.run();
+  }
+
+  // --- calls
+
+  async call<T>(what: string, again: boolean, run: (connection: Connection) => Promise<T>): Promise<T> {
+    const { clock } = this.parts;
+    const startMs = clock.mono();
+    const leftMs = (): number => Math.max(0, startMs + this.sessionMs - clock.mono());
+    for (;;) {
+      try {
+        return await this.within(leftMs(), run(await this.connected(leftMs())));
+      } catch (error) {
+        if (again && error instanceof LostError && leftMs() > 0) continue;
+        throw busErrorOf(error, what, `ZooKeeper at ${this.where}`, clock.mono() - startMs);
+      }
+    }
+  }
+
+  private async within<T>(ms: number, run: Promise<T>): Promise<T> {
+    const late = deferred<never>();
+    const timer = this.parts.clock.after(ms, () => late.reject(new LostError('no answer in time')));
+    try {
+      return await Promise.race([run, late.promise]);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  private async connected(withinMs: number): Promise<Connection> {
+    this.checkOpen();
+    if (this.connection?.alive) return this.connection;
+    if (this.denied) throw this.noWay();
+    const waiter = deferred<void>();
+    const timer = this.parts.clock.after(withinMs, () => waiter.reject(this.noWay()));
+    this.waiting.add(waiter);
+    try {
+      await waiter.promise;
+    } finally {
+      timer.cancel();
+      this.waiting.delete(waiter);
+    }
+    this.checkOpen();
+    if (!this.connection?.alive) throw this.noWay();
+    return this.connection;
+  }
+  private noWay(): Error {
+    return this.denied ? new ServerError(codes.authFailed, this.where) : new LostError(this.reason);
+  }
+  private checkOpen(): void {
+    if (!this.closed.signal.aborted) return;
+    throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.closedAtMs });
+  }
+  private wake(): void {
+    for (const waiter of this.waiting) waiter.resolve();
+  }
+
+  // --- one connection after the other
+
+  private async run(): Promise<void> {
+    const { addresses, random, clock } = this.parts;
+    let next = Math.floor(random.next() * addresses.length);
+    while (!this.closed.signal.aborted) {
+      const address = addresses[next++ % addresses.length];
+      if (!address) return; // never: there is one
+      const hadTicket = this.ticket !== undefined;
+      const end = await this.one(address);
+      if (this.closed.signal.aborted) return;
+      this.note(address, end);
+      if (end.how !== 'expired' || !hadTicket) await sleep(clock, this.pauseMs(), this.closed.signal);
+    }
+  }
+  /** From connecting to a server to the end of that connection. */
+  private async one(address: Address): Promise<End> {
+    const { rights, clock, sessionMs } = this.parts;
+    const { least, most, perSession } = connectMs;
+    const options = { address, rights, clock, sessionMs, ticket: this.keptTicket() };
+    const withinMs = Math.min(most, Math.max(least, sessionMs * perSession));
+    try {
+      const connection = await connect({ ...options, connectMs: withinMs }, this.closed.signal);
+      this.up(connection);
+      const end = await connection.ended;
+      this.ticket = connection.ticket();
+      this.connection = undefined;
+      this.awaySinceMs = clock.mono();
+      return end;
+    } catch (error) {
+      return error instanceof EndError ? error.end : { how: 'lost', reason: sayError(error) };
+    }
+  }
+  private keptTicket(): Ticket | undefined {
+    if (this.parts.clock.mono() - this.awaySinceMs > sessionsKept * this.sessionMs) this.ticket = undefined;
+    return this.ticket;
+  }
+  private note(address: Address, { how, reason }: End): void {
+    if (how === 'expired') this.ticket = undefined;
+    this.denied = how === 'denied';
+    this.ends++;
+    this.reason = `${sayAddress(address)}: ${reason}`;
+    this.tell(false, `ZooKeeper is away (${this.reason}); going on with what is known`);
+    if (this.denied) this.wake();
+  }
+  /** The first round through all servers is quick; no two clients come back at the same moment. */
+  private pauseMs(): number {
+    const rounds = Math.floor(this.ends / this.parts.addresses.length);
+    return this.parts.random.next() * Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(rounds, 20));
+  }
+
+  private up(connection: Connection): void {
+    const { clock } = this.parts;
+    const comeback = { awayMs: clock.mono() - this.awaySinceMs, newSession: this.ticket === undefined };
+    this.connection = connection;
+    this.ticket = connection.ticket();
+    this.sessionMs = connection.sessionMs;
+    this.denied = false;
+    watchOver(connection, clock);
+    void this.restore(connection, comeback);
+    this.wake();
+  }
+
+  // --- what has to be made and read anew
+
+  onConnection(restore: Restore): void {
+    this.restores.push(restore);
+  }
+
+  restoreSoon(reason: string): void {
+    this.fault = reason;
+    const connection = this.connection;
+    if (!connection?.alive || this.restoring === connection) return;
+    this.tell(false, reason);
+    void this.restore(connection, { awayMs: 0, newSession: false }, 1);
+  }
+
+  private async restore(connection: Connection, comeback: Comeback, rounds = 0): Promise<void> {
+    const { clock, random } = this.parts;
+    this.restoring = connection;
+    for (let round = rounds; connection.alive; round++) {
+      const most = Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(round, 20));
+      if (round > 0) await sleep(clock, (0.5 + random.next() / 2) * most, this.closed.signal);
+      this.fault = undefined;
+      for (const restore of this.restores) await this.attempt(() => restore(connection, comeback));
+      if (!connection.alive) break;
+      if (this.fault === undefined) {
+        this.ends = 0;
+        this.tell(true, `connected to ${sayAddress(connection.address)} after ${Math.round(comeback.awayMs)} ms`);
+        break;
+      }
+      this.tell(false, this.fault);
+    }
+    if (this.restoring === connection) this.restoring = undefined;
+  }
+  private async attempt(run: () => Promise<void>): Promise<void> {
+    try {
+      await run();
+    } catch (error) {
+      this.fault = sayError(error);
+    }
+  }
+
+  private tell(ok: boolean, reason: string): void {
+    if (ok === this.told || this.closed.signal.aborted) return;
+    this.told = ok;
+    this.parts.notices.tell({ type: 'state', part: 'zookeeper', ok, reason });
+  }
+
+  close(): Promise<void> {
+    return (this.closing ??= this.closeOnce());
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+  private async closeOnce(): Promise<void> {
+    this.closedAtMs = this.parts.clock.now();
+    this.closed.abort();
+    this.wake();
+    await this.connection?.close(closeMs);
+    await this.running;
+  }
+}
+
+export function sayAddress({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

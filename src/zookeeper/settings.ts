@@ -1,0 +1,227 @@
+/** Live configuration in ZooKeeper, a node for each key; the last that was seen outlives ZooKeeper's absence. */
+import { every, type Clock, type Random, type Timer } from '../base/clock';
+import { BusError, isBusError, sayError } from '../base/errors';
+import { closable, type Closable } from '../base/lifecycle';
+import { limits } from '../base/limits';
+import type { Notices } from '../base/notices';
+import type { Setting, Settings } from '../ports/settings';
+import type { SettingsCache } from './cache';
+import type { Connection } from './connection';
+import { codes, isServerError, LostError } from './faults';
+import { ensure } from './nodes';
+import { textOf, type Paths } from './paths';
+import type { Session } from './session';
+import { openSoon, type Soon } from './soon';
+import { settingOf, View } from './view';
+
+export interface SettingsParts {
+  readonly session: Session;
+  readonly paths: Paths;
+  readonly cache: SettingsCache | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+}
+export interface SessionSettings extends Settings {
+  /** Takes what was seen in an earlier life, until ZooKeeper says what holds. */
+  assume(settings: readonly Setting[]): void;
+}
+
+type See = (settings: readonly Setting[]) => void;
+
+/** What is read by 50 instances at once is read within this, so that a change is seen well within a second. */
+const jitterMs = 20;
+const gapMs = 50;
+const confirmMs = 60_000;
+const triesMax = 5;
+
+/**
+ * `get`, `all` and `set` ask ZooKeeper and reject with Unreachable while it is away; a `set` that met its end on the way
+ * may have been done. `watch` shows what was seen last.
+ */
+export function openSettings(parts: SettingsParts): SessionSettings {
+  return new NodeSettings(parts);
+}
+
+class NodeSettings implements SessionSettings {
+  private readonly watchers = new Set<See>();
+  private known: readonly Setting[] | undefined;
+  /** What is known is in the cache. */
+  private kept = false;
+  private view: View | undefined;
+  private lane: Promise<void> = Promise.resolve();
+  private readonly soon: Soon;
+  private readonly confirming: Timer;
+  private closedAtMs: number | undefined;
+  private closing: Promise<void> | undefined;
+
+  constructor(private readonly parts: SettingsParts) {
+    const { clock, random, session, cache } = parts;
+    this.soon = openSoon({ clock, random, jitterMs: () => jitterMs, gapMs: () => gapMs }, () => this.again());
+    this.confirming = every(clock, confirmMs, () => {
+      if (session.connection) cache?.confirm();
+    });
+    session.onConnection((connection) => this.restore(connection));
+  }
+
+  async get(key: string): Promise<Setting | undefined> {
+    this.checkOpen();
+    const path = this.parts.paths.setting(key);
+    const node = await this.parts.session.call(`reading setting ${key}`, true, (one) => one.read(path));
+    return node && settingOf(key, node);
+  }
+  async all(): Promise<readonly Setting[]> {
+    this.checkOpen();
+    const { session, paths } = this.parts;
+    return session.call('reading all settings', true, async (connection) => {
+      const names = (await connection.children(paths.settings)) ?? [];
+      const nodes = await Promise.all(names.map((name) => connection.read(`${paths.settings}/${name}`)));
+      return names.flatMap((name, at) => settingOf(textOf(name), nodes[at]) ?? []);
+    });
+  }
+
+  async set(key: string, value: string | null, was: number): Promise<number> {
+    this.checkOpen();
+    const bytes = Buffer.byteLength(value ?? '');
+    if (bytes > limits.messageBytesMax) throw tooLarge(key, bytes);
+    const path = this.parts.paths.setting(key);
+    const write = async (connection: Connection): Promise<number> => {
+      for (let tries = 0; tries < triesMax; tries++) {
+        const version = await tryWrite(connection, path, value, was);
+        if (version !== undefined) return version;
+        const found = ((await connection.read(path))?.version ?? -1) + 1;
+        if (found !== was) throw conflict(key, was, found);
+      }
+      throw new LostError(`others wrote ${key} ${triesMax} times meanwhile`);
+    };
+    return this.parts.session.call(`writing setting ${key}`, false, write);
+  }
+
+  async watch(see: See): Promise<Closable> {
+    this.checkOpen();
+    await this.update();
+    this.checkOpen();
+    this.watchers.add(see);
+    this.show(see);
+    return closable(async () => void this.watchers.delete(see));
+  }
+  /** What another process has written before must be seen; while ZooKeeper is away, what is known must do. */
+  private async update(): Promise<void> {
+    const { session } = this.parts;
+    if (this.known !== undefined && !session.connection) return;
+    try {
+      await session.call('reading all settings', true, (connection) => this.read(connection, 'all'));
+    } catch (error) {
+      if (this.known === undefined || !isBusError(error, 'Unreachable')) throw error;
+    }
+  }
+  assume(settings: readonly Setting[]): void {
+    this.known ??= settings;
+  }
+
+  close(): Promise<void> {
+    return (this.closing ??= this.closeOnce());
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+  private async closeOnce(): Promise<void> {
+    this.closedAtMs = this.parts.clock.now();
+    this.soon.stop();
+    this.confirming.cancel();
+    this.watchers.clear();
+    if (this.parts.session.connection) this.parts.cache?.confirm();
+    await this.parts.cache?.close();
+  }
+  private checkOpen(): void {
+    if (this.closedAtMs === undefined) return;
+    throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.closedAtMs });
+  }
+
+  // --- what is known
+
+  private restore(connection: Connection): Promise<void> {
+    return this.inLane(async () => {
+      const view = new View(connection, this.parts.paths, () => this.soon.ask());
+      await view.read();
+      this.view = view;
+      this.take(view);
+    });
+  }
+  /** Reads what is new, or all, on a connection that was restored; restores it otherwise. */
+  private async read(connection: Connection, what: 'new' | 'all'): Promise<void> {
+    if (this.view?.connection !== connection) return this.restore(connection);
+    const view = this.view;
+    try {
+      await this.inLane(async () => {
+        await (what === 'all' ? view.readAll() : view.read());
+        if (view === this.view) this.take(view);
+      });
+    } catch (error) {
+      if (view === this.view) this.view = undefined; // nobody knows what it has read
+      throw error;
+    }
+  }
+  private async again(): Promise<void> {
+    const { session } = this.parts;
+    try {
+      if (session.connection?.alive) await this.read(session.connection, 'new');
+    } catch (error) {
+      if (!(error instanceof LostError)) session.restoreSoon(sayError(error));
+    }
+  }
+  /** Readings, one after the other. */
+  private inLane(run: () => Promise<void>): Promise<void> {
+    const reading = this.lane.then(run);
+    this.lane = reading.catch(() => undefined);
+    return reading;
+  }
+
+  private take(view: View): void {
+    const settings = [...view.settings.values()];
+    const isNew = JSON.stringify(settings) !== JSON.stringify(this.known);
+    this.known = settings;
+    if (!isNew && this.kept) return this.parts.cache?.confirm();
+    this.kept = true;
+    this.parts.cache?.keep(settings);
+    if (isNew) for (const see of this.watchers) this.show(see);
+  }
+  private show(see: See): void {
+    try {
+      see([...(this.known ?? [])]);
+    } catch (error) {
+      const reason = `a watcher threw: ${sayError(error)}`;
+      this.parts.notices.tell({ type: 'setting', key: '*', change: 'refused', reason });
+    }
+  }
+}
+
+/** Undefined when the node was not as `was` says. */
+async function tryWrite(
+  connection: Connection,
+  path: string,
+  value: string | null,
+  was: number,
+): Promise<number | undefined> {
+  try {
+    if (was < 0 || !Number.isSafeInteger(was)) return undefined; // to ZooKeeper, -1 is any version
+    if (was === 0 && value === null) return (await connection.exists(path)) ? undefined : 0;
+    if (value === null) await connection.remove(path, was - 1);
+    else if (was === 0) await connection.create(path, value);
+    else return (await connection.write(path, value, was - 1)) + 1;
+    return value === null ? 0 : 1;
+  } catch (error) {
+    if (isServerError(error, codes.badVersion, codes.nodeExists)) return undefined;
+    if (!isServerError(error, codes.noNode)) throw error;
+    if (was === 0) await ensure(connection, path.slice(0, path.lastIndexOf('/')));
+    return undefined;
+  }
+}
+function conflict(key: string, was: number, found: number): BusError<'Conflict'> {
+  const message = `setting ${key} has version ${found}, not ${was}: somebody else wrote it`;
+  return new BusError('Conflict', message, { key, expected: was, found });
+}
+function tooLarge(key: string, bytes: number): BusError<'TooLarge'> {
+  const message = `setting ${key} would have ${bytes} bytes, the limit is ${limits.messageBytesMax}`;
+  return new BusError('TooLarge', message, { bytes, limitBytes: limits.messageBytesMax });
+}

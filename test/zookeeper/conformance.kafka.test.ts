@@ -1,0 +1,11 @@
+/** The promises of registry and settings, kept on a real ZooKeeper. */
+import { conformsToRegistry } from '../conformance/registry';
+import { conformsToSettings } from '../conformance/settings';
+import { openZookeeperRig } from './rig';
+import { zookeeperSuite } from './suite';
+
+zookeeperSuite('on ZooKeeper', (suite) => {
+  const openRig = () => openZookeeperRig(suite.connect, suite.ns);
+  conformsToRegistry('zookeeper', openRig);
+  conformsToSettings('zookeeper', openRig);
+});

@@ -1,0 +1,52 @@
+/** Registry and settings on one ZooKeeper as a rig for the conformance suites: every process has its own session. */
+import { type Clock, systemClock, systemRandom } from '../../src/base/clock';
+import { closable } from '../../src/base/lifecycle';
+import { openNotices } from '../../src/base/notices';
+import type { Log } from '../../src/ports/log';
+import type { Post } from '../../src/ports/post';
+import { openZookeeper, type Zookeeper } from '../../src/zookeeper/open';
+import type { Session } from '../../src/zookeeper/session';
+import type { Rig, RigProcess } from '../conformance/rig';
+
+const sessionMs = 2_000;
+
+export async function openZookeeperRig(connect: string, ns: string): Promise<Rig> {
+  let opened = 0;
+  return {
+    sessionMs,
+    patienceMs: 10_000,
+    recordsOutside: true,
+    process: () => openProcess(connect, ns, `address-${++opened}`),
+    async wait(condition, withinMs, what) {
+      const untilMs = performance.now() + withinMs;
+      while (!(await condition())) {
+        if (performance.now() > untilMs) throw new Error(`not within ${withinMs} ms: ${what}`);
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+async function openProcess(connect: string, ns: string, address: string): Promise<RigProcess> {
+  let alive = true;
+  const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(ms, () => alive && run()) };
+  const notices = openNotices();
+  const opened = await openZookeeper({ connect, ns, sessionMs, clock, random: systemRandom, notices });
+  return {
+    // The casts: these suites take only the address of the post, and close both.
+    log: closable(() => opened.close()) as unknown as Log,
+    post: { address, ...closable(async () => undefined) } as unknown as Post,
+    registry: opened.registry,
+    settings: opened.settings,
+    async crash() {
+      alive = false;
+      sessionOf(opened).connection?.cut('killed');
+    },
+  };
+}
+
+/** The session of what was opened. Reaches into private parts. */
+export function sessionOf({ registry }: Zookeeper): Session {
+  return (registry as unknown as { parts: { session: Session } }).parts.session;
+}

@@ -1,0 +1,51 @@
+/** A suite on a ZooKeeper of its own, which it may kill and freeze, and which starts in a second. */
+import { randomBytes } from 'node:crypto';
+import { freePorts } from '../cluster/ports';
+import type { Server } from '../cluster/server';
+import { startWatchdog, type Watchdog } from '../cluster/watchdog';
+import { makeZookeeper } from '../cluster/zookeeper';
+
+export interface ZookeeperSuite {
+  /** `host:port`; there from the first test on. */
+  readonly connect: string;
+  readonly ns: string;
+  /** Not there where the server was given by ZOOKEEPER. */
+  readonly server: Server;
+}
+export interface SuiteOptions {
+  /** It kills or freezes the server: skipped on one that was given. */
+  readonly faults?: boolean;
+}
+
+/** Like `describe`; skipped without Java, as the Kafka suites are. */
+export function zookeeperSuite(name: string, body: (suite: ZookeeperSuite) => void, options: SuiteOptions = {}): void {
+  const { BUSBAR_CLUSTER: found = '', ZOOKEEPER: given = '' } = process.env;
+  const runs = given === '' ? found !== '' : !options.faults;
+  let [connect, watchdog, server]: [string, Watchdog?, Server?] = [given];
+  // The names of the tests come from the caller.
+  // oxlint-disable-next-line jest/valid-describe-callback, jest/valid-title
+  (runs ? describe : describe.skip)(name, () => {
+    beforeAll(async () => {
+      if (given !== '') return;
+      const [port = 0] = await freePorts(1);
+      watchdog = startWatchdog();
+      const made = await makeZookeeper(watchdog.dir, port);
+      [server, connect] = [made, `127.0.0.1:${port}`];
+      await made.start();
+    }, 120_000);
+    afterAll(async () => {
+      await server?.kill();
+      await watchdog?.end();
+    });
+    body({
+      ns: `t${randomBytes(4).toString('hex')}`,
+      get connect() {
+        return connect;
+      },
+      get server() {
+        if (server === undefined) throw new Error('the server is there from the first test on');
+        return server;
+      },
+    });
+  });
+}
