@@ -1,6 +1,6 @@
 /** One simulated process: how it and the world reach each other, while it lives, stands still, or is dead. */
 import { AsyncResource } from 'node:async_hooks';
-import type { Clock, Random, Timer } from '../base/clock';
+import { sleep, type Clock, type Random, type Timer } from '../base/clock';
 import { BusError } from '../base/errors';
 import { delayOf, errorOf, type Fault, type FaultScript, type Operation } from './faults';
 
@@ -36,6 +36,9 @@ const heldMax = 1_000_000;
 
 /** A script that fails one call this often in a row means to fail it for ever. */
 const insistMax = 100;
+/** So many tries follow at once, in case only the next one was to fail; then time passes between them. */
+const hastyMax = 10;
+const insistMsMax = 1_000;
 
 export class Life {
   #state: 'running' | 'frozen' | 'crashed' = 'running';
@@ -114,6 +117,7 @@ export class Life {
         return await this.call(operation, effect, lane);
       } catch (error) {
         if (tries >= insistMax) throw error;
+        if (tries >= hastyMax) await sleep(this.around.clock, Math.min(2 ** (tries - hastyMax), insistMsMax));
       }
     }
   }

@@ -14,8 +14,10 @@ export class Checks {
   readonly requests: RequestCheck;
   readonly broadcasts: HearCheck;
   readonly events: HearCheck;
-  /** When the first instance listened under a name, by group: what is told later is not missed. */
-  readonly openedMs = new Map<string, number>();
+  /** The last message sent before the first instance listened under a name, by group: later ones are not missed. */
+  readonly opened = new Map<string, number>();
+  /** Groups that somebody has joined, and their topics. */
+  readonly joined = new Map<string, string>();
   readonly #queues = new Map<string, QueueCheck>();
 
   constructor(
@@ -43,7 +45,7 @@ export class Checks {
       queue,
       entries: new Map([[entry, ruleOf('in-order')]]),
       longestMs,
-      owes: ({ sentMs }) => sentMs >= (this.openedMs.get(group) ?? Infinity),
+      owes: ({ n }) => n > (this.opened.get(group) ?? Infinity),
     });
     return [
       { group: 'sim.jobs.work', queue: 'jobs.work', entries: work, longestMs, owes: () => true },

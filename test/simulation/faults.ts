@@ -20,6 +20,8 @@ type Kind = 'drop' | 'double' | 'disconnect' | 'delay' | 'failed' | 'lost answer
 const any: readonly [Kind, ...Kind[]] = ['drop', 'double', 'disconnect', 'delay', 'delay', 'failed', 'lost answer'];
 /** What comes once more, or whose answer is lost, is read again by its reader: it is the same as a delay. */
 const ofReads: readonly [Kind, ...Kind[]] = ['drop', 'disconnect', 'delay', 'failed'];
+/** A resend that was not needed is what stamps are there for. */
+const ofAppends: readonly [Kind, ...Kind[]] = ['double', 'double', ...any];
 const ofPackets: readonly [Kind, ...Kind[]] = ['drop', 'double', 'disconnect', 'delay', 'delay'];
 
 export class CallFaults {
@@ -82,7 +84,7 @@ export class CallFaults {
 
   #note({ port, call, process }: Operation, fault: Fault, instance: Instance): void {
     const what = typeof fault === 'string' ? fault : sayFault(fault);
-    if (what === 'disconnect' && port !== 'post') instance.expires(this.plan.delays?.maxMs);
+    if (what === 'disconnect' && port !== 'post') instance.expires();
     this.ledger.note(`fault ${what} at ${port}.${call} of ${process}`);
     this.ledger.count(`fault ${what}`);
   }
@@ -111,6 +113,7 @@ export class CallFaults {
 
 function kindsOf({ port, call }: Operation): readonly [Kind, ...Kind[]] {
   if (port === 'post' && call === 'send') return ofPackets;
+  if (call === 'append') return ofAppends;
   return call === 'read' ? ofReads : any;
 }
 function sayFault(fault: Exclude<Fault, string>): string {

@@ -9,7 +9,8 @@ export interface Hearing extends Who {
 interface Listener {
   readonly who: Hearing;
   readonly entry: string;
-  readonly sinceMs: number;
+  /** Messages up to this one were sent before. */
+  readonly since: number;
   readonly heard: Set<number>;
   /** By sender, and key where there is one. */
   readonly last: Map<string, number>;
@@ -29,14 +30,14 @@ export class HearCheck {
   ) {}
 
   listens(who: Hearing, entry: string): void {
-    this.#listeners.push({ who, entry, sinceMs: this.ledger.nowMs, heard: new Set(), last: new Map() });
+    this.#listeners.push({ who, entry, since: this.ledger.messages.size, heard: new Set(), last: new Map() });
   }
 
   /** It was handed over. */
   accepted(message: Message): void {
-    const { entry, sentMs } = message;
+    const { n, entry, sentMs } = message;
     const due = this.#listeners.filter((one) => {
-      if (one.entry !== entry || one.sinceMs > sentMs || one.who.dead || one.who.leaving) return false;
+      if (one.entry !== entry || n <= one.since || one.who.dead || one.who.leaving) return false;
       return this.promise === 'listen' || !one.who.expiredSince(sentMs - announcedAgainMs);
     });
     this.#due.set(message, due);

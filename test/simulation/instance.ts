@@ -24,6 +24,8 @@ export class Instance implements Asking, Hearing {
     readonly process: MemoryProcess,
     private readonly ledger: Ledger,
     private readonly sessionMs: number,
+    /** How long news travel to it at most. */
+    private readonly travelMs: number,
   ) {}
 
   get name(): string {
@@ -40,9 +42,9 @@ export class Instance implements Asking, Hearing {
     this.#built = built;
   }
 
-  /** Others give it up now, or within `withinMs`. */
-  expires(withinMs = 0): void {
-    this.#expiredMs = this.ledger.nowMs + withinMs;
+  /** Others give it up as soon as that reaches them, and for a while what they said before still comes in. */
+  expires(): void {
+    this.#expiredMs = this.ledger.nowMs + 2 * this.travelMs;
   }
   freeze(): void {
     if (this.process.state !== 'running') return;
@@ -51,7 +53,8 @@ export class Instance implements Asking, Hearing {
   }
   thaw(): void {
     if (this.process.state !== 'frozen') return;
-    if (this.#frozenTooLong()) this.expires();
+    // What others said meanwhile comes in only now.
+    if (this.#frozenTooLong() || this.#expiredMs >= (this.#frozenMs ?? Infinity)) this.expires();
     this.#frozenMs = undefined;
     this.#thawedMs = this.ledger.nowMs;
     this.process.thaw();

@@ -23,6 +23,8 @@ export interface Plan {
   readonly newsQueue: boolean;
   /** Longest pause between two bursts of one source. */
   readonly pauseMs: number;
+  /** Sources send no more than this before the faults are over. */
+  readonly messages: number;
   /** What a handler takes at most, as a rule. */
   readonly tookMs: number;
   readonly faults: FaultPlan;
@@ -63,8 +65,8 @@ export function drawPlan(seed: number): Plan {
   return {
     seed,
     sources: d.whole(1, 2),
-    workers: d.whole(2, 4),
-    listeners: d.whole(1, 2),
+    workers: d.pick([2, 2, 3, 3, 4]),
+    listeners: d.pick([1, 1, 2]),
     keys: drawKeys(d),
     delays: d.chance(0.2) ? undefined : { minMs: 0, maxMs: d.pick([1, 5, 20, 60]) },
     crashNoticedMs: d.chance(0.5) ? 0 : d.whole(0, sessionMs),
@@ -76,8 +78,9 @@ export function drawPlan(seed: number): Plan {
     longestMs: d.pick([500, 3_000, 10_000]),
     concurrency: d.whole(1, 8),
     newsQueue: d.chance(0.3),
-    pauseMs: d.pick([150, 400, 900]),
-    tookMs: d.pick([10, 100, 600]),
+    pauseMs: d.pick([100, 400, 900]),
+    messages: d.whole(25, 90),
+    tookMs: d.pick([5, 40, 200]),
     faults: drawFaults(d, healMs, sessionMs),
     healMs,
     sentMs: healMs + 1_000,

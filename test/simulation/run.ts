@@ -4,7 +4,7 @@ import type { Stored } from '../../src/ports/log';
 import { Ledger, type Broken } from './ledger';
 import { drawPlan, type Plan } from './plan';
 import type { Plant } from './plants';
-import { holdStorages } from './storages';
+import { shareStorage } from './storages';
 import { System } from './system';
 
 export interface Outcome {
@@ -24,6 +24,8 @@ const drainMsMax = 120_000;
 /** Requests are asked once more so long after the faults. */
 const calmMs = 20_000;
 const stepMs = 500;
+/** Errors are part of every run, and their stacks a tenth of its cost. */
+const stackLines = 1;
 const closeMsMax = 40_000;
 /** With so many messages accepted during the faults some of them must have been settled. */
 const progressOf = 20;
@@ -32,7 +34,9 @@ export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   const plan = drawPlan(seed);
   const clock = virtualClock();
   const ledger = new Ledger(clock);
-  const release = holdStorages();
+  const release = shareStorage();
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = stackLines;
   const uncaught = (error: unknown): void => ledger.breaks('quiet', sayFully(error));
   process.on('unhandledRejection', uncaught);
   try {
@@ -40,8 +44,10 @@ export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   } catch (error) {
     uncaught(error);
   } finally {
+    await new Promise((resolve) => setImmediate(resolve)); // only then does Node say what nobody caught
     process.off('unhandledRejection', uncaught);
     release();
+    Error.stackTraceLimit = stackTraceLimit;
   }
   const { broken, hash, counts, lines } = ledger;
   return { seed, broken, hash, counts, lines };
@@ -60,9 +66,9 @@ async function play(plan: Plan, clock: VirtualClock, ledger: Ledger, plant: Plan
   await closeAll(system, clock, ledger);
 }
 
-function checkProgress({ counts, breaks }: Ledger): void {
-  const { accepted = 0, settled = 0 } = Object.fromEntries(counts);
-  if (accepted >= progressOf && settled === 0) breaks('progress', `${accepted} were accepted, none was settled`);
+function checkProgress(ledger: Ledger): void {
+  const { accepted = 0, settled = 0 } = Object.fromEntries(ledger.counts);
+  if (accepted >= progressOf && settled === 0) ledger.breaks('progress', `${accepted} were accepted, none was settled`);
 }
 
 async function drain({ checks }: System, clock: VirtualClock, ledger: Ledger): Promise<void> {

@@ -29,9 +29,15 @@ export class Senders {
   async run(instance: Instance): Promise<void> {
     const { clock } = instance.process;
     while (!instance.dead && !instance.leaving && this.ledger.nowMs < this.plan.sentMs) {
-      for (let n = this.#dice.whole(1, 4); n > 0; n--) this.#one(instance);
+      for (let n = this.#mayMany() ? this.#dice.whole(1, 4) : 0; n > 0; n--) this.#one(instance);
       await sleep(clock, this.#dice.whole(0, this.plan.pauseMs));
     }
+  }
+
+  /** Few enough for a run of milliseconds; some are kept for the time after the faults. */
+  #mayMany(): boolean {
+    const { messages, healMs } = this.plan;
+    return this.ledger.messages.size < (this.ledger.nowMs < healMs ? messages : messages * 1.2);
   }
 
   /** When all is well again requests are answered. */
@@ -44,13 +50,13 @@ export class Senders {
     const { jobs, facts } = this.contracts;
     const key = this.#dice.pick(this.plan.keys);
     const draw = this.#dice.whole(1, 100);
-    if (draw <= 28) this.#send(instance, jobs.ordered, key);
-    else if (draw <= 34) this.#send(instance, jobs.checked, key);
-    else if (draw <= 48) this.#send(instance, jobs.aside, key);
-    else if (draw <= 58) this.#send(instance, jobs.loose, null);
+    if (draw <= 28) void this.#send(instance, jobs.ordered, key);
+    else if (draw <= 34) void this.#send(instance, jobs.checked, key);
+    else if (draw <= 48) void this.#send(instance, jobs.aside, key);
+    else if (draw <= 58) void this.#send(instance, jobs.loose, null);
     else if (draw <= 66) this.#sendList(instance, jobs.ordered, key);
-    else if (draw <= 76) this.#send(instance, facts.fact, key);
-    else if (draw <= 80) this.#send(instance, facts.news, null);
+    else if (draw <= 76) void this.#send(instance, facts.fact, key);
+    else if (draw <= 80) void this.#send(instance, facts.news, null);
     else if (draw <= 87) this.#ask(instance, jobs.ask);
     else if (draw <= 91) this.#ask(instance, jobs.twice);
     else if (draw <= 96) void this.#shout(instance);

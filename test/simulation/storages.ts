@@ -1,23 +1,34 @@
-/** Frees what a run leaves behind in Node: each AsyncLocalStorage that was used costs every later promise a little. */
+/** Lets one AsyncLocalStorage stand in for those of all buses of a run: Node keeps each that was ever used, at a cost. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 
-/** Notes the storages used until the function given back is called, which disables them. */
-export function holdStorages(): () => void {
-  const used = new Set<AsyncLocalStorage<unknown>>();
+/** What one storage holds in a part of the program, around what others hold there. */
+interface Layer {
+  readonly storage: object;
+  readonly value: unknown;
+  readonly outer: Layer | undefined;
+}
+
+/**
+ * Until the function given back is called, `run` and `getStore` of every storage go through one that is shared. Each
+ * still sees only its own values. Instances that crash never close, so nothing else could free what they used.
+ */
+export function shareStorage(): () => void {
   const { prototype } = AsyncLocalStorage;
-  const run = Object.getOwnPropertyDescriptor(prototype, 'run');
-  if (!run) throw new Error('AsyncLocalStorage has no method run to watch');
-  // Crashed instances never close, so nobody else could know of theirs.
-  const original = run.value as (this: AsyncLocalStorage<unknown>, ...rest: unknown[]) => unknown;
-  Object.defineProperty(prototype, 'run', {
-    ...run,
-    value(this: AsyncLocalStorage<unknown>, ...rest: unknown[]): unknown {
-      used.add(this);
-      return original.apply(this, rest);
-    },
-  });
+  const before = Object.getOwnPropertyDescriptors(prototype);
+  const shared = new AsyncLocalStorage<Layer>();
+  // The originals, bound: what is called below is patched.
+  const run = prototype.run.bind(shared) as (layer: Layer, inside: () => unknown) => unknown;
+  const read = prototype.getStore.bind(shared) as () => Layer | undefined;
+  prototype.run = function (this: object, value: unknown, inside: (...args: never[]) => unknown, ...args: never[]) {
+    return run({ storage: this, value, outer: read() }, () => inside(...args));
+  } as typeof prototype.run;
+  prototype.getStore = function (this: object): unknown {
+    let layer = read();
+    while (layer && layer.storage !== this) layer = layer.outer;
+    return layer?.value;
+  };
   return () => {
-    Object.defineProperty(prototype, 'run', run);
-    for (const storage of used) storage.disable();
+    Object.defineProperties(prototype, { run: before.run, getStore: before.getStore });
+    shared.disable();
   };
 }

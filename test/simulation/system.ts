@@ -86,8 +86,9 @@ export class System {
 
   #start(slot: Slot): void {
     if (++this.#starts > startsMax) return this.ledger.breaks('progress', `more than ${startsMax} instances started`);
+    const { sessionMs, delays } = this.plan;
     const process = this.world.process(`${slot.module}#${slot.number}x${++slot.lives}`);
-    const instance = new Instance(slot.module, process, this.ledger, this.plan.sessionMs);
+    const instance = new Instance(slot.module, process, this.ledger, sessionMs, delays?.maxMs ?? 0);
     slot.current = instance;
     this.#byName.set(process.name, instance);
     this.#slotOf.set(instance, slot);
@@ -154,7 +155,8 @@ export class System {
   }
 
   #opened(group: string): void {
-    if (!this.checks.openedMs.has(group)) this.checks.openedMs.set(group, this.ledger.nowMs);
+    const { opened } = this.checks;
+    if (!opened.has(group)) opened.set(group, this.ledger.messages.size);
   }
 
   #acting(instance: Instance): Acting {
@@ -218,8 +220,7 @@ export class System {
   }
 
   #rebalance(): void {
-    this.world.rebalance('sim.jobs.work', 'sim.jobs.work');
-    this.world.rebalance('sim.index.index.facts.fact', 'sim.facts.events');
+    for (const [group, topic] of this.checks.joined) this.world.rebalance(group, topic);
   }
   #freeze(instance: Instance, forMs: number): void {
     instance.freeze();

@@ -14,8 +14,11 @@ export function watchLog(log: Log, who: Instance, checks: Checks): Log {
       if (!who.dead) for (const record of records) noteParked(record, who, checks);
       return places;
     },
-    join: (group, topic, owner, options) =>
-      log.join(group, topic, watchOwner(owner, who, checks.queue(group)), options),
+    async join(group, topic, owner, options) {
+      const member = await log.join(group, topic, watchOwner(owner, who, checks.queue(group)), options);
+      checks.joined.set(group, topic);
+      return member;
+    },
   };
 }
 
