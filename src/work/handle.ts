@@ -1,7 +1,7 @@
 /** One attempt at a message: decodes its body, calls the handler, says how it ended. */
 import { isBusError, sayError } from '../base/errors';
 import { DeliveryContext, type Facts } from '../delivery/context';
-import { deliver, type Outcome } from '../delivery/deliver';
+import { deliver, type Outcome, type Run } from '../delivery/deliver';
 import { peerOf } from '../delivery/peer';
 import { decodeBody } from '../format/codec';
 import type { Message } from './message';
@@ -30,7 +30,11 @@ export function handle(parts: TakeParts, message: Message, { entry, run }: Handl
   };
   const context = new DeliveryContext(facts, parts.clock, parts.notices);
   message.context = context;
-  return deliver(parts, entry, facts, body.value, run, context);
+  const start: Run = (checked, given) => {
+    message.holder.closed.throwIfAborted(); // a schema may take its time, and the partition be lost meanwhile
+    return run(checked, given);
+  };
+  return deliver(parts, entry, facts, body.value, start, context);
 }
 
 /** Why an attempt failed; Refused where no other one can do better. */

@@ -1,4 +1,6 @@
 import { BusError } from '../../src/base/errors';
+import type { Schema } from '../../src/contract/types';
+import { promisesRunOut } from '../../src/memory/clock';
 import { LostError, type Owned } from '../../src/ports/log';
 import { encodeState } from '../../src/work/state';
 import { gates, group, jobs, loose, rig, topic, type Job } from './rig';
@@ -331,6 +333,30 @@ test('a repetition that was dropped above an unsettled message stays dropped aft
   await r.take(b, resize, ({ n }) => void seen.push(n));
   await r.clock.advance(1_000);
   expect(seen).toEqual([0, 2]);
+});
+
+test('a handler whose schema takes its time is not started when the partition was lost meanwhile', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { wait, open } = gates();
+  const slow: Schema<Job> = {
+    '~standard': {
+      version: 1,
+      vendor: 'test',
+      validate: (value) => wait('schema').then(() => ({ value: value as Job })), // only jobs are sent here
+    },
+  };
+  await r.sender(a).send(jobs().resize, numbers(1));
+  const seen: number[] = [];
+  await r.take(a, jobs({}, slow).resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(10);
+  a.expire();
+  await r.clock.advance(0);
+  open('schema');
+  await promisesRunOut();
+  expect(r.of('partition').filter(({ change }) => change === 'lost')).toHaveLength(topic.partitions);
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([0]); // once, after the partition came back
 });
 
 test('a partition whose loss is told by its signal alone is given up at once, with what waits in its lanes', async () => {
