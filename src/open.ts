@@ -16,8 +16,8 @@ export interface OpenOptions extends BusOptions, BusGiven {}
 
 /**
  * Opens the bus of this process; resolves when others can reach it. Options given here win over BUSBAR_* variables,
- * which win over the configuration file. Rejects with Config, naming every wrong option at once, and with whatever makes the
- * shared directory unusable. The process ends when the bus is closed and nothing else holds it.
+ * which win over the configuration file. Rejects with Config, naming every wrong option at once, and with whatever
+ * makes the shared directory unusable. The process ends when the bus is closed and nothing else holds it.
  */
 export async function openBus(options: OpenOptions): Promise<Bus> {
   return (await openWithPorts(options)).bus;

@@ -2,9 +2,9 @@
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import {
   copyFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -19,35 +19,39 @@ const root = join(__dirname, '..', '..');
 const register = ['--require', join(root, 'test', 'register.cjs')];
 const patienceMs = 20_000;
 
-/** The package as it is now, compiled once for each file of tests: the command is started many times. */
+/** The command as it is now, compiled once for each file of tests: it is started many times. */
 let compiled: string | undefined;
 function main(): string {
-  compiled ??= compile();
+  if (compiled === undefined) {
+    compiled = mkdtempSync(join(tmpdir(), 'bb-package-'));
+    copyFileSync(join(root, 'package.json'), join(compiled, 'package.json'));
+    symlinkSync(join(root, 'node_modules'), join(compiled, 'node_modules'));
+    compile(join(compiled, 'dist'));
+  }
   return join(compiled, 'dist', 'cli', 'main.js');
 }
 afterAll(() => {
   if (compiled !== undefined) rmSync(compiled, { recursive: true, force: true });
 });
 
-function compile(): string {
-  const to = mkdtempSync(join(tmpdir(), 'bb-package-'));
-  copyFileSync(join(root, 'package.json'), join(to, 'package.json'));
-  symlinkSync(join(root, 'node_modules'), join(to, 'node_modules'));
-  for (const name of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })) {
-    if (!name.endsWith('.ts') || name.endsWith('.d.ts')) continue;
-    const file = join(to, 'dist', name.replace(/\.ts$/, '.js'));
-    mkdirSync(dirname(file), { recursive: true });
-    const { code } = transformSync(readFileSync(join(root, 'src', name), 'utf8'), {
-      jsc: {
-        target: 'es2022',
-        parser: { syntax: 'typescript', decorators: true },
-        transform: { legacyDecorator: true, decoratorMetadata: true },
-      },
+/** What main.ts loads, now or later. */
+function compile(to: string): void {
+  const files = new Set(['cli/main.ts']);
+  for (const file of files) {
+    const text = readFileSync(join(root, 'src', file), 'utf8');
+    for (const [, from = ''] of text.matchAll(/(?:from|import\() ?'(\.[^']+)'/g)) {
+      const target = join(dirname(file), from);
+      const found = [`${target}.ts`, `${target}/index.ts`].find((name) => existsSync(join(root, 'src', name)));
+      if (found !== undefined) files.add(found);
+    }
+    const { code } = transformSync(text, {
+      jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
       module: { type: 'commonjs' },
     });
-    writeFileSync(file, code);
+    const out = join(to, file.replace(/\.ts$/, '.js'));
+    mkdirSync(dirname(out), { recursive: true });
+    writeFileSync(out, code);
   }
-  return to;
 }
 
 export interface Ended {

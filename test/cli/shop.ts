@@ -24,7 +24,7 @@ async function main(): Promise<void> {
       if (item === 'heard') return { cents: heard.length };
       return { cents: 100 * item.length };
     },
-    slow: (_body, { signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve('late'))),
+    slow: () => new Promise(() => {}),
     async pack({ do: what }, { park, progress, signal }) {
       const mended = process.env['SHOP_MENDED'] === 'yes';
       if (what === 'park' && !mended) park('address unknown');
