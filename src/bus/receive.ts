@@ -1,7 +1,7 @@
 /** Hands each packet that comes in to the part it is for. */
 import type { Notices } from '../base/notices';
 import type { Hearer } from '../broadcast/hear';
-import { parseEnvelope } from '../format/envelope';
+import { parseEnvelope, type Envelope } from '../format/envelope';
 import type { Packet, Post } from '../ports/post';
 import type { Answerer } from '../request/answer';
 import type { Caller } from '../request/call';
@@ -22,7 +22,7 @@ export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
     switch (envelope.kind) {
       case 'request':
         leaver.heardFrom(from);
-        return answerer.request(envelope, body, from);
+        return answerer.request(inOurTime(envelope, post.skewMs), body, from);
       case 'reply':
         return caller.reply(envelope, body);
       case 'cancel':
@@ -53,4 +53,10 @@ export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
       caller.gone(address);
     },
   });
+}
+
+/** The deadline as our clock will show it. */
+function inOurTime(envelope: Envelope, skewMs: number | undefined): Envelope {
+  const { deadlineMs } = envelope;
+  return skewMs === undefined || deadlineMs === undefined ? envelope : { ...envelope, deadlineMs: deadlineMs - skewMs };
 }

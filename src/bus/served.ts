@@ -1,6 +1,6 @@
 /** Serves a contract: each kind of entry goes to the part that handles it, and the registry learns of it. */
 import { BusError } from '../base/errors';
-import { closable } from '../base/lifecycle';
+import { closable, type Closable } from '../base/lifecycle';
 import type { Hearer } from '../broadcast/hear';
 import { entriesOf } from '../contract/contract';
 import { fingerprint } from '../contract/fingerprint';
@@ -40,7 +40,7 @@ export async function serveContract(
   const module = contract[CONTRACT];
   const runs = bind(parts, contract, handlers, options);
   const limitsOf = (name: string) => entryLimits(options, name);
-  const taken: TakenQueue[] = [];
+  const taken: Closable[] = [];
   for (const { entry, run } of runs.values()) {
     parts.entries.set(entry.name, entry);
     if (entry.kind === 'broadcast') parts.hearer.add(entry, run);
@@ -50,7 +50,9 @@ export async function serveContract(
   }
   const events = [...entriesOf(contract).values()].filter(({ kind }) => kind === 'event');
   for (const entry of events) parts.entries.set(entry.name, entry); // nobody handles them here, `check` knows them
+  const hears = [...runs.values()].some(({ entry }) => entry.kind === 'broadcast');
   try {
+    if (hears) taken.push(await parts.bus.post.join(module));
     for (const queue of workQueues(parts.bus, module, runs, limitsOf)) taken.push(await take(parts, queue));
     await parts.announce(module, fingerprint(contract));
   } catch (error) {
@@ -65,7 +67,7 @@ export async function serveContract(
       parts.hearer.remove(entry.name);
     }
     for (const entry of events) parts.entries.delete(entry.name);
-    await Promise.all(taken.map((queue) => queue.close()));
+    await Promise.all(taken.map((one) => one.close()));
   }
   return closable(release);
 }

@@ -44,6 +44,10 @@ export function openPost({ sockets, instancesOf, notices }: PostParts): Post {
       sockets.checkOpen();
       return instancesOf(module).filter((instance) => sendIfPossible(instance, packet)).length;
     },
+    async join() {
+      sockets.checkOpen();
+      return closable(async () => undefined); // whoever is announced is found in the registry
+    },
     ...closable(() => sockets.close()),
   };
 }

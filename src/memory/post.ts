@@ -72,6 +72,10 @@ export function memoryPost(world: PostWorld, life: Life): Post {
       const copy = copyPacket(packet);
       return life.call(['post', 'broadcast', module], () => sendToAll(module, copy), broadcasts);
     },
+    async join() {
+      check();
+      return closable(async () => undefined); // whoever is announced is found in the registry
+    },
     ...closable(async () => {
       closedMs = life.clock.now();
       await life.insist(['post', 'close'], () => remove(world, box));

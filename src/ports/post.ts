@@ -29,8 +29,18 @@ export interface Post extends Closable {
    */
   send(to: string, packet: Packet): void;
   /**
-   * To every instance of `module` that was announced when this was called (this one too, if it is one).
-   * Resolves when it was handed to all of them; order per sender is kept. Resolves with how many, where that is known.
+   * To every instance of `module` that was announced when this was called (this one too, if it is one), and had joined
+   * before. Resolves when it was handed to all of them; order per sender is kept. Resolves with how many, where that is
+   * known.
    */
   broadcast(module: string, packet: Packet): Promise<number | undefined>;
+  /** From its resolution on broadcasts to `module` reach this instance, once it is announced; until closed. */
+  join(module: string): Promise<Closable>;
+  /**
+   * Lines tell deadlines in the time of whoever carries them: this machine's, and so many ms more. It changes as clocks
+   * drift. Without it all share one clock.
+   */
+  readonly skewMs?: number;
+  /** Why packets for `to` may still wait here, or answers not come in; undefined where all is on its way. */
+  trouble?(to: string): string | undefined;
 }

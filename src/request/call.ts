@@ -113,10 +113,16 @@ export function createCaller(parts: CallerParts): Caller {
     open.set(call.id, call);
     if (call.options.signal?.aborted) return settle(call, cancelled(call));
     if (leftMs <= 0) return settle(call, timedOut(call));
-    call.deadlineTimer = clock.after(leftMs, () => settle(call, timedOut(call)));
+    call.deadlineTimer = clock.after(leftMs, () => settle(call, tooLate(call)));
     if (call.options.signal) follow(call.options.signal, call);
     prober ??= every(clock, probeTurnMs, probe);
     dispatch(call);
+  }
+
+  /** Where nobody knows that it arrived, and the way there or back is in trouble, that is why there is no answer. */
+  function tooLate(call: OpenCall): BusError {
+    const trouble = call.reached === 'sent' && call.target && post.trouble?.(call.target.instance.address);
+    return trouble ? unreachable(call, clock, trouble) : timedOut(call);
   }
 
   /** Sends it to an instance that has not refused it; never sends what was settled meanwhile. */
@@ -125,7 +131,11 @@ export function createCaller(parts: CallerParts): Caller {
     if (!(targets instanceof Promise)) return dispatchTo(call, targets);
     targets.then(
       (found) => dispatchTo(call, found),
-      (error: unknown) => settle(call, isBusError(error) ? error : unreachable(call, clock, error)),
+      (error: unknown) =>
+        settle(
+          call,
+          isBusError(error) ? error : unreachable(call, clock, `the registry cannot be read: ${error}`, error),
+        ),
     );
   }
   function dispatchTo(call: OpenCall, targets: readonly PeerTarget<OpenCall>[]): void {
@@ -290,14 +300,14 @@ export function createCaller(parts: CallerParts): Caller {
 }
 
 function packetOf(parts: CallerParts, call: OpenCall): Packet {
-  const { scope, deadline, stamp } = call;
+  const { scope, stamp } = call;
   const line = printEnvelope({
     kind: 'request',
     entry: call.entry.name,
     id: call.id,
     from: parts.self,
     stamp,
-    deadlineMs: deadline,
+    deadlineMs: call.deadline + (parts.post.skewMs ?? 0),
     ...(scope && inherited(scope)),
   });
   return { line, body: call.body };
@@ -339,14 +349,10 @@ function cancelled(call: OpenCall): BusError<'Cancelled'> {
   const reason: unknown = call.options.signal?.reason;
   return new BusError('Cancelled', `${call.entry.name} was taken back by its caller`, { reason }, reason);
 }
-function unreachable(call: OpenCall, clock: Clock, cause: unknown): BusError<'Unreachable'> {
+function unreachable(call: OpenCall, clock: Clock, why: string, cause?: unknown): BusError<'Unreachable'> {
   const waitedMs = clock.now() - call.startedMs;
-  return new BusError(
-    'Unreachable',
-    `${call.entry.name}: the registry cannot be read: ${String(cause)}`,
-    { waitedMs, cause: String(cause) },
-    cause,
-  );
+  const message = `${call.entry.name}: no answer within ${waitedMs} ms: ${why}`;
+  return new BusError('Unreachable', message, { waitedMs, cause: why }, cause);
 }
 function tooManyOpen(entry: Request): BusError<'Overloaded'> {
   const limit = limits.pendingRequestsMax;

@@ -35,7 +35,10 @@ export function openPeers<Open>(registry: Registry, clock: Clock, notices: Notic
     const before = new Set(module.all);
     module.all = instances.map((instance) => {
       const target = byAddress.get(instance.address) ?? new PeerTarget<Open>(instance);
-      if (!before.delete(target)) notices.tell({ type: 'instance', instance: instance.name, change: 'up' });
+      if (!before.delete(target)) {
+        target.leaving = false; // it was thought to be gone
+        notices.tell({ type: 'instance', instance: instance.name, change: 'up' });
+      }
       target.instance = instance;
       byAddress.set(instance.address, target);
       return target;

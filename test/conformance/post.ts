@@ -142,6 +142,8 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
     test('broadcasts to every announced instance of the module, itself too, and to no other', async () => {
       const [module, other] = [bench.name('photos'), bench.name('web')];
       const [a, b, c, d, e] = await ears(5);
+      await Promise.all([a!, b!, e!].map((ear) => ear.process.post.join(module)));
+      await c!.process.post.join(other);
       await Promise.all([
         a!.process.registry.announce(instanceOf(a!.process, `${module}#a`, module)),
         b!.process.registry.announce(instanceOf(b!.process, `${module}#b`, module)),
@@ -162,6 +164,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
     test('keeps the order of the broadcasts of one sender', async () => {
       const module = bench.name('photos');
       const [a, b] = await ears(2);
+      await a!.process.post.join(module);
       await a!.process.registry.announce(instanceOf(a!.process, `${module}#a`, module));
       await Promise.all(Array.from({ length: 100 }, (_, n) => b!.process.post.broadcast(module, packet(`${n}`))));
       await bench.wait(() => a!.lines.length === 100, 'all arrive');
@@ -185,6 +188,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
           ),
         ).toBe(true);
         expect(isBusError(await rejection(b!.process.post.broadcast('x', packet('x'))), 'Closed')).toBe(true);
+        expect(isBusError(await rejection(b!.process.post.join('x')), 'Closed')).toBe(true);
         expect(b!.gone).toEqual([]);
       }
     });

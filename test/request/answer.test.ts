@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { closable } from '../../src/base/lifecycle';
 import { openNotices, type Notice } from '../../src/base/notices';
 import { limits } from '../../src/base/limits';
 import { defineModule, request } from '../../src/contract/contract';
@@ -37,6 +38,7 @@ function open(concurrency = 100, perSecond?: number) {
     receive() {},
     send,
     broadcast: async () => 0,
+    join: async () => closable(async () => {}),
     close: async () => {},
     [Symbol.asyncDispose]: async () => {},
   };

@@ -1,0 +1,115 @@
+/** Requests over a post that has a time of its own, and that can say when it is in trouble. */
+import { openNotices } from '../../src/base/notices';
+import { buildBus, type BuiltBus } from '../../src/bus/bus';
+import { broadcast, defineModule, request, unchecked } from '../../src/contract/contract';
+import { memoryWorld, virtualClock } from '../../src/memory';
+import type { Post } from '../../src/ports/post';
+
+const maths = defineModule('maths', {
+  double: request(unchecked<number>(), unchecked<number>()),
+  forget: broadcast(unchecked<number>()),
+});
+const hourMs = 3_600_000;
+
+function system() {
+  const clock = virtualClock();
+  const world = memoryWorld({ clock, delays: { minMs: 1, maxMs: 1 } });
+  /** An instance whose clock is `aheadMs` ahead of that of the post. */
+  const join = (module: string, aheadMs: number, change: (post: Post) => Post = (post) => post): BuiltBus => {
+    const process = world.process(`${module}#1`);
+    const { log, post, registry, settings } = process;
+    return buildBus({
+      clock: { ...process.clock, now: () => process.clock.now() + aheadMs },
+      random: world.random,
+      notices: openNotices(),
+      log,
+      post: change({ ...post, skewMs: -aheadMs }),
+      registry,
+      settings,
+      self: { module, instance: process.name },
+      ns: 'test',
+      host: 'test',
+      pid: 1,
+      rssBytes: () => 0,
+      version: '0',
+      reached: 'disk',
+      middleware: [],
+      timings: {
+        drainMs: 1_000,
+        commitMs: 500,
+        timeoutMs: 5_000,
+        sessionMs: 60_000,
+        keepMs: 1e9,
+        lingerMs: 0,
+        messageBytesMax: 1_000_000,
+        requestConcurrency: 100,
+        workConcurrency: 8,
+      },
+      closePorts: async () => undefined,
+    });
+  };
+  return { clock, join };
+}
+const none = { forget: () => undefined };
+
+test.each([
+  ['the caller', hourMs, 0],
+  ['the responder', 0, hourMs],
+])('a deadline means the same to both where the clock of %s is an hour ahead', async (_who, mineMs, theirsMs) => {
+  const { clock, join } = system();
+  const [web, server] = [join('web', mineMs), join('maths', theirsMs)];
+  const left: number[] = [];
+  const serving = server.bus.serve(maths, {
+    double: (n, { deadline }) => {
+      left.push(deadline - (clock.now() + theirsMs));
+      return n * 2;
+    },
+    ...none,
+  });
+  await clock.advance(100);
+  await serving;
+  const asked = web.bus.tryRequest(maths.double, 4, { timeoutMs: 1_000 });
+  await clock.advance(100);
+  expect(await asked).toEqual({ ok: true, value: 8 });
+  expect(left[0]).toBeGreaterThan(900);
+  expect(left[0]).toBeLessThanOrEqual(1_000);
+});
+
+test('a request that the post could not get rid of ends as Unreachable at its deadline, with the reason', async () => {
+  const { clock, join } = system();
+  let trouble: string | undefined = 'no leader for partition 3';
+  const web = join('web', 0, (post) => ({ ...post, send: () => undefined, trouble: () => trouble }));
+  const server = join('maths', 0);
+  const serving = server.bus.serve(maths, { double: (n) => n * 2, ...none });
+  await clock.advance(100);
+  await serving;
+  const asked = web.bus.tryRequest(maths.double, 4, { timeoutMs: 1_000 });
+  await clock.advance(1_100);
+  expect(await asked).toMatchObject({
+    error: { code: 'Unreachable', message: expect.stringContaining('no leader for partition 3') },
+  });
+  trouble = undefined;
+  const again = web.bus.tryRequest(maths.double, 4, { timeoutMs: 1_000 });
+  await clock.advance(1_100);
+  expect(await again).toMatchObject({ error: { code: 'Timeout', details: { reached: 'sent' } } });
+});
+
+test('an instance joins the broadcasts to a module before others learn that it serves it', async () => {
+  const { clock, join } = system();
+  const seen: string[] = [];
+  const server = join('maths', 0, (post) => ({
+    ...post,
+    join: async (module) => {
+      seen.push(`joining ${module}, known ${web.bus.instances(maths).length}`);
+      return post.join(module);
+    },
+  }));
+  const web = join('web', 0);
+  void web.bus.tryRequest(maths.double, 4);
+  await clock.advance(100);
+  const serving = server.bus.serve(maths, { double: (n) => n * 2, ...none });
+  await clock.advance(100);
+  await serving;
+  expect(seen).toEqual(['joining maths, known 0']);
+  expect(web.bus.instances(maths)).toHaveLength(1);
+});
