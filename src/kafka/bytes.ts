@@ -1,0 +1,137 @@
+/** Numbers, strings and lists as Kafka writes them down, with every length checked against what is there. */
+
+/** Grows as it is written. Strings longer than 32,767 bytes and numbers out of range throw a RangeError. */
+export class Writer {
+  #buffer: Buffer;
+  #end = 0;
+
+  constructor(bytes = 256) {
+    this.#buffer = Buffer.allocUnsafe(bytes);
+  }
+
+  get bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#end);
+  }
+
+  /** Room for `count` bytes more, to be written by the caller: the buffer and where in it. */
+  room(count: number): readonly [Buffer, number] {
+    const at = this.#end;
+    this.#end += count;
+    if (this.#end > this.#buffer.length) {
+      const larger = Buffer.allocUnsafe(Math.max(this.#end, this.#buffer.length * 2));
+      this.#buffer.copy(larger, 0, 0, at);
+      this.#buffer = larger;
+    }
+    return [this.#buffer, at];
+  }
+
+  i8(value: number): this {
+    const [buffer, at] = this.room(1);
+    buffer.writeInt8(value, at);
+    return this;
+  }
+  bool(value: boolean): this {
+    return this.i8(value ? 1 : 0);
+  }
+  i16(value: number): this {
+    const [buffer, at] = this.room(2);
+    buffer.writeInt16BE(value, at);
+    return this;
+  }
+  i32(value: number): this {
+    const [buffer, at] = this.room(4);
+    buffer.writeInt32BE(value, at);
+    return this;
+  }
+  i64(value: number): this {
+    const [buffer, at] = this.room(8);
+    writeI64(buffer, value, at);
+    return this;
+  }
+  text(value: string | null): this {
+    if (value === null) return this.i16(-1);
+    const length = Buffer.byteLength(value);
+    this.i16(length);
+    const [buffer, at] = this.room(length);
+    buffer.write(value, at);
+    return this;
+  }
+  blob(value: Uint8Array): this {
+    this.i32(value.length);
+    const [buffer, at] = this.room(value.length);
+    buffer.set(value, at);
+    return this;
+  }
+  list<T>(values: readonly T[] | null, write: (value: T, writer: this) => void): this {
+    this.i32(values === null ? -1 : values.length);
+    for (const value of values ?? []) write(value, this);
+    return this;
+  }
+}
+
+/** What is read lies within the buffer, or a RangeError is thrown. */
+export class Reader {
+  #at = 0;
+
+  constructor(readonly buffer: Buffer) {}
+
+  get left(): number {
+    return this.buffer.length - this.#at;
+  }
+
+  /** Steps over `count` bytes and says where they began. */
+  skip(count: number): number {
+    if (count < 0 || count > this.left) throw new RangeError(`${count} bytes announced, ${this.left} there`);
+    this.#at += count;
+    return this.#at - count;
+  }
+
+  i8(): number {
+    return this.buffer.readInt8(this.skip(1));
+  }
+  bool(): boolean {
+    return this.i8() !== 0;
+  }
+  i16(): number {
+    return this.buffer.readInt16BE(this.skip(2));
+  }
+  i32(): number {
+    return this.buffer.readInt32BE(this.skip(4));
+  }
+  i64(): number {
+    return readI64(this.buffer, this.skip(8));
+  }
+  text(): string {
+    return this.textOrNull() ?? '';
+  }
+  textOrNull(): string | null {
+    const length = this.i16();
+    if (length < 0) return null;
+    const at = this.skip(length);
+    return this.buffer.toString('utf8', at, at + length);
+  }
+  /** A view; empty for null. */
+  blob(): Buffer {
+    const length = Math.max(this.i32(), 0);
+    const at = this.skip(length);
+    return this.buffer.subarray(at, at + length);
+  }
+  list<T>(read: (reader: this) => T): T[] {
+    const count = Math.max(this.i32(), 0);
+    if (count > this.left) throw new RangeError(`a list of ${count} in ${this.left} bytes`);
+    return Array.from({ length: count }, () => read(this));
+  }
+}
+
+export function writeI64(buffer: Buffer, value: number, at: number): void {
+  const high = Math.floor(value / 2 ** 32);
+  buffer.writeInt32BE(high, at);
+  buffer.writeUInt32BE(value - high * 2 ** 32, at + 4);
+}
+
+/** Offsets and times stay below 2^53; more is not ours. */
+export function readI64(buffer: Buffer, at: number): number {
+  const value = buffer.readInt32BE(at) * 2 ** 32 + buffer.readUInt32BE(at + 4);
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is more than a number holds`);
+  return value;
+}

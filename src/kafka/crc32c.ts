@@ -1,0 +1,36 @@
+/** The checksum of record batches (CRC-32C), four bytes at a step: more than twice as fast as one by one. */
+
+const polynomial = 0x82f63b78;
+/** At 256 × n + byte: what that byte does to the checksum when n more bytes follow it in the same step. */
+const table = new Int32Array(4 * 256);
+for (let byte = 0; byte < 256; byte++) {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ polynomial : crc >>> 1;
+  table[byte] = crc;
+}
+for (let i = 256; i < table.length; i++) table[i] = (entry(i - 256) >>> 8) ^ entry(entry(i - 256) & 255);
+
+/** The casts: callers stay below the length. Two functions, as one for both kinds of arrays is half as fast. */
+function entry(index: number): number {
+  return table[index] as number;
+}
+function byteOf(bytes: Uint8Array, index: number): number {
+  return bytes[index] as number;
+}
+
+/** Of `bytes` from `from` up to but without `to`, which lie within it. */
+export function crc32c(bytes: Uint8Array, from: number, to: number): number {
+  let crc = -1;
+  let at = from;
+  for (; at + 4 <= to; at += 4) {
+    crc ^=
+      byteOf(bytes, at) | (byteOf(bytes, at + 1) << 8) | (byteOf(bytes, at + 2) << 16) | (byteOf(bytes, at + 3) << 24);
+    crc =
+      entry(768 + (crc & 255)) ^
+      entry(512 + ((crc >>> 8) & 255)) ^
+      entry(256 + ((crc >>> 16) & 255)) ^
+      entry(crc >>> 24);
+  }
+  for (; at < to; at++) crc = (crc >>> 8) ^ entry((crc ^ byteOf(bytes, at)) & 255);
+  return ~crc >>> 0;
+}

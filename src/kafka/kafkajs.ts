@@ -1,0 +1,148 @@
+/** The wire by kafkajs: connections opened when they are needed, one for each use and broker, and never waited for when closing. */
+import type { Clock, Random } from '../base/clock';
+import { closable } from '../base/lifecycle';
+import { Connection } from './connection';
+import { WireError } from './errors';
+import type { Ask } from './ask';
+import * as groups from './grouprequests';
+import * as requests from './requests';
+import * as topics from './topicrequests';
+import type { Security } from './security';
+import type { At, Node, Wire } from './wire';
+
+export interface KafkajsOptions {
+  /** `host:port` of some brokers; the others are learnt from them. */
+  readonly brokers: readonly string[];
+  /** What brokers call us in their logs and in the members of groups. */
+  readonly clientId: string;
+  readonly security?: Security;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Unless the caller says otherwise. */
+const requestMs = 5_000;
+/** Of one broker among several that could answer: a frozen one must not use up the time for all. */
+const attemptMs = 2_000;
+/** Connecting, encryption and login. */
+const connectMs = 3_000;
+/** What a broker gets beyond the time that it may wait. */
+const spareMs = 2_000;
+
+/** Connects to nobody yet: what is wrong with brokers, certificates or secrets, the first request says. */
+export function openKafkajs(options: KafkajsOptions): Wire {
+  const links = new Links(options);
+  const { clock } = options;
+  const one = <T>(at: At, ask: Ask<T>, timeoutMs = requestMs): Promise<T> => links.ask(at, ask, timeoutMs);
+  return {
+    async metadata(names, timeoutMs = requestMs) {
+      const found = await links.askAny(requests.metadata(names), timeoutMs);
+      links.learn(found.nodes);
+      return found;
+    },
+    async findCoordinator(group, timeoutMs = requestMs) {
+      const found = await links.askAny(groups.findCoordinator(group), timeoutMs);
+      links.learn([found]);
+      return found.node;
+    },
+    // The broker gives up first, so that the connection stays.
+    produce: (at, batches, timeoutMs) =>
+      one(at, requests.produce(batches, Math.round(timeoutMs * 0.9), clock.now()), timeoutMs),
+    fetch: (at, ask, signal) => orNothing(one(at, requests.fetch(ask), ask.maxWaitMs + spareMs), signal),
+    listOffsets: (at, ask, timeoutMs) => one(at, requests.listOffsets(ask), timeoutMs),
+    deleteRecords: (at, ask, timeoutMs = requestMs) => one(at, requests.deleteRecords(ask, timeoutMs), timeoutMs),
+    join: (at, join) => one(at, groups.join(join), join.rebalanceMs + spareMs),
+    sync: (at, as, assignments, timeoutMs) => one(at, groups.sync(as, assignments), timeoutMs),
+    heartbeat: (at, as, timeoutMs) => one(at, groups.heartbeat(as), timeoutMs),
+    leave: (at, group, memberId, timeoutMs) => one(at, groups.leave(group, memberId), timeoutMs),
+    commit: (at, as, places, timeoutMs) => one(at, groups.commit(as, places), timeoutMs),
+    fetchOffsets: (at, group, spots, timeoutMs) => one(at, groups.fetchOffsets(group, spots), timeoutMs),
+    createTopics: (at, names, timeoutMs = requestMs) => one(at, topics.createTopics(names, timeoutMs), timeoutMs),
+    deleteTopics: (at, names, timeoutMs = requestMs) => one(at, topics.deleteTopics(names, timeoutMs), timeoutMs),
+    growTopic: (at, topic, count, timeoutMs = requestMs) =>
+      one(at, topics.growTopic(topic, count, timeoutMs), timeoutMs),
+    topicConfigs: (at, names, timeoutMs) => one(at, topics.topicConfigs(names), timeoutMs),
+    alterTopic: (at, topic, configs, timeoutMs) => one(at, topics.alterTopic(topic, configs), timeoutMs),
+    listGroups: (at, timeoutMs) => one(at, groups.listGroups(), timeoutMs),
+    describeGroups: (at, names, timeoutMs) => one(at, groups.describeGroups(names), timeoutMs),
+    ...closable(() => Promise.resolve(links.close())),
+  };
+}
+
+/** [] as soon as `signal` aborts; what comes later is dropped. */
+function orNothing<T>(work: Promise<readonly T[]>, signal: AbortSignal | undefined): Promise<readonly T[]> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const stop = (): void => resolve([]);
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
+/** The connections that there are, and where the brokers are. */
+class Links {
+  readonly #open = new Map<string, Connection>();
+  readonly #places = new Map<number, string>();
+  #turn: number;
+  #closed = false;
+
+  constructor(readonly options: KafkajsOptions) {
+    this.#turn = Math.floor(options.random.next() * options.brokers.length);
+  }
+
+  learn(nodes: readonly Node[]): void {
+    for (const { node, host, port } of nodes) this.#places.set(node, `${host}:${port}`);
+  }
+
+  async ask<T>({ node, via }: At, ask: Ask<T>, timeoutMs: number): Promise<T> {
+    const place = this.#places.get(node);
+    if (place === undefined)
+      throw new WireError('UNKNOWN_NODE', `nobody said where broker ${node} is`, { sent: false });
+    return this.#link(place, via).ask(ask, timeoutMs);
+  }
+
+  /** Asks every broker that we know of, once, until one answers; the next time, that one first. */
+  async askAny<T>(ask: Ask<T>, timeoutMs: number): Promise<T> {
+    const { brokers, clock } = this.options;
+    const end = clock.mono() + timeoutMs;
+    const places = [...new Set([...brokers, ...this.#places.values()])];
+    const failures: WireError[] = [];
+    for (let i = 0; i < places.length && clock.mono() < end; i++) {
+      const place = places[this.#turn % places.length] ?? '';
+      try {
+        return await this.#link(place, 'any').ask(ask, Math.min(end - clock.mono(), attemptMs));
+      } catch (error) {
+        if (!(error instanceof WireError) || error.fatal || error.code === 'CLOSED') throw error;
+        failures.push(error);
+        this.#turn++;
+      }
+    }
+    const said = failures.find(({ code }) => code !== 'DEADLINE' && code !== 'CONNECTION');
+    if (said) throw said; // somebody answered, if only to refuse
+    const reasons = failures.map(({ message }) => message).join('; ');
+    throw new WireError('CONNECTION', `no broker answers: ${reasons}`, { sent: false, cause: failures.at(-1) });
+  }
+
+  /** The connection, made if there is none. */
+  #link(place: string, via: string): Connection {
+    if (this.#closed) throw new WireError('CLOSED', 'the wire was closed', { sent: false });
+    const name = `${via}@${place}`;
+    const found = this.#open.get(name);
+    if (found) return found;
+    const { clientId, security = {}, clock } = this.options;
+    const colon = place.lastIndexOf(':');
+    const host = place.slice(0, colon).replace(/^\[|\]$/g, '');
+    const port = Number(place.slice(colon + 1));
+    const onGone = (): void => void (this.#open.get(name) === made && this.#open.delete(name));
+    const made: Connection = new Connection({ host, port, clientId, security, clock, connectMs, onGone });
+    this.#open.set(name, made);
+    return made;
+  }
+
+  /** At once: who waits for an answer gets CLOSED. */
+  close(): void {
+    this.#closed = true;
+    for (const link of this.#open.values()) link.end(new WireError('CLOSED', 'the wire was closed'));
+  }
+}

@@ -1,0 +1,209 @@
+/** Reads record batches out of a fetch answer: in time linear in their bytes, whatever they hold. */
+import zlib from 'node:zlib';
+import { sayError } from '../base/errors';
+import type { Stored } from '../ports/log';
+import { at } from './batch';
+import { readI64 } from './bytes';
+import { crc32c } from './crc32c';
+import { WireError } from './errors';
+
+/** Beyond these the headers of a record are left where they are: whoever writes more is not one of us. */
+const headersMax = 100;
+/** Of one batch, unpacked. */
+const unpackedBytesMax = 64 * 1024 * 1024;
+
+export interface Aborted {
+  readonly producer: number;
+  readonly first: number;
+}
+export interface ReadRecords {
+  readonly records: readonly Stored[];
+  readonly next: number;
+  /** The batch at `next` cannot be read. */
+  readonly error: WireError | null;
+}
+
+const isTransactional = 1 << 4;
+const isControl = 1 << 5;
+const isLogAppendTime = 1 << 3;
+
+/** Records of `bytes` from offset `from` on, up to the end of the last batch that is there wholly. */
+export function readRecords(
+  bytes: Buffer,
+  partition: number,
+  from: number,
+  aborted: readonly Aborted[] = [],
+): ReadRecords {
+  const records: Stored[] = [];
+  const waiting = aborted.toSorted((a, b) => a.first - b.first);
+  const dropped = new Set<number>();
+  let next = from;
+  for (let start = 0; start + at.records <= bytes.length;) {
+    const length = bytes.readInt32BE(start + at.length);
+    const end = start + at.leaderEpoch + length;
+    if (end > bytes.length) break; // the broker cut the last one
+    let last: number | undefined;
+    try {
+      if (length < at.records - at.leaderEpoch) throw new RangeError(`a batch of ${length} bytes`);
+      last = lastOf(bytes, start);
+      while (waiting[0] !== undefined && waiting[0].first <= last) dropped.add(waiting.shift()?.producer ?? -1);
+      readBatch({ bytes: bytes.subarray(start, end), partition, from: next }, dropped, records);
+    } catch (error) {
+      return { records, next, error: undecodable(error, next, last) };
+    }
+    next = Math.max(next, last + 1);
+    start = end;
+  }
+  return { records, next, error: null };
+}
+
+/** The offset of the last record that the batch at `start` holds, or once held. */
+function lastOf(bytes: Buffer, start: number): number {
+  const delta = bytes.readInt32BE(start + at.lastDelta);
+  if (delta < 0) throw new RangeError(`a batch that ends ${-delta} before it begins`);
+  return readI64(bytes, start + at.baseOffset) + delta;
+}
+
+function undecodable(error: unknown, next: number, last: number | undefined): WireError {
+  const what = last === undefined ? `the batch at ${next}` : `the batch at ${next} to ${last}`;
+  const until = last !== undefined && last >= next ? { until: last + 1 } : {};
+  return new WireError('UNDECODABLE', `${what}: ${sayError(error)}`, { ...until, cause: error });
+}
+
+interface Batch {
+  readonly bytes: Buffer;
+  readonly partition: number;
+  readonly from: number;
+}
+
+/** Adds the records to give out. Throws when it cannot be read; then it added none. */
+function readBatch(batch: Batch, dropped: Set<number>, records: Stored[]): void {
+  const { bytes } = batch;
+  const version = bytes.readInt8(at.version);
+  if (version !== 2) throw new Error(`records of version ${version}`);
+  if (crc32c(bytes, at.attributes, bytes.length) !== bytes.readUInt32BE(at.checksum)) throw new Error('bad checksum');
+  const attributes = bytes.readInt16BE(at.attributes);
+  const producer = readI64(bytes, at.producer);
+  const body = unpack(bytes.subarray(at.records), attributes & 7);
+  if (attributes & isControl) return readMarker(body, producer, dropped);
+  if (attributes & isTransactional && dropped.has(producer)) return;
+  const before = records.length;
+  try {
+    new Body(body).readAll(batch, attributes, records);
+  } catch (error) {
+    records.length = before;
+    throw error;
+  }
+}
+
+/** The one record of a control batch: its key is a version and what became of the transaction, 0 being aborted. */
+function readMarker(body: Buffer, producer: number, dropped: Set<number>): void {
+  const marker = new Body(body);
+  marker.varint();
+  marker.skip(1);
+  marker.varint();
+  marker.varint();
+  const key = marker.blob();
+  if (key !== null && key.length >= 4 && key.readInt16BE(2) === 0) dropped.delete(producer);
+}
+
+function unpack(bytes: Buffer, how: number): Buffer {
+  const options = { maxOutputLength: unpackedBytesMax };
+  switch (how) {
+    case 0:
+      return bytes;
+    case 1:
+      return zlib.gunzipSync(bytes, options);
+    case 4: {
+      // In Node from 22.15 on; the types are older.
+      const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (bytes: Buffer, how: object) => Buffer };
+      if (zstdDecompressSync) return zstdDecompressSync(bytes, options);
+    }
+  }
+  throw new Error(
+    `compressed with ${['', 'gzip', 'snappy', 'lz4', 'zstd'][how] ?? `codec ${how}`}, which is not read here`,
+  );
+}
+
+/** The records of one batch. Every length is checked against what is there. */
+class Body {
+  #at = 0;
+  constructor(readonly bytes: Buffer) {}
+
+  readAll({ bytes: batch, partition, from }: Batch, attributes: number, records: Stored[]): void {
+    const baseOffset = readI64(batch, at.baseOffset);
+    const baseTime = readI64(batch, at.baseTime);
+    const appendTime = attributes & isLogAppendTime ? readI64(batch, at.maxTime) : undefined;
+    const count = batch.readInt32BE(at.count);
+    for (let i = 0; i < count; i++) {
+      const size = this.varint();
+      const end = this.#at + size;
+      if (size < 0 || end > this.bytes.length) throw new RangeError(`record ${i} ends outside of the batch`);
+      this.#at++; // attributes, of which there are none
+      const time = appendTime ?? baseTime + this.varint();
+      if (appendTime !== undefined) this.varint();
+      const offset = baseOffset + this.varint();
+      if (offset >= from) {
+        const key = copyOf(this.blob());
+        const value = copyOf(this.blob());
+        records.push({ partition, offset, timeMs: time, key, value, headers: this.#headers() });
+      }
+      if (this.#at > end) throw new RangeError(`record ${i} is longer than it says`);
+      this.#at = end;
+    }
+  }
+
+  #headers(): Record<string, string> {
+    const headers: Record<string, string> = {};
+    const count = Math.min(this.varint(), headersMax);
+    for (let i = 0; i < count; i++) {
+      const name = this.#text();
+      headers[name] = this.#text();
+    }
+    return headers;
+  }
+
+  #text(): string {
+    const length = this.varint();
+    if (length <= 0) return '';
+    const from = this.skip(length);
+    return this.bytes.toString('utf8', from, from + length);
+  }
+
+  /** A view; null for null. */
+  blob(): Buffer | null {
+    const length = this.varint();
+    if (length < 0) return null;
+    const from = this.skip(length);
+    return this.bytes.subarray(from, from + length);
+  }
+
+  skip(count: number): number {
+    const from = this.#at;
+    if (count > this.bytes.length - from)
+      throw new RangeError(`${count} bytes announced, ${this.bytes.length - from} there`);
+    this.#at = from + count;
+    return from;
+  }
+
+  /** With its sign in the lowest bit; up to 2^53, so that it serves for times too. */
+  varint(): number {
+    const first = this.bytes[this.#at];
+    if (first !== undefined && first < 128) {
+      this.#at++;
+      return (first >>> 1) ^ -(first & 1);
+    }
+    let value = 0;
+    for (let scale = 1; scale < 2 ** 53; scale *= 128) {
+      const byte = this.bytes[this.#at++];
+      if (byte === undefined) throw new RangeError('a number ends outside of the batch');
+      value += (byte & 127) * scale;
+      if (byte < 128) return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+    }
+    throw new RangeError('a number of more than eight bytes');
+  }
+}
+
+function copyOf(view: Buffer | null): Buffer | null {
+  return view === null ? null : Buffer.from(view);
+}

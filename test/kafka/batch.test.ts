@@ -1,0 +1,221 @@
+import zlib from 'node:zlib';
+import fc from 'fast-check';
+import type { LogRecord } from '../../src/ports/log';
+import { at, measureBatch, writeBatch } from '../../src/kafka/batch';
+import { readI64, Reader, writeI64, Writer } from '../../src/kafka/bytes';
+import { crc32c } from '../../src/kafka/crc32c';
+import { readRecords } from '../../src/kafka/records';
+
+const record = (value: string, headers: Record<string, string> = {}): LogRecord => ({
+  key: null,
+  value: Buffer.from(value),
+  headers,
+});
+
+function batchOf(records: readonly LogRecord[], baseOffset = 0, timeMs = 1_700_000_000_000): Buffer {
+  const { bytes, sizes } = measureBatch(records);
+  const buffer = Buffer.alloc(bytes + 10, 0xee);
+  writeBatch(buffer, 5, records, sizes, timeMs);
+  expect([...buffer.subarray(0, 5), ...buffer.subarray(-5)]).toEqual(Array.from({ length: 10 }, () => 0xee));
+  const batch = Buffer.from(buffer.subarray(5, -5));
+  writeI64(batch, baseOffset, at.baseOffset); // the broker does that; the checksum leaves it out
+  return batch;
+}
+
+/** Changes a batch as somebody else would have written it, with a checksum that fits. */
+function altered(batch: Buffer, change: (batch: Buffer) => void): Buffer {
+  change(batch);
+  batch.writeUInt32BE(crc32c(batch, at.attributes, batch.length), at.checksum);
+  return batch;
+}
+
+describe('the checksum of record batches', () => {
+  it('is CRC-32C', () => {
+    expect(crc32c(Buffer.from('123456789'), 0, 9)).toBe(0xe3069283);
+    expect(crc32c(Buffer.alloc(32), 0, 32)).toBe(0x8a9136aa);
+  });
+});
+
+describe('a record batch', () => {
+  it('comes back as it was written, byte for byte, with null apart from empty', () => {
+    const bytes = fc.option(fc.uint8Array({ maxLength: 200 }));
+    // An object cannot have this key the ordinary way.
+    const text = fc.string({ unit: 'binary', maxLength: 100 }).filter((one) => one !== '__proto__');
+    const records = fc.array(
+      fc.record({ key: bytes, value: bytes, headers: fc.dictionary(text, text, { maxKeys: 5 }) }),
+      {
+        minLength: 1,
+        maxLength: 20,
+      },
+    );
+    fc.assert(
+      fc.property(records, fc.nat(2 ** 52), (written, offset) => {
+        const { records: read, next, error } = readRecords(batchOf(written, offset), 7, offset);
+        expect(error).toBeNull();
+        expect(next).toBe(offset + written.length);
+        expect(read).toEqual(
+          written.map(({ key, value, headers }, i) => ({
+            partition: 7,
+            offset: offset + i,
+            timeMs: 1_700_000_000_000,
+            key: key && Buffer.from(key),
+            value: value && Buffer.from(value),
+            headers: { ...headers },
+          })),
+        );
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('gives out copies, so that a kept record does not keep the answer it came in', () => {
+    const batch = batchOf([record('kept')]);
+    const [kept] = readRecords(batch, 0, 0).records;
+    batch.fill(0);
+    expect(kept?.value?.toString()).toBe('kept');
+  });
+
+  it('is read from the offset asked for on, and left alone where the broker cut it off', () => {
+    const two = Buffer.concat([batchOf([record('a'), record('b')], 10), batchOf([record('c'), record('d')], 12)]);
+    const values = (bytes: Buffer, from: number) => {
+      const { records, next } = readRecords(bytes, 0, from);
+      return [records.map(({ value }) => value?.toString()), next];
+    };
+    expect(values(two, 11)).toEqual([['b', 'c', 'd'], 14]);
+    expect(values(two.subarray(0, -1), 11)).toEqual([['b'], 12]);
+    expect(values(two.subarray(0, 30), 10)).toEqual([[], 10]);
+  });
+
+  it('is stepped over when compaction emptied it', () => {
+    const emptied = altered(batchOf([record('a')], 20), (batch) => {
+      batch.writeInt32BE(4, at.lastDelta); // what was at 20 to 24
+    });
+    expect(readRecords(emptied, 0, 21)).toEqual({ records: [], next: 25, error: null });
+  });
+
+  it('has the time of the broker where the topic says so', () => {
+    const stamped = altered(batchOf([record('a'), record('b')]), (batch) => {
+      batch.writeInt16BE(8, at.attributes);
+      writeI64(batch, 1_800_000_000_000, at.maxTime);
+    });
+    expect(readRecords(stamped, 0, 0).records.map(({ timeMs }) => timeMs)).toEqual([
+      1_800_000_000_000, 1_800_000_000_000,
+    ]);
+  });
+
+  it('is unpacked from gzip, and named when it is packed in a way that is not read here', () => {
+    const plain = batchOf([record('packed')], 3);
+    const packed = (codec: number): Buffer => {
+      const whole = Buffer.concat([plain.subarray(0, at.records), zlib.gzipSync(plain.subarray(at.records))]);
+      return altered(whole, (batch) => {
+        batch.writeInt16BE(codec, at.attributes);
+        batch.writeInt32BE(batch.length - at.leaderEpoch, at.length);
+      });
+    };
+    expect(readRecords(packed(1), 0, 3).records[0]?.value?.toString()).toBe('packed');
+    const { error, next } = readRecords(packed(3), 0, 3);
+    expect(error).toMatchObject({ code: 'UNDECODABLE', step: 'refused', until: 4 });
+    expect(error?.message).toContain('lz4');
+    expect(next).toBe(3);
+  });
+
+  it('that is damaged is named with its offsets, and what is before it is given out', () => {
+    const damaged = batchOf([record('b'), record('c')], 1);
+    damaged[at.records + 4] = 99;
+    const { records, next, error } = readRecords(Buffer.concat([batchOf([record('a')]), damaged]), 0, 0);
+    expect([records.length, next, error?.code, error?.until]).toEqual([1, 1, 'UNDECODABLE', 3]);
+  });
+
+  it('gives out nothing that a transaction aborted, and no control record', () => {
+    const transactional = (batch: Buffer, control = false): Buffer =>
+      altered(batch, () => {
+        batch.writeInt16BE(control ? 0x30 : 0x10, at.attributes);
+        writeI64(batch, 5, at.producer);
+      });
+    const marker = (offset: number, type: number): Buffer => {
+      const key = Buffer.from([0, 0, 0, type]);
+      return transactional(batchOf([{ key, value: Buffer.alloc(6), headers: {} }], offset), true);
+    };
+    const log = Buffer.concat([
+      transactional(batchOf([record('aborted')], 0)),
+      batchOf([record('plain')], 1),
+      marker(2, 0),
+      transactional(batchOf([record('committed')], 3)),
+      marker(4, 1),
+    ]);
+    const { records, next } = readRecords(log, 0, 0, [{ producer: 5, first: 0 }]);
+    expect(records.map(({ offset, value }) => [offset, value?.toString()])).toEqual([
+      [1, 'plain'],
+      [3, 'committed'],
+    ]);
+    expect(next).toBe(5);
+  });
+
+  it('with 20,000 headers is read in no time, and keeps a hundred of them', () => {
+    const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`h${i}`, 'x']));
+    const bomb = batchOf([record('bomb', many), record('after', { bus: 'line' })]);
+    const began = performance.now();
+    const { records } = readRecords(bomb, 0, 0);
+    expect(performance.now() - began).toBeLessThan(100);
+    expect(Object.keys(records[0]?.headers ?? {}).length).toBe(100);
+    expect(records[1]?.headers).toEqual({ bus: 'line' });
+  });
+
+  it('never costs more than its bytes, whatever is in them', () => {
+    const whole = batchOf(Array.from({ length: 20 }, (_, i) => record(`value ${i}`, { bus: 'x' })));
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.nat(whole.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 }),
+        (changes) => {
+          const bytes = Buffer.from(whole);
+          for (const [place, byte] of changes) bytes[place] = byte;
+          if (bytes.readInt32BE(at.length) === whole.length - at.leaderEpoch)
+            bytes.writeUInt32BE(crc32c(bytes, at.attributes, bytes.length), at.checksum);
+          const { records } = readRecords(bytes, 0, 0);
+          expect(records.length).toBeLessThanOrEqual(20);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('numbers, strings and lists', () => {
+  it('come back as they were written', () => {
+    const writer = new Writer(1)
+      .i8(-3)
+      .i16(-300)
+      .i32(-70_000)
+      .i64(-1)
+      .i64(2 ** 53 - 1)
+      .text('é')
+      .text(null);
+    writer
+      .bool(true)
+      .blob(Buffer.from('b'))
+      .list([1, 2], (n) => writer.i16(n))
+      .list(null, () => undefined);
+    const reader = new Reader(writer.bytes);
+    expect([reader.i8(), reader.i16(), reader.i32(), reader.i64(), reader.i64()]).toEqual([
+      -3,
+      -300,
+      -70_000,
+      -1,
+      2 ** 53 - 1,
+    ]);
+    expect([reader.text(), reader.textOrNull(), reader.bool(), reader.blob().toString()]).toEqual([
+      'é',
+      null,
+      true,
+      'b',
+    ]);
+    expect([reader.list((one) => one.i16()), reader.list((one) => one.i16()), reader.left]).toEqual([[1, 2], [], 0]);
+  });
+
+  it('that announce more than is there are refused before anything is made for them', () => {
+    expect(() => new Reader(Buffer.from('7fffffff', 'hex')).list((one) => one.i8())).toThrow(RangeError);
+    expect(() => new Reader(Buffer.from('7fffffff00', 'hex')).blob()).toThrow(RangeError);
+    expect(() => new Reader(Buffer.from('0005616263', 'hex')).text()).toThrow(RangeError);
+    expect(() => readI64(Buffer.from('7fffffffffffffff', 'hex'), 0)).toThrow(RangeError);
+  });
+});

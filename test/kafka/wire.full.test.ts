@@ -1,0 +1,211 @@
+import net, { type AddressInfo } from 'node:net';
+import { inspect } from 'node:util';
+import { systemClock, systemRandom } from '../../src/base/clock';
+import { type KafkajsOptions, openKafkajs } from '../../src/kafka/kafkajs';
+import { WireError } from '../../src/kafka/errors';
+import type { Wire } from '../../src/kafka/wire';
+
+/** Servers that are no brokers: what the wire makes of them. */
+const servers: net.Server[] = [];
+const wires: Wire[] = [];
+afterEach(async () => {
+  await Promise.all(wires.splice(0).map((wire) => wire.close()));
+  await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
+});
+
+async function serve(answer: (socket: net.Socket) => void): Promise<string> {
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.on('close', () => sockets.delete(socket));
+    answer(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const close = server.close.bind(server);
+  server.close = (done) => {
+    for (const socket of sockets) socket.destroy();
+    return close(done);
+  };
+  servers.push(server);
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`; // it listens on TCP
+}
+
+function open(brokers: readonly string[], more: Partial<KafkajsOptions> = {}): Wire {
+  const random = { next: () => 0 }; // the first one first
+  const wire = openKafkajs({ brokers, clientId: 'test', clock: systemClock, random, ...more });
+  wires.push(wire);
+  return wire;
+}
+
+async function refusal(work: Promise<unknown>): Promise<WireError> {
+  const error: unknown = await work.then(
+    (value) => new Error(`resolved: ${inspect(value)}`),
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof WireError)) throw error;
+  return error;
+}
+
+async function timed<T>(work: Promise<T>): Promise<[T, number]> {
+  const began = performance.now();
+  return [await work, performance.now() - began];
+}
+
+/** Answers ApiVersions and Metadata as a cluster of one broker at `port`, and nothing else. */
+function pretend(port: number, answerRest: (socket: net.Socket, correlation: number) => void = () => undefined) {
+  return (socket: net.Socket): void => {
+    socket.on('data', (data) => {
+      const [key, correlation] = [data.readInt16BE(4), data.readInt32BE(8)];
+      const head = Buffer.alloc(8);
+      head.writeInt32BE(correlation, 4);
+      const reply = (body: Buffer): void => {
+        head.writeInt32BE(4 + body.length, 0);
+        socket.write(Buffer.concat([head, body]));
+      };
+      const portBytes = Buffer.alloc(4);
+      portBytes.writeInt32BE(port);
+      const node = Buffer.concat([Buffer.from('00000001', 'hex'), Buffer.from('\0\t127.0.0.1'), portBytes]);
+      if (key === 18) reply(Buffer.from('00000000000000000000', 'hex'));
+      else if (key === 3)
+        reply(
+          Buffer.concat([
+            Buffer.from('0000000000000001', 'hex'),
+            node,
+            Buffer.from('ffff', 'hex'),
+            Buffer.from('ffff0000000100000000', 'hex'),
+          ]),
+        );
+      else answerRest(socket, correlation);
+    });
+  };
+}
+const portOf = (place: string): number => Number(place.split(':')[1]);
+
+describe('the wire', () => {
+  it('gives up on a server that accepts and never answers, and says which', async () => {
+    const silent = await serve(() => undefined);
+    const [error, tookMs] = await timed(refusal(open([silent]).metadata(null, 300)));
+    expect(error).toMatchObject({ code: 'CONNECTION', retriable: true, fatal: false, uncertain: false });
+    expect(error.message).toContain(silent);
+    expect(tookMs).toBeLessThan(1_000);
+  });
+
+  it('asks the next broker when one is silent, and that one first from then on', async () => {
+    const silent = await serve(() => undefined);
+    let port = 0;
+    const good = await serve((socket) => pretend(port)(socket));
+    port = portOf(good);
+    const wire = open([silent, good]);
+    const [first, firstMs] = await timed(wire.metadata([]));
+    expect(first.nodes).toEqual([{ node: 1, host: '127.0.0.1', port }]);
+    expect(firstMs).toBeGreaterThan(1_500); // the time that one broker gets
+    const [, secondMs] = await timed(wire.metadata([]));
+    expect(secondMs).toBeLessThan(1_000);
+  }, 10_000);
+
+  it('ends the connection with a deadline, tells who else waited on it, and connects anew', async () => {
+    let [port, connections] = [0, 0];
+    const place = await serve((socket) => {
+      connections++;
+      pretend(port)(socket);
+    });
+    port = portOf(place);
+    const wire = open([place]);
+    await wire.metadata([]);
+    const at = { node: 1, via: 'produce' } as const;
+    const batch = [{ topic: 't', partition: 0, records: [{ key: null, value: Buffer.from('x'), headers: {} }] }];
+    const [late, other] = await Promise.all([
+      refusal(wire.produce(at, batch, 200)),
+      refusal(wire.produce(at, batch, 5_000)),
+    ]);
+    expect(late).toMatchObject({ code: 'DEADLINE', uncertain: true, retriable: true });
+    expect(other).toMatchObject({ code: 'CONNECTION', uncertain: true });
+    expect(connections).toBe(2);
+    expect((await refusal(wire.produce(at, batch, 100))).code).toBe('DEADLINE');
+    expect(connections).toBe(3);
+  });
+
+  it('says that nothing was sent when nothing was', async () => {
+    const gone = await serve(() => undefined);
+    const wire = open([gone]);
+    const batch = [{ topic: 't', partition: 0, records: [{ key: null, value: null, headers: {} }] }];
+    const unknown = await refusal(wire.produce({ node: 7, via: 'produce' }, batch, 100));
+    expect(unknown).toMatchObject({ code: 'UNKNOWN_NODE', uncertain: false, step: 'leader' });
+  });
+
+  it('refuses an answer that is not what the protocol says', async () => {
+    let port = 0;
+    const place = await serve((socket) =>
+      pretend(port, (to, correlation) => {
+        const bytes = Buffer.from('0000000e00000000' + '00000000' + '0000' + '7fffffff', 'hex'); // a list of 2^31 - 1
+        bytes.writeInt32BE(correlation, 4);
+        to.write(bytes);
+      })(socket),
+    );
+    port = portOf(place);
+    const wire = open([place]);
+    await wire.metadata([]);
+    const error = await refusal(wire.listGroups({ node: 1, via: 'admin' }, 500));
+    expect(error).toMatchObject({ code: 'UNDECODABLE', step: 'refused' });
+  });
+
+  it('meets its deadline when what answers is no broker at all', async () => {
+    const web = await serve((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+    const noise = await serve((socket) => socket.write(Buffer.from('7fffffff00', 'hex')));
+    expect(await refusal(open([web]).metadata([], 500))).toMatchObject({ code: 'CONNECTION' });
+    expect(await refusal(open([noise]).metadata([], 500))).toMatchObject({ code: 'CONNECTION' });
+  });
+
+  it('closes at once, whoever is silent, and tells those who wait', async () => {
+    const silent = await serve(() => undefined);
+    const wire = open([silent]);
+    const waiting = refusal(wire.metadata([], 5_000));
+    const [, tookMs] = await timed(wire.close());
+    expect(tookMs).toBeLessThan(100);
+    expect((await waiting).code).toBe('CLOSED');
+    expect((await refusal(wire.metadata([]))).code).toBe('CLOSED');
+  });
+
+  it('leaves a fetch at once when it is taken back', async () => {
+    let port = 0;
+    const place = await serve((socket) => pretend(port)(socket));
+    port = portOf(place);
+    const wire = open([place]);
+    await wire.metadata([]);
+    const taken = new AbortController();
+    const ask = {
+      partitions: [{ topic: 't', partition: 0, offset: 0, bytesMax: 100 }],
+      maxWaitMs: 60_000,
+      bytesMax: 100,
+    };
+    const fetching = wire.fetch({ node: 1, via: 'tails' }, ask, taken.signal);
+    setImmediate(() => taken.abort());
+    expect(await fetching).toEqual([]);
+  });
+});
+
+describe('secrets', () => {
+  const login = (password: { env: string } | { file: string }) =>
+    ({ sasl: { mechanism: 'PLAIN', username: 'alice', password } }) as const;
+
+  it('that are not there are named by where they should be', async () => {
+    const silent = await serve(() => undefined);
+    const missing = await refusal(open([silent], { security: login({ env: 'BUSBAR_NO_SUCH' }) }).metadata([]));
+    expect(missing).toMatchObject({ code: 'SECRET', fatal: true });
+    expect(missing.message).toContain('BUSBAR_NO_SUCH');
+    const noFile = await refusal(open([silent], { security: login({ file: '/nowhere/secret' }) }).metadata([]));
+    expect(noFile.message).toContain('/nowhere/secret');
+    const noCa = await refusal(open([silent], { security: { tls: { caFile: '/nowhere/ca' } } }).metadata([]));
+    expect(noCa).toMatchObject({ code: 'SECRET', fatal: true });
+  });
+
+  it('are in nothing that can be printed', async () => {
+    process.env.BUSBAR_TEST_SECRET = 'hush-hush';
+    const silent = await serve(() => undefined);
+    const wire = open([silent], { security: login({ env: 'BUSBAR_TEST_SECRET' }), random: systemRandom });
+    const error = await refusal(wire.metadata([], 100));
+    delete process.env.BUSBAR_TEST_SECRET;
+    expect(inspect([wire, error], { depth: 20, showHidden: true })).not.toContain('hush-hush');
+  });
+});
