@@ -45,7 +45,8 @@ function next(child: ChildProcess): Promise<unknown> {
       act();
     };
     const heard = (message: unknown): void => end(() => resolve(message))();
-    const died = (code: number | null): void => end(() => reject(new Error(`process ${child.pid} ended with ${code}`)))();
+    const died = (code: number | null): void =>
+      end(() => reject(new Error(`process ${child.pid} ended with ${code}`)))();
     const timer = setTimeout(
       end(() => reject(new Error(`no answer of process ${child.pid} within ${answerMsMax} ms`))),
       answerMsMax,

@@ -1,10 +1,15 @@
 /** All unit tests in two processes, each with one set of modules: loading those anew for each file takes longer than the tests. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import fc from 'fast-check';
 
 const root = join(__dirname, '..', '..');
 const folders = ['test', 'modules'];
 const shares = 2; // as many as the machines have cores
+
+/** Properties are tried less often here than file by file and in `npm test`, which set nothing. */
+const runsWhenFast = 25;
+if (process.env['npm_lifecycle_event'] === 'test:fast') fc.configureGlobal({ numRuns: runsWhenFast });
 
 /** Declares the tests of every second file, beginning with the one numbered `share`. */
 export function declareShare(share: number): void {
