@@ -1,4 +1,5 @@
 /** Groups of members that share the partitions of a topic: joining, where a group starts, and how far it has come. */
+import { every, type Timer } from '../base/clock';
 import { BusError } from '../base/errors';
 import type { GroupOptions, GroupPlace, Member, Owner } from '../ports/log';
 import { behind, checkName, keyOf, kinds, namesIn, partitionKey } from './keys';
@@ -7,14 +8,20 @@ import { decodeCommit, encodeCommit } from './owned';
 import { mark } from './topics';
 
 const sessionMsDefault = 10_000;
+/** How often members look after each other. */
+const askMs = 250;
 /** A shorter session would end in any pause of the garbage collector. */
 const sessionMsMin = 200;
 
 export class Groups {
   private readonly members = new Set<Membership>();
   private readonly unhear: () => void;
+  private readonly tick: Timer;
 
   constructor(private readonly parts: Omit<MembershipParts, 'changed'>) {
+    this.tick = every(parts.clock, askMs, () => {
+      for (const member of this.members) member.ask();
+    });
     this.unhear = parts.neighbours.onRing((topic) => {
       if (topic.startsWith('group:')) this.look(topic.slice('group:'.length));
     });
@@ -113,7 +120,8 @@ export class Groups {
   }
 
   async close(): Promise<void> {
-    this.unhear();
     await Promise.all([...this.members].map((member) => member.close()));
+    this.tick.cancel();
+    this.unhear();
   }
 }

@@ -1,5 +1,5 @@
 /** One member of a group: works out which partitions should be its own, gives what should not, takes what should. */
-import { every, randomHex, type Random, type Timer } from '../base/clock';
+import { randomHex } from '../base/clock';
 import { sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import type { Store } from '../disk/lmdb';
@@ -13,10 +13,9 @@ import { Roster, type MemberRow, type RosterParts } from './roster';
 import type { Topics } from './topics';
 import type { Wake } from './wake';
 
-/** How often everything is looked at even if nobody rang: for ended leases and lost rings. */
+/** How often everything is looked at even if nobody rang; more rarely in large groups, where it costs more. */
 const lookMs = 1000;
-/** How often neighbours are asked after, to find the dead. */
-const askMs = 250;
+const lookMsPerMember = 10;
 /** A member that is counted out comes back at most this often. */
 const enrolMsMin = 1000;
 
@@ -32,7 +31,6 @@ interface Ownership extends OwnerRow {
 export interface MembershipParts extends RosterParts {
   readonly self: string;
   readonly log: Store;
-  readonly random: Random;
   readonly notices: Notices;
   readonly topics: Topics;
   readonly wake: Wake;
@@ -59,7 +57,6 @@ export class Membership implements Member, Leased {
   private looking: Promise<void> | undefined;
   private again = false;
   private complained = '';
-  private readonly tick: Timer;
   private closing: Promise<void> | undefined;
   private readonly unwatch: () => void;
 
@@ -72,7 +69,6 @@ export class Membership implements Member, Leased {
   ) {
     this.id = this.newId();
     this.roster = new Roster(parts, group, topic.name);
-    this.tick = every(parts.clock, askMs, () => this.ask());
     this.unwatch = parts.wake.watch(topic.name);
   }
 
@@ -113,10 +109,12 @@ export class Membership implements Member, Leased {
     this.parts.changed(this.group);
   }
 
-  /** A short glance at some others; a look when one of them is dead, or the last look was long ago. */
-  private ask(): void {
+  /** To be called often: a glance at some others, and a look when one of them is gone or the last look was long ago. */
+  ask(): void {
+    if (this.ended || !this.started) return;
     const found = this.roster.ask();
-    if (found || this.parts.clock.mono() - this.lookedMs >= lookMs) void this.look();
+    const everyMs = Math.max(lookMs, this.roster.size * lookMsPerMember);
+    if (found || this.parts.clock.mono() - this.lookedMs >= everyMs) void this.look();
   }
 
   /** Looks now, or again when a look is under way. Never rejects. */
@@ -345,7 +343,6 @@ export class Membership implements Member, Leased {
     await Promise.all(this.giving.values());
     await this.look(); // frees what was given
     this.ended = true;
-    this.tick.cancel();
     this.unwatch();
     this.parts.lease.drop(this);
     await this.vanish();

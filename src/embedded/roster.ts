@@ -1,12 +1,15 @@
 /** Who takes part in a group: the rows of its members in the live file, and who of them is dead. */
-import type { Clock } from '../base/clock';
+import type { Clock, Random } from '../base/clock';
 import type { Change, Store } from '../disk/lmdb';
 import { behind, keyOf, kinds, namesIn } from './keys';
 import { leaseKey, type Lease } from './lease';
 import type { Neighbours } from './neighbours';
 
-/** How many neighbours are asked after at a time, in turns. */
-const askedMax = 25;
+/**
+ * How many members are looked after at a time, in turns. In a large group one member comes round slowly, but all of
+ * them do, each from another place, and the first who finds somebody dead tells everybody.
+ */
+const askedMax = 10;
 
 /** What is written of a member; under its group, topic and id. */
 export interface MemberRow {
@@ -21,6 +24,7 @@ export interface MemberRow {
 export interface RosterParts {
   readonly live: Store;
   readonly clock: Clock;
+  readonly random: Random;
   readonly neighbours: Neighbours;
   readonly lease: Lease;
   /** Of this open log: its members live as long as it does. */
@@ -29,10 +33,10 @@ export interface RosterParts {
 
 export class Roster {
   /** The members of other logs, as last read. */
-  private others: ReadonlyMap<string, MemberRow> = new Map();
-  private asked = 0;
-  /** Addresses that were found dead and are not counted out yet. */
-  private readonly dead = new Set<string>();
+  private others: readonly (readonly [id: string, row: MemberRow])[] = [];
+  private asked: number | undefined;
+  /** Those that are to be counted out, and why. */
+  private readonly gone = new Map<string, 'dead' | 'silent'>();
 
   constructor(
     private readonly parts: RosterParts,
@@ -65,6 +69,11 @@ export class Roster {
     return rows;
   }
 
+  /** How many members of other logs there were when they were last read. */
+  get size(): number {
+    return this.others.length;
+  }
+
   /** Rings at the processes of all other members. */
   ring(): void {
     const { neighbours } = this.parts;
@@ -73,31 +82,36 @@ export class Roster {
     neighbours.ring([...addresses], `group:${this.group}`);
   }
 
-  /** Asks after some of the others, the next ones at the next call; whether one of them was found dead. */
+  /** Looks after some of the others, the next ones at the next call; whether one of them seems to be gone. */
   ask(): boolean {
-    const addresses = [...new Set([...this.others.values()].map((row) => row.address))];
-    if (this.asked >= addresses.length) this.asked = 0;
-    const some = addresses.slice(this.asked, this.asked + askedMax);
+    const count = this.others.length;
+    this.asked ??= Math.floor(this.parts.random.next() * count);
+    if (this.asked >= count) this.asked = 0;
+    const some = this.others.slice(this.asked, this.asked + askedMax);
     this.asked += askedMax;
-    for (const address of some) if (!this.parts.neighbours.alive(address)) this.dead.add(address);
-    return this.dead.size > 0;
+    for (const [id, row] of some) {
+      if (!this.parts.neighbours.alive(row.address)) this.gone.set(id, 'dead');
+      else if (this.parts.lease.look(row.lease).silentMs >= row.sessionMs) this.gone.set(id, 'silent');
+    }
+    return this.gone.size > 0;
   }
 
   /** Reads all and counts out those of a dead process and those whose session ended; resolves with who is left. */
   async living(): Promise<ReadonlyMap<string, MemberRow>> {
     const members = this.read();
-    this.others = new Map([...members].filter(([, row]) => row.lease !== this.parts.leaseId));
-    const dead = new Set(this.dead);
-    this.dead.clear();
-    const counts = [...this.others].map(async ([id, row]) => {
-      if (await this.countOut(id, row, dead.has(row.address))) members.delete(id);
+    this.others = [...members].filter(([, row]) => row.lease !== this.parts.leaseId);
+    const gone = [...this.gone];
+    this.gone.clear();
+    const counts = gone.map(async ([id, why]) => {
+      const row = members.get(id);
+      if (row !== undefined && (await this.countOut(id, row, why === 'dead'))) members.delete(id);
     });
     await Promise.all(counts);
-    if (members.size < this.others.size) this.ring();
+    if (gone.length > 0) this.ring();
     return members;
   }
 
-  /** Whether the member is dead and was counted out now. A sign of life that comes first makes the write fail. */
+  /** Whether the member was counted out now. A sign of life that comes first makes the write fail. */
   private async countOut(id: string, row: MemberRow, dead: boolean): Promise<boolean> {
     const { lease, live } = this.parts;
     const { count, silentMs } = lease.look(row.lease);

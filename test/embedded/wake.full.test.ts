@@ -137,8 +137,10 @@ describe('who is rung', () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(ear.rung.length).toBeGreaterThan(3);
-    expect(ear.rung.length).toBeLessThanOrEqual(22);
+    const gaps = ear.rung.slice(1).map(({ atMs }, n) => atMs - ear.rung[n]!.atMs);
+    expect(gaps.length).toBeGreaterThan(3);
+    // A timer may be early by a little, and what hears of a ring late makes the next gap look shorter.
+    expect(gaps.toSorted((a, b) => a - b)[Math.floor(gaps.length / 2)]).toBeGreaterThan(9);
     expect(ear.rung.at(-1)!.atMs).toBeGreaterThanOrEqual(lastMs);
     expect(ear.rung[0]!.addresses).toHaveLength(200);
   });
