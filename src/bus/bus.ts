@@ -1,6 +1,6 @@
 /** Puts the parts together into the verbs. */
 import { sleep } from '../base/clock';
-import { BusError, Failure, isBusError } from '../base/errors';
+import { BusError, Failure, isBusError, sayError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import { createHearer } from '../broadcast/hear';
 import { openEar, type Ear } from '../broadcast/listen';
@@ -62,6 +62,8 @@ export function buildBus(parts: BusParts): BuiltBus {
   const shouter = createShouter(outgoing);
   const leaver = createLeaver({ clock, notices, post, caller, self: self.instance });
   const sender = openSender({
+    messageBytesMax,
+    keepMs: timings.keepMs,
     clock,
     random,
     notices,
@@ -158,7 +160,9 @@ export function buildBus(parts: BusParts): BuiltBus {
   }
   function earOf(entry: Event): Promise<Ear> {
     const topic = eventTopic(parts.ns, entry, timings.keepMs);
-    const ear = ears.get(topic.name) ?? openEar({ ...deliverParts, log }, topic);
+    const known = ears.get(topic.name);
+    if (known) return known;
+    const ear = openEar({ ...deliverParts, log }, topic);
     ears.set(topic.name, ear);
     ear.then(
       (opened) => heard.push(opened),
@@ -167,23 +171,41 @@ export function buildBus(parts: BusParts): BuiltBus {
     return ear;
   }
 
+  /** What is being opened when the bus closes is waited for, so that nothing opens behind its back. */
+  const starting = new Set<Promise<unknown>>();
+  function start<T>(step: Promise<T>): Promise<T> {
+    const ended = (): void => void starting.delete(step);
+    starting.add(step);
+    step.then(ended, ended);
+    return step;
+  }
+  /** Closing goes on whatever fails on the way. */
+  async function orTell(part: string, step: Promise<unknown>): Promise<void> {
+    try {
+      await step;
+    } catch (error) {
+      notices.tell({ type: 'state', part, ok: false, reason: `closing: ${sayError(error)}` });
+    }
+  }
+
   async function leave(): Promise<void> {
     [phase, phaseMs] = ['leaving', clock.now()];
     health.leave();
-    await announce(true); // whoever vanishes without having said so has died
+    await orTell('registry', announce(true)); // whoever vanishes without having said so has died
     const lingered = sleep(clock, timings.lingerMs);
     await leaver.goodbye(goodbyeMs);
+    if (starting.size > 0) await Promise.race([Promise.allSettled(starting), sleep(clock, timings.drainMs)]);
     await Promise.all([
-      ...[...serving.queues].map((queue) => queue.close()),
-      ...[...ears.values()].map(async (ear) => (await ear).close()),
+      ...[...serving.queues].map((queue) => orTell(queue.name, queue.close())),
+      ...heard.map((ear) => orTell('events', ear.close())),
       answerer.drain(timings.drainMs),
       hearer.idle(),
     ]);
     await lingered;
     caller.close();
-    await sender.close();
+    await orTell('sender', sender.close());
     [phase, phaseMs] = ['closed', clock.now()];
-    await peers.close();
+    await orTell('registry', peers.close());
     health.close();
     await parts.closePorts();
   }
@@ -203,7 +225,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     entries: serving.entries,
     now: () => clock.now(),
   });
-  const opened = serveContract(serving, selfContract, handlers);
+  const opened = start(serveContract(serving, selfContract, handlers));
 
   // The verbs' types are those of the interface; inside, values are unknown until a schema has seen them.
   const verbs = {
@@ -220,10 +242,10 @@ export function buildBus(parts: BusParts): BuiltBus {
     },
     publish: (entry: AnyEntry, input: unknown) => sendOne(entry, 'event', input),
     publishAll: (entry: AnyEntry, inputs: readonly unknown[]) => send(entry, 'event', inputs),
-    listen,
+    listen: (entry: Event, how: ListenOptions | Run, run?: Run) => start(listen(entry, how, run)),
     async serve(contract: AnyContract, given: object, options?: LooseServeOptions) {
       mustBeOpen();
-      return serveContract(serving, contract, given, options);
+      return start(serveContract(serving, contract, given, options));
     },
     with: (baggage: object, inside: () => unknown, traceparent?: string) =>
       scopes.run(withBaggage(currentScope(scopes), baggage, traceparent), inside),

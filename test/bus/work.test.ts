@@ -170,3 +170,22 @@ test('a list is safe as a whole and answered one by one', async () => {
   const answers = await bus.submitAll(photos.clean, [{ n: 1 }, { n: 2 }]);
   expect(new Set(answers.map(({ id }) => id)).size).toBe(2);
 });
+
+test('a listener that is still joining when the bus closes is closed with it', async () => {
+  const bus = testBus(photos);
+  const search = bus.as('search');
+  const listening = search.listen(photos.added, { as: 'index' }, () => {});
+  await search.close();
+  await listening;
+  const heard: string[] = [];
+  await bus.as('search').listen(photos.added, { as: 'index' }, ({ photoId }) => void heard.push(photoId));
+  for (let n = 0; n < 30; n++) await bus.publish(photos.added, { photoId: `p${n}` });
+  await bus.settled();
+  expect(heard).toHaveLength(30); // no partition is left with whoever closed
+});
+
+test('a message larger than the bus was told to send is TooLarge', async () => {
+  const bus = testBus(photos);
+  const job = { photoId: 'x'.repeat(1_000_100), width: 1 };
+  await expect(bus.submit(photos.resize, job)).rejects.toMatchObject({ code: 'TooLarge' });
+});
