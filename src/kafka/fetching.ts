@@ -1,0 +1,261 @@
+/** Fetches for many positions: all that one broker leads in one long poll, on through deaths, moves and trouble. */
+import { sleep } from '../base/clock';
+import { closable, type Closable } from '../base/lifecycle';
+import { OutOfRangeError, type Stored } from '../ports/log';
+import { busErrorOf, WireError } from './errors';
+import { Position } from './position';
+import { allGood, pauseMs, type View } from './view';
+import type { At, FetchAsk, Fetched, Spot, Via } from './wire';
+
+/** How long a broker may wait for something new. */
+const maxWaitMs = 500;
+/** Of one partition, and of all in one answer. */
+const partitionBytesMax = 512 * 1024;
+const answerBytesMax = 8 * 1024 * 1024;
+/** After trouble that moving on does not mend. */
+const restMs = 100;
+const failedRestMs = 1_000;
+/** An offset behind the end is believed after so long: a new leader may be a little behind. */
+const beyondMsMax = 5_000;
+
+/** What is under way at one broker. */
+interface Poll {
+  /** Positions that need not ask before this poll is answered. */
+  asked: Set<Position>;
+  catchingUp: boolean;
+}
+type AskedSpot = FetchAsk['partitions'][number] & { readonly members: readonly Position[] };
+
+export class Fetcher implements Closable {
+  readonly #positions = new Set<Position>();
+  readonly #polls = new Map<number, Poll>();
+  readonly #closing = new AbortController();
+  #kicked = false;
+  #seeking = false;
+  #turn = 0;
+  readonly close: () => Promise<void>;
+  readonly [Symbol.asyncDispose]: () => Promise<void>;
+
+  constructor(
+    private readonly view: View,
+    private readonly via: Via,
+  ) {
+    const closing = closable(() => {
+      this.#closing.abort();
+      for (const position of this.#positions) position.close();
+      return Promise.resolve();
+    });
+    this.close = closing.close;
+    this[Symbol.asyncDispose] = closing.close;
+  }
+
+  /** Starts to fetch from there. */
+  open({ topic, partition }: Spot, from: number): Position {
+    const position = new Position(topic, partition, from, (one) => this.#changed(one));
+    this.#positions.add(position);
+    this.#changed(position);
+    return position;
+  }
+
+  #changed(position: Position): void {
+    if (position.closed) this.#positions.delete(position);
+    if (this.#kicked) return;
+    this.#kicked = true;
+    queueMicrotask(() => {
+      this.#kicked = false;
+      this.#kick();
+    });
+  }
+
+  /** Sees to it that everything that wants records is asked for. */
+  #kick(): void {
+    if (this.#closing.signal.aborted) return;
+    const nodes = new Set<number>();
+    for (const position of this.#positions) {
+      if (!position.wanting) continue;
+      const node = this.view.leader(position);
+      if (node === undefined) void this.#seek();
+      else nodes.add(node);
+    }
+    for (const node of nodes) {
+      const poll = this.#polls.get(node);
+      if (!poll) void this.#poll(node);
+      else if (!poll.catchingUp) void this.#catchUp(node, poll);
+    }
+  }
+
+  /** Somebody leads, but we do not know who. */
+  async #seek(): Promise<void> {
+    if (this.#seeking) return;
+    this.#seeking = true;
+    await this.view.refresh();
+    await sleep(this.view.parts.clock, pauseMs(this.view.parts.random, 0), this.#closing.signal);
+    this.#seeking = false;
+    this.#kick();
+  }
+
+  #wantingAt(node: number): Position[] {
+    const all = [...this.#positions].filter((one) => one.wanting && this.view.leader(one) === node);
+    this.#turn++;
+    const first = this.#turn % Math.max(1, all.length); // so that a busy one keeps no other out
+    return [...all.slice(first), ...all.slice(0, first)];
+  }
+
+  /** Polls a broker as long as anything is wanted of it. */
+  async #poll(node: number): Promise<void> {
+    const poll: Poll = { asked: new Set(), catchingUp: false };
+    this.#polls.set(node, poll);
+    let failures = 0;
+    while (!this.#closing.signal.aborted) {
+      const positions = this.#wantingAt(node);
+      if (positions.length === 0) break;
+      poll.asked = new Set(positions);
+      try {
+        await this.#fetch({ node, via: this.via }, positions, maxWaitMs);
+        failures = 0;
+      } catch (error) {
+        await this.#unanswered(positions, error, failures++);
+      }
+    }
+    this.#polls.delete(node);
+  }
+
+  /** For what came too late for the poll that is under way: a look at what is there already. */
+  async #catchUp(node: number, poll: Poll): Promise<void> {
+    const late = this.#wantingAt(node).filter((one) => !poll.asked.has(one));
+    if (late.length === 0) return;
+    poll.catchingUp = true;
+    const before = late.map(({ next }) => next);
+    try {
+      await this.#fetch({ node, via: 'admin' }, late, 0);
+    } catch {
+      // The poll will say what is wrong.
+    }
+    late.forEach((one, i) => {
+      if (one.next === before[i]) poll.asked.add(one);
+    });
+    poll.catchingUp = false;
+    this.#kick();
+  }
+
+  async #fetch(at: At, positions: readonly Position[], waitMs: number): Promise<void> {
+    const { asks, apart } = askFor(positions, this.#turn);
+    const jumps = new Map(positions.map((position) => [position, position.jumps]));
+    const ask = { partitions: asks, maxWaitMs: apart ? 0 : waitMs, bytesMax: answerBytesMax };
+    const answers = await this.view.parts.wire.fetch(at, ask, this.#closing.signal);
+    answers.forEach((answer, i) => {
+      const asked = asks[i];
+      const members = asked?.members.filter((one) => !one.closed && one.jumps === jumps.get(one)) ?? [];
+      if (asked) this.#answered(at.node, asked, answer, members);
+    });
+  }
+
+  #answered(node: number, asked: AskedSpot, answer: Fetched, members: readonly Position[]): void {
+    const { error } = answer;
+    const fits = members.filter(({ next }) => next >= asked.offset && next <= answer.next);
+    fits.forEach((position, i) => {
+      position.put(i === 0 ? answer.records : answer.records.map(copyOf), answer.next);
+    });
+    if (error === null) return;
+    const affected = error.step === 'leader' || error.fatal ? members : members.filter((p) => p.next === answer.next);
+    if (error.step === 'leader') this.view.doubt(asked, node);
+    for (const position of affected) this.#refused(position, error);
+  }
+
+  #refused(position: Position, error: WireError): void {
+    if (error.step === 'leader') void this.#rest(position, () => this.view.refresh(), 0);
+    else if (error.step === 'gone') void this.#rest(position, () => this.#findOut(position), restMs);
+    else if (error.code === 'UNDECODABLE' && error.until !== undefined) this.#skip(position, error, error.until);
+    else if (error.retriable) void this.#rest(position, undefined, restMs);
+    else {
+      position.fail(busErrorOf(error, `reading ${position.topic}/${position.partition}`, 0));
+      void this.#rest(position, undefined, failedRestMs);
+    }
+  }
+
+  /** The whole request failed. */
+  async #unanswered(positions: readonly Position[], error: unknown, failures: number): Promise<void> {
+    const { clock, random } = this.view.parts;
+    const hopeless = error instanceof WireError && !error.retriable;
+    if (hopeless) for (const position of positions) position.fail(busErrorOf(error, `reading ${position.topic}`, 0));
+    const refreshed = this.view.refresh().then(() => this.#kick());
+    await sleep(clock, hopeless ? failedRestMs : pauseMs(random, failures), this.#closing.signal);
+    await refreshed;
+  }
+
+  /** Leaves it alone until `meanwhile` has ended and a little longer. */
+  async #rest(position: Position, meanwhile: (() => Promise<void>) | undefined, atLeastMs: number): Promise<void> {
+    const { clock, random } = this.view.parts;
+    position.resting = true;
+    await meanwhile?.();
+    await sleep(clock, Math.max(atLeastMs, pauseMs(random, 0)), this.#closing.signal);
+    position.resting = false;
+    this.#changed(position);
+  }
+
+  #skip(position: Position, error: WireError, until: number): void {
+    const { topic, partition, next } = position;
+    const what = `${topic}/${partition}/${next}-${until - 1}`;
+    this.view.parts.notices.tell({ type: 'dropped', what, reason: error.message });
+    position.put([], until);
+  }
+
+  /** Nothing can be read at the place: is it before the start, or behind the end? */
+  async #findOut(position: Position): Promise<void> {
+    const { topic, partition, next, jumps } = position;
+    const { clock, notices } = this.view.parts;
+    try {
+      const { start, end } = await boundsOf(this.view, position);
+      if (position.jumps !== jumps || position.closed || (next >= start && next <= end)) return;
+      if (next > end) {
+        position.beyondMs ??= clock.mono();
+        if (clock.mono() - position.beyondMs < beyondMsMax) return void (await this.view.refresh());
+        const message = `${topic}/${partition} ends at ${end}, but was read up to ${next}: was it made anew?`;
+        notices.tell({ type: 'log', level: 'error', message, fields: { topic, partition, next, start, end } });
+      }
+      position.fail(new OutOfRangeError(topic, partition, next, start));
+    } catch {
+      await this.view.refresh(); // and then it is asked for again
+    }
+  }
+}
+
+/** One ask for each partition: of several positions there one after another is asked for, unless they are at one place. */
+function askFor(
+  positions: readonly Position[],
+  turn: number,
+): { readonly asks: readonly AskedSpot[]; readonly apart: boolean } {
+  const bySpot = new Map<string, Position[]>();
+  for (const position of positions) {
+    const key = `${position.topic}/${position.partition}`;
+    const same = bySpot.get(key);
+    if (same) same.push(position);
+    else bySpot.set(key, [position]);
+  }
+  let apart = false;
+  const asks = [...bySpot.values()].flatMap((members): AskedSpot[] => {
+    const chosen = members[turn % members.length];
+    if (!chosen) return [];
+    const { topic, partition, next: offset } = chosen;
+    if (members.some(({ next }) => next !== offset)) apart = true;
+    return [{ topic, partition, offset, bytesMax: partitionBytesMax, members }];
+  });
+  return { asks, apart };
+}
+
+function copyOf(record: Stored): Stored {
+  const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && Uint8Array.from(bytes);
+  return { ...record, key: copy(record.key), value: copy(record.value), headers: { ...record.headers } };
+}
+
+/** Start and end of a partition, asked of its leader once. Rejects with a WireError. */
+export async function boundsOf(view: View, spot: Spot): Promise<{ readonly start: number; readonly end: number }> {
+  const at = { node: view.mustLead(spot), via: 'admin' } as const;
+  const { topic, partition } = spot;
+  const offset = async (time: 'start' | 'end'): Promise<number> => {
+    const [answer] = allGood(await view.parts.wire.listOffsets(at, [{ topic, partition, time }]));
+    return answer?.offset ?? 0;
+  };
+  const [start, end] = await Promise.all([offset('start'), offset('end')]);
+  return { start, end };
+}

@@ -1,0 +1,106 @@
+/** What members of a group tell each other through Kafka, within the forms that its own tools can read. */
+import { Reader, Writer } from './bytes';
+
+/** What a member says of itself when it joins. */
+export interface Declared {
+  /** Name of the instance. */
+  readonly instance: string;
+  /** What it has and wants to keep. */
+  readonly owned: readonly number[];
+  /** What it still has but is giving up; it does not change its mind. */
+  readonly giving: readonly number[];
+  /** What it has not, but cannot take: what it did there before has not ended. */
+  readonly busy: readonly number[];
+  /** It wants nothing any more. */
+  readonly leaving: boolean;
+}
+/** What the leader tells one member. */
+export interface Assigned {
+  readonly partitions: readonly number[];
+  /** Something waits to be given up: another round comes soon. */
+  readonly moving: boolean;
+}
+
+/** The one protocol of our groups; brokers refuse members that know only others. */
+export const protocolName = 'busbar';
+/** Before what is ours in both forms: anything without it was written by somebody else. */
+const mark = 'busbar1 ';
+
+/** ConsumerProtocolSubscription, version 0. */
+export function encodeDeclared(topic: string, declared: Declared): Buffer {
+  const body = new Writer().i16(0).list([topic], (name, writer) => writer.text(name));
+  return body.blob(Buffer.from(mark + JSON.stringify(declared))).bytes;
+}
+/** undefined for what no member of ours says. */
+export function decodeDeclared(bytes: Uint8Array): { readonly topic: string; readonly declared: Declared } | undefined {
+  return orUndefined(() => {
+    const body = new Reader(Buffer.from(bytes));
+    body.i16();
+    const [topic] = body.list((one) => one.text());
+    const said = parseMarked(body.blob()) as Partial<Declared> | undefined; // each part is checked below
+    if (topic === undefined || !said) return undefined;
+    const { instance, leaving } = said;
+    const [owned, giving, busy] = [numbers(said.owned), numbers(said.giving), numbers(said.busy)];
+    if (typeof instance !== 'string' || !owned || !giving || !busy) return undefined;
+    return { topic, declared: { instance, owned, giving, busy, leaving: leaving === true } };
+  });
+}
+
+/** ConsumerProtocolAssignment, version 0. */
+export function encodeAssigned(topic: string, { partitions, moving }: Assigned): Buffer {
+  const listed = partitions.length === 0 ? [] : [topic];
+  const body = new Writer()
+    .i16(0)
+    .list(listed, (name, writer) => writer.text(name).list(partitions, (one, each) => each.i32(one)));
+  return body.blob(Buffer.from(mark + JSON.stringify({ moving }))).bytes;
+}
+/** undefined for what no leader of ours says. */
+export function decodeAssigned(bytes: Uint8Array, topic: string): Assigned | undefined {
+  return orUndefined(() => {
+    const body = new Reader(Buffer.from(bytes));
+    const partitions = readPartitions(body, topic);
+    const said = parseMarked(body.blob()) as { readonly moving?: unknown } | undefined; // the part is checked below
+    return said && { partitions, moving: said.moving === true };
+  });
+}
+
+/** The partitions of a topic in anybody's assignment; none where it cannot be read. */
+export function assignedTo(bytes: Uint8Array, topic: string): readonly number[] {
+  return orUndefined(() => readPartitions(new Reader(Buffer.from(bytes)), topic)) ?? [];
+}
+/** The topics that anybody subscribed to; none where it cannot be read. */
+export function topicsOf(subscription: Uint8Array): readonly string[] {
+  return (
+    orUndefined(() => {
+      const body = new Reader(Buffer.from(subscription));
+      body.i16();
+      return body.list((one) => one.text());
+    }) ?? []
+  );
+}
+
+function readPartitions(body: Reader, topic: string): readonly number[] {
+  body.i16();
+  const all = body.list((one) => ({ name: one.text(), partitions: one.list((each) => each.i32()) }));
+  return all.flatMap(({ name, partitions }) => (name === topic ? partitions : []));
+}
+
+function parseMarked(bytes: Buffer): object | undefined {
+  const said = bytes.toString();
+  if (!said.startsWith(mark)) return undefined;
+  const value: unknown = JSON.parse(said.slice(mark.length));
+  return typeof value === 'object' && value !== null ? value : undefined;
+}
+
+function numbers(value: unknown): readonly number[] | undefined {
+  return Array.isArray(value) && value.every((one) => Number.isInteger(one)) ? (value as number[]) : undefined; // each is
+}
+
+/** Others may write anything: what cannot be read is not there. */
+function orUndefined<T>(read: () => T | undefined): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}

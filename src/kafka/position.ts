@@ -1,0 +1,168 @@
+/** A place in a partition that is read on from: what was fetched ahead of its reader, within bounds. */
+import type { ReadMax, Stored } from '../ports/log';
+import type { Spot } from './wire';
+
+/** Below so much in hand more is fetched. */
+const lowBytes = 256 * 1024;
+const lowMessages = 2_000;
+
+interface Chunk {
+  readonly records: readonly Stored[];
+  readonly sizes: readonly number[];
+}
+
+/** Of one reader: reads overlap only to be told apart by their signals. */
+export class Position implements Spot {
+  /** Where to fetch on. */
+  next: number;
+  /** Rises when the reader jumps: what was asked before does not count any more. */
+  jumps = 0;
+  /** What the reader has to be told before anything else. */
+  failure: unknown;
+  /** Not to be fetched now: something went wrong a moment ago. */
+  resting = false;
+  closed = false;
+  /** When a fetch first said that nothing is at `next`, although something may have been. */
+  beyondMs: number | undefined;
+  readonly #chunks: Chunk[] = [];
+  /** Records of the first chunk that were handed out. */
+  #head = 0;
+  #bytes = 0;
+  #messages = 0;
+  /** Behind what was handed out. */
+  #read: number;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+    from: number,
+    private readonly changed: (position: Position) => void,
+  ) {
+    this.next = from;
+    this.#read = from;
+  }
+
+  get wanting(): boolean {
+    const room = this.#bytes < lowBytes && this.#messages < lowMessages;
+    return room && !this.resting && !this.closed && this.failure === undefined;
+  }
+
+  get hasNews(): boolean {
+    return this.closed || this.#chunks.length > 0 || this.failure !== undefined;
+  }
+
+  /** Reads on at `from`: what is in hand is kept if it continues there. */
+  seek(from: number): void {
+    const first = this.#chunks[0]?.records[this.#head]?.offset ?? this.next;
+    if (from === this.#read || (from > this.#read && from <= first)) return;
+    this.jump(from);
+  }
+  jump(from: number): void {
+    this.jumps++;
+    this.#chunks.length = 0;
+    this.#head = this.#bytes = this.#messages = 0;
+    this.failure = this.beyondMs = undefined;
+    this.next = this.#read = from;
+    this.changed(this);
+  }
+
+  /** What a fetch from `next` on brought. */
+  put(records: readonly Stored[], next: number): void {
+    this.beyondMs = undefined;
+    const mine = records[0] !== undefined && records[0].offset < this.next ? from(records, this.next) : records;
+    this.next = Math.max(this.next, next);
+    if (mine.length === 0) return;
+    const sizes = mine.map(sizeOf);
+    this.#chunks.push({ records: mine, sizes });
+    this.#messages += mine.length;
+    for (const size of sizes) this.#bytes += size;
+    this.wake();
+  }
+  fail(error: unknown): void {
+    this.failure = error;
+    this.wake();
+  }
+
+  /** What is in hand, at most `max`, at least one if there is any. Throws what the reader has to be told. */
+  take(max: ReadMax): readonly Stored[] {
+    const [chunk] = this.#chunks;
+    if (!chunk) {
+      if (this.failure === undefined) return [];
+      const told = this.failure;
+      this.failure = undefined;
+      this.changed(this);
+      throw told;
+    }
+    let end = this.#head;
+    let bytes = 0;
+    while (end < chunk.records.length && end - this.#head < max.messages) {
+      bytes += chunk.sizes[end] ?? 0;
+      if (bytes > max.bytes && end > this.#head) break;
+      end++;
+    }
+    return this.#handOut(chunk, end);
+  }
+
+  #handOut({ records, sizes }: Chunk, end: number): readonly Stored[] {
+    const before = this.wanting;
+    const whole = this.#head === 0 && end === records.length;
+    const out = whole ? records : records.slice(this.#head, end);
+    for (let i = this.#head; i < end; i++) this.#bytes -= sizes[i] ?? 0;
+    this.#messages -= out.length;
+    this.#head = end;
+    if (end === records.length) {
+      this.#chunks.shift();
+      this.#head = 0;
+    }
+    this.#read = (out.at(-1)?.offset ?? this.#read - 1) + 1;
+    if (!before && this.wanting) this.changed(this);
+    return out;
+  }
+
+  /** Calls `wake` when there may be something to take, until the function that comes back is called. */
+  watch(wake: () => void): () => void {
+    this.#waiting.add(wake);
+    return () => void this.#waiting.delete(wake);
+  }
+  wake(): void {
+    for (const wake of this.#waiting) wake();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.#chunks.length = 0;
+    this.changed(this);
+    this.wake();
+  }
+}
+
+/** About what it takes: headers count by their characters. */
+function sizeOf({ key, value, headers }: Stored): number {
+  let size = (key?.length ?? 0) + (value?.length ?? 0);
+  for (const name in headers) size += name.length + (headers[name]?.length ?? 0);
+  return size;
+}
+
+function from(records: readonly Stored[], offset: number): readonly Stored[] {
+  return records.filter((record) => record.offset >= offset);
+}
+
+/** Resolves when `ready` holds, looking again whenever a position changes or a signal aborts. */
+export function whenReady(
+  ready: () => boolean,
+  positions: readonly Position[],
+  signals: readonly AbortSignal[],
+): Promise<void> {
+  return new Promise((resolve) => {
+    if (ready()) return resolve();
+    const look = (): void => {
+      if (!ready()) return;
+      for (const unwatch of unwatches) unwatch();
+      for (const signal of signals) signal.removeEventListener('abort', look);
+      resolve();
+    };
+    const unwatches = positions.map((position) => position.watch(look));
+    for (const signal of signals) signal.addEventListener('abort', look);
+  });
+}

@@ -1,0 +1,365 @@
+/** The post over Kafka: every instance tails one partition of the inbox, and the broadcasts of what it serves. */
+import { every, sleep, type Clock, type Random } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
+import { closable, deferred, type Closable, type Deferred } from '../base/lifecycle';
+import { limits } from '../base/limits';
+import type { Notices } from '../base/notices';
+import { incarnation as drawIncarnation } from '../format/id';
+import { namesIn } from '../format/names';
+import { OutOfRangeError, type LogRecord, type Place, type Stored, type Tail, type Topic } from '../ports/log';
+import type { Packet, Post, Receiver } from '../ports/post';
+import { Lane } from './postlane';
+import type { Living } from './postliving';
+
+/** What the post needs of Kafka. */
+export interface Roads {
+  /** Creates the topic where that is wanted and it is not there; resolves with the partitions that it has. */
+  ensure(topic: Topic): Promise<number>;
+  /**
+   * Resolves when it is in the log. Records of one partition get there in the order of the calls: one with an unknown
+   * outcome is sent again, as often as it takes, and nothing passes it. Rejects only what will never be sent.
+   */
+  append(topic: string, partition: number, record: LogRecord): Promise<Place>;
+  /** All that is appended to the partition from now on. */
+  tail(topic: string, partition: number, via: 'inbox' | 'tails'): Promise<Tail>;
+}
+export interface KafkaPostParts {
+  readonly ns: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+  readonly roads: Roads;
+  readonly living: Living;
+  /** Where nobody has made the inbox yet. Default 64. */
+  readonly inboxPartitions?: number;
+}
+
+/** Packets older than this are of no use to anybody. */
+const keepMs = 600_000;
+const inboxPartitionsDefault = 64;
+const openWithinMs = 10_000;
+const closeWithinMs = 800;
+const measureEveryMs = 60_000;
+const echoesEach = 3;
+const readMax = { messages: 10_000, bytes: 4 * 1024 * 1024 };
+const againMs = 200;
+/** Of peers, and of those that are known to be dead; the oldest is forgotten first. */
+const addressesMax = 10_000;
+/** The largest body: a message, and 64 KB beside it. */
+const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
+const nothing = new Uint8Array(0);
+
+/**
+ * Resolves when packets sent to its address reach it. Rejects with Unreachable when brokers let nothing through for ten
+ * seconds, and with Config or NotAllowed when they refuse.
+ */
+export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
+  const { clock, roads, ns } = parts;
+  const inbox = namesIn(ns).inbox();
+  const wanted = { name: inbox, partitions: parts.inboxPartitions ?? inboxPartitionsDefault, compacted: false, keepMs };
+  const partitions = await roads.ensure(wanted);
+  const partition = Math.floor(parts.random.next() * partitions);
+  const tail = await roads.tail(inbox, partition, 'inbox');
+  const post = new KafkaPost(parts, inbox, partition, tail);
+  const late = new AbortController();
+  const isOpen = await Promise.race([post.measure(), sleep(clock, openWithinMs, late.signal).then(() => false)]);
+  late.abort();
+  if (isOpen) return post;
+  await post.close();
+  const cause = `nothing came through partition ${partition} of ${inbox}`;
+  throw new BusError('Unreachable', `${cause} within ${openWithinMs} ms`, { waitedMs: openWithinMs, cause });
+}
+
+/** Somebody that packets were exchanged with. */
+interface Peer {
+  readonly partition: number;
+  readonly incarnation: string;
+}
+/** When a packet to ourselves left and came, and what the broker's clock said in between. */
+interface Echo {
+  readonly tookMs: number;
+  readonly aheadMs: number;
+}
+
+class KafkaPost implements Post {
+  readonly address: string;
+  skewMs = 0;
+  readonly #incarnation: string;
+  readonly #names;
+  readonly #peers = new Map<string, Peer>();
+  readonly #dead = new Set<string>();
+  readonly #vanished = new Set<string>();
+  readonly #lanes = new Map<number, Lane>();
+  readonly #echoes = new Map<string, Deferred<Stored | undefined>>();
+  readonly #ensured = new Map<string, Promise<unknown>>();
+  readonly #tails = new Set<Closable>();
+  readonly #timer;
+  #receiver: Receiver | undefined;
+  #unsent = 0;
+  #emptied: () => void = () => undefined;
+  #confirming = false;
+  #closedAtMs: number | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    private readonly parts: KafkaPostParts,
+    private readonly inbox: string,
+    partition: number,
+    tail: Tail,
+  ) {
+    this.#incarnation = drawIncarnation(parts.random);
+    this.address = `${partition}:${this.#incarnation}`;
+    this.#names = namesIn(parts.ns);
+    this.#hold(tail, (record) => this.#take(record));
+    this.#timer = every(parts.clock, measureEveryMs, () => void this.measure());
+    parts.living.hear({
+      up: (address) => void this.#dead.delete(address),
+      vanished: (addresses) => this.#lose(addresses),
+    });
+  }
+
+  receive(receiver: Receiver): void {
+    this.#receiver = receiver;
+  }
+
+  // --- out
+
+  send(to: string, packet: Packet): void {
+    checkSize(packet);
+    this.#checkOpen();
+    const { partition, incarnation } = this.#peers.get(to) ?? this.#meet(to);
+    const headers = { to: incarnation, from: this.address, bus: packet.line };
+    this.#put(partition, { key: null, value: copyOf(packet.body), headers }, 'packet');
+  }
+
+  async broadcast(module: string, packet: Packet): Promise<undefined> {
+    checkSize(packet);
+    this.#checkOpen();
+    const record = { key: null, value: copyOf(packet.body), headers: { from: this.address, bus: packet.line } };
+    await this.#ensure(module);
+    await this.parts.roads.append(this.#names.broadcast(module), 0, record);
+  }
+
+  async join(module: string): Promise<Closable> {
+    this.#checkOpen();
+    await this.#ensure(module);
+    const tail = await this.parts.roads.tail(this.#names.broadcast(module), 0, 'tails');
+    return this.#hold(tail, (record) => this.#hear(record));
+  }
+  #ensure(module: string): Promise<unknown> {
+    const name = this.#names.broadcast(module);
+    const ensured =
+      this.#ensured.get(name) ?? this.parts.roads.ensure({ name, partitions: 1, compacted: false, keepMs });
+    this.#ensured.set(name, ensured);
+    ensured.catch(() => this.#ensured.delete(name)); // the next one tries again
+    return ensured;
+  }
+
+  trouble(to: string): string | undefined {
+    const { partition } = this.#peers.get(to) ?? {};
+    return partition === undefined ? undefined : this.#lanes.get(partition)?.trouble;
+  }
+
+  /** Throws Overloaded; what goes wrong later is told. */
+  #put(partition: number, record: LogRecord, what: string): void {
+    const lane = this.#laneOf(partition);
+    const bytes = (record.value?.length ?? 0) + (record.headers['bus']?.length ?? 0);
+    lane.add(bytes);
+    this.#unsent++;
+    const settled = (): void => {
+      lane.remove(bytes);
+      if (--this.#unsent === 0) this.#emptied();
+    };
+    this.parts.roads.append(this.inbox, partition, record).then(settled, (error: unknown) => {
+      settled();
+      this.#dropped(what, `to partition ${partition} of ${this.inbox}: ${sayError(error)}`);
+    });
+  }
+  #laneOf(partition: number): Lane {
+    const lane = this.#lanes.get(partition) ?? new Lane(partition, this.parts.clock);
+    this.#lanes.set(partition, lane);
+    return lane;
+  }
+
+  /** Throws Unreachable. */
+  #meet(address: string): Peer {
+    const peer = peerAt(address);
+    if (!peer || this.#dead.has(address)) throw new BusError('Unreachable', `nobody is at ${address}`, { waitedMs: 0 });
+    if (this.#peers.size >= addressesMax)
+      for (const oldest of this.#peers.keys()) if (this.#peers.delete(oldest)) break;
+    this.#peers.set(address, peer);
+    return peer;
+  }
+
+  // --- in
+
+  /** Gives all that is read to `take` until it is closed. */
+  #hold(tail: Tail, take: (record: Stored) => void): Closable {
+    const walking = this.#walk(tail, take);
+    const held = closable(async () => {
+      this.#tails.delete(held);
+      await tail.close();
+      await walking;
+    });
+    this.#tails.add(held);
+    return held;
+  }
+  async #walk(tail: Tail, take: (record: Stored) => void): Promise<void> {
+    for (;;) {
+      try {
+        const records = await tail.read(readMax);
+        if (records.length === 0) return;
+        for (const record of records) take(record);
+      } catch (error) {
+        if (this.#closedAtMs !== undefined) return;
+        this.#dropped('packets', sayError(error));
+        if (!(error instanceof OutOfRangeError)) await sleep(this.parts.clock, againMs);
+      }
+    }
+  }
+
+  #take(record: Stored): void {
+    const { to, from = '', bus = '', post } = record.headers;
+    if (to !== this.#incarnation) return; // for somebody else who has this partition, or had it
+    if (post === 'echo') return this.#echoes.get(bus)?.resolve(record);
+    if (this.#closedAtMs !== undefined) return;
+    if (post === 'bye') return this.#gone(from);
+    if (!this.#peers.has(from) && !this.#dead.has(from)) {
+      if (!peerAt(from)) return this.#dropped('packet', `from '${from.slice(0, 80)}', which is no address`);
+      this.#meet(from);
+    }
+    this.#give({ line: bus, body: record.value ?? nothing }, from);
+  }
+  #hear({ headers, value }: Stored): void {
+    if (this.#closedAtMs !== undefined) return;
+    this.#give({ line: headers['bus'] ?? '', body: value ?? nothing }, headers['from'] ?? '');
+  }
+  #give(packet: Packet, from: string): void {
+    try {
+      this.#receiver?.packet(packet, from);
+    } catch (error) {
+      this.#dropped('packet', `its receiver threw: ${sayError(error)}`);
+    }
+  }
+
+  // --- who is gone
+
+  #lose(addresses: readonly string[]): void {
+    for (const address of addresses) {
+      this.#bury(address);
+      if (this.#peers.has(address)) this.#vanished.add(address);
+    }
+    if (this.#vanished.size > 0 && !this.#confirming) void this.#confirm();
+  }
+  /** What they sent may lie in our inbox: an echo comes behind it. */
+  async #confirm(): Promise<void> {
+    this.#confirming = true;
+    while (this.#vanished.size > 0 && this.#closedAtMs === undefined) {
+      const lost = [...this.#vanished];
+      this.#vanished.clear();
+      if (!(await this.#echo())) continue; // unknown is not gone: deadlines end what waits for them
+      for (const address of lost) if (this.#dead.has(address)) this.#gone(address);
+    }
+    this.#confirming = false;
+  }
+  #gone(address: string): void {
+    this.#bury(address);
+    if (!this.#peers.delete(address) || this.#closedAtMs !== undefined) return;
+    this.#receiver?.gone(address);
+  }
+  #bury(address: string): void {
+    if (this.#dead.size >= addressesMax) for (const oldest of this.#dead) if (this.#dead.delete(oldest)) break;
+    this.#dead.add(address);
+  }
+
+  // --- echoes
+
+  /** Sends a packet to ourselves and waits for it; undefined when it could not be sent, or this was closed. */
+  async #echo(): Promise<Echo | undefined> {
+    const { clock, roads } = this.parts;
+    const own = peerAt(this.address);
+    if (!own || this.#closedAtMs !== undefined) return undefined;
+    const id = drawIncarnation(this.parts.random);
+    const came = deferred<Stored | undefined>();
+    this.#echoes.set(id, came);
+    const [sentMs, startMs] = [clock.now(), clock.mono()];
+    const headers = { to: own.incarnation, from: this.address, post: 'echo', bus: id };
+    roads.append(this.inbox, own.partition, { key: null, value: null, headers }).catch(() => came.resolve(undefined));
+    const record = await came.promise;
+    this.#echoes.delete(id);
+    const tookMs = clock.mono() - startMs;
+    return record && { tookMs, aheadMs: record.timeMs - (sentMs + tookMs / 2) };
+  }
+  /** How far the brokers' clock is ahead of ours, by the quickest of some echoes. False when none came back. */
+  async measure(): Promise<boolean> {
+    let best: Echo | undefined;
+    for (let n = 0; n < echoesEach; n++) {
+      const echo = await this.#echo();
+      if (echo && echo.tookMs < (best?.tookMs ?? Infinity)) best = echo;
+    }
+    if (best) this.skewMs = Math.round(best.aheadMs);
+    return best !== undefined;
+  }
+
+  // --- end
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#closeOnce());
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+  /** Says goodbye to all that it had to do with, and waits until the brokers have that, as long as it may take. */
+  async #closeOnce(): Promise<void> {
+    const { clock } = this.parts;
+    this.#closedAtMs = clock.now();
+    this.#timer.cancel();
+    for (const [address, peer] of this.#peers) if (address !== this.address) this.#sayBye(peer);
+    for (const came of this.#echoes.values()) came.resolve(undefined);
+    if (this.#unsent > 0) {
+      const enough = new AbortController();
+      const emptied = new Promise<void>((resolve) => (this.#emptied = resolve));
+      await Promise.race([emptied, sleep(clock, closeWithinMs, enough.signal)]);
+      enough.abort();
+    }
+    await Promise.all([...this.#tails].map((tail) => tail.close()));
+  }
+  #sayBye({ partition, incarnation }: Peer): void {
+    const headers = { to: incarnation, from: this.address, post: 'bye' };
+    try {
+      this.#put(partition, { key: null, value: null, headers }, 'bye');
+    } catch (error) {
+      this.#dropped('bye', sayError(error)); // they learn it from the registry
+    }
+  }
+  #checkOpen(): void {
+    if (this.#closedAtMs === undefined) return;
+    throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.#closedAtMs });
+  }
+
+  #dropped(what: string, reason: string): void {
+    this.parts.notices.tell({ type: 'dropped', what, reason });
+  }
+}
+
+/** `<partition>:<incarnation>`; undefined for what is no address. */
+function peerAt(address: string): Peer | undefined {
+  const [, partition, incarnation] = /^(\d{1,6}):([0-9a-f]{16})$/.exec(address) ?? [];
+  return partition === undefined || incarnation === undefined
+    ? undefined
+    : { partition: Number(partition), incarnation };
+}
+
+/** The caller may use its bytes again at once. */
+function copyOf(body: Uint8Array): Uint8Array {
+  return body.length === 0 ? nothing : Buffer.from(body);
+}
+
+function checkSize({ line, body }: Packet): void {
+  const lineBytes = line.length * 3 > limits.envelopeBytesMax ? Buffer.byteLength(line) : 0;
+  if (lineBytes > limits.envelopeBytesMax) throw tooLarge('an envelope', lineBytes, limits.envelopeBytesMax);
+  if (body.length > bodyBytesMax) throw tooLarge('a body', body.length, bodyBytesMax);
+}
+function tooLarge(what: string, bytes: number, limitBytes: number): BusError {
+  return new BusError('TooLarge', `${what} of ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
+}

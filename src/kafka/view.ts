@@ -1,0 +1,256 @@
+/** What is where in the cluster: who leads, who coordinates; found out when needed, and anew when an answer proved it wrong. */
+import { sleep, type Clock, type Random } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
+import { deferred, type Deferred } from '../base/lifecycle';
+import type { Notices } from '../base/notices';
+import { busErrorOf, WireError } from './errors';
+import type { Metadata, Spot, TopicMetadata, Wire } from './wire';
+
+export interface ViewParts {
+  readonly wire: Wire;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+}
+interface Known {
+  /** By partition; null where nobody leads, or where an answer said that our leader does not. */
+  readonly leaders: (number | null)[];
+  /** When the brokers first said that there is no such topic. */
+  absentMs: number | undefined;
+}
+type Seeing = Pick<TopicMetadata, 'partitions'>;
+
+/** A broker may hear of a new topic a little later than the one that created it. */
+const absentMsMax = 1_000;
+/** How long a single question is asked again before it fails. */
+export const askMs = 10_000;
+const pauseMsMin = 20;
+const pauseMsMax = 500;
+/** Trouble for so long is told. */
+const patienceMs = 2_000;
+
+/** How long to wait before the next try, counted from 0: longer each time, never all at the same moment. */
+export function pauseMs(random: Random, tries: number, maxMs = pauseMsMax): number {
+  const longestMs = Math.min(pauseMsMin * 2 ** Math.min(tries, 20), maxMs);
+  return longestMs * (0.5 + random.next() / 2);
+}
+
+export class View {
+  readonly #topics = new Map<string, Known>();
+  readonly #coordinators = new Map<string, Promise<number>>();
+  readonly #closing = new AbortController();
+  /** Everybody who wants to know what a look that begins from now on finds. */
+  #wanted: Deferred<void> | undefined;
+  #looking = false;
+  #lookedMs = -Infinity;
+  /** Looks in a row that found nothing new. */
+  #fruitless = 0;
+  #failure: unknown;
+  #failingMs: number | undefined;
+  #told = false;
+  #nodes: readonly number[] = [];
+  #controller = -1;
+
+  constructor(readonly parts: ViewParts) {}
+
+  /** Who leads as far as known; undefined: ask for a refresh. */
+  leader({ topic, partition }: Spot): number | undefined {
+    return this.#topics.get(topic)?.leaders[partition] ?? undefined;
+  }
+  /** As {@link leader}; throws LEADER_NOT_AVAILABLE, which `ask` knows how to treat. */
+  mustLead(spot: Spot): number {
+    const node = this.leader(spot);
+    if (node !== undefined) return node;
+    throw new WireError('LEADER_NOT_AVAILABLE', `nobody leads ${spot.topic}/${spot.partition}`, { sent: false });
+  }
+  /** `node` said that it does not lead the partition, or does not answer. */
+  doubt({ topic, partition }: Spot, node: number): void {
+    const leaders = this.#topics.get(topic)?.leaders;
+    if (leaders?.[partition] === node) leaders[partition] = null;
+  }
+  /** How long the brokers have been saying that there is no such topic; 0 while there is one. */
+  absentMs(topic: string): number {
+    const absentMs = this.#topics.get(topic)?.absentMs;
+    return absentMs === undefined ? 0 : this.parts.clock.mono() - absentMs;
+  }
+
+  /** All brokers that live, and whom to ask for changes of topics. */
+  async nodes(): Promise<readonly number[]> {
+    await this.#lookUntilOne();
+    return this.#nodes;
+  }
+  async controller(): Promise<number> {
+    await this.#lookUntilOne();
+    return this.#controller;
+  }
+  async #lookUntilOne(): Promise<void> {
+    if (this.#controller < 0) await this.refresh();
+    if (this.#controller < 0) throw this.#failure;
+  }
+
+  /** How many partitions it has. Rejects with Config when it is not there, with Unreachable when nobody can say. */
+  async partitions(topic: string): Promise<number> {
+    const found = await this.find(topic, absentMsMax);
+    if (found !== undefined) return found;
+    const fault = `topic '${topic}' is not there: ensure it first`;
+    throw new BusError('Config', fault, { faults: [fault] });
+  }
+
+  /** How many partitions it has; undefined when the brokers have been saying for `absentMs` that it is not there. */
+  async find(topic: string, absentMs = 0): Promise<number | undefined> {
+    const { clock } = this.parts;
+    const begunMs = clock.mono();
+    for (let tries = 0; ; tries++) {
+      const known = this.#topics.get(topic);
+      if (known && known.leaders.length > 0 && known.absentMs === undefined) return known.leaders.length;
+      if (!known) this.#topics.set(topic, { leaders: [], absentMs: undefined });
+      await this.refresh();
+      const waitedMs = clock.mono() - begunMs;
+      if (this.#failure !== undefined) {
+        const over = !(this.#failure instanceof WireError && this.#failure.retriable) || waitedMs > askMs;
+        if (over || this.#closing.signal.aborted) throw busErrorOf(this.#failure, `topic ${topic}`, waitedMs);
+      } else if (this.#topics.get(topic)?.absentMs !== undefined && waitedMs >= absentMs) {
+        if (this.#topics.get(topic)?.leaders.length === 0) this.#topics.delete(topic); // nobody uses it
+        return undefined;
+      }
+    }
+  }
+
+  /** Asks the brokers; resolves when a look that began after this call has ended, however it did. */
+  refresh(): Promise<void> {
+    this.#wanted ??= deferred<void>();
+    const { promise } = this.#wanted;
+    if (!this.#looking) void this.#look();
+    return promise;
+  }
+
+  async #look(): Promise<void> {
+    this.#looking = true;
+    const { clock, random } = this.parts;
+    for (let mine = this.#wanted; mine !== undefined; mine = this.#wanted) {
+      const gapMs = this.#fruitless === 0 ? 0 : pauseMs(random, this.#fruitless - 1);
+      const waitMs = this.#lookedMs + gapMs - clock.mono();
+      if (waitMs > 0) await sleep(clock, waitMs, this.#closing.signal);
+      this.#wanted = undefined;
+      await this.#lookOnce();
+      mine.resolve();
+    }
+    this.#looking = false;
+  }
+
+  async #lookOnce(): Promise<void> {
+    const { wire, clock } = this.parts;
+    try {
+      if (this.#closing.signal.aborted) throw new WireError('CLOSED', 'the log was closed', { sent: false });
+      const found = await wire.metadata([...this.#topics.keys()]);
+      this.#failure = undefined;
+      this.#fruitless = this.#learn(found) ? 0 : this.#fruitless + 1;
+    } catch (error) {
+      this.#failure = error;
+      this.#fruitless++;
+    }
+    this.#lookedMs = clock.mono();
+    this.#tell();
+  }
+
+  /** Whether anything was new. */
+  #learn({ nodes, controller, topics }: Metadata): boolean {
+    this.#nodes = nodes.map(({ node }) => node);
+    this.#controller = controller >= 0 ? controller : (this.#nodes[0] ?? -1);
+    let changed = false;
+    for (const { name, error, partitions } of topics) {
+      const known = this.#topics.get(name);
+      if (!known) continue;
+      const absent = error?.code === 'UNKNOWN_TOPIC_OR_PARTITION' || error?.code === 'INVALID_TOPIC_EXCEPTION';
+      if (absent) known.absentMs ??= this.parts.clock.mono();
+      else if (error === null) known.absentMs = undefined;
+      if (error === null && learnLeaders(known.leaders, { partitions })) changed = true;
+      if (absent && known.leaders.some((leader) => leader !== null)) known.leaders.fill(null);
+    }
+    return changed;
+  }
+
+  #tell(): void {
+    const { clock, notices } = this.parts;
+    const failing = this.#failure !== undefined && !this.#closing.signal.aborted;
+    if (!failing) this.#failingMs = undefined;
+    else this.#failingMs ??= clock.mono();
+    const bad = this.#failingMs !== undefined && clock.mono() - this.#failingMs >= patienceMs;
+    if (bad === this.#told || (failing && !bad)) return;
+    this.#told = bad;
+    const reason = bad ? `no broker says where anything is: ${sayError(this.#failure)}` : 'the brokers answer again';
+    notices.tell({ type: 'state', part: 'kafka', ok: !bad, reason });
+  }
+
+  /** The node that keeps the group. Rejects with a WireError. */
+  coordinator(group: string): Promise<number> {
+    const known = this.#coordinators.get(group);
+    if (known) return known;
+    const asked = this.parts.wire.findCoordinator(group);
+    this.#coordinators.set(group, asked);
+    asked.catch(() => {
+      if (this.#coordinators.get(group) === asked) this.#coordinators.delete(group);
+    });
+    return asked;
+  }
+  /** The coordinator does not answer, or says that it is none. */
+  forgetCoordinator(group: string): void {
+    this.#coordinators.delete(group);
+  }
+
+  /**
+   * Runs what asks a broker until it succeeds: after each refusal that time or another broker can mend, for at most
+   * `forMs`. Rejects with a BusError about `what`.
+   */
+  async ask<T>(what: string, run: () => Promise<T>, forMs = askMs): Promise<T> {
+    const { clock, random } = this.parts;
+    const begunMs = clock.mono();
+    for (let tries = 0; ; tries++) {
+      try {
+        return await run();
+      } catch (error) {
+        if (!(error instanceof WireError)) throw error;
+        const waitedMs = clock.mono() - begunMs;
+        const over = waitedMs >= forMs || this.#closing.signal.aborted;
+        if (!error.retriable || over) throw busErrorOf(error, what, Math.round(waitedMs));
+        if (error.step === 'leader') await this.refresh();
+        await sleep(clock, pauseMs(random, tries), this.#closing.signal);
+      }
+    }
+  }
+
+  /** Who waits for a look is let go; nothing is asked any more. */
+  close(): void {
+    this.#closing.abort();
+  }
+}
+
+/** Whether any leader changed; a partition that is new is a change. */
+function learnLeaders(leaders: (number | null)[], { partitions }: Seeing): boolean {
+  let changed = false;
+  for (const { partition, leader } of partitions) {
+    if (leaders[partition] !== leader) changed = true;
+    leaders[partition] = leader;
+  }
+  for (let i = 0; i < leaders.length; i++) leaders[i] ??= null; // a partition that the answer left out
+  return changed;
+}
+
+/** By the node that leads; throws LEADER_NOT_AVAILABLE when nobody leads one of them. */
+export function byLeader<S extends Spot>(view: View, spots: readonly S[]): Map<number, S[]> {
+  const led = new Map<number, S[]>();
+  for (const spot of spots) {
+    const node = view.mustLead(spot);
+    const mine = led.get(node);
+    if (mine) mine.push(spot);
+    else led.set(node, [spot]);
+  }
+  return led;
+}
+
+/** Throws the first error that one of the answers has. */
+export function allGood<A extends { readonly error: WireError | null }>(answers: readonly A[]): readonly A[] {
+  const failed = answers.find(({ error }) => error !== null);
+  if (failed?.error) throw failed.error;
+  return answers;
+}

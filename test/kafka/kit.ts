@@ -1,0 +1,92 @@
+/** What the tests of the wire on real brokers have in common. */
+import { systemClock, systemRandom } from '../../src/base/clock';
+import { WireError } from '../../src/kafka/errors';
+import { type KafkajsOptions, openKafkajs } from '../../src/kafka/kafkajs';
+import type { At, Via, Wire } from '../../src/kafka/wire';
+import type { LogRecord } from '../../src/ports/log';
+
+export function openWire(brokers: string, more: Partial<KafkajsOptions> = {}): Wire {
+  const list = brokers.split(',');
+  return openKafkajs({ brokers: list, clientId: 'busbar-test', clock: systemClock, random: systemRandom, ...more });
+}
+
+export const record = (value: string | null, more: Partial<LogRecord> = {}): LogRecord => ({
+  key: null,
+  value: value === null ? null : Buffer.from(value),
+  headers: {},
+  ...more,
+});
+
+/** Tries again every 100 ms as long as the refusal says that this helps, at most `timeoutMs`. */
+export async function again<T>(timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof WireError && error.retriable) || performance.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+/** Who leads a partition now, for requests of one kind. */
+export function leaderOf(wire: Wire, topic: string, partition: number, via: Via): Promise<At> {
+  return again(20_000, async () => {
+    const [found] = (await wire.metadata([topic])).topics;
+    if (found?.error) throw found.error;
+    const node = found?.partitions[partition]?.leader;
+    if (node === undefined || node === null) throw new WireError('LEADER_NOT_AVAILABLE', `${topic}/${partition}`);
+    return { node, via };
+  });
+}
+
+/** Creates a topic and waits until the leader of each partition says so itself: brokers learn of it one after another. */
+export async function makeTopic(
+  wire: Wire,
+  name: string,
+  partitions: number,
+  configs: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const { controller: node } = await wire.metadata([]);
+  const wanted = [{ name, partitions, replicas: -1, configs }];
+  const [answer] = await wire.createTopics({ node, via: 'admin' }, wanted, 10_000);
+  if (answer?.error) throw answer.error;
+  for (let partition = 0; partition < partitions; partition++)
+    await again(20_000, async () => {
+      const at = await leaderOf(wire, name, partition, 'admin');
+      sound(await wire.listOffsets(at, [{ topic: name, partition, time: 'end' }]));
+    });
+}
+
+/** Throws the error of an answer, so that `again` can look at it. */
+export function sound<A extends { readonly error: WireError | null }>(answers: readonly A[]): readonly A[] {
+  for (const { error } of answers) if (error) throw error;
+  return answers;
+}
+
+export async function refusal(work: Promise<unknown>): Promise<WireError> {
+  const error: unknown = await work.then(
+    () => new Error('it was not refused'),
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof WireError)) throw error;
+  return error;
+}
+
+export async function timed<T>(work: Promise<T>): Promise<readonly [T, number]> {
+  const began = performance.now();
+  return [await work, performance.now() - began];
+}
+
+/** The longest time that the event loop did not turn while `work` ran, in ms. */
+export async function longestHold(work: () => Promise<unknown>): Promise<number> {
+  let [last, longest] = [performance.now(), 0];
+  const timer = setInterval(() => {
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+  }, 1);
+  await work();
+  clearInterval(timer);
+  return Math.max(longest, performance.now() - last);
+}

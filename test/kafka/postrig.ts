@@ -1,0 +1,69 @@
+/** The post of Kafka on logs and registries in memory: what it does by itself, in virtual time. */
+import { openNotices, type Notice } from '../../src/base/notices';
+import { closable } from '../../src/base/lifecycle';
+import { openKafkaPost, type Roads } from '../../src/kafka/post';
+import { watchLiving } from '../../src/kafka/postliving';
+import type { MemoryProcess } from '../../src/memory/world';
+import type { Log, Tail } from '../../src/ports/log';
+import type { Post } from '../../src/ports/post';
+import type { Registry } from '../../src/ports/registry';
+
+/** Only the one partition is given out; the memory log reads all of a topic. */
+async function tailOf(log: Log, topic: string, partition: number): Promise<Tail> {
+  const ends = (await log.bounds(topic)).map((bounds) => ({ partition: bounds.partition, offset: bounds.end }));
+  const tail = await log.tail(topic, ends);
+  let closed = false;
+  return {
+    async read(max) {
+      for (;;) {
+        const records = await tail.read(max);
+        const own = records.filter((record) => record.partition === partition);
+        if (own.length > 0 || records.length === 0 || closed) return own;
+      }
+    },
+    ...closable(async () => {
+      closed = true;
+      await tail.close();
+    }),
+  };
+}
+
+export function memoryRoads(log: Log): Roads {
+  return {
+    ensure: async (topic) => (await log.ensure(topic)).partitions,
+    async append(topic, partition, record) {
+      const [place] = await log.append(topic, [{ ...record, partition }]);
+      if (!place) throw new Error('one place for each record'); // as its type says
+      return place;
+    },
+    tail: (topic, partition) => tailOf(log, topic, partition),
+  };
+}
+
+export interface PostProcess {
+  readonly post: Post;
+  /** As {@link watchLiving} gives it to the bus. */
+  readonly registry: Registry;
+  readonly heard: readonly Notice[];
+}
+
+export async function openOn(
+  process: MemoryProcess,
+  more: { roads?: Roads; inboxPartitions?: number } = {},
+): Promise<PostProcess> {
+  const { clock, log } = process;
+  const notices = openNotices();
+  const heard: Notice[] = [];
+  notices.watch((notice) => void heard.push(notice));
+  const living = watchLiving(process.registry, clock);
+  const post = await openKafkaPost({
+    ns: 'test',
+    clock,
+    random: process.random,
+    notices,
+    roads: more.roads ?? memoryRoads(log),
+    living,
+    inboxPartitions: more.inboxPartitions ?? 3,
+  });
+  return { post, registry: living.registry, heard };
+}
