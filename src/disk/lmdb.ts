@@ -197,6 +197,17 @@ function makeStore(
     }
   }
 
+  function read<T>(look: () => T): T {
+    try {
+      return look();
+    } catch (error) {
+      if (!sayError(error).includes('MDB_')) throw error;
+      const remedy = 'put back a copy, or move it away to start with an empty one';
+      const message = `${path} is damaged (${sayError(error)}): ${remedy}`;
+      throw new BusError('Config', message, { faults: [message] }, error);
+    }
+  }
+
   function within<T>(writing: Promise<T>): Promise<T> {
     const late = `writing took longer than ${writeMs} ms, whether it was written is unknown`;
     return limited(writing, path, clock, writeMs, late, lock);
@@ -205,26 +216,26 @@ function makeStore(
   return {
     path,
     refresh: () => db.resetReadTxn(),
-    view: (key) => db.getBinaryFast(asBuffer(key)),
-    entry(key) {
-      const found = db.getEntry(asBuffer(key));
-      return found && { value: found.value, version: found.version ?? 0 };
-    },
-    version: (key) => db.getEntry(asBuffer(key))?.version,
-    is: (key, version) => db.doesExist(asBuffer(key), version),
-    scan(start, end, visit) {
-      for (const { key, value, version } of db.getRange({
-        start: asBuffer(start),
-        end: asBuffer(end),
-        versions: true,
-      })) {
-        if (!visit(key, { value, version: version ?? 0 })) break;
-      }
-    },
-    firstKey(start, end) {
-      for (const key of db.getKeys({ start: asBuffer(start), end: asBuffer(end), limit: 1 })) return key;
-      return undefined;
-    },
+    view: (key) => read(() => db.getBinaryFast(asBuffer(key))),
+    entry: (key) =>
+      read(() => {
+        const found = db.getEntry(asBuffer(key));
+        return found && { value: found.value, version: found.version ?? 0 };
+      }),
+    version: (key) => read(() => db.getEntry(asBuffer(key))?.version),
+    is: (key, version) => read(() => db.doesExist(asBuffer(key), version)),
+    scan: (start, end, visit) =>
+      read(() => {
+        const range = { start: asBuffer(start), end: asBuffer(end), versions: true };
+        for (const { key, value, version } of db.getRange(range)) {
+          if (!visit(key, { value, version: version ?? 0 })) break;
+        }
+      }),
+    firstKey: (start, end) =>
+      read(() => {
+        for (const key of db.getKeys({ start: asBuffer(start), end: asBuffer(end), limit: 1 })) return key;
+        return undefined;
+      }),
     write,
     within,
     holder: () => lock.sayHolder(),

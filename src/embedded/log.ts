@@ -1,5 +1,5 @@
 /** The log between the processes of one machine: durable topics, groups and commits in files that all of them share. */
-import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomHex, type Clock, type Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
@@ -56,9 +56,10 @@ function subdirectory(dir: string, name: string): string {
 
 const livePrefix = 'live-';
 
-/** A power cut may damage what is not synced, so each boot of the machine begins with a new one. */
+/** A power cut may damage what is not synced, so each boot of the machine begins with a new one, where it can be told. */
 function liveName(): string {
-  return livePrefix + readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  const bootFile = '/proc/sys/kernel/random/boot_id';
+  return livePrefix + (existsSync(bootFile) ? readFileSync(bootFile, 'latin1').trim() : 'any');
 }
 
 function removeOldLive(dir: string): void {

@@ -153,6 +153,17 @@ describe('opening', () => {
       expect(contentOf(file)).toBe(before);
     });
   }
+  it('of a file that is damaged inside says so as soon as it is read', async () => {
+    const dir = freshDirectory();
+    const file = join(dir, 'data.mdb');
+    await fill(dir);
+    const heads = fs.readFileSync(file).subarray(0, 8192);
+    const newest = heads.readBigUInt64LE(152) > heads.readBigUInt64LE(4096 + 152) ? 0 : 4096;
+    overwrite(file, Number(heads.readBigUInt64LE(newest + 136)) * 4096, Buffer.alloc(4096)); // the root of the tree
+    const error = await rejection(open(dir).then((store) => store.entry(key('5'))));
+    expect(isBusError(error, 'Config') && error.message).toMatch(/^\S+ (is damaged|cannot be opened as a log).*MDB_/);
+  });
+
   const contentOf = (file: string): string =>
     fs.statSync(file).isFile() ? createHash('sha256').update(fs.readFileSync(file)).digest('hex') : 'no file';
   async function fill(dir: string): Promise<void> {

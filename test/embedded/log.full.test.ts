@@ -243,11 +243,16 @@ describe('size', () => {
       await child.tell('tail', 'topic', 0);
     }
     await new Promise((resolve) => setTimeout(resolve, 2_000)); // starting up is not idling
-    const before = (await children[0]!.tell('cpu')) as number;
-    await new Promise((resolve) => setTimeout(resolve, 5_000));
-    const usedMs = ((await children[0]!.tell('cpu')) as number) - before;
-    console.log(`idle: ${(usedMs / 50).toFixed(2)} % of a CPU`);
-    expect(usedMs).toBeLessThan(50);
+    const cpuMs = async (): Promise<number> => Number(await children[0]!.tell('cpu'));
+    const percents: number[] = [];
+    for (let n = 0; n < 3; n += 1) {
+      const before = await cpuMs();
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+      percents.push(((await cpuMs()) - before) / 20);
+    }
+    const median = percents.toSorted((a, b) => a - b)[1]!;
+    console.log(`idle: ${median.toFixed(2)} % of a CPU`);
+    expect(median).toBeLessThan(1);
   }, 60_000);
 
   it('of the file stays small when all is trimmed, also while a process that reads stands still', async () => {
