@@ -56,7 +56,7 @@ function subdirectory(dir: string, name: string): string {
 
 const livePrefix = 'live-';
 
-/** A power cut may damage what is not synced, so each boot of the machine begins with a new one, where it can be told. */
+/** A power cut may damage what is not synced, so each boot of the machine begins with a new one. */
 function liveName(): string {
   const bootFile = '/proc/sys/kernel/random/boot_id';
   return livePrefix + (existsSync(bootFile) ? readFileSync(bootFile, 'latin1').trim() : 'any');
