@@ -60,7 +60,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   const waiting = new Map<ServedRequest, Active[]>();
   const wakes = new Map<ServedRequest, Timer>();
   let draining = false;
-  const idle = deferred<void>();
+  /** Set while it drains: nothing runs any more. */
+  let idle: (() => void) | undefined;
 
   function request(envelope: Envelope, body: Uint8Array, from: string): void {
     const { entry, id, stamp } = envelope;
@@ -136,7 +137,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
         one.served.pace.ended();
         // Who took it back waits for no answer; 'cancelled' is set while it runs, so the compiler cannot see it here.
         if (active.delete(one.envelope.id) && (one.state as string) !== 'cancelled') answer(one, outcome);
-        if (active.size === 0) idle.resolve();
+        if (active.size === 0) idle?.();
         next(one.served);
       },
     );
@@ -220,7 +221,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   function end(one: Active, reason: string): void {
     active.delete(one.envelope.id);
     drop(one.envelope, reason);
-    if (active.size === 0) idle.resolve();
+    if (active.size === 0) idle?.();
   }
 
   return {
@@ -250,8 +251,10 @@ export function createAnswerer(parts: AnswererParts): Answerer {
         answerError(one.envelope, one.from, 'Closed', `${parts.self} is leaving`, { sinceMs: clock.now() });
       }
       if (active.size === 0) return;
-      const timer = clock.after(drainMs, () => idle.resolve());
-      await idle.promise;
+      const drained = deferred<void>();
+      idle = () => drained.resolve();
+      const timer = clock.after(drainMs, idle);
+      await drained.promise;
       timer.cancel();
       for (const one of active.values())
         one.context.abort(new BusError('Cancelled', `${parts.self} is leaving`, { reason: 'closed' }));

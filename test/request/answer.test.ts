@@ -191,3 +191,19 @@ test('draining answers what waits as not started and waits for what runs', async
   await draining;
   expect(replies[2]).toMatchObject({ envelope: { id: 'id1', status: 'ok' }, value: 2 });
 });
+
+test('draining waits for what runs also when everything before it was answered long ago', async () => {
+  const { ask, answerer, replies, ends } = open(1);
+  ask(1);
+  await turn();
+  ends[0]?.();
+  await turn();
+  ask(2);
+  let drained = false;
+  const draining = answerer.drain(10_000).then(() => (drained = true));
+  await turn();
+  expect(drained).toBe(false);
+  ends[1]?.();
+  await draining;
+  expect(replies.map(({ envelope }) => envelope.status)).toEqual(['ok', 'ok']);
+});

@@ -7,7 +7,7 @@ import type { Instance } from './instance';
 import type { Ledger, Message } from './ledger';
 import type { Plan } from './plan';
 import { QueueCheck, type QueueRules } from './queue';
-import { RequestCheck } from './requests';
+import { RequestCheck, type Ask } from './requests';
 import type { Rule } from './shelf';
 
 export class Checks {
@@ -18,6 +18,8 @@ export class Checks {
   readonly opened = new Map<string, number>();
   /** Groups that somebody has joined, and their topics. */
   readonly joined = new Map<string, string>();
+  /** Every life of every instance. */
+  readonly instances = new Map<string, Instance>();
   readonly #queues = new Map<string, QueueCheck>();
 
   constructor(
@@ -84,6 +86,13 @@ export class Checks {
     else if (message.entry === 'jobs.shout') this.broadcasts.accepted(message);
   }
 
+  /** Who leaves in good order answers what it has, and what it never started is asked elsewhere. */
+  responderLost({ message, caller }: Ask, name: string): void {
+    const packetsGetLost = this.plan.faults.perCall > 0;
+    if (!this.instances.get(name)?.leftWell || packetsGetLost || caller.stoodStillSince(message.sentMs)) return;
+    this.ledger.breaks('request', `#${message.n} of ${caller.name} was lost by ${name}, which has left in good order`);
+  }
+
   /** A handler begins: not more of them at once than the instance allows. */
   enters(who: Instance, entry: string): void {
     const running = (who.running.get(entry) ?? 0) + 1;
@@ -93,10 +102,6 @@ export class Checks {
   }
   leaves(who: Instance, entry: string): void {
     who.running.set(entry, (who.running.get(entry) ?? 0) - 1);
-  }
-
-  died(who: Instance): void {
-    for (const queue of this.queues) queue.died(who);
   }
 
   /** Whether nobody waits for anything any more. */

@@ -12,7 +12,8 @@ export interface Dice {
 
 /** Dice of one seed for one purpose: what one of them draws moves no other. */
 export function dice(seed: number, purpose: number): Dice {
-  const { next } = seededRandom(Math.imul(seed, 0x9e3779b1) ^ Math.imul(purpose + 1, 0x85ebca6b));
+  const random = seededRandom(Math.imul(seed, 0x9e3779b1) ^ Math.imul(purpose + 1, 0x85ebca6b));
+  const next = (): number => random.next();
   return {
     next,
     whole: (low, high) => low + Math.floor(next() * (high - low + 1)),

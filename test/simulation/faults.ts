@@ -1,12 +1,13 @@
 /** Puts faults into a run: at single port calls, and to whole processes at the times that the plan says. */
 import { BusError } from '../../src/base/errors';
-import { sleep } from '../../src/base/clock';
+import { sleep, type Clock } from '../../src/base/clock';
 import type { Fault, FaultScript, Operation } from '../../src/memory';
 import type { Log, Owned } from '../../src/ports/log';
 import { dice, type Dice } from './dice';
 import type { Instance } from './instance';
 import type { Ledger } from './ledger';
 import type { Plan } from './plan';
+import { resendingLog } from './resend';
 
 /** What the script needs to know of the system. */
 export interface Victims {
@@ -89,14 +90,22 @@ export class CallFaults {
     this.ledger.count(`fault ${what}`);
   }
 
-  /** The same log, some of whose answers come late. */
-  lateLog(log: Log, instance: Instance): Log {
+  /** The same log as this instance gets it: some answers come late, or not and the batch is sent again. */
+  logOf(log: Log, instance: Instance): Log {
+    const { resend } = this.plan.faults;
+    const { clock } = instance.process;
+    if (resend === null) return this.#lateLog(log, clock);
+    const chance = (): number => (this.#on ? resend : 0);
+    return this.#lateLog(resendingLog({ log, clock, dice: this.#dice, ledger: this.ledger, chance }), clock);
+  }
+
+  #lateLog(log: Log, clock: Clock): Log {
     const late = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => {
       return async (...args: A): Promise<R> => {
         const result = await call(...args);
         if (this.#on && this.#dice.chance(this.plan.faults.late)) {
           this.ledger.count('fault late answer');
-          await sleep(instance.process.clock, this.#dice.whole(1, 1_500));
+          await sleep(clock, this.#dice.whole(1, 1_500));
         }
         return result;
       };

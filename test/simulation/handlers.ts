@@ -17,7 +17,7 @@ export interface Acting {
   readonly ledger: Ledger;
   readonly instance: Instance;
   /** Tells a fact from inside a handler; resolves however that ends. */
-  tell(instance: Instance, key: string): Promise<void>;
+  readonly tell: (instance: Instance, key: string) => Promise<void>;
 }
 
 /** Handles messages of a queue. */
@@ -87,8 +87,9 @@ export function hearingHandler({ checks, ledger, instance }: Acting, entry: stri
     if (!message) return;
     ledger.note(`${instance.name} hears ${entry} #${message.n}`);
     ledger.count('heard');
-    check.starts(instance, message);
+    const ends = check.starts(instance, message);
     if (message.script.tookMs > 0) await sleep(instance.process.clock, message.script.tookMs);
+    ends();
     if (message.script.fails > 0) throw new Planned('it fails');
   };
 }

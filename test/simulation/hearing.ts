@@ -12,8 +12,8 @@ interface Listener {
   /** Messages up to this one were sent before. */
   readonly since: number;
   readonly heard: Set<number>;
-  /** By sender, and key where there is one. */
-  readonly last: Map<string, number>;
+  /** By sender, and key where there is one: the last one that started, and whether it still runs. */
+  readonly last: Map<string, { n: number; runs: boolean }>;
 }
 
 /** An instance that was given up announces itself again within this time. */
@@ -43,18 +43,24 @@ export class HearCheck {
     this.#due.set(message, due);
   }
 
-  starts(who: Hearing, message: Message): void {
+  /** Gives what is to be called when the handler ends. */
+  starts(who: Hearing, message: Message): () => void {
     // What is told while `listen` is on its way may be heard before that has resolved.
     const listener = this.#listeners.find((one) => one.who === who && one.entry === message.entry);
+    if (!listener) return () => undefined;
     const about = `#${message.n} ${message.entry} at ${who.name}`;
-    if (!listener) return;
     if (listener.heard.has(message.n)) this.ledger.breaks(this.promise, `${about} for the second time`);
     listener.heard.add(message.n);
-    if (this.promise === 'listen' && message.key === null) return;
+    if (this.promise === 'listen' && message.key === null) return () => undefined;
     const name = `${message.sender} ${message.key ?? ''}`;
-    const before = listener.last.get(name) ?? 0;
-    if (message.n < before) this.ledger.breaks(this.promise, `${about} after #${before} of the same sender`);
-    listener.last.set(name, Math.max(before, message.n));
+    const before = listener.last.get(name);
+    if (before && message.n < before.n) this.ledger.breaks(this.promise, `${about} after #${before.n} of its sender`);
+    if (before?.runs) this.ledger.breaks(this.promise, `${about} while #${before.n} of its sender runs`);
+    const mine = { n: message.n, runs: true };
+    listener.last.set(name, mine);
+    return () => {
+      mine.runs = false;
+    };
   }
 
   /** Instances alive that have yet to hear something. */

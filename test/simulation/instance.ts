@@ -10,6 +10,10 @@ export type Module = 'facts' | 'jobs' | 'index';
 
 export class Instance implements Asking, Hearing {
   leaving = false;
+  /** It is told to die, with a call that may still be on its way. */
+  dying = false;
+  /** Its bus was closed, and that came to its end. */
+  leftWell = false;
   /** Serves and listens to all that it should. */
   ready = false;
   /** Handlers that run, by entry. */

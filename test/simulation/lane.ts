@@ -1,6 +1,6 @@
 /** Checks one lane of a queue: messages of one key start in order, one at a time, and wait for one that is tried again. */
 import type { Ledger } from './ledger';
-import type { Handling, Track, Who } from './shelf';
+import type { Handling, Track } from './shelf';
 
 export class Lane {
   /** In the order of the log. */
@@ -20,10 +20,6 @@ export class Lane {
 
   ends(handling: Handling): void {
     this.running = this.running.filter((one) => one !== handling);
-  }
-
-  died(who: Who): void {
-    this.running = this.running.filter(({ tenure }) => tenure.who !== who);
   }
 
   #checkAlone({ track, tenure }: Handling): void {

@@ -40,6 +40,8 @@ export interface FaultPlan {
   readonly crash: number;
   /** Chance that an answer of the log comes late. */
   readonly late: number;
+  /** Chance that the log has taken a batch and its sender does not know: it sends it again. Null: it gives up on it. */
+  readonly resend: number | null;
   /** What happens to whole processes, and when. */
   readonly events: readonly FaultEvent[];
 }
@@ -117,6 +119,7 @@ function drawFaults(d: Dice, healMs: number, sessionMs: number): FaultPlan {
     perCall: d.pick([0, 0.002, 0.01, 0.03]),
     crash: d.pick([0, 0.1, 0.2]),
     late: d.pick([0, 0.05]),
+    resend: d.chance(0.4) ? d.pick([0.02, 0.2]) : null,
     events,
   };
 }

@@ -16,6 +16,9 @@ export interface QueueRules {
   owes(message: Message): boolean;
 }
 
+/** Who gives a partition tries so long to commit; what it could not commit comes again. */
+const lastCommitMs = 10_000;
+
 export class QueueCheck {
   /** Accepted, for this queue, and neither handled nor parked. */
   readonly owed = new Set<number>();
@@ -59,6 +62,7 @@ export class QueueCheck {
   ended(tenure: Tenure, how: 'given' | 'lost'): void {
     if (tenure.ended) return;
     tenure.ended = how;
+    tenure.gaveInMs = this.ledger.nowMs - tenure.givingMs;
     const { who, shelf, epoch } = tenure;
     this.ledger.note(
       `${who.name} ${how === 'given' ? 'gave' : 'lost'} ${this.rules.group}/${shelf.number} epoch ${epoch}`,
@@ -71,10 +75,9 @@ export class QueueCheck {
   #leftRunning(handling: Handling, how: 'given' | 'lost'): void {
     const { tenure, track } = handling;
     handling.overstays = true;
-    const waitedMs = this.ledger.nowMs - (tenure.givingMs ?? 0);
-    if (how === 'lost' || waitedMs >= this.rules.longestMs || tenure.excused) return;
-    const about = `#${track.message.n} runs at ${tenure.who.name}, which gave the partition after ${waitedMs} ms`;
-    this.ledger.breaks('owner', about);
+    const { who, gaveInMs, excused } = tenure;
+    if (how === 'lost' || gaveInMs >= this.rules.longestMs || excused) return;
+    this.ledger.breaks('owner', `#${track.message.n} runs at ${who.name}, which gave the partition in ${gaveInMs} ms`);
   }
 
   read({ shelf }: Tenure, records: readonly Stored[]): void {
@@ -136,9 +139,15 @@ export class QueueCheck {
   }
 
   #checkTwice({ track: { message, offset }, tenure }: Handling): void {
-    const { committed } = tenure.shelf;
+    const { committed, tenures } = tenure.shelf;
     const about = `#${message.n} ${message.entry} starts again at ${tenure.who.name}`;
     if (tenure.settled.has(message.n)) return this.ledger.breaks('twice', `${about}, which has settled it`);
+    for (const before of tenures) {
+      const passedOn = before.ended === 'given' && !before.excused && before.gaveInMs < lastCommitMs;
+      if (!passedOn || before.epoch > tenure.epoch || !before.settled.has(message.n) || before.late.has(message.n))
+        continue;
+      this.ledger.breaks('twice', `${about}, ${before.who.name} settled it and gave the partition`);
+    }
     if (!committed || !covers(committed, offset)) return;
     if (committed.epoch > tenure.epoch && tenure.excused) return; // it cannot know yet that it lost the partition
     this.ledger.breaks('twice', `${about}, its settling was committed`);
@@ -177,15 +186,11 @@ export class QueueCheck {
   }
 
   #settle(track: Track, tenure: Tenure): void {
-    tenure.settled.add(track.message.n);
+    if (!tenure.ended) tenure.settled.add(track.message.n);
+    if (this.ledger.nowMs - tenure.givingMs >= this.rules.longestMs) tenure.late.add(track.message.n);
     if (!track.settled) this.ledger.count('settled');
     track.settled = true;
     this.owed.delete(track.message.n);
-  }
-
-  /** What dead instances ran runs no more. */
-  died(who: Who): void {
-    for (const { lanes } of this.#shelves.values()) for (const lane of lanes.values()) lane.died(who);
   }
 
   end(): void {

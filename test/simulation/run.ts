@@ -90,7 +90,7 @@ async function rest({ world, checks }: System, clock: VirtualClock, ledger: Ledg
     return asked;
   };
   let behind = '';
-  for (let ms = 0; ms < drainMsMax; ms += stepMs) {
+  for (let ms = 0; ms < drainMsMax && checks.done; ms += stepMs) {
     behind = '';
     for (const { group, topic } of await ask(log.groups())) {
       const places = await ask(log.places(group, topic));
@@ -101,7 +101,7 @@ async function rest({ world, checks }: System, clock: VirtualClock, ledger: Ledg
     }
     if (behind === '') break;
   }
-  if (behind !== '' && checks.done) ledger.breaks('drained', behind);
+  if (behind !== '') ledger.breaks('drained', behind);
   const parked: Stored[] = [];
   for (const topic of ['sim.jobs.parked', 'sim.index.parked']) {
     const there = await ask(log.topics());

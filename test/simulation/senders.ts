@@ -8,10 +8,9 @@ import { dice, type Dice } from './dice';
 import type { Instance } from './instance';
 import type { Ledger, Message, Script } from './ledger';
 import type { Plan } from './plan';
+import type { Ask } from './requests';
 
-/** This long after the faults everybody is up again and known to everybody. */
-const calmAfterMs = 15_000;
-const calmAsks = 3;
+const calmAsks = 4;
 
 export class Senders {
   readonly #dice: Dice;
@@ -41,8 +40,7 @@ export class Senders {
   }
 
   /** When all is well again requests are answered. */
-  async askCalmly(instance: Instance): Promise<void> {
-    await sleep(instance.process.clock, calmAfterMs);
+  askCalmly(instance: Instance): void {
     for (let n = 0; n < calmAsks; n++) this.#ask(instance, this.contracts.jobs.ask, true);
   }
 
@@ -101,7 +99,7 @@ export class Senders {
     const bodies = messages.map(({ n }) => bodyOf(n, key));
     // The cast hides a body that is none, as a caller without types would send it.
     const sent = instance.bus.submitAll(ordered, [...bodies, { none: true } as unknown as (typeof bodies)[number]]);
-    void this.#settles(instance, messages, sent);
+    void this.#settles(instance, messages, sent, true);
   }
 
   /** A fact told from inside a handler. */
@@ -111,6 +109,7 @@ export class Senders {
     instance: Instance,
     messages: readonly Message[],
     sent: Promise<readonly { readonly id: string }[]>,
+    bad = false,
   ): Promise<void> {
     try {
       const answers = await sent;
@@ -120,17 +119,16 @@ export class Senders {
         this.checks.accepted(message, answers[n]?.id ?? '');
       });
     } catch (error) {
-      for (const message of instance.dead ? [] : messages) this.#failed(message, error);
+      for (const message of instance.dead ? [] : messages) this.#failed(message, error, bad);
     }
   }
 
-  #failed(message: Message, error: unknown): void {
+  #failed(message: Message, error: unknown, bad: boolean): void {
     const code = isBusError(error) ? error.code : `no BusError: ${String(error)}`;
-    if (code === 'Unreachable') return this.ledger.told(message, 'unknown', code);
+    if (code === 'Unreachable' && !bad) return this.ledger.told(message, 'unknown', code);
     this.ledger.told(message, 'refused', code);
-    if (!['Invalid', 'TooLarge', 'Overloaded', 'Closed'].includes(code)) {
-      this.ledger.breaks('quiet', `#${message.n} ${message.entry} was refused with ${code}`);
-    }
+    if (code === (bad ? 'Invalid' : 'Overloaded') || code === 'Closed') return;
+    this.ledger.breaks('quiet', `#${message.n} ${message.entry} was refused with ${code}`);
   }
 
   async #shout(instance: Instance): Promise<void> {
@@ -155,8 +153,13 @@ export class Senders {
     const options = { timeoutMs, signal: abort.signal, ...this.#askHow() };
     instance.bus.request(entry as Request<Contracts['jobs']['ask']['~types']>, bodyOf(message.n, ''), options).then(
       (value) => instance.dead || this.checks.requests.settles(ask, 'ok', isBody(value) ? value : undefined),
-      (error: unknown) => instance.dead || this.checks.requests.settles(ask, outcomeOf(error)),
+      (error: unknown) => instance.dead || this.#askFailed(ask, error),
     );
+  }
+
+  #askFailed(ask: Ask, error: unknown): void {
+    this.checks.requests.settles(ask, outcomeOf(error));
+    if (isBusError(error, 'ResponderLost')) this.checks.responderLost(ask, error.details.instance);
   }
 
   #askHow(): { key?: string; absentMs?: number } {

@@ -61,8 +61,12 @@ export class Tenure {
   /** Messages started in it, and settled in it. */
   readonly started = new Set<number>();
   readonly settled = new Set<number>();
-  givingMs: number | undefined;
+  /** Of these, what ended when it was given without waiting any longer: whether that still counts is open. */
+  readonly late = new Set<number>();
+  givingMs = Infinity;
   ended: 'given' | 'lost' | undefined;
+  /** How long the giving took. */
+  gaveInMs = 0;
 
   constructor(
     readonly who: Who,

@@ -30,7 +30,6 @@ export class System {
   readonly contracts: Contracts;
   readonly checks: Checks;
   readonly #slots: Slot[];
-  readonly #byName = new Map<string, Instance>();
   readonly #slotOf = new Map<Instance, Slot>();
   readonly #senders: Senders;
   readonly #faults: CallFaults;
@@ -54,7 +53,7 @@ export class System {
     this.#senders = new Senders(plan, this.contracts, ledger, this.checks);
     this.#dice = dice(seed, 4);
     this.#faults = new CallFaults(plan, ledger, {
-      instance: (name) => this.#byName.get(name),
+      instance: (name) => this.checks.instances.get(name),
       crashes: (instance) => this.#died(instance),
     });
     const slots = (module: Module, count: number): Slot[] =>
@@ -76,8 +75,16 @@ export class System {
     this.world.faults = undefined;
     for (const { current } of this.#slots) {
       current?.thaw();
-      if (current?.module === 'facts' && !current.dead) void this.#senders.askCalmly(current);
     }
+    this.clock.after(calmAfterMs, () => this.#askCalmly());
+  }
+
+  /** When everybody is up again requests are answered, also by an instance that leaves meanwhile. */
+  #askCalmly(): void {
+    const { alive } = this;
+    for (const instance of alive) if (instance.module === 'facts') this.#senders.askCalmly(instance);
+    const worker = alive.find(({ module }) => module === 'jobs');
+    if (worker) this.clock.after(this.#dice.whole(0, 100), () => void this.leave(worker));
   }
 
   get alive(): readonly Instance[] {
@@ -90,7 +97,7 @@ export class System {
     const process = this.world.process(`${slot.module}#${slot.number}x${++slot.lives}`);
     const instance = new Instance(slot.module, process, this.ledger, sessionMs, delays?.maxMs ?? 0);
     slot.current = instance;
-    this.#byName.set(process.name, instance);
+    this.checks.instances.set(process.name, instance);
     this.#slotOf.set(instance, slot);
     this.ledger.note(`${instance.name} starts`);
     const built = buildBus(this.#partsOf(instance));
@@ -172,7 +179,7 @@ export class System {
       clock: { now: () => Math.floor(clock.now()), mono: () => clock.mono(), after: (ms, run) => clock.after(ms, run) },
       random: this.world.random,
       notices: openNotices(),
-      log: watchLog(this.#faults.lateLog(planted, instance), instance, this.checks),
+      log: watchLog(this.#faults.logOf(planted, instance), instance, this.checks),
       post,
       registry,
       settings,
@@ -236,11 +243,12 @@ export class System {
     const slot = this.#slotOf.get(instance);
     this.ledger.note(`${instance.name} dies`);
     this.ledger.count('deaths');
-    queueMicrotask(() => this.checks.died(instance)); // it dies with the very call in which this is said
+    instance.dying = true;
     if (slot) this.#startLater(slot);
   }
   #startLater(slot: Slot): void {
     this.clock.after(this.#dice.whole(5, 1_500), () => {
+      if (slot.current?.dying && !slot.current.dead) return this.#startLater(slot); // the call it dies of is on its way
       if (!slot.current || slot.current.dead) this.#start(slot);
     });
   }
@@ -261,6 +269,7 @@ export class System {
     });
     try {
       await instance.bus.close();
+      instance.leftWell = !instance.dead;
       this.ledger.note(`${instance.name} has left`);
     } catch (error) {
       bad(`left with ${String(error)}`);
@@ -269,10 +278,10 @@ export class System {
     this.#kill(instance);
   }
   #kill(instance: Instance): void {
-    if (instance.dead) return;
-    instance.process.crash();
-    this.checks.died(instance);
+    if (!instance.dead) instance.process.crash();
   }
 }
 
+/** This long after the faults everybody is up again and known to everybody. */
+const calmAfterMs = 15_000;
 const leaveMsMax = 30_000;

@@ -1,0 +1,46 @@
+/** A log that sends again what it has no answer for, as a spool does: its sender never goes past a batch that is unknown. */
+import { sleep, type Clock } from '../../src/base/clock';
+import { isBusError } from '../../src/base/errors';
+import type { Append, Log, Place } from '../../src/ports/log';
+import type { Dice } from './dice';
+import type { Ledger } from './ledger';
+
+export interface ResendParts {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly dice: Dice;
+  readonly ledger: Ledger;
+  /** Chance that the answer to a batch is lost, so that it is sent again although it was taken; 0 when all is well. */
+  chance(): number;
+}
+
+const triesMax = 100;
+const pauseMsMax = 1_500;
+
+export function resendingLog(parts: ResendParts): Log {
+  const before = new Map<string, Promise<unknown>>();
+  return {
+    ...parts.log,
+    append(topic, records) {
+      const mine = (before.get(topic) ?? Promise.resolve()).then(() => appendOnce(parts, topic, records));
+      const passed = mine.catch(() => undefined); // whoever sent it hears of it
+      before.set(topic, passed);
+      return mine;
+    },
+  };
+}
+
+async function appendOnce(parts: ResendParts, topic: string, records: readonly Append[]): Promise<readonly Place[]> {
+  const { log, clock, dice, ledger } = parts;
+  for (let tries = 1; ; tries++) {
+    try {
+      const places = await log.append(topic, records);
+      if (!dice.chance(parts.chance())) return places;
+      ledger.note(`an answer of ${topic} is lost`);
+      ledger.count('fault resend');
+    } catch (error) {
+      if (tries >= triesMax || !isBusError(error, 'Unreachable')) throw error;
+    }
+    await sleep(clock, dice.whole(0, pauseMsMax));
+  }
+}
