@@ -1,5 +1,5 @@
 /** The post over Kafka: every instance tails one partition of the inbox, and the broadcasts of what it serves. */
-import { every, sleep, type Clock, type Random } from '../base/clock';
+import { sleep, type Clock, type Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import { closable, deferred, type Closable, type Deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
@@ -39,7 +39,8 @@ const keepMs = 600_000;
 const inboxPartitionsDefault = 64;
 const openWithinMs = 10_000;
 const closeWithinMs = 800;
-const measureEveryMs = 60_000;
+/** Clocks drift apart by some milliseconds meanwhile. */
+const measuredForMs = 60_000;
 const echoesEach = 3;
 const readMax = { messages: 10_000, bytes: 4 * 1024 * 1024 };
 const againMs = 200;
@@ -93,7 +94,7 @@ class KafkaPost implements Post {
   readonly #echoes = new Map<string, Deferred<Stored | undefined>>();
   readonly #ensured = new Map<string, Promise<unknown>>();
   readonly #tails = new Set<Closable>();
-  readonly #timer;
+  #measuredMs = 0;
   #receiver: Receiver | undefined;
   #unsent = 0;
   #emptied: () => void = () => undefined;
@@ -111,7 +112,6 @@ class KafkaPost implements Post {
     this.address = `${partition}:${this.#incarnation}`;
     this.#names = namesIn(parts.ns);
     this.#hold(tail, (record) => this.#take(record));
-    this.#timer = every(parts.clock, measureEveryMs, () => void this.measure());
     parts.living.hear({
       up: (address) => void this.#dead.delete(address),
       vanished: (addresses) => this.#lose(addresses),
@@ -162,6 +162,7 @@ class KafkaPost implements Post {
 
   /** Throws Overloaded; what goes wrong later is told. */
   #put(partition: number, record: LogRecord, what: string): void {
+    this.#measureAgain();
     const lane = this.#laneOf(partition);
     const bytes = (record.value?.length ?? 0) + (record.headers['bus']?.length ?? 0);
     lane.add(bytes);
@@ -224,6 +225,7 @@ class KafkaPost implements Post {
     if (post === 'echo') return this.#echoes.get(bus)?.resolve(record);
     if (this.#closedAtMs !== undefined) return;
     if (post === 'bye') return this.#gone(from);
+    this.#measureAgain();
     if (!this.#peers.has(from) && !this.#dead.has(from)) {
       if (!peerAt(from)) return this.#dropped('packet', `from '${from.slice(0, 80)}', which is no address`);
       this.#meet(from);
@@ -292,6 +294,7 @@ class KafkaPost implements Post {
   }
   /** How far the brokers' clock is ahead of ours, by the quickest of some echoes. False when none came back. */
   async measure(): Promise<boolean> {
+    this.#measuredMs = this.parts.clock.mono();
     let best: Echo | undefined;
     for (let n = 0; n < echoesEach; n++) {
       const echo = await this.#echo();
@@ -299,6 +302,10 @@ class KafkaPost implements Post {
     }
     if (best) this.skewMs = Math.round(best.aheadMs);
     return best !== undefined;
+  }
+
+  #measureAgain(): void {
+    if (this.parts.clock.mono() - this.#measuredMs > measuredForMs) void this.measure();
   }
 
   // --- end
@@ -313,7 +320,6 @@ class KafkaPost implements Post {
   async #closeOnce(): Promise<void> {
     const { clock } = this.parts;
     this.#closedAtMs = clock.now();
-    this.#timer.cancel();
     for (const [address, peer] of this.#peers) if (address !== this.address) this.#sayBye(peer);
     for (const came of this.#echoes.values()) came.resolve(undefined);
     if (this.#unsent > 0) {

@@ -1,5 +1,5 @@
 /** The memory makers as a rig for the conformance suites, on virtual time. */
-import { promisesRunOut, seededRandom, virtualClock } from '../../src/memory/clock';
+import { promisesRunOut, seededRandom, virtualClock, type VirtualClock } from '../../src/memory/clock';
 import { memoryWorld } from '../../src/memory/world';
 import type { Rig } from '../conformance/rig';
 
@@ -34,20 +34,25 @@ export async function openMemoryRig(seed?: number): Promise<Rig> {
         },
       };
     },
-    async wait(condition, withinMs, what) {
-      const untilMs = clock.now() + withinMs;
-      for (let idle = 0; ;) {
-        await promisesRunOut();
-        if (await condition()) return;
-        const nextMs = clock.nextDueMs;
-        if (clock.now() > untilMs || idle > idleTurnsMax) throw new Error(`not within ${withinMs} ms: ${what}`);
-        if (nextMs !== undefined && nextMs <= untilMs) await clock.advance(nextMs - clock.now());
-        else {
-          idle++;
-          await new Promise((resolve) => setImmediate(resolve));
-        }
-      }
-    },
+    wait: waitIn(clock),
     async close() {},
+  };
+}
+
+/** Lets time pass as far as it must for a condition to hold. */
+export function waitIn(clock: VirtualClock): Rig['wait'] {
+  return async (condition, withinMs, what) => {
+    const untilMs = clock.now() + withinMs;
+    for (let idle = 0; ;) {
+      await promisesRunOut();
+      if (await condition()) return;
+      const nextMs = clock.nextDueMs;
+      if (clock.now() > untilMs || idle > idleTurnsMax) throw new Error(`not within ${withinMs} ms: ${what}`);
+      if (nextMs !== undefined && nextMs <= untilMs) await clock.advance(nextMs - clock.now());
+      else {
+        idle++;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
   };
 }
