@@ -1,6 +1,6 @@
 /** The caller's side of requests: chooses an instance, sends, waits, and says how it ended. */
 import { every, type Clock, type Random, type Timer } from '../base/clock';
-import { BusError, isBusError } from '../base/errors';
+import { BusError, isBusError, sayError } from '../base/errors';
 import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
@@ -131,11 +131,7 @@ export function createCaller(parts: CallerParts): Caller {
     if (!(targets instanceof Promise)) return dispatchTo(call, targets);
     targets.then(
       (found) => dispatchTo(call, found),
-      (error: unknown) =>
-        settle(
-          call,
-          isBusError(error) ? error : unreachable(call, clock, `the registry cannot be read: ${error}`, error),
-        ),
+      (error: unknown) => settle(call, isBusError(error) ? error : unread(call, clock, error)),
     );
   }
   function dispatchTo(call: OpenCall, targets: readonly PeerTarget<OpenCall>[]): void {
@@ -353,6 +349,9 @@ function unreachable(call: OpenCall, clock: Clock, why: string, cause?: unknown)
   const waitedMs = clock.now() - call.startedMs;
   const message = `${call.entry.name}: no answer within ${waitedMs} ms: ${why}`;
   return new BusError('Unreachable', message, { waitedMs, cause: why }, cause);
+}
+function unread(call: OpenCall, clock: Clock, error: unknown): BusError<'Unreachable'> {
+  return unreachable(call, clock, `the registry cannot be read: ${sayError(error)}`, error);
 }
 function tooManyOpen(entry: Request): BusError<'Overloaded'> {
   const limit = limits.pendingRequestsMax;
