@@ -172,17 +172,21 @@ export class QueueCheck {
     if (ok) this.#settle(handling.track, handling.tenure);
   }
 
-  /** The log has it among what is set aside. */
-  parks(who: Who, message: Message): void {
+  /** It is being set aside; gives what is to be called when the log has it. */
+  parks(who: Who, message: Message): () => void {
     const track = this.#tracks.get(message.n);
     const tenure = track?.shelf.tenures.findLast((one) => one.who === who);
     if (!track || !tenure) {
-      return this.ledger.breaks('phantom', `#${message.n} is parked by ${who.name}, which never had it`);
+      this.ledger.breaks('phantom', `#${message.n} is parked by ${who.name}, which never had it`);
+      return () => undefined;
     }
     const deserves = message.script.parks || track.starts >= track.rule.attempts;
     if (!deserves) this.ledger.breaks('attempt', `#${message.n} is parked after ${track.starts} starts`);
-    this.parked.add(message.n);
-    this.#settle(track, tenure);
+    return () => {
+      this.ledger.note(`${who.name} parked #${message.n} of ${this.rules.queue}`);
+      this.parked.add(message.n);
+      this.#settle(track, tenure);
+    };
   }
 
   #settle(track: Track, tenure: Tenure): void {

@@ -10,8 +10,9 @@ export function watchLog(log: Log, who: Instance, checks: Checks): Log {
   return {
     ...log,
     async append(topic, records) {
+      const parks = who.dead ? [] : records.map((record) => parkOf(record, who, checks));
       const places = await log.append(topic, records);
-      if (!who.dead) for (const record of records) noteParked(record, who, checks);
+      if (!who.dead) for (const park of parks) park?.();
       return places;
     },
     async join(group, topic, owner, options) {
@@ -22,13 +23,14 @@ export function watchLog(log: Log, who: Instance, checks: Checks): Log {
   };
 }
 
-function noteParked({ headers, value }: Append, who: Instance, checks: Checks): void {
+/** What the queue's check is to be told once the record is in the log; undefined for one that parks nothing. */
+function parkOf({ headers, value }: Append, who: Instance, checks: Checks): (() => void) | undefined {
   const line = headers['parked'];
   const message = line === undefined ? undefined : checks.ledger.messages.get(numberOf(value) ?? 0);
-  if (line === undefined || !message) return;
+  if (line === undefined || !message) return undefined;
   const { queue } = JSON.parse(line) as { queue: string }; // written by work/park a moment ago
-  checks.ledger.note(`${who.name} parked #${message.n} of ${queue}`);
-  for (const check of checks.queues) if (check.rules.queue === queue) check.parks(who, message);
+  for (const check of checks.queues) if (check.rules.queue === queue) return check.parks(who, message);
+  return undefined;
 }
 
 function watchOwner(owner: Owner, who: Instance, check: QueueCheck): Owner {
