@@ -188,6 +188,7 @@ class LibraryConnection implements Connection {
   }
   async close(withinMs: number): Promise<void> {
     if (!this.alive) return;
+    this.alive = false; // the library answers calls after this one without any server
     const timer = this.clock.after(withinMs, () => this.cut('closed'));
     this.client.close();
     await this.ended;

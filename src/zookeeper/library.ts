@@ -76,11 +76,17 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
     manager.socket?.destroy();
   }
 
-  const [takeBytes, takeError] = [manager.onSocketData.bind(manager), manager.onSocketError.bind(manager)];
+  const takeBytes = manager.onSocketData.bind(manager);
+  const takeError = manager.onSocketError.bind(manager);
+  const takeClose = manager.onSocketClosed.bind(manager);
   let socketError: string | undefined;
   manager.onSocketError = (error) => {
     socketError = sayError(error);
     takeError(error);
+  };
+  manager.onSocketClosed = (hadError) => {
+    takeClose(hadError);
+    end('lost', socketError ?? 'the server closed the connection');
   };
   const frames = openFrames();
   let greeted = false;
@@ -103,7 +109,6 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
     if (name === 'SYNC_CONNECTED') events.greeted();
     else if (name === 'EXPIRED') end('expired', 'the session has expired');
     else if (name === 'AUTH_FAILED') end('denied', 'the server refuses user and password');
-    else end('lost', socketError ?? 'the server closed the connection');
   });
   client.connect();
   manager.connect = () => undefined; // it would connect again by itself

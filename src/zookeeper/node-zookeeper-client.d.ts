@@ -56,6 +56,7 @@ declare module 'node-zookeeper-client' {
     readonly connectTimeoutHandler: NodeJS.Timeout | null;
     connect(): void;
     onSocketError(error: Error): void;
+    onSocketClosed(hadError: boolean): void;
     onSocketData(bytes: Buffer): void;
   }
 

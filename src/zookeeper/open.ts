@@ -24,7 +24,10 @@ export interface ZookeeperOptions {
   readonly cacheDir?: string;
   /** A user of the scheme `digest`. Everything made is then for this user only, and with `worldRead` to be read by all. */
   readonly auth?: Secret & { readonly worldRead?: boolean };
-  /** How long the servers believe in a process that is silent. Default 6,000 ms; servers grant within their bounds. */
+  /**
+   * How long others believe in a process that is silent, or whose event loop stands still. Default 4,000 ms, the least
+   * that a server grants by its own default.
+   */
   readonly sessionMs?: number;
   readonly clock: Clock;
   readonly random: Random;
@@ -35,7 +38,7 @@ export interface Zookeeper extends Closable {
   readonly settings: Settings;
 }
 
-const sessionMsDefault = 6_000;
+const sessionMsDefault = 4_000;
 const portDefault = 2_181;
 
 /**

@@ -171,7 +171,7 @@ class SessionRegistry implements Registry {
       const changes = changesFor(wanted, there, connection.session);
       for (const path of wanted.keys()) this.placed.set(path, this.mine?.incarnation ?? '');
       try {
-        if (changes.length > 0) await connection.change(changes);
+        if (changes.length > 0) await this.change(connection, changes);
         for (const path of this.placed.keys()) if (!wanted.has(path)) this.placed.delete(path);
         return;
       } catch (error) {
@@ -181,6 +181,13 @@ class SessionRegistry implements Registry {
     }
     throw new LostError(`what ${this.mine?.name ?? 'was here'} announces was changed ${triesMax} times meanwhile`);
   }
+
+  /** Afterwards it is noticed when somebody removes what is ours. */
+  private async change(connection: Connection, changes: readonly Change[]): Promise<void> {
+    await connection.change(changes);
+    if (this.mine) await connection.read(this.parts.paths.instance(this.mine.name), this.touched);
+  }
+  private readonly touched = (): void => this.soon.ask();
 
   private wantedFor(instance: Instance): ReadonlyMap<string, string> {
     const { paths } = this.parts;
@@ -199,8 +206,10 @@ class SessionRegistry implements Registry {
 
   /** Throws Conflict when the name belongs to another life. */
   private async readOwn(connection: Connection, paths: readonly string[]): Promise<ReadonlyMap<string, Node>> {
-    const [ask, own] = [() => this.soon.ask(), this.mine && this.parts.paths.instance(this.mine.name)];
-    const nodes = await Promise.all(paths.map((path) => connection.read(path, path === own ? ask : undefined)));
+    const own = this.mine && this.parts.paths.instance(this.mine.name);
+    const nodes = await Promise.all(
+      paths.map((path) => connection.read(path, path === own ? this.touched : undefined)),
+    );
     const there = new Map<string, Node>();
     for (const [at, path] of paths.entries()) {
       const node = nodes[at];
@@ -229,12 +238,12 @@ class SessionRegistry implements Registry {
       } catch (error) {
         const leftMs = untilMs - clock.mono();
         if (!isBusError(error, 'Conflict') || leftMs <= 0) throw error;
-        await this.change(name, leftMs);
+        await this.changeOf(name, leftMs);
       }
     }
   }
   /** Resolves when something about the instance of this name changes, or after `withinMs`. */
-  private async change(name: string, withinMs: number): Promise<void> {
+  private async changeOf(name: string, withinMs: number): Promise<void> {
     const { clock, session, paths } = this.parts;
     const changed = deferred<void>();
     const read = (connection: Connection): Promise<Node | undefined> => {

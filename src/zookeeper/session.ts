@@ -220,7 +220,7 @@ class KeptSession implements Session {
   private async restore(connection: Connection, comeback: Comeback, rounds = 0): Promise<void> {
     const { clock, random } = this.parts;
     this.restoring = connection;
-    for (let round = rounds; connection.alive; round++) {
+    for (let round = rounds; connection.alive && !this.closed.signal.aborted; round++) {
       const most = Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(round, 20));
       if (round > 0) await sleep(clock, (0.5 + random.next() / 2) * most, this.closed.signal);
       this.fault = undefined;

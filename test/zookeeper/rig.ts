@@ -4,9 +4,9 @@ import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import type { Log } from '../../src/ports/log';
 import type { Post } from '../../src/ports/post';
-import { openZookeeper, type Zookeeper } from '../../src/zookeeper/open';
-import type { Session } from '../../src/zookeeper/session';
+import { openZookeeper } from '../../src/zookeeper/open';
 import type { Rig, RigProcess } from '../conformance/rig';
+import { sessionOf } from './kit';
 
 const sessionMs = 2_000;
 
@@ -44,9 +44,4 @@ async function openProcess(connect: string, ns: string, address: string): Promis
       sessionOf(opened).connection?.cut('killed');
     },
   };
-}
-
-/** The session of what was opened. Reaches into private parts. */
-export function sessionOf({ registry }: Zookeeper): Session {
-  return (registry as unknown as { parts: { session: Session } }).parts.session;
 }

@@ -1,5 +1,8 @@
 /** A suite on a ZooKeeper of its own, which it may kill and freeze, and which starts in a second. */
 import { randomBytes } from 'node:crypto';
+import { systemClock, systemRandom } from '../../src/base/clock';
+import { openNotices } from '../../src/base/notices';
+import { openZookeeper } from '../../src/zookeeper/open';
 import { freePorts } from '../cluster/ports';
 import type { Server } from '../cluster/server';
 import { startWatchdog, type Watchdog } from '../cluster/watchdog';
@@ -32,6 +35,7 @@ export function zookeeperSuite(name: string, body: (suite: ZookeeperSuite) => vo
       const made = await makeZookeeper(watchdog.dir, port);
       [server, connect] = [made, `127.0.0.1:${port}`];
       await made.start();
+      await served(connect);
     }, 120_000);
     afterAll(async () => {
       await server?.kill();
@@ -48,4 +52,10 @@ export function zookeeperSuite(name: string, body: (suite: ZookeeperSuite) => vo
       },
     });
   });
+}
+
+/** It answers before it serves; whoever comes too early is turned away. */
+async function served(connect: string): Promise<void> {
+  const around = { clock: systemClock, random: systemRandom, notices: openNotices() };
+  await (await openZookeeper({ ...around, connect, ns: 'served', sessionMs: 60_000 })).close();
 }

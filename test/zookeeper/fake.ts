@@ -1,0 +1,101 @@
+/** Servers that only pretend to be ZooKeeper: they greet, and then do what a test wants. */
+import net from 'node:net';
+import { later } from './kit';
+
+export interface Question {
+  readonly xid: number;
+  /** 1 create, 2 delete, 3 exists, 4 read, 5 write, 12 children, 14 change, 100 user and password, -11 the end */
+  readonly type: number;
+  /** Of those that have one. */
+  readonly path: string;
+}
+/** What a server does with a connection. */
+export interface Manners {
+  /** Default: grants what is asked for. */
+  greet?(socket: net.Socket, asked: Buffer): void;
+  /** Default: answers what any client of ours asks. */
+  answer?(socket: net.Socket, question: Question): void;
+}
+export interface Fake {
+  readonly port: number;
+  readonly connect: string;
+  readonly connections: () => number;
+}
+
+/** Ends after the test. */
+export async function startFake(manners: Manners = {}): Promise<Fake> {
+  let connections = 0;
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    connections++;
+    sockets.add(socket);
+    socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
+    serve(socket, manners);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  later(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  const address = server.address();
+  const port = typeof address === 'object' && address ? address.port : 0;
+  return { port, connect: `127.0.0.1:${port}`, connections: () => connections };
+}
+
+function serve(socket: net.Socket, { greet = grant, answer = answerWell }: Manners): void {
+  let held = Buffer.alloc(0);
+  let greeted = false;
+  socket.on('data', (bytes) => {
+    held = Buffer.concat([held, bytes]);
+    for (; held.length >= 4 && held.length >= held.readInt32BE(0) + 4; held = held.subarray(held.readInt32BE(0) + 4)) {
+      if (greeted) answer(socket, questionIn(held));
+      else greet(socket, held);
+      greeted = true;
+    }
+  });
+}
+
+function questionIn(frame: Buffer): Question {
+  const [xid, type] = [frame.readInt32BE(4), frame.readInt32BE(8)];
+  const path = type > 0 && type < 14 && type !== 11 ? frame.toString('utf8', 16, 16 + frame.readInt32BE(12)) : '';
+  return { xid, type, path };
+}
+
+/** The greeting of a new session; a time-out of 0 says that the old one has expired. */
+export function grant(socket: net.Socket, asked: Buffer): void {
+  socket.write(greeting(asked.readInt32BE(16)));
+}
+export function greeting(sessionMs: number, session = 1): Buffer {
+  const bytes = Buffer.alloc(40);
+  bytes.writeInt32BE(36, 0);
+  bytes.writeInt32BE(sessionMs, 8);
+  bytes.writeUInt32BE(session, 16);
+  bytes.writeInt32BE(16, 20);
+  return bytes;
+}
+
+/** Every node is there, without data and children, but no instance; everything succeeds. */
+export function answerWell(socket: net.Socket, { xid, type, path }: Question): void {
+  if (type === 4 && path.includes('/instances/')) return void socket.write(reply(xid, -101));
+  const empty = Buffer.from([0, 0, 0, 0]);
+  const bodies: Record<number, Buffer> = {
+    1: empty,
+    3: stat,
+    4: Buffer.concat([empty, stat]),
+    5: stat,
+    6: Buffer.concat([empty, stat]),
+    12: Buffer.concat([empty, stat]),
+    14: Buffer.from([255, 255, 255, 255, 1, 255, 255, 255, 255]),
+  };
+  socket.write(reply(xid, 0, bodies[type]));
+  if (type === -11) socket.end();
+}
+const stat = Buffer.alloc(68);
+
+export function reply(xid: number, code: number, body: Buffer = Buffer.alloc(0)): Buffer {
+  const bytes = Buffer.alloc(20);
+  bytes.writeInt32BE(16 + body.length, 0);
+  bytes.writeInt32BE(xid, 4);
+  bytes.writeInt32BE(code, 16);
+  return Buffer.concat([bytes, body]);
+}

@@ -1,0 +1,141 @@
+/** Announcements on a real ZooKeeper: how soon they are seen, and that nothing left of an earlier life stands in the way. */
+import { fork } from 'node:child_process';
+import path from 'node:path';
+import { performance } from 'node:perf_hooks';
+import type { Instance } from '../../src/ports/registry';
+import { pathsOf } from '../../src/zookeeper/paths';
+import { cleanUp, instance, later, open, type Opened, until, watchNames } from './kit';
+import { zookeeperSuite } from './suite';
+
+zookeeperSuite('the registry on ZooKeeper', (suite) => {
+  afterEach(cleanUp);
+  const openOne = (sessionMs = 3_000) => open({ connect: suite.connect, ns: suite.ns, sessionMs });
+  const paths = pathsOf(suite.ns);
+
+  /** Loses its session as if it had been away for long; the servers still believe in the one before. */
+  async function beginAnew(one: Opened): Promise<void> {
+    const before = one.session.connection?.session;
+    const keep = one.session as unknown as { ticket: unknown };
+    Object.defineProperty(keep, 'ticket', { configurable: true, get: () => undefined, set: () => undefined });
+    one.session.connection?.cut('by the test');
+    await until('another session', () => one.session.connection?.alive && one.session.connection.session !== before);
+    Object.defineProperty(keep, 'ticket', { configurable: true, writable: true, value: undefined });
+  }
+
+  test('what is left of our own session before does not stand for us: it is made anew, and stays when that expires', async () => {
+    const [one, caller] = [await openOne(1_000), await openOne()];
+    await one.registry.announce(instance('stale#1'));
+    const names = await watchNames(caller, 'stale');
+    await beginAnew(one);
+    const owner = async () => (await caller.session.connection?.read(paths.instance('stale#1')))?.owner;
+    await until('it is ours', async () => (await owner()) === one.session.connection?.session);
+    const kept = names.length;
+    await new Promise((resolve) => setTimeout(resolve, 2_500)); // the session before has expired by now
+    expect(await owner()).toBe(one.session.connection?.session);
+    expect(names.slice(kept)).toEqual([]);
+    expect(names.every((seen) => seen.join() === 'stale#1')).toBe(true);
+  }, 20_000);
+
+  test('a process that comes back with the name of its life before waits for the end of that one', async () => {
+    const [before, caller] = [await openOne(1_000), await openOne()];
+    await before.registry.announce(instance('again#1', { incarnation: 'one' }));
+    const seen: (readonly Instance[])[] = [];
+    await caller.registry.watch('again', (instances) => seen.push(instances));
+    (before.session as unknown as { closed: AbortController }).closed.abort();
+    before.session.connection?.cut('killed');
+    const after = await openOne(1_000);
+    await after.registry.announce(instance('again#1', { incarnation: 'two' }));
+    await until('it is seen', () => seen.at(-1)?.[0]?.incarnation === 'two');
+    expect(seen.every((instances) => instances.length <= 1)).toBe(true);
+  }, 20_000);
+
+  test('the name of one that lives is a conflict, and what was announced before still holds', async () => {
+    const [one, other] = [await openOne(1_000), await openOne(1_000)];
+    await one.registry.announce(instance('taken#1'));
+    await other.registry.announce(instance('taken#2'));
+    const error: unknown = await other.registry
+      .announce(instance('taken#1', { incarnation: 'other' }))
+      .catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      code: 'Conflict',
+      message: expect.stringMatching(/taken#1 is alive already \(process/),
+    });
+    const all = (await one.registry.all()).filter(({ module }) => module === 'taken').map(({ name }) => name);
+    expect(all.sort()).toEqual(['taken#1', 'taken#2']);
+  }, 20_000);
+
+  test('who withdraws after another has taken its name leaves the other one alone', async () => {
+    const [one, other] = [await openOne(1_000), await openOne(1_000)];
+    await one.registry.announce(instance('mine#1'));
+    await one.session.connection?.remove(paths.instance('mine#1'), -1);
+    const data = JSON.stringify(instance('mine#1', { incarnation: 'other' }));
+    (one.registry as unknown as { soon: { stop(): void } }).soon.stop(); // it would notice
+    await other.session.connection?.create(paths.instance('mine#1'), data);
+    await one.registry.withdraw();
+    expect(await other.session.connection?.exists(paths.instance('mine#1'))).toBe(true);
+    await other.session.connection?.remove(paths.instance('mine#1'), -1);
+  }, 20_000);
+
+  test('what an operator removes is announced again', async () => {
+    const [one, caller] = [await openOne(), await openOne()];
+    await one.registry.announce(instance('removed#1'));
+    await caller.session.connection?.remove(paths.instance('removed#1'), -1);
+    await until('it is back', () => caller.session.connection?.exists(paths.instance('removed#1')));
+  });
+
+  test('announcements that do not fit into a name, and names that are none', async () => {
+    const [one, caller] = [await openOne(), await openOne()];
+    const serves = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`contract${n}`, 'f'.repeat(32)]));
+    const large = instance('large#1', { serves: { large: 'f', ...serves } });
+    await one.registry.announce(large);
+    const seen: (readonly Instance[])[] = [];
+    await caller.registry.watch('large', (instances) => seen.push(instances));
+    expect(seen.at(-1)).toEqual([large]);
+    await one.registry.announce({ ...large, leaving: true });
+    await until('the change is seen', () => seen.at(-1)?.[0]?.leaving === true);
+    await one.session.connection?.create(`${paths.contract('large')}/no,announcement`, '');
+    await until('it is told', () => caller.notices.some((notice) => notice.type === 'dropped'));
+    expect(seen.at(-1)).toHaveLength(1);
+    const many = Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`contract${n}`, 'f']));
+    await expect(one.registry.announce({ ...large, serves: many })).rejects.toMatchObject({ code: 'TooLarge' });
+  });
+
+  test('fifty watchers see who comes and who goes, and are told only of what they watch', async () => {
+    const watchers = await Promise.all(Array.from({ length: 50 }, () => openOne()));
+    const [one, two] = [await openOne(), await openOne()];
+    const seen = await Promise.all(watchers.map((each) => watchNames(each, 'fifty')));
+    const others = await watchNames(one, 'others');
+    const took = async (what: string, act: Promise<void>, names: string): Promise<number> => {
+      const start = performance.now();
+      await act;
+      await until(what, () => seen.every((lists) => lists.at(-1)?.join() === names));
+      return Math.round(performance.now() - start);
+    };
+    const first = await took('the first', one.registry.announce(instance('fifty#1')), 'fifty#1');
+    const second = await took('the second', two.registry.announce(instance('fifty#2')), 'fifty#1,fifty#2');
+    const gone = await took('the end', one.registry.withdraw(), 'fifty#2');
+    process.stdout.write(`50 watchers see: the first after ${first} ms, the second ${second}, the end ${gone}\n`);
+    expect(Math.max(first, second, gone)).toBeLessThan(2_000);
+    expect(others).toEqual([[]]);
+  }, 30_000);
+
+  test('who is killed is gone after a session time-out', async () => {
+    const caller = await openOne();
+    const names = await watchNames(caller, 'killed');
+    const tookMs: number[] = [];
+    for (let round = 0; round < 3; round++) {
+      const args = [suite.connect, suite.ns, `killed#${round}`, '4000'];
+      const child = fork(path.join(__dirname, 'child.ts'), args, {
+        execArgv: ['--require', path.join(__dirname, '..', 'register.cjs')],
+      });
+      later(() => child.kill('SIGKILL'));
+      await until('it is seen', () => names.at(-1)?.join() === `killed#${round}`, 30_000);
+      child.kill('SIGKILL');
+      const start = performance.now();
+      await until('it is gone', () => names.at(-1)?.length === 0, 10_000);
+      tookMs.push(Math.round(performance.now() - start));
+    }
+    process.stdout.write(`killed with a session of 4,000 ms, gone after ${tookMs.join(', ')} ms\n`);
+    expect(Math.max(...tookMs)).toBeLessThan(5_500);
+  }, 60_000);
+});

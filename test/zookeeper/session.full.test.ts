@@ -1,0 +1,219 @@
+/** No server, however it behaves, makes a call hang or a process die, and every one of them is left quickly. */
+import { isBusError } from '../../src/base/errors';
+import { answerWell, type Fake, grant, greeting, type Manners, reply, startFake } from './fake';
+import { beginToOpen, cleanUp, instance, later, open, until } from './kit';
+
+afterEach(cleanUp);
+
+const sessionMs = 900;
+
+/** What opening meets, and how long it took. */
+async function opening(connect: string): Promise<{ readonly error: unknown; readonly tookMs: number }> {
+  const start = performance.now();
+  const error: unknown = await beginToOpen({ connect, ns: 'test', sessionMs }).opening.then(
+    () => 'opened',
+    (thrown: unknown) => thrown,
+  );
+  return { error, tookMs: performance.now() - start };
+}
+const unreachable = (reason: RegExp) =>
+  expect.objectContaining({ code: 'Unreachable', message: expect.stringMatching(reason) });
+
+describe('opening', () => {
+  const refusals: [string, Manners, RegExp][] = [
+    ['accepts and never answers', { greet: () => undefined }, /no greeting within 300 ms/],
+    ['closes at once', { greet: (socket) => socket.destroy() }, /closed the connection|ECONNRESET/],
+    [
+      'speaks HTTP',
+      { greet: (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n') },
+      /cannot be understood: a frame of 1213486160 bytes: this is no ZooKeeper/,
+    ],
+    ['greets with nonsense', { greet: (socket) => socket.write(Buffer.from([0, 0, 0, 2, 7, 7])) }, /understood/],
+    ['greets and is silent', { answer: () => undefined }, /no answer/],
+    [
+      'answers in the wrong order',
+      { answer: (socket, { xid }) => socket.write(reply(xid + 7, 0)) },
+      /the connection has ended|closed|no answer/,
+    ],
+    ['says that every session has expired', { greet: (socket) => socket.write(greeting(0)) }, /expired/],
+  ];
+  test.each(refusals)('is refused within a session time-out by a server that %s', async (_, manners, reason) => {
+    const { connect } = await startFake(manners);
+    const { error, tookMs } = await opening(connect);
+    expect(error).toEqual(unreachable(reason));
+    expect(error).toEqual(unreachable(new RegExp(`ZooKeeper at ${connect} does not answer.*start ZooKeeper`)));
+    expect(tookMs).toBeLessThan(sessionMs + 1_000);
+  });
+
+  test('is refused when nobody listens', async () => {
+    const { error } = await opening('127.0.0.1:1');
+    expect(error).toEqual(unreachable(/ECONNREFUSED/));
+  });
+
+  test('finds the one server of three that works', async () => {
+    const silent = await startFake({ greet: () => undefined });
+    const good = await startFake();
+    const { session } = await open({ connect: `127.0.0.1:1,${silent.connect},${good.connect}`, ns: 'test', sessionMs });
+    expect(session.connection?.address.port).toBe(good.port);
+  });
+
+  test('is not allowed to a user whom the server refuses, at once, and the password is in no message', async () => {
+    process.env['ZOOKEEPER_TEST_USER'] = 'ann:very-secret';
+    later(() => delete process.env['ZOOKEEPER_TEST_USER']);
+    const { connect } = await startFake({
+      answer: (socket, question) =>
+        question.type === 100 ? socket.end(reply(-4, -115)) : answerWell(socket, question),
+    });
+    const auth = { variable: 'ZOOKEEPER_TEST_USER' };
+    const { opening: refused, notices } = beginToOpen({ connect, ns: 'test', sessionMs, auth });
+    const error: unknown = await refused.catch((thrown: unknown) => thrown);
+    expect(isBusError(error, 'NotAllowed')).toBe(true);
+    expect(`${String(error)} ${JSON.stringify(error)} ${JSON.stringify(notices)}`).not.toContain('secret');
+  });
+});
+
+describe('an open session', () => {
+  /** Opened on a server that changes its manners when the test wants. */
+  async function openOn(
+    after: Manners,
+  ): Promise<{ turn(): void; fake: Fake; opened: Awaited<ReturnType<typeof open>> }> {
+    let turned = false;
+    const fake = await startFake({
+      greet: (socket, asked) => ((turned && after.greet) || grant)(socket, asked),
+      answer: (socket, question) => ((turned && after.answer) || answerWell)(socket, question),
+    });
+    const opened = await open({ connect: fake.connect, ns: 'test', sessionMs });
+    await until('it is restored', () => opened.session['restoring' as keyof typeof opened.session] === undefined);
+    return { turn: () => void (turned = true), fake, opened };
+  }
+
+  test('notices a server that stands still within half a session time-out, and tells it', async () => {
+    const { turn, opened } = await openOn({ greet: () => undefined, answer: () => undefined });
+    turn();
+    const start = performance.now();
+    const error: unknown = await opened.settings.get('key').catch((thrown: unknown) => thrown);
+    expect(error).toEqual(unreachable(/reading setting key: ZooKeeper at .*: no (answer|greeting)/));
+    expect(performance.now() - start).toBeLessThan(sessionMs + 500);
+    expect(opened.state()).toMatchObject({ ok: false, reason: expect.stringMatching(/no answer for 300 ms/) });
+  });
+
+  test('is connected again after a connection that was cut within a frame, and what it read then is right', async () => {
+    let cut = false;
+    const { turn, opened, fake } = await openOn({
+      answer(socket, question) {
+        if (cut) return answerWell(socket, question);
+        cut = true;
+        const half = Buffer.alloc(10);
+        half.writeInt32BE(100, 0);
+        socket.write(half, () => socket.destroy());
+      },
+    });
+    turn();
+    expect(await opened.settings.get('key')).toEqual({ key: 'key', value: '', version: 1 });
+    expect(fake.connections()).toBe(2);
+    await until('it is told', () => opened.state()?.ok === true);
+  });
+
+  test.each([-118, -122, -125, -127, -999])('survives an answer with the code %i', async (code) => {
+    const { turn, opened, fake } = await openOn({
+      answer: (socket, question) =>
+        question.type === 5 ? socket.write(reply(question.xid, code)) : answerWell(socket, question),
+    });
+    turn();
+    const error: unknown = await opened.settings.set('key', 'value', 1).catch((thrown: unknown) => thrown);
+    expect(error).toEqual(unreachable(code === -125 ? /a quota of the server is used up/ : /code|too much/));
+    expect(fake.connections()).toBe(1);
+  });
+
+  test('survives a notice of something unknown', async () => {
+    const strange = Buffer.alloc(12);
+    strange.writeInt32BE(77, 0);
+    let sent = false;
+    const { turn, opened, fake } = await openOn({
+      answer(socket, question) {
+        if (!sent) socket.write(reply(-1, 0, strange));
+        sent = true;
+        answerWell(socket, question);
+      },
+    });
+    turn();
+    expect(await opened.settings.get('key')).toMatchObject({ version: 1 });
+    expect(fake.connections()).toBe(2);
+  });
+
+  test('begins another one when the old one is turned away for ever, as by servers that were made anew', async () => {
+    const asked: string[] = [];
+    const { turn, opened } = await openOn({
+      greet(socket, bytes) {
+        const session = bytes.toString('hex', 20, 28);
+        asked.push(session);
+        if (session === '0000000000000000') grant(socket, bytes);
+        else socket.destroy();
+      },
+    });
+    turn();
+    opened.session.connection?.cut('by the test');
+    await until('another session', () => opened.session.connection?.alive, 4 * sessionMs + 3_000);
+    expect(asked.filter((session) => session !== '0000000000000000').length).toBeGreaterThan(1);
+  });
+
+  test('does not write twice what may have been written', async () => {
+    let writes = 0;
+    const { turn, opened } = await openOn({
+      answer(socket, question) {
+        if (question.type !== 5) return answerWell(socket, question);
+        writes++;
+        socket.destroy();
+      },
+    });
+    turn();
+    const error: unknown = await opened.settings.set('key', 'value', 1).catch((thrown: unknown) => thrown);
+    expect(error).toEqual(unreachable(/writing setting key/));
+    expect(writes).toBe(1);
+  });
+});
+
+describe('closing', () => {
+  const states: [string, Manners][] = [
+    ['answers', {}],
+    ['stands still', { answer: (socket, question) => question.type !== -11 && answerWell(socket, question) }],
+  ];
+  test.each(states)('takes less than a second on a server that %s', async (_, manners) => {
+    const { connect } = await startFake(manners);
+    const opened = await open({ connect, ns: 'test', sessionMs });
+    await opened.registry.announce(instance('photos#a'));
+    const start = performance.now();
+    await opened.close();
+    expect(performance.now() - start).toBeLessThan(1_000);
+    expect(isBusError(await opened.settings.get('key').catch((thrown: unknown) => thrown), 'Closed')).toBe(true);
+  });
+
+  test('takes less than two seconds when the server is silent from one moment to the next', async () => {
+    let silent = false;
+    const { connect } = await startFake({
+      answer: (socket, question) => !silent && answerWell(socket, question),
+    });
+    const opened = await open({ connect, ns: 'test', sessionMs: 30_000 });
+    await opened.registry.announce(instance('photos#a'));
+    silent = true;
+    const start = performance.now();
+    await opened.close();
+    expect(performance.now() - start).toBeLessThan(2_000);
+  });
+
+  test('takes less than a second while nobody can be reached, and calls that wait are told', async () => {
+    const fake = await startFake();
+    const opened = await open({ connect: fake.connect, ns: 'test', sessionMs: 30_000 });
+    await cleanUpFake();
+    const reading = opened.settings.get('key').catch((thrown: unknown) => thrown);
+    const start = performance.now();
+    await opened.close();
+    expect(performance.now() - start).toBeLessThan(1_000);
+    expect(isBusError(await reading, 'Closed')).toBe(true);
+
+    async function cleanUpFake(): Promise<void> {
+      opened.session.connection?.cut('by the test');
+      await until('it is away', () => !opened.session.connection?.alive);
+    }
+  });
+});

@@ -1,0 +1,177 @@
+/** Settings on a real ZooKeeper: seen by many within a second, kept on the disk for a start without it, for one user only. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { beginToOpen, cleanUp, freshDirectory, instance, later, open, until, watchNames, watchSettings } from './kit';
+import { zookeeperSuite } from './suite';
+
+const sessionMs = 2_000;
+
+zookeeperSuite('settings on ZooKeeper', (suite) => {
+  afterEach(cleanUp);
+  const openOne = () => open({ connect: suite.connect, ns: suite.ns, sessionMs });
+
+  test('fifty instances see a change within a second', async () => {
+    const all = await Promise.all(Array.from({ length: 50 }, openOne));
+    const seen = await Promise.all(all.map(watchSettings));
+    const tookMs: number[] = [];
+    for (let version = 0; version < 10; version++) {
+      const start = performance.now();
+      await all[0]?.settings.set('fifty', `${version}`, version);
+      await until('all see it', () => seen.every(({ last }) => last.includes(`fifty=${version}`)));
+      tookMs.push(Math.round(performance.now() - start));
+    }
+    process.stdout.write(`50 instances see a change of settings after ${tookMs.join(', ')} ms\n`);
+    expect(Math.max(...tookMs)).toBeLessThan(1_000);
+  }, 60_000);
+
+  test('what an operator writes with any tool is a setting too', async () => {
+    const [one, tool] = [await openOne(), await openOne()];
+    const seen = await watchSettings(one);
+    await tool.session.connection?.create(`/busbar/${suite.ns}/settings/logLevel`, 'debug');
+    await until('it is seen', () => seen.last.includes('logLevel=debug'));
+    expect(await one.settings.get('logLevel')).toEqual({ key: 'logLevel', value: 'debug', version: 1 });
+    await tool.session.connection?.write(`/busbar/${suite.ns}/settings/logLevel`, 'warn', -1);
+    await until('it is seen', () => seen.last.includes('logLevel=warn'));
+    await tool.session.connection?.remove(`/busbar/${suite.ns}/settings/logLevel`, -1);
+    await until('it is gone', () => !seen.last.some((one) => one.startsWith('logLevel')));
+  });
+
+  test('what is too large is refused here: a server would end the connection', async () => {
+    const one = await openOne();
+    await expect(one.settings.set('large', 'x'.repeat(1_000_001), 0)).rejects.toMatchObject({ code: 'TooLarge' });
+    await expect(one.settings.set('k'.repeat(5_000), 'x', 0)).rejects.toMatchObject({ code: 'TooLarge' });
+    await expect(one.settings.set('\ud800', 'x', 0)).rejects.toMatchObject({ code: 'Invalid' });
+    expect(await one.settings.set('large', 'x'.repeat(1_000_000), 0)).toBe(1);
+    expect((await one.settings.get('large'))?.value).toHaveLength(1_000_000);
+    await one.settings.set('large', null, 1);
+  });
+
+  describe('for one user', () => {
+    const user = (password: string) => {
+      const variable = `ZOOKEEPER_TEST_${password.toUpperCase()}`;
+      process.env[variable] = `ann:${password}`;
+      later(() => delete process.env[variable]);
+      return { variable };
+    };
+    const openAs = (auth: { variable: string; worldRead?: boolean }, ns = `${suite.ns}u`) =>
+      beginToOpen({ connect: suite.connect, ns, sessionMs, auth });
+
+    test('settings and announcements are for those with the same password, and say so to others', async () => {
+      const right = await openAs(user('right')).opening;
+      await right.settings.set('key', 'value', 0);
+      await right.registry.announce(instance('secret#1'));
+      const [same, wrong] = [await openAs(user('right')).opening, openAs(user('wrong'))];
+      expect((await same.settings.get('key'))?.value).toBe('value');
+      expect((await watchNames(same, 'secret')).at(-1)).toEqual(['secret#1']);
+      const error: unknown = await wrong.opening.catch((thrown: unknown) => thrown);
+      // It may see that the folders are there, but not what is in them.
+      expect(error).toMatchObject({ code: 'NotAllowed', message: expect.stringContaining('does not allow it') });
+      expect(`${String(error)}${JSON.stringify(wrong.notices)}`).not.toMatch(/:wrong|:right/);
+      const nobody: unknown = await open({ connect: suite.connect, ns: `${suite.ns}u`, sessionMs }).catch(
+        (thrown: unknown) => thrown,
+      );
+      expect(nobody).toMatchObject({ code: 'NotAllowed' });
+    });
+
+    test('others may read where that is said, and still not write', async () => {
+      const ns = `${suite.ns}w`;
+      const right = await openAs({ ...user('right'), worldRead: true }, ns).opening;
+      await right.settings.set('key', 'value', 0);
+      const reader = await open({ connect: suite.connect, ns, sessionMs });
+      expect((await reader.settings.get('key'))?.value).toBe('value');
+      await expect(reader.settings.set('key', 'mine', 1)).rejects.toMatchObject({ code: 'NotAllowed' });
+      await expect(reader.registry.announce(instance('reader#1'))).rejects.toMatchObject({ code: 'NotAllowed' });
+      expect(await right.registry.all()).toEqual([]);
+    });
+
+    test('a namespace that was made without a user is told to be open to everybody', async () => {
+      const ns = `${suite.ns}o`;
+      await open({ connect: suite.connect, ns, sessionMs });
+      const { notices } = await openAs(user('right'), ns).opening;
+      expect(notices).toContainEqual(
+        expect.objectContaining({ type: 'log', message: expect.stringContaining('may be changed by everybody') }),
+      );
+    });
+  });
+});
+
+zookeeperSuite(
+  'a start without ZooKeeper',
+  (suite) => {
+    afterEach(async () => {
+      await cleanUp();
+      await suite.server.restart();
+    });
+    const openWith = (cacheDir?: string) =>
+      beginToOpen({ connect: suite.connect, ns: suite.ns, sessionMs, ...(cacheDir !== undefined && { cacheDir }) });
+
+    test('goes on with the settings seen last, says how old they are, and catches up', async () => {
+      const cacheDir = path.join(freshDirectory(), 'made', 'here');
+      const before = await openWith(cacheDir).opening;
+      await before.settings.set('cached', 'old', 0);
+      const seen = await watchSettings(before);
+      await until('it is seen', () => seen.last.includes('cached=old'));
+      await before.close();
+      const file = path.join(cacheDir, `${suite.ns}.settings.json`);
+      expect(fs.statSync(file).mode & 0o777).toBe(0o600);
+      expect(fs.readdirSync(cacheDir)).toEqual([path.basename(file)]);
+      const hoursAgo = Date.now() / 1_000 - 3 * 3_600;
+      fs.utimesSync(file, hoursAgo, hoursAgo);
+      await suite.server.kill();
+
+      const start = performance.now();
+      const opened = await openWith(cacheDir).opening;
+      expect(performance.now() - start).toBeLessThan(sessionMs + 1_000);
+      expect(opened.notices).toContainEqual({
+        type: 'state',
+        part: 'zookeeper',
+        ok: false,
+        reason: expect.stringMatching(/does not answer \(.*ECONNREFUSED.*settings of 3 h ago \(.*settings\.json\)/),
+      });
+      const now = await watchSettings(opened);
+      expect(now.last).toEqual(['cached=old']);
+      await opened.registry.announce(instance('patient#1'));
+      await expect(opened.settings.get('cached')).rejects.toMatchObject({ code: 'Unreachable' });
+      await suite.server.restart();
+      await until('it is back', () => opened.state()?.ok);
+      const other = await openWith().opening;
+      expect((await watchNames(other, 'patient')).at(-1)).toEqual(['patient#1']);
+      await other.settings.set('cached', 'new', 1);
+      await until('it is seen', () => now.last.includes('cached=new'));
+    }, 60_000);
+
+    test('is refused without any, with what to do', async () => {
+      await suite.server.kill();
+      for (const cacheDir of [undefined, freshDirectory()]) {
+        const error: unknown = await openWith(cacheDir).opening.catch((thrown: unknown) => thrown);
+        expect(error).toMatchObject({
+          code: 'Unreachable',
+          message: expect.stringMatching(
+            /^ZooKeeper at 127\.0\.0\.1:\d+ does not answer \(.*ECONNREFUSED.*\), and there are no settings of an earlier run .*; start ZooKeeper, or correct its address$/,
+          ),
+        });
+      }
+    }, 30_000);
+
+    test('does not believe a file that is damaged or that others could have written', async () => {
+      const cacheDir = freshDirectory();
+      const before = await openWith(cacheDir).opening;
+      await watchSettings(before);
+      await before.close();
+      await suite.server.kill();
+      const file = path.join(cacheDir, `${suite.ns}.settings.json`);
+      fs.chmodSync(file, 0o666);
+      await expect(openWith(cacheDir).opening).rejects.toMatchObject({
+        code: 'Config',
+        message: expect.stringContaining('may be written by others'),
+      });
+      fs.chmodSync(file, 0o600);
+      fs.writeFileSync(file, '[{"key":1}]');
+      await expect(openWith(cacheDir).opening).rejects.toMatchObject({
+        code: 'Config',
+        message: expect.stringContaining('is damaged; remove it'),
+      });
+    }, 30_000);
+  },
+  { faults: true },
+);
