@@ -119,7 +119,9 @@ export class Reader {
   list<T>(read: (reader: this) => T): T[] {
     const count = Math.max(this.i32(), 0);
     if (count > this.left) throw new RangeError(`a list of ${count} in ${this.left} bytes`);
-    return Array.from({ length: count }, () => read(this));
+    const values: T[] = [];
+    for (let i = 0; i < count; i++) values.push(read(this));
+    return values;
   }
 }
 

@@ -126,7 +126,7 @@ export class Connection {
     if (error instanceof WireError) return error;
     const { name, type, code } = error as { name?: string; type?: unknown; code?: unknown }; // only looked at
     const said = `${this.#place}: ${sayError(error)}`;
-    if (error instanceof RangeError) return new WireError('UNDECODABLE', said, { cause: error });
+    if (name === 'RangeError') return new WireError('UNDECODABLE', said, { cause: error });
     if (name === 'KafkaJSSASLAuthenticationError') return new WireError(refusalOf(said), said, { sent });
     if (typeof type === 'string') return new WireError(type, said, { sent });
     if (typeof code === 'string' && isOfTls(code)) return new WireError('TLS', `${said} (${code})`, { sent });

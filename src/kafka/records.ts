@@ -1,16 +1,14 @@
 /** Reads record batches out of a fetch answer: in time linear in their bytes, whatever they hold. */
-import zlib from 'node:zlib';
 import { sayError } from '../base/errors';
 import type { Stored } from '../ports/log';
 import { at } from './batch';
 import { readI64 } from './bytes';
 import { crc32c } from './crc32c';
 import { WireError } from './errors';
+import { unpack } from './unpack';
 
 /** Beyond these the headers of a record are left where they are: whoever writes more is not one of us. */
 const headersMax = 100;
-/** Of one batch, unpacked. */
-const unpackedBytesMax = 64 * 1024 * 1024;
 
 export interface Aborted {
   readonly producer: number;
@@ -105,24 +103,6 @@ function readMarker(body: Buffer, producer: number, dropped: Set<number>): void 
   marker.varint();
   const key = marker.blob();
   if (key !== null && key.length >= 4 && key.readInt16BE(2) === 0) dropped.delete(producer);
-}
-
-function unpack(bytes: Buffer, how: number): Buffer {
-  const options = { maxOutputLength: unpackedBytesMax };
-  switch (how) {
-    case 0:
-      return bytes;
-    case 1:
-      return zlib.gunzipSync(bytes, options);
-    case 4: {
-      // In Node from 22.15 on; the types are older.
-      const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (bytes: Buffer, how: object) => Buffer };
-      if (zstdDecompressSync) return zstdDecompressSync(bytes, options);
-    }
-  }
-  throw new Error(
-    `compressed with ${['', 'gzip', 'snappy', 'lz4', 'zstd'][how] ?? `codec ${how}`}, which is not read here`,
-  );
 }
 
 /** The records of one batch. Every length is checked against what is there. */

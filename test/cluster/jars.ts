@@ -21,16 +21,19 @@ interface Part {
   make(folder: string): Promise<void>;
 }
 
+const kafka = (version: KafkaVersion): Part => jarsOf('kafka', versions[version]);
+const zookeeper = jarsOf('zookeeper', zookeeperVersion);
+
 export function kafkaJars(version: KafkaVersion): Promise<string> {
-  return cached(jarsOf(`kafka-${versions[version]}`, 'kafka.pom.xml', `-Dkafka.version=${versions[version]}`));
+  return cached(kafka(version));
 }
 export function zookeeperJars(): Promise<string> {
-  return cached(
-    jarsOf(`zookeeper-${zookeeperVersion}`, 'zookeeper.pom.xml', `-Dzookeeper.version=${zookeeperVersion}`),
-  );
+  return cached(zookeeper);
 }
 
-function jarsOf(name: string, pom: string, property: string): Part {
+function jarsOf(what: string, version: string): Part {
+  const name = `${what}-${version}`;
+  const [pom, property] = [`${what}.pom.xml`, `-D${what}.version=${version}`];
   return {
     name,
     async make(folder) {
@@ -63,11 +66,11 @@ export function progress(line: string): void {
 }
 
 /** Why servers cannot be started here; undefined when they can. */
-export async function whyNoJava(): Promise<string | undefined> {
+export async function whyNoJava(version: KafkaVersion): Promise<string | undefined> {
   const java = await run('java', ['-version']).catch(() => undefined);
   const major = Number(/version "(?:1\.)?(\d+)/.exec(java?.stderr ?? '')?.[1] ?? 0);
   if (major < 17) return major === 0 ? 'there is no Java' : `Java is ${major}, not 17 or later`;
-  if (existsSync(cache)) return undefined; // Maven's work may be done already; if not, fetching says so
+  if ([kafka(version), zookeeper].every(({ name }) => existsSync(path.join(cache, name)))) return undefined;
   const maven = await run('mvn', ['--version']).catch(() => undefined);
   return maven === undefined ? 'there is no Maven to fetch the jars' : undefined;
 }

@@ -10,9 +10,9 @@ declare global {
 
 export default async function setup(): Promise<void> {
   const given = givenCluster(process.env);
-  const why = given === undefined ? await whyNoJava() : undefined;
-  if (why !== undefined) return skip(why);
   const kafka = (process.env.BUSBAR_KAFKA_VERSION ?? '4.1') as KafkaVersion; // another one has no jars, and says so
+  const why = given === undefined ? await whyNoJava(kafka) : undefined;
+  if (why !== undefined) return skip(why);
   const start = () => startCluster({ kafka, zookeeper: true, listeners: ['SASL_PLAINTEXT', 'SSL', 'SASL_SSL'] });
   globalThis.busbarCluster = await serveCluster(() => (given === undefined ? start() : Promise.resolve(given)));
   process.env.BUSBAR_CLUSTER = globalThis.busbarCluster.url;

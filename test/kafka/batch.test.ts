@@ -103,20 +103,27 @@ describe('a record batch', () => {
     ]);
   });
 
-  it('is unpacked from gzip, and named when it is packed in a way that is not read here', () => {
+  /** As somebody else would have packed it. */
+  function packed(batch: Buffer, codec: number, pack: (bytes: Buffer) => Buffer): Buffer {
+    return altered(Buffer.concat([batch.subarray(0, at.records), pack(batch.subarray(at.records))]), (whole) => {
+      whole.writeInt16BE(codec, at.attributes);
+      whole.writeInt32BE(whole.length - at.leaderEpoch, at.length);
+    });
+  }
+
+  it('is unpacked, and named when nobody knows how', () => {
     const plain = batchOf([record('packed')], 3);
-    const packed = (codec: number): Buffer => {
-      const whole = Buffer.concat([plain.subarray(0, at.records), zlib.gzipSync(plain.subarray(at.records))]);
-      return altered(whole, (batch) => {
-        batch.writeInt16BE(codec, at.attributes);
-        batch.writeInt32BE(batch.length - at.leaderEpoch, at.length);
-      });
-    };
-    expect(readRecords(packed(1), 0, 3).records[0]?.value?.toString()).toBe('packed');
-    const { error, next } = readRecords(packed(3), 0, 3);
+    const [read] = readRecords(packed(plain, 1, zlib.gzipSync), 0, 3).records;
+    expect(read?.value?.toString()).toBe('packed');
+    const { error, next } = readRecords(packed(plain, 5, zlib.gzipSync), 0, 3);
     expect(error).toMatchObject({ code: 'UNDECODABLE', step: 'refused', until: 4 });
-    expect(error?.message).toContain('lz4');
+    expect(error?.message).toContain('codec 5');
     expect(next).toBe(3);
+  });
+
+  it('that unpacks to far more than it is, is refused', () => {
+    const bomb = packed(batchOf([record('x')]), 1, () => zlib.gzipSync(Buffer.alloc(65 * 1024 * 1024)));
+    expect(readRecords(bomb, 0, 0).error).toMatchObject({ code: 'UNDECODABLE', until: 1 });
   });
 
   it('that is damaged is named with its offsets, and what is before it is given out', () => {

@@ -150,6 +150,37 @@ describe('the wire', () => {
     expect(error).toMatchObject({ code: 'UNDECODABLE', step: 'refused' });
   });
 
+  it('takes nothing for written that the answer does not name', async () => {
+    let port = 0;
+    const place = await serve((socket) =>
+      pretend(port, (to, correlation) => {
+        const bytes = Buffer.from('0000000c00000000' + '00000000' + '00000000', 'hex'); // no topics, no throttling
+        bytes.writeInt32BE(correlation, 4);
+        to.write(bytes);
+      })(socket),
+    );
+    port = portOf(place);
+    const wire = open([place]);
+    await wire.metadata([]);
+    const batch = { topic: 't', partition: 3, records: [{ key: null, value: null, headers: {} }] };
+    const [answer] = await wire.produce({ node: 1, via: 'produce' }, [batch], 1_000);
+    expect(answer).toMatchObject({ topic: 't', partition: 3, offset: -1 });
+    expect(answer?.error).toMatchObject({ code: 'UNVERIFIED', uncertain: true, retriable: true });
+  });
+
+  it('sets no timer while it has nothing to do', async () => {
+    let port = 0;
+    const place = await serve((socket) => pretend(port)(socket));
+    port = portOf(place);
+    await open([place]).metadata([]);
+    const set = jest.spyOn(globalThis, 'setTimeout');
+    const end = performance.now() + 50;
+    while (performance.now() < end) await new Promise((resolve) => setImmediate(resolve));
+    const count = set.mock.calls.length;
+    set.mockRestore();
+    expect(count).toBe(0);
+  });
+
   it('meets its deadline when what answers is no broker at all', async () => {
     const web = await serve((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
     const noise = await serve((socket) => socket.write(Buffer.from('7fffffff00', 'hex')));

@@ -9,94 +9,98 @@ import type { Listener } from '../cluster/cluster';
 import { kafkaSuite } from '../cluster/suite';
 import { leaderOf, makeTopic, openWire, record, refusal, sound } from './kit';
 
-kafkaSuite('the wire to listeners that ask who we are', (suite) => {
-  const wires: Wire[] = [];
-  let dir = '';
-  beforeAll(() => {
-    dir = mkdtempSync(path.join(os.tmpdir(), 'busbar-secrets-'));
-    writeFileSync(path.join(dir, 'right'), `${suite.cluster.users.alice}\n`);
-    writeFileSync(path.join(dir, 'wrong'), 'wr0ng-pa55word');
-  });
-  afterEach(async () => {
-    await Promise.all(wires.splice(0).map((wire) => wire.close()));
-  });
-  afterAll(() => rmSync(dir, { recursive: true }));
+kafkaSuite(
+  'the wire to listeners that ask who we are',
+  (suite) => {
+    const wires: Wire[] = [];
+    let dir = '';
+    beforeAll(() => {
+      dir = mkdtempSync(path.join(os.tmpdir(), 'busbar-secrets-'));
+      writeFileSync(path.join(dir, 'right'), `${suite.cluster.users.alice}\n`);
+      writeFileSync(path.join(dir, 'wrong'), 'wr0ng-pa55word');
+    });
+    afterEach(async () => {
+      await Promise.all(wires.splice(0).map((wire) => wire.close()));
+    });
+    afterAll(() => rmSync(dir, { recursive: true }));
 
-  function open(listener: Listener, security: Security): Wire {
-    const wire = openWire(suite.cluster.listeners[listener] ?? '', { security });
-    wires.push(wire);
-    return wire;
-  }
-  const tls = () => ({ caFile: suite.cluster.caFile });
-  const login = (mechanism: Mechanism, password = 'right') =>
-    ({ mechanism, username: 'alice', password: { file: path.join(dir, password) } }) as const;
+    function open(listener: Listener, security: Security): Wire {
+      const wire = openWire(suite.cluster.listeners[listener] ?? '', { security });
+      wires.push(wire);
+      return wire;
+    }
+    const tls = () => ({ caFile: suite.cluster.caFile });
+    const login = (mechanism: Mechanism, password = 'right') =>
+      ({ mechanism, username: 'alice', password: { file: path.join(dir, password) } }) as const;
 
-  const ways: [Listener, Mechanism | undefined][] = [
-    ['SSL', undefined],
-    ['SASL_PLAINTEXT', 'PLAIN'],
-    ['SASL_PLAINTEXT', 'SCRAM-SHA-256'],
-    ['SASL_PLAINTEXT', 'SCRAM-SHA-512'],
-    ['SASL_SSL', 'PLAIN'],
-    ['SASL_SSL', 'SCRAM-SHA-512'],
-  ];
-  it.each(ways)(
-    '%s with %s: writes and reads',
-    async (listener, mechanism) => {
-      const wire = open(listener, {
-        ...(listener.endsWith('SSL') && { tls: tls() }),
-        ...(mechanism && { sasl: login(mechanism) }),
-      });
-      const topic = `${suite.namespace}.${listener}.${mechanism ?? 'none'}`;
-      await makeTopic(wire, topic, 1);
-      const at = await leaderOf(wire, topic, 0, 'produce');
-      sound(await wire.produce(at, [{ topic, partition: 0, records: [record('kept apart')] }], 10_000));
-      const partitions = [{ topic, partition: 0, offset: 0, bytesMax: 1_000 }];
-      const [read] = sound(
-        await wire.fetch({ ...at, via: 'tails' }, { partitions, maxWaitMs: 1_000, bytesMax: 1_000 }),
-      );
-      expect(read?.records[0]?.value?.toString()).toBe('kept apart');
-    },
-    30_000,
-  );
+    const ways: [Listener, Mechanism | undefined][] = [
+      ['SSL', undefined],
+      ['SASL_PLAINTEXT', 'PLAIN'],
+      ['SASL_PLAINTEXT', 'SCRAM-SHA-256'],
+      ['SASL_PLAINTEXT', 'SCRAM-SHA-512'],
+      ['SASL_SSL', 'PLAIN'],
+      ['SASL_SSL', 'SCRAM-SHA-512'],
+    ];
+    it.each(ways)(
+      '%s with %s: writes and reads',
+      async (listener, mechanism) => {
+        const wire = open(listener, {
+          ...(listener.endsWith('SSL') && { tls: tls() }),
+          ...(mechanism && { sasl: login(mechanism) }),
+        });
+        const topic = `${suite.namespace}.${listener}.${mechanism ?? 'none'}`;
+        await makeTopic(wire, topic, 1);
+        const at = await leaderOf(wire, topic, 0, 'produce');
+        sound(await wire.produce(at, [{ topic, partition: 0, records: [record('kept apart')] }], 10_000));
+        const partitions = [{ topic, partition: 0, offset: 0, bytesMax: 1_000 }];
+        const [read] = sound(
+          await wire.fetch({ ...at, via: 'tails' }, { partitions, maxWaitMs: 1_000, bytesMax: 1_000 }),
+        );
+        expect(read?.records[0]?.value?.toString()).toBe('kept apart');
+      },
+      30_000,
+    );
 
-  it.each(['PLAIN', 'SCRAM-SHA-256'] as const)(
-    '%s with a wrong password is NotAllowed, and nobody sees it',
-    async (how) => {
-      const wire = open('SASL_PLAINTEXT', { sasl: login(how, 'wrong') });
-      const error = await refusal(wire.metadata([]));
-      expect(error).toMatchObject({
-        code: 'SASL_AUTHENTICATION_FAILED',
-        fatal: true,
-        retriable: false,
-        uncertain: false,
-      });
-      expect(busErrorOf(error, 'asking for topics', 0).code).toBe('NotAllowed');
-      expect(inspect([wire, error], { depth: 20, showHidden: true })).not.toContain('wr0ng-pa55word');
-    },
-  );
+    it.each(['PLAIN', 'SCRAM-SHA-256'] as const)(
+      '%s with a wrong password is NotAllowed, and nobody sees it',
+      async (how) => {
+        const wire = open('SASL_PLAINTEXT', { sasl: login(how, 'wrong') });
+        const error = await refusal(wire.metadata([]));
+        expect(error).toMatchObject({
+          code: 'SASL_AUTHENTICATION_FAILED',
+          fatal: true,
+          retriable: false,
+          uncertain: false,
+        });
+        expect(busErrorOf(error, 'asking for topics', 0).code).toBe('NotAllowed');
+        expect(inspect([wire, error], { depth: 20, showHidden: true })).not.toContain('wr0ng-pa55word');
+      },
+    );
 
-  it('reads a secret anew for each connection, so that it can be changed', async () => {
-    const file = path.join(dir, 'changing');
-    writeFileSync(file, 'wr0ng-pa55word');
-    const wire = open('SASL_PLAINTEXT', { sasl: login('PLAIN', 'changing') });
-    expect((await refusal(wire.metadata([]))).code).toBe('SASL_AUTHENTICATION_FAILED');
-    writeFileSync(file, suite.cluster.users.alice ?? '');
-    expect((await wire.metadata([])).nodes.length).toBe(3);
-  });
+    it('reads a secret anew for each connection, so that it can be changed', async () => {
+      const file = path.join(dir, 'changing');
+      writeFileSync(file, 'wr0ng-pa55word');
+      const wire = open('SASL_PLAINTEXT', { sasl: login('PLAIN', 'changing') });
+      expect((await refusal(wire.metadata([]))).code).toBe('SASL_AUTHENTICATION_FAILED');
+      writeFileSync(file, suite.cluster.users.alice ?? '');
+      expect((await wire.metadata([])).nodes.length).toBe(3);
+    });
 
-  it('does not trust a certificate that nobody told it to trust', async () => {
-    const error = await refusal(open('SSL', { tls: {} }).metadata([]));
-    expect(error).toMatchObject({ code: 'TLS', fatal: true });
-    expect(error.message).toContain('SELF_SIGNED');
-    expect(busErrorOf(error, 'asking for topics', 0).code).toBe('Config');
-  });
+    it('does not trust a certificate that nobody told it to trust', async () => {
+      const error = await refusal(open('SSL', { tls: {} }).metadata([]));
+      expect(error).toMatchObject({ code: 'TLS', fatal: true });
+      expect(error.message).toContain('SELF_SIGNED');
+      expect(busErrorOf(error, 'asking for topics', 0).code).toBe('Config');
+    });
 
-  it('asks whether TLS or a login is missing when a broker hangs up first', async () => {
-    const noLogin = await refusal(open('SASL_PLAINTEXT', {}).metadata([], 2_000));
-    expect(noLogin.message).toContain('does the listener want TLS or a login?');
-    const noTls = await refusal(open('SSL', {}).metadata([], 2_000));
-    expect(noTls).toMatchObject({ code: 'CONNECTION', retriable: true });
-    const tooMuch = await refusal(open('PLAINTEXT', { tls: tls() }).metadata([], 2_000));
-    expect(tooMuch.code).toMatch(/^(?:CONNECTION|TLS)$/);
-  });
-});
+    it('asks whether TLS or a login is missing when a broker hangs up first', async () => {
+      const noLogin = await refusal(open('SASL_PLAINTEXT', {}).metadata([], 2_000));
+      expect(noLogin.message).toContain('does the listener want TLS or a login?');
+      const noTls = await refusal(open('SSL', {}).metadata([], 2_000));
+      expect(noTls).toMatchObject({ code: 'CONNECTION', retriable: true });
+      const tooMuch = await refusal(open('PLAINTEXT', { tls: tls() }).metadata([], 2_000));
+      expect(tooMuch.code).toMatch(/^(?:CONNECTION|TLS)$/);
+    });
+  },
+  { ours: true },
+);

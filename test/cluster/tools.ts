@@ -1,0 +1,39 @@
+/** Kafka's own command line tools, run against the cluster of the tests: what operators will use. */
+import { spawn } from 'node:child_process';
+import type { Cluster } from './cluster';
+import { kafkaJars } from './jars';
+
+/** Main classes; those of the console clients moved between versions. */
+const tools = {
+  producer: 'org.apache.kafka.tools.ConsoleProducer',
+  consumer: 'org.apache.kafka.tools.consumer.ConsoleConsumer',
+  groups: 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand',
+  topics: 'org.apache.kafka.tools.TopicCommand',
+} as const;
+
+const runMs = 60_000;
+
+/** What the tool wrote to its standard output. Rejects with what it said when it failed or took more than a minute. */
+export async function runTool(
+  cluster: Cluster,
+  tool: keyof typeof tools,
+  args: readonly string[],
+  input = '',
+): Promise<string> {
+  const jars = await kafkaJars('4.1'); // its tools speak to older brokers too
+  const where = ['--bootstrap-server', cluster.brokers];
+  const java = ['-Xmx128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', `${jars}/*`, tools[tool]];
+  const child = spawn('java', [...java, ...where, ...args], { stdio: 'pipe' });
+  const timer = setTimeout(() => child.kill('SIGKILL'), runMs);
+  const [out, said] = [child.stdout, child.stderr].map((stream) => {
+    const parts: Buffer[] = [];
+    stream.on('data', (part: Buffer) => parts.push(part));
+    return parts;
+  });
+  child.stdin.end(input);
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  clearTimeout(timer);
+  const text = (parts: Buffer[] | undefined): string => Buffer.concat(parts ?? []).toString();
+  if (code !== 0) throw new Error(`${tool} ended with ${String(code)}: ${text(said)}${text(out)}`);
+  return text(out);
+}
