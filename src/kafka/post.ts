@@ -6,7 +6,7 @@ import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import { incarnation as drawIncarnation } from '../format/id';
 import { namesIn } from '../format/names';
-import { OutOfRangeError, type LogRecord, type Place, type Stored, type Tail, type Topic } from '../ports/log';
+import { OutOfRangeError, type LogRecord, type Stored, type Tail, type Topic } from '../ports/log';
 import type { Packet, Post, Receiver } from '../ports/post';
 import { Lane } from './postlane';
 import type { Living } from './postliving';
@@ -17,11 +17,13 @@ export interface Roads {
   ensure(topic: Topic): Promise<number>;
   /**
    * Resolves when it is in the log. Records of one partition get there in the order of the calls: one with an unknown
-   * outcome is sent again, as often as it takes, and nothing passes it. Rejects only what will never be sent.
+   * outcome is sent again, as often as it takes, and nothing passes it. Rejects what was given up. Copies the record.
    */
-  append(topic: string, partition: number, record: LogRecord): Promise<Place>;
+  append(topic: string, partition: number, record: LogRecord): Promise<void>;
   /** All that is appended to the partition from now on. */
   tail(topic: string, partition: number, via: 'inbox' | 'tails'): Promise<Tail>;
+  /** Whether somebody leads the partition, as far as known. */
+  isLed(topic: string, partition: number): boolean;
 }
 export interface KafkaPostParts {
   readonly ns: string;
@@ -105,7 +107,7 @@ class KafkaPost implements Post {
   constructor(
     private readonly parts: KafkaPostParts,
     private readonly inbox: string,
-    partition: number,
+    private readonly partition: number,
     tail: Tail,
   ) {
     this.#incarnation = drawIncarnation(parts.random);
@@ -129,13 +131,14 @@ class KafkaPost implements Post {
     this.#checkOpen();
     const { partition, incarnation } = this.#peers.get(to) ?? this.#meet(to);
     const headers = { to: incarnation, from: this.address, bus: packet.line };
-    this.#put(partition, { key: null, value: copyOf(packet.body), headers }, 'packet');
+    this.#put(partition, { key: null, value: packet.body, headers }, 'packet');
   }
 
   async broadcast(module: string, packet: Packet): Promise<undefined> {
     checkSize(packet);
     this.#checkOpen();
-    const record = { key: null, value: copyOf(packet.body), headers: { from: this.address, bus: packet.line } };
+    // A copy, as the caller may use its bytes again at once.
+    const record = { key: null, value: new Uint8Array(packet.body), headers: { from: this.address, bus: packet.line } };
     await this.#ensure(module);
     await this.parts.roads.append(this.#names.broadcast(module), 0, record);
   }
@@ -157,7 +160,9 @@ class KafkaPost implements Post {
 
   trouble(to: string): string | undefined {
     const { partition } = this.#peers.get(to) ?? {};
-    return partition === undefined ? undefined : this.#lanes.get(partition)?.trouble;
+    const trouble = partition === undefined ? undefined : this.#lanes.get(partition)?.trouble;
+    if (trouble !== undefined || this.parts.roads.isLed(this.inbox, this.partition)) return trouble;
+    return `no broker has partition ${this.partition} of ${this.inbox}, where answers come in`;
   }
 
   /** Throws Overloaded; what goes wrong later is told. */
@@ -279,14 +284,13 @@ class KafkaPost implements Post {
   /** Sends a packet to ourselves and waits for it; undefined when it could not be sent, or this was closed. */
   async #echo(): Promise<Echo | undefined> {
     const { clock, roads } = this.parts;
-    const own = peerAt(this.address);
-    if (!own || this.#closedAtMs !== undefined) return undefined;
+    if (this.#closedAtMs !== undefined) return undefined;
     const id = drawIncarnation(this.parts.random);
     const came = deferred<Stored | undefined>();
     this.#echoes.set(id, came);
     const [sentMs, startMs] = [clock.now(), clock.mono()];
-    const headers = { to: own.incarnation, from: this.address, post: 'echo', bus: id };
-    roads.append(this.inbox, own.partition, { key: null, value: null, headers }).catch(() => came.resolve(undefined));
+    const headers = { to: this.#incarnation, from: this.address, post: 'echo', bus: id };
+    roads.append(this.inbox, this.partition, { key: null, value: null, headers }).catch(() => came.resolve(undefined));
     const record = await came.promise;
     this.#echoes.delete(id);
     const tookMs = clock.mono() - startMs;
@@ -354,11 +358,6 @@ function peerAt(address: string): Peer | undefined {
   return partition === undefined || incarnation === undefined
     ? undefined
     : { partition: Number(partition), incarnation };
-}
-
-/** The caller may use its bytes again at once. */
-function copyOf(body: Uint8Array): Uint8Array {
-  return body.length === 0 ? nothing : Buffer.from(body);
 }
 
 function checkSize({ line, body }: Packet): void {

@@ -1,0 +1,31 @@
+/** What the post needs of Kafka, on one wire: a sender and readers of its own, so that nothing else holds it up. */
+import { closable, type Closable } from '../base/lifecycle';
+import { Fetcher } from './fetching';
+import type { Roads } from './post';
+import { Sender } from './send';
+import { openTail } from './tail';
+import { Topics, type TopicsOptions } from './topics';
+import type { View } from './view';
+
+/** Closing waits for what is on its way, two seconds at most. */
+export function openRoads(view: View, options: TopicsOptions = {}): Roads & Closable {
+  const topics = new Topics(view, options);
+  const sender = new Sender(view, { via: 'post', shapeOf: (topic) => topics.shape(topic) });
+  const fetchers = { inbox: new Fetcher(view, 'inbox'), tails: new Fetcher(view, 'tails') };
+  return {
+    async ensure(topic) {
+      // Operators may give it more partitions than we would: any number will do.
+      const partitions = (await view.find(topic.name)) ?? topic.partitions;
+      return (await topics.ensure({ ...topic, partitions })).partitions;
+    },
+    append: async (topic, partition, record) => void (await sender.append(topic, [{ ...record, partition }])),
+    async tail(topic, partition, via) {
+      const offset = (await topics.offsets([{ topic, partition }], 'end')).get(partition) ?? 0;
+      return openTail(fetchers[via], [{ topic, partition, offset }], () => undefined);
+    },
+    isLed: (topic, partition) => view.leader({ topic, partition }) !== undefined,
+    ...closable(async () => {
+      await Promise.all([fetchers.inbox.close(), fetchers.tails.close(), sender.close()]);
+    }),
+  };
+}

@@ -1,0 +1,83 @@
+/** Post on Kafka, registry and settings on ZooKeeper, for the conformance suites: every process has a wire and a session. */
+import { randomHex, systemClock, systemRandom, type Clock } from '../../src/base/clock';
+import { closable } from '../../src/base/lifecycle';
+import { openNotices } from '../../src/base/notices';
+import { openKafkajs } from '../../src/kafka/kafkajs';
+import { openKafkaPost } from '../../src/kafka/post';
+import { watchLiving } from '../../src/kafka/postliving';
+import { openRoads } from '../../src/kafka/postroads';
+import { View } from '../../src/kafka/view';
+import type { Log } from '../../src/ports/log';
+import type { Post } from '../../src/ports/post';
+import { openZookeeper } from '../../src/zookeeper/open';
+import type { Cluster } from '../cluster/cluster';
+import { instanceOf, type Rig, type RigProcess } from '../conformance/rig';
+import { sessionOf } from '../zookeeper/kit';
+
+const sessionMs = 2_000;
+
+export async function openClusterRig(cluster: Cluster, ns: string): Promise<Rig> {
+  return {
+    sessionMs,
+    patienceMs: 10_000,
+    recordsOutside: true,
+    process: () => openProcess(cluster, ns),
+    async wait(condition, withinMs, what) {
+      const untilMs = performance.now() + withinMs;
+      while (!(await condition())) {
+        if (performance.now() > untilMs) throw new Error(`not within ${withinMs} ms: ${what}`);
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+/** Everybody is announced and watches everybody, as callers watch whom they call. */
+async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
+  let alive = true;
+  const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(ms, () => alive && run()) };
+  const [random, notices] = [systemRandom, openNotices()];
+  const around = { ns, clock, random, notices };
+  const zookeeper = await openZookeeper({ ...around, connect: cluster.zookeeper, sessionMs });
+  const wire = openKafkajs({ brokers: cluster.brokers.split(','), clientId: 'post-test', clock, random });
+  const view = new View({ wire, ...around });
+  const roads = openRoads(view);
+  const living = watchLiving(zookeeper.registry, clock);
+  const opened = await openKafkaPost({ ...around, roads, living, inboxPartitions: 6 });
+  const { close } = closable(async () => {
+    await opened.close();
+    await roads.close();
+    view.close();
+    await wire.close();
+    await zookeeper.close();
+  });
+  const one: RigProcess = {
+    // The cast: these suites do nothing with the log but close it.
+    log: closable(() => Promise.resolve()) as unknown as Log,
+    settings: zookeeper.settings,
+    post: closedBy(opened, close),
+    registry: living.registry,
+    async crash() {
+      alive = false;
+      sessionOf(zookeeper).connection?.cut('killed');
+      await wire.close();
+    },
+  };
+  await one.registry.announce(instanceOf(one, `rig#${randomHex(random, 32)}`, 'rig'));
+  await one.registry.watch('rig', () => undefined);
+  return one;
+}
+
+/** The post with another `close`. */
+function closedBy(post: Post, close: () => Promise<void>): Post {
+  return {
+    address: post.address,
+    receive: (receiver) => post.receive(receiver),
+    send: (to, packet) => post.send(to, packet),
+    broadcast: (module, packet) => post.broadcast(module, packet),
+    join: (module) => post.join(module),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

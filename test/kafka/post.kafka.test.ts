@@ -1,0 +1,7 @@
+import { conformsToPost } from '../conformance/post';
+import { kafkaSuite } from '../cluster/suite';
+import { openClusterRig } from './clusterrig';
+
+kafkaSuite('the post on a cluster', (suite) => {
+  conformsToPost('kafka', () => openClusterRig(suite.cluster, suite.namespace), { testMs: 60_000 });
+});
