@@ -1,4 +1,4 @@
-// npm run cluster -- [--brokers N] [--kafka 4.1|3.9]: keeps Kafka and ZooKeeper up until Ctrl-C, and prints where they are.
+// npm run cluster -- [--brokers N] [--kafka 4.1|3.9]: keeps Kafka and ZooKeeper up until Ctrl-C, and says where.
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 

@@ -3,8 +3,8 @@ import { type BusCode, BusError, sayError } from '../base/errors';
 
 /**
  * What to do about it.
- * again: the same after a pause · leader: find out who leads, then the same · coordinator: find the group's coordinator,
- * then the same · rejoin: join the group again as who we are · anew: what we owned is lost, join as somebody new ·
+ * again: the same after a pause · leader: find out who leads, then the same · coordinator: find out who coordinates the
+ * group, then the same · rejoin: join the group again as who we are · anew: what we owned is lost, join as somebody new ·
  * named: join again under the id given · gone: what was to be read is no longer there · refused: never, as it is ·
  * stop: never, until a person changes rights or settings.
  */

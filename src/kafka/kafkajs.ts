@@ -1,4 +1,4 @@
-/** The wire by kafkajs: connections opened when they are needed, one for each use and broker, and never waited for when closing. */
+/** The wire by kafkajs: a connection for each use and broker, opened when it is needed, closed without waiting. */
 import type { Clock, Random } from '../base/clock';
 import { closable } from '../base/lifecycle';
 import { Connection } from './connection';

@@ -1,4 +1,4 @@
-/** How a connection to Kafka is secured. Secrets come from the environment or from files, are read anew for each connection, and never shown. */
+/** How a connection to Kafka is secured. Secrets lie in the environment or in files, are read anew for each one, and never shown. */
 import { readFileSync } from 'node:fs';
 import { sayError } from '../base/errors';
 import { WireError } from './errors';

@@ -4,7 +4,7 @@ import type { LogRecord, Stored } from '../ports/log';
 import type { WireError } from './errors';
 
 /**
- * Which of the connections to a broker. A broker answers the requests of one connection one after another, so what waits
+ * Which of the connections to a broker. A broker answers the requests of one connection one after another: what waits
  * (a fetch for records, a join for the others, a produce for its replicas) holds up all that is behind it.
  */
 export type Via = 'produce' | 'post' | 'inbox' | 'tails' | 'work' | 'admin' | `group:${string}`;

@@ -1,4 +1,4 @@
-/** How a broker of the test cluster is set up: small, quick to notice a death, and with the listeners that a test wants. */
+/** How a broker of the test cluster is set up: small, quick to notice a death, with the listeners that a test wants. */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';

@@ -1,7 +1,7 @@
 /** Free ports for servers, and the question whether a server answers. */
 import net from 'node:net';
 
-/** Below the range that outgoing connections get theirs from, so that a port is still free when its server comes back. */
+/** Outgoing connections get theirs from above, so that a port is still free when its server comes back. */
 const first = 20_000;
 const last = 32_000;
 
@@ -24,7 +24,7 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Sends `question` and resolves with the first `bytes` bytes that come back, or undefined without an answer in time. */
+/** Sends `question` and resolves with the answer once it has `bytes` bytes, or with undefined if not in time. */
 function ask(port: number, question: Buffer, bytes: number, timeoutMs: number): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
     let answer = Buffer.alloc(0);

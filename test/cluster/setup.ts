@@ -1,4 +1,4 @@
-/** Before the Kafka suites of a run: finds out whether there can be servers, and starts them when the first suite asks. */
+/** Before the Kafka suites of a run: finds out whether there can be servers; the first suite that asks starts them. */
 import { givenCluster, type KafkaVersion, startCluster } from './cluster';
 import { type Served, serveCluster } from './control';
 import { progress, whyNoJava } from './jars';
