@@ -1,4 +1,4 @@
-/** How a connection to Kafka is secured. Secrets lie in the environment or in files, are read anew for each one, and never shown. */
+/** How a connection to Kafka is secured. Secrets come from the environment or files, for each one anew, and are never shown. */
 import { readFileSync } from 'node:fs';
 import { sayError } from '../base/errors';
 import { WireError } from './errors';
