@@ -1,6 +1,6 @@
 /** What happened in one run: every message and its fate, every event, every promise that was found broken. */
 import type { Clock } from '../../src/base/clock';
-import type { Promise_ } from './promises';
+import type { Promised } from './promises';
 
 /** What a handler does with a message, decided when it is sent. */
 export interface Script {
@@ -30,7 +30,7 @@ export class Message {
 }
 
 export interface Broken {
-  readonly promise: Promise_;
+  readonly promise: Promised;
   readonly detail: string;
   readonly atMs: number;
 }
@@ -65,7 +65,7 @@ export class Ledger {
     this.counts.set(what, (this.counts.get(what) ?? 0) + by);
   }
 
-  breaks(promise: Promise_, detail: string): void {
+  breaks(promise: Promised, detail: string): void {
     this.note(`BROKEN ${promise}: ${detail}`);
     if (this.broken.length < brokenMax) this.broken.push({ promise, detail, atMs: this.nowMs });
   }

@@ -1,13 +1,14 @@
 /** `npm run simulate -- --seeds N [--from S] [--plant NAME]`: runs seed after seed, and says what was found. */
 import { parseArgs } from 'node:util';
 import { plants } from './plants';
+import { runSeries } from './pool';
 import { promises } from './promises';
-import { runSeed, type Outcome } from './run';
+import type { Outcome } from './run';
 
 const usage = 'npm run simulate -- --seeds N [--from S] [--plant NAME]';
 /** What happened just before it was found, as far as it is shown. */
 const linesShown = 40;
-const progressMs = 2_000;
+const progressMs = 5_000;
 
 interface Given {
   readonly seeds: number;
@@ -32,7 +33,7 @@ function readArgs(args: string[]): Given {
   return { seeds: Number(seeds), from: Number(from), plant };
 }
 
-/** Resolves to the exit code: 0 nothing found, 1 a promise was broken, 64 wrong arguments. */
+/** Resolves to the exit code: 0 nothing found, 1 a promise was broken, 64 wrong arguments, 130 stopped by a signal. */
 export async function main(args: string[]): Promise<number> {
   let given: Given;
   try {
@@ -52,28 +53,31 @@ export async function main(args: string[]): Promise<number> {
 }
 
 async function runAll(given: Given, stopped: () => boolean): Promise<number> {
-  const { seeds, from } = given;
+  const { seeds } = given;
   const totals = new Map<string, number>();
   const startedMs = performance.now();
-  let [run, saidMs, found] = [0, startedMs, undefined as Outcome | undefined];
+  let run = 0;
+  let found: Outcome | undefined;
   const say = (): string =>
     `${run} of ${seeds} seeds, ${(run / ((performance.now() - startedMs) / 1_000)).toFixed(1)}/s`;
-  while (run < seeds && !stopped() && !found) {
-    const outcome = await runSeed(from + run, given.plant === undefined ? undefined : plants[given.plant]);
+  const progress = setInterval(() => void process.stderr.write(`simulate: ${say()}\n`), progressMs);
+  const tell = (outcome: Outcome): boolean => {
     run++;
     for (const [what, count] of outcome.counts) totals.set(what, (totals.get(what) ?? 0) + count);
     if (outcome.broken.length > 0) found = outcome;
-    if (performance.now() - saidMs >= progressMs) {
-      saidMs = performance.now();
-      process.stderr.write(`simulate: ${say()}\n`);
-    }
-    await new Promise((resolve) => setImmediate(resolve)); // signals come in here
+    return !found && !stopped();
+  };
+  try {
+    await runSeries({ ...given, tell });
+  } finally {
+    clearInterval(progress);
   }
   if (found) tellTrace(found);
   console.log(`${say()}${stopped() ? ', stopped' : ''}`);
   console.log(sayTotals(totals));
   if (found) tellFound(found, given);
-  return found ? 1 : 0;
+  if (found) return 1;
+  return stopped() ? 130 : 0;
 }
 
 function sayTotals(totals: ReadonlyMap<string, number>): string {

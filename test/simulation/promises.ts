@@ -21,4 +21,4 @@ export const promises = {
   closing: 'a bus closes',
   quiet: 'nothing is thrown that nobody catches',
 } as const;
-export type Promise_ = keyof typeof promises;
+export type Promised = keyof typeof promises;

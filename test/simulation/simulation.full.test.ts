@@ -1,0 +1,141 @@
+/** The simulator finds what was planted, and nothing where nothing was; and the command says so. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import path from 'node:path';
+import { plants } from './plants';
+import { runSeries } from './pool';
+import type { Promised } from './promises';
+import { runSeed, type Outcome } from './run';
+
+const root = path.join(__dirname, '..', '..');
+const seedsMax = 300;
+jest.setTimeout(60_000);
+
+describe('without a plant', () => {
+  const found: Outcome[] = [];
+  const totals = new Map<string, number>();
+
+  beforeAll(async () => {
+    await runSeries({
+      from: 1,
+      seeds: seedsMax,
+      plant: undefined,
+      tell(outcome) {
+        if (outcome.broken.length > 0) found.push(outcome);
+        for (const [what, count] of outcome.counts) totals.set(what, (totals.get(what) ?? 0) + count);
+        return true;
+      },
+    });
+  });
+
+  it(`finds no broken promise in ${seedsMax} seeds`, () => {
+    expect(found.map(({ seed, broken }) => ({ seed, broken }))).toEqual([]);
+  });
+
+  it('runs messages of every fate, and puts in faults of every kind', () => {
+    const kinds = ['crash', 'crash-after', 'crash-before', 'delay', 'disconnect', 'double', 'drop', 'expire', 'freeze']
+      .concat(['failed call', 'late answer', 'leave', 'lost answer', 'no log', 'rebalance', 'resend', 'slow log'])
+      .map((kind) => `fault ${kind}`);
+    const fates = ['accepted', 'unknown', 'refused', 'settled', 'attempts failed', 'heard', 'answered', 'deaths'];
+    expect([...kinds, ...fates].filter((what) => (totals.get(what) ?? 0) < 10)).toEqual([]);
+  });
+});
+
+describe('with a plant', () => {
+  /** The first seed of which it breaks the promise that it is about. */
+  async function caughtAt(name: string, promise: Promised): Promise<number> {
+    for (let seed = 1; seed <= seedsMax; seed++) {
+      const { broken } = await runSeed(seed, plants[name]);
+      if (broken.some((one) => one.promise === promise)) return seed;
+    }
+    return Infinity;
+  }
+  const planted: readonly (readonly [string, Promised])[] = [
+    ['commit-first', 'commit'],
+    ['commit-max', 'commit'],
+    ['no-filter', 'twice'],
+    ['two-owners', 'owner'],
+    ['lost-wakeup', 'drained'],
+  ];
+
+  it.each(planted)('%s is found', async (name, promise) => {
+    expect(await caughtAt(name, promise)).toBeLessThanOrEqual(seedsMax);
+  });
+  it('there is a promise for each', () => {
+    expect(planted.map(([name]) => name)).toEqual(Object.keys(plants));
+  });
+});
+
+describe('a seed', () => {
+  it('gives the same run each time, event by event', async () => {
+    for (const seed of [3, 17, 170, 1_700]) {
+      const first = await runSeed(seed);
+      const second = await runSeed(seed);
+      expect(second.lines).toEqual(first.lines);
+      expect(second.hash).toBe(first.hash);
+    }
+  });
+
+  it('gives the same run on another thread, after others', async () => {
+    const hashes: string[] = [];
+    const tell = ({ hash }: Outcome): boolean => hashes.push(hash) > 0;
+    await runSeries({ from: 40, seeds: 30, plant: undefined, tell });
+    expect(hashes).toHaveLength(30);
+    for (const seed of [40, 55, 69]) expect((await runSeed(seed)).hash).toBe(hashes[seed - 40]);
+  });
+
+  it('gives another run than its neighbour', async () => {
+    expect((await runSeed(5)).hash).not.toBe((await runSeed(6)).hash);
+  });
+});
+
+describe('the command', () => {
+  const children: ChildProcess[] = [];
+  afterEach(() => {
+    for (const child of children.splice(0)) child.kill('SIGKILL');
+  });
+  const simulate = (...args: string[]): ChildProcess => {
+    const child = spawn(process.execPath, ['scripts/simulate.mjs', ...args], { cwd: root });
+    children.push(child);
+    return child;
+  };
+  const ended = async (child: ChildProcess): Promise<{ code: number | null; out: string; errors: string }> => {
+    let [out, errors] = ['', ''];
+    child.stdout?.on('data', (some: Buffer) => (out += some.toString()));
+    child.stderr?.on('data', (some: Buffer) => (errors += some.toString()));
+    return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, errors })));
+  };
+
+  it('exits 0 with its figures when nothing was found', async () => {
+    const { code, out } = await ended(simulate('--seeds', '5', '--from', '30'));
+    expect(code).toBe(0);
+    expect(out).toMatch(/^5 of 5 seeds, [\d.]+\/s\nmessages: \d+ accepted.*\nhandled: .*\nrequests: .*\nfaults: crash/);
+  });
+
+  it('exits 1 and ends with the seed, the broken promise and how to see it again, which does show it again', async () => {
+    const { code, out } = await ended(simulate('--seeds', '300', '--plant', 'commit-max'));
+    expect(code).toBe(1);
+    const [, seed, promise, again] = /\nseed (\d+) breaks: (.+)\nagain: npm run simulate -- (.+)\n$/.exec(out) ?? [];
+    expect(again).toBe(`--seeds 1 --from ${seed} --plant commit-max`);
+    const second = await ended(simulate(...(again ?? '').split(' ')));
+    expect(second.code).toBe(1);
+    expect(second.out).toContain(`seed ${seed} breaks: ${promise}`);
+  });
+
+  it('exits 64 and says what it takes when it is called wrongly', async () => {
+    const { code, errors } = await ended(simulate('--seeds', '0', '--plant', 'no-such'));
+    expect(code).toBe(64);
+    expect(errors).toMatch(
+      /--seeds 0 is no number of seeds; --plant no-such is none of commit-first, .*\nnpm run simu/,
+    );
+  });
+
+  it('stops at Ctrl-C with what was run so far', async () => {
+    const child = simulate('--seeds', '100000');
+    const end = ended(child);
+    await new Promise((resolve) => child.stderr?.once('data', resolve)); // its first line of progress
+    child.kill('SIGINT');
+    const { code, out } = await end;
+    expect(code).toBe(130);
+    expect(out).toMatch(/^\d+ of 100000 seeds, [\d.]+\/s, stopped\nmessages: /);
+  });
+});
