@@ -1,4 +1,4 @@
-/** How a connection to Kafka is secured. Secrets come from the environment or files, for each one anew, and are never shown. */
+/** How a connection to Kafka is secured. Secrets come from the environment or files, each time anew; nobody sees them. */
 import { readFileSync } from 'node:fs';
 import { sayError } from '../base/errors';
 import { WireError } from './errors';
