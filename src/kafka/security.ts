@@ -1,4 +1,4 @@
-/** How a connection to Kafka is secured. Secrets come from the environment or files, each time anew; nobody sees them. */
+/** How a connection to Kafka is secured. Secrets come from the environment or files, each time anew, and stay unseen. */
 import { readFileSync } from 'node:fs';
 import { sayError } from '../base/errors';
 import { WireError } from './errors';

@@ -41,7 +41,7 @@ export function leaderOf(wire: Wire, topic: string, partition: number, via: Via)
   });
 }
 
-/** Creates a topic and waits until the leader of each partition says so itself: brokers learn of it one after another. */
+/** Creates a topic and waits until the leader of each partition knows it: brokers learn of it one after another. */
 export async function makeTopic(
   wire: Wire,
   name: string,
