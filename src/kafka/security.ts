@@ -1,4 +1,4 @@
-/** How a connection to Kafka is secured. Secrets come from the environment or files, each time anew, and stay unseen. */
+/** How connections to Kafka are secured. Secrets come from the environment or files, each time anew, never shown. */
 import { readFileSync } from 'node:fs';
 import { sayError } from '../base/errors';
 import { WireError } from './errors';
