@@ -1,6 +1,7 @@
 import { openLive } from '../../src/base/live';
 import { openNotices, type Notice } from '../../src/base/notices';
 import { options, readOptions } from '../../src/base/options';
+import { heavy } from '../heavy';
 
 const bus = options({
   logLevel: { is: 'choice', of: ['info', 'debug'], default: 'info', live: true, says: 'The log.' },
@@ -101,7 +102,7 @@ test('a key that was removed and written again at the same version counts as new
   expect(live.bus.logLevel).toBe('debug');
 });
 
-test('more than 10,000 settings are not kept, and that is told', () => {
+heavy('more than 10,000 settings are not kept, and that is told', () => {
   const { live, told } = open();
   live.take(Array.from({ length: 10_001 }, (_, i) => say(`m.e${i}.concurrency`, '2')));
   expect(live.entry('m.e9999')).toEqual({ concurrency: 2 });

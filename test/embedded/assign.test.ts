@@ -1,5 +1,6 @@
 import { assign } from '../../src/embedded/assign';
 import { seededRandom } from '../../src/memory/clock';
+import { heavy } from '../heavy';
 
 const counts = (targets: readonly (string | undefined)[], members: readonly string[]): number[] =>
   members.map((member) => targets.filter((target) => target === member).length);
@@ -29,7 +30,7 @@ describe('assigning partitions to members', () => {
     expect(assign(['c', 'b', 'a'], owners)).toEqual(assign(['a', 'b', 'c'], owners));
   });
 
-  it('is balanced, moves no more than it must, and is stable, for any members and owners', () => {
+  heavy('is balanced, moves no more than it must, and is stable, for any members and owners', () => {
     const random = seededRandom(7);
     const pick = (below: number): number => Math.floor(random.next() * below);
     for (let round = 0; round < 2_000; round += 1) {

@@ -2,6 +2,7 @@ import vm from 'node:vm';
 import fc from 'fast-check';
 import { isBusError } from '../../src/base/errors';
 import { decodeBody, encodeBody } from '../../src/format/codec';
+import { heavy } from '../heavy';
 
 const bytesMax = 1_000_000;
 
@@ -51,7 +52,7 @@ const { body } = fc.letrec((tie) => ({
 }));
 
 describe('a body', () => {
-  it('comes back as it went, whatever it is made of', () => {
+  heavy('comes back as it went, whatever it is made of', () => {
     fc.assert(
       fc.property(body, (value) => expect(roundTrip(value)).toStrictEqual(value)),
       { numRuns: 300 },

@@ -1,5 +1,6 @@
 import type { Clock } from '../../src/base/clock';
 import { idMaker, incarnation } from '../../src/format/id';
+import { heavy } from '../heavy';
 
 function clockAt(start: number): Clock & { ms: number } {
   return { ms: start, now: () => clock.ms, mono: () => 0, after: () => ({ cancel: () => undefined }) };
@@ -34,7 +35,7 @@ describe('idMaker', () => {
     expect(after > before).toBe(true);
   });
 
-  it('keeps the order when a millisecond sees more ids than it has numbers', () => {
+  heavy('keeps the order when a millisecond sees more ids than it has numbers', () => {
     const next = idMaker(clock, seeded(1));
     let last = '';
     let rising = 0;

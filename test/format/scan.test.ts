@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { decodeBody, encodeBody } from '../../src/format/codec';
 import { scan } from '../../src/format/scan';
+import { heavy } from '../heavy';
 
 const text = (s: string): number[] => [...Buffer.from(s)];
 const str = (s: string): number[] => [0xa0 + Buffer.byteLength(s), ...text(s)];
@@ -99,14 +100,14 @@ describe('the scan refuses', () => {
     expect(reason(nested)).toContain('nested deeper than 32');
   });
 
-  it('a megabyte of empty maps, and a map of 200,000 keys, by their items', () => {
+  heavy('a megabyte of empty maps, and a map of 200,000 keys, by their items', () => {
     expect(reason([0xdd, ...u32(1 << 20), ...new Uint8Array(1 << 20).fill(0x80)])).toContain('more than 100000 items');
     expect(reason([0xdf, ...u32(200_000), ...new Uint8Array(1_000_000)])).toContain('more than 100000 items');
     const row = [0xdc, 0x80, 0, ...new Uint8Array(0x8000)];
     expect(reason([0x94, ...row, ...row, ...row, ...row])).toContain('more than 100000 items');
   });
 
-  it('a key that comes twice among many, without comparing each with each', () => {
+  heavy('a key that comes twice among many, without comparing each with each', () => {
     const many = Object.fromEntries(Array.from({ length: 40_000 }, (_, i) => [`k${String(i).padStart(5, '0')}`, i]));
     const bytes = encodeBody(many, 1_000_000);
     expect(decodeBody(bytes).ok).toBe(true);
@@ -117,7 +118,7 @@ describe('the scan refuses', () => {
     expect(performance.now() - start).toBeLessThan(1000); // each with each would be 800 million comparisons
   });
 
-  it('a key that comes twice at any number of keys and any place', () => {
+  heavy('a key that comes twice at any number of keys and any place', () => {
     const missed: string[] = [];
     for (let count = 2; count < 40; count++)
       for (let first = 0; first < count - 1; first++) {
@@ -147,7 +148,7 @@ describe('the scan refuses', () => {
     for (let end = 1; end < valid.length; end++) expect(reason(valid.subarray(0, end))).toMatch(/^byte \d+: /);
   });
 
-  it('or lets through unharmed each single flipped bit: what passes encodes again', () => {
+  heavy('or lets through unharmed each single flipped bit: what passes encodes again', () => {
     const harmed: string[] = [];
     for (let bit = 0; bit < valid.length * 8; bit++) {
       const bytes = Uint8Array.from(valid);

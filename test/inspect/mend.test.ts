@@ -1,5 +1,6 @@
 import { choose, dropChosen, readChosen, replayChosen } from '../../src/inspect/mend';
 import { all, photos, rig, type Job } from './rig';
+import { heavy } from '../heavy';
 
 /** A system in which odd jobs are parked until it is mended. */
 async function broken(count: number) {
@@ -20,7 +21,7 @@ async function broken(count: number) {
   return { ...r, state, sent, bus, look, parts: look.parts, goOn };
 }
 
-test('replaying sends the same ids again, in the order of each key, and takes them from the parked ones', async () => {
+heavy('replaying sends the same ids again, in the order of each key, and takes them from the parked ones', async () => {
   const { soon, parts, state, look, goOn, clock } = await broken(500);
   const chosen = await soon(choose(parts, 'photos.work', {}));
   expect(chosen.messages).toHaveLength(250); // three batches
@@ -56,7 +57,7 @@ test('messages are chosen by reason, by key and by the beginning of an id', asyn
   await expect(count({ ids: ['0'] })).rejects.toThrow('20 ids begin so');
 });
 
-test('stopping leaves what was not done as it was', async () => {
+heavy('stopping leaves what was not done as it was', async () => {
   const { soon, parts, state } = await broken(500);
   const chosen = await soon(choose(parts, 'photos.work', {}));
   expect(chosen.messages).toHaveLength(250);

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { sleep } from '../../src/base/clock';
 import { promisesRunOut, seededRandom, virtualClock } from '../../src/memory/clock';
+import { heavy } from '../heavy';
 
 describe('a virtual clock', () => {
   it('fires timers by due time, then in the order of their creation, and no earlier', async () => {
@@ -20,7 +21,7 @@ describe('a virtual clock', () => {
     expect([clock.now(), clock.mono(), clock.nextDueMs]).toEqual([1_030, 30, undefined]);
   });
 
-  it('lets promises run out between timers, however long their chain', async () => {
+  heavy('lets promises run out between timers, however long their chain', async () => {
     const clock = virtualClock();
     const trace: string[] = [];
     clock.after(5, async () => {
@@ -96,7 +97,7 @@ describe('a virtual clock', () => {
     expect(seen).toBe('of the setter');
   });
 
-  it('stops timers that go on for ever without time passing', async () => {
+  heavy('stops timers that go on for ever without time passing', async () => {
     const clock = virtualClock();
     const again = (): void => void clock.after(0, again);
     clock.after(10, again);

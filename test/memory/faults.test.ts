@@ -7,6 +7,7 @@ import { memoryWorld, type MemoryProcess, type MemoryWorld } from '../../src/mem
 import { LostError, type Owned } from '../../src/ports/log';
 import { bytes, instanceOf, rejection, text } from '../conformance/rig';
 import { Ledger, Worker } from '../conformance/worker';
+import { heavy } from '../heavy';
 
 const max = { messages: 100, bytes: 1_000_000 };
 const record = (value: string) => ({ partition: 0, key: null, value: bytes(value), headers: {} });
@@ -309,7 +310,7 @@ describe('a world with a seed', () => {
     return trace;
   }
 
-  it('runs the same way for the same seed, and another way for another', async () => {
+  heavy('runs the same way for the same seed, and another way for another', async () => {
     const first = await run(1);
     expect(await run(1)).toEqual(first);
     expect(await run(2)).not.toEqual(first);

@@ -1,5 +1,6 @@
 import { conformsToGroups } from '../conformance/groups';
 import { openMemoryRig } from './rig';
+import { heavyGroup } from '../heavy';
 
 conformsToGroups('memory', () => openMemoryRig(), { pauses: true });
-conformsToGroups('memory with delays', () => openMemoryRig(1), { pauses: true });
+heavyGroup('taking its time', () => conformsToGroups('memory with delays', () => openMemoryRig(1), { pauses: true }));

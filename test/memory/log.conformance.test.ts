@@ -1,5 +1,6 @@
 import { conformsToLog } from '../conformance/log';
 import { openMemoryRig } from './rig';
+import { heavyGroup } from '../heavy';
 
 conformsToLog('memory', () => openMemoryRig());
-conformsToLog('memory with delays', () => openMemoryRig(1));
+heavyGroup('taking its time', () => conformsToLog('memory with delays', () => openMemoryRig(1)));

@@ -1,5 +1,6 @@
 import { conformsToPost } from '../conformance/post';
 import { openMemoryRig } from './rig';
+import { heavyGroup } from '../heavy';
 
 conformsToPost('memory', () => openMemoryRig());
-conformsToPost('memory with delays', () => openMemoryRig(1));
+heavyGroup('taking its time', () => conformsToPost('memory with delays', () => openMemoryRig(1)));

@@ -1,5 +1,6 @@
 import { conformsToRegistry } from '../conformance/registry';
 import { openMemoryRig } from './rig';
+import { heavyGroup } from '../heavy';
 
 conformsToRegistry('memory', () => openMemoryRig());
-conformsToRegistry('memory with delays', () => openMemoryRig(1));
+heavyGroup('taking its time', () => conformsToRegistry('memory with delays', () => openMemoryRig(1)));

@@ -1,5 +1,6 @@
 import { conformsToSettings } from '../conformance/settings';
 import { openMemoryRig } from './rig';
+import { heavyGroup } from '../heavy';
 
 conformsToSettings('memory', () => openMemoryRig());
-conformsToSettings('memory with delays', () => openMemoryRig(1));
+heavyGroup('taking its time', () => conformsToSettings('memory with delays', () => openMemoryRig(1)));

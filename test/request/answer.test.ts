@@ -10,6 +10,7 @@ import { parseEnvelope, type Envelope } from '../../src/format/envelope';
 import { virtualClock } from '../../src/memory';
 import type { Packet } from '../../src/ports/post';
 import { createAnswerer } from '../../src/request/answer';
+import { heavy } from '../heavy';
 
 const maths = defineModule('maths', { double: request(z.number(), z.number()) });
 const incarnation = '0123456789abcdef';
@@ -103,7 +104,7 @@ test('a rate lets a second’s worth start, and the next when its time has come'
   expect(started).toEqual([1, 2, 3]);
 });
 
-test('beyond the limit of waiting requests the answer is Overloaded, with a time to come back', async () => {
+heavy('beyond the limit of waiting requests the answer is Overloaded, with a time to come back', async () => {
   const { ask, replies } = open(1);
   for (let i = 1; i <= limits.waitingRequestsMax + 2; i++) ask(i);
   await turn();

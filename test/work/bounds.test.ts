@@ -8,6 +8,7 @@ import { eventTopic } from '../../src/work/topics';
 import type { Run } from '../../src/delivery/deliver';
 import { memoryWorld } from '../../src/memory';
 import { gates, group, jobs, loose, rig, topic, type Job } from './rig';
+import { heavy } from '../heavy';
 
 const never = new Promise<void>(() => undefined);
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
@@ -65,26 +66,29 @@ test('a long queue that moves on is not called stuck', async () => {
   expect(r.of('stuck')).toEqual([]);
 });
 
-test('as long as all handlers are busy only some messages are in memory, however long the queue; more when a lane holds them up', async () => {
-  const r = rig();
-  const a = r.process('a');
-  const { resize } = jobs();
-  const { wait, open } = gates();
-  await r.sender(a).send(
-    resize,
-    numbers(4_000).map(({ n }) => ({ n, key: n % 2 ? 'k' : 'l' })),
-  );
-  const queue = await r.take(a, resize, () => wait('all'), { limits: () => ({ concurrency: 2 }) });
-  await r.clock.advance(60_000);
-  expect(queue.stats().waiting).toBeLessThanOrEqual(2_000); // of at most two partitions
-  queue.setLimits('photos.resize', { concurrency: 3 });
-  await r.clock.advance(1_000);
-  expect(queue.stats().waiting).toBe(3_998);
-  expect(r.of('stuck')).toEqual([]);
-  open('all');
-  await r.clock.advance(1_000);
-  expect((await r.progress(a)).committed).toBe(4_000);
-});
+heavy(
+  'as long as all handlers are busy only some messages are in memory, however long the queue; more when a lane holds them up',
+  async () => {
+    const r = rig();
+    const a = r.process('a');
+    const { resize } = jobs();
+    const { wait, open } = gates();
+    await r.sender(a).send(
+      resize,
+      numbers(4_000).map(({ n }) => ({ n, key: n % 2 ? 'k' : 'l' })),
+    );
+    const queue = await r.take(a, resize, () => wait('all'), { limits: () => ({ concurrency: 2 }) });
+    await r.clock.advance(60_000);
+    expect(queue.stats().waiting).toBeLessThanOrEqual(2_000); // of at most two partitions
+    queue.setLimits('photos.resize', { concurrency: 3 });
+    await r.clock.advance(1_000);
+    expect(queue.stats().waiting).toBe(3_998);
+    expect(r.of('stuck')).toEqual([]);
+    open('all');
+    await r.clock.advance(1_000);
+    expect((await r.progress(a)).committed).toBe(4_000);
+  },
+);
 
 test('a buffer is also bounded in bytes', async () => {
   bound('bufferBytesMax', 10_000);
@@ -298,7 +302,7 @@ test('reading that fails goes on with growing pauses, and is told once', async (
   expect(told.map(({ ok }) => ok)).toEqual([false, true]);
 });
 
-test('settled records that are older than they are kept are trimmed by the owner, unsettled ones never', async () => {
+heavy('settled records that are older than they are kept are trimmed by the owner, unsettled ones never', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = loose();
@@ -342,7 +346,7 @@ test('a watermark that is handed in decides what is committed', async () => {
   expect(seen).toEqual([]); // the message that ran is lost
 });
 
-test('handlers that wait for nothing leave the event loop time to turn', async () => {
+heavy('handlers that wait for nothing leave the event loop time to turn', async () => {
   const world = memoryWorld({ clock: systemClock });
   const r = rig();
   const a = world.process('a');

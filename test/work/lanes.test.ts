@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { openLanes, type Item, type Lanes } from '../../src/work/lanes';
 import type { EntryLimits } from '../../src/work/types';
+import { heavy } from '../heavy';
 
 const limit = (concurrency: number, perSecond = Infinity): EntryLimits => ({ concurrency, perSecond });
 const some = (limits: Record<string, EntryLimits>, may: (item: Item) => boolean = () => true) =>
@@ -65,7 +66,7 @@ const script = fc.array(
   { maxLength: 150 },
 );
 
-test('agrees with a model that looks through all messages each time', () => {
+heavy('agrees with a model that looks through all messages each time', () => {
   fc.assert(
     fc.property(script, (steps) => {
       let blocked = false;

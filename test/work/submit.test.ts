@@ -11,6 +11,7 @@ import { memoryWorld, virtualClock, type MemoryWorld } from '../../src/memory';
 import type { Stored } from '../../src/ports/log';
 import { openSender } from '../../src/work/submit';
 import type { SenderParts } from '../../src/work/types';
+import { heavy } from '../heavy';
 
 const { resize, sharpen, added } = defineModule('photos', {
   resize: work(z.object({ id: z.string(), width: z.string().transform(Number) }), {
@@ -103,7 +104,7 @@ test('messages of one turn go in one append, in the order of the calls; stamps r
   expect(records.map(({ envelope }) => envelope.stamp?.position)).toEqual([1, 2, 3, 4, 5, 6, 7]);
 });
 
-test('one append takes at most 1,000 messages of different calls', async () => {
+heavy('one append takes at most 1,000 messages of different calls', async () => {
   const { sender, appends, sent } = open();
   await sender.send(sharpen, [0]);
   appends.length = 0;

@@ -1,4 +1,5 @@
 import { gates, jobs, rig, topic, type Job } from './rig';
+import { heavy } from '../heavy';
 
 const { resize } = jobs();
 
@@ -24,7 +25,7 @@ test('handles what was sent, each message once, and commits all of it', async ()
   await queue.close();
 });
 
-test('keeps the order of each key while more keys than there are partitions run side by side', async () => {
+heavy('keeps the order of each key while more keys than there are partitions run side by side', async () => {
   const { r, p } = await started(400, 40);
   const seen = new Map<string, number[]>();
   const busy = new Set<string>();
