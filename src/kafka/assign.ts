@@ -22,7 +22,7 @@ export function assign(members: readonly Candidate[], partitions: number): Reado
     if (target !== undefined && (free || claim.owner === target)) told.get(target)?.push(partition);
     else moving = true;
   });
-  return new Map([...told].map(([id, mine]) => [id, { partitions: mine, moving }]));
+  return new Map(sorted.map(({ id, declared: { round } }) => [id, { partitions: told.get(id) ?? [], moving, round }]));
 }
 
 /** Who says that it has a partition, and its one owner if nobody else has it and it wants to keep it. */

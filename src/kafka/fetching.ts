@@ -1,6 +1,6 @@
 /** Fetches for many positions: all that one broker leads in one long poll, on through deaths, moves and trouble. */
 import { sleep } from '../base/clock';
-import { closable, type Closable } from '../base/lifecycle';
+import type { Closable } from '../base/lifecycle';
 import { OutOfRangeError, type Stored } from '../ports/log';
 import { busErrorOf, WireError } from './errors';
 import { Position } from './position';
@@ -33,20 +33,19 @@ export class Fetcher implements Closable {
   #kicked = false;
   #seeking = false;
   #turn = 0;
-  readonly close: () => Promise<void>;
-  readonly [Symbol.asyncDispose]: () => Promise<void>;
 
   constructor(
     private readonly view: View,
     private readonly via: Via,
-  ) {
-    const closing = closable(() => {
-      this.#closing.abort();
-      for (const position of this.#positions) position.close();
-      return Promise.resolve();
-    });
-    this.close = closing.close;
-    this[Symbol.asyncDispose] = closing.close;
+  ) {}
+
+  close(): Promise<void> {
+    this.#closing.abort();
+    for (const position of this.#positions) position.close();
+    return Promise.resolve();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   /** Starts to fetch from there. */

@@ -5,6 +5,8 @@ import { Reader, Writer } from './bytes';
 export interface Declared {
   /** Name of the instance. */
   readonly instance: string;
+  /** Counts what it said; whoever answers says what was heard. */
+  readonly round: number;
   /** What it has and wants to keep. */
   readonly owned: readonly number[];
   /** What it still has but is giving up; it does not change its mind. */
@@ -19,6 +21,8 @@ export interface Assigned {
   readonly partitions: readonly number[];
   /** Something waits to be given up: another round comes soon. */
   readonly moving: boolean;
+  /** The word of this member that the leader has heard. */
+  readonly round: number;
 }
 
 /** The one protocol of our groups; brokers refuse members that know only others. */
@@ -39,28 +43,28 @@ export function decodeDeclared(bytes: Uint8Array): { readonly topic: string; rea
     const [topic] = body.list((one) => one.text());
     const said = parseMarked(body.blob()) as Partial<Declared> | undefined; // each part is checked below
     if (topic === undefined || !said) return undefined;
-    const { instance, leaving } = said;
+    const { instance, leaving, round } = said;
     const [owned, giving, busy] = [numbers(said.owned), numbers(said.giving), numbers(said.busy)];
-    if (typeof instance !== 'string' || !owned || !giving || !busy) return undefined;
-    return { topic, declared: { instance, owned, giving, busy, leaving: leaving === true } };
+    if (typeof instance !== 'string' || typeof round !== 'number' || !owned || !giving || !busy) return undefined;
+    return { topic, declared: { instance, round, owned, giving, busy, leaving: leaving === true } };
   });
 }
 
 /** ConsumerProtocolAssignment, version 0. */
-export function encodeAssigned(topic: string, { partitions, moving }: Assigned): Buffer {
+export function encodeAssigned(topic: string, { partitions, moving, round }: Assigned): Buffer {
   const listed = partitions.length === 0 ? [] : [topic];
   const body = new Writer()
     .i16(0)
     .list(listed, (name, writer) => writer.text(name).list(partitions, (one, each) => each.i32(one)));
-  return body.blob(Buffer.from(mark + JSON.stringify({ moving }))).bytes;
+  return body.blob(Buffer.from(mark + JSON.stringify({ moving, round }))).bytes;
 }
 /** undefined for what no leader of ours says. */
 export function decodeAssigned(bytes: Uint8Array, topic: string): Assigned | undefined {
   return orUndefined(() => {
     const body = new Reader(Buffer.from(bytes));
     const partitions = readPartitions(body, topic);
-    const said = parseMarked(body.blob()) as { readonly moving?: unknown } | undefined; // the part is checked below
-    return said && { partitions, moving: said.moving === true };
+    const said = parseMarked(body.blob()) as { readonly moving?: unknown; readonly round?: unknown } | undefined; // checked below
+    return said && { partitions, moving: said.moving === true, round: Number(said.round) };
   });
 }
 

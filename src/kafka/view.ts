@@ -254,3 +254,13 @@ export function allGood<A extends { readonly error: WireError | null }>(answers:
   if (failed?.error) throw failed.error;
   return answers;
 }
+
+/** What `work` gives, or the reason of the signal as soon as it aborts. */
+export function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(signal.reason as WireError); // whoever aborts gives one
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}

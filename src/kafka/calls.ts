@@ -1,0 +1,112 @@
+/** Appends that have not ended: how much they hold, and how long they may take. */
+import type { Clock } from '../base/clock';
+import { deferred, type Deferred } from '../base/lifecycle';
+import { limits } from '../base/limits';
+import type { LogRecord } from '../ports/log';
+import * as sendable from './sendable';
+
+/** Where a record came to lie, and when, where the topic says LogAppendTime. */
+export interface Landed {
+  readonly partition: number;
+  readonly offset: number;
+  readonly timeMs: number | null;
+}
+/** One append; done when all of its records are. */
+export interface Call {
+  readonly topic: string;
+  readonly places: Landed[];
+  readonly begunMs: number;
+  left: number;
+  over: boolean;
+  done(): void;
+  fail(error: unknown): void;
+}
+/** One record of a call. */
+export interface Item {
+  readonly record: LogRecord;
+  readonly bytes: number;
+  readonly call: Call;
+  /** Which record of the call it is. */
+  readonly index: number;
+}
+
+/** All that waits in this process, in bytes. */
+const waitingBytesMax = 64 * 1024 * 1024;
+
+export class Calls {
+  /** The oldest first. */
+  readonly #open = new Set<Call>();
+  readonly #records = new Map<string, number>();
+  #bytes = 0;
+  #idle: Deferred<void> | undefined;
+
+  constructor(private readonly clock: Clock) {}
+
+  /** Throws TooLarge for a record that is, and Overloaded when so much more may not wait. */
+  checkRoom(topic: string, records: readonly LogRecord[]): void {
+    const sizes = records.map(sendable.recordBytes);
+    const large = sizes.find((size) => size > sendable.recordBytesMax);
+    if (large !== undefined) throw sendable.tooLarge(topic, large);
+    const bytes = sizes.reduce((sum, size) => sum + size, this.#bytes);
+    const waiting = this.#records.get(topic) ?? 0;
+    const over = waiting + records.length > limits.sendingMax || bytes > waitingBytesMax;
+    if (over && waiting > 0) throw sendable.overloaded(topic, waiting, this.#bytes, waitingBytesMax);
+  }
+
+  begin(topic: string, count: number): { readonly call: Call; readonly landed: Promise<readonly Landed[]> } {
+    const result = deferred<readonly Landed[]>();
+    const places = Array.from<Landed>({ length: count });
+    const end = (): void => {
+      call.over = true;
+      this.#open.delete(call);
+      if (this.#open.size === 0) this.#idle?.resolve();
+    };
+    const call: Call = {
+      topic,
+      places,
+      begunMs: this.clock.mono(),
+      left: count,
+      over: false,
+      done() {
+        end();
+        result.resolve(places);
+      },
+      fail(error) {
+        if (call.over) return;
+        end();
+        result.reject(error);
+      },
+    };
+    this.#open.add(call);
+    return { call, landed: result.promise };
+  }
+
+  take({ call, bytes }: Item): void {
+    this.#bytes += bytes;
+    this.#records.set(call.topic, (this.#records.get(call.topic) ?? 0) + 1);
+  }
+  free({ call, bytes }: Item): void {
+    this.#bytes -= bytes;
+    this.#records.set(call.topic, (this.#records.get(call.topic) ?? 1) - 1);
+  }
+
+  /** Those that began at least `ms` ago. */
+  olderThan(ms: number): readonly Call[] {
+    const beforeMs = this.clock.mono() - ms;
+    const found: Call[] = [];
+    for (const call of this.#open) {
+      if (call.begunMs > beforeMs) break;
+      found.push(call);
+    }
+    return found;
+  }
+
+  /** Resolves when none is left, or after `ms`. */
+  async runOut(ms: number): Promise<void> {
+    if (this.#open.size === 0) return;
+    this.#idle = deferred<void>();
+    const limit = this.clock.after(ms, () => this.#idle?.resolve());
+    await this.#idle.promise;
+    limit.cancel();
+  }
+}

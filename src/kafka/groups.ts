@@ -1,0 +1,126 @@
+/** Groups from outside: where they start, who is in them, how far they have come. */
+import { BusError } from '../base/errors';
+import type { GroupPlace } from '../ports/log';
+import { WireError } from './errors';
+import { assignedTo, decodeDeclared, topicsOf } from './grouptalk';
+import { decodeState } from './owned';
+import type { Topics } from './topics';
+import { allGood, type View } from './view';
+import type { FetchedOffset, Group } from './wire';
+
+const triesMax = 5;
+const describedMax = 100;
+
+export class Groups {
+  constructor(
+    private readonly view: View,
+    private readonly topics: Topics,
+  ) {}
+
+  /** See `Log.startGroup`. */
+  async start(group: string, topic: string, at: 'start' | 'end'): Promise<void> {
+    const { partitions } = await this.topics.shape(topic);
+    const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
+    for (let tries = 0; tries < triesMax; tries++) {
+      const known = await this.#offsets(group, spots);
+      const open = spots.filter((_, i) => known[i]?.offset === null);
+      if (open.length === 0) return;
+      const offsets = await this.topics.offsets(open, at);
+      const places = open.map((spot) => ({ ...spot, offset: offsets.get(spot.partition) ?? 0, metadata: '' }));
+      if (await this.#commit(group, places)) return;
+    }
+    const message = `group ${group} has members but no place on all partitions of ${topic}: it starts where they do`;
+    throw new BusError('Conflict', message, { key: group });
+  }
+
+  /** As nobody, which only a group without members allows; false if it has some. */
+  async #commit(group: string, places: Parameters<View['parts']['wire']['commit']>[2]): Promise<boolean> {
+    return this.view.ask(`group ${group}`, async () => {
+      try {
+        const as = { group, generation: -1, memberId: '' };
+        allGood(await this.#atCoordinator(group, (at) => this.view.parts.wire.commit(at, as, places)));
+        return true;
+      } catch (error) {
+        const refused = error instanceof WireError && (error.step === 'anew' || error.step === 'rejoin');
+        if (refused) return false;
+        throw error;
+      }
+    });
+  }
+
+  async #offsets(group: string, spots: Parameters<View['parts']['wire']['fetchOffsets']>[2]) {
+    return this.view.ask(`group ${group}`, async () =>
+      allGood(await this.#atCoordinator(group, (at) => this.view.parts.wire.fetchOffsets(at, group, spots))),
+    );
+  }
+
+  async #atCoordinator<T>(group: string, run: (at: { node: number; via: 'admin' }) => Promise<T>): Promise<T> {
+    try {
+      return await run({ node: await this.view.coordinator(group), via: 'admin' });
+    } catch (error) {
+      if (error instanceof WireError && error.retriable) this.view.forgetCoordinator(group);
+      throw error;
+    }
+  }
+
+  /** All groups with commits or members on any topic, whose names begin with `prefix`. */
+  async all(prefix: string): Promise<readonly { readonly group: string; readonly topic: string }[]> {
+    const { wire } = this.view.parts;
+    const found: { group: string; topic: string }[] = [];
+    const nodes = await this.view.ask('the groups', () => this.view.nodes());
+    for (const node of nodes) {
+      const listed = await this.view.ask('the groups', () => wire.listGroups({ node, via: 'admin' }));
+      const ours = listed.filter(
+        ({ group, protocolType }) => group.startsWith(prefix) && ['consumer', ''].includes(protocolType),
+      );
+      for (let i = 0; i < ours.length; i += describedMax) {
+        const names = ours.slice(i, i + describedMax).map(({ group }) => group);
+        const described = await this.view.ask('the groups', () => wire.describeGroups({ node, via: 'admin' }, names));
+        for (const group of described) {
+          const topics = new Set([...subscribed(group), ...(await this.#committedTopics(group.group))]);
+          for (const topic of topics) found.push({ group: group.group, topic });
+        }
+      }
+    }
+    return found;
+  }
+
+  async #committedTopics(group: string): Promise<readonly string[]> {
+    return (await this.#offsets(group, null)).map(({ topic }) => topic);
+  }
+
+  /** Partitions that have a commit or an owner; without a commit a group stands at the start of the log. */
+  async places(group: string, topic: string): Promise<readonly GroupPlace[]> {
+    const { partitions } = await this.topics.shape(topic);
+    const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
+    const [offsets, owners] = await Promise.all([this.#offsets(group, spots), this.#owners(group, topic)]);
+    const open = offsets.filter(({ offset, partition }) => offset === null && owners.has(partition));
+    const starts = open.length === 0 ? new Map<number, number>() : await this.topics.offsets(open, 'start');
+    const place = ({ partition, offset, metadata }: FetchedOffset): GroupPlace => ({
+      partition,
+      offset: offset ?? starts.get(partition) ?? 0,
+      state: decodeState(metadata),
+      owner: owners.get(partition) ?? null,
+    });
+    return offsets.filter(({ offset, partition }) => offset !== null || owners.has(partition)).map(place);
+  }
+
+  async #owners(group: string, topic: string): Promise<ReadonlyMap<number, string>> {
+    const [found] = await this.view.ask(`group ${group}`, () =>
+      this.#atCoordinator(group, (at) => this.view.parts.wire.describeGroups(at, [group])),
+    );
+    const owners = new Map<number, string>();
+    for (const { clientId, metadata, assignment } of found?.members ?? []) {
+      const declared = decodeDeclared(metadata)?.declared;
+      // What it gives up is still its own.
+      for (const partition of [...assignedTo(assignment, topic), ...(declared?.giving ?? [])]) {
+        owners.set(partition, declared?.instance ?? clientId);
+      }
+    }
+    return owners;
+  }
+}
+
+function subscribed({ members }: Group): readonly string[] {
+  return members.flatMap(({ metadata }) => topicsOf(metadata));
+}

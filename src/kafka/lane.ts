@@ -1,0 +1,99 @@
+/** What waits to be written to one partition: batches in order, of which only the first is ever on its way. */
+import type { Timer } from '../base/clock';
+import type { Item } from './calls';
+import type { Spot } from './wire';
+
+/** Of one batch, unless its first record alone is larger. */
+const batchBytesMax = 512 * 1024;
+const batchRecordsMax = 2_000;
+
+/** Sent as it is until its outcome is known. */
+export interface Batch {
+  readonly items: readonly Item[];
+  readonly bytes: number;
+  firstSentMs: number | undefined;
+  /** It may have been written already. */
+  uncertain: boolean;
+  tries: number;
+  /** What went wrong last. */
+  trouble: string;
+}
+
+export class Lane implements Spot {
+  /** The batch on its way, as a token that tells whose answer counts. */
+  flight: object | undefined;
+  resting: Timer | undefined;
+  /** It is in the queue of a leader, or waits for one. */
+  queued = false;
+  readonly #batches: Batch[] = [];
+  #waiting: Item[] = [];
+
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+  ) {}
+
+  get name(): string {
+    return `${this.topic}/${this.partition}`;
+  }
+  /** The one that is sent, or was and will be again. */
+  get batch(): Batch | undefined {
+    return this.#batches[0];
+  }
+  get empty(): boolean {
+    return this.#batches.length === 0 && this.#waiting.length === 0;
+  }
+
+  add(item: Item): void {
+    this.#waiting.push(item);
+  }
+
+  /** The batch whose turn it is; what nobody waits for any more, and was never sent, is left out and freed. */
+  first(freed: (item: Item) => void): Batch | undefined {
+    const [batch] = this.#batches;
+    if (batch) return batch;
+    const items: Item[] = [];
+    let [bytes, taken] = [0, 0];
+    for (const item of this.#waiting) {
+      if (items.length >= batchRecordsMax || (items.length > 0 && bytes + item.bytes > batchBytesMax)) break;
+      taken++;
+      if (item.call.over) freed(item);
+      else {
+        items.push(item);
+        bytes += item.bytes;
+      }
+    }
+    this.#waiting = this.#waiting.slice(taken);
+    if (items.length === 0) return this.#waiting.length > 0 ? this.first(freed) : undefined;
+    const made = batchOf(items);
+    this.#batches.push(made);
+    return made;
+  }
+
+  /** The first batch has ended: everything in it was told what became of it. */
+  shift(): void {
+    this.#batches.shift();
+  }
+  /** Instead of the first batch these, in order. */
+  replaceFirst(parts: readonly (readonly Item[])[]): void {
+    const made = parts.filter((items) => items.length > 0).map(batchOf);
+    this.#batches.splice(0, 1, ...made);
+  }
+
+  /** Frees those at the front that nobody waits for any more, unless they may have been written. */
+  dropOver(freed: (item: Item) => void): void {
+    const { batch } = this;
+    if (batch && !this.flight && !batch.uncertain && batch.items.every(({ call }) => call.over)) {
+      this.shift();
+      for (const item of batch.items) freed(item);
+    }
+    const keep = this.#waiting.findIndex(({ call }) => !call.over);
+    const gone = this.#waiting.splice(0, keep < 0 ? this.#waiting.length : keep);
+    for (const item of gone) freed(item);
+  }
+}
+
+function batchOf(items: readonly Item[]): Batch {
+  const bytes = items.reduce((sum, item) => sum + item.bytes, 0);
+  return { items, bytes, firstSentMs: undefined, uncertain: false, tries: 0, trouble: '' };
+}

@@ -1,0 +1,164 @@
+/** The log on Kafka: the port over single requests, by loops of our own. */
+import { closable, type Closable } from '../base/lifecycle';
+import { BusError } from '../base/errors';
+import type { Append, GroupOptions, Log, Member, Owner, Place, ReadMax, Stored, Tail, TailFrom } from '../ports/log';
+import { boundsOf, Fetcher } from './fetching';
+import { Groups } from './groups';
+import { Membership } from './membership';
+import { stateBytesMax } from './owned';
+import { Sender, type SenderOptions } from './send';
+import { openTail } from './tail';
+import { Topics, type TopicsOptions } from './topics';
+import { View, type ViewParts } from './view';
+
+export interface KafkaLogParts extends ViewParts, TopicsOptions, Pick<SenderOptions, 'appendMs' | 'unknownMs'> {
+  /** This instance's name, such as `photos#c41f`. */
+  readonly self: string;
+  /** Whose topics and groups are listed; '' lists those of everybody. */
+  readonly ns: string;
+  /** One that others use too, so that trouble is told once; closed with the log. Default: one of its own. */
+  readonly view?: View;
+}
+
+/** Of the session, as the other makers have it. */
+const sessionMsDefault = 10_000;
+const peekBytesMax = 1024 * 1024;
+/** Answers in a row that may hold nothing to give out: what was compacted away, or marks of transactions. */
+const emptyMax = 1_000;
+
+/** Connects with the first call. The wire stays open when the log is closed: it is the caller's. */
+export function openKafkaLog(parts: KafkaLogParts): Log {
+  return new KafkaLog(parts).port();
+}
+
+class KafkaLog {
+  readonly #view: View;
+  readonly #topics: Topics;
+  readonly #groups: Groups;
+  readonly #sender: Sender;
+  readonly #tailing: Fetcher;
+  readonly #working: Fetcher;
+  readonly #tails = new Set<Closable>();
+  readonly #members = new Set<Closable>();
+  #closedMs: number | undefined;
+
+  constructor(private readonly parts: KafkaLogParts) {
+    this.#view = parts.view ?? new View(parts);
+    this.#topics = new Topics(this.#view, parts);
+    this.#groups = new Groups(this.#view, this.#topics);
+    this.#sender = new Sender(this.#view, { ...parts, shapeOf: (topic) => this.#topics.shape(topic) });
+    this.#tailing = new Fetcher(this.#view, 'tails');
+    this.#working = new Fetcher(this.#view, 'work');
+  }
+
+  /** Makes a call of the port of a function: refused after close, and what it throws becomes a rejection. */
+  #call<A extends readonly unknown[], R>(run: (...args: A) => R | Promise<R>): (...args: A) => Promise<R> {
+    return async (...args) => {
+      const { clock } = this.parts;
+      if (this.#closedMs === undefined) return run(...args);
+      throw new BusError('Closed', 'the log was closed', { sinceMs: clock.mono() - this.#closedMs });
+    };
+  }
+
+  port(): Log {
+    const prefix = this.parts.ns === '' ? '' : `${this.parts.ns}.`;
+    const [topics, groups] = [this.#topics, this.#groups];
+    return {
+      ...closable(() => this.#close()),
+      stateBytesMax,
+      ensure: this.#call((topic: Parameters<Log['ensure']>[0]) => topics.ensure(topic)),
+      append: this.#call((topic: string, records: readonly Append[]) => this.#append(topic, records)),
+      tail: this.#call((topic: string, from: TailFrom) => this.#tail(topic, from)),
+      join: this.#call((group: string, topic: string, owner: Owner, options?: GroupOptions) =>
+        this.#join(group, topic, owner, options),
+      ),
+      startGroup: this.#call((group: string, topic: string, at: 'start' | 'end') => groups.start(group, topic, at)),
+      trim: this.#call((topic: string, partition: number, before: number) => topics.trim(topic, partition, before)),
+      topics: this.#call(() => topics.all(prefix)),
+      bounds: this.#call((topic: string) => topics.bounds(topic)),
+      peek: this.#call((topic: string, from: Place, max: ReadMax) => this.#peek(topic, from, max)),
+      groups: this.#call(() => groups.all(prefix)),
+      places: this.#call((group: string, topic: string) => groups.places(group, topic)),
+    };
+  }
+
+  async #append(topic: string, records: readonly Append[]): Promise<readonly Place[]> {
+    const landed = await this.#sender.append(topic, records);
+    return landed.map(({ partition, offset }) => ({ partition, offset }));
+  }
+
+  async #tail(topic: string, from: TailFrom): Promise<Tail> {
+    const { partitions } = await this.#topics.shape(topic);
+    const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
+    const given = new Map(typeof from === 'string' ? [] : from.map((place) => [place.partition, place.offset]));
+    const open = spots.filter(({ partition }) => !given.has(partition));
+    const offsets = await this.#topics.offsets(open, from === 'end' ? 'end' : 'start');
+    const places = spots.map((spot) => ({
+      ...spot,
+      offset: given.get(spot.partition) ?? offsets.get(spot.partition) ?? 0,
+    }));
+    const tail = openTail(this.#tailing, places, () => this.#tails.delete(tail));
+    this.#tails.add(tail);
+    return tail;
+  }
+
+  async #join(group: string, topic: string, owner: Owner, options: GroupOptions = {}): Promise<Member> {
+    const { partitions } = await this.#topics.shape(topic);
+    const around = { view: this.#view, self: this.parts.self, fetcher: this.#working };
+    const sessionMs = options.sessionMs ?? sessionMsDefault;
+    const member = new Membership(around, { group, topic, partitions }, owner, sessionMs);
+    this.#members.add(member);
+    try {
+      await member.start();
+    } catch (error) {
+      this.#members.delete(member);
+      throw error;
+    }
+    return member;
+  }
+
+  /** One look after another until something is there to give out. */
+  async #peek(topic: string, { partition, offset }: Place, max: ReadMax): Promise<readonly Stored[]> {
+    const spot = { topic, partition };
+    const { partitions } = await this.#topics.shape(topic);
+    if (partition >= partitions) {
+      const fault = `topic ${topic} has no partition ${partition}`;
+      throw new BusError('Config', fault, { faults: [fault] });
+    }
+    return this.#view.ask(`looking into ${topic}/${partition}`, async () => {
+      const { start, end } = await boundsOf(this.#view, spot);
+      let next = Math.max(offset, start);
+      for (let empty = 0; next < end && empty < emptyMax; empty++) {
+        const bytesMax = Math.min(Math.max(max.bytes, 1), peekBytesMax);
+        const ask = { partitions: [{ ...spot, offset: next, bytesMax }], maxWaitMs: 0, bytesMax };
+        const [answer] = await this.parts.wire.fetch({ node: this.#view.mustLead(spot), via: 'admin' }, ask);
+        const error = answer?.error;
+        if (error?.code === 'UNDECODABLE' && error.until !== undefined && !answer?.records.length) next = error.until;
+        else if (error && !answer?.records.length) throw error;
+        else if (answer?.records.length) return atMost(answer.records, max);
+        else next = Math.max(next, answer?.next ?? next);
+      }
+      return [];
+    });
+  }
+
+  async #close(): Promise<void> {
+    this.#closedMs = this.parts.clock.mono();
+    await Promise.all([...this.#members].map((member) => member.close()));
+    await Promise.all([...this.#tails].map((tail) => tail.close()));
+    await this.#sender.close();
+    await this.#working.close();
+    await this.#tailing.close();
+    this.#view.close();
+  }
+}
+
+/** Of what is there: at least one, no more than was asked for. */
+function atMost(records: readonly Stored[], max: ReadMax): readonly Stored[] {
+  let bytes = 0;
+  const end = records.findIndex((record, i) => {
+    bytes += (record.key?.length ?? 0) + (record.value?.length ?? 0);
+    return i > 0 && (i >= max.messages || bytes > max.bytes);
+  });
+  return end < 0 ? records : records.slice(0, end);
+}

@@ -1,0 +1,410 @@
+/** One member of a group: joins, works on through rebalances, gives up what must move, and fences itself when it is cut off. */
+import { sleep } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
+import { deferred, type Deferred } from '../base/lifecycle';
+import type { Member, Owner } from '../ports/log';
+import { assign } from './assign';
+import { Commits, committedOf } from './commits';
+import { busErrorOf, WireError } from './errors';
+import type { Fetcher } from './fetching';
+import {
+  type Assigned,
+  decodeAssigned,
+  decodeDeclared,
+  encodeAssigned,
+  encodeDeclared,
+  protocolName,
+} from './grouptalk';
+import { Holdings } from './holdings';
+import { OwnedPartition } from './owned';
+import { Pulse } from './pulse';
+import { sayStrangers, StrangerError } from './strangers';
+import { orAborted, pauseMs, type View } from './view';
+import type { At, Joined, MemberAs } from './wire';
+
+export interface MembershipParts {
+  readonly view: View;
+  /** This instance's name. */
+  readonly self: string;
+  readonly fetcher: Fetcher;
+}
+export interface GroupOfTopic {
+  readonly group: string;
+  readonly topic: string;
+  readonly partitions: number;
+}
+
+/** How long members have to join again; they do at once, whatever they are doing. */
+const rebalanceMsMin = 30_000;
+/** What several partitions give up in the same moment is handed over together. */
+const releaseMs = 20;
+/** What stays wrong until a person acts is tried again so often. */
+const hopelessMs = 10_000;
+const startMs = 30_000;
+const leaveMs = 1_000;
+const retryMsMax = 1_000;
+/** A join that the group has answered, but not to us, is given up after this share of the session. */
+const patienceShare = 0.3;
+
+export class Membership implements Member {
+  readonly #holdings: Holdings;
+  readonly #commits: Commits;
+  readonly #pulse: Pulse;
+  readonly #rebalanceMs: number;
+  #memberId = '';
+  /** Of the last sync that was completed, and of the last join that was answered; -1 for none. */
+  #generation = -1;
+  #joined = -1;
+  /** Why to join again; undefined while there is nothing to say. */
+  #reason: string | undefined = 'it is new';
+  #wake: Deferred<void> | undefined;
+  /** Ends the wait for a coordinator that gives no sign. */
+  #abandon = new AbortController();
+  /** A join that was abandoned may hold up its connection, so the next one gets another. */
+  #connection = 0;
+  #round = 0;
+  #roundMs = 0;
+  /** From the first request of a round until its assignment is there. */
+  #joining = false;
+  #failures = 0;
+  #troubled = false;
+  #leaving = false;
+  #over = false;
+  #closing: Promise<void> | undefined;
+  readonly #started = deferred<void>();
+  #running: Promise<void> = Promise.resolve();
+  readonly #stop = new AbortController();
+
+  constructor(
+    private readonly parts: MembershipParts,
+    private readonly of: GroupOfTopic,
+    owner: Owner,
+    private readonly sessionMs: number,
+  ) {
+    const { group, topic } = of;
+    const { view, fetcher } = parts;
+    this.#rebalanceMs = Math.max(rebalanceMsMin, 3 * sessionMs);
+    this.#pulse = new Pulse({
+      view,
+      sessionMs,
+      rebalanceMs: this.#rebalanceMs,
+      who: () => this.#who(),
+      missed: (error, as) => this.#missed(error, as),
+      late: (silentMs) => this.#late(silentMs),
+    });
+    this.#commits = new Commits({
+      view,
+      group,
+      topic,
+      via: 'group:commits',
+      joinAgain: (reason) => this.#joinAgain(reason),
+      expelled: (reason) => this.#expelled(reason),
+    });
+    const [fence, commits] = [(): void => this.#pulse.check(), this.#commits];
+    this.#holdings = new Holdings({
+      group,
+      owner,
+      notices: view.parts.notices,
+      open: (given) =>
+        new OwnedPartition({ ...given, group, topic, fetcher, fence, commit: (owned, one) => commits.add(owned, one) }),
+      settled: (owned) => commits.settled(owned),
+      lost: (owned, reason) => commits.drop(owned, reason),
+      released: () => this.#released(),
+    });
+  }
+
+  get id(): string {
+    return this.#memberId;
+  }
+
+  /** Resolves when it is a member and has what was free for it. */
+  async start(): Promise<void> {
+    const limitMs = startMs + this.sessionMs;
+    const limit = this.parts.view.parts.clock.after(limitMs, () => {
+      const cause = this.#reason ?? 'the group gave no answer';
+      const message = `joining group ${this.of.group} took longer than ${limitMs} ms: ${cause}`;
+      this.#started.reject(new BusError('Unreachable', message, { waitedMs: limitMs, cause }));
+    });
+    this.#running = this.#run();
+    try {
+      await this.#started.promise;
+    } catch (error) {
+      await this.close();
+      throw error;
+    } finally {
+      limit.cancel();
+    }
+  }
+
+  // Rounds: join, sync, give and take
+
+  async #run(): Promise<void> {
+    this.#pulse.schedule();
+    while (!this.#over) {
+      try {
+        if (this.#reason === undefined) await this.#untilReason();
+        if (this.#over) return;
+        await this.#joinAndSync();
+        this.#failures = 0;
+        this.#tell(true, 'it is a member again');
+        this.#started.resolve();
+      } catch (error) {
+        await this.#recover(error);
+      }
+    }
+  }
+
+  async #untilReason(): Promise<void> {
+    this.#wake = deferred<void>();
+    await this.#wake.promise;
+  }
+  #joinAgain(reason: string): void {
+    this.#reason ??= reason;
+    this.#wake?.resolve();
+  }
+
+  #at(node: number): At {
+    return { node, via: `group:${this.of.group}#${this.#connection}` };
+  }
+
+  async #joinAndSync(): Promise<void> {
+    const { view } = this.parts;
+    const { wire, clock } = view.parts;
+    const { signal } = (this.#abandon = new AbortController());
+    this.#round++;
+    this.#roundMs = clock.mono();
+    this.#joining = true;
+    const node = await orAborted(view.coordinator(this.of.group), signal);
+    const joined = await orAborted(wire.join(this.#at(node), this.#join()), signal);
+    this.#memberId = joined.memberId;
+    this.#unseen(joined.generation);
+    this.#commits.hold(); // between join and sync nobody's are taken
+    const as = { group: this.of.group, generation: joined.generation, memberId: joined.memberId };
+    const sentMs = clock.mono();
+    const sync = wire.sync(this.#at(node), as, this.#assignments(joined), this.sessionMs);
+    const assigned = decodeAssigned(await orAborted(sync, signal), this.of.topic);
+    if (!assigned) throw new StrangerError(`generation ${joined.generation} of ${this.of.group}`);
+    this.#joining = false;
+    this.#generation = joined.generation;
+    this.#pulse.good(sentMs);
+    this.#pulse.hurried = assigned.moving;
+    this.#pulse.schedule();
+    this.#commits.go(as);
+    await this.#apply(assigned, as, node);
+  }
+
+  /**
+   * A generation passed that it knows nothing of: a join of ours, given up long before, came late and said what was not
+   * true any more. So others may have been given what was ours.
+   */
+  #unseen(generation: number): void {
+    if (this.#joined >= 0 && generation > this.#joined + 1) {
+      this.#generation = -1;
+      this.#holdings.loseAll(`generation ${this.#joined} was followed by ${generation}`);
+    }
+    this.#joined = generation;
+  }
+
+  /** What it says of itself holds from here on: whatever changes later is a reason to join again. */
+  #join() {
+    const { group, topic } = this.of;
+    this.#reason = undefined;
+    const { owned, giving, busy } = this.#holdings;
+    const declared = {
+      instance: this.parts.self,
+      round: this.#round,
+      owned,
+      giving,
+      busy,
+      leaving: this.#leaving,
+    };
+    return {
+      group,
+      memberId: this.#memberId,
+      sessionMs: this.sessionMs,
+      rebalanceMs: this.#rebalanceMs,
+      protocols: [{ name: protocolName, metadata: encodeDeclared(topic, declared) }],
+    };
+  }
+
+  #assignments({ leaderId, memberId, members }: Joined) {
+    if (leaderId !== memberId) return [];
+    const { topic, partitions } = this.of;
+    const candidates = members.flatMap(({ id, metadata }) => {
+      const said = decodeDeclared(metadata);
+      return said?.topic === topic ? [{ id, declared: said.declared }] : [];
+    });
+    const assigned = assign(candidates, partitions);
+    const none = { partitions: [], moving: false, round: -1 };
+    return members.map(({ id }) => ({
+      memberId: id,
+      assignment: encodeAssigned(topic, assigned.get(id) ?? none),
+    }));
+  }
+
+  /** Gives what is missing in the assignment, takes what is new in it, and compares. */
+  async #apply({ partitions, round }: Assigned, as: MemberAs, node: number): Promise<void> {
+    const mine = new Set(partitions);
+    // An older join of ours, thought to be lost, came last: the others were told what is not true any more.
+    if (round !== this.#round) return this.#joinAgain('the group heard something older');
+    for (const partition of this.#holdings.owned) if (!mine.has(partition)) this.#holdings.give(partition);
+    if (this.#leaving) return;
+    const fresh = partitions.filter((partition) => this.#holdings.can(partition));
+    if (fresh.length === 0) return;
+    const asked = committedOf(this.parts.view.parts.wire, node, this.of, fresh);
+    const commits = await orAborted(asked, this.#abandon.signal);
+    this.#pulse.check();
+    if (this.#generation !== as.generation || this.#leaving || this.#over) return;
+    for (const partition of fresh) this.#holdings.take(partition, as.generation, commits.get(partition) ?? null);
+  }
+
+  async #recover(error: unknown): Promise<void> {
+    if (this.#over) return;
+    const trouble = error instanceof WireError ? error : undefined;
+    this.#reason ??= sayError(error);
+    this.#failures++;
+    if (trouble?.step === 'named' && trouble.memberId !== undefined && this.#memberId === '') {
+      this.#memberId = trouble.memberId;
+      return;
+    }
+    if (error instanceof StrangerError || trouble?.code === 'INCONSISTENT_GROUP_PROTOCOL') return this.#stranger();
+    if (trouble?.fatal || !trouble) return this.#hopeless(error);
+    if (trouble.step === 'anew' && trouble.code !== 'ILLEGAL_GENERATION') this.#expelled(trouble.message);
+    if (trouble.step === 'coordinator' || trouble.step === 'leader') {
+      this.parts.view.forgetCoordinator(this.of.group);
+    }
+    await this.#pause(pauseMs(this.parts.view.parts.random, this.#failures - 1, retryMsMax));
+  }
+
+  #pause(ms: number): Promise<void> {
+    return sleep(this.parts.view.parts.clock, ms, this.#stop.signal);
+  }
+
+  /** Never as things are. Whoever waits for the start hears it; afterwards it is tried again now and then. */
+  async #hopeless(error: unknown): Promise<void> {
+    const told = error instanceof WireError ? busErrorOf(error, `group ${this.of.group}`, 0) : error;
+    this.#holdings.loseAll(sayError(told));
+    this.#started.reject(told);
+    this.#tell(false, sayError(told));
+    await this.#pause(hopelessMs);
+  }
+
+  async #stranger(): Promise<void> {
+    const fault = await sayStrangers(this.parts.view, this.of.group, hopelessMs);
+    this.#holdings.loseAll(fault);
+    await this.#leave();
+    this.#forgetMember();
+    this.#started.reject(new BusError('Config', fault, { faults: [fault] }));
+    this.#tell(false, fault);
+    await this.#pause(hopelessMs);
+  }
+
+  #tell(ok: boolean, reason: string): void {
+    if (ok === !this.#troubled) return;
+    this.#troubled = !ok;
+    this.parts.view.parts.notices.tell({ type: 'state', part: this.of.group, ok, reason });
+  }
+
+  // What the group says of us
+
+  #who(): MemberAs | undefined {
+    const { group } = this.of;
+    const generation = Math.max(this.#joined, this.#generation);
+    return generation < 0 || this.#memberId === '' ? undefined : { group, generation, memberId: this.#memberId };
+  }
+
+  #missed(error: WireError, as: MemberAs): void {
+    if (as.memberId !== this.#memberId || this.#over) return;
+    if (error.step === 'rejoin') {
+      if (!this.#joining && as.generation === this.#generation) this.#joinAgain(error.message);
+    } else if (error.code === 'ILLEGAL_GENERATION') {
+      const waitedMs = this.parts.view.parts.clock.mono() - this.#roundMs;
+      if (!this.#joining && as.generation === this.#generation) this.#joinAgain(error.message);
+      else if (waitedMs > this.sessionMs * patienceShare) this.#abandonRound(error);
+    } else if (error.step === 'anew') {
+      this.#expelled(error.message);
+      this.#abandonRound(error);
+    } else if (error.step === 'coordinator' || error.step === 'leader') {
+      this.parts.view.forgetCoordinator(this.of.group);
+      this.#pulse.schedule(true);
+      // Whoever does not answer heartbeats will not answer what waits there either.
+      this.#abandonRound(error);
+    }
+  }
+
+  #abandonRound(error: WireError): void {
+    if (!this.#joining) return;
+    this.#connection++;
+    const message = `the coordinator of ${this.of.group} gives no sign: ${error.message}`;
+    this.#abandon.abort(new WireError('CONNECTION', message));
+  }
+
+  #late(silentMs: number): void {
+    if (this.#generation < 0) return;
+    const { sessionMs } = this;
+    this.#generation = -1; // until the next sync nothing is ours
+    this.#commits.hold();
+    const asked = 'was the event loop held up, or the broker?';
+    this.#holdings.loseAll(`no sign of the group for ${silentMs} ms of a session of ${sessionMs} ms: ${asked}`);
+    this.#joinAgain('it was cut off');
+  }
+
+  #expelled(reason: string): void {
+    this.#forgetMember();
+    this.#holdings.loseAll(`the group does not know this member any more: ${reason}`);
+    this.#joinAgain('it was expelled');
+  }
+  #forgetMember(): void {
+    this.#memberId = '';
+    this.#generation = this.#joined = -1;
+    this.#commits.hold();
+  }
+
+  // Leaving
+
+  #released(): void {
+    this.parts.view.parts.clock.after(releaseMs, () => {
+      if (!this.#over) this.#joinAgain('it has given something up');
+    });
+  }
+
+  /** Gives everything, leaves; others take it at once. */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#leaving = true;
+    this.#holdings.giveAll();
+    await this.#holdings.given();
+    this.#over = true;
+    this.#pulse.stop();
+    this.#stop.abort();
+    this.#wake?.resolve();
+    this.#abandon.abort(new WireError('CLOSED', 'the member was closed', { sent: false }));
+    await this.#running;
+    this.#commits.close();
+    await this.#leave();
+    this.#started.reject(new BusError('Closed', `the member of ${this.of.group} was closed`, { sinceMs: 0 }));
+  }
+
+  /** If nobody hears of it, the session runs out. */
+  async #leave(): Promise<void> {
+    if (this.#memberId === '') return;
+    const { view } = this.parts;
+    const { group } = this.of;
+    const limit = new AbortController();
+    const timer = view.parts.clock.after(leaveMs, () => limit.abort(new WireError('DEADLINE', 'leaving')));
+    try {
+      const node = await orAborted(view.coordinator(group), limit.signal);
+      await view.parts.wire.leave({ node, via: 'group:beats' }, group, this.#memberId, leaveMs);
+    } catch (error) {
+      const fields = { group, reason: sayError(error) };
+      view.parts.notices.tell({ type: 'log', level: 'debug', message: 'a group was left without a word', fields });
+    }
+    timer.cancel();
+  }
+}

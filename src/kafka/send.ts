@@ -1,0 +1,384 @@
+/** Puts records into the log: what waits goes together, one batch of a partition at a time, the same one until it is known. */
+import { every, sleep, type Timer } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
+import type { Closable } from '../base/lifecycle';
+import type { Append } from '../ports/log';
+import { busErrorOf, WireError } from './errors';
+import { Calls, type Call, type Item, type Landed } from './calls';
+import { Lane, type Batch } from './lane';
+import * as sendable from './sendable';
+import { pauseMs, type View } from './view';
+import type { Produced, Via } from './wire';
+
+/** Of one request. */
+const requestBytesMax = 4 * 1024 * 1024;
+const requestLanesMax = 100;
+/** A broker waits for its replicas: as long as the cluster takes to notice that one of them is dead. */
+const produceMs = 15_000;
+/** A request without an answer for so long is looked after: its leader may be another one by now. */
+const slowMs = 1_000;
+/** Requests under way at one broker. */
+const flightsMax = 1;
+/** Answers that take longer make what comes next wait a little, so that more goes together. */
+const quickMs = 10;
+const lingerMsMax = 2;
+const retryMsMax = 1_000;
+/** How long closing waits for what is under way. */
+const closeMs = 2_000;
+
+export interface SenderOptions {
+  /** An append rejects with Unreachable after so long. Default 30,000 ms. */
+  readonly appendMs?: number;
+  /** A batch of unknown outcome is given up for good after so long. Default 600,000 ms. */
+  readonly unknownMs?: number;
+  readonly via?: Via;
+  /** How many partitions the topic has, and whether records need keys; rejects with Config when it is not there. */
+  readonly shapeOf: (topic: string) => Promise<sendable.TopicShape>;
+}
+
+/** Where the sender has come to with one topic. */
+interface TopicLanes {
+  readonly lanes: Lane[];
+  shape: sendable.TopicShape | undefined;
+  /** Calls that came before the shape was known, in order. */
+  readonly waiting: { readonly call: Call; readonly records: readonly Append[] }[];
+}
+/** One broker as far as this sender is concerned. */
+interface Leader {
+  readonly node: number;
+  readonly ready: Lane[];
+  flights: number;
+  planned: boolean;
+  /** How long answers take, a moving mean. */
+  answerMs: number;
+}
+/** One lane's part of a request. */
+interface Flight {
+  readonly lane: Lane;
+  readonly batch: Batch;
+}
+
+export class Sender implements Closable {
+  readonly #topics = new Map<string, TopicLanes>();
+  readonly #leaders = new Map<number, Leader>();
+  /** Lanes whose leader nobody knows. */
+  readonly #leaderless: Lane[] = [];
+  #seeking = false;
+  readonly #calls: Calls;
+  readonly #closing = new AbortController();
+  #ended = false;
+  readonly #sweep: Timer;
+  readonly #appendMs: number;
+  readonly #unknownMs: number;
+  readonly #via: Via;
+  #closed: Promise<void> | undefined;
+
+  constructor(
+    private readonly view: View,
+    private readonly options: SenderOptions,
+  ) {
+    this.#appendMs = options.appendMs ?? 30_000;
+    this.#unknownMs = options.unknownMs ?? 600_000;
+    this.#via = options.via ?? 'produce';
+    this.#calls = new Calls(view.parts.clock);
+    this.#sweep = every(view.parts.clock, slowMs, () => this.#sweepOver());
+  }
+
+  /** See `Log.append`. Resolves when all of it is in the log on all in-sync replicas. */
+  append(topic: string, records: readonly Append[]): Promise<readonly Landed[]> {
+    const of = this.#topicOf(topic);
+    const copies = records.map(sendable.copyRecord); // the caller may reuse its buffers
+    const { call, landed } = this.#calls.begin(topic, records.length);
+    try {
+      if (this.#closed) throw new BusError('Closed', 'the log was closed', { sinceMs: 0 });
+      this.#calls.checkRoom(topic, copies);
+      if (of.shape && of.waiting.length === 0) this.#enqueue(of, of.shape, call, copies);
+      else void this.#enqueueLater(topic, of, call, copies);
+    } catch (error) {
+      call.fail(error);
+    }
+    return landed;
+  }
+
+  #topicOf(topic: string): TopicLanes {
+    let of = this.#topics.get(topic);
+    if (!of) this.#topics.set(topic, (of = { lanes: [], shape: undefined, waiting: [] }));
+    return of;
+  }
+
+  /** The first call for a topic waits until it is known what the topic is, and those that follow wait behind it. */
+  async #enqueueLater(topic: string, of: TopicLanes, call: Call, records: readonly Append[]): Promise<void> {
+    of.waiting.push({ call, records });
+    if (of.waiting.length > 1) return;
+    let failure: unknown;
+    try {
+      of.shape = await this.options.shapeOf(topic);
+    } catch (error) {
+      failure = error;
+    }
+    for (const waiting of of.waiting.splice(0)) {
+      try {
+        if (!of.shape) throw failure;
+        if (!waiting.call.over) this.#enqueue(of, of.shape, waiting.call, waiting.records);
+      } catch (error) {
+        waiting.call.fail(error);
+      }
+    }
+  }
+
+  #enqueue(of: TopicLanes, shape: sendable.TopicShape, call: Call, records: readonly Append[]): void {
+    for (const record of records) sendable.checkRecord(call.topic, shape, record);
+    if (records.length === 0) return call.done();
+    records.forEach((record, index) => {
+      const { partition } = record;
+      const lane = (of.lanes[partition] ??= new Lane(call.topic, partition));
+      const bytes = sendable.recordBytes(record);
+      const item = { record, bytes, call, index };
+      lane.add(item);
+      this.#calls.take(item);
+      this.#offer(lane);
+    });
+  }
+
+  /** Lets a lane wait for its leader's next request, if it has something to send and may. */
+  #offer(lane: Lane): void {
+    if (lane.queued || lane.flight || lane.resting || lane.empty || this.#ended) return;
+    lane.queued = true;
+    const node = this.view.leader(lane);
+    if (node === undefined) {
+      this.#leaderless.push(lane);
+      void this.#seek();
+      return;
+    }
+    let leader = this.#leaders.get(node);
+    if (!leader) this.#leaders.set(node, (leader = { node, ready: [], flights: 0, planned: false, answerMs: 0 }));
+    leader.ready.push(lane);
+    this.#plan(leader);
+  }
+
+  async #seek(): Promise<void> {
+    if (this.#seeking) return;
+    this.#seeking = true;
+    await this.view.refresh();
+    const lanes = this.#leaderless.splice(0);
+    if (lanes.some((lane) => this.view.leader(lane) === undefined)) {
+      await sleep(this.view.parts.clock, pauseMs(this.view.parts.random, 0), this.#closing.signal);
+    }
+    this.#seeking = false;
+    for (const lane of lanes) {
+      lane.queued = false;
+      this.#expire(lane);
+      this.#offer(lane);
+    }
+  }
+
+  /** Sends soon: after all that is asked for in this very moment, or a little later when answers are slow. */
+  #plan(leader: Leader): void {
+    if (leader.planned || leader.flights >= flightsMax || leader.ready.length === 0) return;
+    leader.planned = true;
+    const go = (): void => {
+      leader.planned = false;
+      this.#send(leader);
+    };
+    const lingerMs = leader.answerMs < quickMs ? 0 : Math.min(lingerMsMax, leader.answerMs / quickMs);
+    // After all promises that can go on now: each of them may have something to send.
+    if (lingerMs === 0) queueMicrotask(() => process.nextTick(go));
+    else this.view.parts.clock.after(lingerMs, go);
+  }
+
+  #send(leader: Leader): void {
+    const flights: Flight[] = [];
+    let bytes = 0;
+    while (leader.ready.length > 0 && flights.length < requestLanesMax && bytes < requestBytesMax) {
+      const lane = leader.ready.shift();
+      if (!lane) break;
+      lane.queued = false;
+      if (this.view.leader(lane) !== leader.node) this.#offer(lane);
+      else {
+        const batch = lane.first((item) => this.#calls.free(item));
+        if (!batch) continue;
+        flights.push({ lane, batch });
+        bytes += batch.bytes;
+      }
+    }
+    if (flights.length > 0) void this.#fly(leader, flights);
+  }
+
+  async #fly(leader: Leader, flights: readonly Flight[]): Promise<void> {
+    const { wire, clock } = this.view.parts;
+    const token = {};
+    const sentMs = clock.mono();
+    for (const { lane, batch } of flights) {
+      lane.flight = token;
+      batch.tries++;
+      batch.firstSentMs ??= sentMs;
+    }
+    leader.flights++;
+    const watch = every(clock, slowMs, () => void this.#watch(leader.node, token, flights));
+    try {
+      const at = { node: leader.node, via: this.#via };
+      const asked = flights.map(({ lane, batch }) => ({
+        topic: lane.topic,
+        partition: lane.partition,
+        records: batch.items.map(({ record }) => record),
+      }));
+      const answers = await wire.produce(at, asked, produceMs);
+      leader.answerMs += (clock.mono() - sentMs - leader.answerMs) / 8;
+      flights.forEach(({ lane, batch }, i) => this.#answered(leader.node, token, lane, batch, answers[i]));
+    } catch (error) {
+      for (const { lane, batch } of flights) this.#failed(leader.node, token, lane, batch, wireErrorOf(error));
+    }
+    watch.cancel();
+    leader.flights--;
+    this.#plan(leader);
+  }
+
+  /** No answer for long: whoever has another leader now is sent there, its outcome being unknown. */
+  async #watch(node: number, token: object, flights: readonly Flight[]): Promise<void> {
+    await this.view.refresh();
+    for (const { lane, batch } of flights) {
+      const leader = this.view.leader(lane);
+      if (leader === undefined || leader === node) continue;
+      const said = `broker ${node} did not answer, and broker ${leader} leads now`;
+      this.#failed(node, token, lane, batch, new WireError('DEADLINE', said));
+    }
+  }
+
+  #answered(node: number, token: object, lane: Lane, batch: Batch, answer: Produced | undefined): void {
+    if (!answer || answer.error !== null || answer.offset < 0) {
+      const error = answer?.error ?? new WireError('UNVERIFIED', `${lane.name} is not named in the answer`);
+      return this.#failed(node, token, lane, batch, error, answer?.refused);
+    }
+    if (lane.flight !== token) return;
+    lane.flight = undefined;
+    lane.shift();
+    batch.items.forEach((item, i) => {
+      this.#landed(item, { partition: lane.partition, offset: answer.offset + i, timeMs: answer.timeMs });
+    });
+    this.#offer(lane);
+  }
+
+  #landed(item: Item, place: Landed): void {
+    this.#calls.free(item);
+    const { call } = item;
+    call.places[item.index] = place;
+    call.left--;
+    if (call.left === 0 && !call.over) call.done();
+  }
+
+  #failed(
+    node: number,
+    token: object,
+    lane: Lane,
+    batch: Batch,
+    error: WireError,
+    refused: Produced['refused'] = [],
+  ): void {
+    if (lane.flight !== token) return; // it was told before
+    lane.flight = undefined;
+    batch.trouble = error.message;
+    if (error.uncertain) batch.uncertain = true;
+    if (error.fatal || error.code === 'CLOSED') return this.#abandon(lane, batch, error);
+    if (error.step === 'refused') return this.#refused(lane, batch, error, refused);
+    if (error.step === 'leader') {
+      this.view.doubt(lane, node);
+      void this.view.refresh();
+    }
+    this.#expire(lane);
+    const waitMs = pauseMs(this.view.parts.random, batch.tries - 1, retryMsMax);
+    lane.resting = this.view.parts.clock.after(waitMs, () => {
+      lane.resting = undefined;
+      this.#offer(lane);
+    });
+  }
+
+  /** Somebody in the batch is guilty: named by the broker, or found by halving. The others go on in their order. */
+  #refused(lane: Lane, batch: Batch, error: WireError, refused: Produced['refused']): void {
+    const { items } = batch;
+    const guilty = new Map(refused.map(({ index, reason }) => [index, reason]));
+    if (items.length === 1) guilty.set(0, guilty.get(0) ?? error.message);
+    if (guilty.size === 0) {
+      const half = items.length >> 1;
+      lane.replaceFirst([items.slice(0, half), items.slice(half)]);
+    } else {
+      lane.replaceFirst([items.filter((_, i) => !guilty.has(i))]);
+      for (const [index, reason] of guilty) {
+        const item = items[index];
+        if (!item) continue;
+        this.#calls.free(item);
+        item.call.fail(sendable.refusal(lane.name, item, error, reason));
+      }
+    }
+    this.#offer(lane);
+  }
+
+  /** It is not sent again. Who waits for it hears why, or that nobody knows. */
+  #abandon(lane: Lane, batch: Batch, error: WireError): void {
+    lane.shift();
+    const waitedMs = Math.round(this.view.parts.clock.mono() - (batch.firstSentMs ?? 0));
+    const told = batch.uncertain
+      ? sendable.unknownOutcome(lane.topic, waitedMs, error.message)
+      : busErrorOf(error, lane.name, waitedMs);
+    for (const item of batch.items) {
+      this.#calls.free(item);
+      item.call.fail(told);
+    }
+    this.#offer(lane);
+  }
+
+  /** Gives up the first batch when its outcome has been unknown for too long, or its topic is gone. */
+  #expire(lane: Lane): void {
+    const { batch } = lane;
+    if (!batch || lane.flight) return;
+    const { clock, notices } = this.view.parts;
+    const sinceMs = clock.mono() - (batch.firstSentMs ?? clock.mono());
+    const gone = this.view.absentMs(lane.topic) > this.#appendMs;
+    if (sinceMs < this.#unknownMs && !gone) return;
+    const reason = gone ? 'the topic is gone' : `no outcome for ${Math.round(sinceMs)} ms: ${batch.trouble}`;
+    notices.tell({ type: 'dropped', what: `${batch.items.length} records for ${lane.name}`, reason });
+    this.#abandon(lane, batch, new WireError('DEADLINE', reason, { sent: batch.uncertain }));
+  }
+
+  /** Tells those who have waited too long. Their records keep their place if they may have been written. */
+  #sweepOver(): void {
+    const overdue = this.#calls.olderThan(this.#appendMs);
+    for (const call of overdue) {
+      call.fail(sendable.unknownOutcome(call.topic, this.#appendMs, this.#troubleOf(call.topic)));
+    }
+    if (overdue.length === 0) return;
+    for (const { lanes } of this.#topics.values()) {
+      lanes.forEach((lane) => lane.dropOver((item) => this.#calls.free(item)));
+    }
+  }
+
+  #troubleOf(topic: string): string {
+    const troubles = this.#topics.get(topic)?.lanes.map(({ batch }) => batch?.trouble ?? '') ?? [];
+    return troubles.find((trouble) => trouble !== '') ?? 'nobody leads the partition, or its leader does not answer';
+  }
+
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { clock } = this.view.parts;
+    await this.#calls.runOut(closeMs);
+    this.#ended = true;
+    this.#closing.abort();
+    this.#sweep.cancel();
+    const cause = 'the log was closed while it was being written';
+    for (const call of this.#calls.olderThan(0)) {
+      call.fail(sendable.unknownOutcome(call.topic, clock.mono() - call.begunMs, cause));
+    }
+    for (const { lanes } of this.#topics.values()) lanes.forEach((lane) => lane.resting?.cancel());
+  }
+}
+
+/** An answer that cannot be read says nothing about what was done. */
+function wireErrorOf(error: unknown): WireError {
+  if (error instanceof WireError && error.code !== 'UNDECODABLE') return error;
+  return new WireError('UNVERIFIED', sayError(error), { cause: error });
+}

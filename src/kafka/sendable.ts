@@ -1,0 +1,65 @@
+/** What a record has to be like to be sent, and what its sender is told when it was not. */
+import { BusError } from '../base/errors';
+import { limits } from '../base/limits';
+import type { Append, LogRecord } from '../ports/log';
+import type { WireError } from './errors';
+import type { Item } from './calls';
+
+/** A message with its envelope, and what a parked one carries beside it. */
+export const recordBytesMax = limits.messageBytesMax + 128 * 1024;
+
+export interface TopicShape {
+  readonly partitions: number;
+  readonly compacted: boolean;
+}
+
+/** Throws Config for a partition that is not there, and for a record without the key that the topic wants. */
+export function checkRecord(topic: string, shape: TopicShape, { partition, key }: Append): void {
+  const there = Number.isInteger(partition) && partition >= 0 && partition < shape.partitions;
+  const fault = there
+    ? shape.compacted && key === null && `a record of the compacted topic '${topic}' needs a key`
+    : `topic '${topic}' has ${shape.partitions} partitions, there is no ${partition}`;
+  if (fault) throw new BusError('Config', fault, { faults: [fault] });
+}
+
+export function copyRecord(record: Append): Append {
+  const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && Uint8Array.from(bytes);
+  return { ...record, key: copy(record.key), value: copy(record.value), headers: { ...record.headers } };
+}
+
+/** About what a record takes in a batch, and never less. */
+export function recordBytes({ key, value, headers }: LogRecord): number {
+  let bytes = 24 + (key?.length ?? 0) + (value?.length ?? 0);
+  for (const name in headers) bytes += 8 + Buffer.byteLength(name) + Buffer.byteLength(headers[name] ?? '');
+  return bytes;
+}
+
+export function tooLarge(topic: string, bytes: number): BusError<'TooLarge'> {
+  const message = `a record for ${topic} has ${bytes} bytes, at most ${recordBytesMax} are taken`;
+  return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax });
+}
+
+/** The broker will never take this one. */
+export function refusal(lane: string, item: Item, error: WireError, reason: string): BusError {
+  const { bytes } = item;
+  if (error.code === 'MESSAGE_TOO_LARGE' || error.code === 'RECORD_LIST_TOO_LARGE') {
+    const message = `${lane}: a record of ${bytes} bytes is more than max.message.bytes or segment.bytes of the topic`;
+    return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax }, error);
+  }
+  const fault = `${lane} refuses a record: ${reason}`;
+  return new BusError('Config', fault, { faults: [fault] }, error);
+}
+
+/** Nobody knows whether it was written. */
+export function unknownOutcome(topic: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
+  const ms = Math.round(waitedMs);
+  const message = `appending to ${topic}: no outcome after ${ms} ms, it may or may not have been written (${cause})`;
+  return new BusError('Unreachable', message, { waitedMs: ms, cause });
+}
+
+export function overloaded(topic: string, waiting: number, bytes: number, bytesMax: number): BusError<'Overloaded'> {
+  const limit = limits.sendingMax;
+  const counts = `${waiting} records wait to be written, and ${bytes} bytes in all`;
+  const message = `${topic}: ${counts}; at most ${limit} and ${bytesMax} may`;
+  return new BusError('Overloaded', message, { retryAfterMs: 100, waiting, limit });
+}

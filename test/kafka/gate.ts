@@ -1,0 +1,71 @@
+/** A wire and a clock that can stand still and die, as a process that was stopped or killed does. */
+import type { Clock, Timer } from '../../src/base/clock';
+import type { Wire } from '../../src/kafka/wire';
+
+export interface Gate {
+  readonly wire: Wire;
+  readonly clock: Clock;
+  /** Nothing that was asked is answered and no timer fires, until `open`. Requests on their way arrive all the same. */
+  shut(): void;
+  open(): void;
+  /** For ever. */
+  kill(): void;
+}
+
+/** Everything behind the gate stands still while it is shut. */
+export function gate(wire: Wire, clock: Clock): Gate {
+  let state: 'open' | 'shut' | 'dead' = 'open';
+  let held: (() => void)[] = [];
+  const enter = (run: () => void): void => {
+    if (state === 'open') run();
+    else if (state === 'shut') held.push(run);
+  };
+  const through = <T>(work: Promise<T>): Promise<T> =>
+    new Promise((resolve, reject) => {
+      work.then(
+        (value) => enter(() => resolve(value)),
+        (error: unknown) => enter(() => reject(error as Error)), // as the wire rejects
+      );
+    });
+  const asked = new Proxy(wire, {
+    get(target, name, receiver) {
+      const method: unknown = Reflect.get(target, name, receiver);
+      if (typeof method !== 'function') return method;
+      return (...args: unknown[]) => {
+        if (state !== 'open') return new Promise(() => undefined);
+        const answer: unknown = method.apply(target, args);
+        return answer instanceof Promise ? through(answer) : answer;
+      };
+    },
+  });
+  return {
+    wire: asked,
+    clock: {
+      now: () => clock.now(),
+      mono: () => clock.mono(),
+      after(delayMs, run): Timer {
+        let cancelled = false;
+        const timer = clock.after(delayMs, () => enter(() => cancelled || run()));
+        return {
+          cancel() {
+            cancelled = true;
+            timer.cancel();
+          },
+        };
+      },
+    },
+    shut() {
+      state = 'shut';
+    },
+    open() {
+      state = 'open';
+      const waiting = held;
+      held = [];
+      for (const run of waiting) run();
+    },
+    kill() {
+      state = 'dead';
+      held = [];
+    },
+  };
+}

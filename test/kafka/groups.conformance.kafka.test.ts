@@ -1,0 +1,7 @@
+import { conformsToGroups } from '../conformance/groups';
+import { kafkaSuite } from '../cluster/suite';
+import { openKafkaRig } from './rig';
+
+kafkaSuite('groups on real servers', (suite) => {
+  conformsToGroups('kafka', () => openKafkaRig(suite.cluster.brokers), { pauses: true, testMs: 120_000 });
+});

@@ -1,0 +1,7 @@
+import { conformsToLog } from '../conformance/log';
+import { kafkaSuite } from '../cluster/suite';
+import { openKafkaRig } from './rig';
+
+kafkaSuite('the log on real servers', (suite) => {
+  conformsToLog('kafka', () => openKafkaRig(suite.cluster.brokers), { compactsLater: true, testMs: 60_000 });
+});

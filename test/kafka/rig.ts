@@ -1,0 +1,108 @@
+/** The log on Kafka as a rig for the conformance suites: each process has a wire of its own. */
+import { systemClock, systemRandom, type Clock, type Random } from '../../src/base/clock';
+import { openNotices, type Notice } from '../../src/base/notices';
+import { openKafkajs } from '../../src/kafka/kafkajs';
+import { openKafkaLog, type KafkaLogParts } from '../../src/kafka/log';
+import type { Wire } from '../../src/kafka/wire';
+import type { Log } from '../../src/ports/log';
+import type { Rig, RigProcess } from '../conformance/rig';
+import { gate, type Gate } from './gate';
+
+export interface KafkaProcess {
+  readonly log: Log;
+  readonly gate: Gate;
+  readonly heard: readonly Notice[];
+  close(): Promise<void>;
+}
+const heardMax = 10_000;
+
+/** One instance. What ends it without a word is `gate.kill`, followed by closing its wire. */
+export function openProcess(
+  self: string,
+  wire: Wire,
+  around: { readonly clock: Clock; readonly random: Random },
+  more: Partial<KafkaLogParts> = {},
+): KafkaProcess {
+  const notices = openNotices();
+  const heard: Notice[] = [];
+  notices.watch((notice) => void (heard.length < heardMax && heard.push(notice)));
+  const gated = gate(wire, around.clock);
+  const { random } = around;
+  const log = openKafkaLog({ wire: gated.wire, clock: gated.clock, random, notices, self, ns: '', ...more });
+  return {
+    log,
+    gate: gated,
+    heard,
+    async close() {
+      await log.close();
+      await wire.close();
+    },
+  };
+}
+
+export const realTime = { clock: systemClock, random: systemRandom };
+
+export function openRealWire(brokers: string, clientId: string): Wire {
+  return openKafkajs({ brokers: brokers.split(','), clientId, ...realTime });
+}
+
+let made = 0;
+export function openRealProcess(brokers: string, more: Partial<KafkaLogParts> = {}, self = `p${++made}`): KafkaProcess {
+  return openProcess(self, openRealWire(brokers, self), realTime, more);
+}
+
+/** What the suites for the log and groups use of a process. */
+export function rigProcess(one: KafkaProcess, wire: Wire, pausedMs: () => Promise<void>): RigProcess {
+  const rest: Omit<RigProcess, 'log' | 'crash' | 'pause'> = { ...noOtherPorts };
+  return {
+    ...rest,
+    log: one.log,
+    async crash() {
+      one.gate.kill();
+      await wire.close();
+    },
+    async pause() {
+      one.gate.shut();
+      await pausedMs();
+      return () => one.gate.open();
+    },
+  };
+}
+
+/** The suites close all ports of a process, but ask these for nothing. */
+const nothing = { close: () => Promise.resolve() };
+// Only `close` is called.
+export const noOtherPorts = { post: nothing, registry: nothing, settings: nothing } as unknown as Pick<
+  RigProcess,
+  'post' | 'registry' | 'settings'
+>;
+
+/** On real servers. */
+export function openKafkaRig(brokers: string): Promise<Rig> {
+  const sessionMs = 3_000;
+  const wires: Wire[] = [];
+  return Promise.resolve({
+    sessionMs,
+    patienceMs: 40_000,
+    recordsOutside: true,
+    process() {
+      const self = `p${++made}`;
+      const wire = openRealWire(brokers, self);
+      wires.push(wire);
+      const one = openProcess(self, wire, realTime);
+      return Promise.resolve(rigProcess(one, wire, () => later(sessionMs * 1.5)));
+    },
+    async wait(condition, withinMs, what) {
+      const untilMs = performance.now() + withinMs;
+      while (!(await condition())) {
+        if (performance.now() > untilMs) throw new Error(`not within ${withinMs} ms: ${what}`);
+        await later(20);
+      }
+    },
+    async close() {
+      await Promise.all(wires.map((wire) => wire.close()));
+    },
+  });
+}
+
+const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
