@@ -27,13 +27,17 @@ export const busOptions = options({
   },
   transport: {
     is: 'choice',
-    of: ['embedded'],
+    of: ['embedded', 'kafka'],
     default: 'embedded',
-    says: 'What carries the messages: `embedded` works between the processes of one machine, without a server.',
+    says:
+      'What carries the messages: `embedded` works between the processes of one machine, without a server; ' +
+      '`kafka` between machines, with Kafka and ZooKeeper.',
   },
   dir: {
     is: 'text',
-    says: 'Directory that the processes of a machine share. Default: busbar/<ns> in $XDG_STATE_HOME or ~/.local/state.',
+    says:
+      'Directory that the processes of a machine share. Default: busbar/<ns> in $XDG_STATE_HOME or ~/.local/state. ' +
+      'With `kafka`: where the settings last seen are kept, for a start without ZooKeeper; none by default.',
   },
   version: {
     is: 'text',
@@ -100,7 +104,50 @@ export const busOptions = options({
     max: 3_650 * day,
     says: 'How long events, and work that is done, are kept for looking back.',
   },
+  brokers: { is: 'list', says: 'Kafka: `host:port` of some brokers; the others are learnt from them.' },
+  zookeeper: { is: 'text', says: 'ZooKeeper: `host:port` of its servers, with commas between them.' },
+  topics: {
+    is: 'choice',
+    of: ['create', 'verify'],
+    default: 'create',
+    says: 'Kafka: `verify` creates no topic and changes none; it names the commands that an operator would run.',
+  },
+  replicas: {
+    is: 'integer',
+    min: 1,
+    max: 32,
+    says: 'Kafka: replicas of topics that are created. Default: three, or as many as there are brokers.',
+  },
+  inboxPartitions: {
+    is: 'integer',
+    default: 64,
+    min: 1,
+    max: 1_000,
+    says: 'Kafka: partitions of the inbox when it is created; instances that share one read each other past.',
+  },
+  tls: { is: 'flag', default: false, says: 'Kafka: connections are encrypted, and brokers must prove who they are.' },
+  tlsCaFile: { is: 'text', says: 'Kafka: PEM file of whom to trust, instead of the list of the system. Turns TLS on.' },
+  tlsCertFile: { is: 'text', says: 'Kafka: PEM file that says who we are, where brokers ask. Turns TLS on.' },
+  tlsKeyFile: { is: 'text', says: 'Kafka: PEM file with the key to that.' },
+  saslMechanism: {
+    is: 'choice',
+    of: ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'],
+    default: 'SCRAM-SHA-512',
+    says: 'Kafka: how we log in, where there is a saslUsername.',
+  },
+  saslUsername: { is: 'text', says: 'Kafka: the user to log in as.' },
+  saslPasswordFile: { is: 'text', says: 'Kafka: file with the password. Default: the variable BUSBAR_SASL_PASSWORD.' },
+  zookeeperAuthFile: {
+    is: 'text',
+    says: 'ZooKeeper: file with user:password. Default: the variable BUSBAR_ZOOKEEPER_AUTH, if it is there.',
+  },
 });
+
+/** Variables that hold secrets: whoever needs one reads it where it is used, so no configuration ever shows it. */
+export const secretVariables = {
+  saslPassword: 'BUSBAR_SASL_PASSWORD',
+  zookeeperAuth: 'BUSBAR_ZOOKEEPER_AUTH',
+} as const;
 
 /** What `runModule` takes besides. */
 export const hostOptions = options({
@@ -179,7 +226,7 @@ export function loadConfig(parts: ConfigParts = {}): Config {
   const { overrides = {}, by = 'openBus', env = process.env, cwd = process.cwd(), readFile = readText } = parts;
   return readOptions(allOptions, [
     fileLayer(env['BUSBAR_CONFIG'], cwd, readFile),
-    variableLayer(allOptions, env, ['BUSBAR_CONFIG']),
+    variableLayer(allOptions, env, ['BUSBAR_CONFIG', ...Object.values(secretVariables)]),
     { sourceOf: () => by, values: overrides, only: by === 'openBus' ? busOptions : allOptions },
   ]);
 }

@@ -4,12 +4,15 @@ import { hostname } from 'node:os';
 import { randomHex, systemClock, systemRandom } from './base/clock';
 import { BusError } from './base/errors';
 import { openNotices } from './base/notices';
+import { configError } from './base/options';
 import { buildBus } from './bus/bus';
 import type { BusParts } from './bus/parts';
 import type { Bus, BusOptions } from './bus/types';
-import { loadConfig, type BusGiven } from './config';
+import { loadConfig, secretVariables, type BusGiven, type BusValues } from './config';
 import { CONTRACT, type AnyContract } from './contract/types';
 import { checkName } from './format/names';
+import type { Security } from './kafka/security';
+import type { ZookeeperOptions } from './zookeeper/open';
 
 /** The module this process is an instance of, and any option of the bus over files and variables. */
 export interface OpenOptions extends BusOptions, BusGiven {}
@@ -29,47 +32,33 @@ export interface WithPorts {
   readonly ports: Pick<BusParts, 'log' | 'registry' | 'ns' | 'clock'>;
 }
 
-/** As {@link openBus}, but rejects with Unreachable where no bus was ever opened, instead of creating its directory. */
+/** As {@link openBus}, but rejects with Unreachable where no bus was ever opened, instead of making what it needs. */
 export async function openToLook(options: OpenOptions): Promise<WithPorts> {
-  const { module: _module, incoming: _incoming, hear: _hear, ...overrides } = options;
-  const { ns, dir } = loadConfig({ overrides }).values;
-  const { defaultDirectory } = await import('./embedded/directory');
-  const at = dir ?? defaultDirectory(ns);
-  if (existsSync(at)) return openWithPorts(options);
-  const cause = `${at} is not there`;
-  const remedy = 'name another place with --ns, --dir or BUSBAR_DIR';
-  const message = `nothing was ever started with ns ${ns} here: ${cause}; ${remedy}`;
-  throw new BusError('Unreachable', message, { waitedMs: 0, cause });
+  return openWithPorts(options, true);
 }
 
-async function openWithPorts(options: OpenOptions): Promise<WithPorts> {
+async function openWithPorts(options: OpenOptions, look = false): Promise<WithPorts> {
   const { module, incoming = [], hear, ...overrides } = options;
   const { values } = loadConfig({ overrides });
   const name = checkName('module', moduleName(module));
   const self = { module: name, instance: `${name}#${randomHex(systemRandom, instanceBits)}` };
   const notices = openNotices();
   if (hear) notices.watch(hear);
-  const { openEmbedded } = await import('./embedded/open');
-  const { ns, dir } = values;
-  const around = { clock: systemClock, random: systemRandom, notices };
-  const embedded = await openEmbedded({ ...around, ns, name: self.instance, ...(dir !== undefined && { dir }) });
-  const { log, post, registry, settings } = embedded;
+  const around = { clock: systemClock, random: systemRandom, notices, name: self.instance, look };
+  const { lingerMs, ...ports } = await (values.transport === 'kafka' ? onKafka : onThisMachine)(values, around);
   const parts: BusParts = {
-    ...around,
-    log,
-    post,
-    registry,
-    settings,
+    ...ports,
+    clock: systemClock,
+    random: systemRandom,
+    notices,
     self,
-    ns,
+    ns: values.ns,
     host: hostname(),
     pid: process.pid,
     rssBytes: () => process.memoryUsage.rss(),
     version: values.version,
-    reached: 'disk',
     middleware: incoming,
     timings: { ...values, lingerMs },
-    closePorts: () => embedded.close(),
   };
   const { bus, opened } = buildBus(parts);
   try {
@@ -81,7 +70,89 @@ async function openWithPorts(options: OpenOptions): Promise<WithPorts> {
   return { bus, ports: parts };
 }
 
-const lingerMs = 50; // ten times what a change of the registry takes to be seen
+interface Around extends Pick<BusParts, 'clock' | 'random' | 'notices'> {
+  /** Of this instance. */
+  readonly name: string;
+  readonly look: boolean;
+}
+interface Made extends Pick<BusParts, 'log' | 'post' | 'registry' | 'settings' | 'reached' | 'closePorts'> {
+  readonly lingerMs: number;
+}
+
+async function onThisMachine({ ns, dir }: BusValues, { look, ...around }: Around): Promise<Made> {
+  if (look) await checkStarted(ns, dir);
+  const { openEmbedded } = await import('./embedded/open');
+  const embedded = await openEmbedded({ ...around, ns, ...(dir !== undefined && { dir }) });
+  const { log, post, registry, settings } = embedded;
+  // Ten times what a change of the registry takes to be seen.
+  return { log, post, registry, settings, reached: 'disk', lingerMs: 50, closePorts: () => embedded.close() };
+}
+async function checkStarted(ns: string, dir: string | undefined): Promise<void> {
+  const { defaultDirectory } = await import('./embedded/directory');
+  const at = dir ?? defaultDirectory(ns);
+  if (existsSync(at)) return;
+  const cause = `${at} is not there`;
+  const message = `nothing was ever started with ns ${ns} here: ${cause}; name another with --ns, --dir or BUSBAR_DIR`;
+  throw new BusError('Unreachable', message, { waitedMs: 0, cause });
+}
+
+async function onKafka(values: BusValues, around: Around): Promise<Made> {
+  const { ns, dir, brokers = [], zookeeper: connect = '', sessionMs, inboxPartitions, topics, replicas } = values;
+  const missing = [brokers.length === 0 && 'brokers', connect === '' && 'zookeeper'].filter((name) => name !== false);
+  if (missing.length > 0) throw configError(missing.map((name) => `transport = kafka needs ${name}`));
+  const [{ openZookeeper }, { openKafka }] = await Promise.all([import('./zookeeper/open'), import('./kafka/open')]);
+  const zookeeper = await openZookeeper({
+    ...around,
+    connect,
+    ns,
+    sessionMs: Math.min(sessionMs, aliveMs),
+    ...(dir !== undefined && { cacheDir: dir }),
+    ...zookeeperAuth(values),
+  });
+  try {
+    const kafka = await openKafka({
+      ...around,
+      ns,
+      brokers,
+      inboxPartitions,
+      security: securityOf(values),
+      registry: zookeeper.registry,
+      topics,
+      ...(replicas !== undefined && { replicas }),
+    });
+    const { log, post, registry } = kafka;
+    const closePorts = async (): Promise<void> => {
+      await kafka.close();
+      await zookeeper.close();
+    };
+    // What a change of the registry takes to be seen, where many change at once.
+    return { log, post, registry, settings: zookeeper.settings, reached: 'broker', lingerMs: 300, closePorts };
+  } catch (error) {
+    await zookeeper.close();
+    throw error;
+  }
+}
+/** After so long without a sign of life an instance is dead to its callers: they learn it within five seconds. */
+const aliveMs = 4_000;
+
+function zookeeperAuth({ zookeeperAuthFile: file }: BusValues): Pick<ZookeeperOptions, 'auth'> {
+  if (file !== undefined) return { auth: { file } };
+  const variable = secretVariables.zookeeperAuth;
+  return process.env[variable] ? { auth: { variable } } : {};
+}
+function securityOf(values: BusValues): Security {
+  const { tls, tlsCaFile: caFile, tlsCertFile: certFile, tlsKeyFile: keyFile } = values;
+  const { saslUsername: username, saslMechanism: mechanism, saslPasswordFile: file } = values;
+  const encrypted = tls || caFile !== undefined || certFile !== undefined;
+  const password = file === undefined ? { env: secretVariables.saslPassword } : { file };
+  return {
+    ...(encrypted && {
+      tls: { ...(caFile && { caFile }), ...(certFile && { certFile }), ...(keyFile && { keyFile }) },
+    }),
+    ...(username !== undefined && { sasl: { mechanism, username, password } }),
+  };
+}
+
 const instanceBits = 24; // short enough for people; two of 200 living ones are alike once in a thousand starts
 
 function moduleName(module: AnyContract | string): string {

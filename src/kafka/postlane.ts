@@ -34,12 +34,13 @@ export class Lane {
   get trouble(): string | undefined {
     const waitedMs = Math.round(this.clock.mono() - this.movedMs);
     if (this.count === 0 || waitedMs < troubleMs) return undefined;
-    return `no broker took what waits for partition ${this.partition} of the inbox (${this.count} packets, ${waitedMs} ms)`;
+    return `no broker took the ${this.count} packets for partition ${this.partition} of the inbox for ${waitedMs} ms`;
   }
 
   private full(): BusError {
-    const [byCount, byBytes] = [`limit ${limits.sendingMax}`, `limit ${limits.bufferBytesMax}`];
-    const message = `${this.count} packets (${byCount}) of ${this.bytes} bytes (${byBytes}) wait for partition ${this.partition} of the inbox`;
+    const where = `partition ${this.partition} of the inbox`;
+    const bounds = `at most ${limits.sendingMax} and ${limits.bufferBytesMax} bytes may`;
+    const message = `${this.count} packets of ${this.bytes} bytes wait for ${where}, ${bounds}`;
     return new BusError('Overloaded', message, { retryAfterMs: 100, waiting: this.count, limit: limits.sendingMax });
   }
 }

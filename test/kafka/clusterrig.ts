@@ -1,6 +1,6 @@
 /** Post on Kafka, registry and settings on ZooKeeper, for the conformance suites: every process has a wire and a session. */
 import { randomHex, systemClock, systemRandom, type Clock } from '../../src/base/clock';
-import { closable } from '../../src/base/lifecycle';
+import { closable, type Closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import { openKafkajs } from '../../src/kafka/kafkajs';
 import { openKafkaPost } from '../../src/kafka/post';
@@ -45,7 +45,7 @@ async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
   const roads = openRoads(view);
   const living = watchLiving(zookeeper.registry, clock);
   const opened = await openKafkaPost({ ...around, roads, living, inboxPartitions: 6 });
-  const { close } = closable(async () => {
+  const closing = closable(async () => {
     await opened.close();
     await roads.close();
     view.close();
@@ -56,7 +56,7 @@ async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
     // The cast: these suites do nothing with the log but close it.
     log: closable(() => Promise.resolve()) as unknown as Log,
     settings: zookeeper.settings,
-    post: closedBy(opened, close),
+    post: closedBy(opened, closing),
     registry: living.registry,
     async crash() {
       alive = false;
@@ -70,14 +70,13 @@ async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
 }
 
 /** The post with another `close`. */
-function closedBy(post: Post, close: () => Promise<void>): Post {
+function closedBy(post: Post, closing: Closable): Post {
   return {
     address: post.address,
     receive: (receiver) => post.receive(receiver),
     send: (to, packet) => post.send(to, packet),
     broadcast: (module, packet) => post.broadcast(module, packet),
     join: (module) => post.join(module),
-    close,
-    [Symbol.asyncDispose]: close,
+    ...closing,
   };
 }

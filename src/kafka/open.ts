@@ -1,0 +1,74 @@
+/** Opens log and post of one bus on Kafka, over one wire. */
+import { BusError } from '../base/errors';
+import { closable, type Closable } from '../base/lifecycle';
+import { namesIn } from '../format/names';
+import type { Log } from '../ports/log';
+import type { Post } from '../ports/post';
+import type { Registry } from '../ports/registry';
+import { openKafkajs } from './kafkajs';
+import { openKafkaLog } from './log';
+import { openKafkaPost, type KafkaPostParts } from './post';
+import { watchLiving } from './postliving';
+import { openRoads } from './postroads';
+import type { Security } from './security';
+import type { TopicsOptions } from './topics';
+import { View } from './view';
+
+export interface KafkaOptions
+  extends TopicsOptions, Pick<KafkaPostParts, 'ns' | 'clock' | 'random' | 'notices' | 'inboxPartitions'> {
+  /** `host:port` of some brokers; the others are learnt from them. */
+  readonly brokers: readonly string[];
+  readonly security?: Security;
+  /** Name of this instance, as brokers and others see it. */
+  readonly name: string;
+  /** Who is alive; stays open when this is closed. */
+  readonly registry: Registry;
+  /** Only to look: rejects with Unreachable where nothing was ever started, and creates nothing. */
+  readonly look?: boolean;
+}
+export interface Kafka extends Closable {
+  readonly log: Log;
+  readonly post: Post;
+  /** The one given, for all who watch: the post learns from what they see who is gone. */
+  readonly registry: Registry;
+}
+
+/**
+ * Resolves when packets for this instance reach it. Rejects with Unreachable when brokers let nothing through for ten
+ * seconds, and with Config or NotAllowed when they refuse. Closing sends what was handed over, a second at most, and
+ * says goodbye, so it comes before the registry's.
+ */
+export async function openKafka(options: KafkaOptions): Promise<Kafka> {
+  const { brokers, security, ns, name: self, clock, random, notices, look = false } = options;
+  const around = { clock, random, notices };
+  const wire = openKafkajs({ brokers, clientId: self, ...around, ...(security && { security }) });
+  const view = new View({ wire, ...around });
+  const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify' }) };
+  const log = openKafkaLog({ ...around, ...topics, wire, view, self, ns });
+  const roads = openRoads(view, topics);
+  const living = watchLiving(options.registry, clock);
+  const closeRest = async (): Promise<void> => {
+    await roads.close();
+    await log.close();
+    await wire.close();
+  };
+  try {
+    if (look) await checkStarted(view, ns, brokers);
+    const post = await openKafkaPost({ ...options, roads, living });
+    const closing = closable(async () => {
+      await post.close();
+      await closeRest();
+    });
+    return { log, post, registry: living.registry, ...closing };
+  } catch (error) {
+    await closeRest();
+    throw error;
+  }
+}
+
+async function checkStarted(view: View, ns: string, brokers: readonly string[]): Promise<void> {
+  const inbox = namesIn(ns).inbox();
+  if ((await view.find(inbox)) !== undefined) return;
+  const cause = `there is no topic ${inbox} at ${brokers.join(',')}`;
+  throw new BusError('Unreachable', `nothing was ever started with ns ${ns} there: ${cause}`, { waitedMs: 0, cause });
+}
