@@ -71,7 +71,12 @@ export interface Scope {
   readonly open: boolean;
 }
 export type Scopes = AsyncLocalStorage<Scope>;
-export const openScopes = (): Scopes => new AsyncLocalStorage<Scope>();
+const scopes: Scopes = new AsyncLocalStorage<Scope>();
+/**
+ * One for all buses of the process: Node pays for each storage at every promise, and what a handler of one bus does on
+ * another is its consequence too.
+ */
+export const openScopes = (): Scopes => scopes;
 
 /** The scope of the handler that is running here; undefined outside of one, and after it settled. */
 export function currentScope(scopes: Scopes): Scope | undefined {

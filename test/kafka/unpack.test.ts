@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { unpack } from '../../src/kafka/unpack';
+import { heavy } from '../heavy';
 
 const hex = (text: string): Buffer => Buffer.from(text.replace(/\s/g, ''), 'hex');
 const [snappy, lz4] = [2, 3];
@@ -47,7 +48,7 @@ describe('packed bytes', () => {
     expect(() => unpack(hex('00'), 9)).toThrow('codec 9');
   });
 
-  it('never unpack to more than the bound, and always come to an end', () => {
+  heavy('never unpack to more than the bound, and always come to an end', () => {
     const longest = `1f 61 0100 ${'ff'.repeat(300_000)} 00`;
     const size = Buffer.alloc(4);
     size.writeUInt32LE(hex(longest).length);
