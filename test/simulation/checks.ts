@@ -65,6 +65,10 @@ export class Checks {
     return this.#queues.values();
   }
 
+  opens(group: string): void {
+    if (!this.opened.has(group)) this.opened.set(group, this.ledger.messages.size);
+  }
+
   /** A body came to a handler: whose message it is. */
   received(who: Instance, entry: string, body: Body, id: string): Message | undefined {
     const message = this.ledger.messages.get(body.n);
@@ -98,7 +102,17 @@ export class Checks {
     const running = (who.running.get(entry) ?? 0) + 1;
     who.running.set(entry, running);
     const { concurrency } = this.plan;
+    if (entry === 'sim.jobs.work jobs.loose') this.#checkRate(who);
     if (running > concurrency) this.ledger.breaks('bounds', `${running} of ${concurrency} ${entry} at ${who.name}`);
+  }
+  /** A second's worth may start at once after a pause, so twice as many within a second. */
+  #checkRate({ name, looseMs }: Instance): void {
+    const { perSecond } = this.plan;
+    if (perSecond === null) return;
+    const { nowMs } = this.ledger;
+    looseMs.push(nowMs);
+    const tookMs = nowMs - (looseMs.at(-1 - 2 * perSecond) ?? -Infinity);
+    if (tookMs < 999) this.ledger.breaks('bounds', `${2 * perSecond} loose jobs start at ${name} in ${tookMs} ms`);
   }
   leaves(who: Instance, entry: string): void {
     who.running.set(entry, (who.running.get(entry) ?? 0) - 1);

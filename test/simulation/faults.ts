@@ -85,7 +85,8 @@ export class CallFaults {
 
   #note({ port, call, process }: Operation, fault: Fault, instance: Instance): void {
     const what = typeof fault === 'string' ? fault : sayFault(fault);
-    if (what === 'disconnect' && port !== 'post') instance.expires();
+    if (what === 'disconnect' && port === 'post') instance.misled = true;
+    else if (what === 'disconnect') instance.expires();
     this.ledger.note(`fault ${what} at ${port}.${call} of ${process}`);
     this.ledger.count(`fault ${what}`);
   }

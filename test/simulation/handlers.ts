@@ -12,12 +12,16 @@ const never = new Promise<never>(() => undefined);
 /** Thrown by handlers that fail as they should. */
 export class Planned extends Error {}
 
+/** What handlers send; resolves however that ends. */
+export interface Inside {
+  tell(instance: Instance, key: string): Promise<void>;
+  askInside(instance: Instance, deadline: number): Promise<void>;
+}
 export interface Acting {
   readonly checks: Checks;
   readonly ledger: Ledger;
   readonly instance: Instance;
-  /** Tells a fact from inside a handler; resolves however that ends. */
-  readonly tell: (instance: Instance, key: string) => Promise<void>;
+  readonly senders: Inside;
 }
 
 /** Handles messages of a queue. */
@@ -49,25 +53,26 @@ export function queueHandler(acting: Acting, group: string, entry: string) {
   };
 }
 
-async function act({ instance, tell }: Acting, { n, key, script }: Message, context: Context): Promise<void> {
+async function act({ instance, senders }: Acting, { n, key, script }: Message, context: Context): Promise<void> {
   const { clock } = instance.process;
   // Every other handler listens to its signal, as it should; those that do not must do no harm either.
   if (script.tookMs > 0) await sleep(clock, script.tookMs, n % 2 === 0 ? context.signal : undefined);
   if (n % 2 === 0 && context.signal.aborted) throw new Planned('it was told to stop');
-  for (let told = 0; told < script.tells; told++) await tell(instance, key ?? 'k');
+  for (let told = 0; told < script.tells; told++) await senders.tell(instance, key ?? 'k');
 }
 
 /** Answers requests. */
-export function requestHandler({ checks, ledger, instance }: Acting, entry: string) {
+export function requestHandler({ checks, ledger, instance, senders }: Acting, entry: string) {
   return async (body: Body, context: Context & { fail(code: 'Refused', data: Body): never }): Promise<Body> => {
     if (instance.dead) return never;
     const message = checks.received(instance, entry, body, context.id);
     if (!message) return body;
     ledger.note(`${instance.name} ${entry} #${message.n} starts`);
-    checks.requests.starts(instance, message);
+    checks.requests.starts(instance, message, context.deadline);
     checks.enters(instance, entry);
-    const { tookMs, fails, parks } = message.script;
+    const { tookMs, fails, parks, tells } = message.script;
     if (tookMs > 0) await sleep(instance.process.clock, tookMs);
+    if (tells > 0) await senders.askInside(instance, context.deadline);
     if (instance.dead) return never;
     checks.leaves(instance, entry);
     ledger.count('answered');

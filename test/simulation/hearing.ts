@@ -12,6 +12,8 @@ interface Listener {
   /** Messages up to this one were sent before. */
   readonly since: number;
   readonly heard: Set<number>;
+  /** It listens no more. */
+  over: boolean;
   /** By sender, and key where there is one: the last one that started, and whether it still runs. */
   readonly last: Map<string, { n: number; runs: boolean }>;
 }
@@ -30,14 +32,25 @@ export class HearCheck {
   ) {}
 
   listens(who: Hearing, entry: string): void {
-    this.#listeners.push({ who, entry, since: this.ledger.messages.size, heard: new Set(), last: new Map() });
+    this.#listeners.push({
+      who,
+      entry,
+      since: this.ledger.messages.size,
+      heard: new Set(),
+      over: false,
+      last: new Map(),
+    });
+  }
+
+  stops(who: Hearing): void {
+    for (const one of this.#listeners) if (one.who === who) one.over = true;
   }
 
   /** It was handed over. */
   accepted(message: Message): void {
     const { n, entry, sentMs } = message;
     const due = this.#listeners.filter((one) => {
-      if (one.entry !== entry || n <= one.since || one.who.dead || one.who.leaving) return false;
+      if (one.entry !== entry || n <= one.since || one.over || one.who.dead || one.who.leaving) return false;
       return this.promise === 'listen' || !one.who.expiredSince(sentMs - announcedAgainMs);
     });
     this.#due.set(message, due);
@@ -46,7 +59,7 @@ export class HearCheck {
   /** Gives what is to be called when the handler ends. */
   starts(who: Hearing, message: Message): () => void {
     // What is told while `listen` is on its way may be heard before that has resolved.
-    const listener = this.#listeners.find((one) => one.who === who && one.entry === message.entry);
+    const listener = this.#listeners.findLast((one) => one.who === who && one.entry === message.entry);
     if (!listener) return () => undefined;
     const about = `#${message.n} ${message.entry} at ${who.name}`;
     if (listener.heard.has(message.n)) this.ledger.breaks(this.promise, `${about} for the second time`);
@@ -67,7 +80,7 @@ export class HearCheck {
   get waiting(): number {
     let waiting = 0;
     for (const [message, due] of this.#due) {
-      const left = due.filter(({ who, heard }) => !who.dead && !who.leaving && !heard.has(message.n));
+      const left = due.filter(({ who, heard, over }) => !over && !who.dead && !who.leaving && !heard.has(message.n));
       if (left.length === 0) this.#due.delete(message);
       waiting += left.length;
     }
@@ -77,7 +90,7 @@ export class HearCheck {
   end(): void {
     if (this.waiting === 0) return;
     for (const [{ n, entry }, due] of this.#due) {
-      const who = due.find((one) => !one.who.dead && !one.heard.has(n))?.who.name;
+      const who = due.find((one) => !one.over && !one.who.dead && !one.heard.has(n))?.who.name;
       return this.ledger.breaks(this.promise, `#${n} ${entry} never reached ${who}`);
     }
   }

@@ -1,6 +1,7 @@
 /** One life of a simulated instance: its process, its bus, and what was done to it. */
+import type { Clock, Timer } from '../../src/base/clock';
 import type { BuiltBus } from '../../src/bus/bus';
-import type { Bus } from '../../src/bus/types';
+import type { Bus, Served } from '../../src/bus/types';
 import type { MemoryProcess } from '../../src/memory';
 import type { Hearing } from './hearing';
 import type { Ledger } from './ledger';
@@ -10,14 +11,22 @@ export type Module = 'facts' | 'jobs' | 'index';
 
 export class Instance implements Asking, Hearing {
   leaving = false;
+  /** It was told that somebody had gone who lives. */
+  misled = false;
   /** It is told to die, with a call that may still be on its way. */
   dying = false;
   /** Its bus was closed, and that came to its end. */
   leftWell = false;
   /** Serves and listens to all that it should. */
   ready = false;
+  /** What it serves and listens to. */
+  readonly served: Served[] = [];
   /** Handlers that run, by entry. */
   readonly running = new Map<string, number>();
+  /** When loose jobs started. */
+  readonly looseMs: number[] = [];
+  /** Timers of its bus that are set. */
+  timers = 0;
   #frozenMs: number | undefined;
   #thawedMs = -Infinity;
   #expiredMs = -Infinity;
@@ -44,6 +53,28 @@ export class Instance implements Asking, Hearing {
   }
   opens(built: BuiltBus): void {
     this.#built = built;
+  }
+
+  /** Its time as a bus gets it: in whole milliseconds as Date.now gives them, and with its timers counted. */
+  get clock(): Clock {
+    const { clock } = this.process;
+    const now = (): number => Math.floor(clock.now());
+    return { now, mono: () => clock.mono(), after: (delayMs, run) => this.#after(delayMs, run) };
+  }
+  #after(delayMs: number, run: () => void): Timer {
+    let left = 1;
+    const end = (): void => void (this.timers -= left--);
+    this.timers++;
+    const timer = this.process.clock.after(delayMs, () => {
+      end();
+      run();
+    });
+    return {
+      cancel: () => {
+        if (left > 0) end();
+        timer.cancel();
+      },
+    };
   }
 
   /** Others give it up as soon as that reaches them, and for a while what they said before still comes in. */

@@ -19,6 +19,8 @@ export interface Plan {
   readonly backoffMs: number;
   readonly longestMs: number;
   readonly concurrency: number;
+  /** How many loose jobs one instance may start in a second; null for any number. */
+  readonly perSecond: number | null;
   /** Whether workers listen to news under a name, besides those who listen to facts. */
   readonly newsQueue: boolean;
   /** Longest pause between two bursts of one source. */
@@ -45,9 +47,12 @@ export interface FaultPlan {
   /** What happens to whole processes, and when. */
   readonly events: readonly FaultEvent[];
 }
+/** again: it stops what it serves and listens to, and begins anew · strange bytes: somebody else writes into a topic. */
+type EventKind =
+  'crash' | 'freeze' | 'expire' | 'leave' | 'again' | 'rebalance' | 'slow log' | 'no log' | 'strange bytes';
 export interface FaultEvent {
   readonly atMs: number;
-  readonly what: 'crash' | 'freeze' | 'expire' | 'leave' | 'rebalance' | 'slow log' | 'no log';
+  readonly what: EventKind;
   /** Which of the processes, by any number. */
   readonly whom: number;
   readonly forMs: number;
@@ -79,6 +84,7 @@ export function drawPlan(seed: number): Plan {
     backoffMs: d.pick([0, 50, 400]),
     longestMs: d.pick([500, 3_000, 10_000]),
     concurrency: d.whole(1, 8),
+    perSecond: d.chance(0.3) ? d.whole(2, 20) : null,
     newsQueue: d.chance(0.3),
     pauseMs: d.pick([100, 400, 900]),
     messages: d.whole(25, 90),
@@ -95,7 +101,7 @@ function drawKeys(d: Dice): readonly [string, ...string[]] {
 }
 
 /** Those that are there twice come more often. */
-const eventKinds: readonly [FaultEvent['what'], ...FaultEvent['what'][]] = [
+const eventKinds: readonly [EventKind, ...EventKind[]] = [
   'crash',
   'crash',
   'freeze',
@@ -106,6 +112,9 @@ const eventKinds: readonly [FaultEvent['what'], ...FaultEvent['what'][]] = [
   'rebalance',
   'slow log',
   'no log',
+  'again',
+  'strange bytes',
+  'strange bytes',
 ];
 
 function drawFaults(d: Dice, healMs: number, sessionMs: number): FaultPlan {

@@ -15,6 +15,7 @@ export const promises = {
   started: 'a request is never started twice by one instance, elsewhere only if idempotent, and not after its deadline',
   broadcast: 'a broadcast reaches every announced instance once, in the order of its sender',
   listen: 'an event reaches every listening instance once, in the order of its sender and key',
+  raw: 'bytes that are no message are parked as they are',
   bounds: 'no more handlers at once than allowed',
   progress: 'work goes on while things go wrong, and requests are answered soon after',
   drained: 'once nothing goes wrong any more everything drains',

@@ -32,15 +32,14 @@ export class RequestCheck {
 
   constructor(private readonly ledger: Ledger) {}
 
-  asks(message: Message, caller: Asking, timeoutMs: number, how: Pick<Ask, 'idempotent' | 'calm'>): Ask {
-    const deadlineMs = this.ledger.clock.now() + timeoutMs;
-    const ask: Ask = { message, caller, deadlineMs, ...how, startedBy: [], ends: new Set(), outcome: undefined };
+  asks(message: Message, caller: Asking, how: Pick<Ask, 'deadlineMs' | 'idempotent' | 'calm'>): Ask {
+    const ask: Ask = { message, caller, ...how, startedBy: [], ends: new Set(), outcome: undefined };
     this.#asks.set(message.n, ask);
     this.open.add(ask);
     return ask;
   }
 
-  starts(who: Who, { n }: Message): void {
+  starts(who: Who, { n }: Message, deadline: number): void {
     const ask = this.#asks.get(n);
     if (!ask) return this.ledger.breaks('phantom', `#${n} starts at ${who.name} and was never asked`);
     const about = `#${n} ${ask.message.entry} starts at ${who.name}`;
@@ -48,6 +47,7 @@ export class RequestCheck {
     else if (ask.startedBy.length > 0 && !ask.idempotent) {
       this.ledger.breaks('started', `${about}, ${ask.startedBy[0]?.name} has started it`);
     }
+    if (deadline !== ask.deadlineMs) this.ledger.breaks('request', `${about} with the deadline ${deadline}`);
     if (this.ledger.clock.now() > ask.deadlineMs) this.ledger.breaks('started', `${about} after its deadline`);
     ask.startedBy.push(who);
   }
@@ -66,7 +66,8 @@ export class RequestCheck {
     if (ask.outcome !== undefined) this.ledger.breaks('request', `${about} after ${ask.outcome}`);
     ask.outcome = outcome;
     const lateMs = this.ledger.clock.now() - deadlineMs;
-    if (lateMs > 1 && !caller.stoodStillSince(message.sentMs)) {
+    const askedForMs = this.ledger.nowMs - message.sentMs; // it may have been asked when the deadline was over
+    if (Math.min(lateMs, askedForMs) > 1 && !caller.stoodStillSince(message.sentMs)) {
       this.ledger.breaks('request', `${about} ${lateMs} ms after its deadline`);
     }
     if (outcome === 'ok' && value?.n !== message.n) this.ledger.breaks('request', `${about} with another's reply`);

@@ -62,7 +62,7 @@ async function play(plan: Plan, clock: VirtualClock, ledger: Ledger, plant: Plan
   await clock.advance(plan.sentMs - plan.healMs + calmMs);
   await drain(system, clock, ledger);
   const parked = await rest(system, clock, ledger);
-  system.checks.end(parked);
+  system.end(parked);
   await closeAll(system, clock, ledger);
 }
 

@@ -1,9 +1,9 @@
 /** What the sources of a run send: bursts of everything, some of which must be refused. */
 import { sleep } from '../../src/base/clock';
 import { Failure, isBusError } from '../../src/base/errors';
-import type { Event, Request, Work } from '../../src/contract/types';
+import type { Event, Work } from '../../src/contract/types';
 import type { Checks } from './checks';
-import { bodyOf, isBody, type Contracts } from './contracts';
+import { bodyOf, type Contracts } from './contracts';
 import { dice, type Dice } from './dice';
 import type { Instance } from './instance';
 import type { Ledger, Message, Script } from './ledger';
@@ -11,6 +11,14 @@ import type { Plan } from './plan';
 import type { Ask } from './requests';
 
 const calmAsks = 4;
+
+/** How a request is made, besides what is drawn. */
+interface Asking {
+  readonly calm?: boolean;
+  readonly to?: string;
+  /** The deadline of the request inside whose handler it is made. */
+  readonly outerMs?: number;
+}
 
 export class Senders {
   readonly #dice: Dice;
@@ -39,9 +47,12 @@ export class Senders {
     return this.ledger.messages.size < (this.ledger.nowMs < healMs ? messages : messages * 1.2);
   }
 
-  /** When all is well again requests are answered. */
-  askCalmly(instance: Instance): void {
-    for (let n = 0; n < calmAsks; n++) this.#ask(instance, this.contracts.jobs.ask, true);
+  /** When all is well again requests are answered, by whoever and by each. */
+  askCalmly(instance: Instance, workers: readonly Instance[]): void {
+    if (instance.misled) return; // it was told that somebody alive had gone, and believes that
+    const { ask } = this.contracts.jobs;
+    for (let n = 0; n < calmAsks; n++) void this.#ask(instance, ask, { calm: true });
+    for (const { name } of workers) void this.#ask(instance, ask, { calm: true, to: name });
   }
 
   #one(instance: Instance): void {
@@ -55,8 +66,8 @@ export class Senders {
     else if (draw <= 66) this.#sendList(instance, jobs.ordered, key);
     else if (draw <= 76) void this.#send(instance, facts.fact, key);
     else if (draw <= 80) void this.#send(instance, facts.news, null);
-    else if (draw <= 87) this.#ask(instance, jobs.ask);
-    else if (draw <= 91) this.#ask(instance, jobs.twice);
+    else if (draw <= 87) void this.#ask(instance, jobs.ask);
+    else if (draw <= 91) void this.#ask(instance, jobs.twice);
     else if (draw <= 96) void this.#shout(instance);
     else this.#sendBad(instance);
   }
@@ -103,7 +114,9 @@ export class Senders {
   }
 
   /** A fact told from inside a handler. */
-  tell = (instance: Instance, key: string): Promise<void> => this.#send(instance, this.contracts.facts.fact, key);
+  tell(instance: Instance, key: string): Promise<void> {
+    return this.#send(instance, this.contracts.facts.fact, key);
+  }
 
   async #settles(
     instance: Instance,
@@ -141,19 +154,27 @@ export class Senders {
     );
   }
 
-  #ask(instance: Instance, entry: Contracts['jobs']['ask'], calm = false): void {
-    const message = this.ledger.send(entry.name, null, instance.name, { ...this.#script(), tells: 0 });
+  /** A request from inside the handler of another one, whose deadline it inherits. */
+  askInside(instance: Instance, deadline: number): Promise<void> {
+    return this.#ask(instance, this.contracts.jobs.twice, { outerMs: deadline });
+  }
+
+  #ask(instance: Instance, entry: Contracts['jobs']['ask'], asking: Asking = {}): Promise<void> {
+    const { calm = false, outerMs = Infinity, to } = asking;
+    const tells = calm || outerMs < Infinity ? 0 : this.#dice.chance(0.1) ? 1 : 0;
+    const message = this.ledger.send(entry.name, null, instance.name, { ...this.#script(), tells });
     const timeoutMs = this.#dice.chance(0.5) ? this.plan.timeoutMs : this.#dice.whole(50, 2_000);
-    const how = { idempotent: entry.options.idempotent ?? false, calm };
-    const ask = this.checks.requests.asks(message, instance, timeoutMs, how);
+    const deadlineMs = Math.min(Math.floor(this.ledger.clock.now()) + timeoutMs, outerMs);
+    const how = { deadlineMs, idempotent: entry.options.idempotent ?? false, calm };
+    const ask = this.checks.requests.asks(message, instance, how);
     const abort = new AbortController();
     if (!calm && this.#dice.chance(0.1)) {
       instance.process.clock.after(this.#dice.whole(0, timeoutMs), () => abort.abort());
     }
-    const options = { timeoutMs, signal: abort.signal, ...this.#askHow() };
-    instance.bus.request(entry as Request<Contracts['jobs']['ask']['~types']>, bodyOf(message.n, ''), options).then(
-      (value) => instance.dead || this.checks.requests.settles(ask, 'ok', isBody(value) ? value : undefined),
-      (error: unknown) => instance.dead || this.#askFailed(ask, error),
+    const options = { timeoutMs, signal: abort.signal, ...(to === undefined ? this.#askHow() : { to }) };
+    return instance.bus.request(entry, bodyOf(message.n, ''), options).then(
+      (value) => void (instance.dead || this.checks.requests.settles(ask, 'ok', value)),
+      (error: unknown) => void (instance.dead || this.#askFailed(ask, error)),
     );
   }
 

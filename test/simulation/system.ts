@@ -3,16 +3,18 @@ import { openNotices } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
 import type { BusParts } from '../../src/bus/parts';
 import { memoryWorld, seededRandom, type MemoryWorld, type VirtualClock } from '../../src/memory';
+import type { Stored } from '../../src/ports/log';
 import { Checks } from './checks';
 import { contractsOf, type Contracts } from './contracts';
 import { dice, type Dice } from './dice';
 import { CallFaults } from './faults';
-import { hearingHandler, queueHandler, requestHandler, type Acting } from './handlers';
 import { Instance, type Module } from './instance';
 import type { Ledger } from './ledger';
+import { Modules } from './modules';
 import type { FaultEvent, Plan } from './plan';
 import type { Plant } from './plants';
 import { Senders } from './senders';
+import { Stranger } from './stranger';
 import { watchLog } from './watch';
 
 /** A place for one instance of a module; whatever dies in it is started again. */
@@ -32,6 +34,8 @@ export class System {
   readonly #slots: Slot[];
   readonly #slotOf = new Map<Instance, Slot>();
   readonly #senders: Senders;
+  readonly #modules: Modules;
+  readonly #stranger: Stranger;
   readonly #faults: CallFaults;
   readonly #dice: Dice;
   #starts = 0;
@@ -51,7 +55,9 @@ export class System {
     this.contracts = contractsOf(plan);
     this.checks = new Checks(ledger, plan, this.contracts);
     this.#senders = new Senders(plan, this.contracts, ledger, this.checks);
+    this.#modules = new Modules(plan, this.contracts, this.checks, this.#senders);
     this.#dice = dice(seed, 4);
+    this.#stranger = new Stranger(this.world.process('stranger'), this.checks, this.#dice);
     this.#faults = new CallFaults(plan, ledger, {
       instance: (name) => this.checks.instances.get(name),
       crashes: (instance) => this.#died(instance),
@@ -82,9 +88,10 @@ export class System {
   /** When everybody is up again requests are answered, also by an instance that leaves meanwhile. */
   #askCalmly(): void {
     const { alive } = this;
-    for (const instance of alive) if (instance.module === 'facts') this.#senders.askCalmly(instance);
-    const worker = alive.find(({ module }) => module === 'jobs');
-    if (worker) this.clock.after(this.#dice.whole(0, 100), () => void this.leave(worker));
+    const workers = alive.filter(({ module }) => module === 'jobs');
+    const [worker, ...others] = workers;
+    for (const instance of alive) if (instance.module === 'facts') this.#senders.askCalmly(instance, others);
+    if (worker && others.length > 0) this.clock.after(this.#dice.whole(0, 100), () => void this.leave(worker));
   }
 
   get alive(): readonly Instance[] {
@@ -115,68 +122,19 @@ export class System {
 
   async #begin(instance: Instance, opened: Promise<void>): Promise<void> {
     await opened;
-    if (instance.module === 'jobs') await this.#beginWorker(instance);
-    if (instance.module === 'index') await this.#beginListener(instance);
+    await this.#modules.begin(instance);
     if (instance.dead || instance.leaving) return;
     instance.ready = true;
     this.ledger.note(`${instance.name} is up`);
     if (instance.module === 'facts') await this.#senders.run(instance);
   }
 
-  async #beginWorker(instance: Instance): Promise<void> {
-    const { jobs, facts } = this.contracts;
-    const { concurrency } = this.plan;
-    const acting = this.#acting(instance);
-    const work = (entry: string) => queueHandler(acting, 'sim.jobs.work', entry);
-    const handlers = {
-      ordered: work(jobs.ordered.name),
-      checked: work(jobs.checked.name),
-      aside: work(jobs.aside.name),
-      loose: work(jobs.loose.name),
-      ask: requestHandler(acting, jobs.ask.name),
-      twice: requestHandler(acting, jobs.twice.name),
-      shout: hearingHandler(acting, jobs.shout.name),
-    };
-    await instance.bus.serve(jobs, handlers, { concurrency });
-    if (!instance.dead) this.checks.broadcasts.listens(instance, jobs.shout.name);
-    if (!this.plan.newsQueue) return;
-    const group = 'sim.jobs.news.facts.news';
-    const { attempts, backoffMs, longestMs } = this.plan;
-    const options = { as: 'news', attempts, backoffMs, longestMs, concurrency };
-    await instance.bus.listen(facts.news, options, queueHandler(acting, group, facts.news.name));
-    this.#opened(group);
-  }
-
-  async #beginListener(instance: Instance): Promise<void> {
-    const { facts } = this.contracts;
-    const { attempts, backoffMs, longestMs, concurrency } = this.plan;
-    const acting = this.#acting(instance);
-    for (const entry of [facts.fact, facts.news]) {
-      await instance.bus.listen(entry, hearingHandler(acting, entry.name));
-      if (!instance.dead) this.checks.events.listens(instance, entry.name);
-    }
-    const group = 'sim.index.index.facts.fact';
-    const options = { as: 'index', attempts, backoffMs, longestMs, concurrency };
-    await instance.bus.listen(facts.fact, options, queueHandler(acting, group, facts.fact.name));
-    this.#opened(group);
-  }
-
-  #opened(group: string): void {
-    const { opened } = this.checks;
-    if (!opened.has(group)) opened.set(group, this.ledger.messages.size);
-  }
-
-  #acting(instance: Instance): Acting {
-    return { checks: this.checks, ledger: this.ledger, instance, tell: this.#senders.tell };
-  }
-
   #partsOf(instance: Instance): BusParts {
-    const { log, post, registry, settings, clock } = instance.process;
+    const { log, post, registry, settings } = instance.process;
     const { commitMs, sessionMs, timeoutMs } = this.plan;
-    const planted = this.plant?.log?.(log, this.#dice, clock) ?? log;
+    const planted = this.plant?.log?.(log, this.#dice, instance.process.clock) ?? log;
     return {
-      // Whole milliseconds, as Date.now gives.
-      clock: { now: () => Math.floor(clock.now()), mono: () => clock.mono(), after: (ms, run) => clock.after(ms, run) },
+      clock: instance.clock,
       random: this.world.random,
       notices: openNotices(),
       log: watchLog(this.#faults.logOf(planted, instance), instance, this.checks),
@@ -218,8 +176,10 @@ export class System {
     if (what === 'slow log') return this.#faults.slowLog(forMs);
     if (what === 'no log') return this.#faults.noLog(forMs);
     if (what === 'rebalance') return this.#rebalance();
+    if (what === 'strange bytes') return void this.#stranger.write(this.plan.keys);
     if (!slot || !instance || instance.dead) return;
     if (what === 'leave') return void this.leave(instance).then(() => this.#startLater(slot));
+    if (what === 'again') return this.#again(instance);
     if (what === 'freeze') return this.#freeze(instance, forMs);
     if (what === 'expire') return this.#expire(instance);
     this.#died(instance);
@@ -228,6 +188,12 @@ export class System {
 
   #rebalance(): void {
     for (const [group, topic] of this.checks.joined) this.world.rebalance(group, topic);
+  }
+  #again(instance: Instance): void {
+    if (!instance.ready || instance.leaving || instance.served.length === 0) return;
+    this.#modules.again(instance).catch((error: unknown) => {
+      if (!instance.leaving) this.#failedStart(instance, error);
+    });
   }
   #freeze(instance: Instance, forMs: number): void {
     instance.freeze();
@@ -253,6 +219,11 @@ export class System {
     });
   }
 
+  end(parked: readonly Stored[]): void {
+    this.checks.end(parked);
+    this.#stranger.end(parked);
+  }
+
   /** Closes its bus, as a process does that is told to end; whatever hangs is killed. */
   async leave(instance: Instance): Promise<void> {
     if (instance.leaving) return;
@@ -270,6 +241,7 @@ export class System {
     try {
       await instance.bus.close();
       instance.leftWell = !instance.dead;
+      if (instance.timers > 0) bad(`left with ${instance.timers} timers set`);
       this.ledger.note(`${instance.name} has left`);
     } catch (error) {
       bad(`left with ${String(error)}`);
