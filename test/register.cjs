@@ -4,6 +4,7 @@ const { createHash } = require('node:crypto');
 const { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } = require('node:fs');
 const Module = require('node:module');
 const { join } = require('node:path');
+const { threadId } = require('node:worker_threads');
 
 const root = join(__dirname, '..');
 const kept = join(root, 'node_modules', '.cache', 'busbar-register');
@@ -25,8 +26,9 @@ function compile(filename) {
   if (existsSync(file)) return readFileSync(file, 'utf8');
   const { code } = require('@swc/core').transformSync(source, { ...swc, filename });
   mkdirSync(kept, { recursive: true });
-  writeFileSync(`${file}.${process.pid}`, code);
-  renameSync(`${file}.${process.pid}`, file); // whole or not there, whoever compiles at the same time
+  const mine = `${file}.${process.pid}.${threadId}`;
+  writeFileSync(mine, code);
+  renameSync(mine, file); // whole or not there, whoever compiles at the same time
   return code;
 }
 require.extensions['.ts'] = (module, filename) => module._compile(compile(filename), filename);
