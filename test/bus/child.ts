@@ -1,14 +1,15 @@
 /** One instance of the shop in a process of its own; writes what it does to a file, one line each, so that a kill loses nothing. */
 import { appendFileSync } from 'node:fs';
+import type { BusGiven } from '../../src/config';
 import { openBus } from '../../src/index';
 import { shop } from './contract';
 
-const [dir = '', ledger = ''] = process.argv.slice(2);
+const [given = '{}', ledger = ''] = process.argv.slice(2);
 const note = (line: string): void => appendFileSync(ledger, `${process.pid} ${Date.now()} ${line}\n`);
 const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function main(): Promise<void> {
-  const bus = await openBus({ module: shop, dir, ns: 'test', sessionMs: 2_000 });
+  const bus = await openBus({ module: shop, ...(JSON.parse(given) as BusGiven) }); // as the scene writes it
   await bus.serve(
     shop,
     {

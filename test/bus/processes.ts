@@ -3,6 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { BusGiven } from '../../src/config';
 import { openBus, type Bus } from '../../src/index';
 
 export interface Shop {
@@ -29,8 +30,10 @@ export interface Scene {
   close(): Promise<void>;
 }
 
-export function openScene(): Scene {
+/** `more` is how the buses are opened, over a directory of the scene's own. */
+export function openScene(more: BusGiven = {}): Scene {
   const dir = mkdtempSync(join(tmpdir(), 'busbar-bus-'));
+  const given: BusGiven = { dir: join(dir, 'bus'), ns: 'test', sessionMs: 2_000, ...more };
   const file = join(dir, 'ledger');
   const children: ChildProcess[] = [];
   const buses: Bus[] = [];
@@ -50,12 +53,12 @@ export function openScene(): Scene {
     lines,
     ledger,
     async open(module) {
-      const bus = await openBus({ module, dir: join(dir, 'bus'), ns: 'test', sessionMs: 2_000 });
+      const bus = await openBus({ module, ...given });
       buses.push(bus);
       return bus;
     },
     async start(role = '') {
-      const child = fork(join(__dirname, 'child.ts'), [join(dir, 'bus'), file, role], {
+      const child = fork(join(__dirname, 'child.ts'), [JSON.stringify(given), file, role], {
         execArgv: ['-r', join(__dirname, '..', 'register.cjs')],
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       });

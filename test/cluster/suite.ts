@@ -19,7 +19,7 @@ export interface SuiteOptions {
 
 /** Like `describe`. Servers are started when the first suite asks for them. */
 export function kafkaSuite(name: string, body: (suite: KafkaSuite) => void, options: SuiteOptions = {}): void {
-  const { BUSBAR_CLUSTER: url = '', KAFKA_BROKERS: given } = process.env;
+  const { TEST_CLUSTER: url = '', KAFKA_BROKERS: given } = process.env;
   const { alone = false, ours = alone } = options;
   const runs = url !== '' && !(ours && given);
   // The names of the tests come from the caller.

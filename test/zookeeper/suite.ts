@@ -22,7 +22,7 @@ export interface SuiteOptions {
 
 /** Like `describe`; skipped without Java, as the Kafka suites are. */
 export function zookeeperSuite(name: string, body: (suite: ZookeeperSuite) => void, options: SuiteOptions = {}): void {
-  const { BUSBAR_CLUSTER: found = '', ZOOKEEPER: given = '' } = process.env;
+  const { TEST_CLUSTER: found = '', ZOOKEEPER: given = '' } = process.env;
   const runs = given === '' ? found !== '' : !options.faults;
   let [connect, watchdog, server]: [string, Watchdog?, Server?] = [given];
   // The names of the tests come from the caller.
