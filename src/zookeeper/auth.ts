@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { BusError, sayError } from '../base/errors';
 
-/** Where `user:password` is: the name of a variable, or the path of a file, in which a last line break does not count. */
+/** Where `user:password` is: the name of a variable, or the path of a file, whose last line break does not count. */
 export type Secret = { readonly variable: string } | { readonly file: string };
 
 /** Throws Config, naming the place and never what is there. */

@@ -2,10 +2,10 @@
  * The library node-zookeeper-client 1.1.3, used for one connection to one server and nothing else: each connection is a
  * new object of it, so that nothing it does wrong on its second one can happen.
  *
- * What it does wrong, measured: it hangs when a server accepts and never answers, or cuts a frame in two; does not notice
- * a server that stands still; forgets calls that wait; says who it is after what it has waited to send; throws into the
- * event loop at codes that it does not know. And it knows no TLS: whoever is on the way can read and change everything,
- * the password of a digest user too. Run it in a network that you trust, or through a tunnel.
+ * What it does wrong, measured: it hangs when a server accepts and never answers, or cuts a frame in two; it does not
+ * notice a server that stands still; forgets calls that wait; says who it is after what it has waited to send; throws
+ * into the event loop at codes that it does not know. And it knows no TLS: whoever is on the way can read and change
+ * everything, the password of a digest user too. Run it in a network that you trust, or through a tunnel.
  */
 import { createClient, type Client, type ClientState } from 'node-zookeeper-client';
 import { sayError } from '../base/errors';
@@ -80,16 +80,16 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
   const takeError = manager.onSocketError.bind(manager);
   const takeClose = manager.onSocketClosed.bind(manager);
   let socketError: string | undefined;
+  let greeted = false;
   manager.onSocketError = (error) => {
     socketError = sayError(error);
     takeError(error);
   };
   manager.onSocketClosed = (hadError) => {
     takeClose(hadError);
-    end('lost', socketError ?? 'the server closed the connection');
+    end('lost', socketError ?? (greeted ? closed : closedEarly));
   };
   const frames = openFrames();
-  let greeted = false;
   manager.onSocketData = (bytes) => {
     if (over) return;
     try {
@@ -119,6 +119,9 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
     cut: (reason) => end('lost', reason),
   };
 }
+
+const closed = 'the server closed the connection';
+const closedEarly = `${closed} without a greeting: it starts, or has too many from here (maxClientCnxns)`;
 
 /** The library throws at an answer with a code that it does not know: it gets 'system error' for it. */
 function disguise(frame: Buffer): number | undefined {

@@ -1,4 +1,4 @@
-/** What this folder uses of node-zookeeper-client 1.1.3, which brings no types; some of it is internal (see connection.ts). */
+/** What this folder uses of node-zookeeper-client 1.1.3, which brings no types; some is internal (see library.ts). */
 declare module 'node-zookeeper-client' {
   import type { EventEmitter } from 'node:events';
   import type { Socket } from 'node:net';

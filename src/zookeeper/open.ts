@@ -22,7 +22,7 @@ export interface ZookeeperOptions {
   readonly ns: string;
   /** Where the settings last seen are kept for a start without ZooKeeper; without it there is no such start. */
   readonly cacheDir?: string;
-  /** A user of the scheme `digest`. Everything made is then for this user only, and with `worldRead` to be read by all. */
+  /** A user of the scheme `digest`. What is made is then for this user only, and with `worldRead` to be read by all. */
   readonly auth?: Secret & { readonly worldRead?: boolean };
   /**
    * How long others believe in a process that is silent, or whose event loop stands still. Default 4,000 ms, the least
@@ -42,8 +42,8 @@ const sessionMsDefault = 4_000;
 const portDefault = 2_181;
 
 /**
- * Resolves once ZooKeeper was reached, or, within a session time-out, with the settings that were seen last. Rejects with
- * Unreachable where there are none, NotAllowed when user and password are not those that made the nodes, and Config.
+ * Resolves once ZooKeeper was reached, or, after a session time-out, with the settings that were seen last. Rejects
+ * with Unreachable where there are none, NotAllowed when user or password are not those that made the nodes, Config.
  * Closing withdraws and ends the session, within two seconds also when nobody answers.
  */
 export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeeper> {

@@ -30,8 +30,8 @@ export function pathsOf(ns: string): Paths {
 const nodeBytesMax = 4_096;
 
 /**
- * The name of the node that stands for `text`: what ZooKeeper takes as it is stays readable, the rest is percent-encoded.
- * Throws TooLarge, and Invalid for half a surrogate pair.
+ * The name of the node that stands for `text`: what ZooKeeper takes as it is stays readable, the rest is
+ * percent-encoded. Throws TooLarge, and Invalid for half a surrogate pair.
  */
 export function nodeOf(text: string): string {
   const node = escape(text);
@@ -52,12 +52,16 @@ export function textOf(node: string): string | undefined {
 }
 
 const empty = '%'; // which no encoded text is
-const asDots: Readonly<Record<string, string>> = { '': empty, '.': '%2E', '..': '%2E%2E' };
+const special: ReadonlyMap<string, string> = new Map([
+  ['', empty],
+  ['.', '%2E'],
+  ['..', '%2E%2E'],
+]);
 
 /** As {@link nodeOf}, of any length; commas are free to separate. */
 export function escape(text: string): string {
   try {
-    return asDots[text] ?? encodeURIComponent(text).replaceAll('%23', '#');
+    return special.get(text) ?? encodeURIComponent(text).replaceAll('%23', '#');
   } catch {
     const message = `'${text.slice(0, 40)}' has half a surrogate pair, which ZooKeeper cannot hold`;
     throw new BusError('Invalid', message, { side: 'input', issues: [{ message }] });

@@ -37,9 +37,9 @@ export interface Session extends Closable {
   /** Why there is none, in the words of who refused last. */
   readonly reason: string;
   /**
-   * Calls `run` with a connection, once there is one. Where that ends before the answer, it is called once more with the
-   * next one, if it may be done twice (`again`). Rejects within a session time-out: with Unreachable, where it may or may
-   * not have been done, NotAllowed, Closed, or with what `run` throws.
+   * Calls `run` with a connection, once there is one. Where that ends before the answer, it is called once more with
+   * the next one, if it may be done twice (`again`). Rejects within a session time-out: with Unreachable, where it may
+   * or may not have been done, NotAllowed, Closed, or with what `run` throws.
    */
   call<T>(what: string, again: boolean, run: (connection: Connection) => Promise<T>): Promise<T>;
   /** To be called with each new connection, in the order of these calls. */

@@ -36,8 +36,8 @@ const confirmMs = 60_000;
 const triesMax = 5;
 
 /**
- * `get`, `all` and `set` ask ZooKeeper and reject with Unreachable while it is away; a `set` that met its end on the way
- * may have been done. `watch` shows what was seen last.
+ * `get`, `all` and `set` ask ZooKeeper and reject with Unreachable while it is away; a `set` that met its end on the
+ * way may have been done. `watch` shows what was seen last.
  */
 export function openSettings(parts: SettingsParts): SessionSettings {
   return new NodeSettings(parts);

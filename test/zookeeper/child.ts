@@ -1,16 +1,17 @@
-/** A process that announces itself, says so, and then only lives: `node --require test/register.cjs child.ts <connect> <ns> <name> <sessionMs>`. */
+/** A process that announces itself and lives, or leaves: `child.ts <connect> <ns> <name> <sessionMs> [leave]`. */
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { openZookeeper } from '../../src/zookeeper/open';
 import { instance } from './kit';
 
-const [connect = '', ns = '', name = '', sessionMs = ''] = process.argv.slice(2);
+const [connect = '', ns = '', name = '', sessionMs = '', leave] = process.argv.slice(2);
 
 async function main(): Promise<void> {
   const around = { clock: systemClock, random: systemRandom, notices: openNotices() };
-  const { registry } = await openZookeeper({ ...around, connect, ns, sessionMs: Number(sessionMs) });
-  await registry.announce(instance(name));
-  process.send?.('announced');
+  const opened = await openZookeeper({ ...around, connect, ns, sessionMs: Number(sessionMs) });
+  await opened.registry.announce(instance(name));
+  if (leave === undefined) return void process.on('disconnect', () => process.exit());
+  await opened.close();
+  process.send?.('left', () => process.disconnect());
 }
-process.on('disconnect', () => process.exit());
 void main();

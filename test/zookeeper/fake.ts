@@ -12,9 +12,9 @@ export interface Question {
 /** What a server does with a connection. */
 export interface Manners {
   /** Default: grants what is asked for. */
-  greet?(socket: net.Socket, asked: Buffer): void;
+  readonly greet?: (socket: net.Socket, asked: Buffer) => void;
   /** Default: answers what any client of ours asks. */
-  answer?(socket: net.Socket, question: Question): void;
+  readonly answer?: (socket: net.Socket, question: Question) => void;
 }
 export interface Fake {
   readonly port: number;

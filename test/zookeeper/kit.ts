@@ -1,4 +1,5 @@
 /** What tests of this folder need: fresh directories, what was opened and told, waiting for what happens. */
+import { type ChildProcess, fork } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -99,4 +100,15 @@ export async function watchSettings({ settings }: Zookeeper): Promise<{ last: st
     void (seen.last = all.map(({ key, value }) => `${key}=${value}`).sort());
   await settings.watch(see);
   return seen;
+}
+
+/** A process that runs child.ts; killed after the test. */
+export function startChild(args: readonly string[]): ChildProcess & { readonly left: Promise<number> } {
+  const execArgv = ['--require', path.join(__dirname, '..', 'register.cjs')];
+  const child = fork(path.join(__dirname, 'child.ts'), args, { execArgv });
+  later(() => child.kill('SIGKILL'));
+  const left = new Promise<number>((resolve) => {
+    child.on('message', (said) => said === 'left' && resolve(performance.now()));
+  });
+  return Object.assign(child, { left });
 }

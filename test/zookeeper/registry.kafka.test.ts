@@ -1,10 +1,7 @@
 /** Announcements on a real ZooKeeper: how soon they are seen, and that nothing left of an earlier life stands in the way. */
-import { fork } from 'node:child_process';
-import path from 'node:path';
-import { performance } from 'node:perf_hooks';
 import type { Instance } from '../../src/ports/registry';
 import { pathsOf } from '../../src/zookeeper/paths';
-import { cleanUp, instance, later, open, type Opened, until, watchNames } from './kit';
+import { cleanUp, instance, open, type Opened, startChild, until, watchNames } from './kit';
 import { zookeeperSuite } from './suite';
 
 zookeeperSuite('the registry on ZooKeeper', (suite) => {
@@ -16,7 +13,7 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
   async function beginAnew(one: Opened): Promise<void> {
     const before = one.session.connection?.session;
     const keep = one.session as unknown as { ticket: unknown };
-    Object.defineProperty(keep, 'ticket', { configurable: true, get: () => undefined, set: () => undefined });
+    Object.defineProperty(keep, 'ticket', { configurable: true, get: () => undefined, set: (_ticket) => {} });
     one.session.connection?.cut('by the test');
     await until('another session', () => one.session.connection?.alive && one.session.connection.session !== before);
     Object.defineProperty(keep, 'ticket', { configurable: true, writable: true, value: undefined });
@@ -81,6 +78,7 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     await one.registry.announce(instance('removed#1'));
     await caller.session.connection?.remove(paths.instance('removed#1'), -1);
     await until('it is back', () => caller.session.connection?.exists(paths.instance('removed#1')));
+    expect((await caller.registry.all()).some(({ name }) => name === 'removed#1')).toBe(true);
   });
 
   test('announcements that do not fit into a name, and names that are none', async () => {
@@ -119,16 +117,24 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     expect(others).toEqual([[]]);
   }, 30_000);
 
+  test('who stood still for too long is gone, and back when it goes on', async () => {
+    const caller = await openOne();
+    const names = await watchNames(caller, 'still');
+    const child = startChild([suite.connect, suite.ns, 'still#1', '1000']);
+    await until('it is seen', () => names.at(-1)?.length === 1, 30_000);
+    child.kill('SIGSTOP');
+    await until('it is gone', () => names.at(-1)?.length === 0);
+    child.kill('SIGCONT');
+    await until('it is back', () => names.at(-1)?.length === 1);
+    expect(names.map((seen) => seen.length)).toEqual([0, 1, 0, 1]);
+  }, 60_000);
+
   test('who is killed is gone after a session time-out', async () => {
     const caller = await openOne();
     const names = await watchNames(caller, 'killed');
     const tookMs: number[] = [];
     for (let round = 0; round < 3; round++) {
-      const args = [suite.connect, suite.ns, `killed#${round}`, '4000'];
-      const child = fork(path.join(__dirname, 'child.ts'), args, {
-        execArgv: ['--require', path.join(__dirname, '..', 'register.cjs')],
-      });
-      later(() => child.kill('SIGKILL'));
+      const child = startChild([suite.connect, suite.ns, `killed#${round}`, '4000']);
       await until('it is seen', () => names.at(-1)?.join() === `killed#${round}`, 30_000);
       child.kill('SIGKILL');
       const start = performance.now();

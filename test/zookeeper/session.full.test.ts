@@ -1,7 +1,7 @@
 /** No server, however it behaves, makes a call hang or a process die, and every one of them is left quickly. */
 import { isBusError } from '../../src/base/errors';
 import { answerWell, type Fake, grant, greeting, type Manners, reply, startFake } from './fake';
-import { beginToOpen, cleanUp, instance, later, open, until } from './kit';
+import { beginToOpen, cleanUp, instance, later, open, startChild, until } from './kit';
 
 afterEach(cleanUp);
 
@@ -22,7 +22,7 @@ const unreachable = (reason: RegExp) =>
 describe('opening', () => {
   const refusals: [string, Manners, RegExp][] = [
     ['accepts and never answers', { greet: () => undefined }, /no greeting within 300 ms/],
-    ['closes at once', { greet: (socket) => socket.destroy() }, /closed the connection|ECONNRESET/],
+    ['closes at once', { greet: (socket) => socket.destroy() }, /without a greeting|ECONNRESET/],
     [
       'speaks HTTP',
       { greet: (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n') },
@@ -43,6 +43,13 @@ describe('opening', () => {
     expect(error).toEqual(unreachable(reason));
     expect(error).toEqual(unreachable(new RegExp(`ZooKeeper at ${connect} does not answer.*start ZooKeeper`)));
     expect(tookMs).toBeLessThan(sessionMs + 1_000);
+  });
+
+  test('asks a server that closes at once neither without a pause nor rarely', async () => {
+    const { connect, connections } = await startFake({ greet: (socket) => socket.destroy() });
+    await opening(connect);
+    expect(connections()).toBeGreaterThan(2);
+    expect(connections()).toBeLessThan(30);
   });
 
   test('is refused when nobody listens', async () => {
@@ -76,7 +83,7 @@ describe('an open session', () => {
   /** Opened on a server that changes its manners when the test wants. */
   async function openOn(
     after: Manners,
-  ): Promise<{ turn(): void; fake: Fake; opened: Awaited<ReturnType<typeof open>> }> {
+  ): Promise<{ turn: () => void; fake: Fake; opened: Awaited<ReturnType<typeof open>> }> {
     let turned = false;
     const fake = await startFake({
       greet: (socket, asked) => ((turned && after.greet) || grant)(socket, asked),
@@ -180,13 +187,20 @@ describe('closing', () => {
   ];
   test.each(states)('takes less than a second on a server that %s', async (_, manners) => {
     const { connect } = await startFake(manners);
-    const opened = await open({ connect, ns: 'test', sessionMs });
-    await opened.registry.announce(instance('photos#a'));
+    const opened = await open({ connect, ns: 'test', sessionMs: 30_000 });
     const start = performance.now();
     await opened.close();
     expect(performance.now() - start).toBeLessThan(1_000);
     expect(isBusError(await opened.settings.get('key').catch((thrown: unknown) => thrown), 'Closed')).toBe(true);
   });
+
+  test('leaves nothing that holds the process', async () => {
+    const { connect } = await startFake();
+    const child = startChild([connect, 'test', 'photos#1', '30000', 'leave']);
+    const exit = await new Promise((resolve) => child.once('exit', resolve));
+    expect(exit).toBe(0);
+    expect(performance.now() - (await child.left)).toBeLessThan(1_000);
+  }, 20_000);
 
   test('takes less than two seconds when the server is silent from one moment to the next', async () => {
     let silent = false;

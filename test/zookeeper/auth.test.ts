@@ -1,0 +1,24 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { readSecret } from '../../src/zookeeper/auth';
+import { cleanUp, freshDirectory } from './kit';
+
+afterEach(cleanUp);
+
+test('user and password come from a variable, or from a file without its last line break', () => {
+  expect(readSecret({ variable: 'ZK' }, { ZK: 'ann:a b:c' })).toBe('ann:a b:c');
+  const file = path.join(freshDirectory(), 'secret');
+  fs.writeFileSync(file, 'ann:pass\n');
+  expect(readSecret({ file })).toBe('ann:pass');
+});
+
+test('what is missing or misshapen is named by its place, and never shown', () => {
+  const faults: [() => string, RegExp][] = [
+    [() => readSecret({ variable: 'ZK' }, {}), /^ZK: user and password for ZooKeeper are not there$/],
+    [() => readSecret({ variable: 'ZK' }, { ZK: 'hunter2' }), /^ZK: what is there is not user:password$/],
+    [() => readSecret({ variable: 'ZK' }, { ZK: 'ann:x\nhunter2' }), /^ZK: what is there is not user:password$/],
+    [() => readSecret({ file: '/not/there' }), /cannot be read: .*\/not\/there/],
+  ];
+  for (const [read, message] of faults)
+    expect(read).toThrow(expect.objectContaining({ code: 'Config', message: expect.stringMatching(message) }));
+});

@@ -1,0 +1,33 @@
+import { BusError } from '../../src/base/errors';
+import { busErrorOf, LostError, ServerError } from '../../src/zookeeper/faults';
+
+const said = (error: unknown) => busErrorOf(error, 'writing setting key', 'ZooKeeper at a:1', 12.6);
+
+test('who lost the connection does not know whether it was done', () => {
+  expect(said(new LostError('the server closed the connection'))).toMatchObject({
+    code: 'Unreachable',
+    message: 'writing setting key: ZooKeeper at a:1: the server closed the connection',
+    details: { waitedMs: 13, cause: 'the server closed the connection' },
+  });
+});
+
+test('who may not is told so, with what to do', () => {
+  for (const code of [-102, -115]) {
+    expect(said(new ServerError(code, '/busbar/main'))).toMatchObject({
+      code: 'NotAllowed',
+      message: expect.stringMatching(/does not allow it: .*\/busbar\/main; give the user and password .*setAcl/),
+    });
+  }
+});
+
+test('other refusals are said in words, or by their number', () => {
+  expect(said(new ServerError(-125, '/a'))).toMatchObject({
+    message: expect.stringContaining('a quota of the server'),
+  });
+  expect(said(new ServerError(-999, '/a'))).toMatchObject({ message: expect.stringContaining('code -999: /a') });
+});
+
+test('errors of the bus and others pass as they are', () => {
+  const own = new BusError('Closed', 'closed', { sinceMs: 1 });
+  expect(said(own)).toBe(own);
+});

@@ -1,0 +1,28 @@
+import type { Instance } from '../../src/ports/registry';
+import { isSame, keep } from '../../src/zookeeper/known';
+import { instance } from './kit';
+
+const known = (...instances: Instance[]) => new Map(instances.map((one) => [`${one.name},${one.incarnation}`, one]));
+const [one, two, three] = [instance('photos#1'), instance('photos#2'), instance('photos#3')];
+
+test('who is not listed is not known any more', () => {
+  expect(keep(known(one, two), known(two, three), false)).toEqual(known(two, three));
+});
+
+test('just after ZooKeeper came back, who is not listed yet stays known', () => {
+  expect(keep(known(one, two), known(two, three), true)).toEqual(known(two, three, one));
+  expect(keep(known(one), new Map(), true)).toEqual(known(one));
+});
+
+test('who was announced again under the same name or address is known once', () => {
+  const again = instance('photos#1', { incarnation: 'new', address: 'elsewhere' });
+  expect(keep(known(one), known(again), true)).toEqual(known(again));
+  const heir = instance('photos#9', { address: one.address });
+  expect(keep(known(one), known(heir), true)).toEqual(known(heir));
+});
+
+test('readings are the same when they list the same nodes, in whatever order', () => {
+  expect(isSame(known(one, two), known(two, one))).toBe(true);
+  expect(isSame(known(one), known(one, two))).toBe(false);
+  expect(isSame(known(one, three), known(one, two))).toBe(false);
+});

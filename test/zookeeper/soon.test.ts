@@ -1,0 +1,49 @@
+import { openSoon } from '../../src/zookeeper/soon';
+import { openTime } from './time';
+
+const parts = { random: { next: () => 0.5 }, jitterMs: () => 20, gapMs: () => 100 };
+
+test('all who ask before it begins are served by one', async () => {
+  const [time, runs] = [openTime(), [] as number[]];
+  const soon = openSoon({ ...parts, clock: time.clock }, async () => void runs.push(time.clock.mono()));
+  for (let n = 0; n < 5; n++) soon.ask();
+  await time.pass(9);
+  expect(runs).toEqual([]);
+  await time.pass(1);
+  expect(runs).toEqual([10]);
+  await time.pass(1_000);
+  expect(runs).toEqual([10]);
+});
+
+test('it begins again no sooner than the gap allows, and never while it runs', async () => {
+  const time = openTime();
+  const runs: (() => void)[] = [];
+  const soon = openSoon({ ...parts, clock: time.clock }, () => new Promise((done) => runs.push(done)));
+  soon.ask();
+  await time.pass(10);
+  soon.ask();
+  soon.ask();
+  await time.pass(500);
+  expect(runs).toHaveLength(1);
+  runs[0]?.();
+  await time.pass(0);
+  await time.pass(10);
+  expect(runs).toHaveLength(2);
+  runs[1]?.();
+  await time.pass(0);
+  soon.ask();
+  await time.pass(109);
+  expect(runs).toHaveLength(2);
+  await time.pass(1);
+  expect(runs).toHaveLength(3);
+});
+
+test('nothing begins after it was stopped', async () => {
+  const [time, runs] = [openTime(), [] as number[]];
+  const soon = openSoon({ ...parts, clock: time.clock }, async () => void runs.push(time.clock.mono()));
+  soon.ask();
+  soon.stop();
+  soon.ask();
+  await time.pass(1_000);
+  expect(runs).toEqual([]);
+});

@@ -1,0 +1,60 @@
+import { deferred } from '../../src/base/lifecycle';
+import type { Connection } from '../../src/zookeeper/connection';
+import { watchOver } from '../../src/zookeeper/watchdog';
+import { openTime } from './time';
+
+const sessionMs = 6_000;
+
+/** A connection whose answers the test gives. */
+function openConnection() {
+  const [ended, cut] = [deferred<{ how: 'lost'; reason: string }>(), [] as string[]];
+  const questions: ((there: boolean) => void)[] = [];
+  const connection = {
+    sessionMs,
+    ended: ended.promise,
+    exists: () => new Promise<boolean>((resolve) => questions.push(resolve)),
+    cut(reason: string) {
+      cut.push(reason);
+      ended.resolve({ how: 'lost', reason });
+    },
+  };
+  // The cast: nothing else of a connection is looked at.
+  return { connection: connection as unknown as Connection, questions, cut };
+}
+
+test('asks every sixth of a session time-out as long as there are answers', async () => {
+  const [time, { connection, questions, cut }] = [openTime(), openConnection()];
+  watchOver(connection, time.clock);
+  for (let n = 1; n <= 20; n++) {
+    await time.pass(1_000);
+    expect(questions).toHaveLength(n);
+    questions.at(-1)?.(true);
+    await time.pass(0);
+  }
+  expect(cut).toEqual([]);
+});
+
+test('cuts a connection that is silent for a third of a session time-out, and looks no more', async () => {
+  const [time, { connection, questions, cut }] = [openTime(), openConnection()];
+  watchOver(connection, time.clock);
+  for (let n = 0; n < 2; n++) await time.pass(1_000);
+  expect(cut).toEqual([]);
+  await time.pass(1_000);
+  expect(cut).toEqual(['no answer for 2000 ms']);
+  for (let n = 0; n < 9; n++) await time.pass(1_000);
+  expect([questions.length, cut.length]).toEqual([1, 1]);
+});
+
+test('after this process stood still, the answer that waits is read before anything is decided', async () => {
+  const [time, { connection, questions, cut }] = [openTime(), openConnection()];
+  watchOver(connection, time.clock);
+  await time.pass(1_000);
+  await time.pass(60_000);
+  expect(cut).toEqual([]);
+  for (let n = 2; n < 9; n++) {
+    questions.at(-1)?.(true);
+    await time.pass(0);
+    await time.pass(1_000);
+  }
+  expect(cut).toEqual([]);
+});
