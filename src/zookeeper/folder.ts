@@ -31,6 +31,8 @@ export class Folder {
   private readonly soon: Soon;
   private graceUntilMs = -Infinity;
   private graceEnd = { cancel: (): void => undefined };
+  /** How many are kept without being listed. */
+  private missing = 0;
   private readings = 0;
   private taken = 0;
   private readonly damaged = new Set<string>();
@@ -53,6 +55,7 @@ export class Folder {
       this.graceEnd = clock.after(graceMs + 1, this.changed);
     }
     await this.read(connection);
+    if (this.missing > 0) this.tellKept();
   }
 
   /** Lists who is there, and tells it. Of two readings that overlap the one that began later counts. */
@@ -64,7 +67,7 @@ export class Folder {
     this.taken = reading;
     const inGrace = this.parts.clock.mono() < this.graceUntilMs;
     this.known = keep(this.known ?? new Map(), listed, inGrace);
-    this.tellKept(this.known.size - listed.size);
+    this.missing = this.known.size - listed.size;
     for (const watcher of this.watchers) this.show(watcher);
   }
   private async again(): Promise<void> {
@@ -79,19 +82,22 @@ export class Folder {
   /** The instances of nodes that are known already are taken from there, so that a long name is read up once. */
   private async instancesOf(connection: Connection, nodes: readonly string[]): Promise<Known> {
     const found = await Promise.all(
-      nodes.map(async (node): Promise<readonly [string, Instance | undefined]> => {
-        const instance = this.known?.get(node) ?? instanceOfNode(node);
-        if (instance !== 'data') return [node, instance];
-        const there = await connection.read(`${this.parts.path}/${node}`);
-        return [node, there && instanceOfText(there.data)];
+      nodes.map(async (node): Promise<readonly [string, Instance] | undefined> => {
+        const instance = this.known?.get(node) ?? (await this.instanceOf(connection, node));
+        return instance && [node, instance];
       }),
     );
-    const instances = new Map<string, Instance>();
-    for (const [node, instance] of found) {
-      if (instance) instances.set(node, instance);
-      else this.tellDamaged(node);
+    return new Map(found.filter((one) => one !== undefined));
+  }
+  private async instanceOf(connection: Connection, node: string): Promise<Instance | undefined> {
+    let instance = instanceOfNode(node);
+    if (instance === 'data') {
+      const there = await connection.read(`${this.parts.path}/${node}`);
+      if (!there) return undefined; // it went meanwhile
+      instance = instanceOfText(there.data);
     }
-    return instances;
+    if (!instance) this.tellDamaged(node);
+    return instance;
   }
 
   show(watcher: Watcher): void {
@@ -109,10 +115,9 @@ export class Folder {
     this.watchers.clear();
   }
 
-  private tellKept(count: number): void {
-    if (count === 0) return;
+  private tellKept(): void {
     const leftMs = Math.round(this.graceUntilMs - this.parts.clock.mono());
-    this.log(`${this.parts.path}: ${count} instances have not announced themselves again, kept for ${leftMs} ms`);
+    this.log(`${this.parts.path}: ${this.missing} of those known are not announced again yet, kept for ${leftMs} ms`);
   }
   private tellDamaged(node: string): void {
     if (this.damaged.has(node) || this.damaged.size >= damagedMax) return;

@@ -1,6 +1,6 @@
 /** Opens the registry and the settings of one bus on ZooKeeper. */
 import type { Clock, Random } from '../base/clock';
-import { BusError, isBusError } from '../base/errors';
+import { BusError, isBusError, sayError } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Registry } from '../ports/registry';
@@ -93,19 +93,24 @@ async function begin(
     return undefined;
   } catch (error) {
     if (!isBusError(error, 'Unreachable')) throw error;
-    const cached = cache?.read();
-    if (!cached) throw refusal(session, cache, error);
+    const cached = lastSeen(session, cache, error);
     const reason = `${sayAway(session)}; going on with the settings of ${sayAge(cached.ageMs)} ago`;
     notices.tell({ type: 'state', part: 'zookeeper', ok: false, reason: `${reason} (${cache?.file ?? ''})` });
     return cached;
   }
 }
-function refusal(session: Session, cache: SettingsCache | undefined, error: BusError<'Unreachable'>): BusError {
-  const where = cache ? `in ${cache.file}` : 'since no directory for them was given';
-  const message =
-    `${sayAway(session)}, and there are no settings of an earlier run ${where}; ` +
-    `start ZooKeeper, or correct its address`;
-  return unreachable(message, error.details.waitedMs, session.reason);
+/** Throws Unreachable, with what to do, where there are none to go on with. */
+function lastSeen(session: Session, cache: SettingsCache | undefined, error: BusError<'Unreachable'>): Cached {
+  let why = 'no directory for the settings of an earlier run was given';
+  try {
+    const cached = cache?.read();
+    if (cached) return cached;
+    if (cache) why = `there are no settings of an earlier run in ${cache.file}`;
+  } catch (fault) {
+    why = sayError(fault);
+  }
+  const message = `${sayAway(session)}, and ${why}; start ZooKeeper, or correct its address`;
+  throw unreachable(message, error.details.waitedMs, session.reason);
 }
 function sayAway({ where, reason }: Session): string {
   return `ZooKeeper at ${where} does not answer (${reason})`;

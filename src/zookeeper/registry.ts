@@ -69,7 +69,7 @@ class SessionRegistry implements Registry {
   }
   private async takeBack(): Promise<void> {
     this.mine = undefined;
-    if (!this.parts.session.connection || this.placed.size === 0) return;
+    if (!this.parts.session.connection) return;
     const done = this.placeSoon('withdrawing').catch((error: unknown) => this.log(sayError(error)));
     await Promise.race([done, sleep(this.parts.clock, withdrawMs)]);
   }

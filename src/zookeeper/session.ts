@@ -53,7 +53,7 @@ export function openSession(parts: SessionParts): Session {
   return new KeptSession(parts);
 }
 
-const backoffMs = { first: 50, most: 2_000 } as const;
+const backoffMs = { first: 50, most: 1_000 } as const;
 const connectMs = { least: 250, most: 3_000, perSession: 1 / 3 } as const;
 const closeMs = 500;
 /** Away for so many session time-outs, another session is begun: servers that were made anew turn the old one away. */
@@ -68,6 +68,7 @@ class KeptSession implements Session {
   private awaySinceMs: number;
   private denied = false;
   private told = true;
+  private wasUp = false;
   /** Ends of connections since all was well. */
   private ends = 0;
   private readonly restores: Restore[] = [];
@@ -197,7 +198,7 @@ class KeptSession implements Session {
     this.connection = connection;
     this.ticket = connection.ticket();
     this.sessionMs = connection.sessionMs;
-    this.denied = false;
+    [this.denied, this.wasUp] = [false, true];
     watchOver(connection, clock);
     void this.restore(connection, comeback);
     this.wake();
@@ -246,6 +247,7 @@ class KeptSession implements Session {
   private tell(ok: boolean, reason: string): void {
     if (ok === this.told || this.closed.signal.aborted) return;
     this.told = ok;
+    if (!ok && !this.wasUp) return; // whoever opens waits for it, and knows what there is to go on with
     this.parts.notices.tell({ type: 'state', part: 'zookeeper', ok, reason });
   }
 

@@ -73,6 +73,15 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     await other.session.connection?.remove(paths.instance('mine#1'), -1);
   }, 20_000);
 
+  test('who withdraws while it is being announced is not there afterwards', async () => {
+    const [one, caller] = [await openOne(), await openOne()];
+    const announcing = one.registry.announce(instance('brief#1'));
+    await one.registry.withdraw();
+    await announcing;
+    expect((await caller.registry.all()).filter(({ module }) => module === 'brief')).toEqual([]);
+    expect((await watchNames(caller, 'brief')).at(-1)).toEqual([]);
+  });
+
   test('what an operator removes is announced again', async () => {
     const [one, caller] = [await openOne(), await openOne()];
     await one.registry.announce(instance('removed#1'));
