@@ -10,6 +10,14 @@ import { QueueCheck, type QueueRules } from './queue';
 import { RequestCheck, type Ask } from './requests';
 import type { Rule } from './shelf';
 
+/** What handlers do at once that were handed over in one call of `serve` or `listen`: their limits are for these together. */
+export interface Load {
+  /** By entry. */
+  readonly running: Map<string, number>;
+  /** When loose jobs started. */
+  readonly looseMs: number[];
+}
+
 export class Checks {
   readonly requests: RequestCheck;
   readonly broadcasts: HearCheck;
@@ -98,15 +106,15 @@ export class Checks {
   }
 
   /** A handler begins: not more of them at once than the instance allows. */
-  enters(who: Instance, entry: string): void {
-    const running = (who.running.get(entry) ?? 0) + 1;
-    who.running.set(entry, running);
+  enters({ name }: Instance, load: Load, entry: string): void {
+    const running = (load.running.get(entry) ?? 0) + 1;
+    load.running.set(entry, running);
     const { concurrency } = this.plan;
-    if (entry === 'sim.jobs.work jobs.loose') this.#checkRate(who);
-    if (running > concurrency) this.ledger.breaks('bounds', `${running} of ${concurrency} ${entry} at ${who.name}`);
+    if (entry === 'sim.jobs.work jobs.loose') this.#checkRate(name, load);
+    if (running > concurrency) this.ledger.breaks('bounds', `${running} of ${concurrency} ${entry} at ${name}`);
   }
   /** A second's worth may start at once after a pause, so twice as many within a second. */
-  #checkRate({ name, looseMs }: Instance): void {
+  #checkRate(name: string, { looseMs }: Load): void {
     const { perSecond } = this.plan;
     if (perSecond === null) return;
     const { nowMs } = this.ledger;
@@ -114,8 +122,8 @@ export class Checks {
     const tookMs = nowMs - (looseMs.at(-1 - 2 * perSecond) ?? -Infinity);
     if (tookMs < 999) this.ledger.breaks('bounds', `${2 * perSecond} loose jobs start at ${name} in ${tookMs} ms`);
   }
-  leaves(who: Instance, entry: string): void {
-    who.running.set(entry, (who.running.get(entry) ?? 0) - 1);
+  leaves({ running }: Load, entry: string): void {
+    running.set(entry, (running.get(entry) ?? 0) - 1);
   }
 
   /** Whether nobody waits for anything any more. */

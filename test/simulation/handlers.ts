@@ -1,7 +1,7 @@
 /** What the simulated modules do with what they get: take their time, fail, park, tell others. */
 import { sleep } from '../../src/base/clock';
 import type { Context, WorkContext } from '../../src/delivery/context';
-import type { Checks } from './checks';
+import type { Checks, Load } from './checks';
 import type { Body } from './contracts';
 import type { Instance } from './instance';
 import type { Ledger, Message } from './ledger';
@@ -22,11 +22,12 @@ export interface Acting {
   readonly ledger: Ledger;
   readonly instance: Instance;
   readonly senders: Inside;
+  readonly load: Load;
 }
 
 /** Handles messages of a queue. */
 export function queueHandler(acting: Acting, group: string, entry: string) {
-  const { checks, ledger, instance } = acting;
+  const { checks, ledger, instance, load } = acting;
   const queue = checks.queue(group);
   return async (body: Body, context: WorkContext): Promise<void> => {
     if (instance.dead) return never;
@@ -35,7 +36,7 @@ export function queueHandler(acting: Acting, group: string, entry: string) {
     if (!message || !handling) return;
     const about = `${instance.name} ${group} #${message.n}`;
     ledger.note(`${about} starts, attempt ${context.attempt}`);
-    checks.enters(instance, `${group} ${entry}`);
+    checks.enters(instance, load, `${group} ${entry}`);
     const { starts } = handling.track;
     let ok = false;
     try {
@@ -47,7 +48,7 @@ export function queueHandler(acting: Acting, group: string, entry: string) {
       if (instance.dead) await never;
       ledger.note(`${about} ${ok ? 'ends' : 'fails'}`);
       ledger.count(ok ? 'handled' : 'attempts failed');
-      checks.leaves(instance, `${group} ${entry}`);
+      checks.leaves(load, `${group} ${entry}`);
       queue.ends(handling, ok);
     }
   };
@@ -62,19 +63,19 @@ async function act({ instance, senders }: Acting, { n, key, script }: Message, c
 }
 
 /** Answers requests. */
-export function requestHandler({ checks, ledger, instance, senders }: Acting, entry: string) {
+export function requestHandler({ checks, ledger, instance, senders, load }: Acting, entry: string) {
   return async (body: Body, context: Context & { fail(code: 'Refused', data: Body): never }): Promise<Body> => {
     if (instance.dead) return never;
     const message = checks.received(instance, entry, body, context.id);
     if (!message) return body;
     ledger.note(`${instance.name} ${entry} #${message.n} starts`);
     checks.requests.starts(instance, message, context.deadline);
-    checks.enters(instance, entry);
+    checks.enters(instance, load, entry);
     const { tookMs, fails, parks, tells } = message.script;
     if (tookMs > 0) await sleep(instance.process.clock, tookMs);
     if (tells > 0) await senders.askInside(instance, context.deadline);
     if (instance.dead) return never;
-    checks.leaves(instance, entry);
+    checks.leaves(load, entry);
     ledger.count('answered');
     checks.requests.ends(message, parks ? 'Refused' : fails > 0 ? 'HandlerFailed' : 'ok');
     if (parks) context.fail('Refused', body);

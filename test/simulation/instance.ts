@@ -21,10 +21,6 @@ export class Instance implements Asking, Hearing {
   ready = false;
   /** What it serves and listens to. */
   readonly served: Served[] = [];
-  /** Handlers that run, by entry. */
-  readonly running = new Map<string, number>();
-  /** When loose jobs started. */
-  readonly looseMs: number[] = [];
   /** Timers of its bus that are set. */
   timers = 0;
   #frozenMs: number | undefined;

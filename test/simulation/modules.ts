@@ -22,7 +22,6 @@ export class Modules {
   /** Stops all of it and begins anew, on the same bus. */
   async again(instance: Instance): Promise<void> {
     instance.ready = false;
-    instance.looseMs.length = 0; // what it serves anew has a rate of its own
     this.checks.broadcasts.stops(instance);
     this.checks.events.stops(instance);
     await Promise.all(instance.served.splice(0).map((one) => one.close()));
@@ -70,6 +69,6 @@ export class Modules {
 
   #acting(instance: Instance): Acting {
     const { checks, senders } = this;
-    return { checks, ledger: checks.ledger, instance, senders };
+    return { checks, ledger: checks.ledger, instance, senders, load: { running: new Map(), looseMs: [] } };
   }
 }
