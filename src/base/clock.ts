@@ -33,6 +33,13 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   });
 }
 
+/** Resolves when `step` has ended, in whatever way, or after `limitMs`. */
+export async function within(clock: Clock, limitMs: number, step: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([Promise.allSettled([step]), sleep(clock, limitMs, over.signal)]);
+  over.abort();
+}
+
 /** Calls `run` every `everyMs` until cancelled; the next turn is set only after `run` returned. */
 export function every(clock: Clock, everyMs: number, run: () => void): Timer {
   let timer = clock.after(everyMs, turn);

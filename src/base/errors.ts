@@ -111,5 +111,10 @@ export function isBusError<C extends BusCode = BusCode>(
 /** A line about anything thrown, for messages that quote it. */
 export function sayError(thrown: unknown): string {
   if (thrown instanceof Error) return thrown.message || thrown.name;
-  return typeof thrown === 'string' ? thrown : `thrown: ${String(thrown)}`;
+  if (typeof thrown === 'string') return thrown;
+  try {
+    return `thrown: ${String(thrown)}`;
+  } catch {
+    return 'thrown: something that has no text'; // an object without a prototype
+  }
 }

@@ -62,17 +62,26 @@ export interface Notices {
   tell(notice: Notice): void;
   /** Calls `hear` for each notice until the function given back is called. */
   watch(hear: (notice: Notice) => void): () => void;
+  /** Calls `hear` for notices of the type 'state' alone; does not count as watching. */
+  watchStates(hear: (notice: Extract<Notice, { type: 'state' }>) => void): () => void;
   /** Whether anybody watches: what costs to describe is described only then. */
   readonly watched: boolean;
 }
 
 export function openNotices(): Notices {
-  const emitter = new EventEmitter<{ notice: [Notice] }>();
+  const emitter = new EventEmitter<{ notice: [Notice]; state: [Extract<Notice, { type: 'state' }>] }>();
   return {
-    tell: (notice) => void emitter.emit('notice', notice),
+    tell(notice) {
+      if (notice.type === 'state') emitter.emit('state', notice);
+      emitter.emit('notice', notice);
+    },
     watch(hear) {
       emitter.on('notice', hear);
       return () => void emitter.off('notice', hear);
+    },
+    watchStates(hear) {
+      emitter.on('state', hear);
+      return () => void emitter.off('state', hear);
     },
     get watched() {
       return emitter.listenerCount('notice') > 0;

@@ -1,4 +1,5 @@
 /** Hears broadcasts: each once, in the order of their sender, one after the other. */
+import { within } from '../base/clock';
 import { sayError } from '../base/errors';
 import { limits } from '../base/limits';
 import type { Broadcast } from '../contract/types';
@@ -16,8 +17,8 @@ export interface Hearer {
   hear(envelope: Envelope, body: Uint8Array): void;
   /** Broadcasts that wait or run. */
   readonly waiting: number;
-  /** Resolves when none does. */
-  idle(): Promise<void>;
+  /** Takes nothing more; resolves when none waits or runs, at the latest after `drainMs`. */
+  drain(drainMs: number): Promise<void>;
 }
 
 export function createHearer(parts: DeliverParts): Hearer {
@@ -25,6 +26,7 @@ export function createHearer(parts: DeliverParts): Hearer {
   const handlers = new Map<string, { readonly entry: Broadcast; readonly run: Run }>();
   const seen = createSeen();
   const turns = createTurns();
+  let draining = false;
 
   function drop({ entry, id }: Envelope, reason: string): void {
     notices.tell({ type: 'dropped', what: 'broadcast', reason, entry, id });
@@ -32,6 +34,7 @@ export function createHearer(parts: DeliverParts): Hearer {
   function hear(envelope: Envelope, body: Uint8Array): void {
     const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
     if (stamp && !seen.fresh(stamp)) return drop(envelope, 'it came twice');
+    if (draining) return drop(envelope, 'this instance is leaving');
     const handler = handlers.get(entry);
     if (!handler) return drop(envelope, 'no handler for it here');
     if (turns.waiting >= limits.bufferMessagesMax) return drop(envelope, `${turns.waiting} broadcasts wait already`);
@@ -52,6 +55,9 @@ export function createHearer(parts: DeliverParts): Hearer {
     get waiting() {
       return turns.waiting;
     },
-    idle: () => turns.idle(),
+    async drain(drainMs) {
+      draining = true;
+      await within(clock, drainMs, turns.below(1));
+    },
   };
 }

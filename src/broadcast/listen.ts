@@ -1,5 +1,5 @@
 /** Listens to a module's events without a queue: every instance, from now on, while it lives. */
-import { sleep } from '../base/clock';
+import { sleep, within } from '../base/clock';
 import { sayError } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
@@ -20,15 +20,23 @@ export interface Ear extends Closable {
   readonly waiting: number;
 }
 
+interface EarParts extends DeliverParts {
+  readonly log: Log;
+  /** How long closing waits for listeners that run. */
+  readonly drainMs: number;
+}
+
 const roomMax = { messages: limits.bufferMessagesMax, bytes: 8 * 1024 * 1024 };
+const atOnceMax = 100; // events without a key that are handled side by side
 const againMs = 500; // after a log that could not be read
 
 /** Resolves when everything appended from now on will be heard. */
-export async function openEar(parts: DeliverParts & { readonly log: Log }, topic: Topic): Promise<Ear> {
-  const { clock, notices, log } = parts;
+export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
+  const { clock, notices, log, drainMs } = parts;
   const listeners = new Set<{ readonly entry: Event; readonly run: Run }>();
   const seen = new Map<number, Seen>();
   const turns = createTurns();
+  let keyless = 0;
   await log.ensure(topic);
   const tail = await log.tail(topic.name, 'end');
   const stop = new AbortController();
@@ -39,12 +47,17 @@ export async function openEar(parts: DeliverParts & { readonly log: Log }, topic
       try {
         for (const record of await tail.read(roomMax)) hear(record);
         // Full: what was heard has to be handled before more is read, so memory stays bounded.
-        if (turns.waiting >= limits.bufferMessagesMax) await turns.idle();
+        if (turns.waiting >= limits.bufferMessagesMax) await makeRoom();
       } catch (error) {
         notices.tell({ type: 'dropped', what: 'events', reason: sayError(error) });
         if (!(error instanceof OutOfRangeError)) await sleep(clock, againMs, stop.signal);
       }
     }
+  }
+  async function makeRoom(): Promise<void> {
+    const reason = `${turns.waiting} events wait for their listeners here, so no more are read`;
+    notices.tell({ type: 'stuck', queue: topic.name, partition: 0, reason });
+    await Promise.race([turns.below(limits.bufferMessagesMax / 2), aborted(stop.signal)]);
   }
   function hear(record: Stored): void {
     const envelope = parseEnvelope(record.headers['bus'] ?? '');
@@ -59,7 +72,10 @@ export async function openEar(parts: DeliverParts & { readonly log: Log }, topic
     if (!decoded.ok)
       return notices.tell({ type: 'dropped', what: 'event', reason: `${where}: ${decoded.reason}`, entry, id });
     const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };
-    const lane = record.key ? `${record.partition} ${Buffer.from(record.key).toString('latin1')}` : id;
+    // Without a key no order is promised, but not everything may run at once.
+    const lane = record.key
+      ? `${record.partition} ${Buffer.from(record.key).toString('latin1')}`
+      : `${keyless++ % atOnceMax}`;
     for (const listener of heard) {
       turns.take(lane, async () => {
         const context = new DeliveryContext(facts, clock, notices);
@@ -93,7 +109,11 @@ export async function openEar(parts: DeliverParts & { readonly log: Log }, topic
       stop.abort();
       await tail.close();
       await walking;
-      await turns.idle();
+      await within(clock, drainMs, turns.below(1));
     }),
   };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

@@ -1,5 +1,5 @@
 /** Puts the parts together into the verbs. */
-import { sleep } from '../base/clock';
+import { sleep, within } from '../base/clock';
 import { BusError, Failure, isBusError, sayError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import { createHearer } from '../broadcast/hear';
@@ -162,7 +162,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     const topic = eventTopic(parts.ns, entry, timings.keepMs);
     const known = ears.get(topic.name);
     if (known) return known;
-    const ear = openEar({ ...deliverParts, log }, topic);
+    const ear = openEar({ ...deliverParts, log, drainMs: timings.drainMs }, topic);
     ears.set(topic.name, ear);
     ear.then(
       (opened) => heard.push(opened),
@@ -194,12 +194,12 @@ export function buildBus(parts: BusParts): BuiltBus {
     await orTell('registry', announce(true)); // whoever vanishes without having said so has died
     const lingered = sleep(clock, timings.lingerMs);
     await leaver.goodbye(goodbyeMs);
-    if (starting.size > 0) await Promise.race([Promise.allSettled(starting), sleep(clock, timings.drainMs)]);
+    if (starting.size > 0) await within(clock, timings.drainMs, Promise.allSettled(starting));
     await Promise.all([
-      ...[...serving.queues].map((queue) => orTell(queue.name, queue.close())),
+      ...[...serving.queues].map((queue) => within(clock, timings.drainMs, orTell(queue.name, queue.close()))),
       ...heard.map((ear) => orTell('events', ear.close())),
       answerer.drain(timings.drainMs),
-      hearer.idle(),
+      hearer.drain(timings.drainMs),
     ]);
     await lingered;
     caller.close();

@@ -13,8 +13,7 @@ export interface HealthBook {
 export function openHealth(clock: Clock, notices: Notices): HealthBook {
   const broken = new Map<string, { readonly reason: string; readonly atMs: number }>();
   let left = false;
-  const stop = notices.watch((notice) => {
-    if (notice.type !== 'state') return;
+  const stop = notices.watchStates((notice) => {
     if (notice.ok) broken.delete(notice.part);
     else if (!broken.has(notice.part)) broken.set(notice.part, { reason: notice.reason, atMs: clock.now() });
   });

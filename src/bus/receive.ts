@@ -50,6 +50,7 @@ export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
     packet,
     gone(address) {
       leaver.gone(address);
+      answerer.gone(address);
       caller.gone(address);
     },
   });

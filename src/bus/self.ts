@@ -26,7 +26,7 @@ export interface RequestStatus {
   readonly id: string;
   readonly entry: string;
   readonly from: string;
-  readonly state: 'waiting' | 'running' | 'cancelled';
+  readonly state: 'waiting' | 'running';
   readonly ageMs: number;
   readonly note: string;
 }

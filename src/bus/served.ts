@@ -123,8 +123,12 @@ function bind(
     else runs.set(entry.name, { entry, run: (body, context): unknown => handler.call(handlers, body, context) });
   }
   const { concurrency, perSecond = {} } = options;
+  if (typeof concurrency === 'number' && !(concurrency >= 1))
+    faults.push(`concurrency is ${concurrency}; it must be 1 or more`);
   const limited = { ...(typeof concurrency === 'object' && concurrency), ...perSecond };
-  for (const name of Object.keys(limited)) {
+  for (const [name, limit] of Object.entries({ ...limited, ...(typeof concurrency === 'object' && concurrency) })) {
+    if (limit !== undefined && !(limit > 0))
+      faults.push(`the limit of ${module}.${name} is ${limit}; it must be above 0`);
     if (!runs.has(`${module}.${name}`)) faults.push(`serve(${module}) limits '${name}', which it does not handle`);
   }
   if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults });

@@ -111,6 +111,7 @@ export class DeliveryContext implements WorkContext {
   #controller: AbortController | undefined;
   #deadlineTimer: Timer | undefined;
   #aborted: { readonly reason: unknown } | undefined;
+  #ended = false;
 
   constructor(
     private readonly facts: Facts,
@@ -140,7 +141,7 @@ export class DeliveryContext implements WorkContext {
     if (!this.#controller) {
       this.#controller = new AbortController();
       if (this.#aborted) this.#controller.abort(this.#aborted.reason);
-      else if (this.deadline !== Infinity) this.#watchDeadline();
+      else if (this.deadline !== Infinity && !this.#ended) this.#watchDeadline();
     }
     return this.#controller.signal;
   }
@@ -154,7 +155,7 @@ export class DeliveryContext implements WorkContext {
   // Getters that give functions: handlers take them out of the context, `({ fail }) => …`.
   get progress(): (note: string) => void {
     return (note) => {
-      this.note = note.slice(0, noteCharsMax);
+      this.note = Buffer.from(note.slice(0, noteCharsMax)).toString(); // without half of a character at its end
     };
   }
   get fail(): (code: string, data: unknown) => never {
@@ -175,6 +176,7 @@ export class DeliveryContext implements WorkContext {
   }
   /** The delivery settled: nothing aborts any more. */
   end(): void {
+    this.#ended = true;
     this.#deadlineTimer?.cancel();
   }
 

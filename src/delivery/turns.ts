@@ -5,25 +5,23 @@ export interface Turns {
   take(name: string, turn: () => Promise<void>): void;
   /** Turns that wait or run. */
   readonly waiting: number;
-  /** Resolves when none waits or runs. */
-  idle(): Promise<void>;
+  /** Resolves when fewer than `limit` wait or run; with 1, when none does. */
+  below(limit: number): Promise<void>;
 }
 
 export function createTurns(): Turns {
   const lines = new Map<string, (() => Promise<void>)[]>();
   let waiting = 0;
-  let idlers: (() => void)[] = [];
+  const watchers = new Set<{ readonly limit: number; readonly resolve: () => void }>();
 
   async function walk(name: string, line: (() => Promise<void>)[]): Promise<void> {
     for (let turn = line[0]; turn; turn = line[0]) {
       await turn();
       line.shift();
       waiting--;
+      for (const watcher of watchers) if (waiting < watcher.limit && watchers.delete(watcher)) watcher.resolve();
     }
     lines.delete(name);
-    if (waiting > 0) return;
-    for (const idler of idlers) idler();
-    idlers = [];
   }
   return {
     get waiting() {
@@ -37,6 +35,7 @@ export function createTurns(): Turns {
       lines.set(name, started);
       void walk(name, started);
     },
-    idle: () => (waiting === 0 ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve))),
+    below: (limit) =>
+      waiting < limit ? Promise.resolve() : new Promise((resolve) => watchers.add({ limit, resolve })),
   };
 }

@@ -1,19 +1,18 @@
 /** The responder's side of requests: starts each once, within its limits, and answers. */
 import type { Timer } from '../base/clock';
-import { BusError, Failure, isBusError, sayError, type BusCode, type BusDetails } from '../base/errors';
+import { BusError, sayError, type BusCode, type BusDetails } from '../base/errors';
 import { deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
-import { check } from '../contract/check';
 import type { Request } from '../contract/types';
 import { DeliveryContext, type Facts } from '../delivery/context';
-import { deliver, type DeliverParts, type Outcome, type Run } from '../delivery/deliver';
+import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
 import type { Pace } from '../delivery/pace';
 import { peerOf } from '../delivery/peer';
-import { decodeBody, encodeBody } from '../format/codec';
+import { createSeen } from '../delivery/seen';
+import { decodeBody } from '../format/codec';
 import { printEnvelope, type Envelope } from '../format/envelope';
 import type { Post } from '../ports/post';
-import { outputOf } from './reply';
-import { createSeen } from '../delivery/seen';
+import { errorReply, replyOf, type Reply } from './outcome';
 
 export interface AnswererParts extends DeliverParts {
   readonly post: Post;
@@ -32,6 +31,8 @@ export interface Answerer {
   request(envelope: Envelope, body: Uint8Array, from: string): void;
   cancel(envelope: Envelope): void;
   probe(envelope: Envelope, from: string): void;
+  /** Nobody there waits for answers any more. */
+  gone(address: string): void;
   /** Requests that wait or run here, for operators. */
   active(): Iterable<Active>;
   /**
@@ -45,147 +46,129 @@ export interface Answerer {
 export interface Active {
   readonly envelope: Envelope;
   readonly from: string;
-  readonly served: ServedRequest;
+  readonly line: Line;
   readonly raw: unknown;
+  readonly facts: Facts;
   readonly context: DeliveryContext;
   readonly arrivedMs: number;
-  state: 'waiting' | 'running' | 'cancelled';
+  state: 'waiting' | 'running';
+  /** Its caller wants no answer any more. */
+  takenBack: boolean;
+}
+/** An entry with its requests that wait for a handler, in the order they came. */
+interface Line extends ServedRequest {
+  readonly waiting: Set<Active>;
+  /** Looks again when the rate allows another start. */
+  wake: Timer | undefined;
 }
 
 export function createAnswerer(parts: AnswererParts): Answerer {
   const { clock, notices, post } = parts;
-  const served = new Map<string, ServedRequest>();
+  const lines = new Map<string, Line>();
   const active = new Map<string, Active>();
   const seen = createSeen();
-  const waiting = new Map<ServedRequest, Active[]>();
-  const wakes = new Map<ServedRequest, Timer>();
-  let draining = false;
+  let drainingMs: number | undefined;
   /** Set while it drains: nothing runs any more. */
   let idle: (() => void) | undefined;
 
   function request(envelope: Envelope, body: Uint8Array, from: string): void {
     const { entry, id, stamp } = envelope;
     if (stamp && !seen.fresh(stamp)) return drop(envelope, 'it came twice');
-    if (draining) return answerError(envelope, from, 'Closed', 'this instance is leaving', { sinceMs: clock.now() });
-    const target = served.get(entry);
-    if (!target)
-      return answerError(envelope, from, 'Incompatible', `${parts.self} does not serve ${entry}`, {
-        entry,
-        instance: parts.self,
-      });
-    if ((envelope.deadlineMs ?? Infinity) <= clock.now())
-      return drop(envelope, 'its deadline passed before it was started');
+    if (drainingMs !== undefined) return refuseToStart(envelope, from);
+    const line = lines.get(entry);
+    if (!line) {
+      const details = { entry, instance: parts.self };
+      return answerError(envelope, from, 'Incompatible', `${parts.self} does not serve ${entry}`, details);
+    }
+    const facts = factsOf(envelope);
+    if (facts.deadline <= clock.now()) return drop(envelope, 'its deadline passed before it was started');
     const decoded = decodeBody(body);
     if (!decoded.ok) {
       const message = `the bytes are not a body: ${decoded.reason}`;
-      return answerError(envelope, from, 'Invalid', `input of ${entry}: ${message}`, {
-        side: 'input',
-        issues: [{ message }],
-      });
+      const details = { side: 'input', issues: [{ message }] } as const;
+      return answerError(envelope, from, 'Invalid', `input of ${entry}: ${message}`, details);
     }
-    if (active.size >= limits.waitingRequestsMax + target.pace.concurrency) return overloaded(envelope, from, target);
-    const context = new DeliveryContext(factsOf(envelope), clock, notices);
+    if (!hasRoom(line)) return overloaded(envelope, from, line);
+    const context = new DeliveryContext(facts, clock, notices);
+    const arrivedMs = clock.now();
     const one: Active = {
       envelope,
       from,
-      served: target,
+      line,
       raw: decoded.value,
+      facts,
       context,
-      arrivedMs: clock.now(),
+      arrivedMs,
       state: 'waiting',
+      takenBack: false,
     };
     active.set(id, one);
     if (notices.watched) notices.tell({ type: 'received', kind: 'request', entry, id });
-    if (target.pace.mayStart(clock.now())) start(one);
-    else queue(one);
+    if (line.pace.mayStart(arrivedMs)) return start(one);
+    line.waiting.add(one);
+    wakeWhenPaced(line);
   }
 
-  function queue(one: Active): void {
-    const line = waiting.get(one.served);
-    if (line) line.push(one);
-    else waiting.set(one.served, [one]);
-    wakeWhenPaced(one.served);
+  /** Requests whose deadline passed while they waited hold no place: handlers that hang must not close the entry. */
+  function hasRoom({ waiting }: Line): boolean {
+    if (waiting.size < limits.waitingRequestsMax) return true;
+    const nowMs = clock.now();
+    for (const one of waiting) if (one.facts.deadline <= nowMs) end(one, 'its deadline passed while it waited');
+    return waiting.size < limits.waitingRequestsMax;
   }
   /** A rate that is used up ends by time, not by a handler that ends; so a timer looks again. */
-  function wakeWhenPaced(target: ServedRequest): void {
-    const delayMs = target.pace.delayMs(clock.now());
-    if (delayMs === 0 || wakes.has(target)) return;
-    wakes.set(
-      target,
-      clock.after(delayMs, () => {
-        wakes.delete(target);
-        next(target);
-      }),
-    );
+  function wakeWhenPaced(line: Line): void {
+    const delayMs = line.pace.delayMs(clock.now());
+    if (delayMs === 0 || line.wake) return;
+    line.wake = clock.after(delayMs, () => {
+      line.wake = undefined;
+      next(line);
+    });
   }
-  function next(target: ServedRequest): void {
-    const line = waiting.get(target);
-    while (line && line.length > 0 && target.pace.mayStart(clock.now())) {
-      const one = line.shift();
-      if (!one || one.state === 'cancelled') continue;
-      if (one.context.deadline <= clock.now()) end(one, 'its deadline passed while it waited');
-      else start(one);
+  function next(line: Line): void {
+    for (const one of line.waiting) {
+      if (one.facts.deadline <= clock.now()) end(one, 'its deadline passed while it waited');
+      else if (line.pace.mayStart(clock.now())) start(one);
+      else return wakeWhenPaced(line);
     }
-    if (line && line.length > 0) wakeWhenPaced(target);
   }
 
   function start(one: Active): void {
+    const { line } = one;
+    line.waiting.delete(one);
     one.state = 'running';
-    one.served.pace.started(clock.now());
-    void deliver(parts, one.served.entry, factsOf(one.envelope), one.raw, one.served.run, one.context).then(
-      (outcome) => {
-        one.served.pace.ended();
-        // Who took it back waits for no answer; 'cancelled' is set while it runs, so the compiler cannot see it here.
-        if (active.delete(one.envelope.id) && (one.state as string) !== 'cancelled') answer(one, outcome);
-        if (active.size === 0) idle?.();
-        next(one.served);
-      },
-    );
+    line.pace.started(clock.now());
+    void deliver(parts, line.entry, one.facts, one.raw, line.run, one.context).then((outcome) => {
+      const reply = replyOf(parts, line.entry, outcome);
+      if (reply instanceof Promise) void reply.then((late) => ended(one, late));
+      else ended(one, reply);
+    });
+  }
+  function ended(one: Active, { body, ...how }: Reply): void {
+    one.line.pace.ended();
+    if (!one.takenBack) send(one.envelope, one.from, how, body);
+    forget(one);
+    next(one.line);
+  }
+  function forget(one: Active): void {
+    active.delete(one.envelope.id);
+    one.line.waiting.delete(one);
+    if (active.size === 0) idle?.();
+  }
+  function end(one: Active, reason: string): void {
+    drop(one.envelope, reason);
+    forget(one);
+  }
+  /** Its caller took it back, or died. */
+  function takeBack(one: Active, reason: string): void {
+    one.takenBack = true;
+    one.context.abort(new BusError('Cancelled', `${one.envelope.entry}: ${reason}`, { reason }));
+    if (one.state === 'waiting') end(one, reason);
   }
 
-  function answer(one: Active, outcome: Outcome): void {
-    if (!outcome.ok)
-      return outcome.by === 'check' ? answerRefused(one, outcome.error) : answerThrown(one, outcome.error);
-    try {
-      const checked = check(outputOf(one.served.entry), outcome.value, 'reply', one.served.entry.name);
-      if (!(checked instanceof Promise)) return answerValue(one, outcome.value);
-      checked.then(
-        () => answerValue(one, outcome.value),
-        (error: unknown) => answerRefused(one, error),
-      );
-    } catch (error) {
-      answerRefused(one, error);
-    }
-  }
-  function answerValue(one: Active, value: unknown): void {
-    let body: Uint8Array;
-    try {
-      body = encodeBody(value, parts.messageBytesMax);
-    } catch (error) {
-      return answerRefused(one, error);
-    }
-    send(one.envelope, one.from, { status: 'ok' }, body);
-  }
-  /** A value that the contract or the format refuses: its fault is told in full. */
-  function answerRefused(one: Active, error: unknown): void {
-    if (!isBusError(error)) return answerThrown(one, error);
-    answerError(one.envelope, one.from, error.code, error.message, error.details);
-  }
-  function answerThrown({ envelope, from, served: { entry } }: Active, error: unknown): void {
-    if (error instanceof Failure && entry.schemas.failures?.[error.code]) {
-      const body = tryEncode(error.data);
-      if (body) return send(envelope, from, { status: 'failure', code: error.code }, body);
-    }
-    const handlerError = sayError(error);
-    const message = `${entry.name}: its handler at ${parts.self} failed: ${handlerError}`;
-    answerError(envelope, from, 'HandlerFailed', message, { handlerError, instance: parts.self });
-  }
-  function tryEncode(data: unknown): Uint8Array | undefined {
-    try {
-      return encodeBody(data, parts.messageBytesMax);
-    } catch {
-      return undefined; // the failure is then told as HandlerFailed, with its name
-    }
+  function refuseToStart(envelope: Envelope, from: string): void {
+    const sinceMs = clock.now() - (drainingMs ?? clock.now());
+    answerError(envelope, from, 'Closed', `${parts.self} is leaving`, { sinceMs });
   }
   function answerError<C extends BusCode>(
     envelope: Envelope,
@@ -194,13 +177,13 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     message: string,
     details: BusDetails[C],
   ): void {
-    send(envelope, from, { status: 'error', code }, encodeBody({ message, details }, parts.messageBytesMax));
+    const { body, ...how } = errorReply({ code, message, details });
+    send(envelope, from, how, body);
   }
-  function overloaded(envelope: Envelope, from: string, target: ServedRequest): void {
-    const { concurrency } = target.pace;
-    const message = `${envelope.entry}: ${active.size} requests wait at ${parts.self} (concurrency ${concurrency})`;
-    const details = { retryAfterMs: 250, waiting: active.size, limit: limits.waitingRequestsMax };
-    answerError(envelope, from, 'Overloaded', message, details);
+  function overloaded(envelope: Envelope, from: string, { waiting, pace: { concurrency } }: Line): void {
+    const limit = limits.waitingRequestsMax;
+    const message = `${envelope.entry}: ${waiting.size} requests wait at ${parts.self} (concurrency ${concurrency})`;
+    answerError(envelope, from, 'Overloaded', message, { retryAfterMs: 250, waiting: waiting.size, limit });
   }
   function send(
     to: Envelope,
@@ -218,37 +201,29 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   function drop({ entry, id }: Envelope, reason: string, what = 'request'): void {
     notices.tell({ type: 'dropped', what, reason, entry, id });
   }
-  function end(one: Active, reason: string): void {
-    active.delete(one.envelope.id);
-    drop(one.envelope, reason);
-    if (active.size === 0) idle?.();
-  }
 
   return {
-    add: (one) => void served.set(one.entry.name, one),
-    remove: (entry) => void served.delete(entry),
+    add: (one) => void lines.set(one.entry.name, { ...one, waiting: new Set(), wake: undefined }),
+    remove: (entry) => void lines.delete(entry),
     request,
     active: () => active.values(),
     cancel({ id, entry }) {
       const one = active.get(id);
-      if (!one || one.envelope.entry !== entry) return;
-      const wasWaiting = one.state === 'waiting';
-      one.state = 'cancelled';
-      one.context.abort(new BusError('Cancelled', `${entry} was taken back by its caller`, { reason: 'caller' }));
-      if (wasWaiting) end(one, 'its caller took it back while it waited');
+      if (one?.envelope.entry === entry) takeBack(one, 'its caller took it back');
+    },
+    gone(address) {
+      for (const one of active.values()) if (one.from === address) takeBack(one, 'its caller died');
     },
     probe(envelope, from) {
-      const state = active.get(envelope.id)?.state ?? (seen.passed(envelope.stamp) ? 'answered' : 'unknown');
-      const code = state === 'cancelled' ? 'running' : state;
+      const code = active.get(envelope.id)?.state ?? (seen.passed(envelope.stamp) ? 'answered' : 'unknown');
       send(envelope, from, { status: 'state', code, stamp: envelope.stamp }, nothing);
     },
     async drain(drainMs) {
-      draining = true;
+      drainingMs = clock.now();
       for (const one of active.values()) {
         if (one.state !== 'waiting') continue;
-        active.delete(one.envelope.id);
-        one.state = 'cancelled';
-        answerError(one.envelope, one.from, 'Closed', `${parts.self} is leaving`, { sinceMs: clock.now() });
+        refuseToStart(one.envelope, one.from);
+        forget(one);
       }
       if (active.size === 0) return;
       const drained = deferred<void>();
@@ -256,8 +231,9 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       const timer = clock.after(drainMs, idle);
       await drained.promise;
       timer.cancel();
-      for (const one of active.values())
-        one.context.abort(new BusError('Cancelled', `${parts.self} is leaving`, { reason: 'closed' }));
+      for (const { context } of active.values()) {
+        context.abort(new BusError('Cancelled', `${parts.self} is leaving`, { reason: 'closed' }));
+      }
     },
   };
 }

@@ -67,6 +67,8 @@ export class OpenCall {
   deadlineTimer: Timer | undefined;
   probedMs = 0;
   settled = false;
+  /** Set while it waits for a first instance. */
+  stopWaiting: (() => void) | undefined;
   constructor(
     readonly id: string,
     readonly entry: Request,
@@ -98,7 +100,8 @@ export function createCaller(parts: CallerParts): Caller {
     const scope = currentScope(parts.scopes);
     const startedMs = clock.now();
     const timeoutMs = options.timeoutMs ?? entry.options.timeoutMs ?? parts.timeoutMs;
-    const deadline = Math.min(startedMs + timeoutMs, scope?.deadline ?? Infinity);
+    if (!(timeoutMs >= 0)) throw badTimeout(entry, timeoutMs);
+    const deadline = Math.min(Math.ceil(startedMs + timeoutMs), scope?.deadline ?? Infinity);
     const checked = check(entry.schemas.input, input, 'input', entry.name);
     if (checked instanceof Promise) await checked;
     const body = encodeBody(input, parts.messageBytesMax);
@@ -113,7 +116,7 @@ export function createCaller(parts: CallerParts): Caller {
     open.set(call.id, call);
     if (call.options.signal?.aborted) return settle(call, cancelled(call));
     if (leftMs <= 0) return settle(call, timedOut(call));
-    call.deadlineTimer = clock.after(leftMs, () => settle(call, tooLate(call)));
+    if (leftMs !== Infinity) call.deadlineTimer = clock.after(leftMs, () => settle(call, tooLate(call)));
     if (call.options.signal) follow(call.options.signal, call);
     prober ??= every(clock, probeTurnMs, probe);
     dispatch(call);
@@ -159,17 +162,18 @@ export function createCaller(parts: CallerParts): Caller {
   }
   /** Nobody to ask: waits for a first instance as long as the caller wants, then says what is missing. */
   function nobody(call: OpenCall): void {
-    const waitMs = call.startedMs + (call.options.absentMs ?? 0) - clock.now();
+    const waitMs = Math.min(call.startedMs + (call.options.absentMs ?? 0), call.deadline) - clock.now();
     const module = moduleOf(call.entry);
-    if (waitMs <= 0) return settle(call, call.refusal ?? noHandler(call));
-    void peers.appears(module, waitMs, call.options.signal).then(() => dispatch(call));
+    if (waitMs <= 0) return settle(call, lastRefusal(call));
+    const ended = (stop: () => void): void => void (call.stopWaiting = stop);
+    void peers.appears(module, waitMs, ended).then(() => dispatch(call));
   }
   /** It was not started there: somebody else may be asked. */
   function refuse(call: OpenCall, address: string, why: BusError): void {
     call.target?.open.delete(call);
     call.target = undefined;
     call.refusedBy.add(address);
-    call.refusal = why;
+    if (call.refusal?.code !== 'ResponderLost') call.refusal = why; // that it may have been done must not get lost
     dispatch(call);
   }
 
@@ -183,6 +187,8 @@ export function createCaller(parts: CallerParts): Caller {
     call.settled = true;
     open.delete(call.id);
     call.target?.open.delete(call);
+    if (call.target) peers.release(call.target);
+    call.stopWaiting?.();
     call.deadlineTimer?.cancel();
     if (call.options.signal) followers.get(call.options.signal)?.delete(call);
     if (open.size === 0) {
@@ -303,7 +309,7 @@ function packetOf(parts: CallerParts, call: OpenCall): Packet {
     id: call.id,
     from: parts.self,
     stamp,
-    deadlineMs: call.deadline + (parts.post.skewMs ?? 0),
+    ...(call.deadline !== Infinity && { deadlineMs: call.deadline + (parts.post.skewMs ?? 0) }),
     ...(scope && inherited(scope)),
   });
   return { line, body: call.body };
@@ -361,6 +367,18 @@ function tooManyOpen(entry: Request): BusError<'Overloaded'> {
     { retryAfterMs: 100, waiting: limit, limit },
   );
 }
-function closed(clock: Clock, sinceMs: number): BusError<'Closed'> {
-  return new BusError('Closed', `the bus was closed ${clock.now() - sinceMs} ms ago`, { sinceMs });
+function closed(clock: Clock, closedMs: number): BusError<'Closed'> {
+  const sinceMs = clock.now() - closedMs;
+  return new BusError('Closed', `the bus was closed ${sinceMs} ms ago`, { sinceMs });
+}
+/** Why nobody is left to ask. That the others leave is no fault of this bus: for the caller, nobody is there. */
+function lastRefusal(call: OpenCall): BusError {
+  const { refusal } = call;
+  if (!refusal || refusal.code !== 'Closed') return refusal ?? noHandler(call);
+  const message = `${call.entry.name}: nobody is left to ask: ${refusal.message}`;
+  return new BusError('NoHandler', message, { module: moduleOf(call.entry), entry: call.entry.name }, refusal);
+}
+function badTimeout(entry: Request, timeoutMs: number): BusError<'Config'> {
+  const fault = `timeoutMs of ${entry.name} is ${timeoutMs}; it must be 0 or more`;
+  return new BusError('Config', fault, { faults: [fault] });
 }

@@ -1,5 +1,5 @@
 /** Whom this instance can ask: the living instances of each module it calls, with what is open at each. */
-import { sleep, type Clock } from '../base/clock';
+import type { Clock } from '../base/clock';
 import { BusError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { deferred, type Closable, type Deferred } from '../base/lifecycle';
@@ -17,8 +17,13 @@ export class PeerTarget<Open> implements Target {
 export interface Peers<Open> {
   /** Those that may be asked now. The first use of a module waits for the registry. */
   of(module: string): readonly PeerTarget<Open>[] | Promise<readonly PeerTarget<Open>[]>;
-  /** Resolves when the living change so that there is one to ask, or after `waitMs`, or when `signal` aborts. */
-  appears(module: string, waitMs: number, signal?: AbortSignal): Promise<void>;
+  /**
+   * Resolves when the living change so that there is one to ask, after `waitMs`, or when what was given to `ended` is
+   * called.
+   */
+  appears(module: string, waitMs: number, ended: (stop: () => void) => void): Promise<void>;
+  /** Nothing is open at it any more: it need not be known if it has gone. */
+  release(target: PeerTarget<Open>): void;
   at(address: string): PeerTarget<Open> | undefined;
   /** What is known without asking the registry. */
   known(module: string): readonly Instance[];
@@ -45,17 +50,27 @@ export function openPeers<Open>(registry: Registry, clock: Clock, notices: Notic
     });
     for (const target of before) forget(target);
     refresh(module);
-    if (module.ready.length > 0) for (const waiter of module.waiters.splice(0)) waiter.resolve();
+    if (module.ready.length > 0) for (const waiter of module.waiters) waiter.resolve();
   }
   /** It stays known while something is open at it, so that its answers and its death still find their caller. */
   function forget(target: PeerTarget<Open>): void {
+    if (isListed(target)) return; // it serves another module that is called
     notices.tell({ type: 'instance', instance: target.instance.name, change: 'gone' });
     target.leaving = true;
-    if (target.open.size === 0) byAddress.delete(target.instance.address);
+    release(target);
+  }
+  function isListed(target: PeerTarget<Open>): boolean {
+    for (const { all } of watched.values()) if (all.includes(target)) return true;
+    return false;
+  }
+  function release(target: PeerTarget<Open>): void {
+    const { address } = target.instance;
+    if (target.open.size > 0 || !target.leaving || byAddress.get(address) !== target) return;
+    if (!isListed(target)) byAddress.delete(address);
   }
   function watch(name: string): Watched<Open> {
     if (watched.size >= modulesMax) throw tooMany(name);
-    const module: Watched<Open> = { all: [], ready: [], waiters: [], watching: undefined, opening: undefined };
+    const module: Watched<Open> = { all: [], ready: [], waiters: new Set(), watching: undefined, opening: undefined };
     watched.set(name, module);
     module.opening = registry
       .watch(name, (instances) => see(module, instances))
@@ -77,15 +92,18 @@ export function openPeers<Open>(registry: Registry, clock: Clock, notices: Notic
       if (module.opening) return module.opening.then(() => refresh(module));
       return module.ready.some((target) => target.leaving) ? refresh(module) : module.ready;
     },
-    async appears(name, waitMs, signal) {
+    async appears(name, waitMs, ended) {
       const module = watched.get(name);
-      if (!module) return;
+      if (!module || waitMs <= 0) return;
       const waiter = deferred<void>();
-      module.waiters.push(waiter);
-      await Promise.race([waiter.promise, sleep(clock, waitMs, signal)]);
-      module.waiters = module.waiters.filter((one) => one !== waiter);
-      waiter.resolve();
+      module.waiters.add(waiter);
+      const timer = clock.after(waitMs, () => waiter.resolve());
+      ended(() => waiter.resolve());
+      await waiter.promise;
+      timer.cancel();
+      module.waiters.delete(waiter);
     },
+    release,
     at: (address) => byAddress.get(address),
     known: (name) => watched.get(name)?.ready.map(({ instance }) => instance) ?? [],
     async close() {
@@ -98,7 +116,7 @@ interface Watched<Open> {
   all: readonly PeerTarget<Open>[];
   /** Those of `all` that do not leave. */
   ready: readonly PeerTarget<Open>[];
-  waiters: Deferred<void>[];
+  readonly waiters: Set<Deferred<void>>;
   watching: Closable | undefined;
   opening: Promise<void> | undefined;
 }

@@ -28,19 +28,21 @@ export function outputOf(entry: Request): NonNullable<Request['schemas']['output
 }
 
 function openFailure(entry: Request, code: string, data: unknown): unknown {
-  const schema = entry.schemas.failures?.[code];
+  const { failures } = entry.schemas;
+  const schema = failures && Object.hasOwn(failures, code) ? failures[code] : undefined;
   if (!schema)
     return new BusError('HandlerFailed', `${entry.name} failed with '${code}', which our contract does not declare`, {
       handlerError: code,
     });
   const checked = check(schema, data, 'failure', entry.name);
+  if (checked instanceof Promise) checked.catch(() => undefined); // its verdict is not waited for
   // A schema that is asynchronous only for failures would make every error path a promise; the data is taken as it
   // came.
   return new Failure(entry.name, code, checked instanceof Promise ? data : checked);
 }
 
 function openError(code: string, body: unknown): BusError {
-  const known = code in busCodes ? (code as BusCode) : 'HandlerFailed'; // the line before it checks the cast
+  const known = Object.hasOwn(busCodes, code) ? (code as BusCode) : 'HandlerFailed'; // the line before it checks the cast
   const { message, details } = isWireError(body)
     ? body
     : { message: `answered with the unknown error '${code}'`, details: {} };

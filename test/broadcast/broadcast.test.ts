@@ -94,3 +94,18 @@ test('a listener that was closed hears nothing more', async () => {
   await bus.settled();
   expect(heard).toEqual([1]);
 });
+
+test('a bus closes within drainMs although a handler of a broadcast and a listener hang', async () => {
+  const bus = testBus(web);
+  await bus.serve(web, { dropCache: () => new Promise(() => {}) });
+  await bus.listen(photos.added, () => new Promise(() => {}));
+  await bus.broadcast(web.dropCache, { n: 1 });
+  await bus.as(photos).publish(photos.added, { n: 1, key: 'a' });
+  await bus.clock.advance(1);
+  let closed = false;
+  void bus.close().then(() => (closed = true));
+  await bus.clock.advance(9_000);
+  expect(closed).toBe(false);
+  await bus.clock.advance(12_000);
+  expect(closed).toBe(true);
+});

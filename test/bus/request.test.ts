@@ -377,3 +377,88 @@ test('fault makes the next sends fail as told', async () => {
   expect(await bus.tryRequest(maths.ping)).toMatchObject({ ok: false, error: { code: 'Unreachable' } });
   expect(await bus.request(maths.ping)).toBe('pong');
 });
+
+test('any error of a handler is answered, also one whose text is half a character, huge, or none', async () => {
+  const thrown: unknown[] = [
+    new Error('bad title: 😀'.slice(0, -1)),
+    new Error('x'.repeat(2_000_000)),
+    Object.create(null),
+  ];
+  const bus = await open({
+    echo: () => {
+      throw thrown.shift();
+    },
+  });
+  const web = bus.as('web');
+  for (let n = 0; n < 3; n++) expect(await codeOf(web.request(maths.echo, n))).toBe('HandlerFailed');
+});
+
+test('a failure of another module that a handler lets through is not taken for its own', async () => {
+  const shelf = defineModule('shelf', {
+    take: request(z.void(), z.void(), { failures: { ByZero: z.object({ at: z.string() }) } }),
+  });
+  const bus = testBus(maths);
+  await bus.as(shelf).serve(shelf, { take: (_body, { fail }) => fail('ByZero', { at: 'shelf' }) });
+  await serve(bus, { divide: async () => (await bus.request(shelf.take), 1) });
+  expect(await codeOf(bus.as('web').request(maths.divide, { a: 1, b: 0 }))).toBe('HandlerFailed');
+});
+
+test('closing one of two contracts of an instance leaves the other one served', async () => {
+  const other = defineModule('other', { ping: request(z.void(), z.string()) });
+  const bus = await open();
+  const served = await bus.serve(other, { ping: () => 'other' });
+  const web = bus.as('web');
+  expect([await web.request(maths.ping), await web.request(other.ping)]).toEqual(['pong', 'other']);
+  await served.close();
+  await bus.settled();
+  expect(await web.request(maths.ping)).toBe('pong');
+});
+
+test('when the last instance leaves, nobody is there: NoHandler, which may be tried again', async () => {
+  const bus = await open({ slow: () => new Promise<string>(() => {}) }, { concurrency: { slow: 1 } });
+  const web = bus.as('web');
+  const [, waiting] = [web.tryRequest(maths.slow, { ms: 1 }), web.tryRequest(maths.slow, { ms: 1 })];
+  await bus.clock.advance(1);
+  void bus.close();
+  await bus.clock.advance(1);
+  expect(await waiting).toMatchObject({ error: { code: 'NoHandler', retryable: true } });
+});
+
+test('a handler that hangs keeps no other entry of the instance from being asked', async () => {
+  const bus = await open(undefined, { concurrency: { slow: 1 } });
+  const web = bus.as('web');
+  const all = Array.from({ length: 300 }, () => web.tryRequest(maths.slow, { ms: 1 }));
+  await bus.clock.advance(1_001);
+  await Promise.all(all);
+  expect(await web.request(maths.ping)).toBe('pong');
+});
+
+test('timeoutMs may be a fraction or endless, and is refused by name when it is no time', async () => {
+  const bus = await open();
+  const web = bus.as('web');
+  expect(await web.request(maths.ping, undefined, { timeoutMs: 1_000 / 3 })).toBe('pong');
+  expect(await web.request(maths.ping, undefined, { timeoutMs: Infinity })).toBe('pong');
+  await expect(web.request(maths.ping, undefined, { timeoutMs: -1 })).rejects.toMatchObject({
+    code: 'Config',
+    message: expect.stringContaining('timeoutMs') as string,
+  });
+});
+
+test('a limit that lets nothing through is refused at once', async () => {
+  await expect(open(undefined, { concurrency: { slow: 0 } })).rejects.toMatchObject({ code: 'Config' });
+  await expect(open(undefined, { concurrency: 0 })).rejects.toMatchObject({ code: 'Config' });
+  await expect(open(undefined, { perSecond: { slow: 0 } })).rejects.toMatchObject({ code: 'Config' });
+});
+
+test('what a caller asked for ends when the caller dies', async () => {
+  const aborted: unknown[] = [];
+  const bus = await open({
+    slow: (_body, { signal }) => new Promise(() => signal.addEventListener('abort', () => aborted.push(signal.reason))),
+  });
+  const web = bus.as('web');
+  void web.tryRequest(maths.slow, { ms: 1 });
+  await bus.clock.advance(1);
+  await web.close();
+  await bus.clock.advance(1);
+  expect(aborted).toMatchObject([{ code: 'Cancelled' }]);
+});

@@ -13,13 +13,13 @@ test('what has one name runs one after the other, different names side by side',
   turns.take('a', turn('a2'));
   turns.take('b', turn('b1'));
   expect(turns.waiting).toBe(3);
-  await turns.idle();
+  await turns.below(1);
   expect(steps).toEqual(['a1 starts', 'b1 starts', 'a1 ends', 'b1 ends', 'a2 starts', 'a2 ends']);
   expect(turns.waiting).toBe(0);
 });
 
 test('idle resolves at once when nothing waits', async () => {
-  await expect(createTurns().idle()).resolves.toBeUndefined();
+  await expect(createTurns().below(1)).resolves.toBeUndefined();
 });
 
 test('a position is fresh once, and a lower one never after it', () => {

@@ -1,0 +1,78 @@
+/** What the end of a handler becomes on the wire: a value, a declared failure, or an error that can always be sent. */
+import { BusError, Failure, isBusError, sayError, type BusCode, type BusDetails } from '../base/errors';
+import { check } from '../contract/check';
+import type { Request } from '../contract/types';
+import type { Outcome } from '../delivery/deliver';
+import { encodeBody } from '../format/codec';
+import type { Envelope } from '../format/envelope';
+import { outputOf } from './reply';
+
+export type Reply = Pick<Envelope, 'status' | 'code'> & { readonly body: Uint8Array };
+
+export interface ReplyParts {
+  readonly self: string;
+  readonly messageBytesMax: number;
+}
+
+/** A promise only where the schema of the reply or failure is asynchronous. Neither throws nor rejects. */
+export function replyOf(parts: ReplyParts, entry: Request, outcome: Outcome): Reply | Promise<Reply> {
+  const { messageBytesMax } = parts;
+  const refused = (error: unknown): Reply => errorReply(isBusError(error) ? error : handlerFailed(parts, entry, error));
+  const ok = (value: unknown): Reply => ({ status: 'ok', body: encodeBody(value, messageBytesMax, 'reply') });
+  try {
+    if (outcome.ok)
+      return whenChecked(check(outputOf(entry), outcome.value, 'reply', entry.name), () => ok(outcome.value), refused);
+    const { error, by } = outcome;
+    if (by === 'check') return refused(error);
+    const schema = error instanceof Failure && error.entry === entry.name && declared(entry, error.code);
+    if (!schema) return errorReply(handlerFailed(parts, entry, error));
+    const failure = (): Reply => ({
+      status: 'failure',
+      code: error.code,
+      body: encodeBody(error.data, messageBytesMax, 'failure'),
+    });
+    return whenChecked(check(schema, error.data, 'failure', entry.name), failure, refused);
+  } catch (error) {
+    return refused(error);
+  }
+}
+
+/** Failures have names that callers chose, so what every object has is not to be found among them. */
+function declared({ schemas: { failures } }: Request, code: string) {
+  return failures && Object.hasOwn(failures, code) ? failures[code] : undefined;
+}
+
+function whenChecked(checked: unknown, make: () => Reply, refused: (error: unknown) => Reply): Reply | Promise<Reply> {
+  return checked instanceof Promise ? checked.then(make).catch(refused) : make();
+}
+
+function handlerFailed({ self }: ReplyParts, entry: Request, error: unknown): BusError<'HandlerFailed'> {
+  const handlerError = short(sayError(error));
+  const message = `${entry.name}: its handler at ${self} failed: ${handlerError}`;
+  return new BusError('HandlerFailed', message, { handlerError, instance: self });
+}
+
+const textCharsMax = 2_000;
+const errorBytesMax = 64 * 1024;
+/** Any text that a handler throws can be sent: not too long, and without halves of characters. */
+function short(text: string): string {
+  return Buffer.from(text.slice(0, textCharsMax)).toString();
+}
+
+/** Details that cannot be sent are left out: an answer without them is better than none. */
+export function errorReply<C extends BusCode>({
+  code,
+  message,
+  details,
+}: {
+  code: C;
+  message: string;
+  details: BusDetails[C];
+}): Reply {
+  const said = short(message);
+  try {
+    return { status: 'error', code, body: encodeBody({ message: said, details }, errorBytesMax) };
+  } catch {
+    return { status: 'error', code, body: encodeBody({ message: said, details: {} }, errorBytesMax) };
+  }
+}
