@@ -1,4 +1,6 @@
-/** The commits of one member: all its partitions in one request, one at a time, never past one whose outcome is unknown. */
+/**
+ * The commits of one member: all its partitions in one request, one at a time, never past one whose outcome is unknown.
+ */
 import { sleep } from '../base/clock';
 import { BusError } from '../base/errors';
 import { LostError, type Commit } from '../ports/log';
@@ -82,7 +84,7 @@ export class Commits {
   close(): void {
     this.#closing.abort();
     this.hold();
-    for (const { owned } of [...this.#waiting.values()]) this.drop(owned, 'the member was closed');
+    for (const { owned } of Array.from(this.#waiting.values())) this.drop(owned, 'the member was closed');
   }
 
   #wake(): void {
@@ -153,7 +155,7 @@ export class Commits {
     for (const waiting of this.#flying.values()) this.#again(waiting);
     const trouble = error instanceof WireError ? error : new WireError('UNVERIFIED', String(error), { cause: error });
     if (trouble.fatal) {
-      for (const waiting of [...this.#waiting.values()]) {
+      for (const waiting of Array.from(this.#waiting.values())) {
         this.#waiting.delete(waiting.owned);
         this.#reject(waiting, new BusError('NotAllowed', trouble.message, { what: `committing ${this.parts.group}` }));
       }

@@ -3,10 +3,10 @@ import { type BusCode, BusError, sayError } from '../base/errors';
 
 /**
  * What to do about it.
- * again: the same after a pause · leader: find out who leads, then the same · coordinator: find out who coordinates the
- * group, then the same · rejoin: join again as who we are · anew: what we owned is lost, join as somebody new · named:
- * join again under the id given · gone: what was to be read is no longer there · refused: never, as it is · stop:
- * never, until a person changes rights or settings.
+ * again: the same after a pause · leader: find out who leads, then the same · coordinator: find out who coordinates
+ * the group, then the same · rejoin: join again as who we are · anew: what we owned is lost, join as somebody new ·
+ * named: join again under the id given · gone: what was to be read is no longer there · refused: never, as it is ·
+ * stop: never, until a person changes rights or settings.
  */
 export type Step = 'again' | 'leader' | 'coordinator' | 'rejoin' | 'anew' | 'named' | 'gone' | 'refused' | 'stop';
 

@@ -96,7 +96,7 @@ export class Fetcher implements Closable {
   #wantingAt(node: number): Position[] {
     const all = [...this.#positions].filter((one) => one.wanting && this.view.leader(one) === node);
     this.#turn++;
-    const first = this.#turn % Math.max(1, all.length); // so that a busy one keeps no other out
+    const first = this.#turn % Math.max(1, all.length); // in turn, so that a busy one keeps no other out
     return [...all.slice(first), ...all.slice(0, first)];
   }
 
@@ -138,7 +138,7 @@ export class Fetcher implements Closable {
   }
 
   async #fetch(at: At, positions: readonly Position[], waitMs: number): Promise<void> {
-    const { asks, apart } = askFor(positions, this.#turn);
+    const { asks, apart } = askFor(positions);
     const jumps = new Map(positions.map((position) => [position, position.jumps]));
     const ask = { partitions: asks, maxWaitMs: apart ? 0 : waitMs, bytesMax: answerBytesMax };
     const answers = await this.view.parts.wire.fetch(at, ask, this.#closing.signal);
@@ -208,7 +208,10 @@ export class Fetcher implements Closable {
       if (position.jumps !== jumps || position.closed || (next >= start && next <= end)) return;
       if (next > end) {
         position.beyondMs ??= clock.mono();
-        if (clock.mono() - position.beyondMs < beyondMsMax) return void (await this.view.refresh());
+        if (clock.mono() - position.beyondMs < beyondMsMax) {
+          await this.view.refresh();
+          return;
+        }
         const message = `${topic}/${partition} ends at ${end}, but was read up to ${next}: was it made anew?`;
         notices.tell({ type: 'log', level: 'error', message, fields: { topic, partition, next, start, end } });
       }
@@ -219,11 +222,8 @@ export class Fetcher implements Closable {
   }
 }
 
-/** One ask for each partition: of several positions there one after another is asked for, unless they are at one place. */
-function askFor(
-  positions: readonly Position[],
-  turn: number,
-): { readonly asks: readonly AskedSpot[]; readonly apart: boolean } {
+/** One ask for each partition: of several positions there the first, for them all if they are at one place. */
+function askFor(positions: readonly Position[]): { readonly asks: readonly AskedSpot[]; readonly apart: boolean } {
   const bySpot = new Map<string, Position[]>();
   for (const position of positions) {
     const key = `${position.topic}/${position.partition}`;
@@ -233,7 +233,7 @@ function askFor(
   }
   let apart = false;
   const asks = [...bySpot.values()].flatMap((members): AskedSpot[] => {
-    const chosen = members[turn % members.length];
+    const [chosen] = members;
     if (!chosen) return [];
     const { topic, partition, next: offset } = chosen;
     if (members.some(({ next }) => next !== offset)) apart = true;

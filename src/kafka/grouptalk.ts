@@ -63,7 +63,8 @@ export function decodeAssigned(bytes: Uint8Array, topic: string): Assigned | und
   return orUndefined(() => {
     const body = new Reader(Buffer.from(bytes));
     const partitions = readPartitions(body, topic);
-    const said = parseMarked(body.blob()) as { readonly moving?: unknown; readonly round?: unknown } | undefined; // checked below
+    // checked below
+    const said = parseMarked(body.blob()) as { readonly moving?: unknown; readonly round?: unknown } | undefined;
     return said && { partitions, moving: said.moving === true, round: Number(said.round) };
   });
 }
@@ -97,7 +98,8 @@ function parseMarked(bytes: Buffer): object | undefined {
 }
 
 function numbers(value: unknown): readonly number[] | undefined {
-  return Array.isArray(value) && value.every((one) => Number.isInteger(one)) ? (value as number[]) : undefined; // each is
+  // each is
+  return Array.isArray(value) && value.every((one) => Number.isInteger(one)) ? (value as number[]) : undefined;
 }
 
 /** Others may write anything: what cannot be read is not there. */

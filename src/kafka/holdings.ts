@@ -2,7 +2,7 @@
 import { sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import type { Commit, Owner } from '../ports/log';
-import { OwnedPartition, type OwnedParts } from './owned';
+import type { OwnedPartition, OwnedParts } from './owned';
 
 export interface HoldingsParts {
   readonly group: string;
@@ -82,7 +82,7 @@ export class Holdings {
   }
 
   loseAll(reason: string): void {
-    for (const [partition, owned] of [...this.#held]) {
+    for (const [partition, owned] of Array.from(this.#held)) {
       this.#held.delete(partition);
       this.#tell(partition, 'lost');
       const fields = { group: this.parts.group, partition, epoch: owned.epoch, reason };

@@ -1,4 +1,4 @@
-/** One member of a group: joins, works on through rebalances, gives up what must move, and fences itself when it is cut off. */
+/** One member of a group, long because rounds, hand-overs and fencing share one state: works on through rebalances. */
 import { sleep } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';

@@ -79,7 +79,7 @@ export class OwnedPartition implements Owned {
     this.check();
     const bytes = commit.state.length;
     if (bytes > stateBytesMax) {
-      const message = `the state of a commit of ${this.parts.group} has ${bytes} bytes, at most ${stateBytesMax} are taken`;
+      const message = `the state of a commit of ${this.parts.group} has ${bytes} bytes, at most are ${stateBytesMax}`;
       throw new BusError('TooLarge', message, { bytes, limitBytes: stateBytesMax });
     }
     await this.parts.commit(this, { offset: commit.offset, state: Uint8Array.from(commit.state) });

@@ -1,4 +1,7 @@
-/** Puts records into the log: what waits goes together, one batch of a partition at a time, the same one until it is known. */
+/**
+ * Puts records into the log: what waits goes together, one batch of a partition at a time, the same one until it is
+ * known.
+ */
 import { every, sleep, type Timer } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';

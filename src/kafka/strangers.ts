@@ -1,4 +1,6 @@
-/** Members of a group that are none of ours: found by what is missing in their words, and named where brokers say who. */
+/**
+ * Members of a group that are none of ours: found by what is missing in their words, and named where brokers say who.
+ */
 import { decodeDeclared } from './grouptalk';
 import type { View } from './view';
 

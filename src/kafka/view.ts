@@ -1,4 +1,7 @@
-/** What is where in the cluster: who leads, who coordinates; found out when needed, and anew when an answer proved it wrong. */
+/**
+ * What is where in the cluster: who leads, who coordinates; found out when needed, and anew when an answer proved it
+ * wrong.
+ */
 import { sleep, type Clock, type Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';

@@ -42,7 +42,8 @@ function openFailure(entry: Request, code: string, data: unknown): unknown {
 }
 
 function openError(code: string, body: unknown): BusError {
-  const known = Object.hasOwn(busCodes, code) ? (code as BusCode) : 'HandlerFailed'; // the line before it checks the cast
+  // the line before it checks the cast
+  const known = Object.hasOwn(busCodes, code) ? (code as BusCode) : 'HandlerFailed';
   const { message, details } = isWireError(body)
     ? body
     : { message: `answered with the unknown error '${code}'`, details: {} };
