@@ -81,7 +81,14 @@ async function nobodyKnows(
 /** Contracts made of what was typed: the live instance has checked the body, or nobody has. */
 const anything: Schema = unchecked<unknown>();
 /** Whatever failure an entry declares comes through. */
-const anyFailure = new Proxy<Record<string, Schema>>({}, { get: () => anything });
+const anyFailure = new Proxy<Record<string, Schema>>(
+  {},
+  {
+    get: () => anything,
+    // Whoever asks whether a name is declared gets a yes.
+    getOwnPropertyDescriptor: () => ({ value: anything, configurable: true, enumerable: true }),
+  },
+);
 
 function entryOf<E extends AnyEntry>(name: string, entry: E): E {
   const [module = '', short = ''] = name.split('.');
