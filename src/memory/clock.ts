@@ -42,12 +42,15 @@ const nextTick = process.nextTick.bind(process);
 /** Resolves when no promise callback is left: Node runs ticks only when its queue of promise callbacks is empty. */
 export async function promisesRunOut(): Promise<void> {
   await Promise.resolve(); // from inside a tick, the next tick would come before the promises
-  await new Promise<void>((resolve) => nextTick(resolve));
+  await ticked();
 }
+
+/** As {@link promisesRunOut} for what is a promise callback itself, at half the cost. */
+const ticked = (): Promise<void> => new Promise((resolve) => nextTick(resolve));
 
 export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
   const startMs = options.startMs ?? Date.UTC(2026, 0, 1);
-  const drain = options.drain ?? promisesRunOut;
+  const drain = options.drain ?? ticked; // `drive` is called by a promise
   const waiting: Waiting[] = []; // the next one to fire is last
   let nowMs = startMs;
   let order = 0;
