@@ -5,6 +5,7 @@ import { systemClock, type Clock } from '../../src/base/clock';
 import { openStore, type Store } from '../../src/disk/lmdb';
 import type { Neighbours } from '../../src/embedded/neighbours';
 import { Wake } from '../../src/embedded/wake';
+import { virtualClock } from '../../src/memory';
 
 let dir: string;
 let stores: Store[];
@@ -126,22 +127,19 @@ describe('who is rung', () => {
   });
 
   it('is rung more rarely the more there are, and always after the last append', async () => {
-    const { wake, ear } = open('a', systemClock);
+    const clock = virtualClock();
+    const { wake, ear } = open('a', clock);
     for (let n = 0; n < 200; n += 1) open(`house ${n}`, still).wake.watch('topic');
     await written();
-    const startMs = performance.now();
-    let lastMs = startMs;
-    while (performance.now() - startMs < 200) {
-      lastMs = performance.now();
-      wake.appended('topic');
-      await new Promise((resolve) => setImmediate(resolve));
+    const rungMs: number[] = [];
+    for (let ms = 0, heard = 0; ms < 50; ms += 1) {
+      if (ms < 35) wake.appended('topic');
+      if (ear.rung.length > heard) rungMs.push(ms);
+      heard = ear.rung.length;
+      await clock.advance(1);
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const gaps = ear.rung.slice(1).map(({ atMs }, n) => atMs - ear.rung[n]!.atMs);
-    expect(gaps.length).toBeGreaterThan(3);
-    // A timer may be early by a little, and what hears of a ring late makes the next gap look shorter.
-    expect(gaps.toSorted((a, b) => a - b)[Math.floor(gaps.length / 2)]).toBeGreaterThan(9);
-    expect(ear.rung.at(-1)!.atMs).toBeGreaterThanOrEqual(lastMs);
+    // 0.05 ms for each of 200, and once more after the last append.
+    expect(rungMs).toEqual([10, 20, 30, 40]);
     expect(ear.rung[0]!.addresses).toHaveLength(200);
   });
 });
