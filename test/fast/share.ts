@@ -9,14 +9,19 @@ const shares = 2; // as many as the machines have cores
 
 /** Properties are tried less often here than file by file and in `npm test`, which set nothing. */
 const runsWhenFast = 25;
-if (process.env['npm_lifecycle_event'] === 'test:fast') fc.configureGlobal({ numRuns: runsWhenFast });
+const fast = process.env['npm_lifecycle_event'] === 'test:fast';
+if (fast) fc.configureGlobal({ numRuns: runsWhenFast });
+/** What stands beside servers is tested with them, by `npm test`. */
+const forServers = /^test\/(kafka|zookeeper|cluster)\//;
 
 /** Declares the tests of every second file, beginning with the one numbered `share`. */
 export function declareShare(share: number): void {
   const files = folders.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file)),
   );
-  const units = files.filter((file) => file.endsWith('.test.ts') && !/\.(full|kafka)\.test\.ts$/.test(file));
+  const units = files.filter(
+    (file) => file.endsWith('.test.ts') && !/\.(full|kafka)\.test\.ts$/.test(file) && !(fast && forServers.test(file)),
+  );
   for (const file of units.toSorted().filter((_, n) => n % shares === share)) {
     describe(file, () => {
       require(join(root, file));
