@@ -1,5 +1,6 @@
 /** Who of a group gets which partition: evenly, moving as few as possible, and nothing before whoever has it let go. */
-import type { Assigned, Declared } from './grouptalk';
+import { type Assigned, decodeDeclared, type Declared, encodeAssigned } from './grouptalk';
+import type { Joined } from './wire';
 
 export interface Candidate {
   readonly id: string;
@@ -77,4 +78,19 @@ function quotas(counts: ReadonlyMap<string, number>, partitions: number): Map<st
   const extra = partitions % Math.max(1, counts.size);
   const byCount = [...counts].toSorted(([, a], [, b]) => b - a); // equal ones stay in the order of their names
   return new Map(byCount.map(([id], rank) => [id, least + (rank < extra ? 1 : 0)]));
+}
+
+/** What the leader sends with its sync; nobody else sends any. */
+export function assignmentsOf(
+  { leaderId, memberId, members }: Joined,
+  { topic, partitions }: { readonly topic: string; readonly partitions: number },
+): readonly { readonly memberId: string; readonly assignment: Uint8Array }[] {
+  if (leaderId !== memberId) return [];
+  const candidates = members.flatMap(({ id, metadata }) => {
+    const said = decodeDeclared(metadata);
+    return said?.topic === topic ? [{ id, declared: said.declared }] : [];
+  });
+  const assigned = assign(candidates, partitions);
+  const none = { partitions: [], moving: false, round: -1 };
+  return members.map(({ id }) => ({ memberId: id, assignment: encodeAssigned(topic, assigned.get(id) ?? none) }));
 }

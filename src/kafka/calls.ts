@@ -2,7 +2,7 @@
 import type { Clock } from '../base/clock';
 import { deferred, type Deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
-import type { LogRecord } from '../ports/log';
+import type { Append, LogRecord } from '../ports/log';
 import * as sendable from './sendable';
 
 /** Where a record came to lie, and when, where the topic says LogAppendTime. */
@@ -23,7 +23,7 @@ export interface Call {
 }
 /** One record of a call. */
 export interface Item {
-  readonly record: LogRecord;
+  readonly record: Append;
   readonly bytes: number;
   readonly call: Call;
   /** Which record of the call it is. */
@@ -81,9 +81,12 @@ export class Calls {
     return { call, landed: result.promise };
   }
 
-  take({ call, bytes }: Item): void {
-    this.#bytes += bytes;
-    this.#records.set(call.topic, (this.#records.get(call.topic) ?? 0) + 1);
+  /** The records of a call, which hold room from now on until each is freed. */
+  itemsOf(call: Call, records: readonly Append[]): readonly Item[] {
+    const items = records.map((record, index) => ({ record, bytes: sendable.recordBytes(record), call, index }));
+    for (const { bytes } of items) this.#bytes += bytes;
+    this.#records.set(call.topic, (this.#records.get(call.topic) ?? 0) + items.length);
+    return items;
   }
   free({ call, bytes }: Item): void {
     this.#bytes -= bytes;

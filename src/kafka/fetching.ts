@@ -117,6 +117,7 @@ export class Fetcher implements Closable {
       }
     }
     this.#polls.delete(node);
+    this.#kick(); // what has another leader now, as somebody else found out, is asked for there
   }
 
   /** For what came too late for the poll that is under way: a look at what is there already. */
@@ -153,6 +154,7 @@ export class Fetcher implements Closable {
     const { error } = answer;
     const fits = members.filter(({ next }) => next >= asked.offset && next <= answer.next);
     fits.forEach((position, i) => {
+      if (error === null) position.beyondMs = undefined;
       position.put(i === 0 ? answer.records : answer.records.map(copyOf), answer.next);
     });
     if (error === null) return;

@@ -109,13 +109,16 @@ export class Groups {
     const [found] = await this.view.ask(`group ${group}`, () =>
       this.#atCoordinator(group, (at) => this.view.parts.wire.describeGroups(at, [group])),
     );
+    const members = (found?.members ?? []).map((one) => ({ ...one, declared: decodeDeclared(one.metadata)?.declared }));
     const owners = new Map<number, string>();
-    for (const { clientId, metadata, assignment } of found?.members ?? []) {
-      const declared = decodeDeclared(metadata)?.declared;
-      // What it gives up is still its own.
-      for (const partition of [...assignedTo(assignment, topic), ...(declared?.giving ?? [])]) {
-        owners.set(partition, declared?.instance ?? clientId);
+    // What it has to give up it still has: only a newer assignment to somebody else says that it has let go.
+    for (const { declared } of members) {
+      for (const partition of [...(declared?.owned ?? []), ...(declared?.giving ?? [])]) {
+        owners.set(partition, declared?.instance ?? '');
       }
+    }
+    for (const { clientId, assignment, declared } of members) {
+      for (const partition of assignedTo(assignment, topic)) owners.set(partition, declared?.instance ?? clientId);
     }
     return owners;
   }

@@ -1,26 +1,19 @@
 /** One member of a group, long because rounds, hand-overs and fencing share one state: works on through rebalances. */
-import { sleep } from '../base/clock';
+import { every, sleep } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
 import type { Member, Owner } from '../ports/log';
-import { assign } from './assign';
+import { assignmentsOf } from './assign';
 import { Commits, committedOf } from './commits';
 import { busErrorOf, WireError } from './errors';
 import type { Fetcher } from './fetching';
-import {
-  type Assigned,
-  decodeAssigned,
-  decodeDeclared,
-  encodeAssigned,
-  encodeDeclared,
-  protocolName,
-} from './grouptalk';
+import { type Assigned, decodeAssigned, encodeDeclared, protocolName } from './grouptalk';
 import { Holdings } from './holdings';
 import { OwnedPartition } from './owned';
 import { Pulse } from './pulse';
 import { sayStrangers, StrangerError } from './strangers';
 import { orAborted, pauseMs, type View } from './view';
-import type { At, Joined, MemberAs } from './wire';
+import type { At, MemberAs } from './wire';
 
 export interface MembershipParts {
   readonly view: View;
@@ -43,6 +36,7 @@ const hopelessMs = 10_000;
 const startMs = 30_000;
 const leaveMs = 1_000;
 const retryMsMax = 1_000;
+const probeMs = 1_000;
 /** A join that the group has answered, but not to us, is given up after this share of the session. */
 const patienceShare = 0.3;
 
@@ -175,13 +169,15 @@ export class Membership implements Member {
     this.#roundMs = clock.mono();
     this.#joining = true;
     const node = await orAborted(view.coordinator(this.of.group), signal);
-    const joined = await orAborted(wire.join(this.#at(node), this.#join()), signal);
+    const probing = every(clock, probeMs, () => void this.#probe(node));
+    const joining = orAborted(wire.join(this.#at(node), this.#join()), signal);
+    const joined = await joining.finally(() => probing.cancel());
     this.#memberId = joined.memberId;
     this.#unseen(joined.generation);
     this.#commits.hold(); // between join and sync nobody's are taken
     const as = { group: this.of.group, generation: joined.generation, memberId: joined.memberId };
     const sentMs = clock.mono();
-    const sync = wire.sync(this.#at(node), as, this.#assignments(joined), this.sessionMs);
+    const sync = wire.sync(this.#at(node), as, assignmentsOf(joined, this.of), this.sessionMs);
     const assigned = decodeAssigned(await orAborted(sync, signal), this.of.topic);
     if (!assigned) throw new StrangerError(`generation ${joined.generation} of ${this.of.group}`);
     this.#joining = false;
@@ -227,19 +223,13 @@ export class Membership implements Member {
     };
   }
 
-  #assignments({ leaderId, memberId, members }: Joined) {
-    if (leaderId !== memberId) return [];
-    const { topic, partitions } = this.of;
-    const candidates = members.flatMap(({ id, metadata }) => {
-      const said = decodeDeclared(metadata);
-      return said?.topic === topic ? [{ id, declared: said.declared }] : [];
-    });
-    const assigned = assign(candidates, partitions);
-    const none = { partitions: [], moving: false, round: -1 };
-    return members.map(({ id }) => ({
-      memberId: id,
-      assignment: encodeAssigned(topic, assigned.get(id) ?? none),
-    }));
+  /** A member that is new has no heartbeats to tell it that its coordinator moved while it waits there. */
+  async #probe(node: number): Promise<void> {
+    if (!this.#joining || this.#who() !== undefined) return;
+    const { view } = this.parts;
+    view.forgetCoordinator(this.of.group);
+    const found = await view.coordinator(this.of.group).catch(() => node);
+    if (found !== node) this.#abandonRound(new WireError('NOT_COORDINATOR', `broker ${found} coordinates it now`));
   }
 
   /** Gives what is missing in the assignment, takes what is new in it, and compares. */
@@ -300,7 +290,7 @@ export class Membership implements Member {
   }
 
   #tell(ok: boolean, reason: string): void {
-    if (ok === !this.#troubled) return;
+    if (ok !== this.#troubled) return;
     this.#troubled = !ok;
     this.parts.view.parts.notices.tell({ type: 'state', part: this.of.group, ok, reason });
   }

@@ -69,7 +69,6 @@ export class Position implements Spot {
 
   /** What a fetch from `next` on brought. */
   put(records: readonly Stored[], next: number): void {
-    this.beyondMs = undefined;
     const mine = records[0] !== undefined && records[0].offset < this.next ? from(records, this.next) : records;
     this.next = Math.max(this.next, next);
     if (mine.length === 0) return;

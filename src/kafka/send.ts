@@ -44,7 +44,7 @@ interface TopicLanes {
   readonly lanes: Lane[];
   shape: sendable.TopicShape | undefined;
   /** Calls that came before the shape was known, in order. */
-  readonly waiting: { readonly call: Call; readonly records: readonly Append[] }[];
+  readonly waiting: { readonly call: Call; readonly items: readonly Item[] }[];
 }
 /** One broker as far as this sender is concerned. */
 interface Leader {
@@ -95,8 +95,9 @@ export class Sender implements Closable {
     try {
       if (this.#closed) throw new BusError('Closed', 'the log was closed', { sinceMs: 0 });
       this.#calls.checkRoom(topic, copies);
-      if (of.shape && of.waiting.length === 0) this.#enqueue(of, of.shape, call, copies);
-      else void this.#enqueueLater(topic, of, call, copies);
+      const items = this.#calls.itemsOf(call, copies);
+      if (of.shape && of.waiting.length === 0) this.#enqueue(of, of.shape, call, items);
+      else void this.#enqueueLater(topic, of, call, items);
     } catch (error) {
       call.fail(error);
     }
@@ -110,8 +111,8 @@ export class Sender implements Closable {
   }
 
   /** The first call for a topic waits until it is known what the topic is, and those that follow wait behind it. */
-  async #enqueueLater(topic: string, of: TopicLanes, call: Call, records: readonly Append[]): Promise<void> {
-    of.waiting.push({ call, records });
+  async #enqueueLater(topic: string, of: TopicLanes, call: Call, items: readonly Item[]): Promise<void> {
+    of.waiting.push({ call, items });
     if (of.waiting.length > 1) return;
     let failure: unknown;
     try {
@@ -120,27 +121,29 @@ export class Sender implements Closable {
       failure = error;
     }
     for (const waiting of of.waiting.splice(0)) {
-      try {
-        if (!of.shape) throw failure;
-        if (!waiting.call.over) this.#enqueue(of, of.shape, waiting.call, waiting.records);
-      } catch (error) {
-        waiting.call.fail(error);
-      }
+      if (of.shape) this.#enqueue(of, of.shape, waiting.call, waiting.items);
+      else this.#refuse(waiting.call, waiting.items, failure);
     }
   }
 
-  #enqueue(of: TopicLanes, shape: sendable.TopicShape, call: Call, records: readonly Append[]): void {
-    for (const record of records) sendable.checkRecord(call.topic, shape, record);
-    if (records.length === 0) return call.done();
-    records.forEach((record, index) => {
-      const { partition } = record;
+  #enqueue(of: TopicLanes, shape: sendable.TopicShape, call: Call, items: readonly Item[]): void {
+    try {
+      for (const { record } of items) sendable.checkRecord(call.topic, shape, record);
+    } catch (error) {
+      return this.#refuse(call, items, error);
+    }
+    if (items.length === 0) call.done();
+    for (const item of items) {
+      const { partition } = item.record;
       const lane = (of.lanes[partition] ??= new Lane(call.topic, partition));
-      const bytes = sendable.recordBytes(record);
-      const item = { record, bytes, call, index };
       lane.add(item);
-      this.#calls.take(item);
       this.#offer(lane);
-    });
+    }
+  }
+
+  #refuse(call: Call, items: readonly Item[], error: unknown): void {
+    for (const item of items) this.#calls.free(item);
+    call.fail(error);
   }
 
   /** Lets a lane wait for its leader's next request, if it has something to send and may. */

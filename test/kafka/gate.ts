@@ -10,6 +10,7 @@ export interface Gate {
   open(): void;
   /** For ever. */
   kill(): void;
+  readonly isDead: boolean;
 }
 
 /** Everything behind the gate stands still while it is shut. */
@@ -62,6 +63,9 @@ export function gate(wire: Wire, clock: Clock): Gate {
       const waiting = held;
       held = [];
       for (const run of waiting) run();
+    },
+    get isDead() {
+      return state === 'dead';
     },
     kill() {
       state = 'dead';

@@ -34,7 +34,7 @@ export function openProcess(
     gate: gated,
     heard,
     async close() {
-      await log.close();
+      if (!gated.isDead) await log.close();
       await wire.close();
     },
   };

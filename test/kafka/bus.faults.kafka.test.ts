@@ -1,0 +1,123 @@
+/** Requests while servers die, freeze and are away: typed errors, no false deaths, and all goes on afterwards. */
+import type { Bus } from '../../src/index';
+import { kafkaSuite } from '../cluster/suite';
+import { shop } from '../bus/contract';
+import { openScene, type Scene } from '../bus/processes';
+
+jest.setTimeout(180_000);
+
+/** Twenty callers, one request after the other, until stopped or closed; how often each ending came. */
+function load(ask: () => ReturnType<Bus['tryRequest']>): {
+  ends: Map<string, number>;
+  readonly stop: () => Promise<void>;
+} {
+  const ends = new Map<string, number>();
+  let stopped = false;
+  const loads = Array.from({ length: 20 }, async () => {
+    while (!stopped) {
+      const result = await ask();
+      const end = result.ok ? 'ok' : (result.error as { code: string }).code; // failures and bus errors both have one
+      if (end === 'Closed') return;
+      ends.set(end, (ends.get(end) ?? 0) + 1);
+    }
+  });
+  return {
+    ends,
+    async stop() {
+      stopped = true;
+      await Promise.all(loads);
+    },
+  };
+}
+
+kafkaSuite(
+  'requests on a cluster in trouble',
+  (suite) => {
+    let scene: Scene;
+    let scenes = 0;
+    beforeEach(() => {
+      const { brokers, zookeeper } = suite.cluster;
+      const ns = `${suite.namespace}-${++scenes}`;
+      scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 3_000 });
+    });
+    afterEach(async () => {
+      await suite.cluster.mend();
+      await scene.close();
+    });
+    /** Waits until so many more requests were answered. */
+    const more = (ends: Map<string, number>, count: number, withinMs: number): Promise<number> => {
+      const before = ends.get('ok') ?? 0;
+      return scene.until(() => (ends.get('ok') ?? 0) >= before + count, withinMs);
+    };
+
+    test('brokers that are killed one after the other cost time, but no request and no instance', async () => {
+      await Promise.all([scene.start(), scene.start()]);
+      const bus = await scene.open('web');
+      const lost: string[] = [];
+      bus.watch((notice) => notice.type === 'instance' && notice.change === 'gone' && lost.push(notice.instance));
+      const { ends, stop } = load(() => bus.tryRequest(shop.slow, { ms: 2 }, { timeoutMs: 30_000 }));
+      await more(ends, 200, 20_000);
+      for (const broker of [1, 2, 3]) {
+        await suite.cluster.broker(broker).kill();
+        await more(ends, 500, 40_000);
+        await suite.cluster.mend();
+        await more(ends, 500, 40_000);
+      }
+      await stop();
+      expect([...ends.keys()]).toEqual(['ok']);
+      expect(lost).toEqual([]);
+    });
+
+    test('a broker that is frozen and thawed loses no request either', async () => {
+      await Promise.all([scene.start(), scene.start()]);
+      const bus = await scene.open('web');
+      const { ends, stop } = load(() => bus.tryRequest(shop.slow, { ms: 2 }, { timeoutMs: 40_000 }));
+      await more(ends, 200, 20_000);
+      await suite.cluster.broker(2).freeze();
+      await more(ends, 500, 40_000);
+      await suite.cluster.broker(2).thaw();
+      await more(ends, 500, 40_000);
+      await stop();
+      expect([...ends.keys()]).toEqual(['ok']);
+    });
+
+    test('without any broker a request ends as Unreachable at its deadline, and is never started after it', async () => {
+      await scene.start();
+      const bus = await scene.open('web');
+      expect(await bus.request(shop.twice, { n: 1 })).toBe(2);
+      await Promise.all([1, 2, 3].map((broker) => suite.cluster.broker(broker).kill()));
+      const before = performance.now();
+      const asked = Array.from({ length: 20 }, (_, n) =>
+        bus.tryRequest(shop.twice, { n: 100 + n }, { timeoutMs: 3_000 }),
+      );
+      for (const result of await Promise.all(asked)) expect(result).toMatchObject({ error: { code: 'Unreachable' } });
+      expect(performance.now() - before).toBeLessThan(3_500);
+      expect(
+        await bus.broadcast(shop.shut, { n: 1 }).then(
+          () => 'sent',
+          (error: { code: string }) => error.code,
+        ),
+      ).toBe('Unreachable');
+      await suite.cluster.mend();
+      await scene.until(() => bus.health().ready, 20_000);
+      const again = await bus.tryRequest(shop.twice, { n: 2 }, { timeoutMs: 30_000 });
+      expect(again).toEqual({ ok: true, value: 4 });
+      expect(scene.ledger().filter((line) => line.startsWith('twice'))).toEqual(['twice 1', 'twice 2']);
+    });
+
+    test('without ZooKeeper requests go on with the last known instances', async () => {
+      await Promise.all([scene.start(), scene.start()]);
+      const bus = await scene.open('web');
+      const { ends, stop } = load(() => bus.tryRequest(shop.slow, { ms: 2 }));
+      await more(ends, 200, 20_000);
+      await suite.cluster.zookeeperServer.kill();
+      const start = performance.now();
+      while (performance.now() - start < 8_000) await more(ends, 200, 10_000);
+      await suite.cluster.mend();
+      await more(ends, 200, 10_000);
+      await stop();
+      expect([...ends.keys()]).toEqual(['ok']);
+    });
+  },
+  { alone: true },
+);

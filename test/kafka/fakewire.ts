@@ -1,0 +1,460 @@
+/** A Kafka cluster in memory behind the port of single requests: brokers die, freeze and move what they lead by script. */
+import type { Clock, Timer } from '../../src/base/clock';
+import { closable } from '../../src/base/lifecycle';
+import { WireError } from '../../src/kafka/errors';
+import type * as port from '../../src/kafka/wire';
+import type { At, Spot, Wire } from '../../src/kafka/wire';
+import type { LogRecord, Stored } from '../../src/ports/log';
+import { FakeGroup } from './fakegroup';
+
+/** A request on its way, as a script sees it. */
+export interface FakeRequest {
+  readonly name: Exclude<keyof Wire, symbol>;
+  readonly node: number;
+  readonly via: string;
+  readonly client: string;
+  readonly args: readonly unknown[];
+  /** Which one of its name it is, from 1. */
+  readonly n: number;
+}
+/**
+ * lost: it happens, but nobody answers · never: it does not arrive, and nobody answers · an error: refused as a whole,
+ * done or not · delayMs: it happens so much later.
+ */
+export type FakeFault =
+  'lost' | 'never' | { readonly error: string; readonly done?: boolean } | { readonly delayMs: number };
+
+interface FakeNode {
+  readonly node: number;
+  up: boolean;
+  frozen: boolean;
+  /** What waits until it is thawed. */
+  readonly waiting: (() => void)[];
+  readonly flights: Set<(error: WireError) => void>;
+}
+export interface FakePartition {
+  leader: number | null;
+  start: number;
+  records: Stored[];
+  end: number;
+}
+export interface FakeTopic {
+  readonly name: string;
+  readonly configs: Record<string, string>;
+  readonly partitions: FakePartition[];
+}
+/** One connection: a broker answers one request after another. */
+interface Connection {
+  open: boolean;
+  tail: Promise<unknown>;
+  readonly rejects: Set<(error: WireError) => void>;
+}
+
+const recordBytes = ({ key, value }: LogRecord): number => (key?.length ?? 0) + (value?.length ?? 0);
+
+export class FakeCluster {
+  readonly nodes = new Map<number, FakeNode>();
+  readonly topics = new Map<string, FakeTopic>();
+  readonly groups = new Map<string, FakeGroup>();
+  readonly coordinators = new Map<string, number>();
+  readonly requests: FakeRequest[] = [];
+  /** What goes wrong; undefined is nothing. */
+  script: ((request: FakeRequest) => FakeFault | undefined) | undefined;
+  /** Each way takes so long. */
+  latencyMs = 0;
+  /** The answer to each partition of a produce, instead of writing; undefined writes. */
+  refuse: ((batch: port.Batch) => { error: string; refused?: port.Produced['refused'] } | undefined) | undefined;
+  /** A batch that cannot be read, up to but without `until`. */
+  spoil: (Spot & { readonly offset: number; readonly until: number }) | undefined;
+  readonly #counts = new Map<string, number>();
+  readonly #wakes = new Set<() => void>();
+
+  constructor(
+    readonly clock: Clock,
+    count = 3,
+  ) {
+    for (let node = 1; node <= count; node++) {
+      this.nodes.set(node, { node, up: true, frozen: false, waiting: [], flights: new Set() });
+    }
+  }
+
+  // What happens to it
+
+  kill(node: number): void {
+    const one = this.node(node);
+    one.up = false;
+    for (const reject of one.flights) reject(new WireError('CONNECTION', `broker ${node} died`));
+    this.moveFrom(node);
+  }
+  /** Others take over what it leads and coordinates, as when it is fenced. */
+  moveFrom(node: number): void {
+    const next = [...this.nodes.values()].find((other) => other.up && !other.frozen && other.node !== node)?.node;
+    for (const topic of this.topics.values()) {
+      for (const partition of topic.partitions) if (partition.leader === node) partition.leader = next ?? null;
+    }
+    for (const [group, coordinator] of this.coordinators) {
+      if (coordinator !== node || next === undefined) continue;
+      this.coordinators.set(group, next);
+      this.groups.get(group)?.takeOver();
+    }
+    this.#wake();
+  }
+  start(node: number): void {
+    Object.assign(this.node(node), { up: true, frozen: false });
+    for (const topic of this.topics.values()) {
+      for (const partition of topic.partitions) partition.leader ??= node;
+    }
+  }
+  freeze(node: number): void {
+    this.node(node).frozen = true;
+  }
+  thaw(node: number): void {
+    const one = this.node(node);
+    one.frozen = false;
+    for (const go of one.waiting.splice(0)) go();
+  }
+  lead(topic: string, partition: number, node: number | null): void {
+    this.partition({ topic, partition }).leader = node;
+    this.#wake();
+  }
+  close(): void {
+    for (const group of this.groups.values()) group.close();
+  }
+
+  node(node: number): FakeNode {
+    const found = this.nodes.get(node);
+    if (!found) throw new WireError('UNKNOWN_NODE', `broker ${node}`, { sent: false });
+    return found;
+  }
+  partition({ topic, partition }: Spot): FakePartition {
+    const found = this.topics.get(topic)?.partitions[partition];
+    if (!found) throw new WireError('UNKNOWN_TOPIC_OR_PARTITION', `${topic}/${partition}`);
+    return found;
+  }
+  group(name: string): FakeGroup {
+    const found = this.groups.get(name) ?? new FakeGroup(name, this.clock);
+    this.groups.set(name, found);
+    return found;
+  }
+  values(topic: string, partition = 0): string[] {
+    return this.partition({ topic, partition }).records.map(({ value }) => Buffer.from(value ?? []).toString());
+  }
+  asked(name: FakeRequest['name']): FakeRequest[] {
+    return this.requests.filter((request) => request.name === name);
+  }
+
+  #wake(): void {
+    for (const wake of this.#wakes) wake();
+  }
+  #coordinates(group: string, node: number): FakeGroup {
+    if (this.coordinators.get(group) !== node) throw new WireError('NOT_COORDINATOR', group);
+    return this.group(group);
+  }
+
+  // What it answers
+
+  /** A process with connections of its own. */
+  wire(client: string): Wire {
+    const connections = new Map<string, Connection>();
+    let closed = false;
+    const connection = ({ node, via }: At): Connection => {
+      const key = `${via}@${node}`;
+      const found = connections.get(key);
+      if (found?.open) return found;
+      const made = { open: true, tail: Promise.resolve(), rejects: new Set<(error: WireError) => void>() };
+      connections.set(key, made);
+      return made;
+    };
+    const ask = <T>(
+      name: FakeRequest['name'],
+      at: At,
+      args: readonly unknown[],
+      timeoutMs: number,
+      act: () => T | Promise<T>,
+    ): Promise<T> => {
+      if (closed) return Promise.reject(new WireError('CLOSED', 'the wire was closed', { sent: false }));
+      const n = (this.#counts.get(name) ?? 0) + 1;
+      this.#counts.set(name, n);
+      const request: FakeRequest = { name, node: at.node, via: at.via, client, args, n };
+      this.requests.push(request);
+      return this.#carry(connection(at), request, timeoutMs, act);
+    };
+    const anyNode = (): At => {
+      const up = [...this.nodes.values()].find((node) => node.up && !node.frozen);
+      if (!up) throw new WireError('CONNECTION', 'no broker answers', { sent: false });
+      return { node: up.node, via: 'admin' };
+    };
+    const attempt = async <T>(
+      name: FakeRequest['name'],
+      args: readonly unknown[],
+      ms: number,
+      act: () => T,
+    ): Promise<T> => ask(name, anyNode(), args, ms, act);
+    return {
+      metadata: (names, ms = 5_000) => attempt('metadata', [names], ms, () => this.#metadata(names)),
+      findCoordinator: (group, ms = 5_000) => attempt('findCoordinator', [group], ms, () => this.#find(group)),
+      produce: (at, batches, ms) =>
+        ask('produce', at, [batches], ms, () => batches.map((batch) => this.#produce(at, batch))),
+      fetch: (at, asked, signal) => {
+        const answer = ask('fetch', at, [asked], asked.maxWaitMs + 2_000, () => this.#fetch(at, asked));
+        return signal ? orNothing(answer, signal) : answer;
+      },
+      listOffsets: (at, asked, ms = 5_000) =>
+        ask('listOffsets', at, [asked], ms, () => asked.map((one) => this.#offset(at, one))),
+      deleteRecords: (at, asked, ms = 5_000) =>
+        ask('deleteRecords', at, [asked], ms, () => asked.map((one) => this.#trim(at, one))),
+      join: (at, asked) =>
+        ask('join', at, [asked], asked.rebalanceMs + 2_000, () =>
+          this.#coordinates(asked.group, at.node).join(asked, client),
+        ),
+      sync: (at, as, given, ms) =>
+        ask('sync', at, [as, given], ms, () => this.#coordinates(as.group, at.node).sync(as, given)),
+      heartbeat: (at, as, ms = 5_000) =>
+        ask('heartbeat', at, [as], ms, () => this.#coordinates(as.group, at.node).heartbeat(as)),
+      leave: (at, group, memberId, ms = 5_000) =>
+        ask('leave', at, [group, memberId], ms, () => this.#coordinates(group, at.node).leave(memberId)),
+      commit: (at, as, places, ms = 5_000) => ask('commit', at, [as, places], ms, () => this.#commit(at, as, places)),
+      fetchOffsets: (at, group, spots, ms = 5_000) =>
+        ask('fetchOffsets', at, [group, spots], ms, () => this.#offsets(at, group, spots)),
+      createTopics: (at, topics, ms = 5_000) =>
+        ask('createTopics', at, [topics], ms, () => topics.map((one) => this.#create(one))),
+      deleteTopics: (at, names, ms = 5_000) =>
+        ask('deleteTopics', at, [names], ms, () =>
+          names.map((topic) => ({ topic, error: this.topics.delete(topic) ? null : new WireError('NONE', topic) })),
+        ),
+      growTopic: () => Promise.reject(new WireError('UNSUPPORTED_VERSION', 'growTopic')),
+      topicConfigs: (at, names, ms = 5_000) =>
+        ask('topicConfigs', at, [names], ms, () => names.map((name) => this.#configs(name))),
+      alterTopic: () => Promise.reject(new WireError('UNSUPPORTED_VERSION', 'alterTopic')),
+      listGroups: (at, ms = 5_000) =>
+        ask('listGroups', at, [], ms, () =>
+          [...this.groups.keys()]
+            .filter((group) => this.coordinators.get(group) === at.node)
+            .map((group) => ({ group, protocolType: 'consumer' })),
+        ),
+      describeGroups: (at, groups, ms = 5_000) =>
+        ask('describeGroups', at, [groups], ms, () => groups.map((group) => this.group(group).describe())),
+      ...closable(() => {
+        closed = true;
+        for (const one of connections.values()) {
+          one.open = false;
+          for (const reject of one.rejects) reject(new WireError('CLOSED', 'the wire was closed'));
+        }
+        return Promise.resolve();
+      }),
+    };
+  }
+
+  #carry<T>(connection: Connection, request: FakeRequest, timeoutMs: number, act: () => T | Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const node = this.nodes.get(request.node);
+      if (!node?.up) return reject(new WireError('CONNECTION', `no broker at ${request.node}`, { sent: false }));
+      const fault = this.script?.(request);
+      const settle = (): void => {
+        timer.cancel();
+        connection.rejects.delete(fail);
+        node.flights.delete(fail);
+      };
+      const fail = (error: WireError): void => {
+        settle();
+        reject(error);
+      };
+      const timer: Timer = this.clock.after(timeoutMs, () => {
+        fail(new WireError('DEADLINE', `${request.name}: no answer of broker ${node.node} in ${timeoutMs} ms`));
+        connection.open = false;
+        for (const other of connection.rejects) other(new WireError('CONNECTION', 'closed after a deadline'));
+      });
+      connection.rejects.add(fail);
+      node.flights.add(fail);
+      const happen = async (): Promise<void> => {
+        const delayMs = this.latencyMs + (typeof fault === 'object' && 'delayMs' in fault ? fault.delayMs : 0);
+        if (delayMs > 0) await new Promise<void>((go) => this.clock.after(delayMs, go));
+        if (node.frozen) await new Promise<void>((go) => node.waiting.push(go));
+        if (!node.up || fault === 'never') return;
+        if (typeof fault === 'object' && 'error' in fault) {
+          if (fault.done) await act();
+          return fail(new WireError(fault.error, 'by script'));
+        }
+        try {
+          const value = await act();
+          if (fault === 'lost') return;
+          if (this.latencyMs > 0) await new Promise<void>((go) => this.clock.after(this.latencyMs, go));
+          if (node.frozen) await new Promise<void>((go) => node.waiting.push(go));
+          settle();
+          resolve(value);
+        } catch (error) {
+          fail(error as WireError); // nothing else is thrown in here
+        }
+      };
+      // What nobody answers is no reason for the broker to hold up the next one.
+      connection.tail = connection.tail.then(() => (fault === 'lost' || fault === 'never' ? void happen() : happen()));
+    });
+  }
+
+  #metadata(names: readonly string[] | null): port.Metadata {
+    const up = [...this.nodes.values()].filter((node) => node.up);
+    const topic = (name: string): port.TopicMetadata => {
+      const found = this.topics.get(name);
+      const error = found ? null : new WireError('UNKNOWN_TOPIC_OR_PARTITION', name);
+      const partitions = (found?.partitions ?? []).map(({ leader }, partition) => {
+        return { partition, leader, replicas: [1], inSync: [1] };
+      });
+      return { name, error, internal: false, partitions };
+    };
+    return {
+      cluster: 'fake',
+      controller: up[0]?.node ?? -1,
+      nodes: up.map(({ node }) => ({ node, host: 'here', port: node })),
+      topics: (names ?? [...this.topics.keys()]).map(topic),
+    };
+  }
+  #find(group: string): number {
+    const known = this.coordinators.get(group);
+    if (known !== undefined) return known;
+    const up = [...this.nodes.values()].filter((node) => node.up);
+    const node = up[group.length % up.length]?.node ?? 1;
+    this.coordinators.set(group, node);
+    return node;
+  }
+
+  /** What only the leader answers; anybody else says so. */
+  #led<T extends object>(at: At, spot: Spot, act: (partition: FakePartition) => T): T | { error: WireError } {
+    try {
+      const partition = this.partition(spot);
+      if (partition.leader === at.node) return act(partition);
+      return { error: new WireError('NOT_LEADER_OR_FOLLOWER', `${spot.topic}/${spot.partition}`) };
+    } catch (error) {
+      return { error: error as WireError }; // nothing else is thrown in here
+    }
+  }
+
+  #produce(at: At, batch: port.Batch): port.Produced {
+    const { topic, partition } = batch;
+    const none = { topic, partition, error: null, offset: -1, timeMs: null, refused: [] };
+    return {
+      ...none,
+      ...this.#led(at, batch, (log) => {
+        const refusal = this.refuse?.(batch) ?? this.#refusal(batch);
+        if (refusal) return { error: new WireError(refusal.error, 'refused'), refused: refusal.refused ?? [] };
+        const offset = log.end;
+        const timeMs = this.clock.now();
+        for (const record of batch.records) {
+          log.records.push({ ...copy(record), partition, offset: log.end++, timeMs });
+        }
+        this.#wake();
+        return { offset, timeMs };
+      }),
+    };
+  }
+  #refusal({ topic, records }: port.Batch): { error: string; refused?: port.Produced['refused'] } | undefined {
+    const { configs = {} } = this.topics.get(topic) ?? {};
+    const bytes = records.reduce((sum, record) => sum + recordBytes(record), 0);
+    if (bytes > Number(configs['max.message.bytes'] ?? Infinity)) return { error: 'MESSAGE_TOO_LARGE' };
+    return undefined;
+  }
+
+  async #fetch(at: At, asked: port.FetchAsk): Promise<readonly port.Fetched[]> {
+    const untilMs = this.clock.mono() + asked.maxWaitMs;
+    for (;;) {
+      const found = asked.partitions.map((spot) => this.#read(at, spot));
+      const some = found.some(({ error, records }) => error !== null || records.length > 0);
+      const leftMs = untilMs - this.clock.mono();
+      if (some || leftMs <= 0) return found;
+      await new Promise<void>((go) => {
+        const wake = (): void => {
+          timer.cancel();
+          this.#wakes.delete(wake);
+          go();
+        };
+        const timer = this.clock.after(leftMs, wake);
+        this.#wakes.add(wake);
+      });
+    }
+  }
+  #read(at: At, spot: port.FetchAsk['partitions'][number]): port.Fetched {
+    const { topic, partition, offset, bytesMax } = spot;
+    const none = { topic, partition, error: null, records: [], next: offset, start: -1, end: -1 };
+    return {
+      ...none,
+      ...this.#led(at, spot, ({ start, end, records }) => {
+        if (offset < start || offset > end) return { error: new WireError('OFFSET_OUT_OF_RANGE', `${offset}`) };
+        const out: Stored[] = [];
+        let bytes = 0;
+        const bad = this.spoil?.topic === topic && this.spoil.partition === partition ? this.spoil : undefined;
+        // Offsets have no gaps here.
+        for (let i = offset - start; i < records.length; i++) {
+          const record = records[i];
+          if (!record || record.offset === bad?.offset) break;
+          bytes += recordBytes(record);
+          if (out.length > 0 && bytes > bytesMax) break;
+          out.push({ ...record, ...copy(record) });
+        }
+        const next = (out.at(-1)?.offset ?? offset - 1) + 1;
+        const unreadable = new WireError('UNDECODABLE', 'bad bytes', { until: bad?.until ?? 0 });
+        return { start, end, records: out, next, error: next === bad?.offset ? unreadable : null };
+      }),
+    };
+  }
+
+  #offset(at: At, spot: Spot & { readonly time: 'start' | 'end' | number }) {
+    const { topic, partition, time } = spot;
+    const found = this.#led(at, spot, ({ start, end }) => ({ offset: time === 'start' ? start : end }));
+    return { topic, partition, error: null, offset: -1, ...found };
+  }
+  #trim(at: At, spot: Spot & { readonly before: number }) {
+    const { topic, partition, before } = spot;
+    const found = this.#led(at, spot, (log) => {
+      if (before > log.end) return { error: new WireError('OFFSET_OUT_OF_RANGE', `${before}`) };
+      log.start = Math.max(log.start, before);
+      log.records = log.records.filter(({ offset }) => offset >= log.start);
+      return { start: log.start };
+    });
+    return { topic, partition, error: null, start: -1, ...found };
+  }
+
+  #commit(at: At, as: port.MemberAs, places: readonly port.CommitSpot[]): readonly port.Answer[] {
+    let error: WireError | null = null;
+    try {
+      this.#coordinates(as.group, at.node).commit(as, places);
+    } catch (refused) {
+      error = refused as WireError; // nothing else is thrown in here
+    }
+    return places.map(({ topic, partition }) => ({ topic, partition, error }));
+  }
+  #offsets(at: At, name: string, spots: readonly Spot[] | null): readonly port.FetchedOffset[] {
+    const { offsets } = this.#coordinates(name, at.node);
+    return (spots ?? [...offsets.values()]).map(({ topic, partition }) => {
+      const found = offsets.get(`${topic}/${partition}`);
+      return { topic, partition, error: null, offset: found?.offset ?? null, metadata: found?.metadata ?? '' };
+    });
+  }
+
+  #create({ name, partitions, configs }: port.NewTopic): port.TopicAnswer {
+    if (this.topics.has(name)) return { topic: name, error: new WireError('TOPIC_ALREADY_EXISTS', name) };
+    const nodes = [...this.nodes.keys()];
+    const made = Array.from({ length: partitions }, (_, partition): FakePartition => {
+      return { leader: nodes[partition % nodes.length] ?? null, start: 0, records: [], end: 0 };
+    });
+    this.topics.set(name, { name, configs: { ...configs }, partitions: made });
+    return { topic: name, error: null };
+  }
+  #configs(topic: string): port.TopicConfigs {
+    const found = this.topics.get(topic);
+    if (!found) return { topic, error: new WireError('UNKNOWN_TOPIC_OR_PARTITION', topic), configs: {} };
+    const configs = Object.entries(found.configs).map(([name, value]) => [name, { value, isDefault: false }] as const);
+    return { topic, error: null, configs: Object.fromEntries(configs) };
+  }
+}
+
+function copy({ key, value, headers }: LogRecord): LogRecord {
+  return { key: key && Uint8Array.from(key), value: value && Uint8Array.from(value), headers: { ...headers } };
+}
+
+function orNothing<T>(work: Promise<readonly T[]>, signal: AbortSignal): Promise<readonly T[]> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => resolve([]);
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}

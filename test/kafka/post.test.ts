@@ -1,0 +1,213 @@
+/** What the post on Kafka does beside what every post does: shared partitions, deaths, its time, and trouble. */
+import { isBusError } from '../../src/base/errors';
+import { memoryWorld, type MemoryProcess } from '../../src/memory/world';
+import { virtualClock } from '../../src/memory/clock';
+import type { Roads } from '../../src/kafka/post';
+import type { Instance } from '../../src/ports/registry';
+import { waitIn } from '../memory/rig';
+import { memoryRoads, openOn, type PostProcess } from './postrig';
+
+const nothing = new Uint8Array(0);
+
+interface Ear extends PostProcess {
+  readonly process: MemoryProcess;
+  readonly lines: string[];
+  readonly gone: string[];
+}
+
+function system() {
+  const clock = virtualClock();
+  const world = memoryWorld({ clock });
+  const wait = waitIn(clock);
+  async function open(
+    name: string,
+    more: { roads?: (own: Roads) => Roads; inboxPartitions?: number } = {},
+  ): Promise<Ear> {
+    const process = world.process(name);
+    const { roads = (own: Roads) => own, inboxPartitions = 1 } = more;
+    const opened = await openOn(process, { roads: roads(memoryRoads(process.log)), inboxPartitions });
+    const [lines, gone]: [string[], string[]] = [[], []];
+    opened.post.receive({
+      packet: ({ line }) => void lines.push(line),
+      gone: (address) => void gone.push(address),
+    });
+    return { ...opened, process, lines, gone };
+  }
+  return { clock, wait, open };
+}
+function announced({ post }: Ear, name: string, serves: readonly string[]): Instance {
+  return {
+    name,
+    module: 'photos',
+    address: post.address,
+    incarnation: name,
+    host: 'here',
+    pid: 1,
+    sinceMs: 0,
+    version: '',
+    serves: Object.fromEntries(serves.map((contract) => [contract, 'f'])),
+    leaving: false,
+  };
+}
+
+test('instances that share a partition hear only what is for them', async () => {
+  const { wait, open } = system();
+  const [a, b, c] = [await open('a'), await open('b'), await open('c')];
+  a.post.send(b.post.address, { line: 'for b', body: nothing });
+  a.post.send(c.post.address, { line: 'for c', body: nothing });
+  await wait(() => b.lines.length + c.lines.length === 2, 1_000, 'both arrive');
+  expect([a.lines, b.lines, c.lines]).toEqual([[], ['for b'], ['for c']]);
+});
+
+test('whoever inherits a partition hears nothing of what was for its owner before', async () => {
+  const { wait, open } = system();
+  const [a, b] = [await open('a'), await open('b')];
+  const before = b.post.address;
+  b.process.crash();
+  const heir = await open('b again');
+  a.post.send(before, { line: 'for the one before', body: nothing });
+  a.post.send(heir.post.address, { line: 'for the heir', body: nothing });
+  await wait(() => heir.lines.length > 0, 1_000, 'it arrives');
+  expect(heir.lines).toEqual(['for the heir']);
+});
+
+test('a death is told only after what the dead one had sent before', async () => {
+  const { wait, open } = system();
+  let hold: (() => void) | undefined;
+  const held = new Promise<void>((resolve) => (hold = resolve));
+  let holding = false;
+  // Our own inbox is read late: the reply is in the log, and its sender is dead.
+  const slow = (own: Roads): Roads => ({
+    ...own,
+    async tail(topic, partition, via) {
+      const tail = await own.tail(topic, partition, via);
+      return {
+        ...tail,
+        async read(max) {
+          const records = await tail.read(max);
+          if (holding) await held;
+          return records;
+        },
+      };
+    },
+  });
+  const [a, b] = [await open('a', { roads: slow }), await open('b')];
+  const order: string[] = [];
+  a.post.receive({ packet: ({ line }) => void order.push(line), gone: () => void order.push('gone') });
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'ask', body: nothing });
+  await wait(() => b.lines.length === 1, 1_000, 'it is asked');
+  holding = true;
+  b.post.send(a.post.address, { line: 'answer', body: nothing });
+  await wait(async () => (await b.process.log.bounds('test.inbox'))[0]?.end !== 0, 1_000, 'the answer is in the log');
+  b.process.crash();
+  for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve));
+  expect(order).toEqual([]);
+  hold?.();
+  await wait(() => order.length === 2, 5_000, 'both are told');
+  expect(order).toEqual(['answer', 'gone']);
+});
+
+test('who no longer serves what we watch is not dead', async () => {
+  const { wait, open } = system();
+  const [a, b] = [await open('a'), await open('b')];
+  await b.registry.announce(announced(b, 'b', ['photos', 'busbar']));
+  let seen = 0;
+  await a.registry.watch('photos', (instances) => void (seen = instances.length));
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await b.registry.announce(announced(b, 'b', ['busbar']));
+  await wait(() => seen === 0, 1_000, 'it is seen to be gone from there');
+  a.post.send(b.post.address, { line: 'two', body: nothing });
+  await wait(() => b.lines.length === 2, 1_000, 'it is still reached');
+  expect(a.gone).toEqual([]);
+});
+
+test('an address that was dead and is there again can be sent to', async () => {
+  const { wait, open } = system();
+  const [a, b] = [await open('a'), await open('b')];
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await wait(() => b.lines.length === 1, 1_000, 'it arrives');
+  await b.registry.withdraw();
+  await wait(() => a.gone.length === 1, 5_000, 'it is told');
+  expect(() => a.post.send(b.post.address, { line: 'no', body: nothing })).toThrow(/nobody is at/);
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  const sent = (): boolean => {
+    try {
+      a.post.send(b.post.address, { line: 'two', body: nothing });
+      return true;
+    } catch (error) {
+      if (isBusError(error, 'Unreachable')) return false;
+      throw error;
+    }
+  };
+  await wait(sent, 5_000, 'it can be sent to');
+  await wait(() => b.lines.includes('two'), 1_000, 'it arrives');
+});
+
+test('learns how far the clock of the brokers is ahead', async () => {
+  const { open } = system();
+  const ahead = (own: Roads): Roads => ({
+    ...own,
+    async tail(topic, partition, via) {
+      const tail = await own.tail(topic, partition, via);
+      const later = (records: Awaited<ReturnType<typeof tail.read>>) =>
+        records.map((record) => ({ ...record, timeMs: record.timeMs + 3_600_000 }));
+      return { ...tail, read: async (max) => later(await tail.read(max)) };
+    },
+  });
+  expect((await open('a', { roads: ahead })).post.skewMs).toBe(3_600_000);
+  expect((await open('b')).post.skewMs).toBe(0);
+});
+
+test('says that it is in trouble while no broker takes what it sends, and where answers come in has no leader', async () => {
+  const { clock, open } = system();
+  let stuck = false;
+  let led = true;
+  const troubled = (own: Roads): Roads => ({
+    ...own,
+    append: (...given) => (stuck ? new Promise(() => {}) : own.append(...given)),
+    isLed: () => led,
+  });
+  const [a, b] = [await open('a', { roads: troubled }), await open('b')];
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await clock.advance(200);
+  expect(a.post.trouble?.(b.post.address)).toBeUndefined();
+  stuck = true;
+  a.post.send(b.post.address, { line: 'two', body: nothing });
+  expect(a.post.trouble?.(b.post.address)).toBeUndefined();
+  await clock.advance(200);
+  expect(a.post.trouble?.(b.post.address)).toContain('no broker took the 1 packets for partition 0');
+  [stuck, led] = [false, false];
+  const other = await open('c', { roads: troubled });
+  other.post.send(b.post.address, { line: 'three', body: nothing });
+  expect(other.post.trouble?.(b.post.address)).toContain('where answers come in');
+});
+
+test('takes no more than so many packets for a partition that nobody takes them for', async () => {
+  const { open } = system();
+  let stuck = false;
+  const troubled = (own: Roads): Roads => ({
+    ...own,
+    append: (...given) => (stuck ? new Promise(() => {}) : own.append(...given)),
+  });
+  const [a, b] = [await open('a', { roads: troubled }), await open('b')];
+  stuck = true;
+  const body = new Uint8Array(1_000_000);
+  let taken = 0;
+  const fill = (): void => {
+    for (; taken < 1_000; taken++) a.post.send(b.post.address, { line: 'x', body });
+  };
+  expect(fill).toThrow(expect.objectContaining({ code: 'Overloaded' }));
+  expect(taken).toBe(67); // 64 MB
+});
+
+test('refuses to open when nothing comes through', async () => {
+  const { clock, open } = system();
+  const deaf = (own: Roads): Roads => ({ ...own, append: () => new Promise(() => {}) });
+  const opening = open('a', { roads: deaf }).catch((error: unknown) => error);
+  await clock.advance(20_000);
+  expect(await opening).toMatchObject({ code: 'Unreachable' });
+});

@@ -1,0 +1,204 @@
+import { isBusError } from '../../src/base/errors';
+import type { Batch } from '../../src/kafka/wire';
+import { FakeBench, record, valuesOf } from './fakebench';
+
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+/** The values of each batch of each produce, in the order of asking. */
+const produced = (): string[][][] =>
+  bench.cluster.asked('produce').map(({ args: [batches] }) => {
+    return (batches as Batch[]).map(({ records }) => records.map(({ value }) => Buffer.from(value ?? []).toString()));
+  });
+
+describe('sending', () => {
+  it('puts what is asked for in one moment into one request for each leader', async () => {
+    const { log, topic } = await bench.open(6);
+    await bench.run(Promise.all(Array.from({ length: 60 }, (_, n) => log.append(topic, [record(`${n}`, n % 6)]))));
+    const asked = bench.cluster.asked('produce');
+    expect(asked.map(({ node }) => node).toSorted((a, b) => a - b)).toEqual([1, 2, 3]);
+    expect(bench.cluster.values(topic, 1)).toEqual(Array.from({ length: 10 }, (_, n) => `${n * 6 + 1}`));
+  });
+
+  it('has one batch of a partition on its way; what comes meanwhile goes together after it', async () => {
+    const { log, topic } = await bench.open();
+    const all = ['a', 'b', 'c', 'd'].map(async (value, n) => {
+      if (n > 0) await new Promise<void>((go) => bench.clock.after(0.1 * n, go));
+      return log.append(topic, [record(value)]);
+    });
+    const places = await bench.run(Promise.all(all));
+    expect(produced()).toEqual([[['a']], [['b', 'c', 'd']]]);
+    expect(places.flat().map(({ offset }) => offset)).toEqual([0, 1, 2, 3]);
+  });
+
+  it.each([
+    ['was written but never answered', 'lost'],
+    ['never arrived', 'never'],
+    ['was written before the connection broke', { error: 'CONNECTION', done: true }],
+    ['is not named in the answer', { error: 'UNVERIFIED' }],
+    ['had an answer that cannot be read', { error: 'UNDECODABLE', done: true }],
+  ] as const)('sends the same batch again when the first one %s, and nothing overtakes it', async (_, fault) => {
+    const { log, topic } = await bench.open();
+    bench.faults('produce', fault);
+    const first = log.append(topic, [record('a'), record('b')]);
+    await bench.clock.advance(0.5);
+    const second = log.append(topic, [record('c')]);
+    expect((await bench.run(Promise.all([first, second]))).flat()).toHaveLength(3);
+    expect(produced()).toEqual([[['a', 'b']], [['a', 'b']], [['c']]]);
+    const values = bench.cluster.values(topic);
+    expect(values.slice(-3)).toEqual(['a', 'b', 'c']);
+    expect(values.slice(0, -3)).toEqual(values.length > 3 ? ['a', 'b'] : []);
+  });
+
+  it('names the place of the copy that was acknowledged', async () => {
+    const { log, topic } = await bench.open();
+    bench.faults('produce', 'lost');
+    const [place] = await bench.run(log.append(topic, [record('a')]));
+    expect(bench.cluster.values(topic)).toEqual(['a', 'a']);
+    expect(place).toEqual({ partition: 0, offset: 1 });
+  });
+
+  it('tries again while replicas are missing, and asks who leads when the leader has moved', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.refuse = (batch) =>
+      bench.cluster.asked('produce').length < 3 && batch ? { error: 'NOT_ENOUGH_REPLICAS' } : undefined;
+    await bench.run(log.append(topic, [record('a')]));
+    bench.cluster.lead(topic, 0, 2);
+    await bench.run(log.append(topic, [record('b')]));
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b']);
+    expect(bench.cluster.asked('produce').at(-1)?.node).toBe(2);
+  });
+
+  it('goes to the new leader long before the frozen one would have to answer', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.freeze(1);
+    const sent = bench.watch(log.append(topic, [record('a')]));
+    await bench.clock.advance(3_000);
+    expect(sent.settled).toBe(false);
+    bench.cluster.moveFrom(1);
+    await bench.clock.advance(2_500);
+    expect(sent).toMatchObject({ settled: true, error: undefined });
+    expect(bench.cluster.values(topic)).toEqual(['a']);
+  });
+
+  it('refuses only the record that is too large for the topic, found by halving', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
+    const large = 'x'.repeat(2_000);
+    const all = ['a', 'b', large, 'c', 'd'].map((value) => bench.watch(log.append(topic, [record(value)])));
+    await bench.until(() => all.every(({ settled }) => settled));
+    expect(all.map(({ error }) => isBusError(error, 'TooLarge'))).toEqual([false, false, true, false, false]);
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('refuses the records that the broker names, and keeps the order of the others', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.refuse = ({ records }) => {
+      const index = records.findIndex(({ value }) => Buffer.from(value ?? []).toString() === 'bad');
+      return index < 0 ? undefined : { error: 'INVALID_RECORD', refused: [{ index, reason: 'it is bad' }] };
+    };
+    const all = ['a', 'bad', 'b', 'bad', 'c'].map((value) => bench.watch(log.append(topic, [record(value)])));
+    await bench.until(() => all.every(({ settled }) => settled));
+    expect(all.map(({ error }) => isBusError(error, 'Config'))).toEqual([false, true, false, true, false]);
+    expect(String(all[1]?.error)).toContain('it is bad');
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('says at once that it is not allowed to write', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
+    const error = await bench.refusal(log.append(topic, [record('a')]), 1_000);
+    expect(isBusError(error, 'NotAllowed')).toBe(true);
+  });
+
+  it('rejects as unknown at its deadline, while the batch keeps its place until it is known', async () => {
+    const { log, topic } = await bench.open(1, {}, { appendMs: 5_000 });
+    bench.cluster.freeze(1);
+    const first = bench.watch(log.append(topic, [record('a')]));
+    await bench.clock.advance(4_000);
+    const second = bench.watch(log.append(topic, [record('b')]));
+    await bench.clock.advance(2_500);
+    expect(isBusError(first.error, 'Unreachable')).toBe(true);
+    expect(second.settled).toBe(false);
+    bench.cluster.thaw(1);
+    await bench.until(() => second.settled);
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b']);
+  });
+
+  it('does not send what nobody waits for any more, if it was never sent', async () => {
+    const { topic } = await bench.open();
+    bench.cluster.lead(topic, 0, null);
+    const { log } = bench.process('two', { appendMs: 2_000 });
+    const late = bench.watch(log.append(topic, [record('late')]));
+    await bench.until(() => late.settled);
+    expect(isBusError(late.error, 'Unreachable')).toBe(true);
+    bench.cluster.lead(topic, 0, 2);
+    await bench.run(log.append(topic, [record('new')]));
+    expect(bench.cluster.values(topic)).toEqual(['new']);
+  });
+
+  it('gives a batch of unknown outcome up for good, says so, and only then goes on', async () => {
+    const { log, topic, heard } = await bench.open(1, {}, { appendMs: 5_000, unknownMs: 60_000 });
+    bench.cluster.script = ({ name }) => (name === 'produce' ? 'never' : undefined);
+    const first = bench.watch(log.append(topic, [record('a')]));
+    await bench.clock.advance(50_000);
+    const second = bench.watch(log.append(topic, [record('b')]));
+    await bench.until(() => heard.some(({ type }) => type === 'dropped'), 100_000);
+    bench.cluster.script = undefined;
+    await bench.until(() => second.settled);
+    expect([isBusError(first.error, 'Unreachable'), bench.cluster.values(topic).includes('a')]).toEqual([true, false]);
+  });
+
+  it('takes no more than it may hold, and goes on when there is room', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.freeze(1);
+    const megabyte = 'x'.repeat(1_000_000);
+    const first = bench.watch(Promise.all(Array.from({ length: 67 }, () => log.append(topic, [record(megabyte)]))));
+    const error = await bench.refusal(log.append(topic, [record(megabyte)]), 10);
+    expect(isBusError(error, 'Overloaded')).toBe(true);
+    bench.cluster.thaw(1);
+    await bench.until(() => first.settled);
+    await bench.run(log.append(topic, [record('fits')]));
+    expect(bench.cluster.partition({ topic, partition: 0 }).end).toBe(68);
+  });
+
+  it('closes at once when idle, and tells those who wait that nobody knows when it is not', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(log.append(topic, [record('a')]));
+    bench.cluster.freeze(1);
+    const stuck = bench.watch(log.append(topic, [record('b')]));
+    await bench.clock.advance(100);
+    const beganMs = bench.clock.mono();
+    await bench.run(log.close());
+    expect(bench.clock.mono() - beganMs).toBeLessThan(2_100);
+    expect(isBusError(stuck.error, 'Unreachable')).toBe(true);
+    const idle = bench.process('idle');
+    const idleMs = bench.clock.mono();
+    await bench.run(idle.log.close());
+    expect(bench.clock.mono()).toBe(idleMs);
+  });
+
+  it('waits a little for more when answers are slow, so that more goes together', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.latencyMs = 50;
+    for (let n = 0; n < 20; n++) await bench.run(log.append(topic, [record(`${n}`)]));
+    const before = produced().length;
+    const one = log.append(topic, [record('x')]);
+    await bench.clock.advance(1);
+    const two = log.append(topic, [record('y')]);
+    await bench.run(Promise.all([one, two]));
+    expect(produced().slice(before)).toEqual([[['x', 'y']]]);
+  });
+
+  it('gives the records of calls that waited for the topic in the order of the calls', async () => {
+    const { topic } = await bench.open();
+    const { log } = bench.process('two');
+    const all = ['a', 'b', 'c'].map((value) => log.append(topic, [record(value)]));
+    await bench.run(Promise.all(all));
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c']);
+    expect(valuesOf(await bench.run(log.peek(topic, { partition: 0, offset: 1 }, { messages: 9, bytes: 99 })))).toEqual(
+      ['b', 'c'],
+    );
+  });
+});

@@ -1,0 +1,212 @@
+import { OutOfRangeError, type Stored, type Tail } from '../../src/ports/log';
+import type { FetchAsk } from '../../src/kafka/wire';
+import { FakeBench, max, record, valuesOf } from './fakebench';
+
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+async function read(tail: Tail, count: number): Promise<Stored[]> {
+  const found: Stored[] = [];
+  while (found.length < count) found.push(...(await bench.run(tail.read(max))));
+  return found;
+}
+/** What the fetches so far asked for: how many partitions of which node by which connection, waiting how long. */
+const fetches = () =>
+  bench.cluster.asked('fetch').map(({ node, via, args }) => {
+    const { partitions, maxWaitMs } = args[0] as FetchAsk;
+    return { node, via, partitions: partitions.length, maxWaitMs };
+  });
+
+describe('a tail', () => {
+  it('asks each leader for all its partitions at once, on the connection for tails', async () => {
+    const { log, topic } = await bench.open(9);
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(400);
+    expect(fetches().toSorted((a, b) => a.node - b.node)).toEqual(
+      [1, 2, 3].map((node) => ({ node, via: 'tails', partitions: 3, maxWaitMs: 500 })),
+    );
+    await bench.run(log.append(topic, [record('a', 4)]));
+    await bench.clock.advance(5);
+    expect(valuesOf(reading.value)).toEqual(['a']);
+  });
+
+  it('asks for nothing before the first read, and waits for nothing when it is closed', async () => {
+    const { log, topic } = await bench.open();
+    const tail = await bench.run(log.tail(topic, 'start'));
+    await bench.clock.advance(1_000);
+    expect(fetches()).toEqual([]);
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(100);
+    const beganMs = bench.clock.mono();
+    await bench.run(tail.close());
+    await bench.run(log.close());
+    expect(reading).toMatchObject({ settled: true, value: [] });
+    expect(bench.clock.mono()).toBe(beganMs);
+  });
+
+  it('skips and repeats nothing while leaders move, die and freeze', async () => {
+    const { log, topic } = await bench.open(3);
+    const reader = bench.process('reader');
+    const tail = await bench.run(reader.log.tail(topic, 'start'));
+    const found: Stored[] = [];
+    let reading = true;
+    const loop = (async () => {
+      while (reading) found.push(...(await tail.read(max)));
+    })();
+    let sent = 0;
+    const send = async (): Promise<void> => {
+      for (let n = 0; n < 20; n++) await bench.run(log.append(topic, [record(`${sent}`, sent++ % 3)]), 120_000);
+    };
+    const { cluster } = bench;
+    await send();
+    cluster.lead(topic, 0, 2);
+    await send();
+    cluster.kill(2);
+    await send();
+    cluster.start(2);
+    cluster.lead(topic, 1, 2);
+    await send();
+    cluster.freeze(2);
+    cluster.moveFrom(2);
+    await send();
+    cluster.thaw(2);
+    cluster.lead(topic, 2, 2);
+    await send();
+    await bench.until(() => found.length >= sent);
+    reading = false;
+    await bench.run(Promise.all([tail.close(), loop]));
+    for (let partition = 0; partition < 3; partition++) {
+      const offsets = found.filter((one) => one.partition === partition).map(({ offset }) => offset);
+      expect(offsets).toEqual(Array.from({ length: cluster.partition({ topic, partition }).end }, (_, n) => n));
+    }
+  });
+
+  it('reads on within a moment after the leader of its partition died', async () => {
+    const { log, topic } = await bench.open();
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(100);
+    bench.cluster.kill(1);
+    await bench.run(log.append(topic, [record('a')]));
+    const beganMs = bench.clock.mono();
+    await bench.until(() => reading.settled);
+    expect(bench.clock.mono() - beganMs).toBeLessThan(200);
+  });
+
+  it('gives several tails of one partition at different places all that they miss', async () => {
+    const { log, topic } = await bench.open();
+    for (let n = 0; n < 10; n++) await bench.run(log.append(topic, [record(`${n}`)]));
+    const early = await bench.run(log.tail(topic, 'start'));
+    const late = await bench.run(log.tail(topic, 'end'));
+    const middle = await bench.run(log.tail(topic, [{ partition: 0, offset: 5 }]));
+    const waiting = bench.watch(late.read({ messages: 1, bytes: 1 }));
+    const [all, some] = [await read(early, 10), await read(middle, 5)];
+    expect([valuesOf(all).length, valuesOf(some)[0]]).toEqual([10, '5']);
+    await bench.run(log.append(topic, [record('new')]));
+    const beganMs = bench.clock.mono();
+    const news = await Promise.all([read(early, 1), read(middle, 1)]);
+    await bench.until(() => waiting.settled);
+    expect(bench.clock.mono() - beganMs).toBeLessThan(50);
+    expect(valuesOf([...news.flat(), ...(waiting.value ?? [])])).toEqual(['new', 'new', 'new']);
+    news[0][0]!.value!.fill(0);
+    expect(valuesOf(news[1])).toEqual(['new']);
+  });
+
+  it('does not wait for the long poll of others to look at what is there', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(log.append(topic, [record('a')]));
+    const idle = await bench.run(log.tail(topic, 'end'));
+    void idle.read(max);
+    await bench.clock.advance(100);
+    const fresh = await bench.run(log.tail(topic, 'start'));
+    const beganMs = bench.clock.mono();
+    expect(valuesOf(await read(fresh, 1))).toEqual(['a']);
+    expect(bench.clock.mono() - beganMs).toBeLessThan(20);
+  });
+
+  it('says what is gone, and goes on at the start', async () => {
+    const { log, topic } = await bench.open();
+    for (let n = 0; n < 4; n++) await bench.run(log.append(topic, [record(`${n}`)]));
+    const tail = await bench.run(log.tail(topic, [{ partition: 0, offset: 1 }]));
+    await bench.run(log.trim(topic, 0, 3));
+    const error = await bench.refusal(tail.read(max));
+    expect(error).toBeInstanceOf(OutOfRangeError);
+    expect(error).toMatchObject({ from: 1, start: 3 });
+    expect(valuesOf(await read(tail, 1))).toEqual(['3']);
+  });
+
+  it('waits for a leader that is a little behind, and believes it only after a while', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(log.append(topic, [record('a'), record('b')]));
+    const tail = await bench.run(log.tail(topic, [{ partition: 0, offset: 2 }]));
+    const partition = bench.cluster.partition({ topic, partition: 0 });
+    partition.end = 1;
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(2_000);
+    expect(reading.settled).toBe(false);
+    partition.end = 2;
+    await bench.run(log.append(topic, [record('c')]));
+    await bench.until(() => reading.settled);
+    expect(valuesOf(reading.value)).toEqual(['c']);
+    // The topic was deleted and made anew.
+    Object.assign(partition, { records: [], start: 0, end: 0 });
+    expect(await bench.refusal(tail.read(max))).toBeInstanceOf(OutOfRangeError);
+    expect(heard.some((notice) => notice.type === 'log' && notice.message.includes('made anew'))).toBe(true);
+    await bench.run(log.append(topic, [record('d')]));
+    expect(valuesOf(await read(tail, 1))).toEqual(['d']);
+  });
+
+  it('steps over a batch that nobody can read, and says so', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(log.append(topic, [record('a'), record('bad'), record('c')]));
+    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
+    const tail = await bench.run(log.tail(topic, 'start'));
+    expect(valuesOf(await read(tail, 2))).toEqual(['a', 'c']);
+    expect(heard.find(({ type }) => type === 'dropped')).toMatchObject({ what: `${topic}/0/1-1` });
+    expect(valuesOf(await bench.run(log.peek(topic, { partition: 0, offset: 1 }, max)))).toEqual(['c']);
+  });
+
+  it('stops fetching when nobody reads, and goes on when somebody does', async () => {
+    const { log, topic } = await bench.open();
+    for (let n = 0; n < 40; n++) await bench.run(log.append(topic, [record('x'.repeat(100_000))]));
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const [first] = await bench.run(tail.read({ messages: 1, bytes: 1 }));
+    expect(first?.offset).toBe(0);
+    await bench.clock.advance(5_000);
+    const fetched = fetches().length;
+    await bench.clock.advance(5_000);
+    expect(fetches().length).toBe(fetched);
+    expect(fetched).toBeLessThan(4);
+    expect(await read(tail, 39)).toHaveLength(39);
+  });
+
+  it('tells its reader that it may not read, and tries again when asked to', async () => {
+    const { log, topic } = await bench.open();
+    bench.faults('fetch', { error: 'TOPIC_AUTHORIZATION_FAILED' });
+    const tail = await bench.run(log.tail(topic, 'start'));
+    expect(await bench.refusal(tail.read(max))).toMatchObject({ code: 'NotAllowed' });
+    await bench.run(log.append(topic, [record('a')]));
+    expect(valuesOf(await read(tail, 1))).toEqual(['a']);
+  });
+
+  it('does not besiege brokers that are away, and is there when they are back', async () => {
+    const { log, topic, heard } = await bench.open();
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(100);
+    for (const node of [1, 2, 3]) bench.cluster.kill(node);
+    await bench.clock.advance(1_000);
+    const before = bench.cluster.requests.length;
+    await bench.clock.advance(30_000);
+    expect(bench.cluster.requests.length - before).toBeLessThan(150);
+    for (const node of [1, 2, 3]) bench.cluster.start(node);
+    bench.cluster.lead(topic, 0, 2);
+    await bench.run(log.append(topic, [record('back')]));
+    await bench.until(() => reading.settled, 2_000);
+    expect(valuesOf(reading.value)).toEqual(['back']);
+    const states = heard.flatMap((notice) => (notice.type === 'state' ? [notice.ok] : []));
+    expect(states).toEqual([false, true]);
+  });
+});
