@@ -220,7 +220,7 @@ export class Sender implements Closable {
       batch.firstSentMs ??= sentMs;
     }
     leader.flights++;
-    const watch = every(clock, slowMs, () => void this.#watch(leader.node, token, flights));
+    const watch = every(clock, slowMs, () => void this.#watch(leader, token, flights));
     try {
       const at = { node: leader.node, via: this.#via };
       const asked = flights.map(({ lane, batch }) => ({
@@ -239,14 +239,18 @@ export class Sender implements Closable {
     this.#plan(leader);
   }
 
-  /** No answer for long: whoever has another leader now is sent there, its outcome being unknown. */
-  async #watch(node: number, token: object, flights: readonly Flight[]): Promise<void> {
+  /** No answer for long: what has another leader now goes there, with an unknown outcome if it was on its way. */
+  async #watch({ node, ready }: Leader, token: object, flights: readonly Flight[]): Promise<void> {
     await this.view.refresh();
     for (const { lane, batch } of flights) {
       const leader = this.view.leader(lane);
       if (leader === undefined || leader === node) continue;
       const said = `broker ${node} did not answer, and broker ${leader} leads now`;
       this.#failed(node, token, lane, batch, new WireError('DEADLINE', said));
+    }
+    for (const lane of ready.splice(0)) {
+      lane.queued = false;
+      this.#offer(lane);
     }
   }
 

@@ -16,6 +16,7 @@ export interface FakeRequest {
   readonly args: readonly unknown[];
   /** Which one of its name it is, from 1. */
   readonly n: number;
+  readonly atMs: number;
 }
 /**
  * lost: it happens, but nobody answers · never: it does not arrive, and nobody answers · an error: refused as a whole,
@@ -175,7 +176,7 @@ export class FakeCluster {
       if (closed) return Promise.reject(new WireError('CLOSED', 'the wire was closed', { sent: false }));
       const n = (this.#counts.get(name) ?? 0) + 1;
       this.#counts.set(name, n);
-      const request: FakeRequest = { name, node: at.node, via: at.via, client, args, n };
+      const request: FakeRequest = { name, node: at.node, via: at.via, client, args, n, atMs: this.clock.mono() };
       this.requests.push(request);
       return this.#carry(connection(at), request, timeoutMs, act);
     };

@@ -82,6 +82,32 @@ describe('sending', () => {
     expect(bench.cluster.values(topic)).toEqual(['a']);
   });
 
+  it('sends nothing to a new leader while the old one may still write what it has', async () => {
+    const { log, topic } = await bench.open(4);
+    bench.faults('produce', { delayMs: 600 });
+    const first = bench.watch(log.append(topic, [record('a', 0)]));
+    await bench.clock.advance(10);
+    for (const partition of [0, 1]) bench.cluster.lead(topic, partition, 3);
+    await bench.run(log.append(topic, [record('x', 1)])); // so that it learns who leads
+    const second = bench.watch(log.append(topic, [record('b', 0)]));
+    await bench.clock.advance(300);
+    expect([first.settled, second.settled, bench.cluster.values(topic, 0)]).toEqual([false, false, []]);
+    await bench.until(() => first.settled && second.settled);
+    expect(bench.cluster.values(topic, 0)).toEqual(['a', 'b']);
+  });
+
+  it('takes along what waits behind the frozen leader for its turn', async () => {
+    const { log, topic } = await bench.open(4);
+    bench.cluster.freeze(1);
+    const first = bench.watch(log.append(topic, [record('a', 0)]));
+    await bench.clock.advance(0.5);
+    const behind = bench.watch(log.append(topic, [record('b', 3)]));
+    await bench.clock.advance(2_000);
+    bench.cluster.moveFrom(1);
+    await bench.until(() => first.settled && behind.settled, 3_000);
+    expect([bench.cluster.values(topic, 0), bench.cluster.values(topic, 3)]).toEqual([['a'], ['b']]);
+  });
+
   it('refuses only the record that is too large for the topic, found by halving', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
@@ -161,6 +187,18 @@ describe('sending', () => {
     await bench.until(() => first.settled);
     await bench.run(log.append(topic, [record('fits')]));
     expect(bench.cluster.partition({ topic, partition: 0 }).end).toBe(68);
+  });
+
+  it('holds nothing for those who were told that it is over', async () => {
+    const { topic } = await bench.open();
+    bench.cluster.lead(topic, 0, null);
+    const { log } = bench.process('two', { appendMs: 2_000 });
+    const megabyte = 'x'.repeat(1_000_000);
+    const first = bench.watch(Promise.all(Array.from({ length: 67 }, () => log.append(topic, [record(megabyte)]))));
+    await bench.until(() => first.settled);
+    await bench.clock.advance(1_000);
+    const error = await bench.refusal(log.append(topic, [record(megabyte)]));
+    expect(isBusError(error, 'Unreachable')).toBe(true);
   });
 
   it('closes at once when idle, and tells those who wait that nobody knows when it is not', async () => {
