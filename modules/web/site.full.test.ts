@@ -29,7 +29,7 @@ beforeEach(async () => {
   siteDir = await mkdtemp(join(tmpdir(), 'busbar-web-'));
   bus = testBus(web);
   site = new Site({ bus, siteDir, cache: new Cache(), viewers: new Viewers() });
-  url = await site.open(0);
+  url = await site.open(0, '127.0.0.1');
 });
 afterEach(async () => {
   await site.close();

@@ -47,12 +47,12 @@ export class Site {
     return typeof address === 'object' && address ? address.port : 0;
   }
 
-  /** Resolves with the URL once it listens, on this machine only; port 0 takes any. Rejects when the port is taken. */
-  async open(port: number): Promise<string> {
+  /** Resolves with the URL once it listens; port 0 takes any. Rejects when the port is taken. */
+  async open(port: number, host: string): Promise<string> {
     await this.#uploads.dropOrphans(Date.now());
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(port, '127.0.0.1', resolve);
+      this.#server.listen(port, host, resolve);
     });
     return `http://127.0.0.1:${this.port}`;
   }

@@ -9,11 +9,12 @@ import { web } from './contract';
 import { Site } from './site';
 import { Viewers } from './viewers';
 
-/** PORT: where to listen; without it a free port. */
+/** PORT: where to listen; without it a free port. HOST: for whom; without it only for this machine. */
 export class WebOptions {
   constructor(
     readonly port = Number(process.env['PORT'] ?? 0),
     readonly siteDir = resolve(process.env['SITE_DIR'] ?? 'data'),
+    readonly host = process.env['HOST'] ?? '127.0.0.1',
   ) {}
 }
 
@@ -38,7 +39,7 @@ export class Web {
     await this.bus.listen(thumbnails.broken, ({ photoId, reason }) =>
       this.#viewers.tell('broken', { id: photoId, reason }),
     );
-    const url = await this.#site.open(this.options.port);
+    const url = await this.#site.open(this.options.port, this.options.host);
     console.log(`listening on ${url}`);
     process.send?.({ url });
   }

@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 
 /** What the names that tests use stand for. */
-const versions = { '4.1': '4.1.1', '3.9': '3.9.1' } as const;
+export const versions = { '4.1': '4.1.1', '3.9': '3.9.1' } as const;
 const zookeeperVersion = '3.9.4';
 export type KafkaVersion = keyof typeof versions;
 

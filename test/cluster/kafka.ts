@@ -23,7 +23,7 @@ export interface BrokersOptions {
   readonly settings: Readonly<Record<string, string>>;
 }
 
-const small = ['-Xmx384m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto'];
+const lightly = ['-Xmx384m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto'];
 const say = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true'];
 
 /** One server for each row of `ports`, not started yet. Broker ids count from 1. */
@@ -40,7 +40,7 @@ export async function makeBrokers(options: BrokersOptions): Promise<JavaServer[]
       const file = path.join(dir, `${name}.properties`);
       await copyFormatted(template, path.join(dir, name), cluster, i + 1);
       await writeFile(file, lines(settingsOf(options, i, keys)));
-      const java = [...small, ...say, '-cp', `${jars}/*`, 'kafka.Kafka', file];
+      const java = [...lightly, ...say, '-cp', `${jars}/*`, 'kafka.Kafka', file];
       // It serves when it knows a broker that is not fenced: itself, at least.
       const serves = async (): Promise<boolean> => (await brokersKnownAt(row.PLAINTEXT ?? 0)) > 0;
       return new JavaServer({ name, dir, java, serves, startMs: 60_000 });
@@ -78,14 +78,14 @@ function settingsOf(
     'group.initial.rebalance.delay.ms': '0',
     'group.min.session.timeout.ms': '500',
     ...quick(sessionMs),
-    ...frugal,
+    ...small,
     ...keys?.settings,
     ...settings,
   };
 }
 
 /** How soon a death is noticed. */
-function quick(sessionMs: number): Record<string, string> {
+export function quick(sessionMs: number): Record<string, string> {
   return {
     'broker.session.timeout.ms': `${sessionMs}`,
     'broker.heartbeat.interval.ms': `${Math.round(sessionMs / 5)}`,
@@ -97,7 +97,7 @@ function quick(sessionMs: number): Record<string, string> {
 }
 
 /** Several brokers live on a small machine. */
-const frugal = {
+export const small = {
   'num.network.threads': '2',
   'num.io.threads': '4',
   'num.replica.fetchers': '1',
@@ -128,7 +128,7 @@ async function formatted(version: KafkaVersion, jars: string): Promise<string> {
         ]),
       );
       const format = ['kafka.tools.StorageTool', 'format', '-t', 'AAAAAAAAAAAAAAAAAAAAAA', '-c', file, ...scram];
-      await run('java', [...small, '-cp', `${jars}/*`, ...format]);
+      await run('java', [...lightly, '-cp', `${jars}/*`, ...format]);
     },
   });
 }

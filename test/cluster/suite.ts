@@ -13,15 +13,15 @@ export interface KafkaSuite {
 export interface SuiteOptions {
   /** It kills or freezes servers: no other suite runs meanwhile, and all servers are brought back after it. */
   readonly alone?: boolean;
-  /** It needs what only servers started here have, such as listeners with TLS; so does whoever is alone. */
-  readonly ours?: boolean;
+  /** It needs what only servers from jars have: listeners with TLS and SASL, Kafka's own tools. */
+  readonly jars?: boolean;
 }
 
 /** Like `describe`. Servers are started when the first suite asks for them. */
 export function kafkaSuite(name: string, body: (suite: KafkaSuite) => void, options: SuiteOptions = {}): void {
-  const { TEST_CLUSTER: url = '', KAFKA_BROKERS: given } = process.env;
-  const { alone = false, ours = alone } = options;
-  const runs = url !== '' && !(ours && given);
+  const { TEST_CLUSTER: url = '', TEST_CLUSTER_MAKER: maker } = process.env;
+  const { alone = false, jars = false } = options;
+  const runs = url !== '' && !(alone && maker === 'given') && !(jars && maker !== 'jars');
   // The names of the tests come from the caller.
   // oxlint-disable-next-line jest/valid-describe-callback, jest/valid-title
   (runs ? describe : describe.skip)(name, () => {

@@ -102,5 +102,5 @@ kafkaSuite(
       expect(tooMuch.code).toMatch(/^(?:CONNECTION|TLS)$/);
     });
   },
-  { ours: true },
+  { jars: true },
 );
