@@ -9,8 +9,8 @@ import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
 import { peerOf } from '../delivery/peer';
 import { createSeen, type Seen } from '../delivery/seen';
 import { createTurns } from '../delivery/turns';
-import { decodeBody } from '../format/codec';
 import { parseEnvelope } from '../format/envelope';
+import { decodeValue } from '../format/json';
 import { OutOfRangeError, type Log, type Stored, type Topic } from '../ports/log';
 
 /** One reader of a topic for all plain listeners of this instance to it. */
@@ -68,7 +68,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
     if (stamp && !seenOn(record.partition).fresh(stamp))
       return notices.tell({ type: 'dropped', what: 'event', reason: 'it came twice', entry, id });
     if (heard.length === 0) return;
-    const decoded = decodeBody(record.value ?? new Uint8Array(0));
+    const decoded = decodeValue(record.value);
     if (!decoded.ok)
       return notices.tell({ type: 'dropped', what: 'event', reason: `${where}: ${decoded.reason}`, entry, id });
     const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };

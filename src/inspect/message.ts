@@ -1,6 +1,6 @@
 /** Makes a record readable: what its envelope says, and its body decoded. */
-import { decodeBody } from '../format/codec';
 import { parseEnvelope, type Envelope } from '../format/envelope';
+import { decodeValue } from '../format/json';
 import type { Stored } from '../ports/log';
 import type { MessageFilter, MessageView } from './types';
 
@@ -44,7 +44,7 @@ export function viewOf({ topic, record, envelope, fault, id, entry, key }: Lette
     traceparent: record.headers['traceparent'] ?? null,
     baggage: envelope?.baggage ?? {},
     bytes: value?.length ?? 0,
-    body: decodeBody(value ?? new Uint8Array(0)),
+    body: decodeValue(value),
     fault,
   };
 }

@@ -5,8 +5,10 @@ import type { Append, LogRecord } from '../ports/log';
 import type { WireError } from './errors';
 import type { Item } from './calls';
 
-/** A message with its envelope, and what a parked one carries beside it. */
-export const recordBytesMax = limits.messageBytesMax + 128 * 1024;
+/** The largest record that topics take of anybody: a message with its envelope. */
+export const messageRecordBytesMax = limits.messageBytesMax + 128 * 1024;
+/** The largest of all is such a one set aside, with the note that says why. */
+export const recordBytesMax = messageRecordBytesMax + 64 * 1024;
 
 export interface TopicShape {
   readonly partitions: number;

@@ -3,7 +3,7 @@
 import { BusError } from '../base/errors';
 import type { Bounds, Topic } from '../ports/log';
 import { WireError } from './errors';
-import { recordBytesMax, type TopicShape } from './sendable';
+import { messageRecordBytesMax, recordBytesMax, type TopicShape } from './sendable';
 import { allGood, byLeader, type View } from './view';
 import type { NewTopic, Spot, TopicConfigs } from './wire';
 
@@ -16,7 +16,7 @@ export interface TopicsOptions {
 
 const replicasDefault = 3;
 /** A batch is a little larger than what is in it. */
-const batchBytesMax = recordBytesMax + 1024;
+const batchMoreBytes = 1024;
 /** Room comes back, and old records of a key go, a segment at a time; one has to hold the largest batch. */
 const compactedSegmentBytes = 2 * 1024 * 1024;
 const segmentBytes = 64 * 1024 * 1024;
@@ -42,7 +42,10 @@ function configsOf({ compacted, keepMs }: Topic, replicas: number): Configs {
     ...kept,
     // Retention by the senders' clocks would delete what a spool ships late.
     'message.timestamp.type': 'LogAppendTime',
-    'max.message.bytes': `${batchBytesMax}`,
+    // Whatever came into a queue must fit into the topic of what is set aside, which is compacted.
+    'max.message.bytes': `${(compacted ? recordBytesMax : messageRecordBytesMax) + batchMoreBytes}`,
+    // Brokers unpack what others packed, in ways that not every version of Node can read.
+    'compression.type': 'uncompressed',
     'min.insync.replicas': replicas >= 3 ? '2' : '1',
   };
 }

@@ -3,18 +3,17 @@ import { isBusError, sayError } from '../base/errors';
 import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type Outcome, type Run } from '../delivery/deliver';
 import { peerOf } from '../delivery/peer';
-import { decodeBody } from '../format/codec';
+import { decodeValue } from '../format/json';
 import type { Message } from './message';
 import { Refused } from './retry';
 import type { Handling, TakeParts } from './types';
 
 const foreign = { module: '', instance: '' };
 const noBaggage = Object.freeze({});
-const nothing = new Uint8Array(0);
 
 /** Never rejects. `message.context` is there from now on until the handler has ended. */
 export function handle(parts: TakeParts, message: Message, { entry, run }: Handling): Promise<Outcome> {
-  const body = decodeBody(message.record.value ?? nothing);
+  const body = decodeValue(message.record.value);
   if (!body.ok) {
     return Promise.resolve({ ok: false, by: 'check', error: new Refused(`its body is not readable: ${body.reason}`) });
   }

@@ -1,0 +1,93 @@
+/** What the tests of foreign clients share: a press that prints what anybody sends, and a producer that is none of ours. */
+import { Kafka, logLevel, type Message, type Producer } from 'kafkajs';
+import { z } from 'zod';
+import { defineModule, openBus, work, type Bus, type Notice } from '../../src/index';
+import type { Parked } from '../../src/work/parked';
+import { findParked } from '../../src/work/parked';
+import type { KafkaSuite } from '../cluster/suite';
+import { openRealProcess } from './rig';
+
+export const press = defineModule('press', {
+  print: work(z.object({ n: z.number() }), { key: ({ n }) => `${n}`, backoffMs: 50 }),
+});
+
+export interface Printed {
+  readonly n: number;
+  readonly id: string;
+  readonly from: string;
+}
+export interface ForeignRig {
+  readonly ns: string;
+  readonly topic: string;
+  readonly printed: readonly Printed[];
+  readonly heard: readonly Notice[];
+  /** Prints from here on, until the function that comes back is called. */
+  serve(): Promise<() => Promise<void>>;
+  openBus(): Promise<Bus>;
+  produce(...messages: Message[]): Promise<void>;
+  producer(): Promise<Producer>;
+  parked(): Promise<readonly Parked[]>;
+  until(what: string, done: () => boolean | Promise<boolean>, withinMs?: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+let rigs = 0;
+
+export function foreignRig(suite: KafkaSuite): ForeignRig {
+  const ns = `${suite.namespace}-f${++rigs}`;
+  const { brokers, zookeeper } = suite.cluster;
+  const topic = `${ns}.press.work`;
+  const printed: Printed[] = [];
+  const heard: Notice[] = [];
+  const closing: (() => Promise<unknown>)[] = [];
+  let producing: Promise<Producer> | undefined;
+
+  async function openPress(): Promise<Bus> {
+    const given = { transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 6_000 } as const;
+    const bus = await openBus({ module: press, ...given });
+    closing.push(() => bus.close());
+    bus.watch((notice) => void heard.push(notice));
+    return bus;
+  }
+  async function connected(): Promise<Producer> {
+    const client = new Kafka({ brokers: brokers.split(','), clientId: 'foreign', logLevel: logLevel.NOTHING });
+    const producer = client.producer({ retry: { retries: 0 } });
+    await producer.connect();
+    closing.push(() => producer.disconnect());
+    return producer;
+  }
+  const producer = (): Promise<Producer> => (producing ??= connected());
+
+  return {
+    ns,
+    topic,
+    printed,
+    heard,
+    openBus: openPress,
+    producer,
+    async serve() {
+      const bus = await openPress();
+      const print = ({ n }: { n: number }, { id, from }: { id: string; from: { instance: string } }): void =>
+        void printed.push({ n, id, from: from.instance });
+      await bus.serve(press, { print });
+      return () => bus.close();
+    },
+    async produce(...messages) {
+      await (await producer()).send({ topic, messages });
+    },
+    async parked() {
+      const look = openRealProcess(brokers);
+      return findParked(look.log, `${ns}.press.parked`).finally(() => look.close());
+    },
+    async until(what, done, withinMs = 20_000) {
+      const end = performance.now() + withinMs;
+      while (!(await done())) {
+        if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    },
+    async close() {
+      for (const close of closing.toReversed()) await close();
+    },
+  };
+}
