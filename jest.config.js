@@ -1,4 +1,5 @@
 // `unit` starts no process and no server, a file at a time; `fast` is all of them at once; `full` may start both.
+// `kafka` runs on a cluster, and so does `faults`, which takes longer than anybody waits for.
 const swc = {
   jsc: {
     target: 'es2022',
@@ -15,6 +16,10 @@ const shared = {
   },
   modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/build'],
 };
+const cluster = {
+  globalSetup: '<rootDir>/test/cluster/setup.ts',
+  globalTeardown: '<rootDir>/test/cluster/teardown.ts',
+};
 module.exports = {
   maxWorkers: 2,
   projects: [
@@ -28,10 +33,11 @@ module.exports = {
     { ...shared, displayName: 'full', testMatch: ['<rootDir>/{test,modules}/**/*.full.test.ts'] },
     {
       ...shared,
+      ...cluster,
       displayName: 'kafka',
       testMatch: ['<rootDir>/{test,modules}/**/*.kafka.test.ts'],
-      globalSetup: '<rootDir>/test/cluster/setup.ts',
-      globalTeardown: '<rootDir>/test/cluster/teardown.ts',
+      testPathIgnorePatterns: ['/node_modules/', '\\.long\\.kafka\\.test\\.ts$'],
     },
+    { ...shared, ...cluster, displayName: 'faults', testMatch: ['<rootDir>/{test,modules}/**/*.long.kafka.test.ts'] },
   ],
 };

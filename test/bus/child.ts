@@ -10,6 +10,8 @@ const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 async function main(): Promise<void> {
   const bus = await openBus({ module: shop, ...(JSON.parse(given) as BusGiven) }); // as the scene writes it
+  if (process.argv[4] === 'tells')
+    bus.watch((notice) => notice.type === 'partition' && note(`${notice.change} ${notice.queue} ${notice.partition}`));
   await bus.serve(
     shop,
     {
@@ -33,6 +35,10 @@ async function main(): Promise<void> {
         return bus.self.instance;
       },
       slow: async ({ ms }) => {
+        await later(ms);
+        return bus.self.instance;
+      },
+      slowAgain: async ({ ms }) => {
         await later(ms);
         return bus.self.instance;
       },

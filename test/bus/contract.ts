@@ -8,6 +8,7 @@ export const shop = defineModule('shop', {
   hang: request(z.object({ file: z.string() }), z.void(), { timeoutMs: 20_000 }),
   hangAgain: request(z.object({ file: z.string() }), z.string(), { timeoutMs: 20_000, idempotent: true }),
   slow: request(z.object({ ms: z.number() }), z.string()),
+  slowAgain: request(z.object({ ms: z.number() }), z.string(), { idempotent: true }),
   die: request(z.void(), z.void()),
   pack: work(z.object({ order: z.string(), n: z.number() }), { key: (job) => job.order, backoffMs: 50 }),
   shut: broadcast(z.object({ n: z.number() })),

@@ -1,7 +1,7 @@
 /** Kafka and ZooKeeper for tests, on loopback ports of their own, ended with the process that started them. */
 import { progress, type KafkaVersion } from './jars';
 import { type Listener, makeBrokers } from './kafka';
-import { brokersKnownAt, freePorts, until } from './ports';
+import { freePorts, isWholeAt, until } from './ports';
 import { makeKeys, users } from './security';
 import type { JavaServer, Server } from './server';
 import { startWatchdog } from './watchdog';
@@ -39,7 +39,7 @@ export interface Cluster {
   /** Broker `id`, from 1. */
   broker(id: number): Server;
   readonly zookeeperServer: Server;
-  /** Brings back whatever was killed, stopped or frozen; resolves when all know each other. */
+  /** Brings back whatever was killed, stopped or frozen; resolves when no replica is behind any more. */
   mend(): Promise<void>;
   /** Kills everything and removes its files. */
   close(): Promise<void>;
@@ -72,10 +72,10 @@ async function startIn(dir: string, options: ClusterOptions, end: () => Promise<
 
   let closed = false;
   const whole = (): Promise<void> =>
-    until('all brokers know each other', 60_000, async () => {
+    until('all brokers know each other and have what they should', 60_000, async () => {
       if (closed) throw new Error('the cluster was closed');
-      const known = await Promise.all(ports.map((row) => brokersKnownAt(row.PLAINTEXT)));
-      return known.every((n) => n === count);
+      const whole = await Promise.all(ports.map((row) => isWholeAt(row.PLAINTEXT, count)));
+      return whole.every(Boolean);
     });
   const mend = async (): Promise<void> => {
     await Promise.all(all.map(bringBack));

@@ -24,8 +24,13 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Sends `question` and resolves with the answer once it has `bytes` bytes, or with undefined if not in time. */
-function ask(port: number, question: Buffer, bytes: number, timeoutMs: number): Promise<Buffer | undefined> {
+/** Sends `question` and resolves with the answer once `isWhole` says so, or with undefined if not in time. */
+function ask(
+  port: number,
+  question: Buffer,
+  isWhole: (answer: Buffer) => boolean,
+  timeoutMs: number,
+): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
     let answer = Buffer.alloc(0);
     const socket = net.connect({ port, host: '127.0.0.1' }, () => socket.write(question));
@@ -37,31 +42,80 @@ function ask(port: number, question: Buffer, bytes: number, timeoutMs: number): 
     }
     socket.on('data', (chunk) => {
       answer = Buffer.concat([answer, chunk]);
-      if (answer.length >= bytes) end(answer);
+      if (isWhole(answer)) end(answer);
     });
     socket.on('error', () => end(undefined));
     socket.on('close', () => end(undefined));
   });
 }
 
+/** What a broker knows of its cluster. */
+interface Seen {
+  /** How many brokers are alive. */
+  readonly brokers: number;
+  /** How many partitions have no leader, or a replica that is behind. */
+  readonly behind: number;
+}
+
+async function seenAt(port: number, question: Buffer): Promise<Seen> {
+  const isWhole = (answer: Buffer): boolean => answer.length >= 4 && answer.length >= 4 + answer.readInt32BE(0);
+  const answer = await ask(port, question, isWhole, 2_000);
+  return answer ? readMetadata(answer) : { brokers: 0, behind: 0 };
+}
 /** How many brokers the one at `port` knows to be alive; 0 when it does not answer. */
 export async function brokersKnownAt(port: number): Promise<number> {
-  // The answer: length, correlation, throttle time, then the list of brokers.
-  const answer = await ask(port, metadataQuestion(), 16, 2_000);
-  return answer?.readInt32BE(12) ?? 0;
+  return (await seenAt(port, metadataQuestion('none'))).brokers;
 }
-/** Metadata, version 4, of no topics. */
-function metadataQuestion(): Buffer {
+/** Whether the broker at `port` knows so many brokers, and of no partition that any of them is behind in. */
+export async function isWholeAt(port: number, count: number): Promise<boolean> {
+  const { brokers, behind } = await seenAt(port, metadataQuestion('all'));
+  return brokers === count && behind === 0;
+}
+
+/** Metadata, version 4: an empty client id, which topics, create none. */
+function metadataQuestion(topics: 'none' | 'all'): Buffer {
   const body = Buffer.alloc(4 + 2 + 2 + 4 + 2 + 4 + 1);
   body.writeInt32BE(body.length - 4, 0);
   body.writeInt16BE(3, 4);
   body.writeInt16BE(4, 6);
-  return body; // correlation 0, an empty client id, an empty list of topics, create nothing
+  body.writeInt32BE(topics === 'all' ? -1 : 0, 14);
+  return body;
+}
+
+function readMetadata(answer: Buffer): Seen {
+  let at = 12; // behind length, correlation and throttle time
+  const i16 = (): number => answer.readInt16BE((at += 2) - 2);
+  const i32 = (): number => answer.readInt32BE((at += 4) - 4);
+  const skipText = (): void => {
+    const length = i16(); // -1 for none
+    at += Math.max(0, length);
+  };
+  const list = <T>(one: () => T): T[] => Array.from({ length: i32() }, one);
+  const brokers = list(() => {
+    i32();
+    skipText();
+    i32();
+    skipText();
+  }).length;
+  skipText();
+  i32();
+  let behind = 0;
+  list(() => {
+    i16();
+    skipText();
+    at += 1; // whether it is internal
+    list(() => {
+      at += 6; // error and number
+      const [leader, replicas, inSync] = [i32(), list(i32), list(i32)];
+      if (leader < 0 || inSync.length < replicas.length) behind++;
+    });
+  });
+  return { brokers, behind };
 }
 
 /** Whether the ZooKeeper at `port` serves. */
 export async function zookeeperServes(port: number): Promise<boolean> {
-  return (await ask(port, Buffer.from('ruok'), 4, 2_000))?.toString() === 'imok';
+  return (await ask(port, Buffer.from('ruok'), (answer) => answer.length >= 4, 2_000))?.toString() === 'imok';
 }
 
 /** Asks every 50 ms until `holds`, at most `timeoutMs`. */

@@ -1,0 +1,70 @@
+/** The log and its groups while servers die or fall silent under load: what was resolved is there, work goes on. */
+import { openHole, type Hole } from '../cluster/hole';
+import { kafkaSuite } from '../cluster/suite';
+import { LogScene } from './logscene';
+import { openRealProcess } from './rig';
+
+jest.setTimeout(120_000);
+
+kafkaSuite(
+  'the log on a cluster in trouble',
+  (suite) => {
+    let scene: LogScene;
+    let scenes = 0;
+    let hole: Hole | undefined;
+    beforeEach(async () => {
+      const name = `${suite.namespace}.f${++scenes}.work`;
+      scene = new LogScene(suite.cluster.brokers, name, name);
+      await scene.start();
+    });
+    afterEach(async () => {
+      await hole?.close();
+      hole = undefined;
+      await suite.cluster.mend();
+      await scene.close();
+    });
+
+    test('the leader of a partition is killed: nothing resolved is missing, nothing committed is handled twice', async () => {
+      await suite.cluster.broker(await scene.leaderOf(0)).kill();
+      await scene.goesOn(300);
+      await suite.cluster.mend();
+      await scene.goesOn(300);
+      expect(await scene.faults()).toEqual([]);
+    });
+
+    test('the coordinator of the group is killed: its members keep working', async () => {
+      await suite.cluster.broker(await scene.coordinator()).kill();
+      await scene.goesOn(300);
+      await suite.cluster.mend();
+      await scene.goesOn(300);
+      expect(await scene.faults()).toEqual([]);
+    });
+
+    test('in place of a broker somebody accepts and never answers: all goes on with the others', async () => {
+      const node = await scene.leaderOf(1);
+      await suite.cluster.broker(node).kill();
+      const port = suite.cluster.brokers.split(',')[node - 1]?.split(':')[1];
+      hole = await openHole(Number(port));
+      await scene.goesOn(300);
+      expect(hole.visitors).toBeGreaterThan(0);
+      await hole.close();
+      await suite.cluster.mend();
+      await scene.goesOn(300);
+      expect(await scene.faults()).toEqual([]);
+    });
+
+    test('the first address that it was told accepts and never answers: it starts with the others', async () => {
+      hole = await openHole();
+      const { place } = hole;
+      // Each begins with an address by chance: all of them, some with the silent one.
+      const late = Array.from({ length: 8 }, () => openRealProcess(`${place},${suite.cluster.brokers}`));
+      const began = performance.now();
+      const bounds = await Promise.all(late.map(({ log }) => log.bounds(scene.topic)));
+      expect(performance.now() - began).toBeLessThan(5_000);
+      expect(bounds.map((all) => all.length)).toEqual(late.map(() => 6));
+      expect(hole.visitors).toBeGreaterThan(0);
+      await Promise.all(late.map((process) => process.close()));
+    });
+  },
+  { alone: true },
+);

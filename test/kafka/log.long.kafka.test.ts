@@ -1,0 +1,41 @@
+/** The log and its groups while servers freeze for long and restart one after the other, under load. */
+import { kafkaSuite } from '../cluster/suite';
+import { later, LogScene } from './logscene';
+
+jest.setTimeout(240_000);
+
+kafkaSuite(
+  'the log on a cluster in trouble for long',
+  (suite) => {
+    let scene: LogScene;
+    let scenes = 0;
+    beforeEach(async () => {
+      const name = `${suite.namespace}.f${++scenes}.work`;
+      scene = new LogScene(suite.cluster.brokers, name, name);
+      await scene.start();
+    });
+    afterEach(async () => {
+      await suite.cluster.mend();
+      await scene.close();
+    });
+
+    test('the leader of a partition is frozen for 15 s: others take over, and its return does no harm', async () => {
+      const server = suite.cluster.broker(await scene.leaderOf(1));
+      await server.freeze();
+      const thawed = later(15_000).then(() => server.thaw());
+      await scene.goesOn(300);
+      await thawed;
+      await scene.goesOn(500);
+      expect(await scene.faults()).toEqual([]);
+    });
+
+    test('every broker is restarted in turn: nothing resolved is missing, nothing committed is handled twice', async () => {
+      for (const node of [1, 2, 3]) {
+        await suite.cluster.broker(node).restart();
+        await scene.goesOn(300);
+      }
+      expect(await scene.faults()).toEqual([]);
+    });
+  },
+  { alone: true },
+);

@@ -1,0 +1,125 @@
+/** A sender under load and a group of three that works on what it sends, counted by ids while servers are in trouble. */
+import { isBusError } from '../../src/base/errors';
+import type { Wire } from '../../src/kafka/wire';
+import { Ledger, Worker } from '../conformance/worker';
+import { openRealProcess, openRealWire, type KafkaProcess } from './rig';
+
+const partitions = 6;
+const sessionMs = 6_000;
+const appenders = 8;
+export const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function until(condition: () => boolean | Promise<boolean>, withinMs: number, what: string): Promise<void> {
+  const untilMs = performance.now() + withinMs;
+  while (!(await condition())) {
+    if (performance.now() > untilMs) throw new Error(`not within ${withinMs} ms: ${what}`);
+    await later(50);
+  }
+}
+
+export class LogScene {
+  readonly ledger = new Ledger();
+  readonly resolved: string[] = [];
+  readonly unknown: string[] = [];
+  readonly refused: unknown[] = [];
+  readonly #workers: { readonly worker: Worker; readonly process: KafkaProcess }[] = [];
+  readonly #sender: KafkaProcess;
+  #running = true;
+  #loads: Promise<void>[] = [];
+
+  constructor(
+    readonly brokers: string,
+    readonly topic: string,
+    readonly group: string,
+  ) {
+    this.#sender = openRealProcess(brokers, {}, 'sender');
+  }
+
+  async start(): Promise<void> {
+    await this.#sender.log.ensure({ name: this.topic, partitions, compacted: false, keepMs: null });
+    for (const name of ['a', 'b', 'c']) {
+      const process = openRealProcess(this.brokers, {}, name);
+      const worker = new Worker(name, this.ledger);
+      this.#workers.push({ worker, process });
+      await process.log.join(this.group, this.topic, worker, { sessionMs });
+    }
+    this.#loads = Array.from({ length: appenders }, (_, who) => this.#load(who));
+    await this.goesOn(200);
+  }
+
+  async #load(who: number): Promise<void> {
+    let n = 0;
+    while (this.#running) {
+      n++;
+      const value = `${who}:${n}`;
+      try {
+        await this.#sender.log.append(this.topic, [
+          { partition: (who + n) % partitions, key: null, value: Buffer.from(value), headers: {} },
+        ]);
+        this.resolved.push(value);
+      } catch (error) {
+        if (isBusError(error, 'Unreachable')) this.unknown.push(value);
+        else this.refused.push(error);
+      }
+      await later(2);
+    }
+  }
+
+  /** So many more were sent and handled, on every partition. */
+  async goesOn(count: number, withinMs = 60_000): Promise<void> {
+    const before = [this.resolved.length, this.ledger.handled.size] as const;
+    const what = `${count} more are sent and handled`;
+    await until(
+      () => this.resolved.length >= before[0] + count && this.ledger.handled.size >= before[1] + count,
+      withinMs,
+      what,
+    );
+    const sent = [...this.resolved];
+    await until(() => sent.every((value) => this.ledger.handled.has(value)), withinMs, 'all that was sent is handled');
+    expect(this.ledger.owners.size).toBe(partitions);
+  }
+
+  async stop(): Promise<void> {
+    this.#running = false;
+    await Promise.all(this.#loads);
+  }
+
+  /** Stops sending, and finds by ids what was resolved but is not in the log, and what went wrong in the group. */
+  async faults(): Promise<readonly unknown[]> {
+    await this.stop();
+    const tail = await this.#sender.log.tail(this.topic, 'start');
+    const bounds = await this.#sender.log.bounds(this.topic);
+    const total = bounds.reduce((sum, { start, end }) => sum + end - start, 0);
+    const there: string[] = [];
+    while (there.length < total) {
+      const some = await tail.read({ messages: 1_000, bytes: 1_000_000 });
+      there.push(...some.map(({ value }) => Buffer.from(value ?? []).toString()));
+    }
+    await tail.close();
+    const found = new Set(there);
+    const missing = this.resolved.filter((value) => !found.has(value));
+    await until(() => there.every((value) => this.ledger.handled.has(value)), 60_000, 'all in the log is handled');
+    return [...this.refused, ...missing, ...this.ledger.faults];
+  }
+
+  leaderOf(partition: number): Promise<number> {
+    return this.#ask(async (wire) => (await wire.metadata([this.topic])).topics[0]?.partitions[partition]?.leader ?? 0);
+  }
+  coordinator(): Promise<number> {
+    return this.#ask((wire) => wire.findCoordinator(this.group));
+  }
+  async #ask(question: (wire: Wire) => Promise<number>): Promise<number> {
+    const wire = openRealWire(this.brokers, 'looker');
+    try {
+      return await question(wire);
+    } finally {
+      await wire.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
+    await Promise.all(this.#workers.map(({ process }) => process.close()));
+    await this.#sender.close();
+  }
+}
