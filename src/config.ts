@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { limits } from './base/limits';
 import { sayError } from './base/errors';
-import { openLive, type Live } from './base/live';
+import type { Clock } from './base/clock';
+import { openLive, readSetting, type Live, type Meant } from './base/live';
 import type { Notices } from './base/notices';
 import {
   options,
@@ -260,9 +261,15 @@ function readText(path: string): string | undefined {
   }
 }
 
+/** What holds where neither files nor variables nor code say anything. */
+export const defaults: Config['values'] = readOptions(allOptions, []).values;
+
+const declared = { bus: allOptions, entry: entryOptions };
 export type LiveConfig = Live<typeof allOptions, typeof entryOptions>;
 
 /** The part of the configuration that settings may change: `settings.watch(live.take)` keeps it up to date. */
-export function liveConfig(config: Config, notices: Notices): LiveConfig {
-  return openLive({ bus: allOptions, entry: entryOptions, configured: config.values, notices });
+export function liveConfig(configured: Config['values'], notices: Notices, clock: Clock): LiveConfig {
+  return openLive({ ...declared, configured, notices, clock });
 }
+/** What the setting means, or why no bus would apply it, as a sentence. */
+export const checkSetting = (key: string, value: string): Meant | string => readSetting(declared, { key, value });

@@ -8,7 +8,7 @@ import { configError } from './base/options';
 import { buildBus } from './bus/bus';
 import type { BusParts } from './bus/parts';
 import type { Bus, BusOptions } from './bus/types';
-import { loadConfig, secretVariables, type BusGiven, type BusValues } from './config';
+import { liveConfig, loadConfig, secretVariables, type BusGiven, type BusValues } from './config';
 import { CONTRACT, type AnyContract } from './contract/types';
 import { checkName } from './format/names';
 import type { Security } from './kafka/security';
@@ -29,7 +29,7 @@ export async function openBus(options: OpenOptions): Promise<Bus> {
 /** A bus and what it is made of, for tools that look into the logs themselves. */
 export interface WithPorts {
   readonly bus: Bus;
-  readonly ports: Pick<BusParts, 'log' | 'registry' | 'ns' | 'clock'>;
+  readonly ports: Pick<BusParts, 'log' | 'registry' | 'settings' | 'ns' | 'clock'>;
 }
 
 /** As {@link openBus}, but rejects with Unreachable where no bus was ever opened, instead of making what it needs. */
@@ -51,6 +51,7 @@ async function openWithPorts(options: OpenOptions, look = false): Promise<WithPo
     clock: systemClock,
     random: systemRandom,
     notices,
+    live: liveConfig(values, notices, systemClock),
     self,
     ns: values.ns,
     host: hostname(),

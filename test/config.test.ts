@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { isBusError } from '../src/base/errors';
 import { openNotices } from '../src/base/notices';
 import { optionsTable } from '../src/base/options';
+import { systemClock } from '../src/base/clock';
 import { busOptions, entryOptions, hostOptions, liveConfig, loadConfig, type ConfigParts } from '../src/config';
 
 /** Loads with files held in memory. */
@@ -93,7 +94,7 @@ test("this repository's own file is valid", () => {
 });
 
 test('settings change the live options of the bus and of an entry', () => {
-  const live = liveConfig(load(), openNotices());
+  const live = liveConfig(load().values, openNotices(), systemClock);
   live.take([
     { key: 'logLevel', value: 'debug', version: 1 },
     { key: 'photos.resize.perSecond', value: '10', version: 1 },

@@ -24,7 +24,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   inspect: ['base', 'contract', 'format', 'ports', 'index', 'open', 'bus/types', 'bus/self', ...asWritten('work')],
   host: ['base', 'contract', 'telemetry', 'index', 'config'],
   // The bus on ports in memory: it needs the parts that openBus puts together for everybody else.
-  testing: ['base', 'contract', 'format', 'ports', 'delivery', 'bus', 'memory', 'index'],
+  testing: ['base', 'contract', 'format', 'ports', 'delivery', 'bus', 'memory', 'index', 'config'],
   cli: ['base', 'contract', 'inspect', 'telemetry', 'index', 'config'],
   config: ['base'],
   index: ['base', 'contract', 'delivery', 'bus/types', 'open'],

@@ -1,4 +1,5 @@
 /** What settings change while the bus is open: checked by the same declarations, last good value kept. */
+import type { Clock } from './clock';
 import type { Notices } from './notices';
 import { accept, nearest, ownOption, type Option, type Options, type ValuesOf } from './options';
 
@@ -8,17 +9,25 @@ export interface Said {
   readonly value: string;
   readonly version: number;
 }
+/** A setting that is not applied; `atMs` is when it was seen first, in milliseconds since 1970. */
+export interface Refused {
+  readonly key: string;
+  readonly reason: string;
+  readonly atMs: number;
+}
 export type PartOf<E extends Options> = Partial<ValuesOf<E>>;
 
 /**
  * The key of a setting is the name of a live option, for the whole bus (`logLevel`), or of an entry or a named listener
- * and one of its options (`photos.resize.concurrency`). A refused value changes nothing and is told as a notice.
+ * and one of its options (`photos.resize.concurrency`). A refused value changes nothing: the last good one holds, and
+ * the refusal is told as a notice and listed until the setting is another one.
  */
 export interface Live<B extends Options, E extends Options> {
   /** What holds now for the whole bus: as configured, under what settings say. */
   readonly bus: ValuesOf<B>;
   /** What settings say about one entry or listener; the rest is as `serve` and the contract said. */
   entry(name: string): PartOf<E>;
+  readonly refused: readonly Refused[];
   /** Takes over everything that the store holds now: what is no longer there goes back to what was configured. */
   take(said: readonly Said[]): void;
   /**
@@ -27,17 +36,27 @@ export interface Live<B extends Options, E extends Options> {
    */
   watch(see: (name: string) => void): () => void;
 }
-export interface LiveParts<B extends Options, E extends Options> {
+/** The options that settings may be about. */
+export interface Declared {
+  /** Of the whole bus. */
+  readonly bus: Options;
+  /** Of each entry and named listener. */
+  readonly entry: Options;
+}
+export interface LiveParts<B extends Options, E extends Options> extends Declared {
   readonly bus: B;
   readonly entry: E;
   /** As configured at the start. */
   readonly configured: ValuesOf<B>;
   readonly notices: Notices;
+  readonly clock: Clock;
 }
 
-/** One setting that was applied: the last good one of its key. */
-interface Applied {
+/** What a setting means. */
+export interface Meant {
+  /** The entry or listener, '' for the whole bus. */
   readonly scope: string;
+  /** The option. */
   readonly name: string;
   readonly value: unknown;
 }
@@ -45,7 +64,9 @@ const settingsMax = 10_000; // a store that was filled by mistake must not fill 
 
 export function openLive<B extends Options, E extends Options>(parts: LiveParts<B, E>): Live<B, E> {
   const seen = new Map<string, number>();
-  const applied = new Map<string, Applied>();
+  /** The last good one of each key. */
+  const applied = new Map<string, Meant>();
+  const refused = new Map<string, Refused>();
   const entries = new Map<string, PartOf<E>>();
   const watchers = new Set<(name: string) => void>();
   let bus = parts.configured;
@@ -56,26 +77,29 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
     for (const setting of kept) {
       if (seen.get(setting.key) === setting.version) continue;
       seen.set(setting.key, setting.version);
-      const now = read(parts, setting);
+      const now = readSetting(parts, setting);
       if (typeof now === 'string') refuse(setting.key, now);
       else apply(setting.key, now, changed);
     }
-    if (said.length > settingsMax) refuse(said[settingsMax]?.key ?? '', `more than ${settingsMax} settings`);
     forget(new Set(kept.map(({ key }) => key)), changed);
+    if (said.length > settingsMax) refuse(said[settingsMax]?.key ?? '', `more than ${settingsMax} settings`);
     rebuild(changed);
   }
 
   function refuse(key: string, reason: string): void {
+    refused.set(key, { key, reason, atMs: parts.clock.now() });
     parts.notices.tell({ type: 'setting', key, change: 'refused', reason });
   }
 
-  function apply(key: string, now: Applied, changed: Set<string>): void {
+  function apply(key: string, now: Meant, changed: Set<string>): void {
+    refused.delete(key);
     applied.set(key, now);
     changed.add(now.scope);
     parts.notices.tell({ type: 'setting', key, change: 'applied', value: String(now.value) });
   }
 
   function forget(there: ReadonlySet<string>, changed: Set<string>): void {
+    for (const key of refused.keys()) if (!there.has(key)) refused.delete(key);
     for (const key of seen.keys()) {
       if (there.has(key)) continue;
       seen.delete(key);
@@ -84,7 +108,7 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
       applied.delete(key);
       changed.add(gone.scope);
       const back = gone.scope === '' ? { value: String(parts.configured[gone.name]) } : {};
-      parts.notices.tell({ type: 'setting', key, change: 'applied', ...back });
+      parts.notices.tell({ type: 'setting', key, change: 'removed', ...back });
     }
   }
 
@@ -104,6 +128,9 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
       return bus;
     },
     entry: (name) => entries.get(name) ?? nothing,
+    get refused() {
+      return [...refused.values()];
+    },
     take,
     watch(see) {
       watchers.add(see);
@@ -113,12 +140,12 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
 }
 const nothing = Object.freeze({});
 
-function valuesOf(applied: Iterable<Applied>, scope: string): Record<string, unknown> {
+function valuesOf(applied: Iterable<Meant>, scope: string): Record<string, unknown> {
   return Object.fromEntries([...applied].filter((one) => one.scope === scope).map(({ name, value }) => [name, value]));
 }
 
-/** What a setting says, or why it cannot be applied. */
-function read(parts: LiveParts<Options, Options>, { key, value }: Said): Applied | string {
+/** What a setting means, or why it cannot be applied. */
+export function readSetting(parts: Declared, { key, value }: Pick<Said, 'key' | 'value'>): Meant | string {
   const dot = key.lastIndexOf('.');
   const scope = key.slice(0, Math.max(0, dot));
   const name = key.slice(dot + 1);
@@ -133,7 +160,7 @@ function liveOnly(declared: Options): Options {
   return Object.fromEntries(Object.entries(declared).filter(([, option]: [string, Option]) => option.live));
 }
 
-function sayNotLive(parts: LiveParts<Options, Options>, scope: string, name: string, live: readonly string[]): string {
+function sayNotLive(parts: Declared, scope: string, name: string, live: readonly string[]): string {
   if (scope === '' && ownOption(parts.bus, name)) return `${name} is read at the start only`;
   const near = nearest(name, live);
   return `${name} is no live option${near === undefined ? '' : `; did you mean ${near}?`}`;

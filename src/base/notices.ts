@@ -40,11 +40,11 @@ export type Notice =
     }
   | { readonly type: 'stuck'; readonly queue: string; readonly partition: number; readonly reason: string }
   | { readonly type: 'instance'; readonly instance: string; readonly change: 'up' | 'gone' }
-  /** `value` is what holds now, where it is known: settings say nothing secret. */
+  /** `value` is what holds now, where it is known: settings say nothing secret. Removed: it is as configured again. */
   | {
       readonly type: 'setting';
       readonly key: string;
-      readonly change: 'applied' | 'refused';
+      readonly change: 'applied' | 'refused' | 'removed';
       readonly value?: string;
       readonly reason?: string;
     }
@@ -57,22 +57,34 @@ export type Notice =
     };
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
+type State = Extract<Notice, { type: 'state' }>;
+
 /** Where the parts of a bus tell; whoever watches must not throw and must be quick. */
 export interface Notices {
   tell(notice: Notice): void;
   /** Calls `hear` for each notice until the function given back is called. */
   watch(hear: (notice: Notice) => void): () => void;
-  /** Calls `hear` for notices of the type 'state' alone; does not count as watching. */
-  watchStates(hear: (notice: Extract<Notice, { type: 'state' }>) => void): () => void;
+  /**
+   * Calls `hear` for notices of the type 'state' alone, at once for each part that does not work now; does not count as
+   * watching.
+   */
+  watchStates(hear: (notice: State) => void): () => void;
   /** Whether anybody watches: what costs to describe is described only then. */
   readonly watched: boolean;
 }
 
 export function openNotices(): Notices {
-  const emitter = new EventEmitter<{ notice: [Notice]; state: [Extract<Notice, { type: 'state' }>] }>();
+  const emitter = new EventEmitter<{ notice: [Notice]; state: [State] }>();
+  /** By part: what is open before the bus may be in trouble before anybody watches. */
+  const broken = new Map<string, State>();
+  function tellState(notice: State): void {
+    if (notice.ok) broken.delete(notice.part);
+    else broken.set(notice.part, notice);
+    emitter.emit('state', notice);
+  }
   return {
     tell(notice) {
-      if (notice.type === 'state') emitter.emit('state', notice);
+      if (notice.type === 'state') tellState(notice);
       emitter.emit('notice', notice);
     },
     watch(hear) {
@@ -80,6 +92,7 @@ export function openNotices(): Notices {
       return () => void emitter.off('notice', hear);
     },
     watchStates(hear) {
+      for (const notice of broken.values()) hear(notice);
       emitter.on('state', hear);
       return () => void emitter.off('state', hear);
     },

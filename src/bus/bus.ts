@@ -17,8 +17,8 @@ import { createLeaver } from '../request/leave';
 import { openPeers } from '../request/peers';
 import { openSender } from '../work/submit';
 import { eventTopic } from '../work/topics';
-import type { TakenQueue } from '../work/types';
 import { openHealth } from './health';
+import { followSettings, timeoutNow } from './live';
 import type { BusParts } from './parts';
 import { receiveAll } from './receive';
 import { selfContract, selfHandlers } from './self';
@@ -32,18 +32,18 @@ const goodbyeMs = 500; // a caller that does not answer in this time has other t
  * `opened` rejects is to be closed.
  */
 export function buildBus(parts: BusParts): BuiltBus {
-  const { clock, random, notices, post, log, registry, self, timings } = parts;
+  const { clock, random, notices, post, log, registry, self, timings, live } = parts;
   const incarnation = drawIncarnation(random);
   const makeId = idMaker(clock, random);
   const scopes = openScopes();
   const sinceMs = clock.now();
   let position = 0;
   const nextPosition = (): number => ++position;
-  const health = openHealth(clock, notices);
+  const health = openHealth(clock, notices, live);
 
   const deliverParts: DeliverParts = { clock, notices, scopes, middleware: parts.middleware };
   const peers = openPeers<OpenCall>(registry, clock, notices);
-  const { messageBytesMax, timeoutMs } = timings;
+  const { messageBytesMax } = timings;
   const outgoing = {
     clock,
     random,
@@ -56,6 +56,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     makeId,
     messageBytesMax,
   };
+  const timeoutMs = ({ name, options }: Request): number => timeoutNow(live, name, options);
   const caller = createCaller({ ...outgoing, peers, timeoutMs });
   const answerer = createAnswerer({ ...deliverParts, post, self: self.instance, messageBytesMax });
   const hearer = createHearer(deliverParts);
@@ -206,6 +207,10 @@ export function buildBus(parts: BusParts): BuiltBus {
     await orTell('sender', sender.close());
     [phase, phaseMs] = ['closed', clock.now()];
     await orTell('registry', peers.close());
+    await orTell(
+      'settings',
+      following.then((one) => one.close()),
+    );
     health.close();
     await parts.closePorts();
   }
@@ -225,6 +230,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     entries: serving.entries,
     now: () => clock.now(),
   });
+  const following = start(followSettings(live, parts.settings));
   const opened = start(serveContract(serving, selfContract, handlers));
 
   // The verbs' types are those of the interface; inside, values are unknown until a schema has seen them.
@@ -256,11 +262,11 @@ export function buildBus(parts: BusParts): BuiltBus {
   };
   return {
     bus: verbs as unknown as Bus,
-    opened: opened.then(() => undefined),
+    opened: Promise.all([following, opened]).then(() => undefined),
     busy: () =>
       hearer.waiting > 0 ||
-      anyOf(answerer.active()) ||
-      [...serving.queues].some(isBusy) ||
+      answerer.busy ||
+      [...serving.queues].some((queue) => queue.busy) ||
       heard.some((ear) => ear.waiting > 0),
   };
 }
@@ -268,7 +274,7 @@ export function buildBus(parts: BusParts): BuiltBus {
 export interface BuiltBus {
   readonly bus: Bus;
   readonly opened: Promise<void>;
-  /** Whether a handler runs here, or a message that may start now waits for one. */
+  /** Whether a handler runs here, or is about to; what waits for time or for a setting does not count. */
   busy(): boolean;
 }
 type Sent = Awaited<ReturnType<ReturnType<typeof openSender>['send']>>[number];
@@ -307,13 +313,6 @@ const traceparentPattern = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 function badTrace(trace: string): BusError<'Invalid'> {
   const message = `traceparent '${trace.slice(0, 80)}' does not match ${traceparentPattern.source}`;
   return new BusError('Invalid', message, { side: 'input', issues: [{ message }] });
-}
-function anyOf(all: Iterable<unknown>): boolean {
-  return !(all[Symbol.iterator]().next().done ?? false);
-}
-function isBusy(queue: TakenQueue): boolean {
-  const { waiting, running } = queue.stats();
-  return waiting > 0 || running.length > 0;
 }
 function peerOfInstance({ module, name }: Instance): Peer {
   return { module, instance: name };

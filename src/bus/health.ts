@@ -1,6 +1,7 @@
 /** Whether this instance should go on and whether it takes work, from what its parts tell. */
 import type { Clock } from '../base/clock';
 import type { Notices } from '../base/notices';
+import type { BusLive } from './live';
 import type { Health } from './types';
 
 export interface HealthBook {
@@ -10,7 +11,7 @@ export interface HealthBook {
   close(): void;
 }
 
-export function openHealth(clock: Clock, notices: Notices): HealthBook {
+export function openHealth(clock: Clock, notices: Notices, live: Pick<BusLive, 'refused'>): HealthBook {
   const broken = new Map<string, { readonly reason: string; readonly atMs: number }>();
   let left = false;
   const stop = notices.watchStates((notice) => {
@@ -19,7 +20,10 @@ export function openHealth(clock: Clock, notices: Notices): HealthBook {
   });
   return {
     read() {
-      const reasons = [...broken].map(([part, { reason, atMs }]) => ({ part, reason, sinceMs: clock.now() - atMs }));
+      // The last good value holds, so the instance is as ready as before.
+      const refused = live.refused.map(({ key, ...one }) => [`setting ${key}`, one] as const);
+      const known = [...broken, ...refused];
+      const reasons = known.map(([part, { reason, atMs }]) => ({ part, reason, sinceMs: clock.now() - atMs }));
       return { live: !broken.has('disk'), ready: !left && broken.size === 0, reasons };
     },
     leave() {

@@ -8,19 +8,17 @@ import type { Post } from '../ports/post';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
 import type { TakeParts } from '../work/types';
+import type { BusLive } from './live';
 
 /** Figures that options decide; each is described where the option is declared. */
 export interface Timings {
   readonly drainMs: number;
   readonly commitMs: number;
-  readonly timeoutMs: number;
   readonly sessionMs: number;
   readonly keepMs: number;
   /** An instance that left answers for so long at least: for callers that read the registry just before. */
   readonly lingerMs: number;
   readonly messageBytesMax: number;
-  readonly requestConcurrency: number;
-  readonly workConcurrency: number;
 }
 export interface BusParts extends Pick<TakeParts, 'makeFilter' | 'makeWatermark'> {
   readonly clock: Clock;
@@ -30,6 +28,8 @@ export interface BusParts extends Pick<TakeParts, 'makeFilter' | 'makeWatermark'
   readonly post: Post;
   readonly registry: Registry;
   readonly settings: Settings;
+  /** What of the options `settings` change; the bus keeps it up to date. */
+  readonly live: BusLive;
   readonly self: Peer;
   readonly ns: string;
   readonly host: string;

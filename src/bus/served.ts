@@ -12,6 +12,7 @@ import type { Answerer } from '../request/answer';
 import { takeQueue } from '../work/take';
 import { eventTopic, parkedTopic, workTopic } from '../work/topics';
 import type { EntryLimits, Handling, Queue, TakenQueue, TakeParts } from '../work/types';
+import { follow, limitsNow, retryNow } from './live';
 import type { BusParts } from './parts';
 import type { ListenOptions, Served } from './types';
 
@@ -39,21 +40,25 @@ export async function serveContract(
 ): Promise<Served> {
   const module = contract[CONTRACT];
   const runs = bind(parts, contract, handlers, options);
-  const limitsOf = (name: string) => entryLimits(options, name);
+  const { live } = parts.bus;
+  const given = (name: string) => entryLimits(options, name.slice(module.length + 1));
   const taken: Closable[] = [];
+  const stops: (() => void)[] = [];
   for (const { entry, run } of runs.values()) {
     parts.entries.set(entry.name, entry);
     if (entry.kind === 'broadcast') parts.hearer.add(entry, run);
     if (entry.kind !== 'request') continue;
-    const { concurrency = parts.bus.timings.requestConcurrency, perSecond } = limitsOf(shortName(entry));
-    parts.answerer.add({ entry, run, pace: createPace({ concurrency, perSecond }) });
+    const now = () => limitsNow(live, entry.name, given(entry.name), live.bus.requestConcurrency);
+    parts.answerer.add({ entry, run, pace: createPace(now()) });
+    stops.push(follow(live, [entry.name], () => parts.answerer.setLimits(entry.name, now())));
   }
   const events = [...entriesOf(contract).values()].filter(({ kind }) => kind === 'event');
   for (const entry of events) parts.entries.set(entry.name, entry); // nobody handles them here, `check` knows them
   const hears = [...runs.values()].some(({ entry }) => entry.kind === 'broadcast');
   try {
     if (hears) taken.push(await parts.bus.post.join(module));
-    for (const queue of workQueues(parts.bus, module, runs, limitsOf)) taken.push(await take(parts, queue));
+    for (const queue of workQueues(parts.bus, module, runs, given))
+      taken.push(await take(parts, queue, [...queue.entries.keys()]));
     await parts.announce(module, fingerprint(contract));
   } catch (error) {
     await release();
@@ -61,6 +66,7 @@ export async function serveContract(
   }
   async function release(): Promise<void> {
     await parts.announce(module, undefined);
+    for (const stop of stops) stop();
     for (const { entry } of runs.values()) {
       parts.entries.delete(entry.name);
       parts.answerer.remove(entry.name);
@@ -75,30 +81,32 @@ export async function serveContract(
 export async function listenAs(parts: ServeParts, entry: Event, options: ListenOptions, run: Run): Promise<Served> {
   const { bus } = parts;
   const { module } = bus.self;
-  const { concurrency, perSecond, as } = options;
-  return take(parts, {
-    name: queueOf(module, as),
+  const name = queueOf(module, options.as);
+  const queue: Queue = {
+    name,
     topic: eventTopic(bus.ns, entry, bus.timings.keepMs),
-    group: namesIn(bus.ns).listenGroup(module, as, entry.name),
+    group: namesIn(bus.ns).listenGroup(module, options.as, entry.name),
     parkedTopic: parkedTopic(bus.ns, module),
     entries: new Map([[entry.name, { entry, run, options }]]),
     other: 'skip',
     from: 'end',
-    limits: () => ({ ...(concurrency && { concurrency }), ...(perSecond && { perSecond }) }),
+    limits: () => limitsNow(bus.live, name, options, bus.live.bus.workConcurrency),
+    retry: () => retryNow(bus.live, name),
     sessionMs: bus.timings.sessionMs,
-  });
+  };
+  return take(parts, queue, [name]);
 }
 
-async function take(parts: ServeParts, queue: Queue): Promise<TakenQueue> {
+/** `names` are those under which settings speak of it. */
+async function take(parts: ServeParts, queue: Queue, names: readonly string[]): Promise<Closable> {
   const taken = Object.assign(await takeQueue(parts.take, queue), { name: queue.name });
   parts.queues.add(taken);
-  return {
-    ...taken,
-    ...closable(async () => {
-      await taken.close();
-      parts.queues.delete(taken);
-    }),
-  };
+  const stop = follow(parts.bus.live, names, () => taken.review()); // at once: it may have changed while it joined
+  return closable(async () => {
+    stop();
+    await taken.close();
+    parts.queues.delete(taken);
+  });
 }
 
 /**
@@ -147,7 +155,7 @@ function workQueues(
   bus: BusParts,
   module: string,
   runs: ReadonlyMap<string, Handling>,
-  limitsOf: (name: string) => Partial<EntryLimits>,
+  given: (name: string) => Partial<EntryLimits>,
 ): Queue[] {
   const byQueue = new Map<string | undefined, Map<string, Handling>>();
   for (const handling of runs.values()) {
@@ -163,12 +171,9 @@ function workQueues(
     parkedTopic: parkedTopic(bus.ns, module),
     entries,
     other: 'hold',
-    limits: (entry) => ({ concurrency: bus.timings.workConcurrency, ...limitsOf(entry.slice(module.length + 1)) }),
+    limits: (name) => limitsNow(bus.live, name, given(name), bus.live.bus.workConcurrency),
+    retry: (name) => retryNow(bus.live, name),
     sessionMs: bus.timings.sessionMs,
     keepMs: bus.timings.keepMs,
   }));
-}
-
-function shortName(entry: AnyEntry): string {
-  return entry.name.slice(entry.name.indexOf('.') + 1);
 }

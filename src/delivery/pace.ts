@@ -12,25 +12,26 @@ export interface Pace {
   change(limits: PaceLimits): void;
 }
 export interface PaceLimits {
+  /** From 1; 0 while it is paused, when nothing starts. */
   readonly concurrency: number;
-  /** Undefined: as fast as it goes. A second's worth may start at once after a pause. */
+  /** Default Infinity: as fast as it goes. A second's worth may start at once after a pause. */
   readonly perSecond?: number | undefined;
 }
 
 export function createPace(limits: PaceLimits): Pace {
-  let { concurrency, perSecond } = limits;
+  let { concurrency, perSecond = Infinity } = limits;
   let running = 0;
-  let tokens = perSecond ?? 0;
+  let tokens = perSecond;
   let filledMs: number | undefined;
 
   function fill(nowMs: number): void {
-    if (perSecond === undefined) return;
+    if (perSecond === Infinity) return;
     const grown = filledMs === undefined ? 0 : ((nowMs - filledMs) / 1_000) * perSecond;
     tokens = Math.min(Math.max(1, perSecond), tokens + Math.max(0, grown));
     filledMs = nowMs;
   }
   function delayMs(nowMs: number): number {
-    if (perSecond === undefined) return 0;
+    if (perSecond === Infinity) return 0;
     fill(nowMs);
     // The small addition keeps a timer that fires on the very millisecond from finding 0.9999 of a token.
     return tokens >= 1 ? 0 : Math.ceil(((1 - tokens) / perSecond) * 1_000 + 0.001);
@@ -46,7 +47,7 @@ export function createPace(limits: PaceLimits): Pace {
     delayMs,
     started(nowMs) {
       running++;
-      if (perSecond === undefined) return;
+      if (perSecond === Infinity) return;
       fill(nowMs);
       tokens -= 1;
     },
@@ -54,8 +55,10 @@ export function createPace(limits: PaceLimits): Pace {
       running--;
     },
     change(to) {
-      ({ concurrency, perSecond } = to);
-      tokens = Math.min(tokens, perSecond ?? 0);
+      // What was not limited has saved nothing up.
+      const saved = perSecond === Infinity ? 0 : tokens;
+      ({ concurrency, perSecond = Infinity } = to);
+      tokens = Math.min(saved, perSecond);
     },
   };
 }

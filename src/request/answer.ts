@@ -6,7 +6,7 @@ import { limits } from '../base/limits';
 import type { Request } from '../contract/types';
 import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
-import type { Pace } from '../delivery/pace';
+import type { Pace, PaceLimits } from '../delivery/pace';
 import { peerOf } from '../delivery/peer';
 import { createSeen } from '../delivery/seen';
 import { decodeBody } from '../format/codec';
@@ -28,6 +28,8 @@ export interface ServedRequest {
 export interface Answerer {
   add(served: ServedRequest): void;
   remove(entry: string): void;
+  /** Takes effect with the next request that starts. */
+  setLimits(entry: string, limits: PaceLimits): void;
   request(envelope: Envelope, body: Uint8Array, from: string): void;
   cancel(envelope: Envelope): void;
   probe(envelope: Envelope, from: string): void;
@@ -35,6 +37,8 @@ export interface Answerer {
   gone(address: string): void;
   /** Requests that wait or run here, for operators. */
   active(): Iterable<Active>;
+  /** Whether a handler runs: those that wait may not start now. */
+  readonly busy: boolean;
   /**
    * Starts nothing more and answers what waits 'not started'; resolves when nothing runs, at the latest after
    * `drainMs`.
@@ -182,7 +186,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   }
   function overloaded(envelope: Envelope, from: string, { waiting, pace: { concurrency } }: Line): void {
     const limit = limits.waitingRequestsMax;
-    const message = `${envelope.entry}: ${waiting.size} requests wait at ${parts.self} (concurrency ${concurrency})`;
+    const why = concurrency === 0 ? 'it is paused' : `concurrency ${concurrency}`;
+    const message = `${envelope.entry}: ${waiting.size} requests wait at ${parts.self} (${why})`;
     answerError(envelope, from, 'Overloaded', message, { retryAfterMs: 250, waiting: waiting.size, limit });
   }
   function send(
@@ -205,8 +210,20 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   return {
     add: (one) => void lines.set(one.entry.name, { ...one, waiting: new Set(), wake: undefined }),
     remove: (entry) => void lines.delete(entry),
+    setLimits(entry, changed) {
+      const line = lines.get(entry);
+      if (!line) return;
+      line.pace.change(changed);
+      line.wake?.cancel(); // it was set for the rate before
+      line.wake = undefined;
+      next(line);
+    },
     request,
     active: () => active.values(),
+    get busy() {
+      for (const { state } of active.values()) if (state === 'running') return true;
+      return false;
+    },
     cancel({ id, entry }) {
       const one = active.get(id);
       if (one?.envelope.entry === entry) takeBack(one, 'its caller took it back');

@@ -27,8 +27,8 @@ export interface CallerParts {
   readonly nextPosition: () => number;
   readonly makeId: () => string;
   readonly messageBytesMax: number;
-  /** For entries and calls that say nothing themselves, in ms. */
-  readonly timeoutMs: number;
+  /** For calls that say nothing themselves, in ms. */
+  readonly timeoutMs: (entry: Request) => number;
 }
 export interface AskOptions {
   readonly timeoutMs?: number;
@@ -99,7 +99,7 @@ export function createCaller(parts: CallerParts): Caller {
     if (closedMs !== undefined) throw closed(clock, closedMs);
     const scope = currentScope(parts.scopes);
     const startedMs = clock.now();
-    const timeoutMs = options.timeoutMs ?? entry.options.timeoutMs ?? parts.timeoutMs;
+    const timeoutMs = options.timeoutMs ?? parts.timeoutMs(entry);
     if (!(timeoutMs >= 0)) throw badTimeout(entry, timeoutMs);
     const deadline = Math.min(Math.ceil(startedMs + timeoutMs), scope?.deadline ?? Infinity);
     const checked = check(entry.schemas.input, input, 'input', entry.name);

@@ -33,6 +33,7 @@ function onNetwork(network: Network, faults: Faults, module: AnyContract | strin
     as: (other) => onNetwork(network, faults, other),
     stub: (contract, handlers) => stub(network, contract, handlers),
     settled: () => network.settled(),
+    set: (key, value) => network.set(key, value),
     // The casts give back the types of the entry: what was recorded under its name passed its schema.
     sent: (entry) =>
       tape.sent.filter((one) => one.entry === entry.name).map((one) => ({ ...one, from: peerOf(one.from) })) as never,

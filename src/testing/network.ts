@@ -1,22 +1,12 @@
 /** What the test buses of one test share: a world in memory, its time, and a record of what was sent. */
 import { openNotices } from '../base/notices';
 import { buildBus, type BuiltBus } from '../bus/bus';
-import type { Timings } from '../bus/parts';
+import { defaults, liveConfig } from '../config';
 import { memoryWorld, seededRandom, virtualClock, type VirtualClock } from '../memory';
 import { recordLog, recordPost, type Tape } from './record';
 
-/** As the real ones. */
-const timings: Timings = {
-  drainMs: 10_000,
-  commitMs: 500,
-  timeoutMs: 5_000,
-  sessionMs: 10_000,
-  keepMs: 7 * 24 * 3_600_000,
-  lingerMs: 0, // nobody reads a registry late here, and a test that closes must not have to move the time
-  messageBytesMax: 1_000_000,
-  requestConcurrency: 100,
-  workConcurrency: 8,
-};
+/** Nobody reads a registry late here, and a test that closes must not have to move the time. */
+const timings = { ...defaults, lingerMs: 0 };
 const settleMsMax = 5_000; // real time: a handler that takes longer belongs into a test of its own
 
 export interface Network {
@@ -26,6 +16,8 @@ export interface Network {
   join(module: string): BuiltBus;
   /** See TestBus.settled. */
   settled(): Promise<void>;
+  /** See TestBus.set. */
+  set(key: string, value: string | number | boolean | null): Promise<void>;
 }
 
 export function openNetwork(): Network {
@@ -34,18 +26,21 @@ export function openNetwork(): Network {
   const random = seededRandom(1);
   const tape: Tape = { sent: [], parked: [] };
   const members: BuiltBus[] = [];
+  const operator = world.process('operator').settings;
 
   function join(module: string): BuiltBus {
     const instance = `${module}#${members.length + 1}`;
     const { log, post, registry, settings } = world.process(instance);
+    const notices = openNotices();
     const built = buildBus({
       clock,
       random,
-      notices: openNotices(),
+      notices,
       log: recordLog(log, tape),
       post: recordPost(post, tape),
       registry,
       settings,
+      live: liveConfig(defaults, notices, clock),
       self: { module, instance },
       ns: 'test',
       host: 'test',
@@ -72,5 +67,11 @@ export function openNetwork(): Network {
       quiet = members.some((member) => member.busy()) ? 0 : quiet + 1;
     }
   }
-  return { clock, tape, join, settled };
+  async function set(key: string, value: string | number | boolean | null): Promise<void> {
+    await Promise.all(members.map(({ opened }) => opened));
+    const was = (await operator.get(key))?.version ?? 0;
+    await operator.set(key, value === null ? null : String(value), was);
+    await clock.advance(0);
+  }
+  return { clock, tape, join, settled, set };
 }

@@ -30,6 +30,11 @@ export interface TestBus extends Bus {
   settled(): Promise<void>;
   /** Virtual time: deadlines, backoff and rates obey it. Stands still until `advance`. */
   readonly clock: { now(): number; advance(ms: number): Promise<void> };
+  /**
+   * Changes a setting of this network as an operator would with `busbar set`, such as `set('photos.resize.paused',
+   * true)`; null removes it. Resolves when every bus has it; one that would be refused is refused there.
+   */
+  set(key: string, value: string | number | boolean | null): Promise<void>;
   /** All messages of the entry sent on this network, oldest first. */
   sent<M extends AnyEntry>(entry: M): readonly SentMessage<M>[];
   /** Those of them that were set aside. */

@@ -34,7 +34,7 @@ export interface Lanes<T extends Item> {
   setLimits(entry: string, limits: EntryLimits): void;
   /** More could run. */
   readonly idle: boolean;
-  /** More could run, but nothing of the partition that is here may start. */
+  /** More could run, but nothing of the partition that is here may start; what is paused is as good as not here. */
   hungry(partition: number): boolean;
   readonly waiting: number;
   readonly inBackoff: number;
@@ -79,12 +79,13 @@ interface Shelf<T> {
   readonly lanes: Map<string, Lane<T>>;
   readonly refused: Map<number, Lane<T>>;
   waiting: number;
-  /** Lanes whose turn will come. */
-  offered: number;
+  /** Lanes whose turn will come, by the number of their turn. */
+  readonly offered: number[];
   open: boolean;
 }
 /** The lanes whose first message is of one entry, in the order of their turns. */
 interface Turn<T> {
+  readonly number: number;
   readonly pace: Pace;
   readonly offered: Fifo<Lane<T>>;
 }
@@ -110,7 +111,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
     private readonly may: (item: T) => boolean,
   ) {
     for (const [entry, limit] of limits) {
-      const turn = { pace: createPace(paceOf(limit)), offered: new Fifo<Lane<T>>() };
+      const turn = { number: this.#order.length, pace: createPace(limit), offered: new Fifo<Lane<T>>() };
       this.#turns.set(entry, turn);
       this.#order.push(turn);
     }
@@ -180,7 +181,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
   }
 
   setLimits(entry: string, limits: EntryLimits): void {
-    this.#turns.get(entry)?.pace.change(paceOf(limits));
+    this.#turns.get(entry)?.pace.change(limits);
   }
 
   get idle(): boolean {
@@ -191,7 +192,9 @@ class LaneTable<T extends Item> implements Lanes<T> {
   }
 
   hungry(partition: number): boolean {
-    return (this.#shelves.get(partition)?.offered ?? 0) === 0 && this.idle;
+    const offered = this.#shelves.get(partition)?.offered ?? [];
+    for (const { number, pace } of this.#order) if (offered[number] && pace.concurrency > 0) return false;
+    return this.idle;
   }
 
   #take(turn: Turn<T>, nowMs: number): T | undefined {
@@ -199,7 +202,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
       const lane = turn.offered.shift();
       const item = lane?.first;
       if (!lane || !item || !lane.shelf.open) continue;
-      lane.shelf.offered--;
+      countOffered(lane.shelf, turn, -1);
       if (this.#turns.get(item.entry) !== turn)
         this.#offer(lane); // another one came first since
       else if (this.may(item)) return this.#start(turn, lane, nowMs);
@@ -240,7 +243,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
     const turn = lane.first && this.#turns.get(lane.first.entry);
     lane.state = turn ? 'offered' : 'held';
     if (!turn) return;
-    lane.shelf.offered++;
+    countOffered(lane.shelf, turn, 1);
     turn.offered.push(lane);
   }
 
@@ -276,7 +279,8 @@ class LaneTable<T extends Item> implements Lanes<T> {
   #laneOf(item: T): Lane<T> {
     let shelf = this.#shelves.get(item.partition);
     if (!shelf) {
-      shelf = { lanes: new Map(), refused: new Map(), waiting: 0, offered: 0, open: true };
+      const offered = this.#order.map(() => 0);
+      shelf = { lanes: new Map(), refused: new Map(), waiting: 0, offered, open: true };
       this.#shelves.set(item.partition, shelf);
     }
     const found = item.lane === null ? undefined : shelf.lanes.get(item.lane);
@@ -292,6 +296,6 @@ class LaneTable<T extends Item> implements Lanes<T> {
   }
 }
 
-function paceOf({ concurrency, perSecond }: EntryLimits): { concurrency: number; perSecond?: number } {
-  return perSecond === Infinity ? { concurrency } : { concurrency, perSecond };
+function countOffered<T>({ offered }: Shelf<T>, { number }: Turn<T>, change: number): void {
+  offered[number] = (offered[number] ?? 0) + change;
 }

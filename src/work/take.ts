@@ -12,7 +12,7 @@ import { Partition } from './partition';
 import { attemptsDefault, decide, longestMsDefault } from './retry';
 import { keepMsDefault } from './topics';
 import { trimSettled } from './trim';
-import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts } from './types';
+import type { EntryLimits, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts } from './types';
 
 /**
  * Joins the queue's group; resolves when this instance is a member. Creates the topics that are not there.
@@ -29,7 +29,10 @@ export async function takeQueue(parts: TakeParts, queue: Queue): Promise<TakenQu
   const trimming = every(clock, trimEveryMs, () => taken.trim());
   return {
     stats: () => taken.stats(),
-    setLimits: (entry, limits) => taken.setLimits(entry, limits),
+    get busy() {
+      return taken.busy;
+    },
+    review: () => taken.review(),
     ...closable(async () => {
       trimming.cancel();
       await member.close();
@@ -50,6 +53,7 @@ const parkRetryMsMax = 5_000;
 class Taken {
   readonly #partitions = new Map<number, Partition>();
   readonly #limits = new Map<string, EntryLimits>();
+  readonly #retries = new Map<string, RetryOptions>();
   readonly #lanes: Lanes<Message>;
   readonly #longestMs: number;
   #wake: Timer | undefined;
@@ -66,10 +70,10 @@ class Taken {
     private readonly parts: TakeParts,
     private readonly queue: Queue,
   ) {
-    for (const entry of queue.entries.keys()) this.#limits.set(entry, { ...limitsDefault, ...queue.limits?.(entry) });
+    this.#ask();
     this.#limits.set(unreadable, limitsDefault);
     this.#lanes = openLanes<Message>(this.#limits, (message) => message.holder.mayStart(message));
-    const longest = [...queue.entries.values()].map((handling) => retryOf(handling).longestMs ?? longestMsDefault);
+    const longest = [...this.#retries.values()].map(({ longestMs }) => longestMs ?? longestMsDefault);
     this.#longestMs = Math.max(0, ...longest);
   }
 
@@ -94,13 +98,15 @@ class Taken {
     };
   }
 
-  setLimits(entry: string, limits: Partial<EntryLimits>): void {
-    const known = this.#limits.get(entry);
-    if (!known || entry === unreadable) return;
-    const changed = { ...known, ...limits };
-    this.#limits.set(entry, changed);
-    this.#lanes.setLimits(entry, changed);
+  review(): void {
+    this.#ask();
+    for (const [entry, limits] of this.#limits) this.#lanes.setLimits(entry, limits);
     this.#pump();
+  }
+
+  /** Whatever may start now was started, unless a long burst is letting the event loop turn. */
+  get busy(): boolean {
+    return this.#yielding || [...this.#partitions.values()].some(({ running }) => running.size > 0);
   }
 
   stats(): QueueStats {
@@ -117,6 +123,7 @@ class Taken {
       handled: this.#handled,
       failed: this.#failed,
       parked: this.#parked,
+      paused: [...this.#limits].flatMap(([entry, { concurrency }]) => (concurrency === 0 ? entry : [])),
     };
   }
 
@@ -134,6 +141,13 @@ class Taken {
 
   end(): void {
     this.#wake?.cancel();
+  }
+
+  #ask(): void {
+    for (const [entry, { options, entry: declared }] of this.queue.entries) {
+      this.#limits.set(entry, { ...limitsDefault, ...this.queue.limits?.(entry) });
+      this.#retries.set(entry, { ...(options ?? declared.options), ...this.queue.retry?.(entry) });
+    }
   }
 
   #gone(partition: Partition): void {
@@ -189,32 +203,37 @@ class Taken {
       void this.#park(message, message.refusal ?? `${message.entry} is not known here`);
       return;
     }
-    const attempts = retryOf(handling).attempts ?? attemptsDefault;
-    if (message.attempts >= attempts) {
+    const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
+    // One that is known to have failed waits for another attempt: then it was the limit that came down meanwhile.
+    if (message.attempts >= attempts && message.failures.at(-1)?.attempt !== message.attempts) {
       void this.#park(
         message,
         `attempt ${message.attempts} of ${attempts} did not end: its process died, or lost the partition`,
       );
       return;
     }
-    void handle(this.parts, message, handling).then((outcome) => this.#ended(message, handling, outcome));
+    void handle(this.parts, message, handling).then((outcome) => this.#ended(message, outcome));
   }
 
-  #ended(message: Message, handling: Handling, outcome: Outcome): void {
+  #ended(message: Message, outcome: Outcome): void {
     if (message.holder.closed.aborted) return this.#leave(message); // for the last commit it still runs
     message.context = undefined;
     if (outcome.ok) {
       this.#handled++;
       this.#settle(message);
-    } else this.#failedOnce(message, handling, faultOf(outcome));
+    } else this.#failedOnce(message, faultOf(outcome));
   }
 
-  #failedOnce(message: Message, handling: Handling, error: unknown): void {
+  #retryOf({ entry }: Message): RetryOptions {
+    return this.#retries.get(entry) ?? retryDefault;
+  }
+
+  #failedOnce(message: Message, error: unknown): void {
     this.#failed++;
     message.attempts++;
     message.failures.push(attemptOf(message.attempts, error, this.parts.clock.now(), this.parts.self.instance));
     if (message.failures.length > attemptsKept) message.failures.shift();
-    const options = retryOf(handling);
+    const options = this.#retryOf(message);
     const decision = decide(options, message.attempts, error, this.parts.random);
     if ('park' in decision) return void this.#park(message, decision.park);
     const { againMs } = decision;
@@ -267,7 +286,7 @@ class Taken {
 }
 
 const limitsDefault: EntryLimits = { concurrency: concurrencyDefault, perSecond: Infinity };
-const retryOf = ({ options, entry }: Handling): RetryOptions => options ?? entry.options;
+const retryDefault: RetryOptions = {};
 
 function describe({ id, entry, lane, attempts, sinceMs, partition, offset }: Message, note: string): Running {
   return { id, entry, key: lane, attempt: attempts + 1, sinceMs, note, partition, offset };

@@ -37,7 +37,7 @@ export interface Handling {
 }
 /** How much of an entry this instance does at once, over all its partitions. */
 export interface EntryLimits {
-  /** Handlers that run side by side, from 1. Default 8. */
+  /** Handlers that run side by side, from 1; 0 while it is paused, when nothing starts. Default 8. */
   readonly concurrency: number;
   /** Handlers started in a second, default Infinity. A second's worth may start at once after a pause. */
   readonly perSecond: number;
@@ -53,7 +53,10 @@ export interface Queue {
   readonly entries: ReadonlyMap<string, Handling>;
   /** What becomes of entries that are not in the map: a work queue holds their lane, a listener settles them unread. */
   readonly other: 'hold' | 'skip';
+  /** Asked when it is taken, and at each `review`. */
   readonly limits?: (entry: string) => Partial<EntryLimits>;
+  /** As `limits`; over what the handling says. */
+  readonly retry?: (entry: string) => Pick<RetryOptions, 'attempts' | 'backoffMs'>;
   /** Where a group that is new starts. Default 'start'. */
   readonly from?: 'start' | 'end';
   /** See GroupOptions.sessionMs. */
@@ -84,12 +87,19 @@ export interface QueueStats {
   readonly handled: number;
   readonly failed: number;
   readonly parked: number;
+  /** Entries of which nothing is started. */
+  readonly paused: readonly string[];
 }
 /** A queue that this instance works on. `close` gives its partitions: what runs ends, what is settled is committed. */
 export interface TakenQueue extends Closable {
   stats(): QueueStats;
-  /** Takes effect with the next message that starts. */
-  setLimits(entry: string, limits: Partial<EntryLimits>): void;
+  /** Whether a handler runs, or is about to be started without anything else having to happen. */
+  readonly busy: boolean;
+  /**
+   * Asks the queue's `limits` and `retry` again: they hold for the next message that starts, and for the next attempt
+   * that fails.
+   */
+  review(): void;
 }
 
 /** What a sender of durable messages needs. */

@@ -1,6 +1,7 @@
 import { openLive } from '../../src/base/live';
 import { openNotices, type Notice } from '../../src/base/notices';
 import { options, readOptions } from '../../src/base/options';
+import { virtualClock } from '../../src/memory';
 import { heavy } from '../heavy';
 
 const bus = options({
@@ -18,7 +19,8 @@ function open() {
   const told: Notice[] = [];
   notices.watch((notice) => told.push(notice));
   const configured = readOptions(bus, [{ sourceOf: () => 'openBus', values: { timeoutMs: 3_000 } }]).values;
-  const live = openLive({ bus, entry, configured, notices });
+  const clock = virtualClock();
+  const live = openLive({ bus, entry, configured, notices, clock });
   const seen: string[] = [];
   live.watch((name) => seen.push(name));
   return { live, told, seen };
@@ -40,7 +42,7 @@ test('a setting of the whole bus goes over what was configured, and back when it
   expect(seen).toEqual(['', '']);
   expect(told).toEqual([
     { type: 'setting', key: 'timeoutMs', change: 'applied', value: '1000' },
-    { type: 'setting', key: 'timeoutMs', change: 'applied', value: '3000' },
+    { type: 'setting', key: 'timeoutMs', change: 'removed', value: '3000' },
   ]);
 });
 
@@ -54,7 +56,7 @@ test('a setting of one entry is about that entry alone', () => {
   live.take([]);
   expect(live.entry('photos.resize')).toEqual({});
   expect(seen).toEqual(['photos.resize', 'photos.resize', 'photos.resize']);
-  expect(told.at(-1)).toEqual({ type: 'setting', key: 'photos.resize.concurrency', change: 'applied' });
+  expect(told.at(-1)).toEqual({ type: 'setting', key: 'photos.resize.concurrency', change: 'removed' });
 });
 
 test('a wrong value is refused with its reason, and the last good one stays', () => {

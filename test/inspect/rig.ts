@@ -1,6 +1,7 @@
 /** What the tests of inspection share: buses on a memory world, and an inspector that has its ports. */
 import { openNotices } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
+import { defaults, liveConfig } from '../../src/config';
 import type { Bus } from '../../src/bus/types';
 import { defineModule, event, unchecked, work, request } from '../../src/contract/contract';
 import { openInspector } from '../../src/inspect/inspector';
@@ -35,10 +36,12 @@ export function rig() {
   async function open(module: string): Promise<Bus & { crash(): void }> {
     const process = ports(module);
     const { self, log, post, registry, settings } = process;
+    const notices = openNotices();
     const { bus, opened } = buildBus({
       clock: process.clock,
       random,
-      notices: openNotices(),
+      notices,
+      live: liveConfig(defaults, notices, clock),
       log,
       post,
       registry,
@@ -54,13 +57,10 @@ export function rig() {
       timings: {
         drainMs: 1_000,
         commitMs: 500,
-        timeoutMs: 5_000,
         sessionMs: 10_000,
         keepMs: 86_400_000,
         lingerMs: 0,
         messageBytesMax: 1_000_000,
-        requestConcurrency: 100,
-        workConcurrency: 8,
       },
       async closePorts() {
         await Promise.all([registry.close(), post.close(), log.close(), settings.close()]);

@@ -1,6 +1,7 @@
 /** Requests whose packets are lost on their way: asked after, and never started twice. */
 import { openNotices } from '../../src/base/notices';
 import { buildBus, type BuiltBus } from '../../src/bus/bus';
+import { defaults, liveConfig } from '../../src/config';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
 import { memoryWorld, virtualClock, type Operation } from '../../src/memory';
 
@@ -12,10 +13,12 @@ function system() {
   const join = (module: string): BuiltBus & { freeze(): void; thaw(): void } => {
     const process = world.process(`${module}#1`);
     const { log, post, registry, settings } = process;
+    const notices = openNotices();
     const built = buildBus({
       clock: process.clock,
       random: world.random,
-      notices: openNotices(),
+      notices,
+      live: liveConfig(defaults, notices, clock),
       log,
       post,
       registry,
@@ -31,13 +34,10 @@ function system() {
       timings: {
         drainMs: 1_000,
         commitMs: 500,
-        timeoutMs: 5_000,
         sessionMs: 60_000,
         keepMs: 1e9,
         lingerMs: 0,
         messageBytesMax: 1_000_000,
-        requestConcurrency: 100,
-        workConcurrency: 8,
       },
       closePorts: async () => undefined,
     });

@@ -1,6 +1,7 @@
 /** Requests over a post that has a time of its own, and that can say when it is in trouble. */
 import { openNotices } from '../../src/base/notices';
 import { buildBus, type BuiltBus } from '../../src/bus/bus';
+import { defaults, liveConfig } from '../../src/config';
 import { broadcast, defineModule, request, unchecked } from '../../src/contract/contract';
 import { memoryWorld, virtualClock } from '../../src/memory';
 import type { Post } from '../../src/ports/post';
@@ -18,10 +19,12 @@ function system() {
   const join = (module: string, aheadMs: number, change: (post: Post) => Post = (post) => post): BuiltBus => {
     const process = world.process(`${module}#1`);
     const { log, post, registry, settings } = process;
+    const notices = openNotices();
     return buildBus({
       clock: { ...process.clock, now: () => process.clock.now() + aheadMs },
       random: world.random,
-      notices: openNotices(),
+      notices,
+      live: liveConfig(defaults, notices, clock),
       log,
       post: change({ ...post, skewMs: -aheadMs }),
       registry,
@@ -37,13 +40,10 @@ function system() {
       timings: {
         drainMs: 1_000,
         commitMs: 500,
-        timeoutMs: 5_000,
         sessionMs: 60_000,
         keepMs: 1e9,
         lingerMs: 0,
         messageBytesMax: 1_000_000,
-        requestConcurrency: 100,
-        workConcurrency: 8,
       },
       closePorts: async () => undefined,
     });

@@ -1,6 +1,7 @@
 /** The simulated system: its processes, who starts them again, and what befalls them. */
 import { openNotices } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
+import { defaults, liveConfig } from '../../src/config';
 import type { BusParts } from '../../src/bus/parts';
 import { memoryWorld, seededRandom, type MemoryWorld, type VirtualClock } from '../../src/memory';
 import type { Stored } from '../../src/ports/log';
@@ -133,10 +134,12 @@ export class System {
     const { log, post, registry, settings } = instance.process;
     const { commitMs, sessionMs, timeoutMs } = this.plan;
     const planted = this.plant?.log?.(log, this.#dice, instance.process.clock) ?? log;
+    const notices = openNotices();
     return {
       clock: instance.clock,
       random: this.world.random,
-      notices: openNotices(),
+      notices,
+      live: liveConfig({ ...defaults, timeoutMs }, notices, instance.clock),
       log: watchLog(this.#faults.logOf(planted, instance), instance, this.checks),
       post,
       registry,
@@ -152,13 +155,10 @@ export class System {
       timings: {
         drainMs: 5_000,
         commitMs,
-        timeoutMs,
         sessionMs,
         keepMs: 7 * 24 * 3_600_000,
         lingerMs: this.plan.delays ? this.plan.delays.maxMs * 4 : 0,
         messageBytesMax: 100_000,
-        requestConcurrency: 100,
-        workConcurrency: 8,
       },
       ...(this.plant?.makeFilter && { makeFilter: this.plant.makeFilter }),
       ...(this.plant?.makeWatermark && { makeWatermark: this.plant.makeWatermark }),

@@ -77,10 +77,12 @@ heavy(
       resize,
       numbers(4_000).map(({ n }) => ({ n, key: n % 2 ? 'k' : 'l' })),
     );
-    const queue = await r.take(a, resize, () => wait('all'), { limits: () => ({ concurrency: 2 }) });
+    let concurrency = 2;
+    const queue = await r.take(a, resize, () => wait('all'), { limits: () => ({ concurrency }) });
     await r.clock.advance(60_000);
     expect(queue.stats().waiting).toBeLessThanOrEqual(2_000); // of at most two partitions
-    queue.setLimits('photos.resize', { concurrency: 3 });
+    concurrency = 3;
+    queue.review();
     await r.clock.advance(1_000);
     expect(queue.stats().waiting).toBe(3_998);
     expect(r.of('stuck')).toEqual([]);
@@ -270,13 +272,15 @@ test('perSecond holds over all keys and partitions of the instance, and can be c
   await r.sender(a).send(resize, numbers(200));
   const startMs = r.clock.now();
   const at: number[] = [];
+  let perSecond = 10;
   const queue = await r.take(a, resize, () => void at.push(r.clock.now() - startMs), {
-    limits: () => ({ concurrency: 50, perSecond: 10 }),
+    limits: () => ({ concurrency: 50, perSecond }),
   });
   await r.clock.advance(5_000);
   expect(at.length).toBeGreaterThanOrEqual(58);
   expect(at.length).toBeLessThanOrEqual(60);
-  queue.setLimits('photos.resize', { perSecond: 1_000 });
+  perSecond = 1_000;
+  queue.review();
   await r.clock.advance(1_000);
   expect(at).toHaveLength(200);
 });
