@@ -5,7 +5,7 @@ import { openNotices, type Notices } from '../base/notices';
 import { loadConfig, type Config, type HostGiven } from '../config';
 import { CONTRACT } from '../contract/types';
 import { openBus, type Bus, type Middleware, type OpenOptions } from '../index';
-import { logTo } from '../telemetry/log';
+import { levelBy, logTo } from '../telemetry/log';
 import { openLogger, type Logger } from '../telemetry/logger';
 import { exitCodes } from './exit';
 import type { HealthServer } from './health';
@@ -67,6 +67,7 @@ async function start(target: AnyClass, options: RunOptions, proc: Process, runni
   running.logger = openLog(proc, () => running, values);
   const notices = openNotices();
   logTo(notices, running.logger);
+  followLevel(notices, running.logger);
   const health = await startHealth(notices, values.healthPort, running);
   const bus = await openFor(contract, options, (notice) => notices.tell(notice));
   running.bus = bus;
@@ -101,6 +102,14 @@ function openLog(proc: Process, running: () => Running, values?: Config['values'
       return { module, ...(bus && { instance: bus.self.instance }), pid: proc.pid };
     },
     ...(proc.write && { write: proc.write }),
+  });
+}
+
+/** The lines of the host itself; those of the bus have a level of their own. */
+function followLevel(notices: Notices, logger: Logger): void {
+  const own = logger.level;
+  notices.watch((notice) => {
+    if (notice.type === 'setting') logger.level = levelBy(notice, own) ?? logger.level;
   });
 }
 

@@ -7,15 +7,22 @@ import type { Watchable } from './watchable';
  * Logs what happens in `bus` to `logger` until the function given back is called. What succeeds is at debug, what
  * comes and goes at info, what failed once or was dropped at warn, what waits for a person (parked, stuck) at error.
  * Lines of handlers (`context.log`) keep their level, and have `entry` and `id`. The setting `logLevel` changes
- * the level of these lines; the logger given keeps its own.
+ * the level of these lines until it is removed; the logger given keeps its own.
  */
 export function logTo(bus: Watchable, logger: Logger): () => void {
   const child = logger.child({});
+  const own = logger.level;
   return bus.watch((notice) => {
-    if (notice.type === 'setting' && notice.key === 'logLevel' && notice.value) child.level = notice.value;
+    if (notice.type === 'setting') child.level = levelBy(notice, own) ?? child.level;
     const level = levelOf(notice);
     if (child.isLevelEnabled(level)) child[level](fieldsOf(notice), say(notice));
   });
+}
+
+/** The level from now on, where the notice is about it; `own` is the one without a setting. */
+export function levelBy({ key, change, value }: Extract<Notice, { type: 'setting' }>, own: string): string | undefined {
+  if (key !== 'logLevel' || change === 'refused') return undefined;
+  return change === 'removed' ? own : value;
 }
 
 function levelOf(notice: Notice): LogLevel {

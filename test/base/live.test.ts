@@ -23,7 +23,7 @@ function open() {
   const live = openLive({ bus, entry, configured, notices, clock });
   const seen: string[] = [];
   live.watch((name) => seen.push(name));
-  return { live, told, seen };
+  return { live, told, seen, clock };
 }
 const say = (key: string, value: string, version = 1) => ({ key, value, version });
 
@@ -70,6 +70,19 @@ test('a wrong value is refused with its reason, and the last good one stays', ()
     change: 'refused',
     reason: '"400" is above 100, the most allowed',
   });
+});
+
+test('what is refused is listed since when, until it is right or gone', () => {
+  const { live, clock } = open();
+  live.take([say('photos.resize.concurrency', '400'), say('logLvel', 'debug'), say('timeoutMs', 'soon')]);
+  const atMs = clock.now();
+  expect(live.refused.map(({ key, atMs: at }) => [key, at])).toEqual([
+    ['photos.resize.concurrency', atMs],
+    ['logLvel', atMs],
+    ['timeoutMs', atMs],
+  ]);
+  live.take([say('photos.resize.concurrency', '40', 2), say('timeoutMs', 'soon')]);
+  expect(live.refused.map(({ key }) => key)).toEqual(['timeoutMs']);
 });
 
 test.each([

@@ -257,3 +257,23 @@ test('what nobody caught ends the process at once with 70, after a last line', a
   });
   expect(done).not.toContain('bus closing');
 });
+
+test('the setting logLevel changes what is logged, and removed it is again as runModule was told', async () => {
+  const bus = fakeBus();
+  const proc = fakeProcess();
+  await run(Desk, { open: bus.open, logLevel: 'warn' }, proc);
+  const hear = bus.opened[0]?.hear;
+  const say = (message: string) => hear?.({ type: 'log', level: 'info', message, fields: {} });
+  say('quiet');
+  hear?.({ type: 'setting', key: 'logLevel', change: 'applied', value: 'info' });
+  say('loud');
+  // What the bus itself was told by files and variables: it does not know what runModule was told.
+  hear?.({ type: 'setting', key: 'logLevel', change: 'removed', value: 'info' });
+  say('quiet again');
+  expect(messages(proc)).toEqual(['info setting logLevel applied: info', 'info loud']);
+  hear?.({ type: 'setting', key: 'logLevel', change: 'applied', value: 'info' });
+  proc.signal('SIGTERM');
+  bus.closing.resolve();
+  await proc.left;
+  expect(messages(proc).slice(3).length).toBeGreaterThan(0); // the lines of leaving itself
+});

@@ -60,14 +60,20 @@ test('what is below the level is not written', () => {
   expect(lines).toEqual([]);
 });
 
-test('the setting logLevel changes the level at once, for these lines only', () => {
-  const { notices, logger, lines } = open('warn');
+test('the setting logLevel changes the level at once, for these lines only, and back when it is removed', () => {
+  const { notices, logger, lines, parsed } = open('warn');
   notices.tell({ type: 'setting', key: 'logLevel', change: 'applied', value: 'debug' });
   notices.tell({ type: 'sent', kind: 'work', ...about });
   notices.tell({ type: 'setting', key: 'logLevel', change: 'applied', value: 'error' });
   notices.tell({ type: 'dropped', what: 'packet', reason: 'no envelope' });
   expect(lines).toHaveLength(2);
   expect(logger.level).toBe('warn');
+  notices.tell({ type: 'setting', key: 'logLevel', change: 'refused', reason: 'loud is none of them' });
+  notices.tell({ type: 'setting', key: 'logLevel', change: 'removed', value: 'info' });
+  notices.tell({ type: 'log', level: 'info', message: 'again too quiet', fields: {} });
+  notices.tell({ type: 'log', level: 'warn', message: 'loud enough', fields: {} });
+  expect(parsed().at(-1)).toMatchObject({ msg: 'loud enough' });
+  expect(parsed().filter(({ msg }) => msg === 'again too quiet')).toEqual([]);
 });
 
 test('a line of a handler keeps its fields, entry and id, and cannot spoil those of the log', () => {

@@ -1,0 +1,436 @@
+/** What an operator changes while a bus is open: it takes effect at once, and goes back when the setting is removed. */
+import { z } from 'zod';
+import { broadcast, defineModule, event, request, work, type Notice } from '../../src/index';
+import { testBus } from '../../src/testing';
+
+const Job = z.object({ n: z.number(), key: z.string().optional() });
+const photos = defineModule('photos', {
+  add: request(z.object({ n: z.number() }), z.number(), { timeoutMs: 3_000 }),
+  find: request(z.object({ n: z.number() }), z.number()),
+  resize: work(Job, { key: (job) => job.key ?? `k${job.n}`, attempts: 3, backoffMs: 1_000 }),
+  clean: work(Job, { key: (job) => job.key ?? `k${job.n}` }),
+  drop: broadcast(z.object({ n: z.number() })),
+  added: event(z.object({ n: z.number() }), { key: (photo) => `k${photo.n}` }),
+});
+
+/** A handler that counts who is inside, and ends when it is let out. */
+function room() {
+  const inside: (() => void)[] = [];
+  let ended = 0;
+  return {
+    enter: async (): Promise<void> => {
+      const out = new Promise<void>((resolve) => inside.push(resolve));
+      await out;
+      ended++;
+    },
+    leave(many = Infinity): void {
+      for (const go of inside.splice(0, many)) go();
+    },
+    get now() {
+      return inside.length;
+    },
+    get ended() {
+      return ended;
+    },
+  };
+}
+
+function open(handlers: Partial<Parameters<typeof serve>[1]> = {}, options: Parameters<typeof serve>[2] = {}) {
+  const bus = testBus(photos);
+  const told: Notice[] = [];
+  bus.watch((notice) => told.push(notice));
+  const settings = (): Notice[] => told.filter(({ type }) => type === 'setting');
+  return { bus, settings, serving: serve(bus, handlers, options) };
+}
+function serve(
+  bus: ReturnType<typeof testBus>,
+  handlers: {
+    add?: (body: { n: number }) => number | Promise<number>;
+    find?: (body: { n: number }) => number | Promise<number>;
+    resize?: (body: { n: number }) => void | Promise<void>;
+    clean?: (body: { n: number }) => void | Promise<void>;
+    drop?: (body: { n: number }) => void;
+  },
+  options: { concurrency?: Record<string, number>; perSecond?: Record<string, number> } = {},
+) {
+  const all = { add: () => 0, find: () => 0, resize: () => {}, clean: () => {}, drop: () => {}, ...handlers };
+  return bus.serve(photos, all, options);
+}
+const jobs = (count: number, from = 0) => Array.from({ length: count }, (_, i) => ({ n: from + i }));
+
+describe('work', () => {
+  test('its concurrency goes up and down with a setting, and back to what serve said', async () => {
+    const hall = room();
+    const { bus, serving } = open({ resize: hall.enter }, { concurrency: { resize: 2 } });
+    await serving;
+    await bus.submitAll(photos.resize, jobs(40));
+    await bus.clock.advance(10);
+    expect(hall.now).toBe(2);
+    await bus.set('photos.resize.concurrency', 7);
+    expect(hall.now).toBe(7);
+    await bus.set('photos.resize.concurrency', 1);
+    hall.leave(6);
+    await bus.clock.advance(10);
+    expect(hall.now).toBe(1); // none was started while more than one ran
+    await bus.set('photos.resize.concurrency', null);
+    expect(hall.now).toBe(2);
+  });
+
+  test('without a word of serve, workConcurrency counts, also as a setting', async () => {
+    const hall = room();
+    const { bus, serving } = open({ resize: hall.enter });
+    await serving;
+    await bus.submitAll(photos.resize, jobs(40));
+    await bus.clock.advance(10);
+    expect(hall.now).toBe(8);
+    await bus.set('workConcurrency', 12);
+    expect(hall.now).toBe(12);
+  });
+
+  test('its rate can be limited, changed and freed', async () => {
+    let handled = 0;
+    const { bus, serving } = open({ resize: () => void handled++ });
+    await serving;
+    await bus.set('photos.resize.perSecond', 10);
+    await bus.submitAll(photos.resize, jobs(400));
+    await bus.clock.advance(2_000);
+    expect(handled).toBeGreaterThanOrEqual(19);
+    expect(handled).toBeLessThanOrEqual(21);
+    await bus.set('photos.resize.perSecond', 100);
+    const before = handled;
+    await bus.clock.advance(1_000);
+    expect(handled - before).toBeGreaterThanOrEqual(95);
+    expect(handled - before).toBeLessThanOrEqual(105);
+    await bus.set('photos.resize.perSecond', null);
+    await bus.settled();
+    expect(handled).toBe(400);
+  });
+
+  test('paused, nothing of it is started and it waits, others of its queue go on; resumed, nothing is lost', async () => {
+    const done: string[] = [];
+    const { bus, serving } = open({
+      resize: ({ n }) => void done.push(`resize ${n}`),
+      clean: ({ n }) => void done.push(`clean ${n}`),
+    });
+    await serving;
+    await bus.set('photos.resize.paused', true);
+    await bus.submitAll(photos.resize, jobs(20));
+    await bus.submitAll(photos.clean, jobs(3, 20));
+    await bus.clock.advance(3_600_000);
+    expect(done.toSorted()).toEqual(['clean 20', 'clean 21', 'clean 22']);
+    await bus.set('photos.resize.paused', null);
+    expect(done).toHaveLength(23);
+    expect(bus.parked(photos.resize)).toEqual([]);
+  });
+
+  test('paused, what runs goes on to its end', async () => {
+    const hall = room();
+    const { bus, serving } = open({ resize: hall.enter }, { concurrency: { resize: 2 } });
+    await serving;
+    await bus.submitAll(photos.resize, jobs(5));
+    await bus.clock.advance(10);
+    await bus.set('photos.resize.paused', 'true');
+    hall.leave();
+    await bus.settled(); // what is paused does not count as busy
+    expect([hall.ended, hall.now]).toEqual([2, 0]);
+    await bus.set('photos.resize.paused', 'false');
+    expect(hall.now).toBe(2);
+  });
+
+  test('what is paused before an instance comes up is paused there too', async () => {
+    let handled = 0;
+    const { bus } = open();
+    await bus.set('thumbs.make.paused', true);
+    const thumbs = defineModule('thumbs', { make: work(Job) });
+    const late = bus.as(thumbs);
+    await late.serve(thumbs, { make: () => void handled++ });
+    await late.submitAll(thumbs.make, jobs(5));
+    await late.clock.advance(10_000);
+    expect(handled).toBe(0);
+    await bus.set('thumbs.make.paused', null);
+    expect(handled).toBe(5);
+  });
+
+  test('others are found behind more paused messages than are read ahead', async () => {
+    const cleaned: number[] = [];
+    const { bus, serving } = open({ clean: ({ n }) => void cleaned.push(n) });
+    await serving;
+    await bus.set('photos.resize.paused', true);
+    await bus.submitAll(
+      photos.resize,
+      jobs(3_000).map(({ n }) => ({ n, key: 'one partition' })),
+    );
+    await bus.submit(photos.clean, { n: 7, key: 'one partition' });
+    await bus.clock.advance(1_000);
+    expect(cleaned).toEqual([]); // of the same key: it comes after those before it
+    await bus.submitAll(photos.clean, jobs(100));
+    await bus.clock.advance(60_000);
+    expect(cleaned).toHaveLength(100);
+  });
+
+  test('fewer attempts hold from the next failure on', async () => {
+    const attempts: number[] = [];
+    const { bus, serving } = open({
+      resize({ n }) {
+        attempts.push(n);
+        throw new Error('no disk');
+      },
+    });
+    await serving;
+    await bus.submit(photos.resize, { n: 1 });
+    await bus.settled();
+    await bus.set('photos.resize.attempts', 2);
+    await bus.clock.advance(60_000);
+    expect(attempts).toHaveLength(2);
+    expect(bus.parked(photos.resize)).toMatchObject([{ attempts: 2, reason: 'attempt 2 of 2 failed: no disk' }]);
+  });
+
+  test('one that has failed as often already is tried once more, and parked with its own error', async () => {
+    const { bus, serving } = open({
+      resize() {
+        throw new Error('no disk');
+      },
+    });
+    await serving;
+    await bus.submit(photos.resize, { n: 1 });
+    await bus.settled();
+    await bus.set('photos.resize.attempts', 1);
+    await bus.clock.advance(60_000);
+    expect(bus.parked(photos.resize)).toMatchObject([{ attempts: 2, reason: 'attempt 2 of 1 failed: no disk' }]);
+  });
+
+  test('more attempts hold for what waits for another one, and the contract again when the setting is removed', async () => {
+    let tries = 0;
+    const { bus, serving } = open({
+      resize() {
+        tries++;
+        throw new Error('no disk');
+      },
+    });
+    await serving;
+    await bus.set('photos.resize.attempts', 6);
+    await bus.submit(photos.resize, { n: 1 });
+    await bus.clock.advance(600_000);
+    expect([tries, bus.parked(photos.resize).length]).toEqual([6, 1]);
+    await bus.set('photos.resize.attempts', null);
+    await bus.submit(photos.resize, { n: 2 });
+    await bus.clock.advance(600_000);
+    expect([tries, bus.parked(photos.resize).length]).toEqual([9, 2]);
+  });
+
+  test('the backoff changes with the next failure', async () => {
+    const at: number[] = [];
+    const { bus, serving } = open({
+      resize() {
+        at.push(bus.clock.now());
+        throw new Error('no disk');
+      },
+    });
+    await serving;
+    await bus.set('photos.resize.backoffMs', 0);
+    await bus.submit(photos.resize, { n: 1 });
+    await bus.clock.advance(100);
+    expect(at).toHaveLength(3); // all attempts at once
+  });
+});
+
+describe('requests', () => {
+  test('their concurrency changes with a setting, at once for those that wait', async () => {
+    const hall = room();
+    const add = async () => {
+      await hall.enter();
+      return 1;
+    };
+    const { bus, serving } = open({ add }, { concurrency: { add: 2 } });
+    await serving;
+    const asked = jobs(10).map((job) => bus.request(photos.add, job));
+    await bus.clock.advance(0);
+    expect(hall.now).toBe(2);
+    await bus.set('photos.add.concurrency', 6);
+    expect(hall.now).toBe(6);
+    await bus.set('photos.add.concurrency', null);
+    hall.leave(5);
+    await bus.clock.advance(0);
+    expect(hall.now).toBe(2);
+    hall.leave();
+    await bus.set('requestConcurrency', 50); // serve has said 2
+    expect(hall.now).toBe(2);
+    hall.leave();
+    await bus.clock.advance(0);
+    hall.leave();
+    expect(await Promise.all(asked)).toHaveLength(10);
+  });
+
+  test('requestConcurrency counts where serve says nothing', async () => {
+    const hall = room();
+    const find = async () => {
+      await hall.enter();
+      return 1;
+    };
+    const { bus, serving } = open({ find });
+    await serving;
+    await bus.set('requestConcurrency', 3);
+    const asked = jobs(5).map((job) => bus.request(photos.find, job));
+    await bus.clock.advance(0);
+    expect(hall.now).toBe(3);
+    await bus.set('requestConcurrency', null);
+    expect(hall.now).toBe(5);
+    hall.leave();
+    await Promise.all(asked);
+  });
+
+  test('a rate that is raised does not wait for the timer of the one before', async () => {
+    let started = 0;
+    const { bus, serving } = open({ add: () => ++started });
+    await serving;
+    await bus.set('photos.add.perSecond', 1);
+    const asked = Promise.all(jobs(20).map((job) => bus.request(photos.add, job, { timeoutMs: 60_000 })));
+    await bus.clock.advance(1_000);
+    expect(started).toBeLessThanOrEqual(2);
+    await bus.set('photos.add.perSecond', null);
+    expect(started).toBe(20);
+    await asked;
+  });
+
+  test('paused, a request waits, which is what its Timeout says; resumed in time, it is answered', async () => {
+    const { bus, serving } = open({ add: ({ n }) => n });
+    await serving;
+    const web = bus.as('web');
+    await bus.set('photos.add.paused', true);
+    const late = web.tryRequest(photos.add, { n: 1 });
+    await bus.clock.advance(3_000);
+    expect(await late).toMatchObject({ ok: false, error: { code: 'Timeout', details: { reached: 'waiting' } } });
+    const asked = web.request(photos.add, { n: 2 });
+    await bus.clock.advance(2_000);
+    await bus.set('photos.add.paused', null);
+    expect(await asked).toBe(2);
+  });
+
+  test('a request whose caller gave up while it was paused is not started afterwards', async () => {
+    const started: number[] = [];
+    const { bus, serving } = open({ add: ({ n }) => started.push(n) });
+    await serving;
+    await bus.set('photos.add.paused', true);
+    const late = bus.as('web').tryRequest(photos.add, { n: 1 });
+    await bus.clock.advance(5_000);
+    await late;
+    await bus.set('photos.add.paused', null);
+    await bus.settled();
+    expect(started).toEqual([]);
+  });
+
+  test('the deadline of an entry changes at its callers: over the contract, under what a call says', async () => {
+    const { bus, serving } = open({ add: () => new Promise<number>(() => {}) });
+    await serving;
+    const web = bus.as('web');
+    const timeoutOf = async (options = {}): Promise<unknown> => {
+      const asked = web.tryRequest(photos.add, { n: 1 }, options);
+      await bus.clock.advance(60_000);
+      return asked;
+    };
+    const after = (timeoutMs: number) => ({ error: { code: 'Timeout', details: { timeoutMs } } });
+    expect(await timeoutOf()).toMatchObject(after(3_000));
+    await bus.set('photos.add.timeoutMs', '500ms');
+    expect(await timeoutOf()).toMatchObject(after(500));
+    expect(await timeoutOf({ timeoutMs: 900 })).toMatchObject(after(900));
+    await bus.set('photos.add.timeoutMs', null);
+    expect(await timeoutOf()).toMatchObject(after(3_000));
+  });
+
+  test('the deadline of the whole bus changes for entries that say nothing', async () => {
+    const never = () => new Promise<number>(() => {});
+    const { bus, serving } = open({ find: never, add: never });
+    await serving;
+    await bus.set('timeoutMs', '2s');
+    const [found, added] = [bus.tryRequest(photos.find, { n: 1 }), bus.tryRequest(photos.add, { n: 1 })];
+    await bus.clock.advance(10_000);
+    expect(await found).toMatchObject({ error: { details: { timeoutMs: 2_000 } } });
+    expect(await added).toMatchObject({ error: { details: { timeoutMs: 3_000 } } });
+  });
+});
+
+describe('a named listener', () => {
+  test('is paused, limited and retried by its own name, whatever it listens to', async () => {
+    const { bus } = open();
+    const heard: number[] = [];
+    const search = bus.as('search');
+    await search.listen(photos.added, { as: 'index', attempts: 4, backoffMs: 0 }, ({ n }) => {
+      heard.push(n);
+      throw new Error('no index');
+    });
+    await bus.set('search.index.paused', true);
+    await bus.publish(photos.added, { n: 1 });
+    await bus.clock.advance(60_000);
+    expect(heard).toEqual([]);
+    await bus.set('search.index.attempts', 2);
+    await bus.set('search.index.paused', null);
+    await bus.clock.advance(60_000);
+    expect(heard).toEqual([1, 1]);
+    await bus.set('search.index.attempts', null);
+    await bus.publish(photos.added, { n: 2 });
+    await bus.clock.advance(60_000);
+    expect(heard.filter((n) => n === 2)).toHaveLength(4);
+  });
+
+  test('has the concurrency of its setting, then that of listen', async () => {
+    const { bus } = open();
+    const hall = room();
+    await bus.as('search').listen(photos.added, { as: 'index', concurrency: 3 }, hall.enter);
+    await bus.set('search.index.concurrency', 5);
+    await bus.publishAll(photos.added, jobs(20));
+    await bus.clock.advance(10);
+    expect(hall.now).toBe(5);
+    await bus.set('search.index.concurrency', null);
+    hall.leave();
+    await bus.clock.advance(10);
+    expect(hall.now).toBe(3);
+  });
+});
+
+describe('a setting', () => {
+  test('of a wrong value changes nothing, is told, and stands in health until it is right', async () => {
+    const hall = room();
+    const { bus, serving, settings } = open({ resize: hall.enter });
+    await serving;
+    await bus.set('photos.resize.concurrency', 3);
+    await bus.set('photos.resize.concurrency', 0);
+    const key = 'photos.resize.concurrency';
+    expect(settings()).toEqual([
+      { type: 'setting', key, change: 'applied', value: '3' },
+      { type: 'setting', key, change: 'refused', reason: '"0" is below 1, the least allowed' },
+    ]);
+    await bus.submitAll(photos.resize, jobs(10));
+    await bus.clock.advance(1_000);
+    expect(hall.now).toBe(3);
+    expect(bus.health()).toEqual({
+      live: true,
+      ready: true,
+      reasons: [{ part: `setting ${key}`, reason: '"0" is below 1, the least allowed', sinceMs: 1_000 }],
+    });
+    await bus.set(key, 4);
+    expect(hall.now).toBe(4);
+    expect(bus.health().reasons).toEqual([]);
+  });
+
+  test('reaches every instance, and none that is closed', async () => {
+    const { bus, serving, settings } = open();
+    await serving;
+    const other = bus.as(photos);
+    await other.close();
+    const seen = settings().length;
+    await bus.close();
+    await bus.as('web').set('timeoutMs', 1);
+    expect(settings()).toHaveLength(seen);
+  });
+
+  test('of an entry that is served no more changes nothing, and serving it again takes it over', async () => {
+    const hall = room();
+    const { bus, serving } = open({ resize: hall.enter });
+    await (await serving).close();
+    await bus.set('photos.resize.concurrency', 2);
+    await serve(bus, { resize: hall.enter });
+    await bus.submitAll(photos.resize, jobs(10));
+    await bus.clock.advance(10);
+    expect(hall.now).toBe(2);
+  });
+});
