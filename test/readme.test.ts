@@ -3,10 +3,11 @@ import { join } from 'node:path';
 
 const root = join(__dirname, '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
-const promises = /<!-- promises -->\n([^]*?)<!-- end of promises -->/.exec(readme)?.[1] ?? '';
+const blocks = readme.matchAll(/<!-- promises -->\n([^]*?)<!-- end of promises -->/g);
+const promises = [...blocks].map(([, lines = '']) => lines.trim()).join('\n');
 
 test('each promise of README names a test that is there', () => {
-  const lines = promises.trim().split('\n');
+  const lines = promises.split('\n');
   expect(lines.length).toBeGreaterThan(20);
   const missing = lines.flatMap((line) => {
     const [, number = '', file = '', titles = ''] = /^(\d+)\. (\S+): (.+)$/.exec(line) ?? [];

@@ -83,6 +83,7 @@ const src = all.filter(({ file }) => file.startsWith('src/'));
 
 function filesIn(folder: string): string[] {
   return readdirSync(path.join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    if (entry.name === 'node_modules') return [];
     const file = `${folder}/${entry.name}`;
     if (entry.isDirectory()) return filesIn(file);
     return /\.(?:ts|mjs|cjs)$/.test(entry.name) ? [file] : [];

@@ -20,6 +20,8 @@ interface Known {
   readonly leaders: (number | null)[];
   /** When the brokers first said that there is no such topic. */
   absentMs: number | undefined;
+  /** What else they said of it instead of where it is. */
+  fault: WireError | undefined;
 }
 type Seeing = Pick<TopicMetadata, 'partitions'>;
 
@@ -106,12 +108,13 @@ export class View {
     for (let tries = 0; ; tries++) {
       const known = this.#topics.get(topic);
       if (known && known.leaders.length > 0 && known.absentMs === undefined) return known.leaders.length;
-      if (!known) this.#topics.set(topic, { leaders: [], absentMs: undefined });
+      if (!known) this.#topics.set(topic, { leaders: [], absentMs: undefined, fault: undefined });
       await this.refresh();
       const waitedMs = clock.mono() - begunMs;
-      if (this.#failure !== undefined) {
-        const over = !(this.#failure instanceof WireError && this.#failure.retriable) || waitedMs > askMs;
-        if (over || this.#closing.signal.aborted) throw busErrorOf(this.#failure, `topic ${topic}`, waitedMs);
+      const failure = this.#failure ?? this.#topics.get(topic)?.fault;
+      if (failure !== undefined) {
+        const over = !(failure instanceof WireError && failure.retriable) || waitedMs > askMs;
+        if (over || this.#closing.signal.aborted) throw busErrorOf(failure, `topic ${topic}`, waitedMs);
       } else if (this.#topics.get(topic)?.absentMs !== undefined && waitedMs >= absentMs) {
         if (this.#topics.get(topic)?.leaders.length === 0) this.#topics.delete(topic); // nobody uses it
         return undefined;
@@ -167,6 +170,7 @@ export class View {
       const absent = error?.code === 'UNKNOWN_TOPIC_OR_PARTITION' || error?.code === 'INVALID_TOPIC_EXCEPTION';
       if (absent) known.absentMs ??= this.parts.clock.mono();
       else if (error === null) known.absentMs = undefined;
+      known.fault = error === null || absent ? undefined : error;
       if (error === null && learnLeaders(known.leaders, { partitions })) changed = true;
       if (absent && known.leaders.some((leader) => leader !== null)) known.leaders.fill(null);
     }

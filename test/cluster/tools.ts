@@ -9,22 +9,28 @@ const tools = {
   consumer: 'org.apache.kafka.tools.consumer.ConsoleConsumer',
   groups: 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand',
   topics: 'org.apache.kafka.tools.TopicCommand',
+  acls: 'org.apache.kafka.tools.AclCommand',
 } as const;
 
 const runMs = 60_000;
 
-/** What the tool wrote to its standard output. Rejects with what it said when it failed or took more than a minute. */
+/**
+ * What the tool wrote to its standard output. Rejects with what it said when it failed or took more than a minute.
+ * `end` asks it to stop, as Ctrl-C does; that counts as no failure.
+ */
 export async function runTool(
   cluster: Cluster,
   tool: keyof typeof tools,
   args: readonly string[],
   input = '',
+  end?: AbortSignal,
 ): Promise<string> {
   const jars = await kafkaJars('4.1'); // its tools speak to older brokers too
   const where = ['--bootstrap-server', cluster.brokers];
   const java = ['-Xmx128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', `${jars}/*`, tools[tool]];
   const child = spawn('java', [...java, ...where, ...args], { stdio: 'pipe' });
   const timer = setTimeout(() => child.kill('SIGKILL'), runMs);
+  end?.addEventListener('abort', () => child.kill('SIGINT'));
   const [out, said] = [child.stdout, child.stderr].map((stream) => {
     const parts: Buffer[] = [];
     stream.on('data', (part: Buffer) => parts.push(part));
@@ -34,6 +40,6 @@ export async function runTool(
   const code = await new Promise((resolve) => child.once('close', resolve));
   clearTimeout(timer);
   const text = (parts: Buffer[] | undefined): string => Buffer.concat(parts ?? []).toString();
-  if (code !== 0) throw new Error(`${tool} ended with ${String(code)}: ${text(said)}${text(out)}`);
+  if (code !== 0 && !end?.aborted) throw new Error(`${tool} ended with ${String(code)}: ${text(said)}${text(out)}`);
   return text(out);
 }

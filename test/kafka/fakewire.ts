@@ -54,6 +54,8 @@ interface Connection {
 const recordBytes = ({ key, value }: LogRecord): number => (key?.length ?? 0) + (value?.length ?? 0);
 
 export class FakeCluster {
+  /** What metadata says of every topic instead of where it is. */
+  faultOfTopics: string | undefined;
   readonly nodes = new Map<number, FakeNode>();
   readonly topics = new Map<string, FakeTopic>();
   readonly groups = new Map<string, FakeGroup>();
@@ -296,7 +298,9 @@ export class FakeCluster {
     const up = [...this.nodes.values()].filter((node) => node.up);
     const topic = (name: string): port.TopicMetadata => {
       const found = this.topics.get(name);
-      const error = found ? null : new WireError('UNKNOWN_TOPIC_OR_PARTITION', name);
+      const fault = this.faultOfTopics ?? (found ? undefined : 'UNKNOWN_TOPIC_OR_PARTITION');
+      const error = fault === undefined ? null : new WireError(fault, name);
+      if (this.faultOfTopics) return { name, error, internal: false, partitions: [] };
       const partitions = (found?.partitions ?? []).map(({ leader }, partition) => {
         return { partition, leader, replicas: [1], inSync: [1] };
       });

@@ -33,6 +33,18 @@ describe('topics', () => {
     expect(largest('a.b.parked') - largest('a.b.work')).toBeGreaterThanOrEqual(64 * 1024);
   });
 
+  it('that we may not see are NotAllowed at once, and those without a word about where they are Unreachable', async () => {
+    const { log } = bench.process('one');
+    bench.cluster.faultOfTopics = 'TOPIC_AUTHORIZATION_FAILED';
+    const beganMs = bench.clock.mono();
+    const refused = await bench.refusal(log.ensure(work));
+    expect(isBusError(refused, 'NotAllowed') && refused.message).toContain('a.b.work');
+    expect(bench.clock.mono() - beganMs).toBeLessThan(100);
+    bench.cluster.faultOfTopics = 'LEADER_NOT_AVAILABLE';
+    expect(isBusError(await bench.refusal(log.ensure(work)), 'Unreachable')).toBe(true);
+    expect(bench.clock.mono() - beganMs).toBeLessThan(12_000);
+  });
+
   it('have as many replicas as they were told, or three, or as there are brokers', async () => {
     const asked = (): unknown => bench.cluster.asked('createTopics').at(-1)?.args[0];
     await bench.run(bench.process('one').log.ensure(work));

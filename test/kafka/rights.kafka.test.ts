@@ -1,0 +1,74 @@
+/** Who may do something on a cluster that grants nothing by itself: the commands of README, run as they stand there. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { shop } from '../bus/contract';
+import { openScene, type Scene } from '../bus/processes';
+import { startCluster, type Cluster } from '../cluster/cluster';
+import { kafkaSuite } from '../cluster/suite';
+import { runTool } from '../cluster/tools';
+
+const settings = {
+  'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+  'super.users': 'User:ANONYMOUS', // the broker itself, and the tools
+};
+
+/** The arguments of each `kafka-acls.sh` in README, for namespace `ns` and the user alice. */
+function grants(ns: string): string[][] {
+  const readme = readFileSync(join(__dirname, '../../README.md'), 'utf8').replaceAll('\\\n', ' ');
+  const lines = readme.split('\n').filter((line) => line.startsWith('kafka-acls.sh '));
+  return lines.map((line) => {
+    const given = line.replaceAll('User:busbar', 'User:alice').replaceAll(' main.', ` ${ns}.`);
+    return given.split(/\s+/).slice(1);
+  });
+}
+
+kafkaSuite(
+  'a user of a cluster that grants nothing',
+  ({ namespace: ns }) => {
+    let cluster: Cluster;
+    let scene: Scene;
+    const dir = mkdtempSync(join(tmpdir(), 'busbar-rights-'));
+    const passwordFile = join(dir, 'password');
+    beforeAll(async () => {
+      cluster = await startCluster({ brokers: 1, zookeeper: true, listeners: ['SASL_PLAINTEXT'], settings });
+      writeFileSync(passwordFile, cluster.users['alice'] ?? '');
+    }, 60_000);
+    beforeEach(() => {
+      const { listeners, zookeeper } = cluster;
+      const brokers = (listeners.SASL_PLAINTEXT ?? '').split(',');
+      const login = { saslMechanism: 'PLAIN', saslUsername: 'alice', saslPasswordFile: passwordFile } as const;
+      scene = openScene({ transport: 'kafka', brokers, zookeeper, ns, ...login });
+    });
+    afterEach(() => scene.close());
+    afterAll(async () => {
+      rmSync(dir, { recursive: true, force: true });
+      await cluster.close();
+    });
+
+    test('is told what it may not, and where', async () => {
+      await expect(scene.open('web')).rejects.toMatchObject({
+        code: 'NotAllowed',
+        message: expect.stringContaining(ns),
+      });
+    }, 30_000);
+
+    test('can do everything with what README grants', async () => {
+      const commands = grants(ns);
+      expect(commands).toHaveLength(2);
+      for (const args of commands) await runTool(cluster, 'acls', args);
+      const bus = await scene.open('web');
+      await scene.start();
+      const heard: string[] = [];
+      await bus.listen(shop.sold, { as: 'books' }, ({ order }) => void heard.push(order));
+      expect(await bus.request(shop.twice, { n: 2 })).toBe(4);
+      await bus.submit(shop.pack, { order: 'o1', n: 1 });
+      await bus.broadcast(shop.shut, { n: 7 });
+      await bus.publish(shop.sold, { order: 'o2' });
+      await scene.until(() => heard.length === 1, 20_000);
+      await scene.until(() => scene.ledger().some((line) => line.startsWith('packed')), 20_000);
+      await scene.until(() => scene.ledger().includes('shut 7'), 20_000);
+    }, 60_000);
+  },
+  { jars: true },
+);
