@@ -1,12 +1,50 @@
-// Builds if that was not done, then runs the benches with the arguments given.
-import { spawnSync } from 'node:child_process';
+// Builds if that was not done, starts Kafka and ZooKeeper where a bench wants them, and runs it with the arguments given.
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 
-if (!existsSync('build/test/bench/main.js')) {
-  const built = spawnSync(process.execPath, ['scripts/build.mjs'], { stdio: ['ignore', 'ignore', 'inherit'] });
-  if (built.status !== 0) process.exit(built.status ?? 1);
+const args = process.argv.slice(2);
+const peers = 'test/bench/peers';
+
+function run(command, given, options = {}) {
+  const { status } = spawnSync(command, given, { stdio: ['ignore', 'ignore', 'inherit'], ...options });
+  if (status !== 0) process.exit(status ?? 1);
 }
-const { status } = spawnSync(process.execPath, ['build/test/bench/main.js', ...process.argv.slice(2)], {
-  stdio: 'inherit',
-});
-process.exit(status ?? 1);
+function say(progress) {
+  process.stderr.write(`${progress}\n`);
+}
+
+if (!existsSync('build/test/bench/main.js')) run(process.execPath, ['scripts/build.mjs']);
+
+let cluster;
+let bench;
+let isOver = false;
+for (const signal of ['SIGINT', 'SIGTERM'])
+  process.on(signal, () => {
+    isOver = true;
+    bench?.kill(signal);
+  });
+
+if (args.join('=').includes('--transport=kafka')) {
+  const subjects = args.join('=').match(/--subjects=([^=]*)/)?.[1] ?? 'nest-kafka';
+  if (subjects.split(',').includes('nest-kafka') && !existsSync(`${peers}/node_modules`)) {
+    say(`${peers}: installing what busbar is compared with`);
+    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: peers });
+  }
+  if (!process.env.KAFKA_BROKERS) {
+    const require = createRequire(import.meta.url);
+    require('../test/register.cjs');
+    const { startCluster } = require('../test/cluster/cluster.ts');
+    cluster = await startCluster({ brokers: 1, zookeeper: true });
+    Object.assign(process.env, { KAFKA_BROKERS: cluster.brokers, ZOOKEEPER: cluster.zookeeper });
+  }
+}
+
+const status = isOver
+  ? 130
+  : await new Promise((resolve) => {
+      bench = spawn(process.execPath, ['build/test/bench/main.js', ...args], { stdio: 'inherit' });
+      bench.once('exit', (code) => resolve(code ?? 1));
+    });
+await cluster?.close();
+process.exit(status);

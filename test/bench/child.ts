@@ -5,26 +5,87 @@ import { openBus } from 'busbar';
 import { bench } from './contract';
 
 /** Asked and answered over the IPC channel of `fork`. */
-export type Question = { readonly ask: 'cpu' | 'count' | 'rss' | 'latencies' | 'reset' | 'close' };
+export type Question = {
+  readonly ask: 'cpu' | 'count' | 'span' | 'rss' | 'latencies' | 'reset' | 'close' | keyof More;
+};
+/** What only some can answer. */
+interface More {
+  name?: () => string;
+  call?: () => Promise<true>;
+  many?: () => object;
+}
+interface Moment {
+  readonly handled: number;
+  readonly ms: number;
+  readonly cpuUs: number;
+}
+/** From the first records to the last thousand so far. */
+export interface Span {
+  readonly first: Moment;
+  readonly last: Moment;
+}
 
 const [role = '', dir = ''] = process.argv.slice(2);
+const more: More = {};
 let handled = 0;
 let latenciesMs: number[] = [];
+let first: Moment | undefined;
+let last: Moment = { handled: 0, ms: 0, cpuUs: 0 };
 
 async function start(): Promise<() => Promise<void>> {
   if (role === 'unix-socket') return echoServer(dir);
-  const bus = await openBus({ module: role === 'worker' ? bench : role, dir, ns: 'bench' });
+  if (role === 'nest') return serveNest();
+  if (role === 'prototype') return servePrototype();
+  if (role === 'each-batch') return (await import('./kafkajs')).consumeAll(dir, `${dir}.bare-${process.pid}`, count);
+  if (role === 'many') return serveMany();
+  if (role === 'one') return serveOne();
+  const bus = await openBus({ module: role === 'worker' ? bench : role, dir });
   const served = await bus.serve(
     bench,
     {
       echo: (order) => order,
-      job: role === 'stuck' ? () => new Promise<void>(() => {}) : () => void handled++,
+      job: role === 'stuck' ? () => new Promise<void>(() => {}) : () => count(1),
       tell: ({ sentNs }) => void latenciesMs.push(Number(process.hrtime.bigint() - sentNs) / 1e6),
     },
     { concurrency: { echo: 1_000, job: 64 } },
   );
   void served;
   return role === 'stuck' ? async () => {} : () => bus.close();
+}
+
+async function serveNest(): Promise<() => Promise<void>> {
+  await (await import('./nest')).loadNest().serve();
+  return async () => {};
+}
+async function servePrototype(): Promise<() => Promise<void>> {
+  await (await import('./prototype')).serveEchoes();
+  return async () => {};
+}
+
+async function serveMany(): Promise<() => Promise<void>> {
+  const { close, ...rest } = await (await import('./many')).openMany(dir);
+  Object.assign(more, rest);
+  return close;
+}
+async function serveOne(): Promise<() => Promise<void>> {
+  const bus = await (await import('./many')).openVictim(dir);
+  more.name = () => bus.self.instance;
+  return () => bus.close();
+}
+
+/** The time runs from the end of the first call on, which may stand for many. */
+function count(records: number): void {
+  handled += records;
+  if (first && handled % countEach >= records) return;
+  const now = { handled, ms: performance.now(), cpuUs: cpuUs() };
+  first ??= now;
+  last = now;
+}
+const countEach = 1_000;
+
+function cpuUs(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
 }
 
 /** Length-prefixed frames sent back as they came: the least that IPC between two Node processes can cost. */
@@ -39,12 +100,12 @@ async function echoServer(path: string): Promise<() => Promise<void>> {
 
 function answer(question: Question): unknown {
   switch (question.ask) {
-    case 'cpu': {
-      const { user, system } = process.cpuUsage();
-      return user + system;
-    }
+    case 'cpu':
+      return cpuUs();
     case 'count':
       return handled;
+    case 'span':
+      return { first: first ?? last, last } satisfies Span;
     case 'rss':
       return process.memoryUsage.rss();
     case 'latencies':
@@ -55,6 +116,8 @@ function answer(question: Question): unknown {
       return true;
     case 'close':
       return undefined;
+    default:
+      return more[question.ask]?.();
   }
 }
 
@@ -62,7 +125,7 @@ void start().then(
   (close) => {
     process.on('message', (question: Question) => {
       if (question.ask === 'close') void close().then(() => process.exit(0));
-      else process.send?.(answer(question));
+      else void Promise.resolve(answer(question)).then((said) => process.send?.(said));
     });
     process.on('disconnect', () => process.exit(0));
     process.send?.('ready');

@@ -2,7 +2,7 @@
 import { broadcast, defineModule, request, work } from 'busbar';
 import { z } from 'zod';
 
-const Order = z.object({ id: z.string(), amount: z.number(), note: z.string() });
+export const Order = z.object({ id: z.string(), amount: z.number(), note: z.string() });
 
 export const bench = defineModule('bench', {
   echo: request(Order, Order),

@@ -3,7 +3,7 @@ import { openBus } from 'busbar';
 import { bench, order } from './contract';
 
 void (async () => {
-  const bus = await openBus({ module: 'first', dir: process.argv[2] ?? '', ns: 'bench' });
+  const bus = await openBus({ module: 'first', dir: process.argv[2] ?? '' });
   await bus.request(bench.echo, order);
   process.stdout.write('answered\n');
   await bus.close();

@@ -30,6 +30,37 @@ export interface Subject {
   close(): Promise<void>;
 }
 
+/** Whoever can be measured, in this process or in another one. */
+export interface Contender {
+  readonly name: string;
+  round(outstanding: number, total: number, each: number): Promise<Round>;
+}
+export function here(subject: Subject): Contender {
+  return { name: subject.name, round: (outstanding, total, each) => round(subject, outstanding, total, each) };
+}
+
+/** The contenders take turns, so that each has its share of what else happens on the machine; the first turn warms up. */
+export async function interleaved(
+  { rounds: count, say }: { readonly rounds: number; readonly say: (progress: string) => void },
+  scenario: string,
+  contenders: readonly Contender[],
+  { outstanding, total, each = 1 }: { readonly outstanding: number; readonly total: number; readonly each?: number },
+  way = embedded,
+): Promise<Line[]> {
+  const results = new Map<Contender, Round[]>(contenders.map((contender) => [contender, []]));
+  for (let n = 0; n <= count; n++) {
+    for (const [contender, rounds] of results) {
+      const result = await contender.round(outstanding, total, each);
+      if (n > 0) rounds.push(result);
+      say(
+        `${scenario} ${contender.name} × ${outstanding}: round ${n} of ${count}, ` +
+          `${Math.round(result.perS)}/s, p50 ${to(3, result.p50Ms)} ms`,
+      );
+    }
+  }
+  return [...results].map(([{ name }, rounds]) => lineOf(scenario, name, outstanding, rounds, way));
+}
+
 /** `total` calls with `outstanding` at a time. `each` says how many messages a call stands for. */
 export async function round(subject: Subject, outstanding: number, total: number, each = 1): Promise<Round> {
   const latencies = new Float64Array(total);
@@ -56,13 +87,23 @@ export async function round(subject: Subject, outstanding: number, total: number
   };
 }
 
-export function lineOf(scenario: string, subject: string, outstanding: number, rounds: readonly Round[]): Line {
+/** What carries the messages, and by what. */
+export type Way = Pick<Line, 'transport' | 'wire'>;
+export const embedded: Way = { transport: 'embedded', wire: 'unix-socket' };
+export const kafka: Way = { transport: 'kafka', wire: 'kafkajs' };
+
+export function lineOf(
+  scenario: string,
+  subject: string,
+  outstanding: number,
+  rounds: readonly Round[],
+  way = embedded,
+): Line {
   const counted = rounds.map(({ perS, p50Ms }) => (outstanding === 1 ? p50Ms : perS));
   const median = (pick: (one: Round) => number): number => middle(rounds.map(pick));
   return {
     scenario,
-    transport: 'embedded',
-    wire: 'unix-socket',
+    ...way,
     subject,
     outstanding,
     per_s: Math.round(median(({ perS }) => perS)),

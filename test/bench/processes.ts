@@ -5,16 +5,22 @@ import type { Question } from './child';
 
 export interface Child {
   readonly pid: number;
-  ask(question: Question['ask']): Promise<unknown>;
+  /** One question after the other. */
+  ask(question: Question['ask'] | object): Promise<unknown>;
   close(): Promise<void>;
 }
 
-const answerMsMax = 60_000;
+const answerMsMax = 120_000;
 
-export async function startChild(role: string, dir: string): Promise<Child> {
-  const child = fork(join(__dirname, 'child.js'), [role, dir], {
+export function startChild(role: string, dir: string): Promise<Child> {
+  return startProcess(join(__dirname, 'child.js'), [role, dir]);
+}
+/** Resolves when it says that it is ready; it ends with this process. */
+export async function startProcess(file: string, args: readonly string[]): Promise<Child> {
+  const child = fork(file, args, {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     serialization: 'advanced',
+    execArgv: ['--expose-gc'],
   });
   const stop = (): void => void child.kill('SIGKILL');
   process.once('exit', stop);
@@ -23,7 +29,7 @@ export async function startChild(role: string, dir: string): Promise<Child> {
     pid: child.pid ?? 0,
     async ask(question) {
       const answered = next(child);
-      child.send({ ask: question } satisfies Question);
+      child.send(typeof question === 'string' ? { ask: question } : question);
       return answered;
     },
     async close() {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { openBus } from 'busbar';
 import { bench, order } from './contract';
-import { lineOf, middle, round, to, type Line, type Round, type Subject } from './measure';
+import { here, interleaved, lineOf, middle, to, type Line, type Round, type Subject, type Way } from './measure';
 import { ownCpuUs, startChild } from './processes';
 import { bareEcho, busbarRequests } from './subjects';
 
@@ -11,9 +11,11 @@ export interface Run {
   readonly dir: string;
   readonly rounds: number;
   readonly subjects: readonly string[];
-  say(progress: string): void;
+  readonly way: Way;
+  readonly say: (progress: string) => void;
 }
-export const scenarios: Readonly<Record<string, (run: Run) => Promise<readonly Line[]>>> = {
+export type Scenarios = Readonly<Record<string, (run: Run) => Promise<readonly Line[]>>>;
+export const scenarios: Scenarios = {
   request,
   broadcast,
   submit,
@@ -35,37 +37,16 @@ async function request(run: Run): Promise<readonly Line[]> {
     [64, 40_000],
     [512, 40_000],
   ] as const) {
-    lines.push(...(await interleaved(run, 'request', subjects, outstanding, total)));
+    lines.push(...(await interleaved(run, 'request', subjects.map(here), { outstanding, total })));
   }
   for (const subject of subjects) await subject.close();
   return lines;
 }
 
-async function interleaved(
-  run: Run,
-  scenario: string,
-  subjects: readonly Subject[],
-  outstanding: number,
-  total: number,
-  each = 1,
-): Promise<Line[]> {
-  const results = new Map<Subject, Round[]>(subjects.map((subject) => [subject, []]));
-  for (let n = 0; n <= run.rounds; n++) {
-    for (const [subject, rounds] of results) {
-      const result = await round(subject, outstanding, total, each);
-      if (n > 0) rounds.push(result); // the first one warms up
-      run.say(
-        `${scenario} ${subject.name} × ${outstanding}: round ${n} of ${run.rounds}, ${Math.round(result.perS)}/s`,
-      );
-    }
-  }
-  return [...results].map(([subject, rounds]) => lineOf(scenario, subject.name, outstanding, rounds));
-}
-
 /** From the call in one process to the handler in each of four others. */
 async function broadcast(run: Run): Promise<readonly Line[]> {
   const children = await Promise.all([1, 2, 3, 4].map(() => startChild('bench', run.dir)));
-  const bus = await openBus({ module: 'caller', dir: run.dir, ns: 'bench' });
+  const bus = await openBus({ module: 'caller', dir: run.dir });
   const rounds: Round[] = [];
   for (let n = 0; n <= run.rounds; n++) {
     for (const child of children) await child.ask('reset');
@@ -91,7 +72,7 @@ const broadcasts = 500;
 
 /** Jobs accepted durably, singly and in lists of 100, while nobody works on them. */
 async function submit(run: Run): Promise<readonly Line[]> {
-  const bus = await openBus({ module: 'caller', dir: run.dir, ns: 'bench' });
+  const bus = await openBus({ module: 'caller', dir: run.dir });
   const subject = (call: () => Promise<void>): Subject => ({
     name: 'busbar',
     call,
@@ -103,9 +84,9 @@ async function submit(run: Run): Promise<readonly Line[]> {
   const single = subject(async () => void (await bus.submit(bench.job, job())));
   const list = subject(async () => void (await bus.submitAll(bench.job, Array.from({ length: 100 }, job))));
   const lines = [
-    ...(await interleaved(run, 'submit', [single], 1, 1_000)),
-    ...(await interleaved(run, 'submit', [single], 256, 20_000)),
-    ...(await interleaved(run, 'submit-lists', [list], 8, 500, 100)),
+    ...(await interleaved(run, 'submit', [here(single)], { outstanding: 1, total: 1_000 })),
+    ...(await interleaved(run, 'submit', [here(single)], { outstanding: 256, total: 20_000 })),
+    ...(await interleaved(run, 'submit-lists', [here(list)], { outstanding: 8, total: 500, each: 100 })),
   ];
   await bus.close();
   return lines;
@@ -116,7 +97,7 @@ async function handle(run: Run): Promise<readonly Line[]> {
   const rounds: Round[] = [];
   for (let n = 0; n <= run.rounds; n++) {
     const dir = join(run.dir, `handle-${n}`);
-    const bus = await openBus({ module: 'caller', dir, ns: 'bench' });
+    const bus = await openBus({ module: 'caller', dir });
     for (let i = 0; i < jobs / 500; i++)
       await bus.submitAll(
         bench.job,
@@ -138,7 +119,7 @@ async function handle(run: Run): Promise<readonly Line[]> {
 }
 const jobs = 100_000;
 
-async function until(done: () => Promise<boolean>): Promise<void> {
+export async function until(done: () => Promise<boolean>): Promise<void> {
   const giveUpMs = performance.now() + 120_000;
   while (!(await done())) {
     if (performance.now() > giveUpMs) throw new Error('not done within 120 s');
@@ -148,7 +129,7 @@ async function until(done: () => Promise<boolean>): Promise<void> {
 
 /** RSS of both sides with 100,000 jobs waiting; `p50_ms` is the sender's in MB, `p99_ms` the worker's. */
 async function waiting(run: Run): Promise<readonly Line[]> {
-  const bus = await openBus({ module: 'caller', dir: run.dir, ns: 'bench' });
+  const bus = await openBus({ module: 'caller', dir: run.dir });
   for (let i = 0; i < jobs / 500; i++)
     await bus.submitAll(
       bench.job,
@@ -165,7 +146,7 @@ async function waiting(run: Run): Promise<readonly Line[]> {
 }
 
 /** CPU of a process that serves a contract and gets nothing, in microseconds a second. */
-async function idle(run: Run): Promise<readonly Line[]> {
+export async function idle(run: Run): Promise<readonly Line[]> {
   const child = await startChild('bench', run.dir);
   await new Promise((resolve) => setTimeout(resolve, 2_000));
   const shares: number[] = [];
@@ -178,14 +159,14 @@ async function idle(run: Run): Promise<readonly Line[]> {
   const rounds = shares.map((cpuUs) => ({ perS: 0, p50Ms: 0, p99Ms: 0, cpuUs }));
   return [
     {
-      ...lineOf('idle', 'busbar', 0, rounds),
+      ...lineOf('idle', 'busbar', 0, rounds, run.way),
       spread: to(2, (Math.max(...shares) - Math.min(...shares)) / middle(shares)),
     },
   ];
 }
 
 /** From the start of a process to its first answered request, Node's own start included. */
-async function start(run: Run): Promise<readonly Line[]> {
+export async function start(run: Run): Promise<readonly Line[]> {
   const child = await startChild('bench', run.dir);
   const took: number[] = [];
   for (let n = 0; n <= run.rounds; n++) {
@@ -206,6 +187,7 @@ async function start(run: Run): Promise<readonly Line[]> {
       'busbar',
       1,
       took.map((ms) => ({ perS: 1_000 / ms, p50Ms: ms, p99Ms: ms, cpuUs: 0 })),
+      run.way,
     ),
   ];
 }

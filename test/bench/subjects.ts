@@ -8,7 +8,7 @@ import { ownCpuUs, startChild } from './processes';
 
 export async function busbarRequests(dir: string): Promise<Subject> {
   const child = await startChild('bench', dir);
-  const bus = await openBus({ module: 'caller', dir, ns: 'bench' });
+  const bus = await openBus({ module: 'caller', dir });
   return {
     name: 'busbar',
     async call() {
@@ -20,6 +20,22 @@ export async function busbarRequests(dir: string): Promise<Subject> {
       await bus.close();
       await child.close();
     },
+  };
+}
+
+/** Jobs that nobody takes: whoever served the queue made it, and left. */
+export async function busbarSubmits(dir: string): Promise<Subject> {
+  await (await startChild('worker', dir)).close();
+  const bus = await openBus({ module: 'caller', dir });
+  let n = 0;
+  return {
+    name: 'busbar',
+    async call() {
+      const { reached } = await bus.submit(bench.job, { ...order, id: `order-${n++ % 1_000}` }, { until: 'broker' });
+      if (reached !== 'broker') throw new Error(`it reached ${reached}`);
+    },
+    cpuUs: async () => ownCpuUs(),
+    close: () => bus.close(),
   };
 }
 

@@ -1,0 +1,63 @@
+/** A contender in a process of its own, so that none shares its event loop and heap with another. */
+import { startProcess, type Child } from './processes';
+import { round, type Contender, type Round, type Subject } from './measure';
+
+export interface Remote extends Contender {
+  close(): Promise<void>;
+}
+interface Asked {
+  readonly outstanding: number;
+  readonly total: number;
+  readonly each: number;
+}
+
+/** By scenario and subject; each loads what it needs. */
+const makers: Readonly<Record<string, () => Promise<Subject>>> = {
+  'request busbar': async () => (await import('./subjects')).busbarRequests(process.argv[3] ?? ''),
+  'request nest-kafka': async () => (await import('./nest')).nestRequests(),
+  'request kafka-prototype': async () => (await import('./prototype')).prototypeRequests(),
+  'submit busbar': async () => (await import('./subjects')).busbarSubmits(process.argv[3] ?? ''),
+  'submit kafkajs': async () => (await import('./kafkajs')).kafkajsSubmits(),
+};
+
+/** Of the subjects that were asked for, those that the scenario has. */
+export async function startCallers(scenario: string, subjects: readonly string[], dir: string): Promise<Remote[]> {
+  const remotes: Remote[] = [];
+  for (const name of subjects) {
+    const role = `${scenario} ${name}`;
+    if (makers[role]) remotes.push(remoteOf(name, await startProcess(__filename, [role, dir])));
+  }
+  return remotes;
+}
+
+function remoteOf(name: string, child: Child): Remote {
+  return {
+    name,
+    // The process at the other end gives what `round` gives.
+    round: async (outstanding, total, each) => (await child.ask({ outstanding, total, each } satisfies Asked)) as Round,
+    close: () => child.close(),
+  };
+}
+
+async function serve(make: () => Promise<Subject>): Promise<void> {
+  const subject = await make();
+  process.on('message', (asked: Asked | { readonly ask: 'close' }) => {
+    const answered = 'ask' in asked ? subject.close() : measure(subject, asked);
+    answered.then(() => 'ask' in asked && process.exit(0), fail);
+  });
+  process.on('disconnect', () => process.exit(0));
+  process.send?.('ready');
+}
+async function measure(subject: Subject, { outstanding, total, each }: Asked): Promise<void> {
+  process.send?.(await round(subject, outstanding, total, each));
+}
+function fail(error: unknown): void {
+  console.error(error);
+  process.exit(1);
+}
+
+if (require.main === module) {
+  const make = makers[process.argv[2] ?? ''];
+  if (!make) throw new Error(`no subject is called '${process.argv[2]}'`);
+  serve(make).catch(fail);
+}

@@ -1,0 +1,81 @@
+/** The scenarios on Kafka, each beside what else one would use there; contenders take turns in one run. */
+import { openBus } from 'busbar';
+import { startCallers } from './caller';
+import type { Span } from './child';
+import { bench, order } from './contract';
+import { instances } from './instances';
+import { interleaved, lineOf, type Line, type Round } from './measure';
+import { startChild, type Child } from './processes';
+import { idle, start, until, type Run, type Scenarios } from './scenarios';
+
+export const kafkaScenarios: Scenarios = { request, submit, handle, start, instances, idle };
+
+/** One request at a time, then 64 at a time, each answer checked. */
+async function request(run: Run): Promise<readonly Line[]> {
+  const callers = await startCallers('request', run.subjects, run.dir);
+  const lines = [
+    ...(await interleaved(run, 'request', callers, { outstanding: 1, total: 1_000 }, run.way)),
+    ...(await interleaved(run, 'request', callers, { outstanding: 64, total: 20_000 }, run.way)),
+  ];
+  for (const caller of callers) await caller.close();
+  return lines;
+}
+
+/** Each acknowledged by all in-sync replicas, while nobody takes them. */
+async function submit(run: Run): Promise<readonly Line[]> {
+  const callers = await startCallers('submit', run.subjects, run.dir);
+  const lines = [
+    ...(await interleaved(run, 'submit', callers, { outstanding: 1, total: 1_000 }, run.way)),
+    ...(await interleaved(run, 'submit', callers, { outstanding: 64, total: 20_000 }, run.way)),
+  ];
+  for (const caller of callers) await caller.close();
+  return lines;
+}
+
+/** Empty handlers, and a bare loop over batches, each reading the same jobs from the beginning. */
+async function handle(run: Run): Promise<readonly Line[]> {
+  await (await startChild('worker', run.dir)).close(); // makes the queue
+  const bus = await openBus({ module: 'caller', dir: run.dir });
+  const results = new Map<string, Round[]>(
+    ['busbar', 'kafkajs'].filter((name) => run.subjects.includes(name)).map((name) => [name, []]),
+  );
+  let jobs = 0;
+  for (let n = 0; n <= run.rounds; n++) {
+    await submitMany(bus.submitAll.bind(bus));
+    jobs += jobsEach;
+    for (const [name, rounds] of results) {
+      // A bare loop reads all from the beginning each time, busbar goes on behind what it has done.
+      const [role, wanted] = name === 'busbar' ? ['worker', jobsEach] : ['each-batch', jobs];
+      const round = await work(role, role === 'worker' ? run.dir : `${process.env['BUSBAR_NS']}.bench.work`, wanted);
+      if (n > 0) rounds.push(round);
+      run.say(`handle ${name}: round ${n} of ${run.rounds}, ${Math.round(round.perS)}/s`);
+    }
+  }
+  await bus.close();
+  return [...results].map(([name, rounds]) => lineOf('handle', name, 64, rounds, run.way));
+}
+const jobsEach = 100_000;
+
+type SubmitAll = (entry: typeof bench.job, jobs: readonly (typeof order)[]) => Promise<unknown>;
+async function submitMany(submitAll: SubmitAll): Promise<void> {
+  for (let i = 0; i < jobsEach; i += 500) {
+    await submitAll(
+      bench.job,
+      Array.from({ length: 500 }, (_, k) => ({ ...order, id: `order-${(i + k) % 5_000}` })),
+    );
+  }
+}
+
+async function work(role: string, where: string, wanted: number): Promise<Round> {
+  const child: Child = await startChild(role, where);
+  await until(async () => Number(await child.ask('count')) >= wanted);
+  const { first, last } = (await child.ask('span')) as Span; // what a child answers to it
+  await child.close();
+  const handled = last.handled - first.handled;
+  return {
+    perS: (handled * 1_000) / (last.ms - first.ms),
+    p50Ms: 0,
+    p99Ms: 0,
+    cpuUs: (last.cpuUs - first.cpuUs) / handled,
+  };
+}
