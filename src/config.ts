@@ -201,6 +201,15 @@ export const entryOptions = options({
   paused: { is: 'flag', live: true, says: 'Nothing of it is started; it waits.' },
 });
 
+/** Which of them there are for an entry of a kind, and for a named listener. */
+export const entryOptionsOf = {
+  request: ['concurrency', 'perSecond', 'timeoutMs', 'paused'],
+  work: ['concurrency', 'perSecond', 'attempts', 'backoffMs', 'paused'],
+  listener: ['concurrency', 'perSecond', 'attempts', 'backoffMs', 'paused'],
+  broadcast: [],
+  event: [],
+} as const satisfies Record<string, readonly (keyof typeof entryOptions)[]>;
+
 export type BusValues = ValuesOf<typeof busOptions>;
 /** Options of the bus as code gives them: durations in ms or as '10s', sizes in bytes or as '64KB'. */
 export type BusGiven = GivenTo<typeof busOptions>;

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
-import { nearest, variableOf } from '../base/options';
-import { busOptions } from '../config';
+import { nearest, variableOf, type Options } from '../base/options';
+import { busOptions, entryOptions, hostOptions } from '../config';
 import { exits, Usage } from './exit';
 import { oneLine } from './words';
 import type { Everywhere, How, Verb } from './run';
@@ -11,6 +11,7 @@ import type { DropOptions, MendOptions } from './verbs/mend';
 import type { ParkedOptions } from './verbs/parked';
 import type { PeekOptions } from './verbs/peek';
 import type { SendOptions } from './verbs/send';
+import type { SetOptions } from './verbs/settings';
 
 const footer = `
 Names are the contract's: photos (a module), photos.work (a queue), photos.resize (an entry), search.index (a
@@ -61,6 +62,7 @@ function build(): Command {
   addBusOptions(program);
   look(program);
   change(program);
+  settings(program);
   send(program);
   for (const command of program.commands) command.exitOverride().hook('preAction', () => applyBusOptions(program));
   return program;
@@ -185,6 +187,45 @@ function change(program: Command): void {
       const { drop } = await import('./verbs/mend');
       await perform(command, mending, (desk) => drop(desk, queue, ids, options));
     });
+}
+
+function settings(program: Command): void {
+  const keys = `
+Keys of the whole bus: ${liveNames({ ...busOptions, ...hostOptions })}.
+Keys of an entry or of a named listener are its name and one of ${liveNames(entryOptions)}:
+photos.resize.concurrency, search.index.paused.`;
+  program
+    .command('settings [name]')
+    .description('what is set over the configuration, all or of one module, entry or key')
+    .addHelpText('after', keys)
+    .action(async (name: string | undefined, _options: object, command: Command) => {
+      const { list } = await import('./verbs/settings');
+      await perform(command, {}, (desk) => list(desk, name));
+    });
+  program
+    .command('set <key> <value>')
+    .description('changes a setting; every open bus has it within a second')
+    .addHelpText('after', keys)
+    .option('--was <version>', 'only if it still has this version; 0: only if it is not set')
+    .option('--unchecked', 'also for an entry or listener that nobody who is up knows')
+    .action(async (key: string, value: string, options: SetOptions, command: Command) => {
+      const { set } = await import('./verbs/settings');
+      await perform(command, {}, (desk) => set(desk, key, value, options));
+    });
+  program
+    .command('unset <key>')
+    .description('removes a setting: what code and configuration say holds again')
+    .option('--was <version>', 'only if it still has this version')
+    .action(async (key: string, options: SetOptions, command: Command) => {
+      const { unset } = await import('./verbs/settings');
+      await perform(command, {}, (desk) => unset(desk, key, options));
+    });
+}
+
+function liveNames(declared: Options): string {
+  return Object.entries(declared)
+    .flatMap(([name, { live }]) => (live ? name : []))
+    .join(', ');
 }
 
 function send(program: Command): void {

@@ -1,7 +1,7 @@
 /** Runs one verb: opens the bus, minds signals, time and closed pipes, and ends with the right code. */
 import { createInterface } from 'node:readline';
 import type { Bus } from '../index';
-import type { Inspector, InspectorParts } from '../inspect';
+import type { Inspection, Inspector, InspectorParts } from '../inspect';
 import { sleep, systemClock } from '../base/clock';
 import { duration } from './args';
 import { explain, exitOf, exits, TooSlow, Usage, type Exit } from './exit';
@@ -21,6 +21,7 @@ export interface Desk {
   readonly inspector: Inspector;
   readonly parts: InspectorParts;
   readonly bus: Bus;
+  readonly settings: Inspection['settings'];
   readonly out: Output;
   /** Aborts when the user or the reader of the output has had enough. */
   readonly signal: AbortSignal;
@@ -79,11 +80,11 @@ async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> 
   const opening = inspect({ answerMs: Math.min(answerMsMost, limitMs) });
   const inspection = await Promise.race([opening, stop.early, tooLong(limitMs)]);
   if (typeof inspection === 'number') return inspection;
-  const { inspector, parts, bus } = inspection;
+  const { inspector, parts, bus, settings } = inspection;
   const nowMs = (): number => systemClock.now();
   const confirm = (question: string): Promise<boolean> => ask(question, options.yes ?? false, stop.signal);
   try {
-    const work = verb({ inspector, parts, bus, out, signal: stop.signal, nowMs, confirm });
+    const work = verb({ inspector, parts, bus, settings, out, signal: stop.signal, nowMs, confirm });
     if (how.stopsItself) return await work;
     work.catch(() => undefined); // it is left behind when the race is over
     return await Promise.race([work, stop.early, tooLong(limitMs)]);

@@ -227,5 +227,6 @@ function onlyParked(views: readonly QueueView[], { parked }: Around): readonly Q
       oldestMs: null,
       parked: many,
       instances: 0,
+      paused: [],
     }));
 }

@@ -2,6 +2,7 @@
 import { systemRandom } from '../base/clock';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Bus } from '../bus/types';
+import type { Settings } from '../ports/settings';
 import { openToLook, type OpenOptions } from '../open';
 import { openInspector, type Inspector } from './inspector';
 import { consoleModule } from './instances';
@@ -12,6 +13,8 @@ export interface Inspection extends Closable {
   /** To send with; an instance of the module `console`. */
   readonly bus: Bus;
   readonly parts: InspectorParts;
+  /** To look at and to change. */
+  readonly settings: Settings;
 }
 /** Options of the bus, over files and variables; and how much looking may take. */
 export interface InspectOptions extends Omit<OpenOptions, 'module' | 'incoming' | 'hear'> {
@@ -23,7 +26,7 @@ export interface InspectOptions extends Omit<OpenOptions, 'module' | 'incoming' 
 export async function inspect(options: InspectOptions = {}): Promise<Inspection> {
   const { answerMs, ...rest } = options;
   const { bus, ports } = await openToLook({ ...rest, module: consoleModule });
-  const { log, registry, ns, clock } = ports;
+  const { log, registry, settings, ns, clock } = ports;
   const parts: InspectorParts = {
     log,
     registry,
@@ -33,5 +36,5 @@ export async function inspect(options: InspectOptions = {}): Promise<Inspection>
     bus,
     ...(answerMs !== undefined && { answerMs }),
   };
-  return { inspector: openInspector(parts), bus, parts, ...closable(() => bus.close()) };
+  return { inspector: openInspector(parts), bus, parts, settings, ...closable(() => bus.close()) };
 }

@@ -91,11 +91,12 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
   const takers = new Set([...sayingOf(queue, instances)].map(([{ name: taker }]) => taker));
   for (const { owner } of backlogs) if (owner !== null) takers.add(owner);
   const waiting = Math.max(0, unsettled - running);
+  const paused = new Set([...sayingOf(queue, instances)].flatMap(([, saying]) => saying.paused));
   return {
     queue,
     module,
     listensTo: name.sources.flatMap(({ entry }) => entry ?? []),
-    state: firstState(waiting, takers.size),
+    state: firstState(waiting, takers.size, running === 0 && paused.size > 0),
     waiting,
     exact,
     running,
@@ -103,11 +104,14 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
     oldestMs: oldest ? Math.max(0, nowMs - oldest.record.timeMs) : null,
     parked: parked.get(queue) ?? 0,
     instances: takers.size,
+    // Settings speak of a listener by its own name.
+    paused: name.kind === 'listener' && paused.size > 0 ? [queue] : [...paused].toSorted(),
   };
 }
 
 /** What one look can tell. */
-function firstState(waiting: number, takers: number): QueueState {
+function firstState(waiting: number, takers: number, paused: boolean): QueueState {
   if (waiting === 0) return 'caught up';
-  return takers === 0 ? 'nobody' : 'working';
+  if (takers === 0) return 'nobody';
+  return paused ? 'paused' : 'working';
 }

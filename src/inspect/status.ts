@@ -43,7 +43,7 @@ export async function lookForTrouble(
   }
   const queues = [...first.values()];
   alarms.push(...queues.filter(({ state }) => state === 'nobody').map(nobodyTakes));
-  alarms.push(...queues.filter(({ parked }) => parked > 0).map(hasParked));
+  alarms.push(...queues.flatMap(pausedBySettings), ...queues.filter(({ parked }) => parked > 0).map(hasParked));
   return { queues, alarms: alarms.toSorted(worstFirst) };
 }
 
@@ -131,12 +131,20 @@ function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
   return { severity: 'critical', about: queue, what: 'nobody', forMs: oldestMs, says, next: `busbar peek ${queue}` };
 }
 
+function pausedBySettings({ queue, waiting, oldestMs, paused }: QueueView): Alarm[] {
+  return paused.map((name) => {
+    const says = `a setting keeps ${name} from being started; ${waiting} wait in the queue`;
+    const next = `busbar unset ${name}.paused`;
+    return { severity: 'warning', about: queue, what: 'paused', forMs: waiting > 0 ? oldestMs : null, says, next };
+  });
+}
+
 function hasParked({ queue, parked }: QueueView): Alarm {
   const says = `${parked} ${parked === 1 ? 'was' : 'were'} set aside`;
   return { severity: 'warning', about: queue, what: 'parked', forMs: null, says, next: `busbar parked ${queue}` };
 }
 
-const order: readonly Alarm['what'][] = ['stuck', 'nobody', 'silent', 'unwell', 'growing', 'parked'];
+const order: readonly Alarm['what'][] = ['stuck', 'nobody', 'silent', 'unwell', 'growing', 'paused', 'parked'];
 
 function worstFirst(one: Alarm, other: Alarm): number {
   if (one.severity !== other.severity) return one.severity === 'critical' ? -1 : 1;

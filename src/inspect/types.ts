@@ -38,8 +38,11 @@ export interface InstanceView {
   readonly silent: string | null;
 }
 
-/** nobody: messages wait and no instance takes them · stuck: nothing goes on although somebody takes them. */
-export type QueueState = 'caught up' | 'working' | 'growing' | 'stuck' | 'nobody';
+/**
+ * nobody: messages wait and no instance takes them · stuck: nothing goes on although somebody takes them · paused:
+ * nothing runs, and a setting says that nothing of some entries is to be started.
+ */
+export type QueueState = 'caught up' | 'working' | 'growing' | 'stuck' | 'nobody' | 'paused';
 
 export interface QueueView {
   /** `photos.work`, `search.index` */
@@ -61,6 +64,8 @@ export interface QueueView {
   readonly parked: number;
   /** Instances that take it now. */
   readonly instances: number;
+  /** The names under which settings have paused some or all of it. */
+  readonly paused: readonly string[];
 }
 
 export interface MessageView {
@@ -146,7 +151,7 @@ export interface Alarm {
   readonly severity: Severity;
   /** A queue or an instance. */
   readonly about: string;
-  readonly what: 'stuck' | 'growing' | 'parked' | 'nobody' | 'silent' | 'unwell';
+  readonly what: 'stuck' | 'growing' | 'parked' | 'nobody' | 'silent' | 'unwell' | 'paused';
   /** How long already, in ms, where that is known. */
   readonly forMs: number | null;
   readonly says: string;

@@ -12,6 +12,7 @@ const marks: Readonly<Record<Alarm['what'], string>> = {
   silent: '✖',
   unwell: '▲',
   growing: '▲',
+  paused: '▲',
   parked: '☠',
 };
 const words: Readonly<Record<Alarm['what'], string>> = {
@@ -20,6 +21,7 @@ const words: Readonly<Record<Alarm['what'], string>> = {
   silent: 'silent',
   unwell: 'unwell',
   growing: 'growing',
+  paused: 'paused',
   parked: 'parked',
 };
 

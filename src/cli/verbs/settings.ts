@@ -1,0 +1,125 @@
+/** `busbar settings`, `set` and `unset`: what is changed while every bus stays open. */
+import type { Setting } from '../../ports/settings';
+import { BusError } from '../../base/errors';
+import { nearest } from '../../base/options';
+import { checkSetting, entryOptionsOf } from '../../config';
+import { exits, Usage, type Exit } from '../exit';
+import type { Column } from '../output';
+import type { Desk } from '../run';
+import { none } from '../words';
+
+export interface SetOptions {
+  /** A version, as typed. */
+  readonly was?: string;
+  readonly unchecked?: boolean;
+}
+
+interface SettingView extends Setting {
+  /** Why no bus applies it; null when they do. */
+  readonly refused: string | null;
+}
+const columns: readonly Column<SettingView>[] = [
+  { name: 'KEY', show: ({ key }) => key },
+  { name: 'VALUE', show: ({ value }) => value },
+  { name: 'VERSION', right: true, show: ({ version }) => String(version) },
+  { name: 'REFUSED', show: ({ refused }) => refused ?? none },
+];
+
+export async function list({ settings, out }: Desk, name: string | undefined): Promise<Exit> {
+  const isMeant = ({ key }: Setting): boolean => name === undefined || key === name || key.startsWith(`${name}.`);
+  const all = (await settings.all()).filter(isMeant).map(viewOf).toSorted(byKey);
+  const shown = columns.filter((column) => column.name !== 'REFUSED' || all.some(({ refused }) => refused !== null));
+  await out.list({ columns: shown }, all);
+  if (all.length > 0) return exits.done;
+  out.say(name === undefined ? 'nothing is set: configuration and code decide' : `nothing is set of ${name}`);
+  return name === undefined ? exits.done : exits.warning;
+}
+
+export async function set(desk: Desk, key: string, value: string, options: SetOptions): Promise<Exit> {
+  await check(desk, key, value, options);
+  const before = await desk.settings.get(key);
+  const version = await desk.settings.set(key, value, versionOf(options) ?? before?.version ?? 0);
+  await tell(desk, { key, value, version, before: before?.value ?? null });
+  return exits.done;
+}
+
+export async function unset(desk: Desk, key: string, options: SetOptions): Promise<Exit> {
+  const before = await desk.settings.get(key);
+  if (!before) throw await notSet(desk, key);
+  const version = await desk.settings.set(key, null, versionOf(options) ?? before.version);
+  await tell(desk, { key, value: null, version, before: before.value });
+  return exits.done;
+}
+
+interface Change {
+  readonly key: string;
+  /** Null when it is not set, now or before. */
+  readonly value: string | null;
+  readonly before: string | null;
+  readonly version: number;
+}
+async function tell({ out }: Desk, change: Change): Promise<void> {
+  const of: readonly Column<Change>[] = [
+    { name: 'KEY', show: ({ key }) => key },
+    { name: 'VALUE', show: ({ value }) => value ?? none },
+    { name: 'BEFORE', show: ({ before }) => before ?? none },
+    { name: 'VERSION', right: true, show: ({ version }) => String(version) },
+  ];
+  await out.list({ columns: of }, [change]);
+}
+
+function viewOf(setting: Setting): SettingView {
+  const meant = checkSetting(setting.key, setting.value);
+  return { ...setting, refused: typeof meant === 'string' ? meant : null };
+}
+const byKey = (one: Setting, other: Setting): number => (one.key < other.key ? -1 : 1);
+
+function versionOf({ was }: SetOptions): number | undefined {
+  if (was === undefined) return undefined;
+  if (!/^\d{1,15}$/.test(was)) throw new Usage(`--was ${was} is not a version, a whole number from 0`);
+  return Number(was);
+}
+
+/** Throws when no bus would apply it, or when nobody who is up has such an entry or listener. */
+async function check(desk: Desk, key: string, value: string, { unchecked }: SetOptions): Promise<void> {
+  const meant = checkSetting(key, value);
+  if (typeof meant === 'string') throw new Usage(`nothing was set: ${key}: ${meant}`);
+  if (meant.scope === '' || unchecked) return;
+  const kind = await kindOf(desk, meant.scope);
+  const options: readonly string[] = entryOptionsOf[kind];
+  if (options.includes(meant.name)) return;
+  const near = nearest(meant.name, options);
+  const has =
+    options.length > 0 ? `; settings of such a one are ${options.join(', ')}` : ', of which nothing can be set';
+  const hint = near === undefined ? '' : `, the nearest is ${near}`;
+  throw new Usage(`nothing was set: ${meant.scope} is a ${sayKind[kind]}${has}${hint}`);
+}
+type Kind = keyof typeof entryOptionsOf;
+const sayKind: Readonly<Record<Kind, string>> = {
+  request: 'request',
+  work: 'work entry',
+  listener: 'named listener',
+  broadcast: 'broadcast',
+  event: 'event',
+};
+
+async function kindOf({ parts }: Desk, scope: string): Promise<Kind> {
+  const { askCheck, findQueues, nearNames, UnknownName } = await import('../../inspect');
+  const [module = ''] = scope.split('.');
+  const queues = await findQueues(parts.log, parts.ns);
+  if (queues.get(scope)?.kind === 'listener') return 'listener';
+  const known = await askCheck(parts, scope, undefined);
+  if (known.known) return known.kind;
+  const listeners = [...queues.values()].flatMap(({ kind, queue }) => (kind === 'listener' ? queue : []));
+  if (known.instances > 0) {
+    throw new UnknownName('entry or named listener', scope, nearNames(scope, [...known.entries, ...listeners]));
+  }
+  const message = `${scope}: no instance of ${module} is up to say whether it has this; --unchecked sets it anyway`;
+  throw new BusError('NoHandler', message, { module, entry: scope });
+}
+
+async function notSet({ settings }: Desk, key: string): Promise<Error> {
+  const { nearNames, UnknownName } = await import('../../inspect');
+  const keys = (await settings.all()).map((one) => one.key);
+  return new UnknownName('setting', key, nearNames(key, keys), '; `busbar settings` lists all');
+}
