@@ -20,7 +20,7 @@ export interface PulseParts {
 /** Of the session: nothing is ours after so much of it without a sign that the group knows us. */
 const fenceShare = 0.8;
 /** Between two heartbeats: by them members learn that another one joins, gives or leaves. */
-const beatMsMax = 500;
+const beatMsMax = 250;
 /** The same while something is on its way from one member to another, or the coordinator is in doubt. */
 const beatMsMin = 100;
 

@@ -1,0 +1,96 @@
+/** Instances of a module replaced one after the other under load: nobody waits long, and nobody is told a wrong thing. */
+import { kafkaSuite } from '../cluster/suite';
+import { shop } from '../bus/contract';
+import { openScene, type Note, type Scene } from '../bus/processes';
+import { namesIn } from '../../src/format/names';
+import type { Bus } from '../../src/index';
+import { Jobs } from './jobs';
+
+jest.setTimeout(120_000);
+
+/** The longest time in ms that a partition was nobody's, of those that were somebody's before. */
+function longestGapMs(lines: readonly Note[], queue: string): { readonly gapMs: number; readonly moves: number } {
+  const freeSince = new Map<string, number>();
+  let [gapMs, moves] = [0, 0];
+  for (const { atMs, text } of lines.toSorted((a, b) => a.atMs - b.atMs)) {
+    const [change = '', of, partition = ''] = text.split(' ');
+    if (of !== queue) continue;
+    if (change === 'taken') {
+      moves += freeSince.has(partition) ? 1 : 0;
+      gapMs = Math.max(gapMs, atMs - (freeSince.get(partition) ?? atMs));
+      freeSince.delete(partition);
+    } else freeSince.set(partition, atMs);
+  }
+  if (freeSince.size > 0) throw new Error(`partitions ${[...freeSince.keys()].join()} have no owner in the end`);
+  return { gapMs, moves };
+}
+
+kafkaSuite('instances replaced one after the other', (suite) => {
+  let scene: Scene;
+  let scenes = 0;
+  let ns: string;
+  const closing: (() => Promise<void>)[] = [];
+  function open(more: { readonly sessionMs?: number } = {}): void {
+    const { brokers, zookeeper } = suite.cluster;
+    ns = `${suite.namespace}-${++scenes}`;
+    scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 10_000, ...more });
+  }
+  afterEach(async () => {
+    for (const close of closing.splice(0)) await close();
+    await scene.close();
+  });
+
+  test('killed -9 under requests: idempotent ones are answered all the same, others end in ResponderLost', async () => {
+    open({ sessionMs: 3_000 });
+    const bus = await scene.open('web');
+    let shops = [await scene.start(), await scene.start()];
+    let stopped = false;
+    const load = async (ask: () => ReturnType<Bus['tryRequest']>, ends: Map<string, number>): Promise<void> => {
+      while (!stopped) {
+        const result = await ask();
+        const end = result.ok ? 'ok' : (result.error as { code: string }).code; // failures and bus errors both have one
+        ends.set(end, (ends.get(end) ?? 0) + 1);
+      }
+    };
+    const [again, once] = [new Map<string, number>(), new Map<string, number>()];
+    const options = { timeoutMs: 30_000 };
+    const loads = Array.from({ length: 10 }, () => [
+      load(() => bus.tryRequest(shop.slowAgain, { ms: 20 }, options), again),
+      load(() => bus.tryRequest(shop.slow, { ms: 20 }, options), once),
+    ]);
+    const answered = (): number => Math.min(again.get('ok') ?? 0, once.get('ok') ?? 0);
+    await scene.until(() => answered() > 50, 20_000);
+    for (let round = 0; round < 3; round++) {
+      const [leaver, ...stay] = shops;
+      shops = [...stay, await scene.start()];
+      leaver?.kill('SIGKILL');
+      const before = answered();
+      await scene.until(() => answered() > before + 200, 20_000);
+    }
+    stopped = true;
+    await Promise.all(loads.flat());
+    expect([...again.keys()]).toEqual(['ok']);
+    expect([...once.keys()].sort()).toEqual(['ResponderLost', 'ok']);
+  });
+
+  test('a group of four that is restarted in turn leaves no partition without an owner for more than a second', async () => {
+    open();
+    const queue = namesIn(ns).work('shop');
+    const jobs = new Jobs(scene, suite.cluster.brokers, ns);
+    closing.push(() => jobs.close());
+    const shops = await Promise.all(Array.from({ length: 4 }, () => scene.start('tells')));
+    jobs.start(await scene.open('web'));
+    await jobs.goesOn(200, 20_000);
+    for (const { kill, ended } of shops) {
+      kill('SIGTERM');
+      expect(await ended).toBe(0);
+      await scene.start('tells');
+      await jobs.goesOn(100, 20_000);
+    }
+    expect(await jobs.audit()).toEqual([]);
+    const { gapMs, moves } = longestGapMs(scene.lines(), queue);
+    process.stderr.write(`rolling restart of four: ${moves} moves, at most ${gapMs} ms without an owner\n`);
+    expect(moves).toBeGreaterThanOrEqual(12);
+    expect(gapMs).toBeLessThan(1_000);
+  });
+});
