@@ -48,7 +48,9 @@ export async function lookForTrouble(
 }
 
 function isSlow(view: QueueView | undefined): boolean {
-  return view !== undefined && view.state === 'working' && (view.oldestMs ?? 0) > slowMs;
+  // What is paused grows old; that says nothing about the rest of its queue.
+  const works = view?.state === 'working' && view.paused.length === 0;
+  return works && (view.oldestMs ?? 0) > slowMs;
 }
 
 interface Trouble extends Pick<Alarm, 'forMs' | 'says' | 'next'> {

@@ -112,3 +112,27 @@ test('messages that no instance takes, what is parked and instances that do not 
   ]);
   expect(queues.find(({ queue }) => queue === 'photos.slow')).toMatchObject({ state: 'nobody', waiting: 1 });
 });
+
+test('a queue that a setting has paused is paused, not stuck, and the command that ends it is said', async () => {
+  const { open, inspector, soon, clock, ports } = rig();
+  const bus = await open('photos');
+  await bus.serve(photos, rest);
+  const search = await open('search');
+  await search.listen(photos.added, { as: 'index' }, () => {});
+  const { settings } = ports('operator');
+  await settings.set('photos.resize.paused', 'true', 0);
+  await settings.set('search.index.paused', 'true', 0);
+  await bus.submit(photos.resize, { n: 1, key: 'a' });
+  await bus.publish(photos.added, { n: 1, key: 'a' });
+  await clock.advance(3_600_000);
+  const { alarms, queues } = await soon((await inspector()).status());
+  expect(queues.map(({ queue, state, paused }) => [queue, state, paused])).toEqual([
+    ['photos.slow', 'caught up', []],
+    ['photos.work', 'paused', ['photos.resize']],
+    ['search.index', 'paused', ['search.index']],
+  ]);
+  expect(alarms.map(({ what, severity, next }) => `${severity} ${what}: ${next}`).toSorted()).toEqual([
+    'warning paused: busbar unset photos.resize.paused',
+    'warning paused: busbar unset search.index.paused',
+  ]);
+});
