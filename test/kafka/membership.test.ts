@@ -69,6 +69,16 @@ describe('a member', () => {
     expect(bench.clock.mono() - beganMs).toBeLessThan(600);
   });
 
+  it('leaves what it has to others within half a second', async () => {
+    const { one, two } = await openTwo();
+    await bench.until(() => two.holder.owned.size === 1);
+    await bench.clock.advance(5_010); // they have just looked, and look again at their leisure
+    const beganMs = bench.clock.mono();
+    const closing = bench.watch(one.member.close());
+    await bench.until(() => two.holder.owned.size === 2 && closing.settled);
+    expect(bench.clock.mono() - beganMs).toBeLessThan(400);
+  });
+
   it('releases nothing before its last commit was acknowledged, though the generation rises meanwhile', async () => {
     const holder: Holder = new Holder(async (partition) => {
       await holder.owned.get(partition)!.commit(commitAt(7));

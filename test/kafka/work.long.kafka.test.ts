@@ -1,0 +1,68 @@
+/** Jobs between processes while every broker restarts, and while there is none: none is lost, work goes on. */
+import { kafkaSuite } from '../cluster/suite';
+import { shop } from '../bus/contract';
+import { openScene, type Scene } from '../bus/processes';
+import { Jobs, until } from './jobs';
+
+jest.setTimeout(300_000);
+
+kafkaSuite(
+  'work on a cluster in trouble for long',
+  (suite) => {
+    let scene: Scene;
+    let jobs: Jobs;
+    let scenes = 0;
+    beforeEach(() => {
+      const { brokers, zookeeper } = suite.cluster;
+      const ns = `${suite.namespace}-${++scenes}`;
+      scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 6_000 });
+      jobs = new Jobs(scene, brokers, ns);
+    });
+    afterEach(async () => {
+      await suite.cluster.mend();
+      await jobs.close();
+      await scene.close();
+    });
+
+    test('every broker is restarted in turn: no accepted job is lost, and no settled one begun again', async () => {
+      await Promise.all([scene.start(), scene.start()]);
+      jobs.start(await scene.open('web'));
+      await jobs.goesOn(200, 20_000);
+      for (const broker of [1, 2, 3]) {
+        await suite.cluster.broker(broker).restart();
+        await jobs.goesOn(500, 40_000);
+      }
+      expect(await jobs.audit()).toEqual([]);
+    });
+
+    test('all brokers are gone for 30 s: jobs meanwhile end as Unreachable, then all goes on, with all instances', async () => {
+      const shops = await Promise.all([scene.start(), scene.start()]);
+      const bus = await scene.open('web');
+      const gone: string[] = [];
+      bus.watch((notice) => notice.type === 'instance' && notice.change === 'gone' && gone.push(notice.instance));
+      jobs.start(bus);
+      await jobs.goesOn(200, 20_000);
+      const began = performance.now();
+      await Promise.all([1, 2, 3].map((broker) => suite.cluster.broker(broker).kill()));
+      while (performance.now() - began < 30_000)
+        expect(await bus.tryRequest(shop.who)).toMatchObject({ error: { code: 'Unreachable' } });
+      await until(
+        () => jobs.unknown.length > 0,
+        15_000,
+        () => 'a job ends as Unreachable',
+      );
+      await suite.cluster.mend();
+      await jobs.goesOn(500, 60_000);
+      const answered = new Set<string>();
+      await until(
+        async () => answered.add(await bus.request(shop.who)).size === shops.length,
+        20_000,
+        () => `both answer; ${[...answered].join()} did`,
+      );
+      expect([...answered].sort()).toEqual(shops.map(({ instance }) => instance).sort());
+      expect(gone).toEqual([]);
+      expect(await jobs.audit()).toEqual([]);
+    });
+  },
+  { alone: true },
+);
