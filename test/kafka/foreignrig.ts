@@ -19,10 +19,13 @@ export interface Printed {
 export interface ForeignRig {
   readonly ns: string;
   readonly topic: string;
+  /** Those that serve, or did. */
+  readonly instances: readonly string[];
   readonly printed: readonly Printed[];
   readonly heard: readonly Notice[];
-  /** Prints from here on, until the function that comes back is called. */
-  serve(): Promise<() => Promise<void>>;
+  /** Prints from here on, each job once what `hold` gives has resolved; until the function that comes back is called. */
+  serve(hold?: () => Promise<void>): Promise<() => Promise<void>>;
+  /** One more instance, which serves nothing yet. */
   openBus(): Promise<Bus>;
   produce(...messages: Message[]): Promise<void>;
   producer(): Promise<Producer>;
@@ -37,6 +40,7 @@ export function foreignRig(suite: KafkaSuite): ForeignRig {
   const ns = `${suite.namespace}-f${++rigs}`;
   const { brokers, zookeeper } = suite.cluster;
   const topic = `${ns}.press.work`;
+  const instances: string[] = [];
   const printed: Printed[] = [];
   const heard: Notice[] = [];
   const closing: (() => Promise<unknown>)[] = [];
@@ -61,14 +65,18 @@ export function foreignRig(suite: KafkaSuite): ForeignRig {
   return {
     ns,
     topic,
+    instances,
     printed,
     heard,
     openBus: openPress,
     producer,
-    async serve() {
+    async serve(hold) {
       const bus = await openPress();
-      const print = ({ n }: { n: number }, { id, from }: { id: string; from: { instance: string } }): void =>
-        void printed.push({ n, id, from: from.instance });
+      instances.push(bus.self.instance);
+      const print = async ({ n }: { n: number }, { id, from }: { id: string; from: { instance: string } }) => {
+        await hold?.();
+        printed.push({ n, id, from: from.instance });
+      };
       await bus.serve(press, { print });
       return () => bus.close();
     },
