@@ -1,0 +1,121 @@
+/** Settings change buses on a cluster: fifty instances within a second, and what a queue does from then on. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import type { Bus } from '../../src/index';
+import { inspect, type Inspection } from '../../src/inspect';
+import type { BusGiven } from '../../src/config';
+import { shop } from '../bus/contract';
+import { openScene, type Scene } from '../bus/processes';
+import { kafkaSuite } from '../cluster/suite';
+import { until } from './kit';
+
+jest.setTimeout(120_000);
+
+kafkaSuite('settings of buses on a cluster', (suite) => {
+  let given: BusGiven;
+  let scene: Scene;
+  let bus: Bus;
+  let inspection: Inspection;
+  const children: ChildProcess[] = [];
+  let scenes = 0;
+  beforeEach(async () => {
+    const { brokers, zookeeper } = suite.cluster;
+    const ns = `${suite.namespace}-${++scenes}`;
+    given = { transport: 'kafka', brokers: brokers.split(','), zookeeper, ns };
+    scene = openScene(given);
+    bus = await scene.open('web'); // whoever looks creates nothing
+    inspection = await inspect(given);
+  });
+  afterEach(async () => {
+    for (const child of children.splice(0)) {
+      child.kill('SIGKILL');
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    }
+    await inspection.close();
+    await scene.close();
+  });
+
+  /** Settings as the command changes them. */
+  async function set(key: string, value: string | null): Promise<void> {
+    const { settings } = inspection;
+    await settings.set(key, value, (await settings.get(key))?.version ?? 0);
+  }
+  /** Resolves with a process of so many buses when all are open. */
+  async function many(count: number): Promise<ChildProcess> {
+    const child = fork(path.join(__dirname, 'livechild.ts'), [JSON.stringify(given), String(count)], {
+      execArgv: ['--require', path.join(__dirname, '..', 'register.cjs')],
+    });
+    children.push(child);
+    await told(child, 'open');
+    return child;
+  }
+  function told(child: ChildProcess, what: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      child.on('message', (said) => said === what && resolve(performance.now()));
+      child.once('exit', (code) => reject(new Error(`it ended with ${code} before it said ${what}`)));
+    });
+  }
+
+  test('a change is seen by fifty instances in five processes within a second', async () => {
+    const all = await Promise.all([10, 10, 10, 10, 10].map(many));
+    const tookMs: number[] = [];
+    for (const timeoutMs of [1_001, 1_002, 1_003, 1_004, 1_005]) {
+      const seen = all.map((child) => told(child, String(timeoutMs)));
+      const startMs = performance.now();
+      await set('timeoutMs', String(timeoutMs));
+      tookMs.push(Math.max(...(await Promise.all(seen))) - startMs);
+    }
+    expect(tookMs).toHaveLength(5);
+    expect(Math.max(...tookMs)).toBeLessThan(1_000);
+  });
+
+  const started = (): string[] => scene.ledger().filter((line) => line.startsWith('pack '));
+  const packed = (): number => scene.ledger().filter((line) => line.startsWith('packed ')).length;
+  /** The most handlers that ran side by side, in the lines of the ledger from `from` on. */
+  function mostAtOnce(from: number): number {
+    let [now, most] = [0, 0];
+    for (const line of scene.ledger().slice(from)) {
+      now += line.startsWith('packed ') ? -1 : 1;
+      most = Math.max(most, now);
+    }
+    return most;
+  }
+  const orders = (from: number) => Array.from({ length: 40 }, (_, i) => ({ order: `o${from + i}`, n: from + i }));
+  const pausedNow = async (): Promise<boolean> => {
+    const [queue] = await inspection.inspector.queues(['shop.work']);
+    return queue?.paused.includes('shop.pack') ?? false;
+  };
+
+  test('work in another process is paused and goes on where it was, without a restart and with nothing lost', async () => {
+    await scene.start();
+    await bus.submitAll(shop.pack, orders(0));
+    await scene.until(() => packed() === 40, 20_000);
+    await set('shop.pack.paused', 'true');
+    await until('the instance says that it is paused', pausedNow);
+    await bus.submitAll(shop.pack, orders(40));
+    await new Promise((resolve) => setTimeout(resolve, 2_000)); // that nothing happens is the thing
+    expect(started()).toHaveLength(40);
+    await set('shop.pack.paused', null);
+    await scene.until(() => packed() === 80, 5_000);
+    expect(new Set(started()).size).toBe(80);
+    expect(started()).toHaveLength(80); // each once
+  });
+
+  test('the concurrency of a running instance goes down to one and back to what serve said', async () => {
+    await set('shop.pack.concurrency', '1');
+    await scene.start();
+    await bus.submitAll(shop.pack, orders(0));
+    await scene.until(() => packed() === 40, 20_000);
+    expect(mostAtOnce(0)).toBe(1);
+    await set('shop.pack.paused', 'true');
+    await until('the instance says that it is paused', pausedNow);
+    await bus.submitAll(shop.pack, orders(40));
+    const from = scene.ledger().length;
+    await set('shop.pack.concurrency', null);
+    await set('shop.pack.paused', null);
+    await scene.until(() => packed() === 80, 20_000);
+    expect(mostAtOnce(from)).toBeGreaterThan(1);
+    expect(mostAtOnce(from)).toBeLessThanOrEqual(16);
+  });
+});
