@@ -2,13 +2,13 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
-import type { Bus } from '../../src/index';
+import { openBus, type Bus, type Handlers, type Notice } from '../../src/index';
 import { inspect, type Inspection } from '../../src/inspect';
 import type { BusGiven } from '../../src/config';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
 import { kafkaSuite } from '../cluster/suite';
-import { until } from './kit';
+import { cleanUp, freshDirectory, later, until } from './kit';
 
 jest.setTimeout(120_000);
 
@@ -119,3 +119,67 @@ kafkaSuite('settings of buses on a cluster', (suite) => {
     expect(mostAtOnce(from)).toBeLessThanOrEqual(16);
   });
 });
+
+kafkaSuite(
+  'a bus that starts while ZooKeeper is away',
+  (suite) => {
+    afterEach(cleanUp);
+
+    async function openOne(given: BusGiven): Promise<{ readonly bus: Bus; readonly told: readonly Notice[] }> {
+      const told: Notice[] = [];
+      const bus = await openBus({ module: shop, hear: (notice) => told.push(notice), ...given });
+      later(() => bus.close());
+      return { bus, told };
+    }
+
+    test('goes on with the settings it saw last, says so in its health, and takes new ones when it is back', async () => {
+      const { brokers, zookeeper, zookeeperServer } = suite.cluster;
+      const given: BusGiven = {
+        transport: 'kafka',
+        brokers: brokers.split(','),
+        zookeeper,
+        ns: suite.namespace,
+        dir: freshDirectory(),
+      };
+      const first = await openOne(given);
+      const before = await inspect(given);
+      await before.settings.set('shop.hang.timeoutMs', '700', 0);
+      await before.close();
+      await until('it is applied', () => first.told.some(({ type }) => type === 'setting'));
+      await first.bus.close();
+      await zookeeperServer.kill();
+
+      const { bus, told } = await openOne(given);
+      const [away] = bus.health().reasons;
+      expect(away).toMatchObject({
+        part: 'zookeeper',
+        reason: expect.stringContaining('going on with the settings of'),
+      });
+      const key = 'shop.hang.timeoutMs';
+      expect(told).toContainEqual({ type: 'setting', key, change: 'applied', value: '700' });
+      await bus.serve(shop, handlers);
+      await zookeeperServer.restart();
+      await until('it is well', () => bus.health().reasons.length === 0, 30_000);
+      expect(await bus.tryRequest(shop.hang, { file: 'a' })).toMatchObject({
+        error: { code: 'Timeout', details: { timeoutMs: 700 } },
+      });
+      const after = await inspect(given);
+      await after.settings.set(key, '800', 1);
+      await after.close();
+      await until('it has the new one', () => told.some((one) => one.type === 'setting' && one.value === '800'));
+    });
+  },
+  { alone: true },
+);
+
+const handlers: Handlers<typeof shop> = {
+  who: () => '',
+  twice: ({ n }) => n * 2,
+  hang: () => new Promise<void>(() => {}),
+  hangAgain: () => '',
+  slow: () => '',
+  slowAgain: () => '',
+  die: () => {},
+  pack: () => {},
+  shut: () => {},
+};
