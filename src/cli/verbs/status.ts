@@ -49,12 +49,17 @@ function tell(out: Desk['out'], found: SystemStatus): void {
   const head = `${ns}   ${plural(modules, 'module')}, ${plural(instances, 'instance')}   ${read}`;
   for (const line of wrap(head, out.width)) out.line(line);
   for (const line of alarmLines(alarms, out.width)) out.line(line);
-  const fine = queues.filter(({ state, parked }) => state === 'caught up' && parked === 0).length;
-  const moving = queues.filter(({ state, parked }) => state === 'working' && parked === 0).length;
+  const fine = queues.filter((queue) => queue.state === 'caught up' && isFine(queue)).length;
+  const moving = queues.filter((queue) => queue.state === 'working' && isFine(queue)).length;
   if (moving > 0) out.line(`✔ ${plural(moving, 'queue')} at work`);
   const others = alarms.length > 0 ? 'other ' : '';
   if (fine > 0) out.line(`✔ ${fine} ${others}${fine === 1 ? 'queue is' : 'queues are'} caught up`);
   else if (queues.length === 0) out.line('✔ there are no queues');
+}
+
+/** Those that are not have a line of their own. */
+function isFine({ parked, paused }: SystemStatus['queues'][number]): boolean {
+  return parked === 0 && paused.length === 0;
 }
 
 function exitOf(alarms: readonly Alarm[]): Exit {
