@@ -1,5 +1,5 @@
 /** `busbar settings`, `set` and `unset`: what is changed while every bus stays open. */
-import type { Setting } from '../../ports/settings';
+import type { Setting } from '../../inspect';
 import { BusError } from '../../base/errors';
 import { nearest } from '../../base/options';
 import { checkSetting, entryOptionsOf } from '../../config';
