@@ -75,6 +75,7 @@ function settingsOf(
     'transaction.state.log.min.isr': '1',
     'transaction.state.log.num.partitions': '5',
     'auto.create.topics.enable': 'false',
+    'auto.leader.rebalance.enable': 'false', // leaders move when a test wants it, not every five minutes
     'group.initial.rebalance.delay.ms': '0',
     'group.min.session.timeout.ms': '500',
     ...quick(sessionMs),

@@ -9,6 +9,7 @@ const tools = {
   consumer: 'org.apache.kafka.tools.consumer.ConsoleConsumer',
   groups: 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand',
   topics: 'org.apache.kafka.tools.TopicCommand',
+  leaders: 'org.apache.kafka.tools.LeaderElectionCommand',
   acls: 'org.apache.kafka.tools.AclCommand',
 } as const;
 

@@ -1,6 +1,7 @@
 /** The log and its groups while servers die or fall silent under load: what was resolved is there, work goes on. */
 import { openHole, type Hole } from '../cluster/hole';
 import { kafkaSuite } from '../cluster/suite';
+import { runTool } from '../cluster/tools';
 import { LogScene } from './logscene';
 import { openRealProcess } from './rig';
 
@@ -32,11 +33,20 @@ kafkaSuite(
       expect(await scene.faults()).toEqual([]);
     });
 
-    test('the coordinator of the group is killed: its members keep working', async () => {
-      await suite.cluster.broker(await scene.coordinator()).kill();
+    test('the coordinator of the group is killed, and is it again: members keep working, and what they have', async () => {
+      const leadAsPreferred = (): Promise<string> =>
+        runTool(suite.cluster, 'leaders', ['--election-type', 'preferred', '--all-topic-partitions']);
+      await leadAsPreferred();
+      const node = await scene.coordinator();
+      await suite.cluster.broker(node).kill();
       await scene.goesOn(300);
       await suite.cluster.mend();
       await scene.goesOn(300);
+      const { lost } = scene;
+      await leadAsPreferred();
+      expect(await scene.coordinator()).toBe(node);
+      await scene.goesOn(300);
+      expect(scene.lost).toBe(lost);
       expect(await scene.faults()).toEqual([]);
     });
 

@@ -102,6 +102,12 @@ export class LogScene {
     return [...this.refused, ...missing, ...this.ledger.faults];
   }
 
+  /** How many partitions members were told that they had lost. */
+  get lost(): number {
+    const heard = this.#workers.flatMap(({ process }) => process.heard);
+    return heard.filter((notice) => notice.type === 'partition' && notice.change === 'lost').length;
+  }
+
   leaderOf(partition: number): Promise<number> {
     return this.#ask(async (wire) => (await wire.metadata([this.topic])).topics[0]?.partitions[partition]?.leader ?? 0);
   }
