@@ -28,11 +28,14 @@ export interface RunningSite {
   end(): Promise<void>;
 }
 
-/** Two webs, photos, two thumbnails, search; resolves when both webs answer with the gallery. */
-export async function startSite(): Promise<RunningSite> {
+/**
+ * Two webs, photos, two thumbnails, search; resolves when both webs answer with the gallery. `more` goes into the
+ * environment of all of them.
+ */
+export async function startSite(more: Readonly<Record<string, string>> = {}): Promise<RunningSite> {
   needBuild();
   const directory = await mkdtemp(join(tmpdir(), 'bb-site-'));
-  const env = { ...process.env, SITE_DIR: join(directory, 'site'), BUSBAR_DIR: join(directory, 'bus') };
+  const env = { ...process.env, SITE_DIR: join(directory, 'site'), BUSBAR_DIR: join(directory, 'bus'), ...more };
   const lines: string[] = [];
   const supervisor = new Supervisor({ folder: built, env, print: (name, line) => lines.push(`${name} ${line}`) });
   const end = async (): Promise<void> => {
