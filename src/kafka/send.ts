@@ -166,12 +166,12 @@ export class Sender implements Closable {
     if (this.#seeking) return;
     this.#seeking = true;
     await this.view.refresh();
-    const lanes = this.#leaderless.splice(0);
-    if (lanes.some((lane) => this.view.leader(lane) === undefined)) {
+    if (this.#leaderless.some((lane) => this.view.leader(lane) === undefined)) {
       await sleep(this.view.parts.clock, pauseMs(this.view.parts.random, 0), this.#closing.signal);
     }
     this.#seeking = false;
-    for (const lane of lanes) {
+    // Also those that came during the pause: nobody else seeks for them.
+    for (const lane of this.#leaderless.splice(0)) {
       lane.queued = false;
       this.#expire(lane);
       this.#offer(lane);

@@ -1,6 +1,8 @@
 /** Brokers in memory on virtual time that moves only when told to: for tests of single rules. */
 
+import { openNotices } from '../../src/base/notices';
 import type { KafkaLogParts } from '../../src/kafka/log';
+import { View } from '../../src/kafka/view';
 import { promisesRunOut, seededRandom, virtualClock, type VirtualClock } from '../../src/memory/clock';
 import type { Append, Commit, Owned, Owner, Stored, Topic } from '../../src/ports/log';
 import { FakeCluster, type FakeFault, type FakeRequest } from './fakewire';
@@ -34,6 +36,11 @@ export class FakeBench {
     const one = openProcess(name, this.cluster.wire(name), around, more);
     this.#processes.push(one);
     return one;
+  }
+  /** For what is opened by itself. */
+  view(name: string): View {
+    const { clock } = this;
+    return new View({ wire: this.cluster.wire(name), clock, random: seededRandom(3), notices: openNotices() });
   }
   /** A process, and a topic that is there. */
   async open(partitions = 1, more: Partial<Topic> = {}, parts: Partial<KafkaLogParts> = {}) {

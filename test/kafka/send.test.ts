@@ -96,6 +96,24 @@ describe('sending', () => {
     expect(bench.cluster.values(topic, 0)).toEqual(['a', 'b']);
   });
 
+  it('forgets no partition that lost its leader while it sought the leader of another one', async () => {
+    const { topic } = await bench.open(3);
+    const view = bench.view('two');
+    const { log } = bench.process('two', { view });
+    await bench.run(log.append(topic, [record('x', 2)]));
+    for (const partition of [0, 1]) bench.cluster.lead(topic, partition, null);
+    await bench.run(view.refresh());
+    bench.cluster.lead(topic, 2, 1); // what is new, so that looking again is not put off
+    const first = bench.watch(log.append(topic, [record('a', 0)]));
+    await bench.clock.advance(4);
+    const second = bench.watch(log.append(topic, [record('b', 1)]));
+    await bench.clock.advance(1);
+    for (const partition of [0, 1]) bench.cluster.lead(topic, partition, 2);
+    await bench.run(view.refresh());
+    await bench.until(() => first.settled && second.settled, 1_000);
+    expect([0, 1].map((partition) => bench.cluster.values(topic, partition))).toEqual([['a'], ['b']]);
+  });
+
   it('takes along what waits behind the frozen leader for its turn', async () => {
     const { log, topic } = await bench.open(4);
     bench.cluster.freeze(1);
