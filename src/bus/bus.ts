@@ -207,10 +207,6 @@ export function buildBus(parts: BusParts): BuiltBus {
     await orTell('sender', sender.close());
     [phase, phaseMs] = ['closed', clock.now()];
     await orTell('registry', peers.close());
-    await orTell(
-      'settings',
-      following.then((one) => one.close()),
-    );
     health.close();
     await parts.closePorts();
   }

@@ -1,6 +1,11 @@
 /** What an operator changes while a bus is open: it takes effect at once, and goes back when the setting is removed. */
 import { z } from 'zod';
+import { openNotices } from '../../src/base/notices';
+import { buildBus } from '../../src/bus/bus';
+import type { BusLive } from '../../src/bus/live';
+import { defaults, liveConfig } from '../../src/config';
 import { broadcast, defineModule, event, request, work, type Notice } from '../../src/index';
+import { memoryWorld, virtualClock } from '../../src/memory';
 import { testBus } from '../../src/testing';
 
 const Job = z.object({ n: z.number(), key: z.string().optional() });
@@ -285,8 +290,12 @@ describe('requests', () => {
     await serving;
     await bus.set('photos.add.perSecond', 1);
     const asked = Promise.all(jobs(20).map((job) => bus.request(photos.add, job, { timeoutMs: 60_000 })));
-    await bus.clock.advance(1_000);
-    expect(started).toBeLessThanOrEqual(2);
+    await bus.clock.advance(0);
+    expect(started).toBeLessThanOrEqual(1);
+    await bus.set('photos.add.perSecond', 20);
+    await bus.clock.advance(500);
+    expect(started).toBeGreaterThanOrEqual(8); // whole milliseconds: one in 51
+    expect(started).toBeLessThanOrEqual(12);
     await bus.set('photos.add.perSecond', null);
     expect(started).toBe(20);
     await asked;
@@ -432,5 +441,90 @@ describe('a setting', () => {
     await bus.submitAll(photos.resize, jobs(10));
     await bus.clock.advance(10);
     expect(hall.now).toBe(2);
+  });
+});
+
+describe('on ports that take their time', () => {
+  const queued = defineModule('queued', { add: request(z.number(), z.number()), make: work(Job) });
+
+  /** A bus whose calls take 20 ms there and back, and an operator who writes settings. */
+  function slowly() {
+    const clock = virtualClock();
+    const world = memoryWorld({ clock, delays: { minMs: 10, maxMs: 10 } });
+    const { log, post, registry, settings, random, name } = world.process('queued#1');
+    const notices = openNotices();
+    const live = liveConfig(defaults, notices, clock);
+    let watching = 0;
+    const counted: BusLive = {
+      get bus() {
+        return live.bus;
+      },
+      get refused() {
+        return live.refused;
+      },
+      entry: (entry) => live.entry(entry),
+      take: (all) => live.take(all),
+      watch(see) {
+        watching++;
+        const stop = live.watch(see);
+        return () => {
+          watching--;
+          stop();
+        };
+      },
+    };
+    const { bus, opened } = buildBus({
+      clock,
+      random,
+      notices,
+      log,
+      post,
+      registry,
+      settings,
+      live: counted,
+      self: { module: 'queued', instance: name },
+      ns: 'test',
+      host: 'test',
+      pid: 1,
+      rssBytes: () => 0,
+      version: '0',
+      reached: 'disk',
+      middleware: [],
+      timings: { ...defaults, lingerMs: 0 },
+      closePorts: async () => undefined,
+    });
+    return { clock, bus, opened, operator: world.process('operator').settings, watching: () => watching };
+  }
+
+  test('a setting that changes while an instance joins its queue is not missed', async () => {
+    for (let atMs = 0; atMs <= 200; atMs += 10) {
+      const { clock, bus, opened, operator } = slowly();
+      await clock.advance(200);
+      await opened;
+      let handled = 0;
+      const serving = bus.serve(queued, { add: () => 0, make: () => void handled++ });
+      await clock.advance(atMs);
+      const written = operator.set('queued.make.paused', 'true', 0);
+      await clock.advance(1_000);
+      await Promise.all([serving, written]);
+      const sent = bus.submit(queued.make, { n: 1 });
+      await clock.advance(1_000);
+      await sent;
+      expect([atMs, handled]).toEqual([atMs, 0]);
+    }
+  });
+
+  test('whoever serves no more watches no more', async () => {
+    const { clock, bus, opened, watching } = slowly();
+    await clock.advance(200);
+    await opened;
+    const before = watching();
+    const serving = bus.serve(queued, { add: () => 0, make: () => {} });
+    await clock.advance(1_000);
+    expect(watching()).toBe(before + 2);
+    const closing = (await serving).close();
+    await clock.advance(5_000);
+    await closing;
+    expect(watching()).toBe(before);
   });
 });
