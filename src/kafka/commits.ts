@@ -18,8 +18,10 @@ export interface CommitsParts {
   readonly group: string;
   readonly topic: string;
   readonly via: Via;
-  /** Commits wait until the next sync: the group does not know us under this generation, or one is under way. */
-  readonly joinAgain: (reason: string) => void;
+  /** Commits wait until the next sync: the group does not know us under this generation, or a round is under way. */
+  readonly refused: (reason: string) => void;
+  /** Commits wait until the next sync: nobody knows whether one was kept. */
+  readonly unknown: (reason: string) => void;
   /** The group does not know us at all. */
   readonly expelled: (reason: string) => void;
 }
@@ -37,6 +39,8 @@ export class Commits {
   #as: MemberAs | undefined;
   #sending = false;
   #failures = 0;
+  /** When one was kept last, or began to wait while no other did. */
+  #keptMs = 0;
   /** Those who wait until nothing of a partition is under way. */
   readonly #settled = new Set<() => void>();
   #flying = new Map<OwnedPartition, Waiting>();
@@ -54,7 +58,16 @@ export class Commits {
     this.#pump();
   }
 
+  get #idle(): boolean {
+    return this.#waiting.size === 0 && this.#flying.size === 0;
+  }
+  /** For how long none was kept although some wait; 0 while none waits. */
+  get unkeptMs(): number {
+    return this.#idle ? 0 : this.parts.view.parts.clock.mono() - this.#keptMs;
+  }
+
   add(owned: OwnedPartition, commit: Commit): Promise<void> {
+    if (this.#idle) this.#keptMs = this.parts.view.parts.clock.mono();
     return new Promise((done, failed) => {
       const waiting = this.#waiting.get(owned);
       if (waiting) {
@@ -145,6 +158,7 @@ export class Commits {
         trouble ??= error ?? new WireError('UNVERIFIED', 'a commit is not named in the answer');
       }
     });
+    if (answers.some(({ error }) => error === null)) this.#keptMs = this.parts.view.parts.clock.mono();
     if (trouble) this.#mend(as, trouble);
     else this.#failures = 0;
   }
@@ -163,7 +177,7 @@ export class Commits {
       // It may arrive after all, behind the next one. A new generation makes sure that it is refused then.
       this.hold();
       this.parts.view.forgetCoordinator(this.parts.group);
-      this.parts.joinAgain(`the outcome of a commit is unknown: ${trouble.message}`);
+      this.parts.unknown(`the outcome of a commit is unknown: ${trouble.message}`);
     } else if (as) this.#mend(as, trouble);
   }
 
@@ -180,12 +194,12 @@ export class Commits {
 
   #mend(as: MemberAs, error: WireError): void {
     this.#failures++;
-    const { view, group, joinAgain, expelled } = this.parts;
+    const { view, group, refused, expelled } = this.parts;
     if (error.step === 'coordinator' || error.step === 'leader') view.forgetCoordinator(group);
     if (this.#as !== as) return; // a round is under way, or has ended since: they go with its generation
     if (error.step === 'rejoin' || error.code === 'ILLEGAL_GENERATION') {
       this.hold();
-      joinAgain(`a commit was refused: ${error.message}`);
+      refused(`a commit was refused: ${error.message}`);
     } else if (error.step === 'anew') expelled(error.message);
   }
 }

@@ -9,6 +9,7 @@ import { busErrorOf, WireError } from './errors';
 import type { Fetcher } from './fetching';
 import { type Assigned, decodeAssigned, encodeDeclared, protocolName } from './grouptalk';
 import { Holdings } from './holdings';
+import { giveEverything, leaveGroup } from './leaving';
 import { OwnedPartition } from './owned';
 import { Pulse } from './pulse';
 import { sayStrangers, StrangerError } from './strangers';
@@ -34,7 +35,6 @@ const releaseMs = 20;
 /** What stays wrong until a person acts is tried again so often. */
 const hopelessMs = 10_000;
 const startMs = 30_000;
-const leaveMs = 1_000;
 const retryMsMax = 1_000;
 const probeMs = 1_000;
 /** A join that the group has answered, but not to us, is given up after this share of the session. */
@@ -51,6 +51,8 @@ export class Membership implements Member {
   #joined = -1;
   /** Why to join again; undefined while there is nothing to say. */
   #reason: string | undefined = 'it is new';
+  /** Something was given up since it last said what it has. */
+  #released = false;
   #wake: Deferred<void> | undefined;
   /** Ends the wait for a coordinator that gives no sign. */
   #abandon = new AbortController();
@@ -91,7 +93,10 @@ export class Membership implements Member {
       group,
       topic,
       via: 'group:commits',
-      joinAgain: (reason) => this.#joinAgain(reason),
+      refused: (reason) => {
+        if (!this.#joining) this.#joinAgain(reason); // else the round under way is the answer to it
+      },
+      unknown: (reason) => this.#joinAgain(reason),
       expelled: (reason) => this.#expelled(reason),
     });
     const [fence, commits] = [(): void => this.#pulse.check(), this.#commits];
@@ -103,7 +108,7 @@ export class Membership implements Member {
         new OwnedPartition({ ...given, group, topic, fetcher, fence, commit: (owned, one) => commits.add(owned, one) }),
       settled: (owned) => commits.settled(owned),
       lost: (owned, reason) => commits.drop(owned, reason),
-      released: () => this.#released(),
+      released: () => this.#hasReleased(),
     });
   }
 
@@ -205,6 +210,7 @@ export class Membership implements Member {
   #join() {
     const { group, topic } = this.of;
     this.#reason = undefined;
+    this.#released = false;
     const { owned, giving, busy } = this.#holdings;
     const declared = {
       instance: this.parts.self,
@@ -282,7 +288,7 @@ export class Membership implements Member {
   async #stranger(): Promise<void> {
     const fault = await sayStrangers(this.parts.view, this.of.group, hopelessMs);
     this.#holdings.loseAll(fault);
-    await this.#leave();
+    await leaveGroup(this.parts.view, this.of.group, this.#memberId);
     this.#forgetMember();
     this.#started.reject(new BusError('Config', fault, { faults: [fault] }));
     this.#tell(false, fault);
@@ -352,9 +358,10 @@ export class Membership implements Member {
 
   // Leaving
 
-  #released(): void {
+  #hasReleased(): void {
+    this.#released = true;
     this.parts.view.parts.clock.after(releaseMs, () => {
-      if (!this.#over) this.#joinAgain('it has given something up');
+      if (this.#released && !this.#over) this.#joinAgain('it has given something up');
     });
   }
 
@@ -368,8 +375,7 @@ export class Membership implements Member {
 
   async #close(): Promise<void> {
     this.#leaving = true;
-    this.#holdings.giveAll();
-    await this.#holdings.given();
+    await giveEverything(this.parts.view, this.#holdings, this.#commits, this.sessionMs);
     this.#over = true;
     this.#pulse.stop();
     this.#stop.abort();
@@ -377,24 +383,7 @@ export class Membership implements Member {
     this.#abandon.abort(new WireError('CLOSED', 'the member was closed', { sent: false }));
     await this.#running;
     this.#commits.close();
-    await this.#leave();
+    await leaveGroup(this.parts.view, this.of.group, this.#memberId);
     this.#started.reject(new BusError('Closed', `the member of ${this.of.group} was closed`, { sinceMs: 0 }));
-  }
-
-  /** If nobody hears of it, the session runs out. */
-  async #leave(): Promise<void> {
-    if (this.#memberId === '') return;
-    const { view } = this.parts;
-    const { group } = this.of;
-    const limit = new AbortController();
-    const timer = view.parts.clock.after(leaveMs, () => limit.abort(new WireError('DEADLINE', 'leaving')));
-    try {
-      const node = await orAborted(view.coordinator(group), limit.signal);
-      await view.parts.wire.leave({ node, via: 'group:beats' }, group, this.#memberId, leaveMs);
-    } catch (error) {
-      const fields = { group, reason: sayError(error) };
-      view.parts.notices.tell({ type: 'log', level: 'debug', message: 'a group was left without a word', fields });
-    }
-    timer.cancel();
   }
 }

@@ -179,6 +179,37 @@ describe('a member', () => {
   });
 });
 
+describe('a member that closes', () => {
+  it('waits for its last commits as long as handlers run and the group keeps some, and loses nothing', async () => {
+    const holder: Holder = new Holder(async (partition) => {
+      for (let n = 1; n <= 30; n++) {
+        await new Promise<void>((go) => bench.clock.after(1_000, go));
+        await holder.owned.get(partition)!.commit(commitAt(n));
+      }
+    });
+    const { owned, member } = await openOne(1, holder);
+    await bench.run(member.close());
+    expect([owned.lost.aborted, offset()]).toEqual([false, 30]);
+  });
+
+  it('ends all the same when its heartbeats are answered and its commits are refused', async () => {
+    const holder: Holder = new Holder(async (partition) => {
+      await holder.owned.get(partition)!.commit(commitAt(7));
+    });
+    const { owned, member, group } = await openOne(1, holder);
+    const commit = group.commit.bind(group);
+    group.commit = () => {
+      throw new WireError('COORDINATOR_NOT_AVAILABLE', 'said by the coordinator');
+    };
+    const closing = bench.watch(member.close());
+    await bench.clock.advance(9_000);
+    expect([closing.settled, owned.lost.aborted]).toEqual([false, false]); // it may still go well
+    await bench.until(() => closing.settled, 10_000);
+    expect([closing.error, owned.lost.aborted]).toEqual([undefined, true]);
+    group.commit = commit;
+  });
+});
+
 describe('a member that is cut off', () => {
   it('has nothing any more after 0.8 of its session, and before anybody else has it', async () => {
     const { holder, owned } = await openOne();
