@@ -1,0 +1,152 @@
+/** Buses that find no ZooKeeper when they start, one that never answers, or lose their session: told, and well after it. */
+import net from 'node:net';
+import { z } from 'zod';
+import { defineModule, isBusError, openBus, request, type Bus, type BusError } from '../../src/index';
+import { systemClock } from '../../src/base/clock';
+import type { BusGiven } from '../../src/config';
+import { openToLook } from '../../src/open';
+import { connect as connectTo } from '../../src/zookeeper/connection';
+import type { Session } from '../../src/zookeeper/session';
+import { shop } from '../bus/contract';
+import { openScene, type Scene } from '../bus/processes';
+import { kafkaSuite } from '../cluster/suite';
+import { until } from './kit';
+import { zookeeperSuite } from './suite';
+
+jest.setTimeout(60_000);
+
+const sessionMs = 3_000;
+const desk = defineModule('desk', { who: request(z.void(), z.string()) });
+
+kafkaSuite('buses in trouble with ZooKeeper', (kafka) => {
+  zookeeperSuite(
+    'of their own',
+    (zookeeper) => {
+      let scene: Scene;
+      let given: BusGiven;
+      let scenes = 0;
+      const open: { close(): Promise<unknown> }[] = [];
+      beforeEach(() => {
+        const ns = `${kafka.namespace}-${++scenes}`;
+        const brokers = kafka.cluster.brokers.split(',');
+        given = { transport: 'kafka', brokers, zookeeper: zookeeper.connect, ns, sessionMs };
+        scene = openScene(given);
+      });
+      afterEach(async () => {
+        for (const one of open.splice(0).toReversed()) await one.close();
+        await scene.close();
+      });
+      const opened = async (more: BusGiven): Promise<Bus> => {
+        const bus = await openBus({ module: 'web', ...given, ...more });
+        open.push(bus);
+        return bus;
+      };
+      /** What opening ends with, and after how long. */
+      async function refusal(more: BusGiven): Promise<{ error: BusError; tookMs: number }> {
+        const start = performance.now();
+        const error: unknown = await opened(more).catch((reason: unknown) => reason);
+        if (!isBusError(error)) throw new Error(`it was not refused: ${String(error)}`);
+        return { error, tookMs: performance.now() - start };
+      }
+      /** Accepts and never says anything. */
+      async function silentServer(): Promise<string> {
+        const sockets = new Set<net.Socket>();
+        const server = net.createServer((socket) => void sockets.add(socket.on('error', () => undefined)));
+        await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+        open.push({
+          close: () =>
+            new Promise((resolve) => {
+              for (const socket of sockets) socket.destroy();
+              server.close(resolve);
+            }),
+        });
+        return `127.0.0.1:${(server.address() as net.AddressInfo).port}`; // it listens on TCP
+      }
+
+      test.each([
+        ['nobody listens', () => Promise.resolve('127.0.0.1:1'), 'ECONNREFUSED'],
+        ['somebody accepts and never answers', silentServer, 'no greeting'],
+      ])(
+        'where %s and nothing is known, opening is refused within a session, with the address',
+        async (_, at, says) => {
+          const address = await at();
+          const { error, tookMs } = await refusal({ zookeeper: address });
+          expect(tookMs).toBeLessThan(sessionMs + 1_500);
+          expect(error).toMatchObject({ code: 'Unreachable', message: expect.stringContaining(address) });
+          expect(error.message).toContain(says);
+          expect(error.message).toContain('start ZooKeeper, or correct its address');
+        },
+      );
+
+      test('one that never answers does no harm beside one that does', async () => {
+        const { instance } = await scene.start();
+        const bus = await opened({ zookeeper: `${await silentServer()},${zookeeper.connect}` });
+        expect(await bus.request(shop.who)).toBe(instance);
+      });
+
+      test('with the settings of an earlier run a bus starts without it: work goes on, and requests once it is back', async () => {
+        const dir = `${scene.dir}/cache`;
+        const first = await opened({ dir });
+        await scene.start();
+        await first.submit(shop.pack, { order: 'a', n: 1 });
+        await scene.until(() => scene.ledger().includes('packed a 1'), 20_000);
+        await first.close();
+        await zookeeper.server.kill();
+        const bus = await opened({ dir });
+        expect(bus.health().reasons).toMatchObject([{ part: 'zookeeper' }]);
+        await bus.submit(shop.pack, { order: 'a', n: 2 });
+        await scene.until(() => scene.ledger().includes('packed a 2'), 20_000);
+        const start = performance.now();
+        expect(await bus.tryRequest(shop.who)).toMatchObject({ error: { code: 'Unreachable' } });
+        expect(performance.now() - start).toBeLessThan(5_500);
+        await zookeeper.server.restart();
+        await scene.until(() => bus.health().reasons.length === 0, 30_000);
+        expect((await bus.tryRequest(shop.who)).ok).toBe(true);
+      });
+
+      test('an instance whose session expires announces itself anew; who asks it all the while notices nothing', async () => {
+        const caller = await opened({});
+        const { bus, ports } = await openToLook({ module: desk, ...given });
+        open.push(bus);
+        const { instance } = bus.self;
+        await bus.serve(desk, { who: () => instance });
+        const ask = () => caller.tryRequest(desk.who, undefined, { to: instance, absentMs: 5_000 });
+        expect(await ask()).toEqual({ ok: true, value: instance });
+        const session = sessionOfPart(ports.settings);
+        const before = session.connection?.session;
+
+        let running = true;
+        const ends = new Set<unknown>();
+        const asking = (async () => {
+          while (running) ends.add((await ask()).ok);
+        })();
+        await endSession(session);
+        await until('another session', () => session.connection?.alive && session.connection.session !== before);
+        await until('it is announced', async () => (await ports.registry.all()).some(({ name }) => name === instance));
+        expect(await (await opened({})).request(desk.who, undefined, { to: instance })).toBe(instance);
+        // Those who knew it gave it the benefit of the doubt, and have its new announcement.
+        await new Promise((resolve) => setTimeout(resolve, 2 * sessionMs));
+        running = false;
+        await asking;
+        expect([...ends]).toEqual([true]);
+        expect(bus.health().reasons).toEqual([]);
+      });
+    },
+    { faults: true },
+  );
+});
+
+/** Reaches into private parts. */
+function sessionOfPart(part: object): Session {
+  return (part as { parts: { session: Session } }).parts.session;
+}
+
+/** Ends it as an expiry would: another connection comes with the same id and password, and closes it. */
+async function endSession({ connection }: Session): Promise<void> {
+  if (!connection) throw new Error('there is no session to end');
+  const rights = { digest: undefined, worldRead: false };
+  const [address, ticket] = [connection.address, connection.ticket()];
+  const options = { address, ticket, sessionMs, connectMs: 5_000, rights, clock: systemClock };
+  const other = await connectTo(options, new AbortController().signal);
+  await other.close(5_000);
+}
