@@ -18,7 +18,7 @@ import { openPeers } from '../request/peers';
 import { openSender } from '../work/submit';
 import { eventTopic } from '../work/topics';
 import { openHealth } from './health';
-import { followSettings, timeoutNow } from './live';
+import { timeoutNow } from './live';
 import type { BusParts } from './parts';
 import { receiveAll } from './receive';
 import { selfContract, selfHandlers } from './self';
@@ -226,7 +226,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     entries: serving.entries,
     now: () => clock.now(),
   });
-  const following = start(followSettings(live, parts.settings));
+  const following = start(parts.settings.watch((all) => live.take(all)));
   const opened = start(serveContract(serving, selfContract, handlers));
 
   // The verbs' types are those of the interface; inside, values are unknown until a schema has seen them.

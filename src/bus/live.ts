@@ -1,8 +1,7 @@
 /** What holds for an entry right now: what settings say, over what `serve`, `listen` and the contract said. */
-import type { Closable } from '../base/lifecycle';
 import type { Refused } from '../base/live';
 import type { EntryOptions } from '../contract/types';
-import type { Setting, Settings } from '../ports/settings';
+import type { Setting } from '../ports/settings';
 import type { EntryLimits, RetryOptions } from '../work/types';
 
 /** What settings say about one entry or one named listener. */
@@ -23,11 +22,6 @@ export interface BusLive {
   readonly refused: readonly Refused[];
   take(settings: readonly Setting[]): void;
   watch(see: (name: string) => void): () => void;
-}
-
-/** Keeps `live` up to date; resolves when it knows what the settings say now. */
-export function followSettings(live: BusLive, settings: Settings): Promise<Closable> {
-  return settings.watch((all) => live.take(all));
 }
 
 /** Calls `apply` now, and after each change that concerns one of `names`, until the function given back is called. */

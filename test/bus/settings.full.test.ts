@@ -1,0 +1,71 @@
+/** Settings between processes of one machine: what one writes, another that runs obeys; and a start without any. */
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { inspect, type Inspection } from '../../src/inspect';
+import { shop } from './contract';
+import { openScene, type Scene } from './processes';
+
+jest.setTimeout(60_000);
+
+let scene: Scene;
+let inspection: Inspection | undefined;
+beforeEach(() => {
+  scene = openScene();
+});
+afterEach(async () => {
+  await inspection?.close();
+  inspection = undefined;
+  await scene.close();
+});
+
+const orders = (count: number) => Array.from({ length: count }, (_, n) => ({ order: `o${n}`, n }));
+const lines = (start: string): number => scene.ledger().filter((line) => line.startsWith(start)).length;
+
+test('a running process obeys within a second, killed and started again it still does, and back when it is removed', async () => {
+  const first = await scene.start();
+  const bus = await scene.open('web');
+  inspection = await inspect({ dir: join(scene.dir, 'bus'), ns: 'test' });
+  const { settings, inspector } = inspection;
+  await settings.set('shop.pack.paused', 'true', 0);
+  const writtenMs = performance.now();
+  for (let paused = false; !paused; paused = (await inspector.queues(['shop.work']))[0]?.paused[0] === 'shop.pack') {
+    expect(performance.now() - writtenMs).toBeLessThan(1_000);
+  }
+  await bus.submitAll(shop.pack, orders(20));
+  first.kill('SIGKILL');
+  await scene.start();
+  await new Promise((resolve) => setTimeout(resolve, 1_500)); // that nothing happens is the thing
+  expect(lines('pack ')).toBe(0);
+  await settings.set('shop.pack.paused', null, 1);
+  await scene.until(() => lines('packed ') === 20, 10_000);
+  expect(lines('pack ')).toBe(20);
+});
+
+test('the deadline of a request changes at a caller that runs', async () => {
+  await scene.start();
+  const bus = await scene.open('web');
+  inspection = await inspect({ dir: join(scene.dir, 'bus'), ns: 'test' });
+  const applied = new Promise<void>((resolve) => bus.watch(({ type }) => type === 'setting' && resolve()));
+  await inspection.settings.set('shop.hang.timeoutMs', '300ms', 0);
+  await applied;
+  expect(await bus.tryRequest(shop.hang, { file: 'a' })).toMatchObject({
+    error: { code: 'Timeout', details: { timeoutMs: 300 } },
+  });
+});
+
+test('a bus does not start on settings that cannot be read, and names the file', async () => {
+  const bus = await scene.open('web');
+  inspection = await inspect({ dir: join(scene.dir, 'bus'), ns: 'test' });
+  await inspection.settings.set('timeoutMs', '1s', 0);
+  await inspection.close();
+  inspection = undefined;
+  await bus.close();
+  const folder = join(scene.dir, 'bus', 'settings');
+  for (const name of readdirSync(folder)) writeFileSync(join(folder, name), '[{"key":');
+  await expect(scene.open('web')).rejects.toMatchObject({
+    code: 'Config',
+    message: expect.stringMatching(
+      /bus\/settings\/1 is damaged .*; mend it, or remove it to go back to the one before/,
+    ),
+  });
+});
