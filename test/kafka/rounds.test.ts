@@ -1,0 +1,63 @@
+import { deferred } from '../../src/base/lifecycle';
+import { commitAt, FakeBench, Holder } from './fakebench';
+
+const sessionMs = 10_000;
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+async function join(name: string, topic: string, holder = new Holder()) {
+  const { log } = bench.process(name);
+  return { holder, member: await bench.run(log.join('g', topic, holder, { sessionMs })) };
+}
+const joinsOf = (name: string): number => bench.cluster.asked('join').filter(({ client }) => client === name).length;
+
+describe('the rounds of a group', () => {
+  it('are not one more for a commit that the round under way refused', async () => {
+    const { topic, log } = await bench.open(2);
+    const holder = new Holder(() => new Promise((given) => bench.clock.after(1_000, given)));
+    await bench.run(log.join('g', topic, holder, { sessionMs }));
+    bench.cluster.script = ({ name, client }) => (name === 'join' && client === 'one' ? { delayMs: 200 } : undefined);
+    const two = bench.watch(join('two', topic));
+    const before = joinsOf('one');
+    await bench.until(() => joinsOf('one') > before);
+    bench.faults('commit', { error: 'ILLEGAL_GENERATION' });
+    const commit = bench.watch(holder.owned.get(0)!.commit(commitAt(5)));
+    await bench.until(() => two.settled && commit.settled && two.value?.holder.owned.size === 1);
+    await bench.clock.advance(5_000);
+    expect(commit.error).toBeUndefined();
+    // One member, two members, and what moved.
+    expect(bench.cluster.group('g').generation).toBe(3);
+  });
+
+  it.each([0, 10, 20, 40, 60, 80, 95])(
+    'are not one more for what was given up %i ms after somebody else began one, and was told in it',
+    async (afterMs) => {
+      const { topic, log } = await bench.open(6);
+      const drained = [deferred<void>(), deferred<void>()] as const;
+      const draining = [false, false];
+      const holders = drained.map(
+        ({ promise }, n) =>
+          new Holder(async () => {
+            if (draining[n]) await promise;
+          }),
+      );
+      await bench.run(log.join('g', topic, holders[0]!, { sessionMs }));
+      await join('two', topic, holders[1]);
+      await bench.until(() => holders.every(({ owned }) => owned.size === 3));
+      draining.fill(true);
+      const { holder } = await join('three', topic);
+      await bench.until(() => holders.every(({ giving }) => giving.length === 1));
+      await bench.clock.advance(1_000);
+      const before = joinsOf('one');
+      drained[0].resolve();
+      await bench.until(() => joinsOf('one') > before);
+      await bench.clock.advance(afterMs);
+      const said = joinsOf('two');
+      drained[1].resolve();
+      await bench.until(() => holder.owned.size === 2);
+      await bench.clock.advance(5_000);
+      expect(joinsOf('two') - said).toBe(1);
+    },
+  );
+});
