@@ -24,6 +24,10 @@ export interface ReadRecords {
 const isTransactional = 1 << 4;
 const isControl = 1 << 5;
 const isLogAppendTime = 1 << 3;
+/** The longest numbers of 32 and of 64 bits. */
+const intBytes = 5;
+const longBytes = 10;
+const timeMsMax = 8.64e15;
 
 /** Records of `bytes` from offset `from` on, up to the end of the last batch that is there wholly. */
 export function readRecords(
@@ -112,21 +116,22 @@ class Body {
 
   readAll({ bytes: batch, partition, from }: Batch, attributes: number, records: Stored[]): void {
     const baseOffset = readI64(batch, at.baseOffset);
-    const baseTime = readI64(batch, at.baseTime);
-    const appendTime = attributes & isLogAppendTime ? readI64(batch, at.maxTime) : undefined;
+    const isAppendTime = (attributes & isLogAppendTime) !== 0;
+    // With the time of the broker the sender's are still there, whatever unit they are in.
+    const batchTime = timeOf(batch, isAppendTime ? at.maxTime : at.baseTime);
     const count = batch.readInt32BE(at.count);
     for (let i = 0; i < count; i++) {
       const size = this.varint();
       const end = this.#at + size;
       if (size < 0 || end > this.bytes.length) throw new RangeError(`record ${i} ends outside of the batch`);
       this.#at++; // attributes, of which there are none
-      const time = appendTime ?? baseTime + this.varint();
-      if (appendTime !== undefined) this.varint();
+      const delta = this.varint(longBytes);
+      const timeMs = isAppendTime ? batchTime : withinTime(batchTime + delta);
       const offset = baseOffset + this.varint();
       if (offset >= from) {
         const key = copyOf(this.blob());
         const value = copyOf(this.blob());
-        records.push({ partition, offset, timeMs: time, key, value, headers: this.#headers() });
+        records.push({ partition, offset, timeMs, key, value, headers: this.#headers() });
       }
       if (this.#at > end) throw new RangeError(`record ${i} is longer than it says`);
       this.#at = end;
@@ -166,22 +171,30 @@ class Body {
     return from;
   }
 
-  /** With its sign in the lowest bit; up to 2^53, so that it serves for times too. */
-  varint(): number {
+  /** With its sign in the lowest bit. Beyond 2^53, where only times of others lie, it is about right. */
+  varint(bytesMax = intBytes): number {
     const first = this.bytes[this.#at];
     if (first !== undefined && first < 128) {
       this.#at++;
       return (first >>> 1) ^ -(first & 1);
     }
     let value = 0;
-    for (let scale = 1; scale < 2 ** 53; scale *= 128) {
+    for (let i = 0, scale = 1; i < bytesMax; i++, scale *= 128) {
       const byte = this.bytes[this.#at++];
       if (byte === undefined) throw new RangeError('a number ends outside of the batch');
       value += (byte & 127) * scale;
-      if (byte < 128) return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+      if (byte < 128) return ((first ?? 0) & 1) === 0 ? value / 2 : -(value + 1) / 2;
     }
-    throw new RangeError('a number of more than eight bytes');
+    throw new RangeError(`a number of more than ${bytesMax} bytes`);
   }
+}
+
+/** What no date can say is the last one that can. -1 is none. */
+function withinTime(timeMs: number): number {
+  return Math.min(Math.max(timeMs, -1), timeMsMax);
+}
+function timeOf(batch: Buffer, place: number): number {
+  return withinTime(batch.readInt32BE(place) * 2 ** 32 + batch.readUInt32BE(place + 4));
 }
 
 function copyOf(view: Buffer | null): Buffer | null {

@@ -103,6 +103,44 @@ describe('a record batch', () => {
     ]);
   });
 
+  describe('of somebody who counts time in nanoseconds', () => {
+    const nanoseconds = 1_700_000_000_000_000_000n;
+    const inNanoseconds = (batch: Buffer): void => {
+      batch.writeBigInt64BE(nanoseconds, at.baseTime);
+    };
+    /** One record whose time differs from the batch's by a number of ten bytes: the lowest there is. */
+    const farApart = (): Buffer => {
+      const body = Buffer.from('00ffffffffffffffffff010001026100', 'hex');
+      const records = Buffer.concat([Buffer.from([body.length * 2]), body]);
+      const head = batchOf([record('a')]).subarray(0, at.records);
+      return altered(Buffer.concat([head, records]), (whole) => {
+        whole.writeInt32BE(whole.length - at.leaderEpoch, at.length);
+        inNanoseconds(whole);
+      });
+    };
+    const said = (bytes: Buffer) => {
+      const { records, error } = readRecords(bytes, 0, 0);
+      return [records.map(({ value, timeMs }) => [value?.toString(), timeMs]), error];
+    };
+    const stamped = (batch: Buffer): Buffer =>
+      altered(batch, () => {
+        batch.writeInt16BE(8, at.attributes);
+        writeI64(batch, 1_800_000_000_000, at.maxTime);
+      });
+
+    it('is read, with the time of the broker where the topic says so', () => {
+      const batch = altered(batchOf([record('a')]), inNanoseconds);
+      expect(said(stamped(batch))).toEqual([[['a', 1_800_000_000_000]], null]);
+      expect(said(stamped(farApart()))).toEqual([[['a', 1_800_000_000_000]], null]);
+    });
+
+    it('is read with the last time that a date can say where it does not', () => {
+      const [[[, timeMs]], error] = said(altered(batchOf([record('a')]), inNanoseconds)) as [[[string, number]], null];
+      expect([error, new Date(timeMs).getUTCFullYear()]).toEqual([null, 275_760]);
+      expect(said(farApart())).toEqual([[['a', -1]], null]);
+    });
+  });
+
   /** As somebody else would have packed it. */
   function packed(batch: Buffer, codec: number, pack: (bytes: Buffer) => Buffer): Buffer {
     return altered(Buffer.concat([batch.subarray(0, at.records), pack(batch.subarray(at.records))]), (whole) => {
