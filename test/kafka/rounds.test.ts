@@ -18,12 +18,13 @@ describe('the rounds of a group', () => {
     const holder = new Holder(() => new Promise((given) => bench.clock.after(1_000, given)));
     await bench.run(log.join('g', topic, holder, { sessionMs }));
     bench.cluster.script = ({ name, client }) => (name === 'join' && client === 'one' ? { delayMs: 200 } : undefined);
-    const two = bench.watch(join('two', topic));
+    const other = new Holder();
+    const two = bench.watch(bench.process('two').log.join('g', topic, other, { sessionMs }));
     const before = joinsOf('one');
     await bench.until(() => joinsOf('one') > before);
     bench.faults('commit', { error: 'ILLEGAL_GENERATION' });
     const commit = bench.watch(holder.owned.get(0)!.commit(commitAt(5)));
-    await bench.until(() => two.settled && commit.settled && two.value?.holder.owned.size === 1);
+    await bench.until(() => two.settled && commit.settled && other.owned.size === 1);
     await bench.clock.advance(5_000);
     expect(commit.error).toBeUndefined();
     // One member, two members, and what moved.
