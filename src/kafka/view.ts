@@ -90,7 +90,8 @@ export class View {
   }
   async #lookUntilOne(): Promise<void> {
     if (this.#controller < 0) await this.refresh();
-    if (this.#controller < 0) throw this.#failure;
+    if (this.#controller >= 0) return;
+    throw this.#failure ?? new WireError('BROKER_NOT_AVAILABLE', 'no broker is there', { sent: false });
   }
 
   /** How many partitions it has. Rejects with Config when it is not there, with Unreachable when nobody can say. */

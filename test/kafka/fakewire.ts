@@ -56,6 +56,8 @@ const recordBytes = ({ key, value }: LogRecord): number => (key?.length ?? 0) + 
 export class FakeCluster {
   /** What metadata says of every topic instead of where it is. */
   faultOfTopics: string | undefined;
+  /** Metadata names no brokers: whoever answers is not in the cluster yet. */
+  nameless = false;
   readonly nodes = new Map<number, FakeNode>();
   readonly topics = new Map<string, FakeTopic>();
   readonly groups = new Map<string, FakeGroup>();
@@ -295,7 +297,7 @@ export class FakeCluster {
   }
 
   #metadata(names: readonly string[] | null): port.Metadata {
-    const up = [...this.nodes.values()].filter((node) => node.up);
+    const up = this.nameless ? [] : [...this.nodes.values()].filter((node) => node.up);
     const topic = (name: string): port.TopicMetadata => {
       const found = this.topics.get(name);
       const fault = this.faultOfTopics ?? (found ? undefined : 'UNKNOWN_TOPIC_OR_PARTITION');
