@@ -54,10 +54,14 @@ class KafkaLog {
   /** Makes a call of the port of a function: refused after close, and what it throws becomes a rejection. */
   #call<A extends readonly unknown[], R>(run: (...args: A) => R | Promise<R>): (...args: A) => Promise<R> {
     return async (...args) => {
-      const { clock } = this.parts;
-      if (this.#closedMs === undefined) return run(...args);
-      throw new BusError('Closed', 'the log was closed', { sinceMs: clock.mono() - this.#closedMs });
+      this.#mustBeOpen();
+      return run(...args);
     };
+  }
+  /** Throws Closed once it is. */
+  #mustBeOpen(): void {
+    if (this.#closedMs === undefined) return;
+    throw new BusError('Closed', 'the log was closed', { sinceMs: this.parts.clock.mono() - this.#closedMs });
   }
 
   port(): Log {
@@ -66,6 +70,7 @@ class KafkaLog {
     return {
       ...closable(() => this.#close()),
       stateBytesMax,
+      gapless: false, // the ends of other producers' transactions take an offset each
       ensure: this.#call((topic: Parameters<Log['ensure']>[0]) => topics.ensure(topic)),
       append: this.#call((topic: string, records: readonly Append[]) => this.#append(topic, records)),
       tail: this.#call((topic: string, from: TailFrom) => this.#tail(topic, from)),
@@ -97,6 +102,7 @@ class KafkaLog {
       ...spot,
       offset: given.get(spot.partition) ?? offsets.get(spot.partition) ?? 0,
     }));
+    this.#mustBeOpen(); // what is opened now nobody would close
     const tail = openTail(this.#tailing, places, () => this.#tails.delete(tail));
     this.#tails.add(tail);
     return tail;
@@ -104,6 +110,7 @@ class KafkaLog {
 
   async #join(group: string, topic: string, owner: Owner, options: GroupOptions = {}): Promise<Member> {
     const { partitions } = await this.#topics.shape(topic);
+    this.#mustBeOpen();
     const around = { view: this.#view, self: this.parts.self, fetcher: this.#working };
     const sessionMs = options.sessionMs ?? sessionMsDefault;
     const member = new Membership(around, { group, topic, partitions }, owner, sessionMs);

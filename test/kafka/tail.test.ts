@@ -1,6 +1,6 @@
 import { OutOfRangeError, type Stored, type Tail } from '../../src/ports/log';
 import type { FetchAsk } from '../../src/kafka/wire';
-import { FakeBench, max, record, valuesOf } from './fakebench';
+import { FakeBench, Holder, max, record, valuesOf } from './fakebench';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -44,6 +44,20 @@ describe('a tail', () => {
     await bench.run(log.close());
     expect(reading).toMatchObject({ settled: true, value: [] });
     expect(bench.clock.mono()).toBe(beganMs);
+  });
+
+  it('is refused when the log closes while it is opened, and so is a member', async () => {
+    const { topic } = await bench.open();
+    bench.cluster.script = () => ({ delayMs: 100 });
+    const one = bench.process('two');
+    const tail = bench.watch(one.log.tail(topic, 'end'));
+    const member = bench.watch(one.log.join('g', topic, new Holder()));
+    await bench.clock.advance(50);
+    await bench.run(one.log.close());
+    await bench.until(() => tail.settled && member.settled);
+    expect([tail.error, member.error]).toMatchObject([{ code: 'Closed' }, { code: 'Closed' }]);
+    await bench.clock.advance(60_000);
+    expect(bench.cluster.asked('join')).toEqual([]);
   });
 
   it('skips and repeats nothing while leaders move, die and freeze', async () => {
