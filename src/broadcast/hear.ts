@@ -1,7 +1,8 @@
-/** Hears broadcasts: each once, in the order of their sender, one after the other. */
+/** Hears broadcasts: each once, in the order of their sender to their module, one after the other. */
 import { within } from '../base/clock';
 import { sayError } from '../base/errors';
 import { limits } from '../base/limits';
+import { moduleOf } from '../contract/contract';
 import type { Broadcast } from '../contract/types';
 import { DeliveryContext } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
@@ -9,7 +10,7 @@ import { createTurns } from '../delivery/turns';
 import { peerOf } from '../delivery/peer';
 import { decodeBody } from '../format/codec';
 import type { Envelope } from '../format/envelope';
-import { createSeen } from '../delivery/seen';
+import { createSeen, type Seen } from '../delivery/seen';
 
 export interface Hearer {
   add(entry: Broadcast, run: Run): void;
@@ -24,19 +25,25 @@ export interface Hearer {
 export function createHearer(parts: DeliverParts): Hearer {
   const { clock, notices } = parts;
   const handlers = new Map<string, { readonly entry: Broadcast; readonly run: Run }>();
-  const seen = createSeen();
+  /** By module: each has a way of its own, so what was sent to another one may overtake. */
+  const seen = new Map<string, Seen>();
   const turns = createTurns();
   let draining = false;
 
+  function seenOf(module: string): Seen {
+    const found = seen.get(module) ?? createSeen();
+    seen.set(module, found);
+    return found;
+  }
   function drop({ entry, id }: Envelope, reason: string): void {
     notices.tell({ type: 'dropped', what: 'broadcast', reason, entry, id });
   }
   function hear(envelope: Envelope, body: Uint8Array): void {
     const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
-    if (stamp && !seen.fresh(stamp)) return drop(envelope, 'it came twice');
-    if (draining) return drop(envelope, 'this instance is leaving');
     const handler = handlers.get(entry);
     if (!handler) return drop(envelope, 'no handler for it here');
+    if (stamp && !seenOf(moduleOf(handler.entry)).fresh(stamp)) return drop(envelope, 'it came twice');
+    if (draining) return drop(envelope, 'this instance is leaving');
     if (turns.waiting >= limits.bufferMessagesMax) return drop(envelope, `${turns.waiting} broadcasts wait already`);
     const decoded = decodeBody(body);
     if (!decoded.ok) return drop(envelope, `the bytes are not a body: ${decoded.reason}`);

@@ -118,8 +118,8 @@ export interface Bus extends Closable {
   /** As `submit` for a list, in its order and much cheaper than one by one; safe as a whole when it resolves. */
   submitAll<M extends Work>(entry: M, inputs: readonly Input<M>[], options?: SubmitCall): Promise<readonly Submitted[]>;
   /**
-   * Tells every instance that is up. Resolves when it was handed to the post. Order per sender; never twice by one
-   * instance.
+   * Tells every instance that is up. Resolves when it was handed to the post. Order per sender and module; never twice
+   * by one instance.
    */
   broadcast<M extends Broadcast>(entry: M, ...call: Call<Input<M>, never>): Promise<Sent>;
   /**

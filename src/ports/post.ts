@@ -30,8 +30,8 @@ export interface Post extends Closable {
   send(to: string, packet: Packet): void;
   /**
    * To every instance of `module` that was announced when this was called (this one too, if it is one), and had joined
-   * before. Resolves when it was handed to all of them; order per sender is kept. Resolves with how many, where that is
-   * known.
+   * before. Resolves when it was handed to all of them; order per sender and module is kept. Resolves with how many,
+   * where that is known.
    */
   broadcast(module: string, packet: Packet): Promise<number | undefined>;
   /** From its resolution on broadcasts to `module` reach this instance, once it is announced; until closed. */

@@ -1,5 +1,10 @@
 import { z } from 'zod';
+import { openNotices } from '../../src/base/notices';
+import { createHearer } from '../../src/broadcast/hear';
+import { openScopes } from '../../src/delivery/context';
+import { encodeBody } from '../../src/format/codec';
 import { broadcast, defineModule, event } from '../../src/index';
+import { virtualClock } from '../../src/memory';
 import { testBus, type TestBus } from '../../src/testing';
 
 const web = defineModule('web', { dropCache: broadcast(z.object({ n: z.number() })) });
@@ -23,6 +28,27 @@ test('a broadcast reaches every instance that is up, in the order of its sender'
   for (let n = 0; n < 20; n++) await bus.broadcast(web.dropCache, { n });
   await bus.settled();
   expect(heard).toEqual(Array(3).fill(Array.from({ length: 20 }, (_, n) => n)));
+});
+
+test('a broadcast to another module that overtakes is none that came twice', () => {
+  const notices = openNotices();
+  const told: string[] = [];
+  notices.watch((notice) => {
+    if (notice.type === 'received') told.push(notice.entry);
+    if (notice.type === 'dropped') told.push(notice.reason);
+  });
+  const hearer = createHearer({ clock: virtualClock(), notices, scopes: openScopes(), middleware: [] });
+  const cache = defineModule('cache', { clear: broadcast(z.number()) });
+  hearer.add(web.dropCache, () => undefined);
+  hearer.add(cache.clear, () => undefined);
+  const hear = (entry: string, position: number): void => {
+    const stamp = { incarnation: '0123456789abcdef', position };
+    hearer.hear({ kind: 'broadcast', entry, id: `id${position}`, from: 'admin#1', stamp }, encodeBody(1, 100));
+  };
+  hear('cache.clear', 2);
+  hear('web.dropCache', 1);
+  hear('cache.clear', 2);
+  expect(told).toEqual(['cache.clear', 'web.dropCache', 'it came twice']);
 });
 
 test('a broadcast to nobody is no error', async () => {
