@@ -83,6 +83,7 @@ test('what no bus would apply is refused with the nearest that it would', async 
     [['dir', '/tmp'], 'dir is read at the start only'],
     [['shop.pakc.concurrency', '4'], 'there is no entry or named listener shop.pakc; the nearest are shop.pack'],
     [['shop.price.attempts', '4'], 'shop.price is a request; settings of such a one are concurrency'],
+    [['busbar.status.paused', 'true'], 'there is no entry or named listener busbar.status'],
     [['shop.closing.paused', 'true'], 'shop.closing is a broadcast, of which nothing can be set'],
   ] as const;
   for (const [args, says] of faults) {

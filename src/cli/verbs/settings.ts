@@ -106,6 +106,8 @@ const sayKind: Readonly<Record<Kind, string>> = {
 async function kindOf({ parts }: Desk, scope: string): Promise<Kind> {
   const { askCheck, findQueues, nearNames, UnknownName } = await import('../../inspect');
   const [module = ''] = scope.split('.');
+  // What every instance answers operators by: they would lock themselves out.
+  if (module === 'busbar') throw new UnknownName('entry or named listener', scope, []);
   const queues = await findQueues(parts.log, parts.ns);
   if (queues.get(scope)?.kind === 'listener') return 'listener';
   const known = await askCheck(parts, scope, undefined);
