@@ -33,7 +33,7 @@ export interface Answerer {
   request(envelope: Envelope, body: Uint8Array, from: string): void;
   cancel(envelope: Envelope): void;
   probe(envelope: Envelope, from: string): void;
-  /** Nobody there waits for answers any more. */
+  /** Its process seems to be dead: what runs for it is told to stop, what waits is not started. */
   gone(address: string): void;
   /** Requests that wait or run here, for operators. */
   active(): Iterable<Active>;
@@ -71,6 +71,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   const lines = new Map<string, Line>();
   const active = new Map<string, Active>();
   const seen = createSeen();
+  /** Of requests that came and were not started, nor answered; the oldest is forgotten first. */
+  const unstarted = new Set<string>();
   let drainingMs: number | undefined;
   /** Set while it drains: nothing runs any more. */
   let idle: (() => void) | undefined;
@@ -85,7 +87,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       return answerError(envelope, from, 'Incompatible', `${parts.self} does not serve ${entry}`, details);
     }
     const facts = factsOf(envelope);
-    if (facts.deadline <= clock.now()) return drop(envelope, 'its deadline passed before it was started');
+    if (facts.deadline <= clock.now()) return dropUnstarted(envelope, 'its deadline passed before it was started');
     const decoded = decodeBody(body);
     if (!decoded.ok) {
       const message = `the bytes are not a body: ${decoded.reason}`;
@@ -107,6 +109,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       takenBack: false,
     };
     active.set(id, one);
+    unstarted.delete(id);
     if (notices.watched) notices.tell({ type: 'received', kind: 'request', entry, id });
     if (line.pace.mayStart(arrivedMs)) return start(one);
     line.waiting.add(one);
@@ -160,12 +163,11 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     if (active.size === 0) idle?.();
   }
   function end(one: Active, reason: string): void {
-    drop(one.envelope, reason);
+    dropUnstarted(one.envelope, reason);
     forget(one);
   }
   /** Its caller took it back, or died. */
-  function takeBack(one: Active, reason: string): void {
-    one.takenBack = true;
+  function stop(one: Active, reason: string): void {
     one.context.abort(new BusError('Cancelled', `${one.envelope.entry}: ${reason}`, { reason }));
     if (one.state === 'waiting') end(one, reason);
   }
@@ -203,6 +205,12 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       drop(to, `its reply could not be sent: ${sayError(error)}`, 'reply');
     }
   }
+  /** Whoever asks after it may send it again. */
+  function dropUnstarted(envelope: Envelope, reason: string): void {
+    if (unstarted.size >= unstartedMax) for (const oldest of unstarted) if (unstarted.delete(oldest)) break;
+    unstarted.add(envelope.id);
+    drop(envelope, reason);
+  }
   function drop({ entry, id }: Envelope, reason: string, what = 'request'): void {
     notices.tell({ type: 'dropped', what, reason, entry, id });
   }
@@ -226,13 +234,18 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     },
     cancel({ id, entry }) {
       const one = active.get(id);
-      if (one?.envelope.entry === entry) takeBack(one, 'its caller took it back');
+      if (one?.envelope.entry !== entry) return;
+      one.takenBack = true;
+      stop(one, 'its caller took it back');
     },
     gone(address) {
-      for (const one of active.values()) if (one.from === address) takeBack(one, 'its caller died');
+      // Not taken back: a caller that lives, though it was thought dead, gets what comes of it.
+      for (const one of active.values()) if (one.from === address) stop(one, 'its caller died');
     },
     probe(envelope, from) {
-      const code = active.get(envelope.id)?.state ?? (seen.passed(envelope.stamp) ? 'answered' : 'unknown');
+      const { id, stamp } = envelope;
+      const isOver = seen.passed(stamp) && !unstarted.has(id);
+      const code = active.get(id)?.state ?? (isOver ? 'answered' : 'unknown');
       send(envelope, from, { status: 'state', code, stamp: envelope.stamp }, nothing);
     },
     async drain(drainMs) {
@@ -256,6 +269,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
 }
 
 const nothing = new Uint8Array(0);
+const unstartedMax = limits.waitingRequestsMax;
 
 function factsOf({ id, entry, from, deadlineMs, baggage = {}, traceparent }: Envelope): Facts {
   return { id, entry, attempt: 1, deadline: deadlineMs ?? Infinity, from: peerOf(from), baggage, traceparent };

@@ -4,6 +4,7 @@ import { openNotices, type Notice } from '../../src/base/notices';
 import { limits } from '../../src/base/limits';
 import { defineModule, request } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
+import type { Run } from '../../src/delivery/deliver';
 import { createPace } from '../../src/delivery/pace';
 import { decodeBody, encodeBody } from '../../src/format/codec';
 import { parseEnvelope, type Envelope } from '../../src/format/envelope';
@@ -52,7 +53,9 @@ function open(concurrency = 100, perSecond?: number) {
     self: 'maths#1',
     messageBytesMax: 1_000_000,
   });
-  const run = (body: unknown): Promise<number> => {
+  const signals: AbortSignal[] = [];
+  const run: Run = (body, { signal }): Promise<number> => {
+    signals.push(signal);
     started.push(Number(body));
     return new Promise((resolve) => ends.push(() => resolve(Number(body) * 2)));
   };
@@ -70,7 +73,14 @@ function open(concurrency = 100, perSecond?: number) {
       encodeBody(input, 1_000),
       'there',
     );
-  return { clock, answerer, replies, started, ends, ask, heard };
+  const probe = (position: number, id = `id${position}`): void =>
+    answerer.probe(
+      { kind: 'probe', entry: 'maths.double', id, from: 'web#1', stamp: { incarnation, position } },
+      'there',
+    );
+  /** What probes were answered. */
+  const states = () => replies.flatMap(({ envelope }) => (envelope.status === 'state' ? envelope.code : []));
+  return { clock, answerer, replies, states, started, ends, signals, ask, probe, heard };
 }
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -141,27 +151,52 @@ test('bytes that are no body are Invalid and start nothing', async () => {
 });
 
 test('a probe tells whether a request waits, runs, was answered or never came', async () => {
-  const { ask, answerer, replies, ends } = open(1);
+  const { ask, probe, replies, states, ends } = open(1);
   ask(1);
   ask(2);
   await turn();
-  const probe = (position: number): void =>
-    answerer.probe(
-      { kind: 'probe', entry: 'maths.double', id: `id${position}`, from: 'web#1', stamp: { incarnation, position } },
-      'there',
-    );
   probe(1);
   probe(2);
   ends[0]?.();
   await turn();
   probe(1);
   probe(9);
-  expect(replies.filter(({ envelope }) => envelope.status === 'state').map(({ envelope }) => envelope.code)).toEqual([
-    'running',
-    'waiting',
-    'answered',
-    'unknown',
-  ]);
+  expect(replies.map(({ envelope }) => envelope.status)).toContain('ok');
+  expect(states()).toEqual(['running', 'waiting', 'answered', 'unknown']);
+});
+
+test('of a caller that seems dead what runs is told to stop and answered, and what waits may be sent again', async () => {
+  const { ask, probe, answerer, replies, states, started, ends, signals } = open(1);
+  ask(1);
+  ask(2);
+  await turn();
+  answerer.gone('there');
+  expect(signals[0]?.aborted).toBe(true);
+  probe(2);
+  ends[0]?.();
+  await turn();
+  expect(replies.at(-1)).toMatchObject({ envelope: { id: 'id1', status: 'ok' }, value: 2 });
+  probe(1);
+  expect(states()).toEqual(['unknown', 'answered']);
+  ask(3, 2, { id: 'id2' });
+  await turn();
+  expect(started).toEqual([1, 2]);
+  probe(3, 'id2');
+  ends[1]?.();
+  await turn();
+  probe(3, 'id2');
+  expect(states().slice(2)).toEqual(['running', 'answered']);
+});
+
+test('a request that came too late was not answered: whoever asks after it may send it again', async () => {
+  const { clock, ask, probe, states, started } = open();
+  ask(1, 1, { deadlineMs: clock.now() });
+  probe(1);
+  ask(2, 1, { id: 'id1', deadlineMs: clock.now() + 1_000 });
+  await turn();
+  probe(2, 'id1');
+  expect(started).toEqual([1]);
+  expect(states()).toEqual(['unknown', 'running']);
 });
 
 test('a request taken back while it waits is never started, one that runs is aborted and not answered', async () => {
