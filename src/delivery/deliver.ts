@@ -22,17 +22,19 @@ export type Outcome =
   | { readonly ok: false; readonly error: unknown; readonly by: 'check' | 'handler' };
 
 /**
- * Runs the handler with a body that was decoded but not yet checked. Never rejects. The context's signal and scope end
- * with it. The caller keeps the context, to abort it or to read its progress.
+ * Runs the handler with a body that was decoded but not yet checked. Never throws or rejects; a promise only where the
+ * schema, a middleware or the handler gives one, since promises cost as much as all the rest. The context's signal and
+ * scope end with it. The caller keeps the context, to abort it or to read its progress.
  */
-export async function deliver(
+export function deliver(
   parts: DeliverParts,
   entry: AnyEntry,
   facts: Facts,
   raw: unknown,
   run: Run,
   context: DeliveryContext,
-): Promise<Outcome> {
+): Outcome | Promise<Outcome> {
+  const { watched } = parts.notices;
   const scope = {
     id: facts.id,
     deadline: facts.deadline,
@@ -40,24 +42,31 @@ export async function deliver(
     traceparent: facts.traceparent,
     open: true as boolean, // closed below, while others may hold it
   } satisfies Scope;
-  const startedMs = parts.clock.mono();
-  let outcome: Outcome;
+  const startedMs = watched ? parts.clock.mono() : 0;
   let by: 'check' | 'handler' = 'check';
+  const end = (outcome: Outcome): Outcome => {
+    scope.open = false;
+    context.end();
+    if (watched) tell(parts, entry, facts, context, startedMs, outcome);
+    return outcome;
+  };
+  const done = (value: unknown): Outcome => end({ ok: true, value });
+  const failed = (error: unknown): Outcome => end({ ok: false, error, by });
+  const call = (body: unknown): unknown => {
+    by = 'handler';
+    return parts.scopes.run(scope, () => through(parts.middleware, entry, body, run, context));
+  };
   try {
     const body = check(entry.schemas.input, raw, 'input', entry.name);
-    const checked = body instanceof Promise ? await body : body;
-    by = 'handler';
-    outcome = {
-      ok: true,
-      value: await parts.scopes.run(scope, () => through(parts.middleware, entry, checked, run, context)),
-    };
+    const value = body instanceof Promise ? body.then(call) : call(body);
+    return isThenable(value) ? Promise.resolve(value).then(done, failed) : done(value);
   } catch (error) {
-    outcome = { ok: false, error, by };
+    return failed(error);
   }
-  scope.open = false;
-  context.end();
-  if (parts.notices.watched) tell(parts, entry, facts, context, startedMs, outcome);
-  return outcome;
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 function through(

@@ -9,9 +9,9 @@ import type { At, FetchAsk, Fetched, Spot, Via } from './wire';
 
 /** How long a broker may wait for something new. */
 const maxWaitMs = 500;
-/** Of one partition, and of all in one answer. */
-const partitionBytesMax = 512 * 1024;
-const answerBytesMax = 8 * 1024 * 1024;
+/** Of one partition, and of all in one answer: more costs more than it saves, as all of it is in memory at once. */
+const partitionBytesMax = 256 * 1024;
+const answerBytesMax = 2 * 1024 * 1024;
 /** After trouble that moving on does not mend. */
 const restMs = 100;
 const failedRestMs = 1_000;

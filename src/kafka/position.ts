@@ -3,8 +3,8 @@ import type { ReadMax, Stored } from '../ports/log';
 import type { Spot } from './wire';
 
 /** Below so much in hand more is fetched. */
-const lowBytes = 256 * 1024;
-const lowMessages = 2_000;
+const lowBytes = 64 * 1024;
+const lowMessages = 500;
 
 interface Chunk {
   readonly records: readonly Stored[];

@@ -109,9 +109,23 @@ function readMarker(body: Buffer, producer: number, dropped: Set<number>): void 
   if (key !== null && key.length >= 4 && key.readInt16BE(2) === 0) dropped.delete(producer);
 }
 
+const nothing = Buffer.alloc(0);
+/** Records are copied out of the answer so many bytes at once: whoever keeps one keeps no more alive than that. */
+const copyBytes = 16 * 1024;
+
+/** Names of our own headers by their bytes as a number, so that no text is made of them. */
+const knownNames = new Map(
+  ['bus', 'to', 'from', 'post'].map((name) => [Buffer.from(name).readUIntBE(0, name.length), name]),
+);
+const knownBytesMax = 4;
+
 /** The records of one batch. Every length is checked against what is there. */
 class Body {
   #at = 0;
+  /** A copy of what lies from `#copiedFrom` up to `#copiedTo`. */
+  #copy: Buffer = nothing;
+  #copiedFrom = 0;
+  #copiedTo = 0;
   constructor(readonly bytes: Buffer) {}
 
   readAll({ bytes: batch, partition, from }: Batch, attributes: number, records: Stored[]): void {
@@ -129,8 +143,9 @@ class Body {
       const timeMs = isAppendTime ? batchTime : withinTime(batchTime + delta);
       const offset = baseOffset + this.varint();
       if (offset >= from) {
-        const key = copyOf(this.blob());
-        const value = copyOf(this.blob());
+        if (end > this.#copiedTo) this.#copyUpTo(end);
+        const key = this.#copied();
+        const value = this.#copied();
         records.push({ partition, offset, timeMs, key, value, headers: this.#headers() });
       }
       if (this.#at > end) throw new RangeError(`record ${i} is longer than it says`);
@@ -138,14 +153,41 @@ class Body {
     }
   }
 
+  /** Copies from here on, at least up to `end`. */
+  #copyUpTo(end: number): void {
+    this.#copiedFrom = this.#at;
+    this.#copiedTo = Math.min(this.bytes.length, Math.max(end, this.#at + copyBytes));
+    this.#copy = Buffer.from(this.bytes.subarray(this.#copiedFrom, this.#copiedTo));
+  }
+  #copied(): Buffer | null {
+    const length = this.varint();
+    if (length < 0) return null;
+    const from = this.skip(length) - this.#copiedFrom;
+    return this.#copy.subarray(from, from + length);
+  }
+
   #headers(): Record<string, string> {
     const headers: Record<string, string> = {};
     const count = Math.min(this.varint(), headersMax);
     for (let i = 0; i < count; i++) {
-      const name = this.#text();
+      const name = this.#name();
       headers[name] = this.#text();
     }
     return headers;
+  }
+
+  #name(): string {
+    const before = this.#at;
+    const length = this.varint();
+    if (length > 0 && length <= knownBytesMax && length <= this.bytes.length - this.#at) {
+      const known = knownNames.get(this.bytes.readUIntBE(this.#at, length));
+      if (known?.length === length) {
+        this.#at += length;
+        return known;
+      }
+    }
+    this.#at = before;
+    return this.#text();
   }
 
   #text(): string {
@@ -195,8 +237,4 @@ function withinTime(timeMs: number): number {
 }
 function timeOf(batch: Buffer, place: number): number {
   return withinTime(batch.readInt32BE(place) * 2 ** 32 + batch.readUInt32BE(place + 4));
-}
-
-function copyOf(view: Buffer | null): Buffer | null {
-  return view === null ? null : Buffer.from(view);
 }

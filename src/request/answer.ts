@@ -5,7 +5,7 @@ import { deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Request } from '../contract/types';
 import { DeliveryContext, type Facts } from '../delivery/context';
-import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
+import { deliver, type DeliverParts, type Outcome, type Run } from '../delivery/deliver';
 import type { Pace, PaceLimits } from '../delivery/pace';
 import { peerOf } from '../delivery/peer';
 import { createSeen } from '../delivery/seen';
@@ -62,6 +62,8 @@ export interface Active {
 /** An entry with its requests that wait for a handler, in the order they came. */
 interface Line extends ServedRequest {
   readonly waiting: Set<Active>;
+  /** Those that may start are being started. */
+  starting: boolean;
   /** Looks again when the rate allows another start. */
   wake: Timer | undefined;
 }
@@ -133,11 +135,17 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     });
   }
   function next(line: Line): void {
+    if (line.starting) return; // a handler that waits for nothing has ended: whoever started it goes on
+    line.starting = true;
     for (const one of line.waiting) {
       if (one.facts.deadline <= clock.now()) end(one, 'its deadline passed while it waited');
       else if (line.pace.mayStart(clock.now())) start(one);
-      else return wakeWhenPaced(line);
+      else {
+        wakeWhenPaced(line);
+        break;
+      }
     }
+    line.starting = false;
   }
 
   function start(one: Active): void {
@@ -145,11 +153,14 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     line.waiting.delete(one);
     one.state = 'running';
     line.pace.started(clock.now());
-    void deliver(parts, line.entry, one.facts, one.raw, line.run, one.context).then((outcome) => {
-      const reply = replyOf(parts, line.entry, outcome);
-      if (reply instanceof Promise) void reply.then((late) => ended(one, late));
-      else ended(one, reply);
-    });
+    const outcome = deliver(parts, line.entry, one.facts, one.raw, line.run, one.context);
+    if (outcome instanceof Promise) void outcome.then((late) => answer(one, late));
+    else answer(one, outcome);
+  }
+  function answer(one: Active, outcome: Outcome): void {
+    const reply = replyOf(parts, one.line.entry, outcome);
+    if (reply instanceof Promise) void reply.then((late) => ended(one, late));
+    else ended(one, reply);
   }
   function ended(one: Active, { body, ...how }: Reply): void {
     one.line.pace.ended();
@@ -216,7 +227,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   }
 
   return {
-    add: (one) => void lines.set(one.entry.name, { ...one, waiting: new Set(), wake: undefined }),
+    add: (one) => void lines.set(one.entry.name, { ...one, waiting: new Set(), starting: false, wake: undefined }),
     remove: (entry) => void lines.delete(entry),
     setLimits(entry, changed) {
       const line = lines.get(entry);

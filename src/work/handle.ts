@@ -11,11 +11,11 @@ import type { Handling, TakeParts } from './types';
 const foreign = { module: '', instance: '' };
 const noBaggage = Object.freeze({});
 
-/** Never rejects. `message.context` is there from now on until the handler has ended. */
-export function handle(parts: TakeParts, message: Message, { entry, run }: Handling): Promise<Outcome> {
+/** Never throws or rejects. `message.context` is there from now on until the handler has ended. */
+export function handle(parts: TakeParts, message: Message, { entry, run }: Handling): Outcome | Promise<Outcome> {
   const body = decodeValue(message.record.value);
   if (!body.ok) {
-    return Promise.resolve({ ok: false, by: 'check', error: new Refused(`its body is not readable: ${body.reason}`) });
+    return { ok: false, by: 'check', error: new Refused(`its body is not readable: ${body.reason}`) };
   }
   const { envelope, record } = message;
   const facts: Facts = {

@@ -25,8 +25,11 @@ export interface PartitionParts {
 }
 
 const commitMsDefault = 500;
-/** Messages of a partition in memory while its handlers have enough to do. */
-const readAhead = 1_000;
+/**
+ * Messages of a partition in memory while its handlers have enough to do: few enough that most are gone before the
+ * garbage collector moves them.
+ */
+const readAhead = 100;
 const readMessagesMax = 1_000;
 const readBytesMax = 4 * 1024 * 1024;
 /** What was full is filled again when so much of it is free. */

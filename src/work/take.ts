@@ -212,7 +212,9 @@ class Taken {
       );
       return;
     }
-    void handle(this.parts, message, handling).then((outcome) => this.#ended(message, outcome));
+    const outcome = handle(this.parts, message, handling);
+    if (outcome instanceof Promise) void outcome.then((late) => this.#ended(message, late));
+    else this.#ended(message, outcome);
   }
 
   #ended(message: Message, outcome: Outcome): void {

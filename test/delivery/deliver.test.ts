@@ -26,8 +26,9 @@ function open(middleware: readonly Middleware[] = [], deadline = Infinity) {
     traceparent: undefined,
   };
   const context = new DeliveryContext(facts, clock, notices);
-  const run = (body: unknown, handler: Run): Promise<Outcome> => deliver(parts, double, facts, body, handler, context);
-  return { clock, context, run, told, parts };
+  const run = async (body: unknown, handler: Run): Promise<Outcome> =>
+    deliver(parts, double, facts, body, handler, context);
+  return { clock, context, facts, run, told, parts };
 }
 
 test('a handler gets the body as the schema gives it back', async () => {
@@ -35,6 +36,18 @@ test('a handler gets the body as the schema gives it back', async () => {
   const { run } = open();
   expect(await run({ n: 2 }, (body) => bodies.push(body))).toEqual({ ok: true, value: 1 });
   expect(bodies).toEqual([{ n: 2, unit: 'm' }]);
+});
+
+test('a handler that waits for nothing has ended when its outcome is there, without a promise', () => {
+  const { parts, facts, context } = open();
+  const outcome = (handler: Run) => deliver(parts, double, facts, { n: 2 }, handler, context);
+  expect(outcome(() => 4)).toEqual({ ok: true, value: 4 });
+  expect(
+    outcome(() => {
+      throw new Error('full');
+    }),
+  ).toMatchObject({ ok: false, by: 'handler' });
+  expect(outcome(() => Promise.resolve(4))).toBeInstanceOf(Promise);
 });
 
 test('a body that the schema refuses never reaches the handler', async () => {
