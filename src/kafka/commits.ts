@@ -4,7 +4,7 @@
 import { sleep } from '../base/clock';
 import { BusError } from '../base/errors';
 import { LostError, type Commit } from '../ports/log';
-import { WireError } from './errors';
+import { busErrorOf, WireError } from './errors';
 import { decodeState, encodeState, type OwnedPartition, stateBytesMax } from './owned';
 import { allGood, pauseMs, type View } from './view';
 import type { Answer, CommitSpot, MemberAs, Via, Wire } from './wire';
@@ -171,7 +171,7 @@ export class Commits {
     if (trouble.fatal) {
       for (const waiting of Array.from(this.#waiting.values())) {
         this.#waiting.delete(waiting.owned);
-        this.#reject(waiting, new BusError('NotAllowed', trouble.message, { what: `committing ${this.parts.group}` }));
+        this.#reject(waiting, refusal(waiting, trouble));
       }
     } else if (as && trouble.uncertain && this.#flying.size > 0) {
       // It may arrive after all, behind the next one. A new generation makes sure that it is refused then.
@@ -205,11 +205,13 @@ export class Commits {
 }
 
 function refusal({ owned, commit }: Waiting, error: WireError): BusError {
-  const bytes = commit.state.length;
-  const message = `${owned.parts.group}/${owned.partition}: the broker refuses the commit: ${error.message}`;
-  if (error.code !== 'OFFSET_METADATA_TOO_LARGE') return new BusError('Config', message, { faults: [message] }, error);
-  return new BusError('TooLarge', message, { bytes, limitBytes: stateBytesMax }, error);
+  const what = `committing ${owned.parts.group}/${owned.partition}`;
+  if (error.fatal) return busErrorOf(error, what, 0);
+  const message = `${what}: the broker refuses it: ${error.message}`;
+  if (!tooLarge.has(error.code)) return new BusError('Config', message, { faults: [message] }, error);
+  return new BusError('TooLarge', message, { bytes: commit.state.length, limitBytes: stateBytesMax }, error);
 }
+const tooLarge: ReadonlySet<string> = new Set(['OFFSET_METADATA_TOO_LARGE', 'INVALID_COMMIT_OFFSET_SIZE']);
 
 /** What was committed last, by partition; null where nothing was. Rejects with a WireError. */
 export async function committedOf(

@@ -53,6 +53,7 @@ const rows = {
   UNKNOWN_MEMBER_ID: row(25, 'anew'),
   INVALID_SESSION_TIMEOUT: row(26, 'stop'),
   REBALANCE_IN_PROGRESS: row(27, 'rejoin'),
+  INVALID_COMMIT_OFFSET_SIZE: row(28, 'refused', tooLarge),
   TOPIC_AUTHORIZATION_FAILED: row(29, 'stop', notAllowed),
   GROUP_AUTHORIZATION_FAILED: row(30, 'stop', notAllowed),
   CLUSTER_AUTHORIZATION_FAILED: row(31, 'stop', notAllowed),

@@ -6,7 +6,7 @@ import { assignedTo, decodeDeclared, topicsOf } from './grouptalk';
 import { decodeState } from './owned';
 import type { Topics } from './topics';
 import { allGood, type View } from './view';
-import type { FetchedOffset, Group } from './wire';
+import type { FetchedOffset, Group, Spot } from './wire';
 
 const triesMax = 5;
 const describedMax = 100;
@@ -22,45 +22,56 @@ export class Groups {
     const { partitions } = await this.topics.shape(topic);
     const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
     for (let tries = 0; tries < triesMax; tries++) {
-      const known = await this.#offsets(group, spots);
-      const open = spots.filter((_, i) => known[i]?.offset === null);
-      if (open.length === 0) return;
-      const offsets = await this.topics.offsets(open, at);
-      const places = open.map((spot) => ({ ...spot, offset: offsets.get(spot.partition) ?? 0, metadata: '' }));
-      if (await this.#commit(group, places)) return;
+      if (await this.view.ask(`group ${group}`, () => this.#startOnce(group, spots, at))) return;
     }
     const message = `group ${group} has members but no place on all partitions of ${topic}: it starts where they do`;
     throw new BusError('Conflict', message, { key: group });
   }
 
-  /** As nobody, which only a group without members allows; false if it has some. */
-  async #commit(group: string, places: Parameters<View['parts']['wire']['commit']>[2]): Promise<boolean> {
-    return this.view.ask(`group ${group}`, async () => {
-      try {
-        const as = { group, generation: -1, memberId: '' };
-        allGood(await this.#atCoordinator(group, (at) => this.view.parts.wire.commit(at, as, places)));
-        return true;
-      } catch (error) {
-        const refused = error instanceof WireError && (error.step === 'anew' || error.step === 'rejoin');
-        if (refused) return false;
-        throw error;
-      }
-    });
+  /**
+   * Commits as nobody, which only a group without members allows; false if it has some. Looks first, each time: a
+   * commit of unknown outcome may have been kept, and the group may have come further since.
+   */
+  async #startOnce(group: string, spots: readonly Spot[], at: 'start' | 'end'): Promise<boolean> {
+    const known = await this.#offsets(group, spots);
+    const open = spots.filter((_, i) => known[i]?.offset === null);
+    if (open.length === 0) return true;
+    const offsets = await this.topics.offsets(open, at);
+    const places = open.map((spot) => ({ ...spot, offset: offsets.get(spot.partition) ?? 0, metadata: '' }));
+    try {
+      const as = { group, generation: -1, memberId: '' };
+      await this.#atCoordinator(group, (node) => this.view.parts.wire.commit(node, as, places));
+      return true;
+    } catch (error) {
+      if (error instanceof WireError && (error.step === 'anew' || error.step === 'rejoin')) return false;
+      throw error;
+    }
   }
 
   async #offsets(group: string, spots: Parameters<View['parts']['wire']['fetchOffsets']>[2]) {
-    return this.view.ask(`group ${group}`, async () =>
-      allGood(await this.#atCoordinator(group, (at) => this.view.parts.wire.fetchOffsets(at, group, spots))),
+    return this.view.ask(`group ${group}`, () =>
+      this.#atCoordinator(group, (at) => this.view.parts.wire.fetchOffsets(at, group, spots)),
     );
   }
 
-  async #atCoordinator<T>(group: string, run: (at: { node: number; via: 'admin' }) => Promise<T>): Promise<T> {
+  /** Rejects with the first error that is in the answers, too. */
+  async #atCoordinator<A extends { readonly error: WireError | null }>(
+    group: string,
+    run: (at: { node: number; via: 'admin' }) => Promise<readonly A[]>,
+  ): Promise<readonly A[]> {
     try {
-      return await run({ node: await this.view.coordinator(group), via: 'admin' });
+      return allGood(await run({ node: await this.view.coordinator(group), via: 'admin' }));
     } catch (error) {
       if (error instanceof WireError && error.retriable) this.view.forgetCoordinator(group);
       throw error;
     }
+  }
+
+  async #describe(group: string): Promise<Group | undefined> {
+    const [found] = await this.view.ask(`group ${group}`, () =>
+      this.#atCoordinator(group, (at) => this.view.parts.wire.describeGroups(at, [group])),
+    );
+    return found;
   }
 
   /** All groups with commits or members on any topic, whose names begin with `prefix`. */
@@ -76,9 +87,11 @@ export class Groups {
       for (let i = 0; i < ours.length; i += describedMax) {
         const names = ours.slice(i, i + describedMax).map(({ group }) => group);
         const described = await this.view.ask('the groups', () => wire.describeGroups({ node, via: 'admin' }, names));
-        for (const group of described) {
-          const topics = new Set([...subscribed(group), ...(await this.#committedTopics(group.group))]);
-          for (const topic of topics) found.push({ group: group.group, topic });
+        for (const one of described) {
+          const { group } = one;
+          const members = (one.error ? await this.#describe(group) : one)?.members ?? []; // it has just moved
+          const topics = new Set([...subscribed(members), ...(await this.#committedTopics(group))]);
+          for (const topic of topics) found.push({ group, topic });
         }
       }
     }
@@ -106,9 +119,7 @@ export class Groups {
   }
 
   async #owners(group: string, topic: string): Promise<ReadonlyMap<number, string>> {
-    const [found] = await this.view.ask(`group ${group}`, () =>
-      this.#atCoordinator(group, (at) => this.view.parts.wire.describeGroups(at, [group])),
-    );
+    const found = await this.#describe(group);
     const members = (found?.members ?? []).map((one) => ({ ...one, declared: decodeDeclared(one.metadata)?.declared }));
     const owners = new Map<number, string>();
     // What it has to give up it still has: only a newer assignment to somebody else says that it has let go.
@@ -124,6 +135,6 @@ export class Groups {
   }
 }
 
-function subscribed({ members }: Group): readonly string[] {
+function subscribed(members: Group['members']): readonly string[] {
   return members.flatMap(({ metadata }) => topicsOf(metadata));
 }

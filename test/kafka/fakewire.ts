@@ -238,7 +238,7 @@ export class FakeCluster {
             .map((group) => ({ group, protocolType: 'consumer' })),
         ),
       describeGroups: (at, groups, ms = 5_000) =>
-        ask('describeGroups', at, [groups], ms, () => groups.map((group) => this.group(group).describe())),
+        ask('describeGroups', at, [groups], ms, () => groups.map((group) => this.#describe(at, group))),
       ...closable(() => {
         closed = true;
         for (const one of connections.values()) {
@@ -434,6 +434,13 @@ export class FakeCluster {
       const found = offsets.get(`${topic}/${partition}`);
       return { topic, partition, error: null, offset: found?.offset ?? null, metadata: found?.metadata ?? '' };
     });
+  }
+
+  /** Of a group that it does not coordinate a broker knows nothing, and says so in its part of the answer. */
+  #describe(at: At, group: string): port.Group {
+    if (this.coordinators.get(group) === at.node) return this.group(group).describe();
+    const error = new WireError('NOT_COORDINATOR', group);
+    return { group, error, state: '', protocolType: '', protocol: '', members: [] };
   }
 
   #create({ name, partitions, configs }: port.NewTopic): port.TopicAnswer {

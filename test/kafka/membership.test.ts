@@ -169,6 +169,23 @@ describe('a member', () => {
     expect(owned.lost.aborted).toBe(false);
   });
 
+  it.each([
+    ['NotAllowed', 'TOPIC_AUTHORIZATION_FAILED', 'NotAllowed'],
+    ['a fault of the settings', 'UNSUPPORTED_VERSION', 'Config'],
+    ['too large', 'INVALID_COMMIT_OFFSET_SIZE', 'TooLarge'],
+  ])('says %s of a commit that is refused as such, of one partition or of all', async (_, code, bus) => {
+    const { owned, group } = await openOne();
+    const commit = group.commit.bind(group);
+    group.commit = () => {
+      throw new WireError(code, 'said by the coordinator');
+    };
+    expect(await bench.refusal(owned.commit(commitAt(1)), 1_000)).toMatchObject({ code: bus });
+    group.commit = commit;
+    if (bus === 'TooLarge') return; // the answer is always about one partition
+    bench.faults('commit', { error: code });
+    expect(await bench.refusal(owned.commit(commitAt(1)), 1_000)).toMatchObject({ code: bus });
+  });
+
   it('sends the commits of all its partitions together, the newest of each', async () => {
     const { holder } = await openOne(3);
     const before = bench.cluster.asked('commit').length;

@@ -1,6 +1,6 @@
 import { isBusError } from '../../src/base/errors';
 import type { Topic } from '../../src/ports/log';
-import { FakeBench, Holder, record } from './fakebench';
+import { commitAt, FakeBench, Holder, record } from './fakebench';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -139,6 +139,30 @@ describe('groups', () => {
     await bench.run(log.join('other', topic, new Holder()));
     const error = await bench.refusal(log.startGroup('other', topic, 'end'));
     expect(isBusError(error, 'Conflict')).toBe(true);
+  });
+
+  it('are not set back when the outcome of starting them is unknown and they have come further since', async () => {
+    const { log, topic } = await bench.open(1);
+    await bench.run(log.append(topic, [record('a')]));
+    bench.faults('commit', 'lost');
+    const holder = new Holder();
+    const started = bench.watch(log.startGroup('g', topic, 'end'));
+    await bench.until(() => bench.cluster.group('g').offsets.size === 1);
+    const member = await bench.run(bench.process('two').log.join('g', topic, holder));
+    await bench.run(holder.owned.get(0)!.commit(commitAt(7)));
+    await bench.run(member.close());
+    await bench.until(() => started.settled);
+    expect(started.error).toBeUndefined();
+    expect((await bench.run(log.places('g', topic))).map(({ offset }) => offset)).toEqual([7]);
+  });
+
+  it('show their owners also to somebody who asks the coordinator of before', async () => {
+    const { log, topic } = await bench.open(1);
+    await bench.run(log.join('g', topic, new Holder()));
+    const two = bench.process('two');
+    await bench.run(two.log.places('g', topic));
+    bench.cluster.coordinators.set('g', ((bench.cluster.coordinators.get('g') ?? 0) % 3) + 1);
+    expect(await bench.run(two.log.places('g', topic))).toMatchObject([{ owner: 'one' }]);
   });
 
   it('show who has what, also while it is given up, by the names of instances', async () => {
