@@ -24,8 +24,8 @@ export type Call<I, O> = undefined extends I ? [input?: I, options?: O] : [input
 
 export interface RequestCall {
   /**
-   * Gives up after this long, in ms. Default: the entry's timeoutMs, else 5,000; never beyond what the caller's own
-   * caller waits.
+   * Gives up after this long, in ms. Default: the setting of the entry, else its own timeoutMs, else the bus's, 5,000;
+   * never beyond what the caller's own caller waits.
    */
   readonly timeoutMs?: number;
   /** Aborting takes the request back: the handler's `signal` aborts too. */
@@ -50,6 +50,7 @@ export interface Sent {
   readonly id: string;
 }
 
+/** What settings say about an entry, such as `photos.resize.concurrency`, goes over these while it is set. */
 export interface ServeOptions<C extends AnyContract> {
   /**
    * How many handlers run at once in this instance: one number for each entry, or by entry. Default: 100 for requests,
@@ -59,6 +60,7 @@ export interface ServeOptions<C extends AnyContract> {
   /** How many handlers start in a second in this instance, by entry. Default: no limit. */
   readonly perSecond?: { readonly [K in Handled<C> & string]?: number };
 }
+/** What settings say about the listener, such as `search.index.attempts`, goes over these while it is set. */
 export interface ListenOptions {
   /** Names the queue: one instance of this module handles each event, and none is missed from the first `listen` on. */
   readonly as: string;

@@ -74,13 +74,12 @@ kafkaSuite('settings of buses on a cluster', (suite) => {
   beforeEach(async () => {
     const given = givenBy(suite.cluster, `${suite.namespace}-${++scenes}`);
     scene = openScene(given);
+    later(() => scene.close());
     bus = await scene.open('web'); // whoever looks creates nothing
     inspection = await inspect(given);
+    later(() => inspection.close());
   });
-  afterEach(async () => {
-    await inspection.close();
-    await scene.close();
-  });
+  afterEach(cleanUp);
 
   const set = (key: string, value: string | null): Promise<void> => setBy(inspection, key, value);
   const started = (): string[] => scene.ledger().filter((line) => line.startsWith('pack '));
