@@ -7,7 +7,7 @@ import { LostError, type Commit } from '../ports/log';
 import { busErrorOf, WireError } from './errors';
 import { decodeState, encodeState, type OwnedPartition, stateBytesMax } from './owned';
 import { allGood, pauseMs, type View } from './view';
-import type { Answer, CommitSpot, MemberAs, Via, Wire } from './wire';
+import type { Answer, At, CommitSpot, MemberAs, Via, Wire } from './wire';
 
 /** Brokers answer within offsets.commit.timeout.ms, 5 s, also when a replica is dead. */
 const commitMs = 7_000;
@@ -216,12 +216,12 @@ const tooLarge: ReadonlySet<string> = new Set(['OFFSET_METADATA_TOO_LARGE', 'INV
 /** What was committed last, by partition; null where nothing was. Rejects with a WireError. */
 export async function committedOf(
   wire: Wire,
-  node: number,
+  at: At,
   { group, topic }: { readonly group: string; readonly topic: string },
   partitions: readonly number[],
 ): Promise<ReadonlyMap<number, Commit | null>> {
   const spots = partitions.map((partition) => ({ topic, partition }));
-  const answers = allGood(await wire.fetchOffsets({ node, via: 'group:commits' }, group, spots));
+  const answers = allGood(await wire.fetchOffsets(at, group, spots));
   return new Map(
     answers.map(({ partition, offset, metadata }) => [
       partition,

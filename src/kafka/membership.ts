@@ -191,7 +191,7 @@ export class Membership implements Member {
     this.#pulse.hurried = assigned.moving;
     this.#pulse.schedule();
     this.#commits.go(as);
-    await this.#apply(assigned, as, node);
+    await this.#apply(assigned, as, this.#at(node));
   }
 
   /**
@@ -239,7 +239,7 @@ export class Membership implements Member {
   }
 
   /** Gives what is missing in the assignment, takes what is new in it, and compares. */
-  async #apply({ partitions, round }: Assigned, as: MemberAs, node: number): Promise<void> {
+  async #apply({ partitions, round }: Assigned, as: MemberAs, at: At): Promise<void> {
     const mine = new Set(partitions);
     // An older join of ours, thought to be lost, came last: the others were told what is not true any more.
     if (round !== this.#round) return this.#joinAgain('the group heard something older');
@@ -247,7 +247,8 @@ export class Membership implements Member {
     if (this.#leaving) return;
     const fresh = partitions.filter((partition) => this.#holdings.can(partition));
     if (fresh.length === 0) return;
-    const asked = committedOf(this.parts.view.parts.wire, node, this.of, fresh);
+    // Where it joined: commits of others that are on their way would hold it up.
+    const asked = committedOf(this.parts.view.parts.wire, at, this.of, fresh);
     const commits = await orAborted(asked, this.#abandon.signal);
     this.#pulse.check();
     if (this.#generation !== as.generation || this.#leaving || this.#over) return;

@@ -31,6 +31,21 @@ describe('the rounds of a group', () => {
     expect(bench.cluster.group('g').generation).toBe(3);
   });
 
+  it('do not wait for commits of what a member has before it takes what is new', async () => {
+    const { topic, log } = await bench.open(4);
+    const [first, second] = [new Holder(), new Holder()];
+    const one = await bench.run(log.join('g', topic, first, { sessionMs }));
+    await join('two', topic, second);
+    await bench.until(() => second.owned.size === 2);
+    bench.cluster.script = ({ name, client }) =>
+      name === 'commit' && client === 'two' ? { delayMs: 3_000 } : undefined;
+    const commit = bench.watch([...second.owned.values()][0]!.commit(commitAt(5)));
+    const closing = bench.watch(one.close());
+    await bench.until(() => second.owned.size === 4, 1_000);
+    expect(commit.settled).toBe(false);
+    await bench.until(() => commit.settled && closing.settled);
+  });
+
   it.each([0, 10, 20, 40, 60, 80, 95])(
     'are not one more for what was given up %i ms after somebody else began one, and was told in it',
     async (afterMs) => {
