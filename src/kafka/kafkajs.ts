@@ -24,6 +24,8 @@ export interface KafkajsOptions {
 const requestMs = 5_000;
 /** Of one broker among several that could answer: a frozen one must not use up the time for all. */
 const attemptMs = 2_000;
+/** One that did not answer is asked behind all others for so long. */
+const shunMs = 30_000;
 /** Connecting, encryption and login. */
 const connectMs = 3_000;
 /** What a broker gets beyond the time that it may wait. */
@@ -84,12 +86,12 @@ function orNothing<T>(work: Promise<readonly T[]>, signal: AbortSignal | undefin
 class Links {
   readonly #open = new Map<string, Connection>();
   readonly #places = new Map<number, string>();
-  #turn: number;
+  /** By request: whose turn it is. */
+  readonly #turns = new Map<string, number>();
+  readonly #silentMs = new Map<string, number>();
   #closed = false;
 
-  constructor(readonly options: KafkajsOptions) {
-    this.#turn = Math.floor(options.random.next() * options.brokers.length);
-  }
+  constructor(readonly options: KafkajsOptions) {}
 
   learn(nodes: readonly Node[]): void {
     for (const { node, host, port } of nodes) this.#places.set(node, `${host}:${port}`);
@@ -102,26 +104,37 @@ class Links {
     return this.#link(place, via).ask(ask, timeoutMs);
   }
 
-  /** Asks every broker that we know of, once, until one answers; the next time, that one first. */
+  /** Asks every broker that we know of, once, until one answers. */
   async askAny<T>(ask: Ask<T>, timeoutMs: number): Promise<T> {
-    const { brokers, clock } = this.options;
+    const { clock } = this.options;
     const end = clock.mono() + timeoutMs;
-    const places = [...new Set([...brokers, ...this.#places.values()])];
     const failures: WireError[] = [];
-    for (let i = 0; i < places.length && clock.mono() < end; i++) {
-      const place = places[this.#turn % places.length] ?? '';
+    for (const place of this.#inTurn(ask.name)) {
+      if (clock.mono() >= end) break;
       try {
         return await this.#link(place, 'any').ask(ask, Math.min(end - clock.mono(), attemptMs));
       } catch (error) {
         if (!(error instanceof WireError) || error.fatal || error.code === 'CLOSED') throw error;
         failures.push(error);
-        this.#turn++;
+        if (isSilence(error)) this.#silentMs.set(place, clock.mono());
       }
     }
-    const said = failures.find(({ code }) => code !== 'DEADLINE' && code !== 'CONNECTION');
+    const said = failures.find((error) => !isSilence(error));
     if (said) throw said; // somebody answered, if only to refuse
     const reasons = failures.map(({ message }) => message).join('; ');
     throw new WireError('CONNECTION', `no broker answers: ${reasons}`, { sent: false, cause: failures.at(-1) });
+  }
+
+  /** Another one first each time: one that is cut off from its controller goes on saying what was true before. */
+  #inTurn(name: string): readonly string[] {
+    const { brokers, clock, random } = this.options;
+    const places = [...new Set([...brokers, ...this.#places.values()])];
+    const turn = this.#turns.get(name) ?? Math.floor(random.next() * brokers.length);
+    this.#turns.set(name, turn + 1);
+    for (const [place, atMs] of this.#silentMs) if (clock.mono() - atMs > shunMs) this.#silentMs.delete(place);
+    const first = turn % places.length;
+    const inTurn = [...places.slice(first), ...places.slice(0, first)];
+    return inTurn.toSorted((a, b) => Number(this.#silentMs.has(a)) - Number(this.#silentMs.has(b)));
   }
 
   /** The connection, made if there is none. */
@@ -145,4 +158,8 @@ class Links {
     this.#closed = true;
     for (const link of this.#open.values()) link.end(new WireError('CLOSED', 'the wire was closed'));
   }
+}
+
+function isSilence({ code }: WireError): boolean {
+  return code === 'DEADLINE' || code === 'CONNECTION';
 }

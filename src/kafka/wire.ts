@@ -155,7 +155,7 @@ export interface GroupMember {
  * order; whatever else was under way on it rejects with CONNECTION.
  */
 export interface Wire extends Closable {
-  /** Of these topics, or of all with null. Asks one broker after another, starting with one that answered last. */
+  /** Of these topics, or of all with null. Asks one broker after another, each time another one first. */
   metadata(topics: readonly string[] | null, timeoutMs?: number): Promise<Metadata>;
   /** The node that coordinates the group. Asks like `metadata`. */
   findCoordinator(group: string, timeoutMs?: number): Promise<number>;

@@ -91,7 +91,7 @@ describe('the wire', () => {
     expect(tookMs).toBeLessThan(1_000);
   });
 
-  it('asks the next broker when one is silent, and that one first from then on', async () => {
+  it('asks the next broker when one is silent, and that one last from then on', async () => {
     const silent = await serve(() => undefined);
     let port = 0;
     const good = await serve((socket) => pretend(port)(socket));
@@ -103,6 +103,21 @@ describe('the wire', () => {
     const [, secondMs] = await timed(wire.metadata([]));
     expect(secondMs).toBeLessThan(1_000);
   }, 10_000);
+
+  it('asks another broker each time, since one that is cut off from the others does not know that it is', async () => {
+    const asked: string[] = [];
+    const places: string[] = [];
+    for (const name of ['a', 'b', 'c']) {
+      const place = await serve((socket) => {
+        socket.on('data', (data) => void (data.readInt16BE(4) === 3 && asked.push(name)));
+        pretend(portOf(places[0] ?? ''))(socket);
+      });
+      places.push(place);
+    }
+    const wire = open(places);
+    for (let n = 0; n < 6; n++) await wire.metadata([]);
+    expect(asked).toEqual(['a', 'b', 'c', 'a', 'b', 'c']);
+  });
 
   it('ends the connection with a deadline, tells who else waited on it, and connects anew', async () => {
     let [port, connections] = [0, 0];
