@@ -1,13 +1,14 @@
 /** The post over Kafka: every instance tails one partition of the inbox, and the broadcasts of what it serves. */
 import { sleep, type Clock, type Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
-import { closable, deferred, type Closable, type Deferred } from '../base/lifecycle';
+import { closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import { incarnation as drawIncarnation } from '../format/id';
 import { namesIn } from '../format/names';
 import { OutOfRangeError, type LogRecord, type Stored, type Tail, type Topic } from '../ports/log';
 import type { Packet, Post, Receiver } from '../ports/post';
+import { Echoes } from './postecho';
 import { Lane } from './postlane';
 import type { Living } from './postliving';
 
@@ -41,9 +42,6 @@ const keepMs = 600_000;
 const inboxPartitionsDefault = 64;
 const openWithinMs = 10_000;
 const closeWithinMs = 800;
-/** Clocks drift apart by some milliseconds meanwhile. */
-const measuredForMs = 60_000;
-const echoesEach = 3;
 const readMax = { messages: 10_000, bytes: 4 * 1024 * 1024 };
 const againMs = 200;
 /** Of peers, and of those that are known to be dead; the oldest is forgotten first. */
@@ -78,25 +76,18 @@ interface Peer {
   readonly partition: number;
   readonly incarnation: string;
 }
-/** When a packet to ourselves left and came, and what the broker's clock said in between. */
-interface Echo {
-  readonly tookMs: number;
-  readonly aheadMs: number;
-}
 
 class KafkaPost implements Post {
   readonly address: string;
-  skewMs = 0;
   readonly #incarnation: string;
   readonly #names;
   readonly #peers = new Map<string, Peer>();
   readonly #dead = new Set<string>();
   readonly #vanished = new Set<string>();
   readonly #lanes = new Map<number, Lane>();
-  readonly #echoes = new Map<string, Deferred<Stored | undefined>>();
+  readonly #echoes: Echoes;
   readonly #ensured = new Map<string, Promise<unknown>>();
   readonly #tails = new Set<Closable>();
-  #measuredMs = 0;
   #receiver: Receiver | undefined;
   #unsent = 0;
   #emptied: () => void = () => undefined;
@@ -113,11 +104,28 @@ class KafkaPost implements Post {
     this.#incarnation = drawIncarnation(parts.random);
     this.address = `${partition}:${this.#incarnation}`;
     this.#names = namesIn(parts.ns);
+    const { clock, random, roads } = parts;
+    this.#echoes = new Echoes({
+      clock,
+      random,
+      send: (id) => {
+        const headers = { to: this.#incarnation, from: this.address, post: 'echo', bus: id };
+        return roads.append(inbox, partition, { key: null, value: null, headers });
+      },
+    });
     this.#hold(tail, (record) => this.#take(record));
     parts.living.hear({
       up: (address) => void this.#dead.delete(address),
       vanished: (addresses) => this.#lose(addresses),
     });
+  }
+
+  get skewMs(): number {
+    return this.#echoes.skewMs;
+  }
+  /** False when nothing comes through. */
+  measure(): Promise<boolean> {
+    return this.#echoes.measure();
   }
 
   receive(receiver: Receiver): void {
@@ -167,7 +175,7 @@ class KafkaPost implements Post {
 
   /** Throws Overloaded; what goes wrong later is told. */
   #put(partition: number, record: LogRecord, what: string): void {
-    this.#measureAgain();
+    this.#echoes.measureAgain();
     const lane = this.#laneOf(partition);
     const bytes = (record.value?.length ?? 0) + (record.headers['bus']?.length ?? 0);
     lane.add(bytes);
@@ -227,10 +235,10 @@ class KafkaPost implements Post {
   #take(record: Stored): void {
     const { to, from = '', bus = '', post } = record.headers;
     if (to !== this.#incarnation) return; // for somebody else who has this partition, or had it
-    if (post === 'echo') return this.#echoes.get(bus)?.resolve(record);
+    if (post === 'echo') return this.#echoes.came(bus, record);
     if (this.#closedAtMs !== undefined) return;
     if (post === 'bye') return this.#gone(from);
-    this.#measureAgain();
+    this.#echoes.measureAgain();
     if (!this.#peers.has(from) && !this.#dead.has(from)) {
       if (!peerAt(from)) return this.#dropped('packet', `from '${from.slice(0, 80)}', which is no address`);
       this.#meet(from);
@@ -264,7 +272,7 @@ class KafkaPost implements Post {
     while (this.#vanished.size > 0 && this.#closedAtMs === undefined) {
       const lost = [...this.#vanished];
       this.#vanished.clear();
-      if (!(await this.#echo())) continue; // unknown is not gone: deadlines end what waits for them
+      if (!(await this.#echoes.once())) continue; // unknown is not gone: deadlines end what waits for them
       for (const address of lost) if (this.#dead.has(address)) this.#gone(address);
     }
     this.#confirming = false;
@@ -277,39 +285,6 @@ class KafkaPost implements Post {
   #bury(address: string): void {
     if (this.#dead.size >= addressesMax) for (const oldest of this.#dead) if (this.#dead.delete(oldest)) break;
     this.#dead.add(address);
-  }
-
-  // --- echoes
-
-  /** Sends a packet to ourselves and waits for it; undefined when it could not be sent, or this was closed. */
-  async #echo(): Promise<Echo | undefined> {
-    const { clock, roads } = this.parts;
-    if (this.#closedAtMs !== undefined) return undefined;
-    const id = drawIncarnation(this.parts.random);
-    const came = deferred<Stored | undefined>();
-    this.#echoes.set(id, came);
-    const [sentMs, startMs] = [clock.now(), clock.mono()];
-    const headers = { to: this.#incarnation, from: this.address, post: 'echo', bus: id };
-    roads.append(this.inbox, this.partition, { key: null, value: null, headers }).catch(() => came.resolve(undefined));
-    const record = await came.promise;
-    this.#echoes.delete(id);
-    const tookMs = clock.mono() - startMs;
-    return record && { tookMs, aheadMs: record.timeMs - (sentMs + tookMs / 2) };
-  }
-  /** How far the brokers' clock is ahead of ours, by the quickest of some echoes. False when none came back. */
-  async measure(): Promise<boolean> {
-    this.#measuredMs = this.parts.clock.mono();
-    let best: Echo | undefined;
-    for (let n = 0; n < echoesEach; n++) {
-      const echo = await this.#echo();
-      if (echo && echo.tookMs < (best?.tookMs ?? Infinity)) best = echo;
-    }
-    if (best) this.skewMs = Math.round(best.aheadMs);
-    return best !== undefined;
-  }
-
-  #measureAgain(): void {
-    if (this.parts.clock.mono() - this.#measuredMs > measuredForMs) void this.measure();
   }
 
   // --- end
@@ -325,7 +300,7 @@ class KafkaPost implements Post {
     const { clock } = this.parts;
     this.#closedAtMs = clock.now();
     for (const [address, peer] of this.#peers) if (address !== this.address) this.#sayBye(peer);
-    for (const came of this.#echoes.values()) came.resolve(undefined);
+    this.#echoes.close();
     if (this.#unsent > 0) {
       const enough = new AbortController();
       const emptied = new Promise<void>((resolve) => (this.#emptied = resolve));

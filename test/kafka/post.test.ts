@@ -21,11 +21,15 @@ function system() {
   const wait = waitIn(clock);
   async function open(
     name: string,
-    more: { roads?: (own: Roads) => Roads; inboxPartitions?: number } = {},
+    more: { roads?: (own: Roads) => Roads; inboxPartitions?: number; aheadMs?: () => number } = {},
   ): Promise<Ear> {
     const process = world.process(name);
-    const { roads = (own: Roads) => own, inboxPartitions = 1 } = more;
-    const opened = await openOn(process, { roads: roads(memoryRoads(process.log)), inboxPartitions });
+    const { roads = (own: Roads) => own, inboxPartitions = 1, aheadMs = () => 0 } = more;
+    const now = (): number => process.clock.now() + aheadMs();
+    const opened = await openOn(
+      { ...process, clock: { ...process.clock, now } },
+      { roads: roads(memoryRoads(process.log)), inboxPartitions },
+    );
     const [lines, gone]: [string[], string[]] = [[], []];
     opened.post.receive({
       packet: ({ line }) => void lines.push(line),
@@ -160,6 +164,42 @@ test('learns how far the clock of the brokers is ahead', async () => {
   });
   expect((await open('a', { roads: ahead })).post.skewMs).toBe(3_600_000);
   expect((await open('b')).post.skewMs).toBe(0);
+});
+
+test('a clock that was set means nothing to deadlines, at once', async () => {
+  const { clock, open } = system();
+  let aheadMs = 0;
+  const a = await open('a', { aheadMs: () => aheadMs });
+  expect(a.post.skewMs).toBe(0);
+  aheadMs = 30_000;
+  expect(a.post.skewMs).toBe(-30_000);
+  aheadMs = -30_000;
+  expect(a.post.skewMs).toBe(30_000);
+  await clock.advance(2_000);
+  a.post.send(a.post.address, { line: 'it measures again', body: nothing });
+  await clock.advance(100);
+  expect(a.post.skewMs).toBe(30_000);
+});
+
+test('a machine that slept learns with its first packet that its clock was not set', async () => {
+  const { clock, open } = system();
+  let sleptMs = 0;
+  // Its monotonic clock stood still; the one of the brokers went on.
+  const brokers = (own: Roads): Roads => ({
+    ...own,
+    async tail(topic, partition, via) {
+      const tail = await own.tail(topic, partition, via);
+      const later = (records: Awaited<ReturnType<typeof tail.read>>) =>
+        records.map((record) => ({ ...record, timeMs: record.timeMs + sleptMs }));
+      return { ...tail, read: async (max) => later(await tail.read(max)) };
+    },
+  });
+  const a = await open('a', { roads: brokers, aheadMs: () => sleptMs });
+  await clock.advance(2_000);
+  sleptMs = 3_600_000;
+  a.post.send(a.post.address, { line: 'one', body: nothing });
+  await clock.advance(100);
+  expect(Math.abs(a.post.skewMs ?? NaN)).toBeLessThan(10);
 });
 
 test('says that it is in trouble while no broker takes what it sends, and where answers come in has no leader', async () => {
