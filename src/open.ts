@@ -1,7 +1,7 @@
 /** Opens a bus; the only place that chooses between the makers of the ports. Each is loaded when it is chosen. */
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { randomHex, systemClock, systemRandom } from './base/clock';
+import { holdProcess, randomHex, systemClock, systemRandom } from './base/clock';
 import { BusError } from './base/errors';
 import { openNotices } from './base/notices';
 import { configError } from './base/options';
@@ -97,7 +97,18 @@ async function checkStarted(ns: string, dir: string | undefined): Promise<void> 
   throw new BusError('Unreachable', message, { waitedMs: 0, cause });
 }
 
+/** Servers may be away, and then there is no socket between two attempts to connect: the bus holds the process. */
 async function onKafka(values: BusValues, around: Around): Promise<Made> {
+  const hold = holdProcess();
+  try {
+    const { closePorts, ...made } = await connectServers(values, around);
+    return { ...made, closePorts: () => closePorts().finally(() => hold.cancel()) };
+  } catch (error) {
+    hold.cancel();
+    throw error;
+  }
+}
+async function connectServers(values: BusValues, around: Around): Promise<Made> {
   const { ns, dir, brokers = [], zookeeper: connect = '', sessionMs, inboxPartitions, topics, replicas } = values;
   const missing = [brokers.length === 0 && 'brokers', connect === '' && 'zookeeper'].filter((name) => name !== false);
   if (missing.length > 0) throw configError(missing.map((name) => `transport = kafka needs ${name}`));

@@ -56,7 +56,13 @@ export function every(clock: Clock, everyMs: number, run: () => void): Timer {
   };
 }
 
-/** The machine's own time. Timers do not hold the process; an open bus does, by its sockets. */
+/** Keeps the process from ending by itself until cancelled: for whoever may wait while no socket is open. */
+export function holdProcess(): Timer {
+  const handle = setInterval(() => undefined, 2 ** 31 - 1);
+  return { cancel: () => clearInterval(handle) };
+}
+
+/** The machine's own time. Timers do not hold the process; an open bus does, by its sockets or until it is closed. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   mono: () => performance.now(),

@@ -129,7 +129,7 @@ function look(program: Command): void {
     });
   program
     .command('queues [queue...]')
-    .description('what waits in each queue, exactly counted')
+    .description('what waits in each queue, counted')
     .action(async (names: string[], _options: object, command: Command) => {
       const { queues } = await import('./verbs/queues');
       await perform(command, {}, (desk) => queues(desk, names));

@@ -144,6 +144,7 @@ class EmbeddedLog {
     return {
       ...closable(() => this.close()),
       stateBytesMax,
+      gapless: true,
       ensure: this.call((topic: Topic) => topics.ensure(topic)),
       append: this.call((topic: string, records: readonly Append[]) => appender.append(topic, records)),
       tail: this.call((topic: string, from: TailFrom) => this.tail(topic, from)),

@@ -53,7 +53,7 @@ function readState(offset: number, state: Uint8Array): State | undefined {
   }
 }
 
-/** How many records the span has, where every offset has one. */
+/** How many records the span has, where every offset has one; it has no more. */
 export function sizeOf({ from, end, without }: Span): number {
   let size = Math.max(0, end - from);
   for (const range of without) size -= Math.max(0, Math.min(range.to, end) - Math.max(range.from, from));

@@ -222,6 +222,7 @@ function onlyParked(views: readonly QueueView[], { parked }: Around): readonly Q
       state: 'caught up' as const,
       waiting: 0,
       exact: true,
+      about: false,
       running: 0,
       inBackoff: 0,
       oldestMs: null,

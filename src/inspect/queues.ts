@@ -1,9 +1,10 @@
-/** Counts what waits in each queue: exactly, from the group's watermark to the end of the log. */
-import { readBacklog, sizeOf, type Backlog } from './backlog';
+/** Counts what waits in each queue, from the group's watermark to the end of the log. */
+import { readBacklog, type Backlog } from './backlog';
 import { runningOf, sayingOf } from './instances';
 import type { Letter } from './message';
 import type { QueueName } from './names';
 import { budgetOf, scan, type Budget } from './scan';
+import { sizeUp } from './size';
 import { StoppedEarly, type InspectorParts, type InstanceView, type QueueState, type QueueView } from './types';
 
 /** What is known of a queue at one moment. */
@@ -12,6 +13,8 @@ export interface Counted {
   readonly backlogs: readonly Backlog[];
   readonly unsettled: number;
   readonly exact: boolean;
+  /** See QueueView. */
+  readonly about: boolean;
   readonly oldest: Letter | undefined;
 }
 
@@ -26,13 +29,14 @@ export async function count(parts: InspectorParts, name: QueueName): Promise<Cou
   const backlogs = await readBacklogs(parts, name);
   const whole = backlogs.filter(({ source }) => source.entry === null);
   const mixed = backlogs.filter(({ source }) => source.entry !== null);
-  const picked = await countPicked(parts, mixed);
+  const [sized, picked] = await Promise.all([sizeUp(parts.log, whole), countPicked(parts, mixed)]);
   return {
     name,
     backlogs,
-    unsettled: whole.reduce((sum, backlog) => sum + sizeOf(backlog), 0) + picked.unsettled,
-    exact: picked.exact && backlogs.every(({ readable }) => readable),
-    oldest: older(await firstOf(parts, whole), picked.oldest),
+    unsettled: sized.unsettled + picked.unsettled,
+    exact: picked.exact && !sized.about && backlogs.every(({ readable }) => readable),
+    about: sized.about,
+    oldest: older(sized.oldest, picked.oldest),
   };
 }
 
@@ -67,12 +71,7 @@ export async function* readUnsettled(
   }
 }
 
-async function firstOf({ log }: InspectorParts, backlogs: readonly Backlog[]): Promise<Letter | undefined> {
-  const some = backlogs.filter((backlog) => sizeOf(backlog) > 0);
-  const first = await scan(log, some, budgetOf(Infinity)).next();
-  return first.done ? undefined : first.value[0];
-}
-function older(one: Letter | undefined, other: Letter | undefined): Letter | undefined {
+export function older(one: Letter | undefined, other: Letter | undefined): Letter | undefined {
   if (!one || !other) return one ?? other;
   return one.record.timeMs <= other.record.timeMs ? one : other;
 }
@@ -85,7 +84,7 @@ export interface Around {
 }
 
 export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Around): QueueView {
-  const { name, backlogs, unsettled, exact, oldest } = counted;
+  const { name, backlogs, unsettled, exact, about, oldest } = counted;
   const { queue, module } = name;
   const running = runningOf(queue, instances).length;
   const takers = new Set([...sayingOf(queue, instances)].map(([{ name: taker }]) => taker));
@@ -99,6 +98,7 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
     state: firstState(waiting, takers.size, running === 0 && paused.size > 0),
     waiting,
     exact,
+    about,
     running,
     inBackoff: [...sayingOf(queue, instances)].reduce((sum, [, { inBackoff }]) => sum + inBackoff, 0),
     oldestMs: oldest ? Math.max(0, nowMs - oldest.record.timeMs) : null,

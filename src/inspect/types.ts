@@ -54,8 +54,10 @@ export interface QueueView {
   readonly state: QueueState;
   /** Messages that are neither settled nor being handled, counted to the end of the log. */
   readonly waiting: number;
-  /** False when counting stopped early: then there are at least so many. */
+  /** False when counting stopped early: then there are at least so many, unless it is `about`. */
   readonly exact: boolean;
+  /** Too many to read them all, in a log that may have gaps: then there are at most so many, and hardly ever fewer. */
+  readonly about: boolean;
   readonly running: number;
   /** Of those that wait: they failed, and wait for another attempt. */
   readonly inBackoff: number;

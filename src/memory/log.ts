@@ -47,6 +47,7 @@ export function memoryLog(world: LogWorld, life: Life): Log {
   return {
     ...closing,
     stateBytesMax,
+    gapless: true,
     ensure: (topic) => call('ensure', topic.name, () => topics.ensure(topic)),
     append(topic, records) {
       const lane = appends.get(topic) ?? new Lane();

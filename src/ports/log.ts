@@ -131,6 +131,8 @@ export interface Log extends Closable {
   readonly stateBytesMax: number;
 
   // Looking: joins nothing, moves nothing, creates nothing.
+  /** Whether each offset between the bounds has a record, but for compacted topics: then none need be counted. */
+  readonly gapless: boolean;
   topics(): Promise<readonly Topic[]>;
   bounds(topic: string): Promise<readonly Bounds[]>;
   /** Records that are there now from `from` on; [] at the end. */

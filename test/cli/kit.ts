@@ -70,10 +70,11 @@ export interface RunOptions {
   readonly stdin?: string;
 }
 
-export function kit() {
+/** `more` goes into the environment of the shop and the command. */
+export function kit(more: Readonly<Record<string, string>> = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'bb-'));
   const children = new Set<ChildProcess>();
-  const env = { ...process.env, BUSBAR_DIR: join(dir, 'bus'), NO_COLOR: '1' };
+  const env = { ...process.env, BUSBAR_DIR: join(dir, 'bus'), NO_COLOR: '1', ...more };
 
   function keep(child: ChildProcess): ChildProcess {
     children.add(child);

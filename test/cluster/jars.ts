@@ -13,7 +13,7 @@ export const versions = { '4.1': '4.1.1', '3.9': '3.9.1' } as const;
 const zookeeperVersion = '3.9.4';
 export type KafkaVersion = keyof typeof versions;
 
-const cache = process.env.BUSBAR_CLUSTER_CACHE ?? path.join(os.homedir(), '.cache', 'busbar-cluster');
+const cache = process.env.TEST_CLUSTER_CACHE ?? path.join(os.homedir(), '.cache', 'busbar-cluster');
 
 /** What makes a folder in the cache: a folder that is there is whole. */
 interface Part {

@@ -36,9 +36,9 @@ export async function peek(desk: Desk, queue: string, options: PeekOptions): Pro
 }
 
 async function head({ inspector, out }: Desk, name: string): Promise<void> {
-  for (const { queue, waiting, running, exact } of await inspector.queues([name])) {
-    const more = exact ? '' : ' or more';
-    out.say(`${queue}: ${count(waiting)}${more} waiting, ${running} running. Nothing is taken by looking.`);
+  for (const { queue, waiting, running, exact, about } of await inspector.queues([name])) {
+    const many = exact ? count(waiting) : about ? `about ${count(waiting)}` : `${count(waiting)} or more`;
+    out.say(`${queue}: ${many} waiting, ${running} running. Nothing is taken by looking.`);
   }
 }
 

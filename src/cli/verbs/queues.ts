@@ -1,4 +1,4 @@
-/** `busbar queues`: what waits in each queue, exactly counted. */
+/** `busbar queues`: what waits in each queue, counted. */
 import type { QueueView } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Column } from '../output';
@@ -18,7 +18,7 @@ const columns: readonly Column<QueueView>[] = [
   {
     name: 'WAITING',
     right: true,
-    show: ({ waiting, exact }) => count(waiting) + (exact ? '' : '+'),
+    show: (queue) => countWaiting(queue),
     plain: ({ waiting }) => String(waiting),
   },
   number('RUNNING', ({ running }) => running),
@@ -35,9 +35,18 @@ export async function queues({ inspector, out, nowMs }: Desk, names: readonly st
   await out.list({ columns: listed }, found);
   if (found.length === 0) out.say('there are no queues');
   else if (out.forPeople) {
-    const exact = found.every((one) => one.exact);
-    const more = exact ? 'is exact: counted to the end of each log' : 'with a + is what was counted before the limit';
-    out.say(`WAITING ${more} at ${clockTime(nowMs())}.`);
+    const unsure = [...new Set(found.filter(({ exact }) => !exact).map(sayUnsure))];
+    const said = unsure.length > 0 ? unsure.join(', ') : 'is exact: counted to the end of each log';
+    out.say(`WAITING ${said} at ${clockTime(nowMs())}.`);
   }
   return found.length > 0 ? exits.done : exits.warning;
+}
+
+/** `12`, `~12,345` for about so many, `1,000+` for at least. */
+function countWaiting({ waiting, exact, about }: QueueView): string {
+  if (exact) return count(waiting);
+  return about ? `~${count(waiting)}` : `${count(waiting)}+`;
+}
+function sayUnsure({ about }: QueueView): string {
+  return about ? 'with a ~ is by the offsets of the log' : 'with a + is what was counted before the limit';
 }

@@ -1,0 +1,117 @@
+/** The command on Kafka and ZooKeeper: it looks into queues of a cluster and mends them, and counts right despite gaps. */
+import { Kafka, logLevel } from 'kafkajs';
+import { kafkaSuite } from '../cluster/suite';
+import { jsonLines, kit, rows } from './kit';
+
+jest.setTimeout(120_000);
+
+kafkaSuite('the command on a cluster', (suite) => {
+  let k: ReturnType<typeof kit>;
+  let seller: Awaited<ReturnType<typeof k.shop>>;
+  let ids: readonly string[] = [];
+  beforeAll(async () => {
+    const { brokers, zookeeper } = suite.cluster;
+    const ns = suite.namespace;
+    const where = { BUSBAR_TRANSPORT: 'kafka', BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper, BUSBAR_NS: ns };
+    k = kit(where);
+    seller = await k.shop();
+    ids = await seller.pack([
+      { key: 'a', do: 'done' },
+      { key: 'a', do: 'park' },
+      { key: 'b', do: 'fail' },
+      { key: 'c', do: 'hang' },
+      { key: 'c', do: 'done' },
+    ]);
+    await k.eventually(['queues', 'shop.work'], ({ out }) => rows(out)[0]?.['PARKED'] === '2');
+  });
+  afterAll(() => k?.close());
+
+  test('status, queues and instances say what goes on', async () => {
+    const status = await k.run([]);
+    expect(rows(status.out)).toMatchObject([{ ABOUT: 'shop.work', SAYS: '2 were set aside' }]);
+    expect(status).toMatchObject({ code: 1, err: '' });
+    const queues = await k.run(['queues']);
+    expect(queues.code).toBe(0);
+    expect(rows(queues.out)).toMatchObject([
+      { QUEUE: 'shop.bills', STATE: 'caught up', WAITING: '0', PARKED: '0', INSTANCES: '1' },
+      { QUEUE: 'shop.index', 'LISTENS TO': 'shop.sold' },
+      { QUEUE: 'shop.work', STATE: 'working', WAITING: '1', RUNNING: '1', PARKED: '2', INSTANCES: '1' },
+    ]);
+    const instances = await k.run(['instances', 'shop', '-o', 'jsonl']);
+    expect(jsonLines(instances.out)).toMatchObject([{ module: 'shop', pid: seller.child.pid, silent: null }]);
+  });
+
+  test('peek, parked and show tell of messages one by one', async () => {
+    const peeked = rows((await k.run(['peek', 'shop.pack'])).out);
+    expect(peeked).toMatchObject([
+      { ID: ids[3], KEY: 'c' },
+      { ID: ids[4], IT: `behind ${ids[3]}` },
+    ]);
+    expect(peeked[0]?.['IT']).toMatch(/^runs on shop#\w+: packing$/);
+    const parked = await k.run(['parked', '--each', '--key', 'b']);
+    expect(rows(parked.out)).toMatchObject([{ ID: ids[2], TRIED: '2', KEY: 'b' }]);
+    const shown = await k.run(['show', ids[2] ?? '', '-o', 'table']);
+    expect(shown.out).toContain('connect ECONNREFUSED store:443');
+    expect(shown.err).toContain(`busbar replay shop.work ${ids[2]}`);
+    expect((await k.run(['show', ids[0] ?? '', '-o', 'table'])).out).toMatch(/shop\.work +done/);
+  });
+
+  test('tail follows, and what others send is handled', async () => {
+    const going = k.start(['tail', 'shop', '-o', 'jsonl', '--since', '1h', '--key', 'live']);
+    await seller.pack([{ key: 'live', do: 'done' }]);
+    await going.until(/"key":"live"/);
+    going.child.kill('SIGINT');
+    expect((await going.ended).code).toBe(130);
+    const price = await k.run(['request', 'shop.price', '{"item": "egg"}']);
+    expect(price).toMatchObject({ code: 0, out: expect.stringContaining('300') });
+    const sent = await k.run(['submit', 'shop.pack', '{"key": "d", "do": "done"}']);
+    expect(sent.code).toBe(0);
+  });
+
+  test('replay and drop take out what they say', async () => {
+    const dry = await k.run(['replay', 'shop.work', '--all', '--dry-run', '-o', 'jsonl']);
+    expect(jsonLines(dry.out).map(({ state }) => state)).toEqual(['still parked', 'still parked']);
+    const went = await k.run(['replay', 'shop.work', ids[2] ?? '', '--yes']);
+    expect(rows(went.out)).toMatchObject([{ ID: ids[2], STATE: 'replayed' }]);
+    // It fails again, and is parked again under the same id.
+    const again = await k.eventually(['parked', '--each', '--key', 'b', '-o', 'jsonl'], ({ out }) => out !== '');
+    expect(jsonLines(again.out)).toMatchObject([{ id: ids[2], replay: 1 }]);
+    const dropped = await k.run(['drop', 'shop.work', '--all', '--yes']);
+    expect(dropped.code).toBe(0);
+    expect((await k.run(['parked'])).code).toBe(1);
+  });
+
+  test('the ends of transactions of others are no messages that wait, and those taken back are none either', async () => {
+    const client = new Kafka({ brokers: suite.cluster.brokers.split(','), logLevel: logLevel.NOTHING });
+    const producer = client.producer({ transactionalId: `${suite.namespace}-tx`, maxInFlightRequests: 1 });
+    await producer.connect();
+    const topic = `${suite.namespace}.shop.work.bills`;
+    const bus = '1 work shop.bill';
+    for (const [n, end] of (['commit', 'abort', 'commit'] as const).entries()) {
+      const transaction = await producer.transaction();
+      const messages = [{ value: '{"amount": 1}', partition: 0, headers: { bus: `${bus} tx${n} ledger -` } }];
+      await transaction.send({ topic, messages });
+      await transaction[end]();
+    }
+    await producer.disconnect();
+    const bills = (ended: { out: string }): Record<string, string> | undefined => rows(ended.out)[0];
+    const settled = await k.eventually(['queues', 'shop.bills'], (ended) => bills(ended)?.['WAITING'] === '0');
+    expect(bills(settled)).toMatchObject({ STATE: 'caught up', WAITING: '0', PARKED: '0' });
+    expect((await k.run(['show', 'tx2', '-o', 'table'])).out).toMatch(/shop\.bills +done/);
+    expect((await k.run(['show', 'tx1'])).code).toBe(1);
+  });
+
+  test('what waits for nobody is critical; a namespace and a cluster that are not there are unreachable', async () => {
+    await seller.end();
+    expect((await k.run(['submit', 'shop.pack', '{}', '--unchecked', '--key', 'q'])).code).toBe(0);
+    const { code, out } = await k.eventually([], (ended) => ended.out.includes('nobody'));
+    expect({ code, rows: rows(out) }).toMatchObject({ code: 2, rows: [{ WHAT: 'nobody', ABOUT: 'shop.work' }] });
+    const nowhere = await k.run(['queues', '--ns', 'nowhere']);
+    expect(nowhere).toMatchObject({
+      code: 69,
+      err: expect.stringContaining('nothing was ever started with ns nowhere'),
+    });
+    const away = await k.run(['queues'], { env: { BUSBAR_ZOOKEEPER: '127.0.0.1:1' } });
+    expect(away).toMatchObject({ code: 69, err: expect.stringContaining('127.0.0.1:1') });
+  });
+});
