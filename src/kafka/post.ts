@@ -11,6 +11,7 @@ import type { Packet, Post, Receiver } from '../ports/post';
 import { Echoes } from './postecho';
 import { Lane } from './postlane';
 import type { Living } from './postliving';
+import { Peers, type Peer } from './postpeers';
 
 /** What the post needs of Kafka. */
 export interface Roads {
@@ -44,8 +45,6 @@ const openWithinMs = 10_000;
 const closeWithinMs = 800;
 const readMax = { messages: 10_000, bytes: 4 * 1024 * 1024 };
 const againMs = 200;
-/** Of peers, and of those that are known to be dead; the oldest is forgotten first. */
-const addressesMax = 10_000;
 /** The largest body: a message, and 64 KB beside it. */
 const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
 const nothing = new Uint8Array(0);
@@ -71,19 +70,11 @@ export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
   throw new BusError('Unreachable', `${cause} within ${openWithinMs} ms`, { waitedMs: openWithinMs, cause });
 }
 
-/** Somebody that packets were exchanged with. */
-interface Peer {
-  readonly partition: number;
-  readonly incarnation: string;
-}
-
 class KafkaPost implements Post {
   readonly address: string;
   readonly #incarnation: string;
   readonly #names;
-  readonly #peers = new Map<string, Peer>();
-  readonly #dead = new Set<string>();
-  readonly #vanished = new Set<string>();
+  readonly #peers: Peers;
   readonly #lanes = new Map<number, Lane>();
   readonly #echoes: Echoes;
   readonly #ensured = new Map<string, Promise<unknown>>();
@@ -91,7 +82,6 @@ class KafkaPost implements Post {
   #receiver: Receiver | undefined;
   #unsent = 0;
   #emptied: () => void = () => undefined;
-  #confirming = false;
   #closedAtMs: number | undefined;
   #closing: Promise<void> | undefined;
 
@@ -113,10 +103,15 @@ class KafkaPost implements Post {
         return roads.append(inbox, partition, { key: null, value: null, headers });
       },
     });
+    this.#peers = new Peers({
+      clock,
+      echo: () => this.#echoes.once(),
+      gone: (address) => this.#receiver?.gone(address),
+    });
     this.#hold(tail, (record) => this.#take(record));
     parts.living.hear({
-      up: (address) => void this.#dead.delete(address),
-      vanished: (addresses) => this.#lose(addresses),
+      up: (address) => this.#peers.up(address),
+      vanished: (addresses) => this.#peers.lost(addresses),
     });
   }
 
@@ -137,7 +132,7 @@ class KafkaPost implements Post {
   send(to: string, packet: Packet): void {
     checkSize(packet);
     this.#checkOpen();
-    const { partition, incarnation } = this.#peers.get(to) ?? this.#meet(to);
+    const { partition, incarnation } = this.#peers.at(to);
     const headers = { to: incarnation, from: this.address, bus: packet.line };
     this.#put(partition, { key: null, value: packet.body, headers }, 'packet');
   }
@@ -167,7 +162,7 @@ class KafkaPost implements Post {
   }
 
   trouble(to: string): string | undefined {
-    const { partition } = this.#peers.get(to) ?? {};
+    const partition = this.#peers.partitionOf(to);
     const trouble = partition === undefined ? undefined : this.#lanes.get(partition)?.trouble;
     if (trouble !== undefined || this.parts.roads.isLed(this.inbox, this.partition)) return trouble;
     return `no broker has partition ${this.partition} of ${this.inbox}, where answers come in`;
@@ -193,16 +188,6 @@ class KafkaPost implements Post {
     const lane = this.#lanes.get(partition) ?? new Lane(partition, this.parts.clock);
     this.#lanes.set(partition, lane);
     return lane;
-  }
-
-  /** Throws Unreachable. */
-  #meet(address: string): Peer {
-    const peer = peerAt(address);
-    if (!peer || this.#dead.has(address)) throw new BusError('Unreachable', `nobody is at ${address}`, { waitedMs: 0 });
-    if (this.#peers.size >= addressesMax)
-      for (const oldest of this.#peers.keys()) if (this.#peers.delete(oldest)) break;
-    this.#peers.set(address, peer);
-    return peer;
   }
 
   // --- in
@@ -237,12 +222,9 @@ class KafkaPost implements Post {
     if (to !== this.#incarnation) return; // for somebody else who has this partition, or had it
     if (post === 'echo') return this.#echoes.came(bus, record);
     if (this.#closedAtMs !== undefined) return;
-    if (post === 'bye') return this.#gone(from);
+    if (post === 'bye') return this.#peers.left(from);
     this.#echoes.measureAgain();
-    if (!this.#peers.has(from) && !this.#dead.has(from)) {
-      if (!peerAt(from)) return this.#dropped('packet', `from '${from.slice(0, 80)}', which is no address`);
-      this.#meet(from);
-    }
+    if (!this.#peers.heard(from)) return this.#dropped('packet', `from '${from.slice(0, 80)}', which is no address`);
     this.#give({ line: bus, body: record.value ?? nothing }, from);
   }
   #hear({ headers, value }: Stored): void {
@@ -257,36 +239,6 @@ class KafkaPost implements Post {
     }
   }
 
-  // --- who is gone
-
-  #lose(addresses: readonly string[]): void {
-    for (const address of addresses) {
-      this.#bury(address);
-      if (this.#peers.has(address)) this.#vanished.add(address);
-    }
-    if (this.#vanished.size > 0 && !this.#confirming) void this.#confirm();
-  }
-  /** What they sent may lie in our inbox: an echo comes behind it. */
-  async #confirm(): Promise<void> {
-    this.#confirming = true;
-    while (this.#vanished.size > 0 && this.#closedAtMs === undefined) {
-      const lost = [...this.#vanished];
-      this.#vanished.clear();
-      if (!(await this.#echoes.once())) continue; // unknown is not gone: deadlines end what waits for them
-      for (const address of lost) if (this.#dead.has(address)) this.#gone(address);
-    }
-    this.#confirming = false;
-  }
-  #gone(address: string): void {
-    this.#bury(address);
-    if (!this.#peers.delete(address) || this.#closedAtMs !== undefined) return;
-    this.#receiver?.gone(address);
-  }
-  #bury(address: string): void {
-    if (this.#dead.size >= addressesMax) for (const oldest of this.#dead) if (this.#dead.delete(oldest)) break;
-    this.#dead.add(address);
-  }
-
   // --- end
 
   close(): Promise<void> {
@@ -299,8 +251,9 @@ class KafkaPost implements Post {
   async #closeOnce(): Promise<void> {
     const { clock } = this.parts;
     this.#closedAtMs = clock.now();
-    for (const [address, peer] of this.#peers) if (address !== this.address) this.#sayBye(peer);
+    for (const [address, peer] of this.#peers.all()) if (address !== this.address) this.#sayBye(peer);
     this.#echoes.close();
+    this.#peers.close();
     if (this.#unsent > 0) {
       const enough = new AbortController();
       const emptied = new Promise<void>((resolve) => (this.#emptied = resolve));
@@ -325,14 +278,6 @@ class KafkaPost implements Post {
   #dropped(what: string, reason: string): void {
     this.parts.notices.tell({ type: 'dropped', what, reason });
   }
-}
-
-/** `<partition>:<incarnation>`; undefined for what is no address. */
-function peerAt(address: string): Peer | undefined {
-  const [, partition, incarnation] = /^(\d{1,6}):([0-9a-f]{16})$/.exec(address) ?? [];
-  return partition === undefined || incarnation === undefined
-    ? undefined
-    : { partition: Number(partition), incarnation };
 }
 
 function checkSize({ line, body }: Packet): void {

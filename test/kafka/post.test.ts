@@ -54,6 +54,16 @@ function announced({ post }: Ear, name: string, serves: readonly string[]): Inst
   };
 }
 
+function answerAll({ post, lines, gone }: Ear): void {
+  post.receive({
+    packet({ line }, from) {
+      lines.push(line);
+      post.send(from, { line: `answer to ${line}`, body: nothing });
+    },
+    gone: (address) => void gone.push(address),
+  });
+}
+
 test('instances that share a partition hear only what is for them', async () => {
   const { wait, open } = system();
   const [a, b, c] = [await open('a'), await open('b'), await open('c')];
@@ -149,6 +159,65 @@ test('an address that was dead and is there again can be sent to', async () => {
   };
   await wait(sent, 5_000, 'it can be sent to');
   await wait(() => b.lines.includes('two'), 1_000, 'it arrives');
+});
+
+test('a caller that only lost its place in the registry is answered as soon as it is heard of', async () => {
+  const { clock, wait, open } = system();
+  const [a, b] = [await open('a'), await open('b')];
+  answerAll(b);
+  await a.registry.announce(announced(a, 'a', ['photos']));
+  await b.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await wait(() => a.lines.length === 1, 1_000, 'it is answered');
+  await a.registry.withdraw();
+  await wait(() => b.gone.length === 1, 5_000, 'it seems dead');
+  expect(() => b.post.send(a.post.address, { line: 'no', body: nothing })).toThrow(/nobody is at/);
+  a.post.send(b.post.address, { line: 'two', body: nothing });
+  await wait(() => a.lines.length === 2, 1_000, 'it is answered again');
+  expect(b.heard).toEqual([]);
+  await clock.advance(5_000);
+  expect(b.gone).toHaveLength(1);
+});
+
+test('who vanished before it was ever heard is answered, and its end is told once nothing more can come', async () => {
+  const { clock, wait, open } = system();
+  const [a, b] = [await open('a'), await open('b')];
+  await a.registry.announce(announced(a, 'a', ['photos']));
+  await b.registry.watch('photos', () => undefined);
+  await a.registry.withdraw();
+  await clock.advance(1_000);
+  expect(b.gone).toEqual([]); // they never met
+  answerAll(b);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await wait(() => b.gone.length === 1, 5_000, 'its end is told');
+  await wait(() => a.lines.length === 1, 1_000, 'it is answered');
+  expect(a.lines).toEqual(['answer to one']);
+});
+
+test.each([
+  ['is lost on the way', () => Promise.resolve()],
+  ['is refused', () => Promise.reject(new Error('refused'))],
+])('a death is told although an echo %s', async (_how, failing) => {
+  const { clock, wait, open } = system();
+  let fails = false;
+  const faulty = (own: Roads): Roads => ({
+    ...own,
+    append: (topic, partition, record) =>
+      fails && record.headers['post'] === 'echo' ? failing() : own.append(topic, partition, record),
+  });
+  const [a, b, c] = [await open('a', { roads: faulty }), await open('b'), await open('c')];
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await c.registry.announce(announced(c, 'c', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  for (const { post } of [b, c]) a.post.send(post.address, { line: 'x', body: nothing });
+  fails = true;
+  b.process.crash();
+  await clock.advance(60_000);
+  expect(a.gone).toEqual([]);
+  fails = false;
+  c.process.crash();
+  // A session time-out, and an echo that is waited for in vain.
+  await wait(() => a.gone.length === 2, 30_000, 'both are told');
 });
 
 test('learns how far the clock of the brokers is ahead', async () => {
