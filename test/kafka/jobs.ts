@@ -99,8 +99,8 @@ export class Jobs {
     const settled = this.#settled.get(partition) ?? new Map<number, number>();
     this.#settled.set(partition, settled);
     const before = this.#watermarks.get(partition) ?? 0;
-    if (offset < before) this.faults.push(`the commit of partition ${partition} went back from ${before} to ${offset}`);
-    this.#watermarks.set(partition, offset);
+    // A coordinator that is just back may show an older one, until it knows how far its replicas are; see #wentBack.
+    this.#watermarks.set(partition, Math.max(before, offset));
     for (const { from, to } of [{ from: before, to: offset }, ...decodeState(offset, state).ranges]) {
       for (let one = from; one < to; one++) if (!settled.has(one)) settled.set(one, atMs);
     }
@@ -161,6 +161,7 @@ export class Jobs {
       ...this.faults,
       ...missing.map(([id, n]) => `job ${n} (${id}) was accepted, but is not in the log`),
       ...this.#begunAgain(there),
+      ...(await this.#wentBack()),
     ];
   }
 
@@ -172,6 +173,13 @@ export class Jobs {
       if (late === undefined) return [];
       return `job ${n} at ${partition}/${offset} was begun ${late - settledMs} ms after it was seen to be settled`;
     });
+  }
+
+  async #wentBack(): Promise<readonly string[]> {
+    const places = await this.#looker.log.places(this.#queue, this.#queue);
+    const last = new Map(places.map(({ partition, offset }) => [partition, offset]));
+    const lower = [...this.#watermarks].filter(([partition, offset]) => (last.get(partition) ?? 0) < offset);
+    return lower.map(([partition, offset]) => `partition ${partition} was committed at ${offset}, and is lower now`);
   }
 
   async #inLog(): Promise<readonly Job[]> {
