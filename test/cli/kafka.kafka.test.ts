@@ -12,8 +12,8 @@ kafkaSuite('the command on a cluster', (suite) => {
   beforeAll(async () => {
     const { brokers, zookeeper } = suite.cluster;
     const ns = suite.namespace;
-    const where = { BUSBAR_TRANSPORT: 'kafka', BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper, BUSBAR_NS: ns };
-    k = kit(where);
+    const servers = { BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper };
+    k = kit({ BUSBAR_TRANSPORT: 'kafka', ...servers, BUSBAR_NS: ns, BUSBAR_SESSION_MS: '6000' });
     seller = await k.shop();
     ids = await seller.pack([
       { key: 'a', do: 'done' },
@@ -102,7 +102,7 @@ kafkaSuite('the command on a cluster', (suite) => {
   });
 
   test('what waits for nobody is critical; a namespace and a cluster that are not there are unreachable', async () => {
-    await seller.end();
+    seller.child.kill('SIGKILL');
     expect((await k.run(['submit', 'shop.pack', '{}', '--unchecked', '--key', 'q'])).code).toBe(0);
     const { code, out } = await k.eventually([], (ended) => ended.out.includes('nobody'));
     expect({ code, rows: rows(out) }).toMatchObject({ code: 2, rows: [{ WHAT: 'nobody', ABOUT: 'shop.work' }] });
