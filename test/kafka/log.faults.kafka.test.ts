@@ -1,4 +1,4 @@
-/** The log and its groups while servers die or fall silent under load: what was resolved is there, work goes on. */
+/** The log and its groups while servers die or stay silent under load: what was resolved is there, work goes on. */
 import { openHole, type Hole } from '../cluster/hole';
 import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
@@ -47,19 +47,6 @@ kafkaSuite(
       expect(await scene.coordinator()).toBe(node);
       await scene.goesOn(300);
       expect(scene.lost).toBe(lost);
-      expect(await scene.faults()).toEqual([]);
-    });
-
-    test('in place of a broker somebody accepts and never answers: all goes on with the others', async () => {
-      const node = await scene.leaderOf(1);
-      await suite.cluster.broker(node).kill();
-      const port = suite.cluster.brokers.split(',')[node - 1]?.split(':')[1];
-      hole = await openHole(Number(port));
-      await scene.goesOn(300);
-      expect(hole.visitors).toBeGreaterThan(0);
-      await hole.close();
-      await suite.cluster.mend();
-      await scene.goesOn(300);
       expect(await scene.faults()).toEqual([]);
     });
 
