@@ -1,9 +1,11 @@
 /** Fetches for many positions: all that one broker leads in one long poll, on through deaths, moves and trouble. */
-import { sleep } from '../base/clock';
+import { every, sleep } from '../base/clock';
+import { sayError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import { OutOfRangeError, type Stored } from '../ports/log';
 import { busErrorOf, WireError } from './errors';
 import { Position } from './position';
+import { Troubles } from './troubles';
 import { allGood, pauseMs, type View } from './view';
 import type { At, FetchAsk, Fetched, Spot, Via } from './wire';
 
@@ -12,6 +14,13 @@ const maxWaitMs = 500;
 /** Of one partition, and of all in one answer: more costs more than it saves, as all of it is in memory at once. */
 const partitionBytesMax = 256 * 1024;
 const answerBytesMax = 2 * 1024 * 1024;
+/** A broker, or the way to it, that is too slow for that gets more time and is asked for less; the least is a batch. */
+const spareMsMin = 2_000;
+const spareMsMax = 30_000;
+const slownessMax = 4;
+const slowBytesMin = 64 * 1024;
+/** An answer that took less lets it be asked for more again. */
+const quickMs = 1_000;
 /** After trouble that moving on does not mend. */
 const restMs = 100;
 const failedRestMs = 1_000;
@@ -23,6 +32,8 @@ interface Poll {
   /** Positions that need not ask before this poll is answered. */
   asked: Set<Position>;
   catchingUp: boolean;
+  /** Requests that were not answered in time, less the answers that were quick. */
+  slowness: number;
 }
 type AskedSpot = FetchAsk['partitions'][number] & { readonly members: readonly Position[] };
 
@@ -30,6 +41,7 @@ export class Fetcher implements Closable {
   readonly #positions = new Set<Position>();
   readonly #polls = new Map<number, Poll>();
   readonly #closing = new AbortController();
+  readonly #troubles: Troubles;
   #kicked = false;
   #seeking = false;
   #turn = 0;
@@ -37,7 +49,9 @@ export class Fetcher implements Closable {
   constructor(
     private readonly view: View,
     private readonly via: Via,
-  ) {}
+  ) {
+    this.#troubles = new Troubles(view);
+  }
 
   close(): Promise<void> {
     this.#closing.abort();
@@ -57,7 +71,10 @@ export class Fetcher implements Closable {
   }
 
   #changed(position: Position): void {
-    if (position.closed) this.#positions.delete(position);
+    if (position.closed) {
+      this.#positions.delete(position);
+      this.#troubles.over(position);
+    }
     if (this.#kicked) return;
     this.#kicked = true;
     queueMicrotask(() => {
@@ -88,6 +105,10 @@ export class Fetcher implements Closable {
     if (this.#seeking) return;
     this.#seeking = true;
     await this.view.refresh();
+    for (const one of this.#positions) {
+      if (one.wanting && this.view.leader(one) === undefined)
+        this.#troubles.bad(one, this.view.whyLeaderless(one.topic));
+    }
     await sleep(this.view.parts.clock, pauseMs(this.view.parts.random, 0), this.#closing.signal);
     this.#seeking = false;
     this.#kick();
@@ -102,17 +123,22 @@ export class Fetcher implements Closable {
 
   /** Polls a broker as long as anything is wanted of it. */
   async #poll(node: number): Promise<void> {
-    const poll: Poll = { asked: new Set(), catchingUp: false };
+    const { clock } = this.view.parts;
+    const poll: Poll = { asked: new Set(), catchingUp: false, slowness: 0 };
     this.#polls.set(node, poll);
     let failures = 0;
     while (!this.#closing.signal.aborted) {
       const positions = this.#wantingAt(node);
       if (positions.length === 0) break;
       poll.asked = new Set(positions);
+      const sentMs = clock.mono();
       try {
-        await this.#fetch({ node, via: this.via }, positions, maxWaitMs);
+        await this.#fetch({ node, via: this.via }, positions, maxWaitMs, poll.slowness);
         failures = 0;
+        if (clock.mono() - sentMs < quickMs) poll.slowness = Math.max(0, poll.slowness - 1);
       } catch (error) {
+        const late = error instanceof WireError && error.code === 'DEADLINE' && error.uncertain; // connected, that is
+        if (late) poll.slowness = Math.min(slownessMax, poll.slowness + 1);
         await this.#unanswered(positions, error, failures++);
       }
     }
@@ -127,7 +153,7 @@ export class Fetcher implements Closable {
     poll.catchingUp = true;
     const before = late.map(({ next }) => next);
     try {
-      await this.#fetch({ node, via: 'admin' }, late, 0);
+      await this.#fetch({ node, via: 'admin' }, late, 0, poll.slowness);
     } catch {
       // The poll will say what is wrong.
     }
@@ -138,11 +164,14 @@ export class Fetcher implements Closable {
     this.#kick();
   }
 
-  async #fetch(at: At, positions: readonly Position[], waitMs: number): Promise<void> {
-    const { asks, apart } = askFor(positions);
+  async #fetch(at: At, positions: readonly Position[], waitMs: number, slowness: number): Promise<void> {
+    const bytesMax = Math.max(slowBytesMin, answerBytesMax / 4 ** slowness);
+    const { asks, apart } = askFor(positions, Math.min(partitionBytesMax, bytesMax));
     const jumps = new Map(positions.map((position) => [position, position.jumps]));
-    const ask = { partitions: asks, maxWaitMs: apart ? 0 : waitMs, bytesMax: answerBytesMax };
-    const answers = await this.view.parts.wire.fetch(at, ask, this.#closing.signal);
+    const spareMs = Math.min(spareMsMax, spareMsMin * 2 ** slowness);
+    const ask = { partitions: asks, maxWaitMs: apart ? 0 : waitMs, bytesMax, spareMs };
+    const fetching = this.view.parts.wire.fetch(at, ask, this.#closing.signal);
+    const answers = await (slowness === 0 ? fetching : this.#watched(fetching));
     answers.forEach((answer, i) => {
       const asked = asks[i];
       const members = asked?.members.filter((one) => !one.closed && one.jumps === jumps.get(one)) ?? [];
@@ -150,11 +179,22 @@ export class Fetcher implements Closable {
     });
   }
 
+  /** Meanwhile another broker may lead: then it is asked there, and not when the slow one has had all its time. */
+  async #watched<T>(fetching: Promise<T>): Promise<T> {
+    const watch = every(this.view.parts.clock, spareMsMin, () => void this.view.refresh().then(() => this.#kick()));
+    try {
+      return await fetching;
+    } finally {
+      watch.cancel();
+    }
+  }
+
   #answered(node: number, asked: AskedSpot, answer: Fetched, members: readonly Position[]): void {
     const { error } = answer;
     const fits = members.filter(({ next }) => next >= asked.offset && next <= answer.next);
     fits.forEach((position, i) => {
       if (error === null) position.beyondMs = undefined;
+      if (error === null) this.#troubles.over(position);
       position.put(i === 0 ? answer.records : answer.records.map(copyOf), answer.next);
     });
     if (error === null) return;
@@ -164,6 +204,7 @@ export class Fetcher implements Closable {
   }
 
   #refused(position: Position, error: WireError): void {
+    if (!error.fatal && error.until === undefined) this.#troubles.bad(position, error.message);
     if (error.step === 'leader') void this.#rest(position, () => this.view.refresh(), 0);
     else if (error.step === 'gone') void this.#rest(position, () => this.#findOut(position), restMs);
     else if (error.code === 'UNDECODABLE' && error.until !== undefined) this.#skip(position, error, error.until);
@@ -178,7 +219,10 @@ export class Fetcher implements Closable {
   async #unanswered(positions: readonly Position[], error: unknown, failures: number): Promise<void> {
     const { clock, random } = this.view.parts;
     const hopeless = error instanceof WireError && !error.retriable;
-    if (hopeless) for (const position of positions) position.fail(busErrorOf(error, `reading ${position.topic}`, 0));
+    for (const position of positions) {
+      if (hopeless) position.fail(busErrorOf(error, `reading ${position.topic}`, 0));
+      else this.#troubles.bad(position, sayError(error));
+    }
     const refreshed = this.view.refresh().then(() => this.#kick());
     await sleep(clock, hopeless ? failedRestMs : pauseMs(random, failures), this.#closing.signal);
     await refreshed;
@@ -225,7 +269,10 @@ export class Fetcher implements Closable {
 }
 
 /** One ask for each partition: of several positions there the first, for them all if they are at one place. */
-function askFor(positions: readonly Position[]): { readonly asks: readonly AskedSpot[]; readonly apart: boolean } {
+function askFor(
+  positions: readonly Position[],
+  bytesMax: number,
+): { readonly asks: readonly AskedSpot[]; readonly apart: boolean } {
   const bySpot = new Map<string, Position[]>();
   for (const position of positions) {
     const key = `${position.topic}/${position.partition}`;
@@ -239,7 +286,7 @@ function askFor(positions: readonly Position[]): { readonly asks: readonly Asked
     if (!chosen) return [];
     const { topic, partition, next: offset } = chosen;
     if (members.some(({ next }) => next !== offset)) apart = true;
-    return [{ topic, partition, offset, bytesMax: partitionBytesMax, members }];
+    return [{ topic, partition, offset, bytesMax, members }];
   });
   return { asks, apart };
 }

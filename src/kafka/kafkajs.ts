@@ -50,7 +50,8 @@ export function openKafkajs(options: KafkajsOptions): Wire {
     // The broker gives up first, so that the connection stays.
     produce: (at, batches, timeoutMs) =>
       one(at, requests.produce(batches, Math.round(timeoutMs * 0.9), clock.now()), timeoutMs),
-    fetch: (at, ask, signal) => orNothing(one(at, requests.fetch(ask), ask.maxWaitMs + spareMs), signal),
+    fetch: (at, ask, signal) =>
+      orNothing(one(at, requests.fetch(ask), ask.maxWaitMs + (ask.spareMs ?? spareMs)), signal),
     listOffsets: (at, ask, timeoutMs) => one(at, requests.listOffsets(ask), timeoutMs),
     deleteRecords: (at, ask, timeoutMs = requestMs) => one(at, requests.deleteRecords(ask, timeoutMs), timeoutMs),
     join: (at, join) => one(at, groups.join(join), join.rebalanceMs + spareMs),

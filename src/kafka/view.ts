@@ -73,6 +73,16 @@ export class View {
     const leaders = this.#topics.get(topic)?.leaders;
     if (leaders?.[partition] === node) leaders[partition] = null;
   }
+  /** Whether nobody said, when we looked last, where anything is. */
+  get failing(): boolean {
+    return this.#failure !== undefined;
+  }
+  /** Why there may be no leader, as far as anybody said. */
+  whyLeaderless(topic: string): string {
+    const known = this.#topics.get(topic);
+    if (known?.absentMs !== undefined) return 'the brokers say that there is no such topic';
+    return known?.fault?.message ?? 'nobody leads it';
+  }
   /** How long the brokers have been saying that there is no such topic; 0 while there is one. */
   absentMs(topic: string): number {
     const absentMs = this.#topics.get(topic)?.absentMs;

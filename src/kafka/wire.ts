@@ -70,6 +70,8 @@ export interface FetchAsk {
   readonly bytesMin?: number;
   /** Of all partitions together; the first batch comes whole, however large. */
   readonly bytesMax: number;
+  /** What the broker and the way get beyond `maxWaitMs`. Default 2,000. */
+  readonly spareMs?: number;
 }
 export interface Fetched extends Answer {
   /** In order, from the offset asked for on; copies. What transactions aborted is left out, as are control records. */
@@ -163,8 +165,8 @@ export interface Wire extends Closable {
   /** Waits for all in-sync replicas. Partitions whose leader `at` is not answer NOT_LEADER_OR_FOLLOWER. */
   produce(at: At, batches: readonly Batch[], timeoutMs: number): Promise<readonly Produced[]>;
   /**
-   * Resolves when there is something, an error, or after `maxWaitMs`; the deadline is 2 s behind that. On `signal` it
-   * resolves to [] at once, while the connection stays busy until the broker answers.
+   * Resolves when there is something, an error, or after `maxWaitMs`; the deadline is `spareMs` behind that. On `signal`
+   * it resolves to [] at once, while the connection stays busy until the broker answers.
    */
   fetch(at: At, ask: FetchAsk, signal?: AbortSignal): Promise<readonly Fetched[]>;
   /** The first offset at or behind a time; 'end' is the offset that the next record will get. */

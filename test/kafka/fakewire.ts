@@ -69,6 +69,8 @@ export class FakeCluster {
   latencyMs = 0;
   /** The answer to each partition of a produce, instead of writing; undefined writes. */
   refuse: ((batch: port.Batch) => { error: string; refused?: port.Produced['refused'] } | undefined) | undefined;
+  /** What is said instead of records. */
+  faultOfReads: string | undefined;
   /** A batch that cannot be read, up to but without `until`. */
   spoil: (Spot & { readonly offset: number; readonly until: number }) | undefined;
   readonly #counts = new Map<string, number>();
@@ -201,7 +203,9 @@ export class FakeCluster {
       produce: (at, batches, ms) =>
         ask('produce', at, [batches], ms, () => batches.map((batch) => this.#produce(at, batch))),
       fetch: (at, asked, signal) => {
-        const answer = ask('fetch', at, [asked], asked.maxWaitMs + 2_000, () => this.#fetch(at, asked));
+        const answer = ask('fetch', at, [asked], asked.maxWaitMs + (asked.spareMs ?? 2_000), () =>
+          this.#fetch(at, asked),
+        );
         return signal ? orNothing(answer, signal) : answer;
       },
       listOffsets: (at, asked, ms = 5_000) =>
@@ -384,6 +388,7 @@ export class FakeCluster {
     return {
       ...none,
       ...this.#led(at, spot, ({ start, end, records }) => {
+        if (this.faultOfReads) return { error: new WireError(this.faultOfReads, 'by script') };
         if (offset < start || offset > end) return { error: new WireError('OFFSET_OUT_OF_RANGE', `${offset}`) };
         const out: Stored[] = [];
         let bytes = 0;

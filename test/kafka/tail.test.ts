@@ -1,4 +1,5 @@
 import { OutOfRangeError, type Stored, type Tail } from '../../src/ports/log';
+import type { Notice } from '../../src/base/notices';
 import type { FetchAsk } from '../../src/kafka/wire';
 import { FakeBench, Holder, max, record, valuesOf } from './fakebench';
 
@@ -206,6 +207,70 @@ describe('a tail', () => {
     await bench.run(log.append(topic, [record('a')]));
     expect(valuesOf(await read(tail, 1))).toEqual(['a']);
   });
+
+  const states = (heard: readonly Notice[]) =>
+    heard.flatMap((notice) => (notice.type === 'state' ? [[notice.part, notice.ok, notice.reason]] : []));
+
+  it('gives a broker that is too slow more time, asks it for less, and tells that it had to', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(log.append(topic, [record('a')]));
+    bench.cluster.script = ({ name }) => (name === 'fetch' ? { delayMs: 6_000 } : undefined);
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.until(() => reading.settled, 30_000);
+    expect(valuesOf(reading.value)).toEqual(['a']);
+    const [first, second] = bench.cluster.asked('fetch').map(({ args }) => (args[0] as FetchAsk).bytesMax);
+    expect(second).toBeLessThan(first! / 2);
+    expect(states(heard)).toEqual([
+      [`reading ${topic}`, false, expect.stringContaining(`${topic}/0 cannot be read`)],
+      [`reading ${topic}`, true, expect.any(String)],
+    ]);
+    // Quick again, it is asked for as much as before.
+    bench.cluster.script = undefined;
+    for (let n = 0; n < 6; n++) {
+      await bench.run(log.append(topic, [record(`${n}`)]));
+      await read(tail, 1);
+    }
+    expect((bench.cluster.asked('fetch').at(-1)!.args[0] as FetchAsk).bytesMax).toBe(first);
+  });
+
+  it('turns to the new leader while the old one, which is slow, has time left', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(log.append(topic, [record('a')]));
+    bench.cluster.script = ({ name, node }) => (name === 'fetch' && node === 1 ? 'never' : undefined);
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(9_000); // the third request may take 8.5 s
+    bench.cluster.lead(topic, 0, 2);
+    await bench.until(() => reading.settled, 2_500);
+    expect(valuesOf(reading.value)).toEqual(['a']);
+  });
+
+  it.each([
+    ['a broker cannot read it', (on: boolean) => (bench.cluster.faultOfReads = on ? 'CORRUPT_MESSAGE' : undefined)],
+    ['a broker fails', (on: boolean) => (bench.cluster.faultOfReads = on ? 'UNKNOWN_SERVER_ERROR' : undefined)],
+    ['it may not be seen any more', (on: boolean) => seen(!on)],
+  ])('tells while nothing comes because %s, once, and when that is over', async (_, make) => {
+    const { log, topic, heard } = await bench.open(4);
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(100);
+    make(true);
+    await bench.clock.advance(1_500);
+    expect(states(heard)).toEqual([]); // it could be over in a moment
+    await bench.clock.advance(8_000);
+    expect(states(heard)).toEqual([[`reading ${topic}`, false, expect.stringContaining(`${topic}/0,1,2,3`)]]);
+    make(false);
+    await bench.run(log.append(topic, [record('a')]));
+    await bench.until(() => reading.settled);
+    await bench.clock.advance(2_000);
+    expect(states(heard).slice(1)).toEqual([[`reading ${topic}`, true, expect.any(String)]]);
+  });
+  /** As when the right to DESCRIBE is withdrawn: then it seems not to be there. */
+  function seen(isSeen: boolean): void {
+    bench.cluster.faultOfTopics = isSeen ? undefined : 'UNKNOWN_TOPIC_OR_PARTITION';
+    for (let partition = 0; partition < 4; partition++) bench.cluster.lead('a.b.work', partition, isSeen ? 2 : null);
+  }
 
   it('does not besiege brokers that are away, and is there when they are back', async () => {
     const { log, topic, heard } = await bench.open();
