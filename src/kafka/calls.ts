@@ -31,7 +31,7 @@ export interface Item {
 }
 
 /** All that waits in this process, in bytes. */
-const waitingBytesMax = 64 * 1024 * 1024;
+export const waitingBytesMax = 64 * 1024 * 1024;
 
 export class Calls {
   /** The oldest first. */

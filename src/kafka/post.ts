@@ -9,9 +9,10 @@ import { namesIn } from '../format/names';
 import { OutOfRangeError, type LogRecord, type Stored, type Tail, type Topic } from '../ports/log';
 import type { Packet, Post, Receiver } from '../ports/post';
 import { Echoes } from './postecho';
-import { Lane } from './postlane';
+import { Backlog, type Lane } from './postlane';
 import type { Living } from './postliving';
 import { Peers, type Peer } from './postpeers';
+import { recordBytes } from './sendable';
 
 /** What the post needs of Kafka. */
 export interface Roads {
@@ -75,13 +76,11 @@ class KafkaPost implements Post {
   readonly #incarnation: string;
   readonly #names;
   readonly #peers: Peers;
-  readonly #lanes = new Map<number, Lane>();
+  readonly #backlog: Backlog;
   readonly #echoes: Echoes;
   readonly #ensured = new Map<string, Promise<unknown>>();
   readonly #tails = new Set<Closable>();
   #receiver: Receiver | undefined;
-  #unsent = 0;
-  #emptied: () => void = () => undefined;
   #closedAtMs: number | undefined;
   #closing: Promise<void> | undefined;
 
@@ -95,6 +94,7 @@ class KafkaPost implements Post {
     this.address = `${partition}:${this.#incarnation}`;
     this.#names = namesIn(parts.ns);
     const { clock, random, roads } = parts;
+    this.#backlog = new Backlog(inbox, clock);
     this.#echoes = new Echoes({
       clock,
       random,
@@ -142,8 +142,13 @@ class KafkaPost implements Post {
     this.#checkOpen();
     // A copy, as the caller may use its bytes again at once.
     const record = { key: null, value: new Uint8Array(packet.body), headers: { from: this.address, bus: packet.line } };
-    await this.#ensure(module);
-    await this.parts.roads.append(this.#names.broadcast(module), 0, record);
+    const sent = count(this.#backlog.lane(module), record);
+    try {
+      await this.#ensure(module);
+      await this.parts.roads.append(this.#names.broadcast(module), 0, record);
+    } finally {
+      sent();
+    }
   }
 
   async join(module: string): Promise<Closable> {
@@ -163,7 +168,7 @@ class KafkaPost implements Post {
 
   trouble(to: string): string | undefined {
     const partition = this.#peers.partitionOf(to);
-    const trouble = partition === undefined ? undefined : this.#lanes.get(partition)?.trouble;
+    const trouble = partition === undefined ? undefined : this.#backlog.lane(partition).trouble;
     if (trouble !== undefined || this.parts.roads.isLed(this.inbox, this.partition)) return trouble;
     return `no broker has partition ${this.partition} of ${this.inbox}, where answers come in`;
   }
@@ -171,23 +176,12 @@ class KafkaPost implements Post {
   /** Throws Overloaded; what goes wrong later is told. */
   #put(partition: number, record: LogRecord, what: string): void {
     this.#echoes.measureAgain();
-    const lane = this.#laneOf(partition);
-    const bytes = (record.value?.length ?? 0) + (record.headers['bus']?.length ?? 0);
-    lane.add(bytes);
-    this.#unsent++;
-    const settled = (): void => {
-      lane.remove(bytes);
-      if (--this.#unsent === 0) this.#emptied();
-    };
+    const lane = this.#backlog.lane(partition);
+    const settled = count(lane, record);
     this.parts.roads.append(this.inbox, partition, record).then(settled, (error: unknown) => {
       settled();
-      this.#dropped(what, `to partition ${partition} of ${this.inbox}: ${sayError(error)}`);
+      this.#dropped(what, `to ${lane.where}: ${sayError(error)}`);
     });
-  }
-  #laneOf(partition: number): Lane {
-    const lane = this.#lanes.get(partition) ?? new Lane(partition, this.parts.clock);
-    this.#lanes.set(partition, lane);
-    return lane;
   }
 
   // --- in
@@ -254,12 +248,7 @@ class KafkaPost implements Post {
     for (const [address, peer] of this.#peers.all()) if (address !== this.address) this.#sayBye(peer);
     this.#echoes.close();
     this.#peers.close();
-    if (this.#unsent > 0) {
-      const enough = new AbortController();
-      const emptied = new Promise<void>((resolve) => (this.#emptied = resolve));
-      await Promise.race([emptied, sleep(clock, closeWithinMs, enough.signal)]);
-      enough.abort();
-    }
+    await this.#backlog.runOut(closeWithinMs);
     await Promise.all([...this.#tails].map((tail) => tail.close()));
   }
   #sayBye({ partition, incarnation }: Peer): void {
@@ -278,6 +267,13 @@ class KafkaPost implements Post {
   #dropped(what: string, reason: string): void {
     this.parts.notices.tell({ type: 'dropped', what, reason });
   }
+}
+
+/** Throws Overloaded. What it gives is to be called when the record is acknowledged, or lost. */
+function count(lane: Lane, record: LogRecord): () => void {
+  const bytes = recordBytes(record);
+  lane.add(bytes);
+  return () => lane.remove(bytes);
 }
 
 function checkSize({ line, body }: Packet): void {

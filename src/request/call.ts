@@ -232,6 +232,8 @@ export function createCaller(parts: CallerParts): Caller {
       const since = Math.max(call.startedMs, call.probedMs);
       if (now - since < Math.min(probeAgainMs, call.timeoutMs / 2)) continue;
       call.probedMs = now;
+      // Where nothing gets through now, it would only lie before what waits there.
+      if (call.target && post.trouble?.(call.target.instance.address) !== undefined) continue;
       sendQuietly(call, 'probe');
     }
   }

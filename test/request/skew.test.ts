@@ -78,7 +78,9 @@ test.each([
 test('a request that the post could not get rid of ends as Unreachable at its deadline, with the reason', async () => {
   const { clock, join } = system();
   let trouble: string | undefined = 'no leader for partition 3';
-  const web = join('web', 0, (post) => ({ ...post, send: () => undefined, trouble: () => trouble }));
+  const kinds: string[] = [];
+  const send: Post['send'] = (_to, { line }) => void kinds.push(line.split(' ')[1] ?? '');
+  const web = join('web', 0, (post) => ({ ...post, send, trouble: () => trouble }));
   const server = join('maths', 0);
   const serving = server.bus.serve(maths, { double: (n) => n * 2, ...none });
   await clock.advance(100);
@@ -88,10 +90,12 @@ test('a request that the post could not get rid of ends as Unreachable at its de
   expect(await asked).toMatchObject({
     error: { code: 'Unreachable', message: expect.stringContaining('no leader for partition 3') },
   });
+  expect(kinds).toEqual(['request']); // what asks after it would only lie before what waits
   trouble = undefined;
   const again = web.bus.tryRequest(maths.double, 4, { timeoutMs: 1_000 });
   await clock.advance(1_100);
   expect(await again).toMatchObject({ error: { code: 'Timeout', details: { reached: 'sent' } } });
+  expect(kinds.slice(1)).toEqual(['request', 'probe']);
 });
 
 test('an instance joins the broadcasts to a module before others learn that it serves it', async () => {
