@@ -1,4 +1,4 @@
-/** Tells when partitions cannot be read for more than a moment: once for each topic, and when all of it can be again. */
+/** Tells when partitions cannot be read for more than a moment: once for each topic, and when they can be again. */
 import type { Spot } from './wire';
 import type { View } from './view';
 

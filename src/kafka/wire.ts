@@ -165,8 +165,8 @@ export interface Wire extends Closable {
   /** Waits for all in-sync replicas. Partitions whose leader `at` is not answer NOT_LEADER_OR_FOLLOWER. */
   produce(at: At, batches: readonly Batch[], timeoutMs: number): Promise<readonly Produced[]>;
   /**
-   * Resolves when there is something, an error, or after `maxWaitMs`; the deadline is `spareMs` behind that. On `signal`
-   * it resolves to [] at once, while the connection stays busy until the broker answers.
+   * Resolves when there is something, an error, or after `maxWaitMs`; the deadline is `spareMs` behind that. On
+   * `signal` it resolves to [] at once, while the connection stays busy until the broker answers.
    */
   fetch(at: At, ask: FetchAsk, signal?: AbortSignal): Promise<readonly Fetched[]>;
   /** The first offset at or behind a time; 'end' is the offset that the next record will get. */
