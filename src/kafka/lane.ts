@@ -1,11 +1,14 @@
 /** What waits to be written to one partition: batches in order, of which only the first is ever on its way. */
 import type { Timer } from '../base/clock';
-import type { Item } from './calls';
+import type { Call, Item } from './calls';
+import type { TopicShape } from './sendable';
 import type { Spot } from './wire';
 
 /** Of one batch, unless its first record alone is larger. */
 const batchBytesMax = 512 * 1024;
 const batchRecordsMax = 2_000;
+/** A partition that was not there is asked after no more often than this. */
+const againMs = 1_000;
 
 /** Sent as it is until its outcome is known. */
 export interface Batch {
@@ -96,4 +99,23 @@ export class Lane implements Spot {
 function batchOf(items: readonly Item[]): Batch {
   const bytes = items.reduce((sum, item) => sum + item.bytes, 0);
   return { items, bytes, firstSentMs: undefined, uncertain: false, tries: 0, trouble: '' };
+}
+
+/** Where the sender has come to with one topic. */
+export class TopicLanes {
+  readonly lanes: Lane[] = [];
+  shape: TopicShape | undefined;
+  /** Calls that came before the shape was known, in order. */
+  readonly waiting: { readonly call: Call; readonly items: readonly Item[] }[] = [];
+  private askedMs = -Infinity;
+
+  /** Undefined when it has to be asked for: also when the topic may have grown, as one item is for a new partition. */
+  shapeFor(items: readonly Item[], nowMs: number): TopicShape | undefined {
+    const { shape } = this;
+    if (!shape || this.waiting.length > 0) return undefined;
+    const isBeyond = items.some(({ record }) => record.partition >= shape.partitions);
+    if (!isBeyond || nowMs - this.askedMs < againMs) return shape;
+    this.askedMs = nowMs;
+    return undefined;
+  }
 }

@@ -2,7 +2,7 @@
 import { closable, type Closable } from '../base/lifecycle';
 import { Fetcher } from './fetching';
 import type { Roads } from './post';
-import { Sender } from './send';
+import { Sender, type SenderOptions } from './send';
 import { openTail } from './tail';
 import { Topics, type TopicsOptions } from './topics';
 import type { View } from './view';
@@ -10,7 +10,9 @@ import type { View } from './view';
 /** Closing waits for what is on its way, two seconds at most. */
 export function openRoads(view: View, options: TopicsOptions = {}): Roads & Closable {
   const topics = new Topics(view, options);
-  const sender = new Sender(view, { via: 'post', shapeOf: (topic) => topics.shape(topic) });
+  // The inbox grows with the instances: whoever comes later may be behind a partition that was not there before.
+  const shapeOf: SenderOptions['shapeOf'] = (topic, again) => (again ? topics.shapeAgain(topic) : topics.shape(topic));
+  const sender = new Sender(view, { via: 'post', shapeOf });
   const fetchers = { inbox: new Fetcher(view, 'inbox'), tails: new Fetcher(view, 'tails') };
   return {
     async ensure(topic) {

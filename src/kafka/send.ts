@@ -8,7 +8,7 @@ import type { Closable } from '../base/lifecycle';
 import type { Append } from '../ports/log';
 import { busErrorOf, WireError } from './errors';
 import { Calls, type Call, type Item, type Landed } from './calls';
-import { Lane, type Batch } from './lane';
+import { Lane, TopicLanes, type Batch } from './lane';
 import * as sendable from './sendable';
 import { pauseMs, type View } from './view';
 import type { Produced, Via } from './wire';
@@ -35,17 +35,13 @@ export interface SenderOptions {
   /** A batch of unknown outcome is given up for good after so long. Default 600,000 ms. */
   readonly unknownMs?: number;
   readonly via?: Via;
-  /** How many partitions the topic has, and whether records need keys; rejects with Config when it is not there. */
-  readonly shapeOf: (topic: string) => Promise<sendable.TopicShape>;
+  /**
+   * How many partitions the topic has, and whether records need keys; rejects with Config when it is not there. `again`
+   * when somebody named a partition that was not there the last time.
+   */
+  readonly shapeOf: (topic: string, again: boolean) => Promise<sendable.TopicShape>;
 }
 
-/** Where the sender has come to with one topic. */
-interface TopicLanes {
-  readonly lanes: Lane[];
-  shape: sendable.TopicShape | undefined;
-  /** Calls that came before the shape was known, in order. */
-  readonly waiting: { readonly call: Call; readonly items: readonly Item[] }[];
-}
 /** One broker as far as this sender is concerned. */
 interface Leader {
   readonly node: number;
@@ -96,7 +92,8 @@ export class Sender implements Closable {
       if (this.#closed) throw new BusError('Closed', 'the log was closed', { sinceMs: 0 });
       this.#calls.checkRoom(topic, copies);
       const items = this.#calls.itemsOf(call, copies);
-      if (of.shape && of.waiting.length === 0) this.#enqueue(of, of.shape, call, items);
+      const shape = of.shapeFor(items, this.view.parts.clock.mono());
+      if (shape) this.#enqueue(of, shape, call, items);
       else void this.#enqueueLater(topic, of, call, items);
     } catch (error) {
       call.fail(error);
@@ -106,7 +103,7 @@ export class Sender implements Closable {
 
   #topicOf(topic: string): TopicLanes {
     let of = this.#topics.get(topic);
-    if (!of) this.#topics.set(topic, (of = { lanes: [], shape: undefined, waiting: [] }));
+    if (!of) this.#topics.set(topic, (of = new TopicLanes()));
     return of;
   }
 
@@ -116,7 +113,7 @@ export class Sender implements Closable {
     if (of.waiting.length > 1) return;
     let failure: unknown;
     try {
-      of.shape = await this.options.shapeOf(topic);
+      of.shape = await this.options.shapeOf(topic, of.shape !== undefined);
     } catch (error) {
       failure = error;
     }

@@ -51,7 +51,14 @@ function configsOf({ compacted, keepMs }: Topic, replicas: number): Configs {
 }
 
 /** Differences in these change what is promised; in the others they are somebody's decision. */
-const watched = ['cleanup.policy', 'retention.ms', 'retention.bytes', 'message.timestamp.type', 'max.message.bytes'];
+const watched = [
+  'cleanup.policy',
+  'retention.ms',
+  'retention.bytes',
+  'message.timestamp.type',
+  'max.message.bytes',
+  'compression.type',
+];
 
 export class Topics {
   readonly #shapes = new Map<string, Promise<TopicShape>>();
@@ -83,6 +90,14 @@ export class Topics {
     this.#shapes.set(topic, asked);
     asked.catch(() => this.#shapes.delete(topic));
     return asked;
+  }
+
+  /** As {@link shape}, of a topic that may have got more partitions meanwhile. */
+  async shapeAgain(topic: string): Promise<TopicShape> {
+    await this.view.refresh();
+    const shape = { ...(await this.shape(topic)), partitions: await this.view.partitions(topic) };
+    this.#shapes.set(topic, Promise.resolve(shape));
+    return shape;
   }
 
   /** Makes it, or finds that somebody else was faster; resolves when it is there, with its partitions. */

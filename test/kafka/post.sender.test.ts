@@ -76,3 +76,23 @@ test('packets for partitions that nobody leads do not cost those for others thei
   expect(b.lines.length).toBeGreaterThan(1);
   expect(dropped).toEqual([]);
 });
+
+test('whoever was there before the inbox got more partitions reaches those who come after it', async () => {
+  const { clock, cluster, dropped, open } = system();
+  const a = await open(1);
+  a.post.send(a.post.address, { line: 'before', body: new Uint8Array(0) });
+  await clock.advance(100);
+  const more = [1, 2, 3].map((leader) => ({ leader, start: 0, records: [], end: 0 }));
+  cluster.topics.get('test.inbox')?.partitions.push(...more);
+  let b = await open(1);
+  for (let seed = 10; seed < 30 && b.partition === 0; seed++) b = await open(1, seed);
+  expect(b.partition).toBeGreaterThan(0);
+  for (const line of ['one', 'two']) a.post.send(b.post.address, { line, body: new Uint8Array(0) });
+  await clock.advance(2_000);
+  expect(b.lines).toEqual(['one', 'two']);
+  a.post.send('77:0123456789abcdef', { line: 'nowhere', body: new Uint8Array(0) });
+  a.post.send(b.post.address, { line: 'three', body: new Uint8Array(0) });
+  await clock.advance(2_000);
+  expect(b.lines).toEqual(['one', 'two', 'three']);
+  expect(dropped).toEqual([expect.stringContaining('there is no 77')]);
+});
