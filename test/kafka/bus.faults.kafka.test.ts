@@ -1,34 +1,10 @@
-/** Requests while servers die, freeze and are away: typed errors, no false deaths, and all goes on afterwards. */
-import type { Bus } from '../../src/index';
+/** Requests while servers die and are away: typed errors, no false deaths, and all goes on afterwards. */
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
+import { load } from './callers';
 
 jest.setTimeout(180_000);
-
-/** Twenty callers, one request after the other, until stopped or closed; how often each ending came. */
-function load(ask: () => ReturnType<Bus['tryRequest']>): {
-  ends: Map<string, number>;
-  readonly stop: () => Promise<void>;
-} {
-  const ends = new Map<string, number>();
-  let stopped = false;
-  const loads = Array.from({ length: 20 }, async () => {
-    while (!stopped) {
-      const result = await ask();
-      const end = result.ok ? 'ok' : (result.error as { code: string }).code; // failures and bus errors both have one
-      if (end === 'Closed') return;
-      ends.set(end, (ends.get(end) ?? 0) + 1);
-    }
-  });
-  return {
-    ends,
-    async stop() {
-      stopped = true;
-      await Promise.all(loads);
-    },
-  };
-}
 
 kafkaSuite(
   'requests on a cluster in trouble',
@@ -50,35 +26,20 @@ kafkaSuite(
       return scene.until(() => (ends.get('ok') ?? 0) >= before + count, withinMs);
     };
 
-    test('brokers that are killed one after the other cost time, but no request and no instance', async () => {
+    test('a broker that is killed costs time, but no request and no instance', async () => {
       await Promise.all([scene.start(), scene.start()]);
       const bus = await scene.open('web');
       const lost: string[] = [];
       bus.watch((notice) => notice.type === 'instance' && notice.change === 'gone' && lost.push(notice.instance));
       const { ends, stop } = load(() => bus.tryRequest(shop.slow, { ms: 2 }, { timeoutMs: 30_000 }));
       await more(ends, 200, 20_000);
-      for (const broker of [1, 2, 3]) {
-        await suite.cluster.broker(broker).kill();
-        await more(ends, 500, 40_000);
-        await suite.cluster.mend();
-        await more(ends, 500, 40_000);
-      }
+      await suite.cluster.broker(2).kill();
+      await more(ends, 500, 40_000);
+      await suite.cluster.mend();
+      await more(ends, 500, 40_000);
       await stop();
       expect([...ends.keys()]).toEqual(['ok']);
       expect(lost).toEqual([]);
-    });
-
-    test('a broker that is frozen and thawed loses no request either', async () => {
-      await Promise.all([scene.start(), scene.start()]);
-      const bus = await scene.open('web');
-      const { ends, stop } = load(() => bus.tryRequest(shop.slow, { ms: 2 }, { timeoutMs: 40_000 }));
-      await more(ends, 200, 20_000);
-      await suite.cluster.broker(2).freeze();
-      await more(ends, 500, 40_000);
-      await suite.cluster.broker(2).thaw();
-      await more(ends, 500, 40_000);
-      await stop();
-      expect([...ends.keys()]).toEqual(['ok']);
     });
 
     test('without any broker a request ends as Unreachable at its deadline, and is never started after it', async () => {

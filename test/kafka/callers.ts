@@ -1,0 +1,29 @@
+/** Callers that ask one request after the other while servers are in trouble. */
+import type { Bus } from '../../src/index';
+
+const restMs = 10;
+
+/** Twenty callers, each with a rest between two requests, until stopped or closed; how often each ending came. */
+export function load(ask: () => ReturnType<Bus['tryRequest']>): {
+  ends: Map<string, number>;
+  readonly stop: () => Promise<void>;
+} {
+  const ends = new Map<string, number>();
+  let stopped = false;
+  const loads = Array.from({ length: 20 }, async () => {
+    while (!stopped) {
+      const result = await ask();
+      const end = result.ok ? 'ok' : (result.error as { code: string }).code; // failures and bus errors both have one
+      if (end === 'Closed') return;
+      ends.set(end, (ends.get(end) ?? 0) + 1);
+      await new Promise((resolve) => setTimeout(resolve, restMs)); // servers that come back need the machine too
+    }
+  });
+  return {
+    ends,
+    async stop() {
+      stopped = true;
+      await Promise.all(loads);
+    },
+  };
+}
