@@ -103,6 +103,9 @@ class RollRegistry implements EmbeddedRegistry {
     this.poll();
     return instancesIn(this.roll.entries.values());
   }
+  async find(name: string): Promise<Instance | undefined> {
+    return (await this.all()).find((instance) => instance.name === name);
+  }
 
   instancesOf(module: string): readonly Instance[] {
     const found: Instance[] = [];

@@ -48,6 +48,7 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
   const roads = openRoads(view, topics);
   const living = watchLiving(options.registry, clock);
   const closeRest = async (): Promise<void> => {
+    await living.close();
     await roads.close();
     await log.close();
     await wire.close();

@@ -112,6 +112,7 @@ class KafkaPost implements Post {
     parts.living.hear({
       up: (address) => this.#peers.up(address),
       vanished: (addresses) => this.#peers.lost(addresses),
+      knows: (address) => this.#peers.has(address),
     });
   }
 

@@ -1,9 +1,10 @@
-/** Tells who vanished from the registry: from what is watched there anyway, so that nothing more is asked of it. */
+/** Tells who vanished from the registry: from what is watched there anyway, and a look at each who left that. */
 import { sleep, type Clock } from '../base/clock';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Instance, Registry } from '../ports/registry';
 
-export interface Living {
+/** Closing it ends only what it asks by itself. */
+export interface Living extends Closable {
   /** The registry, for everybody who watches: what they see is heard here too. */
   readonly registry: Registry;
   /** To be called once, before anything is watched. */
@@ -14,48 +15,71 @@ export interface LivingListener {
   up(address: string): void;
   /** They were there, and nothing in the registry tells of them any more. */
   vanished(addresses: readonly string[]): void;
+  /** Whether anything was exchanged with it, so that its end must be told whenever it comes. */
+  knows(address: string): boolean;
 }
 
-const againMs = 500;
-/** A minute: whoever asked somebody who vanished has given up by then. */
-const triesMax = 120;
+const againMs = 1_000;
+
+interface Watch {
+  /** Names by address. */
+  seen: ReadonlyMap<string, string>;
+}
 
 export function watchLiving(registry: Registry, clock: Clock): Living {
-  const watches = new Set<{ seen: ReadonlySet<string> }>();
-  const suspects = new Set<string>();
-  const closed = new AbortController();
+  const watches = new Set<Watch>();
+  /** Who is in nothing that is watched, and not known to be gone: names by address. */
+  const suspects = new Map<string, string>();
   let listener: LivingListener | undefined;
   let checking = false;
+  let closed = false;
+  let pause = new AbortController();
 
   const isSeen = (address: string): boolean => [...watches].some(({ seen }) => seen.has(address));
-  function note(watch: { seen: ReadonlySet<string> }, instances: readonly Instance[]): void {
+  function note(watch: Watch, instances: readonly Instance[]): void {
     const before = watch.seen;
-    watch.seen = new Set(instances.map(({ address }) => address));
-    for (const address of watch.seen) if (!before.has(address)) listener?.up(address);
-    for (const address of before) if (!isSeen(address)) suspects.add(address);
-    if (suspects.size > 0 && !checking) void check();
+    watch.seen = new Map(instances.map(({ address, name }) => [address, name]));
+    for (const address of watch.seen.keys()) {
+      if (before.has(address)) continue;
+      suspects.delete(address);
+      listener?.up(address);
+    }
+    for (const [address, name] of before) if (!isSeen(address)) suspect(address, name);
   }
-  /** Who no longer serves what we watch may live on: only who is nowhere in the registry has vanished. */
+  function suspect(address: string, name: string): void {
+    suspects.set(address, name);
+    pause.abort();
+    if (!checking) void check();
+  }
+  /**
+   * Who no longer serves what we watch may live on: only who is not in the registry has vanished. Its own node says it,
+   * one small question for each, at the moment by chance at which the change was read. Goes on with those who live, or
+   * could not be asked after, as long as anybody needs to know.
+   */
   async function check(): Promise<void> {
     checking = true;
-    for (let tries = 0; suspects.size > 0 && tries < triesMax && !closed.signal.aborted; tries++) {
+    while (suspects.size > 0 && !closed) {
+      pause = new AbortController();
       const asked = [...suspects];
-      const all = await registry.all().catch(() => undefined);
-      if (closed.signal.aborted) break;
-      if (!all) {
-        await sleep(clock, againMs, closed.signal);
-        continue;
-      }
-      const alive = new Set(all.map(({ address }) => address));
-      for (const address of asked) suspects.delete(address);
-      const gone = asked.filter((address) => !alive.has(address) && !isSeen(address));
+      const found = await Promise.all(asked.map(([address, name]) => isAlive(address, name)));
+      if (closed) break;
+      const gone = asked.flatMap(([address], at) => (found[at] === false && suspects.has(address) ? [address] : []));
+      for (const address of gone) suspects.delete(address);
+      for (const [address] of asked) if (!listener?.knows(address)) suspects.delete(address);
       if (gone.length > 0) listener?.vanished(gone);
+      if (suspects.size > 0) await sleep(clock, againMs, pause.signal);
     }
-    suspects.clear();
     checking = false;
   }
+  /** Undefined when that cannot be known now. */
+  function isAlive(address: string, name: string): Promise<boolean | undefined> {
+    return registry.find(name).then(
+      (found) => found?.address === address,
+      () => undefined,
+    );
+  }
   async function watch(contract: string, see: (instances: readonly Instance[]) => void): Promise<Closable> {
-    const mine = { seen: new Set<string>() as ReadonlySet<string> };
+    const mine: Watch = { seen: new Map() };
     watches.add(mine);
     try {
       const watching = await registry.watch(contract, (instances) => {
@@ -71,17 +95,23 @@ export function watchLiving(registry: Registry, clock: Clock): Living {
       throw error;
     }
   }
+  const ending = closable(async () => {
+    closed = true;
+    pause.abort();
+  });
   return {
     hear: (given) => void (listener = given),
     registry: {
       announce: (instance) => registry.announce(instance),
       withdraw: () => registry.withdraw(),
       all: () => registry.all(),
+      find: (name) => registry.find(name),
       watch,
       ...closable(async () => {
-        closed.abort();
+        await ending.close();
         await registry.close();
       }),
     },
+    ...ending,
   };
 }

@@ -111,6 +111,10 @@ export function memoryRegistry(roll: Roll, life: Life, sessionMs: number): Regis
       check();
       return life.call(['registry', 'all'], () => roll.all());
     },
+    async find(name) {
+      check();
+      return life.call(['registry', 'find', name], () => roll.all().find((instance) => instance.name === name));
+    },
     ...closable(async () => {
       closedMs = life.clock.now();
       for (const watcher of watchers) roll.unwatch(watcher);

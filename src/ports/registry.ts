@@ -30,4 +30,6 @@ export interface Registry extends Closable {
   watch(contract: string, see: (instances: readonly Instance[]) => void): Promise<Closable>;
   /** All that are alive now. */
   all(): Promise<readonly Instance[]>;
+  /** The one of this name that is alive now, if there is one. */
+  find(name: string): Promise<Instance | undefined>;
 }

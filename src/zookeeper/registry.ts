@@ -121,6 +121,14 @@ class SessionRegistry implements Registry {
     });
   }
 
+  async find(name: string): Promise<Instance | undefined> {
+    this.checkOpen();
+    const { session, paths } = this.parts;
+    const read = (connection: Connection): Promise<Node | undefined> => connection.read(paths.instance(name));
+    const node = await session.call(`looking for ${name}`, true, read);
+    return node && instanceOfText(node.data);
+  }
+
   close(): Promise<void> {
     return (this.closing ??= this.closeOnce());
   }

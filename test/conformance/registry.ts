@@ -93,6 +93,19 @@ export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, op
       expect((await d!.registry.all()).filter((one) => one.module === module)).toEqual([]);
     });
 
+    test('finds by its name who is alive, and nobody else', async () => {
+      const module = bench.name('photos');
+      const [a, b] = await bench.processes(2);
+      const mine = instanceOf(a!, `${module}#a`, module);
+      expect(await b!.registry.find(mine.name)).toBeUndefined();
+      await a!.registry.announce(mine);
+      expect(await b!.registry.find(mine.name)).toEqual(mine);
+      await a!.registry.announce({ ...mine, serves: {} });
+      expect(await b!.registry.find(mine.name)).toMatchObject({ name: mine.name, address: mine.address });
+      await a!.registry.withdraw();
+      expect(await b!.registry.find(mine.name)).toBeUndefined();
+    });
+
     test('tells a new life of an instance from the one before', async () => {
       const module = bench.name('photos');
       const [a, b, c] = await bench.processes(3);
