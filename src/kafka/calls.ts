@@ -42,8 +42,8 @@ export class Calls {
 
   constructor(private readonly clock: Clock) {}
 
-  /** Throws TooLarge for a record that is, and Overloaded when so much more may not wait. */
-  checkRoom(topic: string, records: readonly LogRecord[]): void {
+  /** What each record takes. Throws TooLarge for one that is, and Overloaded when so much more may not wait. */
+  checkRoom(topic: string, records: readonly LogRecord[]): readonly number[] {
     const sizes = records.map(sendable.recordBytes);
     const large = sizes.find((size) => size > sendable.recordBytesMax);
     if (large !== undefined) throw sendable.tooLarge(topic, large);
@@ -51,6 +51,7 @@ export class Calls {
     const waiting = this.#records.get(topic) ?? 0;
     const over = waiting + records.length > limits.sendingMax || bytes > waitingBytesMax;
     if (over && waiting > 0) throw sendable.overloaded(topic, waiting, this.#bytes, waitingBytesMax);
+    return sizes;
   }
 
   begin(topic: string, count: number): { readonly call: Call; readonly landed: Promise<readonly Landed[]> } {
@@ -81,9 +82,9 @@ export class Calls {
     return { call, landed: result.promise };
   }
 
-  /** The records of a call, which hold room from now on until each is freed. */
-  itemsOf(call: Call, records: readonly Append[]): readonly Item[] {
-    const items = records.map((record, index) => ({ record, bytes: sendable.recordBytes(record), call, index }));
+  /** The records of a call and what each takes, which hold room from now on until each is freed. */
+  itemsOf(call: Call, records: readonly Append[], sizes: readonly number[]): readonly Item[] {
+    const items = records.map((record, index) => ({ record, bytes: sizes[index] ?? 0, call, index }));
     for (const { bytes } of items) this.#bytes += bytes;
     this.#records.set(call.topic, (this.#records.get(call.topic) ?? 0) + items.length);
     return items;

@@ -90,8 +90,7 @@ export class Sender implements Closable {
     const { call, landed } = this.#calls.begin(topic, records.length);
     try {
       if (this.#closed) throw new BusError('Closed', 'the log was closed', { sinceMs: 0 });
-      this.#calls.checkRoom(topic, copies);
-      const items = this.#calls.itemsOf(call, copies);
+      const items = this.#calls.itemsOf(call, copies, this.#calls.checkRoom(topic, copies));
       const shape = of.shapeFor(items, this.view.parts.clock.mono());
       if (shape) this.#enqueue(of, shape, call, items);
       else void this.#enqueueLater(topic, of, call, items);
@@ -183,7 +182,9 @@ export class Sender implements Closable {
       leader.planned = false;
       this.#send(leader);
     };
-    const lingerMs = leader.answerMs < quickMs ? 0 : Math.min(lingerMsMax, leader.answerMs / quickMs);
+    // Of requests and replies one batch is on its way, so what comes meanwhile goes together anyway.
+    const isQuick = this.#via === 'post' || leader.answerMs < quickMs;
+    const lingerMs = isQuick ? 0 : Math.min(lingerMsMax, leader.answerMs / quickMs);
     // After all promises that can go on now: each of them may have something to send.
     if (lingerMs === 0) queueMicrotask(() => process.nextTick(go));
     else this.view.parts.clock.after(lingerMs, go);

@@ -25,7 +25,7 @@ export function checkRecord(topic: string, shape: TopicShape, { partition, key }
 }
 
 export function copyRecord(record: Append): Append {
-  const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && Uint8Array.from(bytes);
+  const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && new Uint8Array(bytes);
   return { ...record, key: copy(record.key), value: copy(record.value), headers: { ...record.headers } };
 }
 

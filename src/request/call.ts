@@ -95,19 +95,23 @@ export function createCaller(parts: CallerParts): Caller {
   let closedMs: number | undefined;
   let prober: Timer | undefined;
 
-  async function ask(entry: Request, input: unknown, options: AskOptions = {}): Promise<unknown> {
-    if (closedMs !== undefined) throw closed(clock, closedMs);
-    const scope = currentScope(parts.scopes);
-    const startedMs = clock.now();
-    const timeoutMs = options.timeoutMs ?? parts.timeoutMs(entry);
-    if (!(timeoutMs >= 0)) throw badTimeout(entry, timeoutMs);
-    const deadline = Math.min(Math.ceil(startedMs + timeoutMs), scope?.deadline ?? Infinity);
-    const checked = check(entry.schemas.input, input, 'input', entry.name);
-    if (checked instanceof Promise) await checked;
-    const body = encodeBody(input, parts.messageBytesMax);
-    if (open.size >= limits.pendingRequestsMax) throw tooManyOpen(entry);
+  /** One promise for each request, as each costs; what is thrown in it rejects it. */
+  function ask(entry: Request, input: unknown, options: AskOptions = {}): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      begin(new OpenCall(parts.makeId(), entry, body, options, scope, startedMs, deadline, resolve, reject));
+      if (closedMs !== undefined) throw closed(clock, closedMs);
+      const scope = currentScope(parts.scopes);
+      const startedMs = clock.now();
+      const timeoutMs = options.timeoutMs ?? parts.timeoutMs(entry);
+      if (!(timeoutMs >= 0)) throw badTimeout(entry, timeoutMs);
+      const deadline = Math.min(Math.ceil(startedMs + timeoutMs), scope?.deadline ?? Infinity);
+      const go = (): void => {
+        const body = encodeBody(input, parts.messageBytesMax);
+        if (open.size >= limits.pendingRequestsMax) throw tooManyOpen(entry);
+        begin(new OpenCall(parts.makeId(), entry, body, options, scope, startedMs, deadline, resolve, reject));
+      };
+      const checked = check(entry.schemas.input, input, 'input', entry.name);
+      if (checked instanceof Promise) checked.then(go).catch(reject);
+      else go();
     });
   }
 

@@ -70,6 +70,10 @@ export function envelopeOf(record: Stored): ReturnType<typeof parseEnvelope> | u
   return line === undefined ? undefined : parseEnvelope(line);
 }
 
+function textOf(key: Uint8Array): string {
+  return (Buffer.isBuffer(key) ? key : Buffer.from(key.buffer, key.byteOffset, key.length)).toString();
+}
+
 /** The message of a record; undefined for one that is not for this queue. */
 export function readMessage(
   queue: Queue,
@@ -77,7 +81,7 @@ export function readMessage(
   envelope: ReturnType<typeof envelopeOf>,
   holder: Holder,
 ): Message | undefined {
-  const lane = record.key && Buffer.from(record.key.buffer, record.key.byteOffset, record.key.length).toString();
+  const lane = record.key && textOf(record.key);
   const place = (): string => placeOf(queue.topic.name, record);
   if (envelope && 'bad' in envelope) {
     const refusal = `its header is not readable: ${envelope.bad}`;

@@ -36,7 +36,7 @@ async function start(): Promise<() => Promise<void>> {
   if (role === 'unix-socket') return echoServer(dir);
   if (role === 'nest') return serveNest();
   if (role === 'prototype') return servePrototype();
-  if (role === 'each-batch') return (await import('./kafkajs')).consumeAll(dir, `${dir}.bare-${process.pid}`, count);
+  if (role === 'each-batch') return (await import('./kafkajs')).consumeAll(dir, `${dir}.bare`, count);
   if (role === 'many') return serveMany();
   if (role === 'one') return serveOne();
   const bus = await openBus({ module: role === 'worker' ? bench : role, dir });
