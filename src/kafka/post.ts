@@ -167,6 +167,11 @@ class KafkaPost implements Post {
     return ensured;
   }
 
+  /** But ourselves. */
+  async everybody(): Promise<readonly string[]> {
+    return (await this.parts.living.everybody()).filter((address) => address !== this.address);
+  }
+
   trouble(to: string): string | undefined {
     const partition = this.#peers.partitionOf(to);
     const trouble = partition === undefined ? undefined : this.#backlog.lane(partition).trouble;

@@ -9,6 +9,8 @@ export interface Living extends Closable {
   readonly registry: Registry;
   /** To be called once, before anything is watched. */
   hear(listener: LivingListener): void;
+  /** The addresses of all that are alive; where that cannot be read soon, of those who are seen in what is watched. */
+  everybody(): Promise<readonly string[]>;
 }
 export interface LivingListener {
   /** Somebody is there, perhaps again. */
@@ -20,6 +22,7 @@ export interface LivingListener {
 }
 
 const againMs = 1_000;
+const listMs = 250;
 
 interface Watch {
   /** Names by address. */
@@ -95,12 +98,24 @@ export function watchLiving(registry: Registry, clock: Clock): Living {
       throw error;
     }
   }
+  async function everybody(): Promise<readonly string[]> {
+    const seen = [...watches].flatMap((one) => [...one.seen.keys()]);
+    const enough = new AbortController();
+    const listed = registry.all().then(
+      (all) => all.map(({ address }) => address),
+      () => seen,
+    );
+    const found = await Promise.race([listed, sleep(clock, listMs, enough.signal).then(() => seen)]);
+    enough.abort();
+    return found;
+  }
   const ending = closable(async () => {
     closed = true;
     pause.abort();
   });
   return {
     hear: (given) => void (listener = given),
+    everybody,
     registry: {
       announce: (instance) => registry.announce(instance),
       withdraw: () => registry.withdraw(),

@@ -1,5 +1,5 @@
 /** Says goodbye to callers so that none of their requests is on its way when this instance goes. */
-import { sleep, type Clock } from '../base/clock';
+import { within, type Clock } from '../base/clock';
 import { sayError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
@@ -14,8 +14,8 @@ export interface Leaver {
   leave(envelope: Envelope, from: string): void;
   gone(address: string): void;
   /**
-   * Tells all callers and resolves when each understood or died, at the latest after `withinMs`. Packets keep their
-   * order, so whatever they sent before they understood is here then.
+   * Tells all callers, and those who may become one, and resolves when each understood or died, at the latest after
+   * `withinMs`. Packets keep their order, so whatever they sent before they understood is here then.
    */
   goodbye(withinMs: number): Promise<void>;
 }
@@ -57,12 +57,22 @@ export function createLeaver(parts: LeaverParts): Leaver {
     },
     gone: settle,
     async goodbye(withinMs) {
-      for (const address of callers) waiting.set(address, deferred());
-      const all = [...waiting.values()].map(({ promise }) => promise);
-      for (const address of callers) tell(address);
-      const enough = new AbortController();
-      await Promise.race([Promise.all(all), sleep(parts.clock, withinMs, enough.signal)]);
-      enough.abort();
+      const all: Promise<void>[] = [];
+      const told = new Set<string>();
+      function tellOnce(address: string): void {
+        if (told.has(address)) return;
+        told.add(address);
+        const answer = deferred<void>();
+        waiting.set(address, answer);
+        all.push(answer.promise);
+        tell(address);
+      }
+      async function tellAll(): Promise<void> {
+        for (const address of callers) tellOnce(address);
+        for (const address of (await parts.post.everybody?.()) ?? []) tellOnce(address);
+        await Promise.all(all);
+      }
+      await within(parts.clock, withinMs, tellAll());
     },
   };
 }

@@ -14,6 +14,11 @@ test('just after ZooKeeper came back, who is not listed yet stays known', () => 
   expect(keep(known(one), new Map(), true)).toEqual(known(one));
 });
 
+test('who was leaving before is not kept', () => {
+  const gone = instance('photos#2', { leaving: true });
+  expect(keep(known(one, gone), new Map(), true)).toEqual(known(one));
+});
+
 test('who was announced again under the same name or address is known once', () => {
   const again = instance('photos#1', { incarnation: 'new', address: 'elsewhere' });
   expect(keep(known(one), known(again), true)).toEqual(known(again));

@@ -1,0 +1,96 @@
+/** Whoever leaves on Kafka is asked nothing more, also by those whose registry is late. */
+import { openNotices } from '../../src/base/notices';
+import { buildBus } from '../../src/bus/bus';
+import { defaults, liveConfig } from '../../src/config';
+import { defineModule, request, unchecked } from '../../src/contract/contract';
+import { memoryWorld, virtualClock } from '../../src/memory';
+import type { Registry } from '../../src/ports/registry';
+import { openOn } from './postrig';
+
+const maths = defineModule('maths', { double: request(unchecked<number>(), unchecked<number>()) });
+const lateMs = 3_000;
+
+function system() {
+  const clock = virtualClock();
+  const world = memoryWorld({ clock, delays: { minMs: 1, maxMs: 1 } });
+  async function join(name: string, change: (registry: Registry) => Registry = (registry) => registry) {
+    const process = world.process(name);
+    const opening = openOn({ ...process, registry: change(process.registry) }, { inboxPartitions: 4 });
+    await clock.advance(100);
+    const { post, registry } = await opening;
+    const notices = openNotices();
+    const built = buildBus({
+      ...process,
+      post,
+      registry,
+      notices,
+      live: liveConfig(defaults, notices, clock),
+      self: { module: name.split('#')[0] ?? '', instance: name },
+      ns: 'test',
+      host: 'test',
+      pid: 1,
+      rssBytes: () => 0,
+      version: '0',
+      reached: 'broker',
+      middleware: [],
+      timings: {
+        drainMs: 1_000,
+        commitMs: 500,
+        sessionMs: 4_000,
+        keepMs: 1e9,
+        lingerMs: 300,
+        messageBytesMax: 1_000_000,
+      },
+      closePorts: async () => post.close(),
+    });
+    await clock.advance(100);
+    await built.opened;
+    return built.bus;
+  }
+  /** Shows what is there at once, and each change three seconds later; `all` is right, or does not answer. */
+  const late =
+    (answers: boolean) =>
+    (registry: Registry): Registry => ({
+      ...registry,
+      all: () => (answers ? registry.all() : new Promise(() => undefined)),
+      async watch(contract, see) {
+        let first = true;
+        return registry.watch(contract, (instances) => {
+          if (!first) return void clock.after(lateMs, () => see(instances));
+          first = false;
+          see(instances);
+        });
+      },
+    });
+  return { clock, join, late };
+}
+
+test('a caller that never asked it before asks somebody else, though its registry still shows who has left', async () => {
+  const { clock, join, late } = system();
+  const web = await join('web#1', late(true));
+  const buses = [await join('maths#1'), await join('maths#2')];
+  const serving = buses.map((bus) => bus.serve(maths, { double: (n) => n * 2 }));
+  await clock.advance(100);
+  await Promise.all(serving);
+  // It reads who is there, and asks nobody.
+  const nobody = web.tryRequest(maths.double, 1, { to: 'nobody' });
+  await clock.advance(100);
+  await nobody;
+  expect(web.instances(maths)).toHaveLength(2);
+  const closing = buses[0]?.close();
+  await clock.advance(999);
+  await closing;
+  expect(web.instances(maths)).toHaveLength(2);
+  const asked = Array.from({ length: 20 }, (_, n) => web.request(maths.double, n, { timeoutMs: 1_000 }));
+  await clock.advance(lateMs + 2_000);
+  expect(await Promise.all(asked)).toEqual(Array.from({ length: 20 }, (_, n) => n * 2));
+});
+
+test('closing takes no longer than before while nobody can be listed', async () => {
+  const { clock, join, late } = system();
+  const bus = await join('maths#1', late(false));
+  let closed = false;
+  void bus.close().then(() => (closed = true));
+  await clock.advance(600);
+  expect(closed).toBe(true);
+});
