@@ -24,7 +24,7 @@ const quickMs = 1_000;
 /** After trouble that moving on does not mend. */
 const restMs = 100;
 const failedRestMs = 1_000;
-/** An offset behind the end is believed after so long: a new leader may be a little behind. */
+/** That the log ends before what was read is believed after so long. */
 const beyondMsMax = 5_000;
 
 /** What is under way at one broker. */
@@ -64,7 +64,8 @@ export class Fetcher implements Closable {
 
   /** Starts to fetch from there. */
   open({ topic, partition }: Spot, from: number): Position {
-    const position = new Position(topic, partition, from, (one) => this.#changed(one));
+    const absences = this.view.absences(topic);
+    const position = new Position(topic, partition, from, (one) => this.#changed(one), absences);
     this.#positions.add(position);
     this.#changed(position);
     return position;
@@ -193,8 +194,12 @@ export class Fetcher implements Closable {
     const { error } = answer;
     const fits = members.filter(({ next }) => next >= asked.offset && next <= answer.next);
     fits.forEach((position, i) => {
-      if (error === null) position.beyondMs = undefined;
-      if (error === null) this.#troubles.over(position);
+      if (error === null) {
+        this.#troubles.over(position);
+        // What that broker has there now was written since its log ended before.
+        if (position.beyond?.node === node) return this.#lose(position, position.beyond.end, answer.start);
+        position.beyond = undefined;
+      }
       position.put(i === 0 ? answer.records : answer.records.map(copyOf), answer.next);
     });
     if (error === null) return;
@@ -248,23 +253,40 @@ export class Fetcher implements Closable {
   /** Nothing can be read at the place: is it before the start, or behind the end? */
   async #findOut(position: Position): Promise<void> {
     const { topic, partition, next, jumps } = position;
-    const { clock, notices } = this.view.parts;
     try {
+      const node = this.view.mustLead(position);
       const { start, end } = await boundsOf(this.view, position);
       if (position.jumps !== jumps || position.closed || (next >= start && next <= end)) return;
-      if (next > end) {
-        position.beyondMs ??= clock.mono();
-        if (clock.mono() - position.beyondMs < beyondMsMax) {
-          await this.view.refresh();
-          return;
-        }
-        const message = `${topic}/${partition} ends at ${end}, but was read up to ${next}: was it made anew?`;
-        notices.tell({ type: 'log', level: 'error', message, fields: { topic, partition, next, start, end } });
-      }
-      position.fail(new OutOfRangeError(topic, partition, next, start));
+      if (next > end) await this.#beyond(position, { start, end }, node);
+      else position.fail(new OutOfRangeError(topic, partition, next, start));
     } catch {
       await this.view.refresh(); // and then it is asked for again
     }
+  }
+
+  /**
+   * A leader whose log is whole never says so, not even just after a restart: until it has heard how far its replicas
+   * are, it answers a fetch of what they all have with nothing, and does not say where its log ends. So either
+   * acknowledged records are lost, or this broker leads no more and has not heard of it. Others know, so they are
+   * asked; and while it stays so, what is written meanwhile must not hide where it ended.
+   */
+  async #beyond(position: Position, { start, end }: { start: number; end: number }, node: number): Promise<void> {
+    const { clock } = this.view.parts;
+    const before = position.beyond ?? { sinceMs: clock.mono(), end };
+    position.beyond = { sinceMs: before.sinceMs, end: Math.min(before.end, end), node };
+    if (clock.mono() - before.sinceMs < beyondMsMax) await this.view.refresh();
+    else this.#lose(position, position.beyond.end, start);
+  }
+
+  /** What was read from `end` on is lost; of a topic that was made anew, everything. */
+  #lose(position: Position, end: number, start: number): void {
+    const { topic, partition, next } = position;
+    const goOn = this.view.absences(topic) === position.absences ? end : start;
+    const error = new OutOfRangeError(topic, partition, next, start, goOn);
+    const fields = { topic, partition, next, start, end };
+    const message = `${error.message}: was a replica elected that had not all, or the topic made anew?`;
+    this.view.parts.notices.tell({ type: 'log', level: 'error', message, fields });
+    position.fail(error);
   }
 }
 

@@ -22,8 +22,8 @@ export class Position implements Spot {
   /** Not to be fetched now: something went wrong a moment ago. */
   resting = false;
   closed = false;
-  /** When a fetch first said that nothing is at `next`, although something may have been. */
-  beyondMs: number | undefined;
+  /** The log seems to end before `next`: since when, where at the lowest, and which broker said so last. */
+  beyond: { readonly sinceMs: number; readonly end: number; readonly node: number } | undefined;
   readonly #chunks: Chunk[] = [];
   /** Records of the first chunk that were handed out. */
   #head = 0;
@@ -38,6 +38,8 @@ export class Position implements Spot {
     readonly partition: number,
     from: number,
     private readonly changed: (position: Position) => void,
+    /** See `View.absences`, when it was opened. */
+    readonly absences = 0,
   ) {
     this.next = from;
     this.#read = from;
@@ -62,7 +64,7 @@ export class Position implements Spot {
     this.jumps++;
     this.#chunks.length = 0;
     this.#head = this.#bytes = this.#messages = 0;
-    this.failure = this.beyondMs = undefined;
+    this.failure = this.beyond = undefined;
     this.next = this.#read = from;
     this.changed(this);
   }

@@ -49,7 +49,7 @@ function take(position: Position, max: ReadMax): readonly Stored[] {
   try {
     return position.take(max);
   } catch (error) {
-    if (error instanceof OutOfRangeError) position.jump(error.start);
+    if (error instanceof OutOfRangeError) position.jump(error.next);
     throw error;
   }
 }

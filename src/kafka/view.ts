@@ -20,6 +20,8 @@ interface Known {
   readonly leaders: (number | null)[];
   /** When the brokers first said that there is no such topic. */
   absentMs: number | undefined;
+  /** How often they began to say so. */
+  absences: number;
   /** What else they said of it instead of where it is. */
   fault: WireError | undefined;
 }
@@ -89,6 +91,11 @@ export class View {
     return absentMs === undefined ? 0 : this.parts.clock.mono() - absentMs;
   }
 
+  /** How often the topic went away so far: one that has been away since may be another one of the same name. */
+  absences(topic: string): number {
+    return this.#topics.get(topic)?.absences ?? 0;
+  }
+
   /** All brokers that live, and whom to ask for changes of topics. */
   async nodes(): Promise<readonly number[]> {
     await this.#lookUntilOne();
@@ -119,7 +126,7 @@ export class View {
     for (let tries = 0; ; tries++) {
       const known = this.#topics.get(topic);
       if (known && known.leaders.length > 0 && known.absentMs === undefined) return known.leaders.length;
-      if (!known) this.#topics.set(topic, { leaders: [], absentMs: undefined, fault: undefined });
+      if (!known) this.#topics.set(topic, { leaders: [], absentMs: undefined, absences: 0, fault: undefined });
       await this.refresh();
       const waitedMs = clock.mono() - begunMs;
       const failure = this.#failure ?? this.#topics.get(topic)?.fault;
@@ -179,8 +186,11 @@ export class View {
       const known = this.#topics.get(name);
       if (!known) continue;
       const absent = error?.code === 'UNKNOWN_TOPIC_OR_PARTITION' || error?.code === 'INVALID_TOPIC_EXCEPTION';
-      if (absent) known.absentMs ??= this.parts.clock.mono();
-      else if (error === null) known.absentMs = undefined;
+      if (absent && known.absentMs === undefined) {
+        known.absentMs = this.parts.clock.mono();
+        known.absences++;
+      }
+      if (error === null) known.absentMs = undefined;
       known.fault = error === null || absent ? undefined : error;
       if (error === null && learnLeaders(known.leaders, { partitions })) changed = true;
       if (absent && known.leaders.some((leader) => leader !== null)) known.leaders.fill(null);

@@ -61,7 +61,7 @@ export interface Owned {
   /**
    * Records from `from` on, in order, at least one; waits until there is one. At most `max.messages` and about
    * `max.bytes` (one record may be larger). Resolves to [] only when `signal` aborts.
-   * Rejects with OutOfRangeError when `from` lies before the start of the log.
+   * Rejects with OutOfRangeError when there is nothing at `from`, and never will be what was there.
    */
   read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]>;
   /** Resolves when it is durable and this member still owned the partition in that very step. */
@@ -96,7 +96,7 @@ export interface Member extends Closable {
 export interface Tail extends Closable {
   /**
    * The next records, at least one, in order per partition; [] only after close. Rejects with OutOfRangeError where the
-   * log was trimmed past it; reading on continues at the start.
+   * log was trimmed past it, or has lost what was read; reading on continues where that says.
    */
   read(max: ReadMax): Promise<readonly Stored[]>;
 }
@@ -152,7 +152,10 @@ export class LostError extends Error {
     super(`partition ${partition} of ${group} is no longer ours: ${reason}`);
   }
 }
-/** Records that were asked for are gone: `from` up to but without `start`. */
+/**
+ * Records that were asked for are gone. Without `end`: `from` up to but without `start`. With it, the log has lost what
+ * it had from `end` on, although it was acknowledged and maybe read; what comes from there on is new.
+ */
 export class OutOfRangeError extends Error {
   override readonly name = 'OutOfRangeError';
   constructor(
@@ -160,7 +163,15 @@ export class OutOfRangeError extends Error {
     readonly partition: number,
     readonly from: number,
     readonly start: number,
+    readonly end?: number,
   ) {
-    super(`${topic}/${partition}: offsets ${from} to ${start - 1} are gone, the log starts at ${start}`);
+    const [first, last] = end === undefined ? [from, start - 1] : [end, from - 1];
+    const why = end === undefined ? `the log starts at ${start}` : `the log ended at ${end}`;
+    super(`${topic}/${partition}: offsets ${first} to ${last} are gone, ${why}`);
+  }
+
+  /** Where to read on. */
+  get next(): number {
+    return this.end ?? this.start;
   }
 }

@@ -8,7 +8,7 @@ import { openFilter, type Filter } from './duplicates';
 import type { Lanes } from './lanes';
 import { envelopeOf, placeOf, readMessage, type Holder, type Message } from './message';
 import { Reader, type ReaderParts } from './reader';
-import { decodeState, emptyState, encodeState, type State, type Tried } from './state';
+import { cutState, decodeState, emptyState, encodeState, type State, type Tried } from './state';
 import type { Queue, TakeParts } from './types';
 import { openWatermark, type Watermark } from './watermark';
 
@@ -22,6 +22,8 @@ export interface PartitionParts {
   pump(): void;
   /** It is not this instance's any more. */
   gone(partition: Partition): void;
+  /** It is still, but has to go on from that commit. */
+  again(owned: Owned, commit: Commit): void;
 }
 
 const commitMsDefault = 500;
@@ -52,6 +54,8 @@ export class Partition implements Holder {
   readonly #heldEntries = new Set<string>();
   readonly #closed = new AbortController();
   #phase: Phase = 'owned';
+  /** What was read from there on the log has lost. */
+  #end = Infinity;
   #bytes = 0;
   #refused = false;
   #idle: (() => void) | undefined;
@@ -59,11 +63,12 @@ export class Partition implements Holder {
   constructor(
     private readonly parts: PartitionParts,
     private readonly owned: Owned,
+    private readonly committed: Commit | null,
   ) {
     const { take } = parts;
     this.number = owned.partition;
-    const at = owned.committed?.offset ?? 0;
-    const state = this.#restore(at, owned.committed);
+    const at = committed?.offset ?? 0;
+    const state = this.#restore(at, committed);
     this.#seenBefore = state.seen;
     this.#watermark = (take.makeWatermark ?? openWatermark)(at, state.seen, state.ranges);
     this.#filter = (take.makeFilter ?? openFilter)(state.senders);
@@ -79,6 +84,7 @@ export class Partition implements Holder {
     lost.addEventListener('abort', () => this.#lose(), { once: true });
     if (lost.aborted) this.#lose();
     else void this.#reader.run();
+    if (this.committed !== this.owned.committed) this.#commits.touch();
   }
 
   get closed(): AbortSignal {
@@ -246,13 +252,10 @@ export class Partition implements Holder {
   }
 
   #snapshot(): Commit {
-    const { at: offset, seen } = this.#watermark;
-    const state: State = {
-      seen,
-      ranges: this.#watermark.ranges(),
-      tried: this.#tried(offset),
-      senders: this.#filter.senders(),
-    };
+    const { at, seen } = this.#watermark;
+    const [ranges, tried] = [this.#watermark.ranges(), this.#tried(at)];
+    const state = cutState({ seen, ranges, tried, senders: this.#filter.senders() }, this.#end);
+    const offset = Math.min(at, this.#end);
     return { offset, state: encodeState(offset, state, this.parts.take.log.stateBytesMax) };
   }
 
@@ -279,6 +282,7 @@ export class Partition implements Holder {
       lowest: () => this.#watermark.at,
       stuck: (lowest) => void this.#tellStuck(lowest),
       gap: (from, start) => this.#gap(from, start),
+      cut: (end, reason) => this.#cut(end, reason),
       lost: () => this.#lose(),
       tell: (ok, reason) => this.#tell(ok, reason),
     };
@@ -334,9 +338,20 @@ export class Partition implements Holder {
 
   #gap(from: number, start: number): void {
     this.#commits.touch();
-    if (!this.owned.committed && from === 0) return; // a group that is new starts wherever the log does
+    if (!this.committed && from === 0) return; // a group that is new starts wherever the log does
     const what = `${this.parts.queue.topic.name}/${this.number}/${from}-${start - 1}`;
     this.parts.take.notices.tell({ type: 'dropped', what, reason: 'the log no longer has them' });
+  }
+
+  /** As if it had been lost and were taken again where the log has ended: other messages come under those offsets. */
+  #cut(end: number, reason: string): void {
+    this.#end = end;
+    if (this.#phase !== 'owned') return; // the next owner goes on from there
+    const what = `${placeOf(this.parts.queue.topic.name, { partition: this.number, offset: end })} and behind`;
+    this.parts.take.notices.tell({ type: 'dropped', what, reason });
+    const commit = this.#snapshot();
+    this.#lose();
+    this.parts.again(this.owned, commit);
   }
 }
 

@@ -15,6 +15,8 @@ export interface ReaderParts {
   lowest(): number;
   stuck(lowest: number): void;
   gap(from: number, start: number): void;
+  /** The log has lost what was read from `end` on: this one has ended, and what comes there is new. */
+  cut(end: number, reason: string): void;
   lost(): void;
   tell(ok: boolean, reason: string): void;
 }
@@ -94,10 +96,13 @@ export class Reader {
 
   async #failed(error: unknown): Promise<void> {
     if (error instanceof LostError) this.parts.lost();
-    else if (error instanceof OutOfRangeError && error.start > this.#next) {
-      this.parts.gap(this.#next, error.start);
-      this.#next = error.start;
+    else if (error instanceof OutOfRangeError && error.next > this.#next) {
+      this.parts.gap(this.#next, error.next);
+      this.#next = error.next;
       this.parts.come(this.#next);
+    } else if (error instanceof OutOfRangeError && error.next < this.#next) {
+      this.stop();
+      this.parts.cut(error.next, error.message);
     } else {
       if (this.#failures === 0) this.parts.tell(false, `it cannot be read: ${sayError(error)}`);
       const delayMs = Math.min(retryMsMin * 2 ** Math.min(this.#failures++, 10), retryMsMax);

@@ -28,6 +28,16 @@ const countBytes = 3;
 
 export const emptyState = (offset: number): State => ({ seen: offset, ranges: [], tried: [], senders: [] });
 
+/** What is left of it when the log has lost what it had from `end` on. */
+export function cutState({ seen, ranges, tried, senders }: State, end: number): State {
+  return {
+    seen: Math.min(seen, end),
+    ranges: ranges.filter(({ from }) => from < end).map(({ from, to }) => ({ from, to: Math.min(to, end) })),
+    tried: tried.filter(({ offset }) => offset < end),
+    senders,
+  };
+}
+
 /**
  * As few bytes as it takes, and at most `bytesMax` (64 or more). What does not fit is left out: first the senders that
  * were silent longest, then the highest of what was tried, last the highest ranges, which a later commit will carry.

@@ -3,12 +3,12 @@ import { every, sleep, type Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import type { Outcome } from '../delivery/deliver';
-import type { Owner } from '../ports/log';
+import type { Commit, Owned, Owner } from '../ports/log';
 import { faultOf, handle } from './handle';
 import { openLanes, unreadable, type Lanes } from './lanes';
 import type { Message } from './message';
 import { attemptOf, attemptsKept, parkedRecord } from './park';
-import { Partition } from './partition';
+import { Partition, type PartitionParts } from './partition';
 import { attemptsDefault, decide, longestMsDefault } from './retry';
 import { keepMsDefault } from './topics';
 import { trimSettled } from './trim';
@@ -79,23 +79,24 @@ class Taken {
 
   get owner(): Owner {
     return {
-      take: (owned) => {
-        const partition = new Partition(
-          {
-            take: this.parts,
-            queue: this.queue,
-            lanes: this.#lanes,
-            longestMs: this.#longestMs,
-            pump: () => this.#pump(),
-            gone: (one) => this.#gone(one),
-          },
-          owned,
-        );
-        this.#partitions.set(owned.partition, partition);
-        partition.start();
-      },
+      take: (owned) => this.#take(owned, owned.committed),
       give: async (partition) => this.#partitions.get(partition)?.give(),
     };
+  }
+
+  #take(owned: Owned, committed: Commit | null): void {
+    const parts: PartitionParts = {
+      take: this.parts,
+      queue: this.queue,
+      lanes: this.#lanes,
+      longestMs: this.#longestMs,
+      pump: () => this.#pump(),
+      gone: (one) => this.#gone(one),
+      again: (same, commit) => this.#take(same, commit),
+    };
+    const partition = new Partition(parts, owned, committed);
+    this.#partitions.set(owned.partition, partition);
+    partition.start();
   }
 
   review(): void {

@@ -38,6 +38,8 @@ export interface FakePartition {
   start: number;
   records: Stored[];
   end: number;
+  /** How far the leader knows its replicas to be: a little behind just after a restart. Default: to the end. */
+  high?: number;
 }
 export interface FakeTopic {
   readonly name: string;
@@ -387,7 +389,7 @@ export class FakeCluster {
     const none = { topic, partition, error: null, records: [], next: offset, start: -1, end: -1 };
     return {
       ...none,
-      ...this.#led(at, spot, ({ start, end, records }) => {
+      ...this.#led(at, spot, ({ start, end, records, high = end }) => {
         if (this.faultOfReads) return { error: new WireError(this.faultOfReads, 'by script') };
         if (offset < start || offset > end) return { error: new WireError('OFFSET_OUT_OF_RANGE', `${offset}`) };
         const out: Stored[] = [];
@@ -396,21 +398,24 @@ export class FakeCluster {
         // Offsets have no gaps here.
         for (let i = offset - start; i < records.length; i++) {
           const record = records[i];
-          if (!record || record.offset === bad?.offset) break;
+          if (!record || record.offset === bad?.offset || record.offset >= high) break;
           bytes += recordBytes(record);
           if (out.length > 0 && bytes > bytesMax) break;
           out.push({ ...record, ...copy(record) });
         }
         const next = (out.at(-1)?.offset ?? offset - 1) + 1;
         const unreadable = new WireError('UNDECODABLE', 'bad bytes', { until: bad?.until ?? 0 });
-        return { start, end, records: out, next, error: next === bad?.offset ? unreadable : null };
+        return { start, end: high, records: out, next, error: next === bad?.offset ? unreadable : null };
       }),
     };
   }
 
   #offset(at: At, spot: Spot & { readonly time: 'start' | 'end' | number }) {
     const { topic, partition, time } = spot;
-    const found = this.#led(at, spot, ({ start, end }) => ({ offset: time === 'start' ? start : end }));
+    const found = this.#led(at, spot, ({ start, end, high = end }) => {
+      if (time !== 'start' && high < end) return { error: new WireError('LEADER_NOT_AVAILABLE', 'it has just begun') };
+      return { offset: time === 'start' ? start : end };
+    });
     return { topic, partition, error: null, offset: -1, ...found };
   }
   #trim(at: At, spot: Spot & { readonly before: number }) {

@@ -1,0 +1,211 @@
+import { openNotices } from '../../src/base/notices';
+import { partitionOf } from '../../src/format/partition';
+import { openScopes } from '../../src/delivery/context';
+import type { Run } from '../../src/delivery/deliver';
+import { incarnation } from '../../src/format/id';
+import { seededRandom } from '../../src/memory/clock';
+import { openSender } from '../../src/work/submit';
+import { takeQueue } from '../../src/work/take';
+import type { Stored, Tail } from '../../src/ports/log';
+import { group, jobs, parked, topic } from '../work/rig';
+import { FakeBench, max, record, valuesOf } from './fakebench';
+import type { KafkaProcess } from './rig';
+
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+const { resize } = jobs();
+/** Keys of jobs that all lie in one partition, each in a lane of its own. */
+const partition = 3;
+const isThere = (key: string): boolean => partitionOf(Buffer.from(key), topic.partitions) === partition;
+const keys = Array.from({ length: 1_000 }, (_, n) => `${n}`).filter(isThere);
+const job = (n: number) => ({ n, key: keys[n]! });
+const around = (one: KafkaProcess) => ({
+  clock: { ...bench.clock, now: () => Math.round(bench.clock.now()) }, // in whole milliseconds, as a machine has it
+  random: { next: () => 0.5 },
+  notices: openNotices(),
+  scopes: openScopes(),
+  log: one.log,
+});
+
+/** A queue that one process works on, and another one submits to. */
+async function openQueue(run: (n: number) => unknown = () => undefined) {
+  const [one, two] = [bench.process('one'), bench.process('two')];
+  await bench.run(one.log.ensure(topic));
+  await bench.run(one.log.ensure(parked));
+  const handled: number[] = [];
+  const dropped: string[] = [];
+  const parts = {
+    ...around(one),
+    middleware: [],
+    self: { module: 'photos', instance: 'photos#one' },
+    version: '1.2.3',
+  };
+  parts.notices.watch((notice) => void (notice.type === 'dropped' && dropped.push(notice.what)));
+  const handle = async (job: { n: number }): Promise<void> => {
+    await run(job.n);
+    handled.push(job.n);
+  };
+  // The engine gives what the schema gave; this sends jobs and nothing else.
+  const entries = new Map([[resize.name, { entry: resize, run: handle as Run }]]);
+  const limits = () => ({ concurrency: 100 });
+  const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' as const, limits };
+  const taken = await bench.run(takeQueue(parts, queue));
+  const self = { module: 'web', instance: 'web#two' };
+  const sender = openSender({
+    ...around(two),
+    self,
+    ns: 't',
+    incarnation: incarnation(seededRandom(5)),
+    reached: 'broker',
+  });
+  const submit = (from: number, to: number) =>
+    bench.run(
+      sender.send(
+        resize,
+        Array.from({ length: to - from }, (_, i) => job(from + i)),
+      ),
+    );
+  const committed = () => bench.cluster.group(group).offsets.get(`${topic.name}/${partition}`)?.offset;
+  return { handled, dropped, submit, committed, taken };
+}
+const log = () => bench.cluster.partition({ topic: topic.name, partition });
+/** A replica was elected that had no more than that. */
+function cut(end: number): void {
+  log().records.splice(end);
+  log().end = end;
+}
+
+describe('work when the log has lost what was acknowledged', () => {
+  it('handles everything that comes in its place, once, however soon it comes', async () => {
+    const { handled, dropped, submit, committed, taken } = await openQueue();
+    await submit(0, 5);
+    await bench.until(() => committed() === 5);
+    cut(2);
+    await bench.clock.advance(600); // it notices
+    await submit(5, 11);
+    await bench.until(() => handled.length === 11);
+    await bench.clock.advance(30_000);
+    expect(handled.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    expect([log().end, committed()]).toEqual([8, 8]);
+    expect(dropped).toEqual([expect.stringContaining(`${topic.name}/${partition}/2 and behind`)]);
+    await bench.run(taken.close());
+  });
+
+  it('goes on where the log has ended when nothing comes in its place for long', async () => {
+    const { handled, submit, committed, taken } = await openQueue();
+    await submit(0, 5);
+    await bench.until(() => committed() === 5);
+    cut(2);
+    await bench.clock.advance(10_000);
+    expect(committed()).toBe(2);
+    await submit(5, 8);
+    await bench.until(() => handled.length === 8);
+    expect(handled.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    await bench.run(taken.close());
+  });
+
+  it('does again what is left of the log and was not settled, and nothing else', async () => {
+    let stuck = true;
+    const { handled, submit, committed, taken } = await openQueue(
+      (n) => n === 0 && stuck && new Promise(() => undefined),
+    );
+    await submit(0, 5);
+    await bench.until(() => handled.length === 4);
+    await bench.clock.advance(2_000);
+    expect(committed()).toBe(0);
+    cut(2);
+    stuck = false;
+    await bench.clock.advance(10_000);
+    await submit(5, 8);
+    await bench.until(() => handled.length === 8);
+    await bench.clock.advance(10_000);
+    expect(handled.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(committed()).toBe(5);
+    await bench.run(taken.close());
+  });
+
+  it('neither repeats nor skips after a restart without loss, when the leader does not know yet how far it is', async () => {
+    const { handled, dropped, submit, committed, taken } = await openQueue();
+    await submit(0, 5);
+    await bench.until(() => committed() === 5);
+    log().high = 1;
+    await bench.clock.advance(8_000);
+    delete log().high;
+    await submit(5, 8);
+    await bench.until(() => handled.length === 8);
+    await bench.clock.advance(10_000);
+    expect([handled.toSorted((a, b) => a - b), dropped, committed()]).toEqual([[0, 1, 2, 3, 4, 5, 6, 7], [], 8]);
+    await bench.run(taken.close());
+  });
+
+  it('does not believe a broker that leads no more and does not know', async () => {
+    const { handled, dropped, submit, committed, taken } = await openQueue();
+    await submit(0, 5);
+    await bench.until(() => committed() === 5);
+    const leader = log().leader;
+    const whole = [...log().records];
+    cut(2); // as that broker has it, which was cut off early
+    await bench.clock.advance(700);
+    Object.assign(log(), { records: whole, end: 5, leader: (leader! % 3) + 1 });
+    await submit(5, 8);
+    await bench.until(() => handled.length === 8);
+    await bench.clock.advance(10_000);
+    expect([handled.toSorted((a, b) => a - b), dropped, committed()]).toEqual([[0, 1, 2, 3, 4, 5, 6, 7], [], 8]);
+    await bench.run(taken.close());
+  });
+});
+
+describe('a tail when the log has lost what it read', () => {
+  async function read(tail: Tail, count: number): Promise<string[]> {
+    const found: Stored[] = [];
+    while (found.length < count) found.push(...(await bench.run(tail.read(max))));
+    return valuesOf(found);
+  }
+  const append = (one: KafkaProcess, ...values: string[]) =>
+    bench.run(
+      one.log.append(
+        topic.name,
+        values.map((value) => record(value, partition)),
+      ),
+    );
+  async function openTail() {
+    const one = bench.process('one');
+    await bench.run(one.log.ensure(topic));
+    const tail = await bench.run(one.log.tail(topic.name, 'start'));
+    await append(one, 'a', 'b', 'c', 'd', 'e');
+    expect(await read(tail, 5)).toEqual(['a', 'b', 'c', 'd', 'e']);
+    return { one, tail };
+  }
+
+  it.each([
+    ['at once', 600],
+    ['late', 10_000],
+  ])('says so and gives what comes in its place, which comes %s, once', async (_, afterMs) => {
+    const { one, tail } = await openTail();
+    cut(2);
+    const told = bench.watch(tail.read(max));
+    await bench.clock.advance(afterMs);
+    await append(one, 'C', 'D', 'E', 'F');
+    await bench.until(() => told.settled);
+    expect(told.error).toMatchObject({ name: 'OutOfRangeError', from: 5, end: 2, next: 2 });
+    expect(await read(tail, 4)).toEqual(['C', 'D', 'E', 'F']);
+  });
+
+  it('gives all that is in a topic that was deleted and made anew', async () => {
+    const { one, tail } = await openTail();
+    const told = bench.watch(tail.read(max));
+    const made = bench.cluster.topics.get(topic.name)!;
+    bench.cluster.topics.delete(topic.name);
+    await bench.clock.advance(2_000);
+    bench.cluster.topics.set(topic.name, made);
+    cut(0);
+    const two = bench.process('two');
+    await append(two, 'A', 'B');
+    await bench.until(() => told.settled);
+    expect(told.error).toMatchObject({ next: 0 });
+    expect(await read(tail, 2)).toEqual(['A', 'B']);
+    await bench.run(one.log.close());
+  });
+});
