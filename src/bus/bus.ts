@@ -5,12 +5,12 @@ import { closable } from '../base/lifecycle';
 import { createHearer } from '../broadcast/hear';
 import { openEar, type Ear } from '../broadcast/listen';
 import { createShouter } from '../broadcast/send';
-import { moduleOf } from '../contract/contract';
 import { CONTRACT, type AnyContract, type AnyEntry, type Event, type Request } from '../contract/types';
 import { currentScope, openScopes, type Peer, type Scope } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
 import { incarnation as drawIncarnation, idMaker } from '../format/id';
 import type { Instance } from '../ports/registry';
+import { findEverybody } from '../request/all';
 import { createAnswerer } from '../request/answer';
 import { createCaller, type AskOptions, type OpenCall } from '../request/call';
 import { createLeaver } from '../request/leave';
@@ -139,11 +139,11 @@ export function buildBus(parts: BusParts): BuiltBus {
   }
   async function askAll(entry: Request, input: unknown, options?: AskOptions): Promise<unknown[]> {
     mustBeOpen();
-    const targets = await peers.of(moduleOf(entry));
+    const everybody = await findEverybody({ clock, scopes, peers, timeoutMs }, entry, options);
     return Promise.all(
-      targets.map(async ({ instance }) => {
-        const from: Peer = { module: instance.module, instance: instance.name };
-        return { from, ...(await asResult(ask(entry, input, { ...options, to: instance.name }))) };
+      everybody.instances.map(async (instance) => {
+        const result = await asResult(ask(entry, input, { ...everybody.options, to: instance.name }));
+        return { from: peerOfInstance(instance), ...result };
       }),
     );
   }

@@ -329,8 +329,12 @@ function outcomeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : 'HandlerFailed';
 }
 
-function timedOut(call: OpenCall): BusError<'Timeout'> {
-  const { reached, timeoutMs, entry, target } = call;
+export function timedOut({
+  reached,
+  timeoutMs,
+  entry,
+  target,
+}: Pick<OpenCall, 'reached' | 'timeoutMs' | 'entry' | 'target'>): BusError<'Timeout'> {
   const where = {
     'not-sent': 'it was never sent',
     sent: 'it was sent',
@@ -353,7 +357,7 @@ function noHandler(call: OpenCall): BusError<'NoHandler'> {
     entry: call.entry.name,
   });
 }
-function cancelled(call: OpenCall): BusError<'Cancelled'> {
+export function cancelled(call: Pick<OpenCall, 'entry' | 'options'>): BusError<'Cancelled'> {
   const reason: unknown = call.options.signal?.reason;
   return new BusError('Cancelled', `${call.entry.name} was taken back by its caller`, { reason }, reason);
 }
@@ -384,7 +388,7 @@ function lastRefusal(call: OpenCall): BusError {
   const message = `${call.entry.name}: nobody is left to ask: ${refusal.message}`;
   return new BusError('NoHandler', message, { module: moduleOf(call.entry), entry: call.entry.name }, refusal);
 }
-function badTimeout(entry: Request, timeoutMs: number): BusError<'Config'> {
+export function badTimeout(entry: Request, timeoutMs: number): BusError<'Config'> {
   const fault = `timeoutMs of ${entry.name} is ${timeoutMs}; it must be 0 or more`;
   return new BusError('Config', fault, { faults: [fault] });
 }

@@ -1,0 +1,59 @@
+/** Finds all instances of a module for a request to each, within the deadline that is for both. */
+import type { Clock } from '../base/clock';
+import { moduleOf } from '../contract/contract';
+import type { Request } from '../contract/types';
+import { currentScope, type Scopes } from '../delivery/context';
+import type { Instance } from '../ports/registry';
+import { badTimeout, cancelled, timedOut, type AskOptions } from './call';
+import type { Peers } from './peers';
+
+export interface EverybodyParts {
+  readonly clock: Clock;
+  readonly scopes: Scopes;
+  readonly peers: Pick<Peers<unknown>, 'of'>;
+  /** For calls that say nothing themselves, in ms. */
+  readonly timeoutMs: (entry: Request) => number;
+}
+export interface Everybody {
+  readonly instances: readonly Instance[];
+  /** What is left of what was given. */
+  readonly options: AskOptions;
+}
+
+/** Rejects with Timeout or Cancelled where the registry took too long, and with what it rejects with. */
+export async function findEverybody(parts: EverybodyParts, entry: Request, given: AskOptions = {}): Promise<Everybody> {
+  const { clock, peers } = parts;
+  const timeoutMs = given.timeoutMs ?? parts.timeoutMs(entry);
+  if (!(timeoutMs >= 0)) throw badTimeout(entry, timeoutMs);
+  const found = peers.of(moduleOf(entry));
+  if (!(found instanceof Promise)) return { instances: instancesOf(found), options: given };
+  const untilMs = clock.now() + timeoutMs;
+  const inTime = beforeDeadline(parts, found, entry, { ...given, timeoutMs });
+  const instances = instancesOf(await inTime);
+  return { instances, options: { ...given, timeoutMs: Math.max(0, untilMs - clock.now()) } };
+}
+
+function beforeDeadline<T>(
+  { clock, scopes }: EverybodyParts,
+  found: Promise<T>,
+  entry: Request,
+  { signal, timeoutMs }: AskOptions & { readonly timeoutMs: number },
+): Promise<T> {
+  const leftMs = Math.min(timeoutMs, (currentScope(scopes)?.deadline ?? Infinity) - clock.now());
+  return new Promise<T>((resolve, reject) => {
+    const late = (): void => reject(timedOut({ reached: 'not-sent', entry, timeoutMs: leftMs, target: undefined }));
+    const takenBack = (): void => reject(cancelled({ entry, options: signal ? { signal } : {} }));
+    const timer = leftMs === Infinity ? undefined : clock.after(leftMs, late);
+    signal?.addEventListener('abort', takenBack, { once: true });
+    if (signal?.aborted) takenBack();
+    const ended = (): void => {
+      timer?.cancel();
+      signal?.removeEventListener('abort', takenBack);
+    };
+    found.then(resolve, reject).finally(ended);
+  });
+}
+
+function instancesOf(targets: readonly { readonly instance: Instance }[]): readonly Instance[] {
+  return targets.map(({ instance }) => instance);
+}

@@ -1,0 +1,54 @@
+import { defineModule, request, unchecked } from '../../src/contract/contract';
+import { openScopes } from '../../src/delivery/context';
+import { virtualClock } from '../../src/memory';
+import { findEverybody } from '../../src/request/all';
+import type { AskOptions } from '../../src/request/call';
+
+const maths = defineModule('maths', { ping: request(unchecked<number>(), unchecked<number>()) });
+
+/** A registry that answers after so long. */
+function system(answerMs: number) {
+  const clock = virtualClock();
+  const scopes = openScopes();
+  const peers = { of: () => new Promise<[]>((resolve) => clock.after(answerMs, () => resolve([]))) };
+  const find = (options?: AskOptions) =>
+    findEverybody({ clock, scopes, peers, timeoutMs: () => 5_000 }, maths.ping, options).then(
+      (found) => found.options.timeoutMs,
+      (error: unknown) => error,
+    );
+  return { clock, scopes, find };
+}
+
+test('a registry that does not answer ends a request to everybody at its deadline', async () => {
+  const { clock, find } = system(10_000);
+  const [mine, usual] = [find({ timeoutMs: 1_000 }), find()];
+  await clock.advance(1_000);
+  expect(await mine).toMatchObject({ code: 'Timeout', details: { reached: 'not-sent', timeoutMs: 1_000 } });
+  await clock.advance(4_000);
+  expect(await usual).toMatchObject({ code: 'Timeout', details: { timeoutMs: 5_000 } });
+});
+
+test('the deadline of the handler around it holds', async () => {
+  const { clock, scopes, find } = system(10_000);
+  const scope = { id: 'x', deadline: clock.now() + 300, traceparent: undefined, baggage: {}, open: true };
+  const found = scopes.run(scope, () => find());
+  await clock.advance(300);
+  expect(await found).toMatchObject({ code: 'Timeout' });
+});
+
+test('taken back, it ends at once', async () => {
+  const { clock, find } = system(10_000);
+  const stop = new AbortController();
+  const found = find({ signal: stop.signal });
+  await clock.advance(100);
+  stop.abort('enough');
+  expect(await found).toMatchObject({ code: 'Cancelled', details: { reason: 'enough' } });
+  expect(await find({ signal: stop.signal })).toMatchObject({ code: 'Cancelled' });
+});
+
+test('what the registry took is no more there for the answers', async () => {
+  const { clock, find } = system(400);
+  const found = find({ timeoutMs: 1_000 });
+  await clock.advance(400);
+  expect(await found).toBe(600);
+});
