@@ -58,6 +58,7 @@ const watched = [
   'message.timestamp.type',
   'max.message.bytes',
   'compression.type',
+  'min.insync.replicas',
 ];
 
 export class Topics {
@@ -75,7 +76,9 @@ export class Topics {
     const partitions = found ?? (await this.#make(topic));
     const there = await this.#describe(topic.name, partitions);
     if (partitions !== topic.partitions) throw fault(sayPartitions(topic, partitions));
-    this.#tellDrift(topic, there.configs);
+    const replicas = this.view.replicas(topic.name);
+    await this.#tellFewReplicas(topic, replicas);
+    this.#tellDrift(topic, replicas, there.configs);
     this.#shapes.set(topic.name, Promise.resolve(there.topic));
     return there.topic;
   }
@@ -137,9 +140,19 @@ export class Topics {
     return allGood(await wire.topicConfigs({ node, via: 'admin' }, names));
   }
 
+  /** A topic that was made while brokers were away stays with the few that there were. */
+  async #tellFewReplicas({ name }: Topic, replicas: number): Promise<void> {
+    const brokers = (await this.view.ask(`topic ${name}`, () => this.view.nodes())).length;
+    const wanted = Math.min(this.options.replicas ?? replicasDefault, brokers);
+    if (replicas >= wanted) return;
+    const message = `topic ${name} has ${replicas} replicas, not ${wanted}: fewer lost brokers lose what is in it`;
+    const remedy = 'kafka-reassign-partitions.sh --execute, with a plan that names more brokers for each partition';
+    this.view.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { remedy } });
+  }
+
   /** Tells what differs from what this version would have created, and how to change it. */
-  #tellDrift(topic: Topic, configs: Configs): void {
-    const wanted = configsOf(topic, replicasDefault);
+  #tellDrift(topic: Topic, replicas: number, configs: Configs): void {
+    const wanted = configsOf(topic, replicas);
     const differ = watched.filter((name) => wanted[name] !== undefined && configs[name] !== wanted[name]);
     if (differ.length === 0) return;
     const message = `topic ${topic.name} differs from what this version would create`;

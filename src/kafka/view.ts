@@ -20,6 +20,8 @@ interface Known {
   readonly leaders: (number | null)[];
   /** When the brokers first said that there is no such topic. */
   absentMs: number | undefined;
+  /** Of the partition that has fewest. */
+  replicas: number;
   /** How often they began to say so. */
   absences: number;
   /** What else they said of it instead of where it is. */
@@ -96,6 +98,11 @@ export class View {
     return this.#topics.get(topic)?.absences ?? 0;
   }
 
+  /** How many replicas each of its partitions has at least, as far as known. */
+  replicas(topic: string): number {
+    return this.#topics.get(topic)?.replicas ?? 0;
+  }
+
   /** All brokers that live, and whom to ask for changes of topics. */
   async nodes(): Promise<readonly number[]> {
     await this.#lookUntilOne();
@@ -126,7 +133,8 @@ export class View {
     for (let tries = 0; ; tries++) {
       const known = this.#topics.get(topic);
       if (known && known.leaders.length > 0 && known.absentMs === undefined) return known.leaders.length;
-      if (!known) this.#topics.set(topic, { leaders: [], absentMs: undefined, absences: 0, fault: undefined });
+      if (!known)
+        this.#topics.set(topic, { leaders: [], absentMs: undefined, replicas: 0, absences: 0, fault: undefined });
       await this.refresh();
       const waitedMs = clock.mono() - begunMs;
       const failure = this.#failure ?? this.#topics.get(topic)?.fault;
@@ -190,7 +198,10 @@ export class View {
         known.absentMs = this.parts.clock.mono();
         known.absences++;
       }
-      if (error === null) known.absentMs = undefined;
+      if (error === null) {
+        known.absentMs = undefined;
+        known.replicas = Math.min(...partitions.map(({ replicas }) => replicas.length));
+      }
       known.fault = error === null || absent ? undefined : error;
       if (error === null && learnLeaders(known.leaders, { partitions })) changed = true;
       if (absent && known.leaders.some((leader) => leader !== null)) known.leaders.fill(null);

@@ -45,6 +45,7 @@ export interface FakeTopic {
   readonly name: string;
   readonly configs: Record<string, string>;
   readonly partitions: FakePartition[];
+  replicas: number;
 }
 /** One connection: a broker answers one request after another. */
 interface Connection {
@@ -310,7 +311,8 @@ export class FakeCluster {
       const error = fault === undefined ? null : new WireError(fault, name);
       if (this.faultOfTopics) return { name, error, internal: false, partitions: [] };
       const partitions = (found?.partitions ?? []).map(({ leader }, partition) => {
-        return { partition, leader, replicas: [1], inSync: [1] };
+        const replicas = [...this.nodes.keys()].slice(0, found?.replicas);
+        return { partition, leader, replicas, inSync: replicas };
       });
       return { name, error, internal: false, partitions };
     };
@@ -453,13 +455,13 @@ export class FakeCluster {
     return { group, error, state: '', protocolType: '', protocol: '', members: [] };
   }
 
-  #create({ name, partitions, configs }: port.NewTopic): port.TopicAnswer {
+  #create({ name, partitions, replicas, configs }: port.NewTopic): port.TopicAnswer {
     if (this.topics.has(name)) return { topic: name, error: new WireError('TOPIC_ALREADY_EXISTS', name) };
     const nodes = [...this.nodes.keys()];
     const made = Array.from({ length: partitions }, (_, partition): FakePartition => {
       return { leader: nodes[partition % nodes.length] ?? null, start: 0, records: [], end: 0 };
     });
-    this.topics.set(name, { name, configs: { ...configs }, partitions: made });
+    this.topics.set(name, { name, configs: { ...configs }, partitions: made, replicas });
     return { topic: name, error: null };
   }
   #configs(topic: string): port.TopicConfigs {

@@ -84,6 +84,24 @@ describe('topics', () => {
     expect(configs('a.b.work')['retention.ms']).toBe('1000');
   });
 
+  it('that were made while brokers were away are told to have too few replicas, unless so few were wanted', async () => {
+    const { log, heard } = bench.process('one');
+    const told = () => heard.flatMap((notice) => (notice.type === 'log' ? [notice.message] : []));
+    await bench.run(log.ensure(work));
+    bench.cluster.topics.get(work.name)!.replicas = 1;
+    configs(work.name)['min.insync.replicas'] = '1'; // as it was made then
+    const later = bench.process('later', { replicas: 1 });
+    await bench.run(later.log.ensure(work));
+    expect([told(), later.heard.filter(({ type }) => type === 'log')]).toEqual([[], []]);
+    const two = bench.process('two');
+    await bench.run(two.log.ensure(work));
+    expect(JSON.stringify(two.heard)).toContain('has 1 replicas, not 3');
+    bench.cluster.topics.get(work.name)!.replicas = 3;
+    const three = bench.process('three');
+    await bench.run(three.log.ensure(work));
+    expect(JSON.stringify(three.heard)).toContain('min.insync.replicas is 1, not 2');
+  });
+
   it('with another number of partitions are refused, with the way out', async () => {
     const { log } = bench.process('one');
     await bench.run(log.ensure(work));
