@@ -10,6 +10,21 @@ import { unpack } from './unpack';
 /** Beyond these the headers of a record are left where they are: whoever writes more is not one of us. */
 const headersMax = 100;
 
+/** Of one batch; the smallest record takes seven bytes, and packed next to nothing. */
+const batchRecordsMax = 200_000;
+/** Of one answer: whatever is packed in it, reading it must not hold up everything else. Then it ends with a batch. */
+const answerBytesMax = 16 * 1024 * 1024;
+const answerRecordsMax = 100_000;
+
+/** What the partitions of one answer have taken so far, unpacked. */
+export class Taken {
+  bytes = 0;
+  records = 0;
+  get enough(): boolean {
+    return this.bytes >= answerBytesMax || this.records >= answerRecordsMax;
+  }
+}
+
 export interface Aborted {
   readonly producer: number;
   readonly first: number;
@@ -29,18 +44,22 @@ const intBytes = 5;
 const longBytes = 10;
 const timeMsMax = 8.64e15;
 
-/** Records of `bytes` from offset `from` on, up to the end of the last batch that is there wholly. */
+/**
+ * Records of `bytes` from offset `from` on, up to the end of the last batch that is there wholly, or of the one with
+ * which the answer has brought enough.
+ */
 export function readRecords(
   bytes: Buffer,
   partition: number,
   from: number,
   aborted: readonly Aborted[] = [],
+  taken = new Taken(),
 ): ReadRecords {
   const records: Stored[] = [];
   const waiting = aborted.toSorted((a, b) => a.first - b.first);
   const dropped = new Set<number>();
   let next = from;
-  for (let start = 0; start + at.records <= bytes.length;) {
+  for (let start = 0; start + at.records <= bytes.length && !taken.enough;) {
     const length = bytes.readInt32BE(start + at.length);
     const end = start + at.leaderEpoch + length;
     if (end > bytes.length) break; // the broker cut the last one
@@ -49,7 +68,7 @@ export function readRecords(
       if (length < at.records - at.leaderEpoch) throw new RangeError(`a batch of ${length} bytes`);
       last = lastOf(bytes, start);
       while (waiting[0] !== undefined && waiting[0].first <= last) dropped.add(waiting.shift()?.producer ?? -1);
-      readBatch({ bytes: bytes.subarray(start, end), partition, from: next }, dropped, records);
+      readBatch({ bytes: bytes.subarray(start, end), partition, from: next, taken }, dropped, records);
     } catch (error) {
       return { records, next, error: undecodable(error, next, last) };
     }
@@ -76,6 +95,7 @@ interface Batch {
   readonly bytes: Buffer;
   readonly partition: number;
   readonly from: number;
+  readonly taken: Taken;
 }
 
 /** Adds the records to give out. Throws when it cannot be read; then it added none. */
@@ -86,7 +106,11 @@ function readBatch(batch: Batch, dropped: Set<number>, records: Stored[]): void 
   if (crc32c(bytes, at.attributes, bytes.length) !== bytes.readUInt32BE(at.checksum)) throw new Error('bad checksum');
   const attributes = bytes.readInt16BE(at.attributes);
   const producer = readI64(bytes, at.producer);
+  const count = bytes.readInt32BE(at.count);
+  if (count > batchRecordsMax) throw new RangeError(`${count} records in a batch, more than ${batchRecordsMax}`);
   const body = unpack(bytes.subarray(at.records), attributes & 7);
+  batch.taken.bytes += body.length;
+  batch.taken.records += Math.max(0, count);
   if (attributes & isControl) return readMarker(body, producer, dropped);
   if (attributes & isTransactional && dropped.has(producer)) return;
   const before = records.length;

@@ -3,7 +3,7 @@ import { ask, type Ask, type Bytes, failIf, keyOf, readByTopic, readNode, verifi
 import { measureBatch, writeBatch } from './batch';
 import { Writer } from './bytes';
 import { errorOf, WireError } from './errors';
-import { readRecords } from './records';
+import { readRecords, Taken } from './records';
 import type { Answer, Batch, FetchAsk, Fetched, Metadata, Produced, Spot } from './wire';
 
 export function metadata(topics: readonly string[] | null): Ask<Metadata> {
@@ -78,13 +78,14 @@ export function fetch({ partitions, maxWaitMs, bytesMin = 1, bytesMax }: FetchAs
     failIf(answer.throttle().i16(), 'fetch');
     answer.i32();
     const from = new Map(partitions.map((spot) => [keyOf(spot), spot.offset]));
-    const answers = readByTopic(answer, (one, topic) => readFetched(one, topic, from));
+    const taken = new Taken();
+    const answers = readByTopic(answer, (one, topic) => readFetched(one, topic, from, taken));
     return verified(partitions, answers, ({ topic, partition, offset }, error) => {
       return { topic, partition, error, records: [], next: offset, start: -1, end: -1 };
     });
   });
 }
-function readFetched(answer: Bytes, topic: string, from: ReadonlyMap<string, number>): Fetched {
+function readFetched(answer: Bytes, topic: string, from: ReadonlyMap<string, number>, taken: Taken): Fetched {
   const partition = answer.i32();
   const refusal = errorOf(answer.i16(), `${topic}/${partition}`);
   answer.i64(); // the high watermark: what is behind the last stable offset is not for us
@@ -94,7 +95,7 @@ function readFetched(answer: Bytes, topic: string, from: ReadonlyMap<string, num
   answer.i32(); // a nearer replica, for who says where it is
   const bytes = answer.blob();
   const offset = from.get(keyOf({ topic, partition })) ?? 0;
-  const { records, next, error } = readRecords(bytes, partition, offset, aborted);
+  const { records, next, error } = readRecords(bytes, partition, offset, aborted, taken);
   return { topic, partition, error: refusal ?? error, records, next, start, end };
 }
 

@@ -1,8 +1,8 @@
 /** Unpacks what other clients compressed: gzip, snappy, lz4, and zstd where Node has it. What comes out is bounded. */
 import zlib from 'node:zlib';
 
-/** Of one batch, unpacked: brokers take a megabyte packed, and a bomb is a thousandfold. */
-const bytesMax = 64 * 1024 * 1024;
+/** Of one batch, unpacked: brokers take a megabyte packed, text is a tenth of itself then, and a bomb a thousandth. */
+const bytesMax = 16 * 1024 * 1024;
 
 /** By the number that a batch names. Throws when the bytes are not what they should be, or are too many. */
 export function unpack(bytes: Buffer, codec: number): Buffer {

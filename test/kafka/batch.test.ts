@@ -4,7 +4,7 @@ import type { LogRecord } from '../../src/ports/log';
 import { at, measureBatch, writeBatch } from '../../src/kafka/batch';
 import { readI64, Reader, writeI64, Writer } from '../../src/kafka/bytes';
 import { crc32c } from '../../src/kafka/crc32c';
-import { readRecords } from '../../src/kafka/records';
+import { readRecords, Taken } from '../../src/kafka/records';
 
 const record = (value: string, headers: Record<string, string> = {}): LogRecord => ({
   key: null,
@@ -148,6 +148,28 @@ describe('a record batch', () => {
       whole.writeInt32BE(whole.length - at.leaderEpoch, at.length);
     });
   }
+
+  it('is not read when it holds more records than anybody means to send, however small it is packed', () => {
+    const many = (count: number) => packed(batchOf(Array.from({ length: count }, () => record(''))), 1, zlib.gzipSync);
+    const { records, error } = readRecords(many(200_001), 0, 0);
+    expect([records, error?.code, error?.until]).toEqual([[], 'UNDECODABLE', 200_001]);
+    expect(readRecords(many(200_000), 0, 0).records).toHaveLength(200_000);
+  });
+
+  it('is the last one of an answer that has brought enough, in one partition or in several', () => {
+    const batch = batchOf(Array.from({ length: 60_000 }, () => record('')));
+    const batches = [0, 60_000, 120_000].map((offset) => {
+      const one = packed(batch, 1, zlib.gzipSync);
+      writeI64(one, offset, at.baseOffset);
+      return one;
+    });
+    const taken = new Taken();
+    const first = readRecords(Buffer.concat(batches), 0, 0, [], taken);
+    expect([first.records.length, first.next, first.error]).toEqual([120_000, 120_000, null]);
+    expect(readRecords(batches[0]!, 1, 7, [], taken)).toEqual({ records: [], next: 7, error: null });
+    const rest = readRecords(batches[2]!, 0, 120_000);
+    expect([rest.records.length, rest.next]).toEqual([60_000, 180_000]);
+  });
 
   it('is unpacked, and named when nobody knows how', () => {
     const plain = batchOf([record('packed')], 3);
