@@ -37,6 +37,8 @@ export type Notice =
       readonly queue: string;
       readonly partition: number;
       readonly change: 'taken' | 'given' | 'lost';
+      /** Why it was lost. */
+      readonly reason?: string;
     }
   | { readonly type: 'stuck'; readonly queue: string; readonly partition: number; readonly reason: string }
   | { readonly type: 'instance'; readonly instance: string; readonly change: 'up' | 'gone' }

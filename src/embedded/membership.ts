@@ -232,10 +232,6 @@ export class Membership implements Member, Leased {
     const owned = this.mine.get(partition);
     if (owned === undefined) return;
     this.mine.delete(partition);
-    const { notices } = this.parts;
-    notices.tell({ type: 'partition', queue: this.group, partition, change: 'lost' });
-    const fields = { group: this.group, partition, epoch: owned.epoch, reason };
-    notices.tell({ type: 'log', level: 'warn', message: 'a partition was lost', fields });
     owned.lose(reason);
   }
 
@@ -267,7 +263,6 @@ export class Membership implements Member, Leased {
     owned.end();
     if (this.mine.get(partition) !== owned) return; // lost meanwhile
     this.mine.delete(partition);
-    this.parts.notices.tell({ type: 'partition', queue: this.group, partition, change: 'given' });
   }
 
   /** Takes a partition that should be ours and is nobody's, or frees one that we have given. */
@@ -300,7 +295,7 @@ export class Membership implements Member, Leased {
   private take(partition: number, epoch: number): void {
     this.fence();
     if (this.isLate) return; // the next look finds it under our old name and takes it anew
-    const { log, topics, wake, reader, notices } = this.parts;
+    const { log, topics, wake, reader } = this.parts;
     const commitKey = partitionKey(kinds.commit, [this.group, this.topic.name], partition);
     log.refresh();
     const entry = log.entry(commitKey);
@@ -322,7 +317,6 @@ export class Membership implements Member, Leased {
       },
     });
     this.mine.set(partition, owned);
-    notices.tell({ type: 'partition', queue: this.group, partition, change: 'taken' });
     this.owner.take(owned);
   }
 

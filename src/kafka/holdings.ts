@@ -45,7 +45,6 @@ export class Holdings {
   take(partition: number, epoch: number, committed: Commit | null): void {
     const owned = this.parts.open({ partition, epoch, committed });
     this.#held.set(partition, owned);
-    this.#tell(partition, 'taken');
     this.parts.owner.take(owned);
   }
 
@@ -78,21 +77,13 @@ export class Holdings {
     if (this.#held.get(partition) !== owned) return; // lost meanwhile
     owned.end();
     this.#held.delete(partition);
-    this.#tell(partition, 'given');
   }
 
   loseAll(reason: string): void {
     for (const [partition, owned] of Array.from(this.#held)) {
       this.#held.delete(partition);
-      this.#tell(partition, 'lost');
-      const fields = { group: this.parts.group, partition, epoch: owned.epoch, reason };
-      this.parts.notices.tell({ type: 'log', level: 'warn', message: 'a partition was lost', fields });
       owned.lose(reason);
       this.parts.lost(owned, reason);
     }
-  }
-
-  #tell(partition: number, change: 'taken' | 'given' | 'lost'): void {
-    this.parts.notices.tell({ type: 'partition', queue: this.parts.group, partition, change });
   }
 }

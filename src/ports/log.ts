@@ -147,7 +147,7 @@ export class LostError extends Error {
   constructor(
     readonly group: string,
     readonly partition: number,
-    reason: string,
+    readonly reason: string,
   ) {
     super(`partition ${partition} of ${group} is no longer ours: ${reason}`);
   }

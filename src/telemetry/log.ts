@@ -69,7 +69,7 @@ function say(notice: Notice): string {
     case 'dropped':
       return `${notice.what} dropped: ${notice.reason}`;
     case 'partition':
-      return `partition ${notice.partition} of ${notice.queue} ${notice.change}`;
+      return `partition ${notice.partition} of ${notice.queue} ${notice.change}${sayReason(notice.reason)}`;
     case 'stuck':
       return `partition ${notice.partition} of ${notice.queue} is stuck: ${notice.reason}`;
     case 'instance':
@@ -83,6 +83,9 @@ function say(notice: Notice): string {
   }
 }
 
+function sayReason(reason: string | undefined): string {
+  return reason === undefined ? '' : `: ${reason}`;
+}
 function sayOutcome({ outcome, tookMs, error }: Extract<Notice, { type: 'handled' }>): string {
   return `${outcome} after ${Math.round(tookMs)} ms${error === undefined ? '' : `: ${error}`}`;
 }

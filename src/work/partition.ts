@@ -302,7 +302,11 @@ export class Partition implements Holder {
   }
 
   #change(change: 'taken' | 'given' | 'lost'): void {
-    this.parts.take.notices.tell({ type: 'partition', queue: this.parts.queue.name, partition: this.number, change });
+    const { notices } = this.parts.take;
+    const why: unknown = this.owned.lost.reason; // whoever aborts gives a LostError
+    const reason = why instanceof LostError ? why.reason : 'its commit was refused';
+    const told = { type: 'partition', queue: this.parts.queue.name, partition: this.number, change } as const;
+    notices.tell(change === 'lost' ? { ...told, reason } : told);
   }
 
   #tell(ok: boolean, reason: string): void {

@@ -1,6 +1,7 @@
 /** A sender under load and a group of three that works on what it sends, counted by ids while servers are in trouble. */
 import { isBusError } from '../../src/base/errors';
 import type { Wire } from '../../src/kafka/wire';
+import type { Owner } from '../../src/ports/log';
 import { Ledger, Worker } from '../conformance/worker';
 import { openRealProcess, openRealWire, type KafkaProcess } from './rig';
 
@@ -24,6 +25,8 @@ export class LogScene {
   readonly refused: unknown[] = [];
   readonly #workers: { readonly worker: Worker; readonly process: KafkaProcess }[] = [];
   readonly #sender: KafkaProcess;
+  /** How many partitions members were told that they had lost. */
+  lost = 0;
   #running = true;
   #loads: Promise<void>[] = [];
 
@@ -41,7 +44,7 @@ export class LogScene {
       const process = openRealProcess(this.brokers, {}, name);
       const worker = new Worker(name, this.ledger);
       this.#workers.push({ worker, process });
-      await process.log.join(this.group, this.topic, worker, { sessionMs });
+      await process.log.join(this.group, this.topic, this.#counting(worker), { sessionMs });
     }
     this.#loads = Array.from({ length: appenders }, (_, who) => this.#load(who));
     await this.goesOn(200);
@@ -102,10 +105,14 @@ export class LogScene {
     return [...this.refused, ...missing, ...this.ledger.faults];
   }
 
-  /** How many partitions members were told that they had lost. */
-  get lost(): number {
-    const heard = this.#workers.flatMap(({ process }) => process.heard);
-    return heard.filter((notice) => notice.type === 'partition' && notice.change === 'lost').length;
+  #counting(worker: Worker): Owner {
+    return {
+      take: (owned) => {
+        owned.lost.addEventListener('abort', () => this.lost++);
+        worker.take(owned);
+      },
+      give: (partition) => worker.give(partition),
+    };
   }
 
   leaderOf(partition: number): Promise<number> {

@@ -2,7 +2,7 @@
 import { kafkaSuite, type KafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
 import { openScene, type Note, type Scene } from '../bus/processes';
-import { namesIn } from '../../src/format/names';
+import { queueOf } from '../../src/format/names';
 import type { Bus } from '../../src/index';
 import { Jobs } from './jobs';
 
@@ -81,7 +81,7 @@ kafkaSuite(
   (suite) => {
     test('a group of four that is restarted in turn leaves no partition without an owner for more than a second', async () => {
       const { scene, ns } = opened(suite, 10_000);
-      const queue = namesIn(ns).work('shop');
+      const queue = queueOf('shop', 'work');
       const jobs = new Jobs(scene, suite.cluster.brokers, ns);
       closing.push(() => jobs.close());
       const shops = await Promise.all(Array.from({ length: 4 }, () => scene.start('tells')));
