@@ -77,10 +77,11 @@ export class Lane implements Spot {
   shift(): void {
     this.#batches.shift();
   }
-  /** Instead of the first batch these, in order. */
+  /** Instead of the first batch these parts of it, in order: what nobody knows of it, nobody knows of them. */
   replaceFirst(parts: readonly (readonly Item[])[]): void {
+    const { uncertain = false, firstSentMs } = this.batch ?? {};
     const made = parts.filter((items) => items.length > 0).map(batchOf);
-    this.#batches.splice(0, 1, ...made);
+    this.#batches.splice(0, 1, ...made.map((part) => ({ ...part, uncertain, firstSentMs })));
   }
 
   /** Frees those at the front that nobody waits for any more, unless they may have been written. */

@@ -303,7 +303,8 @@ export class Sender implements Closable {
   /** Somebody in the batch is guilty: named by the broker, or found by halving. The others go on in their order. */
   #refused(lane: Lane, batch: Batch, error: WireError, refused: Produced['refused']): void {
     const { items } = batch;
-    const guilty = new Map(refused.map(({ index, reason }) => [index, reason]));
+    const named = refused.filter(({ index }) => items[index] !== undefined);
+    const guilty = new Map(named.map(({ index, reason }) => [index, reason]));
     if (items.length === 1) guilty.set(0, guilty.get(0) ?? error.message);
     if (guilty.size === 0) {
       const half = items.length >> 1;
@@ -314,7 +315,7 @@ export class Sender implements Closable {
         const item = items[index];
         if (!item) continue;
         this.#calls.free(item);
-        item.call.fail(sendable.refusal(lane.name, item, error, reason));
+        item.call.fail(this.#toldOf(batch, error, () => sendable.refusal(lane.name, item, error, reason)));
       }
     }
     this.#offer(lane);
@@ -323,15 +324,19 @@ export class Sender implements Closable {
   /** It is not sent again. Who waits for it hears why, or that nobody knows. */
   #abandon(lane: Lane, batch: Batch, error: WireError): void {
     lane.shift();
-    const waitedMs = Math.round(this.view.parts.clock.mono() - (batch.firstSentMs ?? 0));
-    const told = batch.uncertain
-      ? sendable.unknownOutcome(lane.topic, waitedMs, error.message)
-      : busErrorOf(error, lane.name, waitedMs);
+    const told = this.#toldOf(batch, error, (waitedMs) => busErrorOf(error, lane.name, waitedMs));
     for (const item of batch.items) {
       this.#calls.free(item);
       item.call.fail(told);
     }
     this.#offer(lane);
+  }
+
+  /** Of a batch that may have been written before nothing else is known, whatever is said of it now. */
+  #toldOf(batch: Batch, { message }: WireError, known: (waitedMs: number) => BusError): BusError {
+    const waitedMs = Math.round(this.view.parts.clock.mono() - (batch.firstSentMs ?? 0));
+    const topic = batch.items[0]?.call.topic ?? '';
+    return batch.uncertain ? sendable.unknownOutcome(topic, waitedMs, message) : known(waitedMs);
   }
 
   /** Gives up the first batch when its outcome has been unknown for too long, or its topic is gone. */

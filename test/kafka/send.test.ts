@@ -136,6 +136,30 @@ describe('sending', () => {
     expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c', 'd']);
   });
 
+  it('says that nobody knows of a record that is refused after it may have been written', async () => {
+    const { log, topic } = await bench.open();
+    bench.faults('produce', 'lost');
+    const [small, large] = ['a', 'x'.repeat(2_000)].map((value) => bench.watch(log.append(topic, [record(value)])));
+    await bench.clock.advance(5); // it was written, but nobody said so
+    bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
+    await bench.until(() => small!.settled && large!.settled, 30_000);
+    expect([small!.error, isBusError(large!.error, 'Unreachable')]).toEqual([undefined, true]);
+    expect(String(large!.error)).toContain('may or may not have been written');
+    expect(bench.cluster.values(topic)).toEqual(['a', 'x'.repeat(2_000), 'a']);
+  });
+
+  it('finds the guilty one by halving when the broker names none that was sent', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.refuse = ({ records }) => {
+      const isThere = records.some(({ value }) => Buffer.from(value ?? []).toString() === 'bad');
+      return isThere ? { error: 'INVALID_RECORD', refused: [{ index: 99, reason: 'it is bad' }] } : undefined;
+    };
+    const all = ['a', 'bad', 'b'].map((value) => bench.watch(log.append(topic, [record(value)])));
+    await bench.until(() => all.every(({ settled }) => settled), 1_000);
+    expect(all.map(({ error }) => isBusError(error, 'Config'))).toEqual([false, true, false]);
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b']);
+  });
+
   it('refuses the records that the broker names, and keeps the order of the others', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.refuse = ({ records }) => {
