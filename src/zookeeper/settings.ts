@@ -142,9 +142,9 @@ class NodeSettings implements SessionSettings {
 
   private restore(connection: Connection): Promise<void> {
     return this.inLane(async () => {
-      const view = new View(connection, this.parts.paths, () => this.soon.ask());
+      const known = this.view?.connection === connection ? this.view : undefined;
+      const view = (this.view = known ?? new View(connection, this.parts.paths, () => this.soon.ask()));
       await view.read();
-      this.view = view;
       this.take(view);
     });
   }
@@ -152,15 +152,10 @@ class NodeSettings implements SessionSettings {
   private async read(connection: Connection, what: 'new' | 'all'): Promise<void> {
     if (this.view?.connection !== connection) return this.restore(connection);
     const view = this.view;
-    try {
-      await this.inLane(async () => {
-        await (what === 'all' ? view.readAll() : view.read());
-        if (view === this.view) this.take(view);
-      });
-    } catch (error) {
-      if (view === this.view) this.view = undefined; // nobody knows what it has read
-      throw error;
-    }
+    await this.inLane(async () => {
+      await (what === 'all' ? view.readAll() : view.read());
+      if (view === this.view) this.take(view);
+    });
   }
   private async again(): Promise<void> {
     const { session } = this.parts;

@@ -9,6 +9,8 @@ export class View {
   readonly settings = new Map<string, Setting>();
   private listed = false;
   private readonly dirty = new Set<string>();
+  /** One for each node for as long as the connection lives, as that keeps all that it was ever given. */
+  private readonly changes = new Map<string, () => void>();
 
   /** `changed` is called when there is something to {@link View.read}. */
   constructor(
@@ -17,12 +19,13 @@ export class View {
     private readonly changed: () => void,
   ) {}
 
-  /** Reads what is new; after it rejected, the view must not be used any more. Never twice at once. */
+  /** Reads what is new; what could not be read, the next time. Never twice at once. */
   async read(): Promise<void> {
     if (!this.listed) this.compare(await this.list());
     const dirty = [...this.dirty];
-    this.dirty.clear();
-    await Promise.all(dirty.map((node) => this.readOne(node)));
+    const ends = await Promise.allSettled(dirty.map((node) => this.readOne(node)));
+    const failed = ends.find((end) => end.status === 'rejected');
+    if (failed) throw failed.reason;
   }
 
   /** Reads everything once more, for one who must not see less than others do already. */
@@ -32,27 +35,46 @@ export class View {
     await this.read();
   }
 
-  private list(): Promise<readonly string[]> {
-    this.listed = true;
-    return list(this.connection, this.paths.settings, () => {
+  private readonly listChanged = (): void => {
+    this.listed = false;
+    this.changed();
+  };
+  private async list(): Promise<readonly string[]> {
+    this.listed = true; // before, as it may change while it is read
+    try {
+      return await list(this.connection, this.paths.settings, this.listChanged);
+    } catch (error) {
       this.listed = false;
-      this.changed();
-    });
+      throw error;
+    }
   }
   private compare(nodes: readonly string[]): void {
     const there = new Set(nodes);
+    for (const node of this.changes.keys()) if (!there.has(node)) this.changes.delete(node);
     for (const node of this.settings.keys()) if (!there.has(node)) this.settings.delete(node);
     for (const node of there) if (!this.settings.has(node) && textOf(node) !== undefined) this.dirty.add(node);
   }
 
   private async readOne(name: string): Promise<void> {
-    const node = await this.connection.read(`${this.paths.settings}/${name}`, () => {
-      this.dirty.add(name);
-      this.changed();
-    });
+    this.dirty.delete(name);
+    const node = await this.readNode(name);
     const setting = settingOf(textOf(name), node);
     if (setting) this.settings.set(name, setting);
     else this.settings.delete(name);
+  }
+  private async readNode(name: string): Promise<Node | undefined> {
+    const changed = this.changes.get(name) ?? ((): void => this.nodeChanged(name));
+    this.changes.set(name, changed);
+    try {
+      return await this.connection.read(`${this.paths.settings}/${name}`, changed);
+    } catch (error) {
+      this.dirty.add(name);
+      throw error;
+    }
+  }
+  private nodeChanged(name: string): void {
+    this.dirty.add(name);
+    this.changed();
   }
 }
 
