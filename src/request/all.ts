@@ -4,7 +4,8 @@ import { moduleOf } from '../contract/contract';
 import type { Request } from '../contract/types';
 import { currentScope, type Scopes } from '../delivery/context';
 import type { Instance } from '../ports/registry';
-import { badTimeout, cancelled, timedOut, type AskOptions } from './call';
+import type { AskOptions } from './call';
+import { badTimeout, cancelled, timedOut } from './ends';
 import type { Peers } from './peers';
 
 export interface EverybodyParts {

@@ -1,6 +1,6 @@
 /** The caller's side of requests: chooses an instance, sends, waits, and says how it ended. */
 import { every, type Clock, type Random, type Timer } from '../base/clock';
-import { BusError, isBusError, sayError } from '../base/errors';
+import { BusError, isBusError } from '../base/errors';
 import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
@@ -10,6 +10,17 @@ import { currentScope, inherited, type Scope, type Scopes } from '../delivery/co
 import { encodeBody } from '../format/codec';
 import { printEnvelope, type Envelope } from '../format/envelope';
 import type { Packet, Post } from '../ports/post';
+import {
+  badTimeout,
+  cancelled,
+  closed,
+  lastRefusal,
+  noHandler,
+  timedOut,
+  tooManyOpen,
+  unreachable,
+  unread,
+} from './ends';
 import type { PeerTarget, Peers } from './peers';
 import { pickByKey, pickLessBusy } from './pick';
 import { openReply } from './reply';
@@ -126,8 +137,13 @@ export function createCaller(parts: CallerParts): Caller {
     dispatch(call);
   }
 
-  /** Where nobody knows that it arrived, and the way there or back is in trouble, that is why there is no answer. */
+  /**
+   * That somebody died with it must not get lost, unless somebody else has it now. Where nobody knows that it arrived,
+   * and the way there or back is in trouble, that is why there is no answer.
+   */
   function tooLate(call: OpenCall): BusError {
+    const isStarted = call.reached === 'running' || call.reached === 'answered';
+    if (call.refusal?.code === 'ResponderLost' && !isStarted) return call.refusal;
     const trouble = call.reached === 'sent' && call.target && post.trouble?.(call.target.instance.address);
     return trouble ? unreachable(call, clock, trouble) : timedOut(call);
   }
@@ -176,6 +192,7 @@ export function createCaller(parts: CallerParts): Caller {
   function refuse(call: OpenCall, address: string, why: BusError): void {
     call.target?.open.delete(call);
     call.target = undefined;
+    call.reached = 'not-sent';
     call.refusedBy.add(address);
     if (call.refusal?.code !== 'ResponderLost') call.refusal = why; // that it may have been done must not get lost
     dispatch(call);
@@ -327,68 +344,4 @@ function isRefusal(error: unknown): error is BusError<'Closed' | 'Incompatible'>
 function outcomeOf(error: unknown): string {
   // Failure and BusError both carry a code; anything else is a fault of a schema.
   return error instanceof Error && 'code' in error ? String(error.code) : 'HandlerFailed';
-}
-
-export function timedOut({
-  reached,
-  timeoutMs,
-  entry,
-  target,
-}: Pick<OpenCall, 'reached' | 'timeoutMs' | 'entry' | 'target'>): BusError<'Timeout'> {
-  const where = {
-    'not-sent': 'it was never sent',
-    sent: 'it was sent',
-    waiting: 'it waits there',
-    running: 'it runs there',
-    answered: 'it was answered, the answer did not arrive',
-  };
-  const who = target ? target.instance.name : `an instance of ${moduleOf(entry)}`;
-  return new BusError(
-    'Timeout',
-    `${entry.name}: no answer of ${who} within ${timeoutMs} ms (timeoutMs); ${where[reached]}`,
-    { reached, timeoutMs },
-  );
-}
-function noHandler(call: OpenCall): BusError<'NoHandler'> {
-  const module = moduleOf(call.entry);
-  const { to } = call.options;
-  return new BusError('NoHandler', `${call.entry.name}: no ${to ?? `instance of ${module}`} is up`, {
-    module,
-    entry: call.entry.name,
-  });
-}
-export function cancelled(call: Pick<OpenCall, 'entry' | 'options'>): BusError<'Cancelled'> {
-  const reason: unknown = call.options.signal?.reason;
-  return new BusError('Cancelled', `${call.entry.name} was taken back by its caller`, { reason }, reason);
-}
-function unreachable(call: OpenCall, clock: Clock, why: string, cause?: unknown): BusError<'Unreachable'> {
-  const waitedMs = clock.now() - call.startedMs;
-  const message = `${call.entry.name}: no answer within ${waitedMs} ms: ${why}`;
-  return new BusError('Unreachable', message, { waitedMs, cause: why }, cause);
-}
-function unread(call: OpenCall, clock: Clock, error: unknown): BusError<'Unreachable'> {
-  return unreachable(call, clock, `the registry cannot be read: ${sayError(error)}`, error);
-}
-function tooManyOpen(entry: Request): BusError<'Overloaded'> {
-  const limit = limits.pendingRequestsMax;
-  return new BusError(
-    'Overloaded',
-    `${entry.name}: ${limit} requests of this instance wait for an answer already (pendingRequestsMax)`,
-    { retryAfterMs: 100, waiting: limit, limit },
-  );
-}
-function closed(clock: Clock, closedMs: number): BusError<'Closed'> {
-  const sinceMs = clock.now() - closedMs;
-  return new BusError('Closed', `the bus was closed ${sinceMs} ms ago`, { sinceMs });
-}
-/** Why nobody is left to ask. That the others leave is no fault of this bus: for the caller, nobody is there. */
-function lastRefusal(call: OpenCall): BusError {
-  const { refusal } = call;
-  if (!refusal || refusal.code !== 'Closed') return refusal ?? noHandler(call);
-  const message = `${call.entry.name}: nobody is left to ask: ${refusal.message}`;
-  return new BusError('NoHandler', message, { module: moduleOf(call.entry), entry: call.entry.name }, refusal);
-}
-export function badTimeout(entry: Request, timeoutMs: number): BusError<'Config'> {
-  const fault = `timeoutMs of ${entry.name} is ${timeoutMs}; it must be 0 or more`;
-  return new BusError('Config', fault, { faults: [fault] });
 }

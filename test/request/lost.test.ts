@@ -5,12 +5,16 @@ import { defaults, liveConfig } from '../../src/config';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
 import { memoryWorld, virtualClock, type Operation } from '../../src/memory';
 
-const maths = defineModule('maths', { double: request(unchecked<number>(), unchecked<number>()) });
+const maths = defineModule('maths', {
+  double: request(unchecked<number>(), unchecked<number>()),
+  half: request(unchecked<number>(), unchecked<number>(), { idempotent: true }),
+});
+const half = (): number => 0;
 
 function system() {
   const clock = virtualClock();
   const world = memoryWorld({ clock, delays: { minMs: 1, maxMs: 1 } });
-  const join = (module: string): BuiltBus & { freeze(): void; thaw(): void } => {
+  const join = (module: string): BuiltBus & { freeze(): void; thaw(): void; crash(): void } => {
     const process = world.process(`${module}#1`);
     const { log, post, registry, settings } = process;
     const notices = openNotices();
@@ -41,7 +45,7 @@ function system() {
       },
       closePorts: async () => undefined,
     });
-    return { ...built, freeze: () => process.freeze(), thaw: () => process.thaw() };
+    return { ...built, freeze: () => process.freeze(), thaw: () => process.thaw(), crash: () => process.crash() };
   };
   return { clock, world, join };
 }
@@ -56,6 +60,7 @@ async function asked(lose: (operation: Operation) => boolean) {
       started.push(n);
       return n * 2;
     },
+    half,
   });
   await clock.advance(100);
   await serving;
@@ -89,4 +94,17 @@ test('several late answers that it never came send a lost request again only onc
   await clock.advance(500);
   expect(await second).toEqual({ ok: true, value: 4 });
   expect(started).toEqual([1, 2]);
+});
+
+test('a call whose responder died ends with that when nobody else takes it in time', async () => {
+  const { clock, join } = system();
+  const [web, server] = [join('web'), join('maths')];
+  const serving = server.bus.serve(maths, { double: () => 0, half: () => new Promise<never>(() => {}) });
+  await clock.advance(100);
+  await serving;
+  const lost = web.bus.tryRequest(maths.half, 1, { timeoutMs: 5_000, absentMs: 60_000 });
+  await clock.advance(2_000); // a probe has told that it runs
+  server.crash();
+  await clock.advance(3_000);
+  expect(await lost).toMatchObject({ error: { code: 'ResponderLost', details: { instance: 'maths#1' } } });
 });

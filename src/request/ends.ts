@@ -1,0 +1,71 @@
+/** How requests end that are not answered. */
+import type { Clock } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
+import { limits } from '../base/limits';
+import { moduleOf } from '../contract/contract';
+import type { Request } from '../contract/types';
+import type { OpenCall } from './call';
+
+export function timedOut({
+  reached,
+  timeoutMs,
+  entry,
+  target,
+}: Pick<OpenCall, 'reached' | 'timeoutMs' | 'entry' | 'target'>): BusError<'Timeout'> {
+  const where = {
+    'not-sent': 'it was never sent',
+    sent: 'it was sent',
+    waiting: 'it waits there',
+    running: 'it runs there',
+    answered: 'it was answered, the answer did not arrive',
+  };
+  const who = target ? target.instance.name : `an instance of ${moduleOf(entry)}`;
+  return new BusError(
+    'Timeout',
+    `${entry.name}: no answer of ${who} within ${timeoutMs} ms (timeoutMs); ${where[reached]}`,
+    { reached, timeoutMs },
+  );
+}
+export function noHandler(call: OpenCall): BusError<'NoHandler'> {
+  const module = moduleOf(call.entry);
+  const { to } = call.options;
+  return new BusError('NoHandler', `${call.entry.name}: no ${to ?? `instance of ${module}`} is up`, {
+    module,
+    entry: call.entry.name,
+  });
+}
+export function cancelled(call: Pick<OpenCall, 'entry' | 'options'>): BusError<'Cancelled'> {
+  const reason: unknown = call.options.signal?.reason;
+  return new BusError('Cancelled', `${call.entry.name} was taken back by its caller`, { reason }, reason);
+}
+export function unreachable(call: OpenCall, clock: Clock, why: string, cause?: unknown): BusError<'Unreachable'> {
+  const waitedMs = clock.now() - call.startedMs;
+  const message = `${call.entry.name}: no answer within ${waitedMs} ms: ${why}`;
+  return new BusError('Unreachable', message, { waitedMs, cause: why }, cause);
+}
+export function unread(call: OpenCall, clock: Clock, error: unknown): BusError<'Unreachable'> {
+  return unreachable(call, clock, `the registry cannot be read: ${sayError(error)}`, error);
+}
+export function tooManyOpen(entry: Request): BusError<'Overloaded'> {
+  const limit = limits.pendingRequestsMax;
+  return new BusError(
+    'Overloaded',
+    `${entry.name}: ${limit} requests of this instance wait for an answer already (pendingRequestsMax)`,
+    { retryAfterMs: 100, waiting: limit, limit },
+  );
+}
+export function closed(clock: Clock, closedMs: number): BusError<'Closed'> {
+  const sinceMs = clock.now() - closedMs;
+  return new BusError('Closed', `the bus was closed ${sinceMs} ms ago`, { sinceMs });
+}
+/** Why nobody is left to ask. That the others leave is no fault of this bus: for the caller, nobody is there. */
+export function lastRefusal(call: OpenCall): BusError {
+  const { refusal } = call;
+  if (!refusal || refusal.code !== 'Closed') return refusal ?? noHandler(call);
+  const message = `${call.entry.name}: nobody is left to ask: ${refusal.message}`;
+  return new BusError('NoHandler', message, { module: moduleOf(call.entry), entry: call.entry.name }, refusal);
+}
+export function badTimeout(entry: Request, timeoutMs: number): BusError<'Config'> {
+  const fault = `timeoutMs of ${entry.name} is ${timeoutMs}; it must be 0 or more`;
+  return new BusError('Config', fault, { faults: [fault] });
+}
