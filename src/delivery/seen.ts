@@ -11,15 +11,16 @@ export interface Seen {
   passed(stamp: Stamp | undefined): boolean;
 }
 
-const sendersMax = 100_000; // about 10 MB; the one silent longest is forgotten first
+const sendersKept = 100_000; // about 10 MB; the one silent longest is forgotten first
 
-export function createSeen(): Seen {
+export function createSeen(sendersMax = sendersKept): Seen {
   const last = new Map<string, number>();
   return {
     fresh({ incarnation, position }) {
       const before = last.get(incarnation);
       if (before !== undefined) {
         if (position <= before) return false;
+        last.delete(incarnation); // behind all others, as a map keeps the order of what was put in
         last.set(incarnation, position);
         return true;
       }

@@ -59,7 +59,7 @@ export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
   const inbox = namesIn(ns).inbox();
   const wanted = { name: inbox, partitions: parts.inboxPartitions ?? inboxPartitionsDefault, compacted: false, keepMs };
   const partitions = await roads.ensure(wanted);
-  const partition = Math.floor(parts.random.next() * partitions);
+  const partition = drawPartition(parts, inbox, partitions);
   const tail = await roads.tail(inbox, partition, 'inbox');
   const post = new KafkaPost(parts, inbox, partition, tail);
   const late = new AbortController();
@@ -69,6 +69,14 @@ export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
   await post.close();
   const cause = `nothing came through partition ${partition} of ${inbox}`;
   throw new BusError('Unreachable', `${cause} within ${openWithinMs} ms`, { waitedMs: openWithinMs, cause });
+}
+
+/** Where somebody leads, as far as known: a broker that is away need not keep anybody from opening. */
+function drawPartition({ random, roads }: KafkaPostParts, inbox: string, count: number): number {
+  const all = Array.from({ length: count }, (_, partition) => partition);
+  const led = all.filter((partition) => roads.isLed(inbox, partition));
+  const able = led.length > 0 ? led : all;
+  return able[Math.floor(random.next() * able.length)] ?? 0;
 }
 
 class KafkaPost implements Post {

@@ -339,6 +339,18 @@ test('what is stuck leaves room for what is not', async () => {
   expect(a.lines).toHaveLength(10);
 });
 
+test('opens where somebody leads', async () => {
+  const { open } = system();
+  const led = (own: Roads): Roads => ({
+    ...own,
+    isLed: (_topic, partition) => partition === 5,
+    append: (topic, partition, record) =>
+      partition === 5 ? own.append(topic, partition, record) : new Promise(() => {}),
+  });
+  for (const name of ['a', 'b', 'c', 'd'])
+    expect((await open(name, { roads: led, inboxPartitions: 8 })).post.address).toMatch(/^5:/);
+});
+
 test('refuses to open when nothing comes through', async () => {
   const { clock, open } = system();
   const deaf = (own: Roads): Roads => ({ ...own, append: () => new Promise(() => {}) });
