@@ -197,11 +197,19 @@ class KeptSession implements Session {
     const comeback = { awayMs: clock.mono() - this.awaySinceMs, newSession: this.ticket === undefined };
     this.connection = connection;
     this.ticket = connection.ticket();
+    if (connection.sessionMs > Math.max(this.sessionMs, this.parts.sessionMs)) this.tellLonger(connection);
     this.sessionMs = connection.sessionMs;
     [this.denied, this.wasUp] = [false, true];
     watchOver(connection, clock);
     void this.restore(connection, comeback);
     this.wake();
+  }
+
+  private tellLonger({ address, sessionMs }: Connection): void {
+    const asked = this.parts.sessionMs;
+    const granted = `ZooKeeper at ${sayAddress(address)} grants sessions of ${sessionMs} ms, not ${asked}`;
+    const message = `${granted}: deaths are learnt that much later; lower its tickTime, or minSessionTimeout`;
+    this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: {} });
   }
 
   // --- what has to be made and read anew

@@ -64,6 +64,16 @@ describe('opening', () => {
     expect(session.connection?.address.port).toBe(good.port);
   });
 
+  test('tells once that sessions are longer than asked for, as deaths are learnt later then', async () => {
+    const { connect } = await startFake({ greet: (socket) => socket.write(greeting(3_000)) });
+    const { session, notices } = await open({ connect, ns: 'test', sessionMs });
+    const first = session.connection;
+    first?.cut('by the test');
+    await until('it is connected again', () => session.connection !== undefined && session.connection !== first);
+    const said = notices.filter((notice) => notice.type === 'log').map(({ message }) => message);
+    expect(said).toEqual([expect.stringMatching(/grants sessions of 3000 ms, not 900: .*lower its tickTime/)]);
+  });
+
   test('is not allowed to a user whom the server refuses, at once, and the password is in no message', async () => {
     process.env['ZOOKEEPER_TEST_USER'] = 'ann:very-secret';
     later(() => delete process.env['ZOOKEEPER_TEST_USER']);
