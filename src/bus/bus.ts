@@ -17,6 +17,7 @@ import { createLeaver } from '../request/leave';
 import { openPeers } from '../request/peers';
 import { openSender } from '../work/submit';
 import { eventTopic } from '../work/topics';
+import type { TakenQueue } from '../work/types';
 import { openHealth } from './health';
 import { timeoutNow } from './live';
 import type { BusParts } from './parts';
@@ -194,6 +195,12 @@ export function buildBus(parts: BusParts): BuiltBus {
     }
   }
 
+  async function leaveQueue(queue: TakenQueue & { readonly name: string }): Promise<void> {
+    const closed = orTell(queue.name, queue.close());
+    await within(clock, timings.drainMs, closed);
+    queue.hurry();
+    await within(clock, goodbyeMs, closed); // its last commit; closing the log waits for what is left of it
+  }
   async function leave(): Promise<void> {
     [phase, phaseMs] = ['leaving', clock.now()];
     health.leave();
@@ -202,7 +209,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     await leaver.goodbye(goodbyeMs);
     if (starting.size > 0) await within(clock, timings.drainMs, Promise.allSettled(starting));
     await Promise.all([
-      ...[...serving.queues].map((queue) => within(clock, timings.drainMs, orTell(queue.name, queue.close()))),
+      ...[...serving.queues].map(leaveQueue),
       ...heard.map((ear) => orTell('events', ear.close())),
       answerer.drain(timings.drainMs),
       hearer.drain(timings.drainMs),

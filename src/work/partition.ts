@@ -18,6 +18,8 @@ export interface PartitionParts {
   readonly lanes: Lanes<Message>;
   /** What runs may go on for so long when the partition must move. */
   readonly longestMs: number;
+  /** Resolves when what runs is not waited for at all any longer. */
+  readonly hurried: Promise<void>;
   /** There may be something to start. */
   pump(): void;
   /** It is not this instance's any more. */
@@ -170,6 +172,7 @@ export class Partition implements Holder {
     await Promise.race([
       new Promise<void>((resolve) => (this.#idle = resolve)),
       new Promise<void>((resolve) => (timer = this.parts.take.clock.after(this.parts.longestMs, resolve))),
+      this.parts.hurried,
       aborted(this.closed),
     ]);
     timer?.cancel();

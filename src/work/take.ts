@@ -1,7 +1,7 @@
 /** Works on a queue: takes its partitions, starts what may start, and settles, repeats or parks what has ended. */
 import { every, sleep, type Timer } from '../base/clock';
 import { sayError } from '../base/errors';
-import { closable } from '../base/lifecycle';
+import { closable, deferred } from '../base/lifecycle';
 import type { Outcome } from '../delivery/deliver';
 import type { Commit, Owned, Owner } from '../ports/log';
 import { faultOf, handle } from './handle';
@@ -33,6 +33,7 @@ export async function takeQueue(parts: TakeParts, queue: Queue): Promise<TakenQu
       return taken.busy;
     },
     review: () => taken.review(),
+    hurry: () => taken.hurried.resolve(),
     ...closable(async () => {
       trimming.cancel();
       await member.close();
@@ -51,6 +52,8 @@ const parkRetryMsMin = 100;
 const parkRetryMsMax = 5_000;
 
 class Taken {
+  /** When nothing that runs is waited for any longer. */
+  readonly hurried = deferred<void>();
   readonly #partitions = new Map<number, Partition>();
   readonly #limits = new Map<string, EntryLimits>();
   readonly #retries = new Map<string, RetryOptions>();
@@ -90,6 +93,7 @@ class Taken {
       queue: this.queue,
       lanes: this.#lanes,
       longestMs: this.#longestMs,
+      hurried: this.hurried.promise,
       pump: () => this.#pump(),
       gone: (one) => this.#gone(one),
       again: (same, commit) => this.#take(same, commit),

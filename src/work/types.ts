@@ -100,6 +100,8 @@ export interface TakenQueue extends Closable {
    * that fails.
    */
   review(): void;
+  /** Closing waits no longer for handlers that run: their signals abort, and their messages come again elsewhere. */
+  hurry(): void;
 }
 
 /** What a sender of durable messages needs. */

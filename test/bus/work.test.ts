@@ -127,6 +127,27 @@ test('calls made inside a handler carry the message that caused them', async () 
   expect(bus.sent(photos.added)).toMatchObject([{ body: { photoId: 'a' }, from: { module: 'photos' } }]);
 });
 
+test('an instance whose handler does not end leaves after drainMs: its signal aborts, and another takes the job', async () => {
+  const bus = testBus('web');
+  const first = bus.as(photos);
+  let aborted = false;
+  await first.serve(photos, {
+    ...nothing,
+    clean: (_job, { signal }) => new Promise<void>(() => signal.addEventListener('abort', () => void (aborted = true))),
+  });
+  await bus.submit(photos.clean, { n: 1 });
+  await bus.clock.advance(0);
+  let closed = false;
+  void first.close().then(() => (closed = true));
+  const attempts: number[] = [];
+  await bus.as(photos).serve(photos, { ...nothing, clean: (_job, { attempt }) => void attempts.push(attempt) });
+  await bus.clock.advance(9_900);
+  expect([closed, aborted, attempts]).toEqual([false, false, []]);
+  await bus.clock.advance(1_000);
+  await bus.settled();
+  expect([closed, aborted, attempts]).toEqual([true, true, [2]]);
+});
+
 test('an instance that closes finishes the job it has, and another takes the rest', async () => {
   const bus = testBus('web');
   const first = bus.as(photos);
