@@ -11,7 +11,9 @@ zookeeperSuite('settings on ZooKeeper', (suite) => {
   const openOne = () => open({ connect: suite.connect, ns: suite.ns, sessionMs });
 
   test('fifty instances see a change within a second', async () => {
-    const all = await Promise.all(Array.from({ length: 50 }, openOne));
+    const all: Awaited<ReturnType<typeof openOne>>[] = [];
+    // Fifty in one process are more than come about: it is the change that is measured, not their opening.
+    while (all.length < 50) all.push(...(await Promise.all(Array.from({ length: 10 }, openOne))));
     const seen = await Promise.all(all.map(watchSettings));
     const tookMs: number[] = [];
     for (let version = 0; version < 10; version++) {
