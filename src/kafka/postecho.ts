@@ -85,8 +85,10 @@ export class Echoes {
   }
   /** Measures once more, if it was long ago or our clock was set. */
   measureAgain(): void {
-    const sinceMs = this.parts.clock.mono() - this.#measuredMs;
-    const wasSet = Math.abs(this.#wallMs() - this.#wallAheadMs) > stepMs;
+    const { clock } = this.parts;
+    const monoMs = clock.mono();
+    const sinceMs = monoMs - this.#measuredMs;
+    const wasSet = Math.abs(clock.now() - monoMs - this.#wallAheadMs) > stepMs;
     if (!this.#measuring && sinceMs > (wasSet ? measureGapMs : measuredForMs)) void this.measure();
   }
 

@@ -1,4 +1,4 @@
-/** Whoever leaves on Kafka is asked nothing more, also by those whose registry is late. */
+/** Whoever leaves on Kafka is asked nothing more, though registries are late; who only seems to leave goes on. */
 import { openNotices } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
@@ -8,6 +8,7 @@ import type { Registry } from '../../src/ports/registry';
 import { openOn } from './postrig';
 
 const maths = defineModule('maths', { double: request(unchecked<number>(), unchecked<number>()) });
+const web = defineModule('web', { ping: request(unchecked<number>(), unchecked<number>()) });
 const lateMs = 3_000;
 
 function system() {
@@ -67,21 +68,21 @@ function system() {
 
 test('a caller that never asked it before asks somebody else, though its registry still shows who has left', async () => {
   const { clock, join, late } = system();
-  const web = await join('web#1', late(true));
+  const caller = await join('web#1', late(true));
   const buses = [await join('maths#1'), await join('maths#2')];
   const serving = buses.map((bus) => bus.serve(maths, { double: (n) => n * 2 }));
   await clock.advance(100);
   await Promise.all(serving);
   // It reads who is there, and asks nobody.
-  const nobody = web.tryRequest(maths.double, 1, { to: 'nobody' });
+  const nobody = caller.tryRequest(maths.double, 1, { to: 'nobody' });
   await clock.advance(100);
   await nobody;
-  expect(web.instances(maths)).toHaveLength(2);
+  expect(caller.instances(maths)).toHaveLength(2);
   const closing = buses[0]?.close();
   await clock.advance(999);
   await closing;
-  expect(web.instances(maths)).toHaveLength(2);
-  const asked = Array.from({ length: 20 }, (_, n) => web.request(maths.double, n, { timeoutMs: 1_000 }));
+  expect(caller.instances(maths)).toHaveLength(2);
+  const asked = Array.from({ length: 20 }, (_, n) => caller.request(maths.double, n, { timeoutMs: 1_000 }));
   await clock.advance(lateMs + 2_000);
   expect(await Promise.all(asked)).toEqual(Array.from({ length: 20 }, (_, n) => n * 2));
 });
@@ -93,4 +94,34 @@ test('closing takes no longer than before while nobody can be listed', async () 
   void bus.close().then(() => (closed = true));
   await clock.advance(600);
   expect(closed).toBe(true);
+});
+
+test('a caller that only lost its place in the registry gets what it waits for, and what it asks then', async () => {
+  const { clock, join } = system();
+  let place: Registry | undefined;
+  const caller = await join('web#1', (registry) => (place = registry));
+  const server = await join('maths#1');
+  const ends: (() => void)[] = [];
+  const double = (n: number): Promise<number> => new Promise((resolve) => ends.push(() => resolve(n * 2)));
+  const serving = [
+    caller.serve(web, { ping: (n) => n }),
+    server.serve(maths, { double }, { concurrency: { double: 1 } }),
+  ];
+  await clock.advance(100);
+  await Promise.all(serving);
+  const known = server.tryRequest(web.ping, 1); // so that it watches who is there
+  const asked = [1, 2].map((n) => caller.tryRequest(maths.double, n, { timeoutMs: 20_000 }));
+  await clock.advance(100);
+  expect(await known).toEqual({ ok: true, value: 1 });
+  void place?.withdraw();
+  await clock.advance(3_000);
+  expect(server.instances(web)).toEqual([]);
+  for (let n = 0; n < 3; n++) {
+    ends.shift()?.();
+    await clock.advance(3_000);
+  }
+  expect(await Promise.all(asked)).toEqual([
+    { ok: true, value: 2 },
+    { ok: true, value: 4 },
+  ]);
 });
