@@ -21,6 +21,8 @@ const slownessMax = 4;
 const slowBytesMin = 64 * 1024;
 /** An answer that took less lets it be asked for more again. */
 const quickMs = 1_000;
+/** One that is cut off from the others leads on for itself, with nothing new: who leads is asked anew so often. */
+const leadersMs = 30_000;
 /** After trouble that moving on does not mend. */
 const restMs = 100;
 const failedRestMs = 1_000;
@@ -136,6 +138,7 @@ export class Fetcher implements Closable {
       try {
         await this.#fetch({ node, via: this.via }, positions, maxWaitMs, poll.slowness);
         failures = 0;
+        if (clock.mono() - this.view.lookedMs >= leadersMs) void this.view.refresh().then(() => this.#kick());
         if (clock.mono() - sentMs < quickMs) poll.slowness = Math.max(0, poll.slowness - 1);
       } catch (error) {
         const late = error instanceof WireError && error.code === 'DEADLINE' && error.uncertain; // connected, that is

@@ -62,6 +62,10 @@ export class View {
 
   constructor(readonly parts: ViewParts) {}
 
+  /** When the brokers were last asked, by the clock that only goes on. */
+  get lookedMs(): number {
+    return this.#lookedMs;
+  }
   /** Who leads as far as known; undefined: ask for a refresh. */
   leader({ topic, partition }: Spot): number | undefined {
     return this.#topics.get(topic)?.leaders[partition] ?? undefined;

@@ -57,6 +57,8 @@ interface Connection {
 const recordBytes = ({ key, value }: LogRecord): number => (key?.length ?? 0) + (value?.length ?? 0);
 
 export class FakeCluster {
+  /** A node that has not heard who else leads: it goes on, with nothing new. */
+  cutOff: number | undefined;
   /** What metadata says of every topic instead of where it is. */
   faultOfTopics: string | undefined;
   /** Metadata names no brokers: whoever answers is not in the cluster yet. */
@@ -389,6 +391,7 @@ export class FakeCluster {
   #read(at: At, spot: port.FetchAsk['partitions'][number]): port.Fetched {
     const { topic, partition, offset, bytesMax } = spot;
     const none = { topic, partition, error: null, records: [], next: offset, start: -1, end: -1 };
+    if (at.node === this.cutOff && this.partition(spot).leader !== at.node) return none;
     return {
       ...none,
       ...this.#led(at, spot, ({ start, end, records, high = end }) => {

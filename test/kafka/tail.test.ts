@@ -61,6 +61,18 @@ describe('a tail', () => {
     expect(bench.cluster.asked('join')).toEqual([]);
   });
 
+  it('does not stay for long with a leader that others have replaced without its knowing', async () => {
+    const { log, topic } = await bench.open();
+    const tail = await bench.run(bench.process('reader').log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(1_000);
+    bench.cluster.cutOff = 1;
+    bench.cluster.lead(topic, 0, 2);
+    await bench.run(log.append(topic, [record('new')]));
+    await bench.clock.advance(32_000);
+    expect(valuesOf(reading.value)).toEqual(['new']);
+  });
+
   it('skips and repeats nothing while leaders move, die and freeze', async () => {
     const { log, topic } = await bench.open(3);
     const reader = bench.process('reader');
