@@ -3,11 +3,11 @@
 const { createHash } = require('node:crypto');
 const { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } = require('node:fs');
 const Module = require('node:module');
-const { join } = require('node:path');
+const path = require('node:path');
 const { threadId } = require('node:worker_threads');
 
-const root = join(__dirname, '..');
-const kept = join(root, 'node_modules', '.cache', 'busbar-register');
+const root = path.join(__dirname, '..');
+const kept = path.join(root, 'node_modules', '.cache', 'busbar-register');
 const swc = {
   jsc: {
     target: 'es2022',
@@ -17,12 +17,12 @@ const swc = {
   module: { type: 'commonjs' },
   sourceMaps: 'inline',
 };
-const salt = `${process.version} ${JSON.stringify(swc)} ${readFileSync(join(root, 'node_modules/@swc/core/package.json'))}`;
+const salt = `${process.version} ${JSON.stringify(swc)} ${readFileSync(path.join(root, 'node_modules/@swc/core/package.json'), 'utf8')}`;
 
 function compile(filename) {
   const source = readFileSync(filename, 'utf8');
   const hash = createHash('sha256').update(`${salt}\0${filename}\0${source}`).digest('hex');
-  const file = join(kept, `${hash}.js`);
+  const file = path.join(kept, `${hash}.js`);
   if (existsSync(file)) return readFileSync(file, 'utf8');
   const { code } = require('@swc/core').transformSync(source, { ...swc, filename });
   mkdirSync(kept, { recursive: true });
@@ -36,5 +36,5 @@ require.extensions['.ts'] = (module, filename) => module._compile(compile(filena
 const resolve = Module._resolveFilename;
 Module._resolveFilename = (request, ...rest) => {
   const inside = /^busbar(?:\/(.+))?$/.exec(request);
-  return resolve(inside ? join(root, 'src', inside[1] ?? '', 'index.ts') : request, ...rest);
+  return resolve(inside ? path.join(root, 'src', inside[1] ?? '', 'index.ts') : request, ...rest);
 };
