@@ -1,7 +1,8 @@
 /** The other process of a bench: does what its role says and answers questions about itself. */
 import { createServer } from 'node:net';
-import { rmSync } from 'node:fs';
-import { openBus } from 'busbar';
+import { appendFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { openBus, type Bus } from 'busbar';
 import { bench } from './contract';
 
 /** Asked and answered over the IPC channel of `fork`. */
@@ -39,7 +40,8 @@ async function start(): Promise<() => Promise<void>> {
   if (role === 'each-batch') return (await import('./kafkajs')).consumeAll(dir, `${dir}.bare`, count);
   if (role === 'many') return serveMany();
   if (role === 'one') return serveOne();
-  const bus = await openBus({ module: role === 'worker' ? bench : role, dir });
+  const bus = await openBus({ module: role === 'worker' || role === 'rolling' ? bench : role, dir });
+  if (role === 'rolling') await writeMoves(bus);
   const served = await bus.serve(
     bench,
     {
@@ -53,6 +55,13 @@ async function start(): Promise<() => Promise<void>> {
   return role === 'stuck' ? async () => {} : () => bus.close();
 }
 
+async function writeMoves(bus: Bus): Promise<void> {
+  const { movesFile } = await import('./rolling');
+  bus.watch((notice) => {
+    if (notice.type !== 'partition') return;
+    appendFileSync(join(dir, movesFile), `${Date.now()} ${notice.change} ${notice.partition}\n`);
+  });
+}
 async function serveNest(): Promise<() => Promise<void>> {
   await (await import('./nest')).loadNest().serve();
   return async () => {};

@@ -6,9 +6,10 @@ import { bench, order } from './contract';
 import { instances } from './instances';
 import { interleaved, lineOf, type Line, type Round } from './measure';
 import { startChild, type Child } from './processes';
+import { rolling } from './rolling';
 import { idle, start, until, type Run, type Scenarios } from './scenarios';
 
-export const kafkaScenarios: Scenarios = { request, submit, handle, start, instances, idle };
+export const kafkaScenarios: Scenarios = { request, submit, handle, start, instances, rolling, idle };
 
 /** One request at a time, then 64 at a time, each answer checked. */
 async function request(run: Run): Promise<readonly Line[]> {

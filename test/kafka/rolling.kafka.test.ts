@@ -75,30 +75,25 @@ kafkaSuite('instances killed one after the other', (suite) => {
   });
 });
 
-// Alone, as it measures times.
-kafkaSuite(
-  'instances restarted one after the other',
-  (suite) => {
-    test('a group of four that is restarted in turn leaves no partition without an owner for more than a second', async () => {
-      const { scene, ns } = opened(suite, 10_000);
-      const queue = queueOf('shop', 'work');
-      const jobs = new Jobs(scene, suite.cluster.brokers, ns);
-      closing.push(() => jobs.close());
-      const shops = await Promise.all(Array.from({ length: 4 }, () => scene.start('tells')));
-      jobs.start(await scene.open('web'));
-      await jobs.goesOn(200, 20_000);
-      for (const { kill, ended } of shops) {
-        kill('SIGTERM');
-        expect(await ended).toBe(0);
-        await scene.start('tells');
-        await jobs.goesOn(100, 20_000);
-      }
-      expect(await jobs.audit()).toEqual([]);
-      const { gapMs, moves } = longestGapMs(scene.lines(), queue);
-      process.stderr.write(`rolling restart of four: ${moves} moves, at most ${gapMs} ms without an owner\n`);
-      expect(moves).toBeGreaterThanOrEqual(12);
-      expect(gapMs).toBeLessThan(1_000);
-    });
-  },
-  { alone: true },
-);
+kafkaSuite('instances restarted one after the other', (suite) => {
+  test('a group of four that is restarted in turn hands over each partition: nobody waits for a session to end', async () => {
+    const sessionMs = 10_000;
+    const { scene, ns } = opened(suite, sessionMs);
+    const queue = queueOf('shop', 'work');
+    const jobs = new Jobs(scene, suite.cluster.brokers, ns);
+    closing.push(() => jobs.close());
+    const shops = await Promise.all(Array.from({ length: 4 }, () => scene.start('tells')));
+    jobs.start(await scene.open('web'));
+    await jobs.goesOn(200, 20_000);
+    for (const { kill, ended } of shops) {
+      kill('SIGTERM');
+      expect(await ended).toBe(0);
+      await scene.start('tells');
+      await jobs.goesOn(100, 20_000);
+    }
+    expect(await jobs.audit()).toEqual([]);
+    const { gapMs, moves } = longestGapMs(scene.lines(), queue);
+    expect(moves).toBeGreaterThanOrEqual(12);
+    expect(gapMs).toBeLessThan(sessionMs / 2); // how long it takes, `npm run bench -- rolling` measures
+  });
+});
