@@ -130,12 +130,17 @@ export class Group {
   /** No sign of life: others get what it owned. It learns of that when it can, and then joins again. */
   #expel(seat: Seat): void {
     if (!this.#seats.has(seat)) return;
-    const lost: Tenure[] = [];
-    for (const share of this.#shares) if (share.tenure?.seat === seat) lost.push(this.#end(share, share.tenure));
+    const lost: (() => void)[] = [];
+    for (const share of this.#shares) {
+      if (share.tenure?.seat !== seat) continue;
+      const tenure = this.#end(share, share.tenure);
+      const error = new LostError(this.name, share.records.partition, 'no sign of life for a session');
+      lost.push(() => tenure.lost.abort(error));
+    }
     this.#remove(seat);
     this.#balance();
     seat.life.notify(seat.lane, () => {
-      for (const tenure of lost) tenure.lost.abort();
+      for (const tell of lost) tell();
       void seat.life.insist(['log', 'join', this.topic], () => this.enter(seat));
     });
   }

@@ -1,4 +1,5 @@
 /** What a conformance suite needs of the makers it runs on: processes that can die, and waits that fit their time. */
+import { randomBytes } from 'node:crypto';
 import type { Log } from '../../src/ports/log';
 import type { Post } from '../../src/ports/post';
 import type { Instance, Registry } from '../../src/ports/registry';
@@ -63,6 +64,8 @@ export function suite(
 export class Bench {
   #rig: Rig | undefined;
   #processes: RigProcess[] = [];
+  /** Several suites may use one cluster. */
+  readonly #run = randomBytes(4).toString('hex');
   #names = 0;
 
   constructor(private readonly openRig: () => Promise<Rig>) {}
@@ -76,7 +79,7 @@ export class Bench {
   }
   /** A name that no other test uses. */
   name(what: string): string {
-    return `${what}-${process.pid}-${++this.#names}`;
+    return `${what}-${this.#run}-${++this.#names}`;
   }
 
   async process(): Promise<RigProcess> {

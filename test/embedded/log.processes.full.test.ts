@@ -161,7 +161,7 @@ describe('a member of a group', () => {
       'a is told',
     );
     await yard.until((notes) => new Set(owners(notes).values()).size === 2, 'a is a member again');
-    const reasons = yard.notes('notice').filter(({ name }) => name === 'a');
+    const reasons = yard.notes('lost').filter(({ name }) => name === 'a');
     expect(reasons.map(({ reason }) => reason).join()).toContain('no sign of life for');
     const epochs = yard.notes('taken').map(({ partition, epoch }) => `${partition}/${epoch}`);
     expect(new Set(epochs).size).toBe(epochs.length);

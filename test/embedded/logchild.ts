@@ -4,7 +4,7 @@ import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { openEmbeddedLog } from '../../src/embedded/log';
 import type { Neighbours } from '../../src/embedded/neighbours';
-import type { Log, Member, Owned } from '../../src/ports/log';
+import type { Log, LostError, Member, Owned } from '../../src/ports/log';
 
 const [dir = '', name = '', notes = ''] = process.argv.slice(2);
 
@@ -81,7 +81,8 @@ function take(partition: Owned): void {
   partition.lost.addEventListener('abort', () => {
     stop.abort();
     owned.delete(partition.partition);
-    note('lost', { partition: partition.partition, epoch: partition.epoch });
+    const { reason } = partition.lost.reason as LostError; // as the port says
+    note('lost', { partition: partition.partition, epoch: partition.epoch, reason });
   });
   const ended = work(partition, stop.signal);
   owned.set(partition.partition, { stop, ended });
