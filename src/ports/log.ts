@@ -56,7 +56,7 @@ export interface Owned {
   readonly epoch: number;
   /** What the owner before committed last; null if nobody ever did (start at the start of the log). */
   readonly committed: Commit | null;
-  /** Aborts, with a {@link LostError}, when it was lost without being given: stop, nothing can be committed any more. */
+  /** Aborts with a {@link LostError} when it was lost without being given: nothing can be committed any more. */
   readonly lost: AbortSignal;
   /**
    * Records from `from` on, in order, at least one; waits until there is one. At most `max.messages` and about
