@@ -1,5 +1,6 @@
 /** The log and its groups while servers die or stay silent under load: what was resolved is there, work goes on. */
 import { openHole, type Hole } from '../cluster/hole';
+import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
 import { LogScene } from './logscene';
@@ -44,7 +45,7 @@ kafkaSuite(
       await scene.goesOn(300);
       const { lost } = scene;
       await leadAsPreferred();
-      expect(await scene.coordinator()).toBe(node);
+      await until('brokers have heard of the election', 10_000, async () => (await scene.coordinator()) === node);
       await scene.goesOn(300);
       expect(scene.lost).toBe(lost);
       expect(await scene.faults()).toEqual([]);
