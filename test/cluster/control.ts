@@ -41,10 +41,11 @@ export async function serveCluster(start: () => Promise<Cluster>): Promise<Serve
 }
 
 async function act(cluster: () => Promise<Cluster>, what: string, [name = '', verb = '']: string[]): Promise<unknown> {
-  const { brokers, listeners, zookeeper, caFile, users, isOurs, ...rest } = await cluster();
+  const all = await cluster();
+  const { brokers, listeners, zookeeper, caFile, users, isOurs } = all;
   if (what === 'facts') return { brokers, listeners, zookeeper, caFile, users, isOurs } satisfies Facts;
-  if (what === 'mend') return rest.mend();
-  const server = name === 'zookeeper' ? (await cluster()).zookeeperServer : rest.broker(Number(name));
+  if (what === 'mend') return all.mend();
+  const server = name === 'zookeeper' ? all.zookeeperServer : all.broker(Number(name));
   const known = verbs.find((one) => one === verb);
   if (known === undefined) throw new Error(`no such verb: ${verb}`);
   return server[known]();

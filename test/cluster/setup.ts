@@ -22,6 +22,7 @@ export default async function setup(): Promise<void> {
   globalThis.busbarCluster = await serveCluster(found.start);
   process.env.TEST_CLUSTER = globalThis.busbarCluster.url;
   process.env.TEST_CLUSTER_MAKER = found.maker;
+  process.env.TEST_CLUSTER_TOOLS = (await whyNoJava('4.1')) === undefined ? '1' : '';
 }
 
 /** Or why there is none. */

@@ -13,15 +13,18 @@ export interface KafkaSuite {
 export interface SuiteOptions {
   /** It kills or freezes servers: no other suite runs meanwhile, and all servers are brought back after it. */
   readonly alone?: boolean;
-  /** It needs what only servers from jars have: listeners with TLS and SASL, Kafka's own tools. */
+  /** It needs what only servers from jars have: listeners with TLS and SASL. */
   readonly jars?: boolean;
+  /** It needs Java and the jars for itself: Kafka's own tools, or servers of its own. */
+  readonly tools?: boolean;
 }
 
 /** Like `describe`. Servers are started when the first suite asks for them. */
 export function kafkaSuite(name: string, body: (suite: KafkaSuite) => void, options: SuiteOptions = {}): void {
-  const { TEST_CLUSTER: url = '', TEST_CLUSTER_MAKER: maker } = process.env;
-  const { alone = false, jars = false } = options;
-  const runs = url !== '' && !(alone && maker === 'given') && !(jars && maker !== 'jars');
+  const { TEST_CLUSTER: url = '', TEST_CLUSTER_MAKER: maker, TEST_CLUSTER_TOOLS: java } = process.env;
+  const { alone = false, jars = false, tools = false } = options;
+  const lacks = (alone && maker === 'given') || (jars && maker !== 'jars') || (tools && java !== '1');
+  const runs = url !== '' && !lacks;
   // The names of the tests come from the caller.
   // oxlint-disable-next-line jest/valid-describe-callback, jest/valid-title
   (runs ? describe : describe.skip)(name, () => {

@@ -5,123 +5,127 @@ import { foreignRig, press, type ForeignRig } from './foreignrig';
 
 jest.setTimeout(90_000);
 
-kafkaSuite("Kafka's own tools beside our members", (suite) => {
-  let rig: ForeignRig;
-  let end: AbortController;
-  beforeEach(() => {
-    rig = foreignRig(suite);
-    end = new AbortController();
-  });
-  afterEach(async () => {
-    end.abort();
-    await rig.close();
-  });
-  const jobs = (count: number): { n: number }[] => Array.from({ length: count }, (_, n) => ({ n }));
+kafkaSuite(
+  "Kafka's own tools beside our members",
+  (suite) => {
+    let rig: ForeignRig;
+    let end: AbortController;
+    beforeEach(() => {
+      rig = foreignRig(suite);
+      end = new AbortController();
+    });
+    afterEach(async () => {
+      end.abort();
+      await rig.close();
+    });
+    const jobs = (count: number): { n: number }[] => Array.from({ length: count }, (_, n) => ({ n }));
 
-  /** The rows that kafka-consumer-groups.sh prints, by the names of its columns. */
-  async function describeGroup(...more: string[]): Promise<Record<string, string>[]> {
-    const out = await runTool(suite.cluster, 'groups', ['--describe', '--group', rig.topic, ...more]);
-    const [head = [], ...rows] = out
-      .split('\n')
-      .flatMap((line) => (line.trim() === '' ? [] : [line.trim().split(/\s+/)]));
-    return rows.map((row) => Object.fromEntries(head.map((name, i) => [name, row[i] ?? ''])));
-  }
-  const sumOf = (rows: readonly Record<string, string>[], name: string): number =>
-    rows.reduce((sum, row) => sum + Number(row[name]), 0);
-
-  test('the consumer-groups tool names our instances and their partitions, and counts what is not settled', async () => {
-    let hold = Promise.resolve();
-    await rig.serve(() => hold);
-    await rig.serve(() => hold);
-    const bus = await rig.openBus();
-    // Where nothing was ever settled the tool shows no lag, but a dash.
-    await bus.submitAll(press.print, jobs(100));
-    await rig.until('all was printed', () => rig.printed.length === 100);
-    let letGo = (): void => undefined;
-    hold = new Promise((resolve) => (letGo = resolve));
-    await bus.submitAll(press.print, jobs(100));
-    await rig.until(
-      'what was settled is committed',
-      async () => sumOf(await describeGroup(), 'CURRENT-OFFSET') === 100,
-    );
-    const held = await describeGroup();
-    expect(held).toHaveLength(12);
-    expect(new Set(held.map((row) => row['CLIENT-ID']))).toEqual(new Set(rig.instances));
-    for (const row of held) expect(row['HOST']).toBe('/127.0.0.1');
-    expect(sumOf(held, 'LOG-END-OFFSET')).toBe(200);
-    expect(sumOf(held, 'LAG')).toBe(100);
-    const members = await describeGroup('--members');
-    expect(new Set(members.map((row) => row['CLIENT-ID']))).toEqual(new Set(rig.instances));
-    expect(members.map((row) => row['#PARTITIONS'])).toEqual(['6', '6']);
-    letGo();
-    await rig.until('all was printed', () => rig.printed.length === 200);
-    await rig.until('it is committed', async () => sumOf(await describeGroup(), 'LAG') === 0, 30_000);
-  });
-
-  test('the console consumer shows envelope and key of what waits and of what was handled', async () => {
-    await rig.serve();
-    const bus = await rig.openBus();
-    const [sent] = await bus.submitAll(press.print, [{ n: 7 }]);
-    const shown = ['print.headers=true', 'print.key=true', 'print.partition=true'].flatMap((one) => [
-      '--property',
-      one,
-    ]);
-    const args = ['--topic', rig.topic, '--from-beginning', '--max-messages', '1', ...shown];
-    const line = await runTool(suite.cluster, 'consumer', args);
-    expect(line).toContain(`bus:1 work press.print ${sent?.id} ${bus.self.instance} `);
-    expect(line.split('\t')[2]).toBe('7');
-    await rig.until('it was printed', () => rig.printed.length === 1);
-  });
-
-  const told = (ok: boolean): string[] =>
-    rig.heard.flatMap((notice) =>
-      notice.type === 'state' && notice.part === rig.topic && notice.ok === ok ? [notice.reason] : [],
-    );
-  const consume = (...more: string[]): Promise<string> =>
-    runTool(suite.cluster, 'consumer', ['--topic', rig.topic, '--group', rig.topic, ...more], '', end.signal);
-
-  test('consumers of others that try to join our group take nothing of it away, or are named until they leave', async () => {
-    await rig.serve();
-    const bus = await rig.openBus();
-    await bus.submitAll(press.print, jobs(20));
-    await rig.until('all was printed', () => rig.printed.length === 20);
-    // Brokers refuse both from 4.0 on; those of 3.9 let the newer one in and convert the group for it.
-    for (const protocol of ['classic', 'consumer']) {
-      let ended = false;
-      const property = ['--consumer-property', `group.protocol=${protocol}`];
-      const consumer = consume(...property).then(() => (ended = true));
-      await rig.until('it is refused or told', () => ended || told(false).length > 0, 30_000);
-      if (!ended) {
-        expect(told(false)[0]).toContain(`group ${rig.topic} has members that are none of ours`);
-        end.abort();
-        await consumer;
-        await rig.until('our members are back', () => told(true).length > 0, 40_000);
-      }
+    /** The rows that kafka-consumer-groups.sh prints, by the names of its columns. */
+    async function describeGroup(...more: string[]): Promise<Record<string, string>[]> {
+      const out = await runTool(suite.cluster, 'groups', ['--describe', '--group', rig.topic, ...more]);
+      const [head = [], ...rows] = out
+        .split('\n')
+        .flatMap((line) => (line.trim() === '' ? [] : [line.trim().split(/\s+/)]));
+      return rows.map((row) => Object.fromEntries(head.map((name, i) => [name, row[i] ?? ''])));
     }
-    await bus.submitAll(press.print, jobs(20));
-    await rig.until('all is printed', () => rig.printed.length === 40, 30_000);
-    expect(bus.health().ready).toBe(true);
-  });
+    const sumOf = (rows: readonly Record<string, string>[], name: string): number =>
+      rows.reduce((sum, row) => sum + Number(row[name]), 0);
 
-  const named = /none of ours \(console-consumer at \/127\.0\.0\.1\)/;
-  const unnamed = /none of ours \(consumers with group\.protocol=consumer, see kafka-consumer-groups\.sh/;
-  test.each([
-    ['classic', named],
-    ['consumer', unnamed],
-  ])('where one was there first (%s), serving is refused with Config until it has left', async (protocol, says) => {
-    const stop = await rig.serve();
-    await stop(); // the topic is there, the group is empty
-    let refused = false;
-    const consumer = consume('--consumer-property', `group.protocol=${protocol}`).then(() => (refused = true));
-    const isMember = async (): Promise<boolean> => (await describeGroup('--members')).length === 1;
-    await rig.until('it is a member', async () => refused || isMember(), 30_000);
-    if (refused) return; // brokers of 3.9 know the newer protocol only where they are told to
-    await expect(rig.serve()).rejects.toMatchObject({ code: 'Config', message: expect.stringMatching(says) });
-    end.abort();
-    await consumer;
-    await rig.until('it has left', async () => (await describeGroup('--members')).length === 0, 30_000);
-    await rig.serve();
-    await (await rig.openBus()).submitAll(press.print, jobs(3));
-    await rig.until('all was printed', () => rig.printed.length === 3);
-  });
-});
+    test('the consumer-groups tool names our instances and their partitions, and counts what is not settled', async () => {
+      let hold = Promise.resolve();
+      await rig.serve(() => hold);
+      await rig.serve(() => hold);
+      const bus = await rig.openBus();
+      // Where nothing was ever settled the tool shows no lag, but a dash.
+      await bus.submitAll(press.print, jobs(100));
+      await rig.until('all was printed', () => rig.printed.length === 100);
+      let letGo = (): void => undefined;
+      hold = new Promise((resolve) => (letGo = resolve));
+      await bus.submitAll(press.print, jobs(100));
+      await rig.until(
+        'what was settled is committed',
+        async () => sumOf(await describeGroup(), 'CURRENT-OFFSET') === 100,
+      );
+      const held = await describeGroup();
+      expect(held).toHaveLength(12);
+      expect(new Set(held.map((row) => row['CLIENT-ID']))).toEqual(new Set(rig.instances));
+      for (const row of held) expect(row['HOST']).toBe('/127.0.0.1');
+      expect(sumOf(held, 'LOG-END-OFFSET')).toBe(200);
+      expect(sumOf(held, 'LAG')).toBe(100);
+      const members = await describeGroup('--members');
+      expect(new Set(members.map((row) => row['CLIENT-ID']))).toEqual(new Set(rig.instances));
+      expect(members.map((row) => row['#PARTITIONS'])).toEqual(['6', '6']);
+      letGo();
+      await rig.until('all was printed', () => rig.printed.length === 200);
+      await rig.until('it is committed', async () => sumOf(await describeGroup(), 'LAG') === 0, 30_000);
+    });
+
+    test('the console consumer shows envelope and key of what waits and of what was handled', async () => {
+      await rig.serve();
+      const bus = await rig.openBus();
+      const [sent] = await bus.submitAll(press.print, [{ n: 7 }]);
+      const shown = ['print.headers=true', 'print.key=true', 'print.partition=true'].flatMap((one) => [
+        '--property',
+        one,
+      ]);
+      const args = ['--topic', rig.topic, '--from-beginning', '--max-messages', '1', ...shown];
+      const line = await runTool(suite.cluster, 'consumer', args);
+      expect(line).toContain(`bus:1 work press.print ${sent?.id} ${bus.self.instance} `);
+      expect(line.split('\t')[2]).toBe('7');
+      await rig.until('it was printed', () => rig.printed.length === 1);
+    });
+
+    const told = (ok: boolean): string[] =>
+      rig.heard.flatMap((notice) =>
+        notice.type === 'state' && notice.part === rig.topic && notice.ok === ok ? [notice.reason] : [],
+      );
+    const consume = (...more: string[]): Promise<string> =>
+      runTool(suite.cluster, 'consumer', ['--topic', rig.topic, '--group', rig.topic, ...more], '', end.signal);
+
+    test('consumers of others that try to join our group take nothing of it away, or are named until they leave', async () => {
+      await rig.serve();
+      const bus = await rig.openBus();
+      await bus.submitAll(press.print, jobs(20));
+      await rig.until('all was printed', () => rig.printed.length === 20);
+      // Brokers refuse both from 4.0 on; those of 3.9 let the newer one in and convert the group for it.
+      for (const protocol of ['classic', 'consumer']) {
+        let ended = false;
+        const property = ['--consumer-property', `group.protocol=${protocol}`];
+        const consumer = consume(...property).then(() => (ended = true));
+        await rig.until('it is refused or told', () => ended || told(false).length > 0, 30_000);
+        if (!ended) {
+          expect(told(false)[0]).toContain(`group ${rig.topic} has members that are none of ours`);
+          end.abort();
+          await consumer;
+          await rig.until('our members are back', () => told(true).length > 0, 40_000);
+        }
+      }
+      await bus.submitAll(press.print, jobs(20));
+      await rig.until('all is printed', () => rig.printed.length === 40, 30_000);
+      expect(bus.health().ready).toBe(true);
+    });
+
+    const named = /none of ours \(console-consumer at \/127\.0\.0\.1\)/;
+    const unnamed = /none of ours \(consumers with group\.protocol=consumer, see kafka-consumer-groups\.sh/;
+    test.each([
+      ['classic', named],
+      ['consumer', unnamed],
+    ])('where one was there first (%s), serving is refused with Config until it has left', async (protocol, says) => {
+      const stop = await rig.serve();
+      await stop(); // the topic is there, the group is empty
+      let refused = false;
+      const consumer = consume('--consumer-property', `group.protocol=${protocol}`).then(() => (refused = true));
+      const isMember = async (): Promise<boolean> => (await describeGroup('--members')).length === 1;
+      await rig.until('it is a member', async () => refused || isMember(), 30_000);
+      if (refused) return; // brokers of 3.9 know the newer protocol only where they are told to
+      await expect(rig.serve()).rejects.toMatchObject({ code: 'Config', message: expect.stringMatching(says) });
+      end.abort();
+      await consumer;
+      await rig.until('it has left', async () => (await describeGroup('--members')).length === 0, 30_000);
+      await rig.serve();
+      await (await rig.openBus()).submitAll(press.print, jobs(3));
+      await rig.until('all was printed', () => rig.printed.length === 3);
+    });
+  },
+  { tools: true },
+);

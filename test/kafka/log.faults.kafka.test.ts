@@ -64,5 +64,5 @@ kafkaSuite(
       await late.close();
     });
   },
-  { alone: true },
+  { alone: true, tools: true },
 );

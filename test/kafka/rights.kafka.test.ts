@@ -70,5 +70,5 @@ kafkaSuite(
       await scene.until(() => scene.ledger().includes('shut 7'), 20_000);
     }, 60_000);
   },
-  { jars: true },
+  { tools: true },
 );

@@ -5,287 +5,294 @@ import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
 import { again, leaderOf, longestHold, makeTopic, openWire, record, refusal, sound, timed } from './kit';
 
-kafkaSuite('the wire, request by request', (suite) => {
-  let wire: Wire;
-  let topic: string;
-  let produce: At;
-  let tails: At;
-  let admin: At;
-  beforeAll(async () => {
-    wire = openWire(suite.cluster.brokers);
-    topic = `${suite.namespace}.log`;
-    await makeTopic(wire, topic, 3, { 'message.timestamp.type': 'LogAppendTime' });
-    produce = await leaderOf(wire, topic, 0, 'produce');
-    tails = { ...produce, via: 'tails' };
-    admin = { ...produce, via: 'admin' };
-  }, 60_000);
-  afterAll(() => wire.close());
-
-  const spot = (partition: number) => ({ topic, partition });
-  const fetchAsk = (offset: number, maxWaitMs = 500) => ({
-    partitions: [{ ...spot(0), offset, bytesMax: 1_000_000 }],
-    maxWaitMs,
-    bytesMax: 10_000_000,
-  });
-
-  it('tells brokers, topics, leaders and replicas, and which topic there is not', async () => {
-    const { nodes, topics, controller } = await wire.metadata([topic, `${topic}.none`]);
-    const [found, missing] = topics.toSorted((a, b) => a.name.length - b.name.length);
-    expect(nodes.map(({ node }) => node)).toContain(controller);
-    expect(found).toMatchObject({ name: topic, error: null, internal: false });
-    expect(found?.partitions.map(({ partition }) => partition)).toEqual([0, 1, 2]);
-    expect(found?.partitions.every(({ replicas, inSync }) => inSync.length === replicas.length)).toBe(true);
-    expect(missing?.error).toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION', step: 'leader' });
-    expect((await wire.metadata(null)).topics.map(({ name }) => name)).toContain(topic);
-    expect((await wire.metadata([])).topics).toEqual([]);
-  });
-
-  it('produces and says for each partition where and when, or what was wrong with it', async () => {
-    const fresh = `${suite.namespace}.fresh`;
-    await makeTopic(wire, fresh, 1, { 'message.timestamp.type': 'LogAppendTime', 'max.message.bytes': '2000' });
-    const leader = await leaderOf(wire, fresh, 0, 'produce');
-    const batch = { topic: fresh, partition: 0, records: [record('a'), record('b')] };
-    const nobody = { topic: `${topic}.none`, partition: 0, records: [record('c')] };
-    const [first, refused] = await wire.produce(leader, [batch, nobody], 10_000);
-    expect(first).toMatchObject({ topic: fresh, partition: 0, error: null, offset: 0, refused: [] });
-    expect(Math.abs((first?.timeMs ?? 0) - Date.now())).toBeLessThan(60_000);
-    expect(refused).toMatchObject({ error: { code: 'UNKNOWN_TOPIC_OR_PARTITION', uncertain: false }, offset: -1 });
-    const [second] = await wire.produce(leader, [batch], 10_000);
-    expect(second).toMatchObject({ error: null, offset: 2 });
-    const [large] = await wire.produce(leader, [{ ...batch, records: [record('x'.repeat(3_000))] }], 10_000);
-    expect(large?.error).toMatchObject({ code: 'MESSAGE_TOO_LARGE', step: 'refused', uncertain: false });
-  });
-
-  it('names the record that made the broker refuse a batch', async () => {
-    const compacted = `${suite.namespace}.compacted`;
-    await makeTopic(wire, compacted, 1, { 'cleanup.policy': 'compact' });
-    const records = [record('a', { key: Buffer.from('k') }), record('without a key')];
-    const leader = await leaderOf(wire, compacted, 0, 'produce');
-    const [answer] = await wire.produce(leader, [{ topic: compacted, partition: 0, records }], 10_000);
-    expect(answer?.error).toMatchObject({ code: 'INVALID_RECORD', step: 'refused' });
-    expect(answer?.refused).toEqual([{ index: 1, reason: expect.stringContaining('key') }]);
-  });
-
-  it('refuses to produce where the partition is not led', async () => {
-    const { nodes } = await wire.metadata([]);
-    const other = nodes.find(({ node }) => node !== produce.node);
-    if (other === undefined) return; // a cluster of one
-    const [answer] = await wire.produce(
-      { ...produce, node: other.node },
-      [{ ...spot(0), records: [record('x')] }],
-      5_000,
-    );
-    expect(answer?.error).toMatchObject({ code: 'NOT_LEADER_OR_FOLLOWER', step: 'leader', uncertain: true });
-  });
-
-  it('fetches what was produced, byte for byte, and waits at the end for what comes', async () => {
-    const written = [
-      record('é', { key: Buffer.from('k'), headers: { bus: 'line é', traceparent: '00-1' } }),
-      record(null),
-      record('', { key: Buffer.alloc(0) }),
-    ];
-    const [{ offset: start } = { offset: -1 }] = sound(
-      await wire.produce(produce, [{ ...spot(0), records: written }], 5_000),
-    );
-    const [fetched] = sound(await wire.fetch(tails, fetchAsk(start)));
-    expect(fetched?.records.map(({ key, value, headers }) => ({ key, value, headers }))).toEqual(written);
-    expect(fetched?.records.map(({ offset, partition }) => [partition, offset - start])).toEqual([
-      [0, 0],
-      [0, 1],
-      [0, 2],
-    ]);
-    expect(fetched).toMatchObject({ next: start + 3, end: start + 3, start: 0 });
-
-    const [[empty], waitedMs] = await timed(wire.fetch(tails, fetchAsk(start + 3, 300)));
-    expect([empty?.records, empty?.next]).toEqual([[], start + 3]);
-    expect(waitedMs).toBeGreaterThan(250);
-    const coming = timed(wire.fetch(tails, fetchAsk(start + 3, 10_000)));
-    await wire.produce(produce, [{ ...spot(0), records: [record('come')] }], 5_000);
-    const [[come], cameMs] = await coming;
-    expect(come?.records[0]?.value?.toString()).toBe('come');
-    expect(cameMs).toBeLessThan(5_000);
-  });
-
-  it('says where the log begins, and that what lies before is gone', async () => {
-    sound(await wire.produce(produce, [{ ...spot(0), records: [record('a'), record('b')] }], 5_000));
-    const [end] = sound(await wire.listOffsets(admin, [{ ...spot(0), time: 'end' }]));
-    const before = (end?.offset ?? 0) - 1;
-    expect(sound(await wire.deleteRecords(admin, [{ ...spot(0), before }]))).toEqual([
-      { ...spot(0), error: null, start: before },
-    ]);
-    expect((await wire.listOffsets(admin, [{ ...spot(0), time: 'start' }]))[0]?.offset).toBe(before);
-    expect((await wire.listOffsets(admin, [{ ...spot(0), time: 1 }]))[0]?.offset).toBe(before);
-    const [gone] = await wire.fetch(tails, fetchAsk(0));
-    expect(gone?.error).toMatchObject({ code: 'OFFSET_OUT_OF_RANGE', step: 'gone' });
-  });
-
-  it('joins, syncs, beats, commits and leaves as a member of a group', async () => {
-    const group = `${suite.namespace}.group`;
-    const node = await again(30_000, () => wire.findCoordinator(group));
-    const at: At = { node, via: `group:${group}` };
-    const metadata = Buffer.concat([
-      Buffer.from('00000000000100', 'hex'),
-      Buffer.from([topic.length]),
-      Buffer.from(topic),
-      Buffer.alloc(4),
-    ]);
-    const join = { group, memberId: '', sessionMs: 6_000, rebalanceMs: 3_000, protocols: [{ name: 'p', metadata }] };
-    const named = await again(30_000, async () => {
-      const error = await refusal(wire.join(at, join));
-      if (error.retriable) throw error; // the coordinator is still loading
-      return error;
-    });
-    expect(named).toMatchObject({ code: 'MEMBER_ID_REQUIRED', step: 'named', memberId: expect.stringMatching(/./) });
-    const memberId = named.memberId ?? '';
-    const joined = await wire.join(at, { ...join, memberId });
-    expect(joined).toMatchObject({ memberId, leaderId: memberId, protocol: 'p', generation: 1 });
-    expect(joined.members).toEqual([{ id: memberId, metadata }]);
-    const as = { group, generation: 1, memberId };
-    const assignment = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    expect(await wire.sync(at, as, [{ memberId, assignment }], 5_000)).toEqual(assignment);
-    await wire.heartbeat(at, as);
-
-    expect(await wire.commit(at, as, [{ ...spot(1), offset: 5, metadata: 'state' }])).toEqual([
-      { ...spot(1), error: null },
-    ]);
-    const [old] = await wire.commit(at, { ...as, generation: 0 }, [{ ...spot(1), offset: 4, metadata: '' }]);
-    expect(old?.error).toMatchObject({ code: 'ILLEGAL_GENERATION', step: 'anew' });
-    const [large] = await wire.commit(at, as, [{ ...spot(1), offset: 6, metadata: 'x'.repeat(4_097) }]);
-    expect(large?.error).toMatchObject({ code: 'OFFSET_METADATA_TOO_LARGE', step: 'refused' });
-    expect(await wire.fetchOffsets(at, group, [spot(1), spot(2)])).toEqual([
-      { ...spot(1), error: null, offset: 5, metadata: 'state' },
-      { ...spot(2), error: null, offset: null, metadata: '' },
-    ]);
-    expect(await wire.fetchOffsets(at, group, null)).toMatchObject([{ ...spot(1), offset: 5 }]);
-
-    expect(await wire.listGroups({ node, via: 'admin' })).toContainEqual({ group, protocolType: 'consumer' });
-    const [described] = await wire.describeGroups({ node, via: 'admin' }, [group]);
-    expect(described).toMatchObject({
-      state: 'Stable',
-      protocol: 'p',
-      members: [{ id: memberId, clientId: 'busbar-test', metadata, assignment }],
-    });
-    await wire.leave(at, group, memberId);
-    expect(await refusal(wire.heartbeat(at, as))).toMatchObject({ code: 'UNKNOWN_MEMBER_ID', step: 'anew' });
-  }, 60_000);
-
-  it('creates, describes, changes, grows and deletes topics', async () => {
-    const name = `${suite.namespace}.changing`;
-    await makeTopic(wire, name, 1, { 'cleanup.policy': 'compact' });
-    const [twice] = await wire.createTopics(admin, [{ name, partitions: 1, replicas: -1, configs: {} }]);
-    expect(twice?.error).toMatchObject({ code: 'TOPIC_ALREADY_EXISTS' });
-    await wire.alterTopic(admin, name, { 'segment.bytes': '1048576' });
-    await wire.growTopic(admin, name, 3);
-    await leaderOf(wire, name, 2, 'admin');
-    const set = await again(5_000, async () => {
-      const [found] = sound(await wire.topicConfigs(admin, [name]));
-      return Object.entries(found?.configs ?? {}).filter(([, { isDefault }]) => !isDefault);
-    });
-    expect(Object.fromEntries(set.map(([config, { value }]) => [config, value]))).toEqual({
-      'cleanup.policy': 'compact',
-      'segment.bytes': '1048576',
-    });
-    expect(await refusal(wire.growTopic(admin, name, 2))).toMatchObject({ code: 'INVALID_PARTITIONS', fatal: true });
-    expect(await refusal(wire.alterTopic(admin, name, { 'no.such': '1' }))).toMatchObject({ code: 'INVALID_CONFIG' });
-    expect(await wire.deleteTopics(admin, [name])).toEqual([{ topic: name, error: null }]);
-  }, 30_000);
-
-  it('holds the process for less than 100 ms over a record with 10,000 headers', async () => {
-    const headers = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`header-${i}`, `value ${i}`]));
-    const bombs = Array.from({ length: 2 }, () => record('bomb', { headers }));
-    const [{ offset } = { offset: -1 }] = sound(
-      await wire.produce(produce, [{ ...spot(0), records: [...bombs, record('after')] }], 10_000),
-    );
-    let values: (string | undefined)[] = [];
-    const heldMs = await longestHold(async () => {
-      const [fetched] = sound(await wire.fetch(tails, fetchAsk(offset)));
-      values = fetched?.records.map(({ value }) => value?.toString()) ?? [];
-    });
-    expect(values).toEqual(['bomb', 'bomb', 'after']);
-    expect(heldMs).toBeLessThan(100);
-  });
-
-  describe('and other clients', () => {
-    let kafkajs: Kafka;
-    beforeAll(() => {
-      const brokers = suite.cluster.brokers.split(',');
-      kafkajs = new Kafka({ clientId: 'other', brokers, logLevel: logLevel.NOTHING });
-    });
-
-    /** The first records of partition 0, waiting for them. */
-    async function readSome(name: string): Promise<readonly Stored[]> {
-      const at = await leaderOf(wire, name, 0, 'tails');
-      for (let [offset, tries] = [0, 0]; ; tries++) {
-        const partitions = [{ topic: name, partition: 0, offset, bytesMax: 1_000_000 }];
-        const [fetched] = sound(await wire.fetch(at, { partitions, maxWaitMs: 500, bytesMax: 1_000_000 }));
-        if (fetched === undefined || tries === 50) throw new Error(`nothing comes in ${name}`);
-        if (fetched.records.length > 0) return fetched.records;
-        offset = fetched.next;
-      }
-    }
-
-    it('reads what they write, packed or not, without what they aborted', async () => {
-      const theirs = `${suite.namespace}.theirs`;
-      await makeTopic(wire, theirs, 1);
-      const producer = kafkajs.producer({ transactionalId: theirs, maxInFlightRequests: 1, idempotent: true });
-      await producer.connect();
-      const message = (value: string) => ({
-        topic: theirs,
-        messages: [{ key: 'k', value, headers: { from: 'kafkajs' } }],
-      });
-      const aborted = await producer.transaction();
-      await aborted.send(message('aborted'));
-      await aborted.abort();
-      const kept = await producer.transaction();
-      await kept.send({ ...message('packed'), compression: CompressionTypes.GZIP });
-      await kept.commit();
-      await producer.disconnect();
-      // Committed for readers only a moment after the commit resolves.
-      const [only] = await readSome(theirs);
-      expect([only?.value?.toString(), only?.headers]).toEqual(['packed', { from: 'kafkajs' }]);
+kafkaSuite(
+  'the wire, request by request',
+  (suite) => {
+    let wire: Wire;
+    let topic: string;
+    let produce: At;
+    let tails: At;
+    let admin: At;
+    beforeAll(async () => {
+      wire = openWire(suite.cluster.brokers);
+      topic = `${suite.namespace}.log`;
+      await makeTopic(wire, topic, 3, { 'message.timestamp.type': 'LogAppendTime' });
+      produce = await leaderOf(wire, topic, 0, 'produce');
+      tails = { ...produce, via: 'tails' };
+      admin = { ...produce, via: 'admin' };
     }, 60_000);
+    afterAll(() => wire.close());
 
-    it.each(['snappy', 'lz4', 'gzip'])(
-      'reads what Java packed with %s',
-      async (how) => {
-        const theirs = `${suite.namespace}.${how}`;
-        await makeTopic(wire, theirs, 1);
-        const values = Array.from({ length: 200 }, (_, i) => `value ${i} ${'of many that look alike '.repeat(i % 7)}`);
-        const args = ['--topic', theirs, '--compression-codec', how, '--batch-size', '20000'];
-        await runTool(suite.cluster, 'producer', args, values.join('\n'));
-        expect((await readSome(theirs)).map(({ value }) => value?.toString())).toEqual(values);
-      },
-      60_000,
-    );
+    const spot = (partition: number) => ({ topic, partition });
+    const fetchAsk = (offset: number, maxWaitMs = 500) => ({
+      partitions: [{ ...spot(0), offset, bytesMax: 1_000_000 }],
+      maxWaitMs,
+      bytesMax: 10_000_000,
+    });
 
-    it('writes what they read', async () => {
-      const ours = `${suite.namespace}.ours`;
-      await makeTopic(wire, ours, 1);
-      const at = await leaderOf(wire, ours, 0, 'produce');
-      const written = [record('one', { key: Buffer.from('k'), headers: { bus: 'line' } }), record(null)];
-      sound(await wire.produce(at, [{ topic: ours, partition: 0, records: written }], 5_000));
-      const consumer = kafkajs.consumer({ groupId: ours });
-      await consumer.connect();
-      await consumer.subscribe({ topic: ours, fromBeginning: true });
-      const read: unknown[] = [];
-      const both = new Promise<void>((resolve) => {
-        const eachMessage = ({
-          message: { key, value, headers },
-        }: {
-          message: Record<'key' | 'value', Buffer | null> & { headers?: object };
-        }) => {
-          read.push([key?.toString(), value?.toString(), Object.entries(headers ?? {}).map(String)]);
-          if (read.length === 2) resolve();
-          return Promise.resolve();
-        };
-        void consumer.run({ eachMessage });
-      });
-      await both;
-      await consumer.disconnect();
-      expect(read).toEqual([
-        ['k', 'one', ['bus,line']],
-        [undefined, undefined, []],
+    it('tells brokers, topics, leaders and replicas, and which topic there is not', async () => {
+      const { nodes, topics, controller } = await wire.metadata([topic, `${topic}.none`]);
+      const [found, missing] = topics.toSorted((a, b) => a.name.length - b.name.length);
+      expect(nodes.map(({ node }) => node)).toContain(controller);
+      expect(found).toMatchObject({ name: topic, error: null, internal: false });
+      expect(found?.partitions.map(({ partition }) => partition)).toEqual([0, 1, 2]);
+      expect(found?.partitions.every(({ replicas, inSync }) => inSync.length === replicas.length)).toBe(true);
+      expect(missing?.error).toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION', step: 'leader' });
+      expect((await wire.metadata(null)).topics.map(({ name }) => name)).toContain(topic);
+      expect((await wire.metadata([])).topics).toEqual([]);
+    });
+
+    it('produces and says for each partition where and when, or what was wrong with it', async () => {
+      const fresh = `${suite.namespace}.fresh`;
+      await makeTopic(wire, fresh, 1, { 'message.timestamp.type': 'LogAppendTime', 'max.message.bytes': '2000' });
+      const leader = await leaderOf(wire, fresh, 0, 'produce');
+      const batch = { topic: fresh, partition: 0, records: [record('a'), record('b')] };
+      const nobody = { topic: `${topic}.none`, partition: 0, records: [record('c')] };
+      const [first, refused] = await wire.produce(leader, [batch, nobody], 10_000);
+      expect(first).toMatchObject({ topic: fresh, partition: 0, error: null, offset: 0, refused: [] });
+      expect(Math.abs((first?.timeMs ?? 0) - Date.now())).toBeLessThan(60_000);
+      expect(refused).toMatchObject({ error: { code: 'UNKNOWN_TOPIC_OR_PARTITION', uncertain: false }, offset: -1 });
+      const [second] = await wire.produce(leader, [batch], 10_000);
+      expect(second).toMatchObject({ error: null, offset: 2 });
+      const [large] = await wire.produce(leader, [{ ...batch, records: [record('x'.repeat(3_000))] }], 10_000);
+      expect(large?.error).toMatchObject({ code: 'MESSAGE_TOO_LARGE', step: 'refused', uncertain: false });
+    });
+
+    it('names the record that made the broker refuse a batch', async () => {
+      const compacted = `${suite.namespace}.compacted`;
+      await makeTopic(wire, compacted, 1, { 'cleanup.policy': 'compact' });
+      const records = [record('a', { key: Buffer.from('k') }), record('without a key')];
+      const leader = await leaderOf(wire, compacted, 0, 'produce');
+      const [answer] = await wire.produce(leader, [{ topic: compacted, partition: 0, records }], 10_000);
+      expect(answer?.error).toMatchObject({ code: 'INVALID_RECORD', step: 'refused' });
+      expect(answer?.refused).toEqual([{ index: 1, reason: expect.stringContaining('key') }]);
+    });
+
+    it('refuses to produce where the partition is not led', async () => {
+      const { nodes } = await wire.metadata([]);
+      const other = nodes.find(({ node }) => node !== produce.node);
+      if (other === undefined) return; // a cluster of one
+      const [answer] = await wire.produce(
+        { ...produce, node: other.node },
+        [{ ...spot(0), records: [record('x')] }],
+        5_000,
+      );
+      expect(answer?.error).toMatchObject({ code: 'NOT_LEADER_OR_FOLLOWER', step: 'leader', uncertain: true });
+    });
+
+    it('fetches what was produced, byte for byte, and waits at the end for what comes', async () => {
+      const written = [
+        record('é', { key: Buffer.from('k'), headers: { bus: 'line é', traceparent: '00-1' } }),
+        record(null),
+        record('', { key: Buffer.alloc(0) }),
+      ];
+      const [{ offset: start } = { offset: -1 }] = sound(
+        await wire.produce(produce, [{ ...spot(0), records: written }], 5_000),
+      );
+      const [fetched] = sound(await wire.fetch(tails, fetchAsk(start)));
+      expect(fetched?.records.map(({ key, value, headers }) => ({ key, value, headers }))).toEqual(written);
+      expect(fetched?.records.map(({ offset, partition }) => [partition, offset - start])).toEqual([
+        [0, 0],
+        [0, 1],
+        [0, 2],
       ]);
+      expect(fetched).toMatchObject({ next: start + 3, end: start + 3, start: 0 });
+
+      const [[empty], waitedMs] = await timed(wire.fetch(tails, fetchAsk(start + 3, 300)));
+      expect([empty?.records, empty?.next]).toEqual([[], start + 3]);
+      expect(waitedMs).toBeGreaterThan(250);
+      const coming = timed(wire.fetch(tails, fetchAsk(start + 3, 10_000)));
+      await wire.produce(produce, [{ ...spot(0), records: [record('come')] }], 5_000);
+      const [[come], cameMs] = await coming;
+      expect(come?.records[0]?.value?.toString()).toBe('come');
+      expect(cameMs).toBeLessThan(5_000);
+    });
+
+    it('says where the log begins, and that what lies before is gone', async () => {
+      sound(await wire.produce(produce, [{ ...spot(0), records: [record('a'), record('b')] }], 5_000));
+      const [end] = sound(await wire.listOffsets(admin, [{ ...spot(0), time: 'end' }]));
+      const before = (end?.offset ?? 0) - 1;
+      expect(sound(await wire.deleteRecords(admin, [{ ...spot(0), before }]))).toEqual([
+        { ...spot(0), error: null, start: before },
+      ]);
+      expect((await wire.listOffsets(admin, [{ ...spot(0), time: 'start' }]))[0]?.offset).toBe(before);
+      expect((await wire.listOffsets(admin, [{ ...spot(0), time: 1 }]))[0]?.offset).toBe(before);
+      const [gone] = await wire.fetch(tails, fetchAsk(0));
+      expect(gone?.error).toMatchObject({ code: 'OFFSET_OUT_OF_RANGE', step: 'gone' });
+    });
+
+    it('joins, syncs, beats, commits and leaves as a member of a group', async () => {
+      const group = `${suite.namespace}.group`;
+      const node = await again(30_000, () => wire.findCoordinator(group));
+      const at: At = { node, via: `group:${group}` };
+      const metadata = Buffer.concat([
+        Buffer.from('00000000000100', 'hex'),
+        Buffer.from([topic.length]),
+        Buffer.from(topic),
+        Buffer.alloc(4),
+      ]);
+      const join = { group, memberId: '', sessionMs: 6_000, rebalanceMs: 3_000, protocols: [{ name: 'p', metadata }] };
+      const named = await again(30_000, async () => {
+        const error = await refusal(wire.join(at, join));
+        if (error.retriable) throw error; // the coordinator is still loading
+        return error;
+      });
+      expect(named).toMatchObject({ code: 'MEMBER_ID_REQUIRED', step: 'named', memberId: expect.stringMatching(/./) });
+      const memberId = named.memberId ?? '';
+      const joined = await wire.join(at, { ...join, memberId });
+      expect(joined).toMatchObject({ memberId, leaderId: memberId, protocol: 'p', generation: 1 });
+      expect(joined.members).toEqual([{ id: memberId, metadata }]);
+      const as = { group, generation: 1, memberId };
+      const assignment = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+      expect(await wire.sync(at, as, [{ memberId, assignment }], 5_000)).toEqual(assignment);
+      await wire.heartbeat(at, as);
+
+      expect(await wire.commit(at, as, [{ ...spot(1), offset: 5, metadata: 'state' }])).toEqual([
+        { ...spot(1), error: null },
+      ]);
+      const [old] = await wire.commit(at, { ...as, generation: 0 }, [{ ...spot(1), offset: 4, metadata: '' }]);
+      expect(old?.error).toMatchObject({ code: 'ILLEGAL_GENERATION', step: 'anew' });
+      const [large] = await wire.commit(at, as, [{ ...spot(1), offset: 6, metadata: 'x'.repeat(4_097) }]);
+      expect(large?.error).toMatchObject({ code: 'OFFSET_METADATA_TOO_LARGE', step: 'refused' });
+      expect(await wire.fetchOffsets(at, group, [spot(1), spot(2)])).toEqual([
+        { ...spot(1), error: null, offset: 5, metadata: 'state' },
+        { ...spot(2), error: null, offset: null, metadata: '' },
+      ]);
+      expect(await wire.fetchOffsets(at, group, null)).toMatchObject([{ ...spot(1), offset: 5 }]);
+
+      expect(await wire.listGroups({ node, via: 'admin' })).toContainEqual({ group, protocolType: 'consumer' });
+      const [described] = await wire.describeGroups({ node, via: 'admin' }, [group]);
+      expect(described).toMatchObject({
+        state: 'Stable',
+        protocol: 'p',
+        members: [{ id: memberId, clientId: 'busbar-test', metadata, assignment }],
+      });
+      await wire.leave(at, group, memberId);
+      expect(await refusal(wire.heartbeat(at, as))).toMatchObject({ code: 'UNKNOWN_MEMBER_ID', step: 'anew' });
     }, 60_000);
-  });
-});
+
+    it('creates, describes, changes, grows and deletes topics', async () => {
+      const name = `${suite.namespace}.changing`;
+      await makeTopic(wire, name, 1, { 'cleanup.policy': 'compact' });
+      const [twice] = await wire.createTopics(admin, [{ name, partitions: 1, replicas: -1, configs: {} }]);
+      expect(twice?.error).toMatchObject({ code: 'TOPIC_ALREADY_EXISTS' });
+      await wire.alterTopic(admin, name, { 'segment.bytes': '1048576' });
+      await wire.growTopic(admin, name, 3);
+      await leaderOf(wire, name, 2, 'admin');
+      const set = await again(5_000, async () => {
+        const [found] = sound(await wire.topicConfigs(admin, [name]));
+        return Object.entries(found?.configs ?? {}).filter(([, { isDefault }]) => !isDefault);
+      });
+      expect(Object.fromEntries(set.map(([config, { value }]) => [config, value]))).toEqual({
+        'cleanup.policy': 'compact',
+        'segment.bytes': '1048576',
+      });
+      expect(await refusal(wire.growTopic(admin, name, 2))).toMatchObject({ code: 'INVALID_PARTITIONS', fatal: true });
+      expect(await refusal(wire.alterTopic(admin, name, { 'no.such': '1' }))).toMatchObject({ code: 'INVALID_CONFIG' });
+      expect(await wire.deleteTopics(admin, [name])).toEqual([{ topic: name, error: null }]);
+    }, 30_000);
+
+    it('holds the process for less than 100 ms over a record with 10,000 headers', async () => {
+      const headers = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`header-${i}`, `value ${i}`]));
+      const bombs = Array.from({ length: 2 }, () => record('bomb', { headers }));
+      const [{ offset } = { offset: -1 }] = sound(
+        await wire.produce(produce, [{ ...spot(0), records: [...bombs, record('after')] }], 10_000),
+      );
+      let values: (string | undefined)[] = [];
+      const heldMs = await longestHold(async () => {
+        const [fetched] = sound(await wire.fetch(tails, fetchAsk(offset)));
+        values = fetched?.records.map(({ value }) => value?.toString()) ?? [];
+      });
+      expect(values).toEqual(['bomb', 'bomb', 'after']);
+      expect(heldMs).toBeLessThan(100);
+    });
+
+    describe('and other clients', () => {
+      let kafkajs: Kafka;
+      beforeAll(() => {
+        const brokers = suite.cluster.brokers.split(',');
+        kafkajs = new Kafka({ clientId: 'other', brokers, logLevel: logLevel.NOTHING });
+      });
+
+      /** The first records of partition 0, waiting for them. */
+      async function readSome(name: string): Promise<readonly Stored[]> {
+        const at = await leaderOf(wire, name, 0, 'tails');
+        for (let [offset, tries] = [0, 0]; ; tries++) {
+          const partitions = [{ topic: name, partition: 0, offset, bytesMax: 1_000_000 }];
+          const [fetched] = sound(await wire.fetch(at, { partitions, maxWaitMs: 500, bytesMax: 1_000_000 }));
+          if (fetched === undefined || tries === 50) throw new Error(`nothing comes in ${name}`);
+          if (fetched.records.length > 0) return fetched.records;
+          offset = fetched.next;
+        }
+      }
+
+      it('reads what they write, packed or not, without what they aborted', async () => {
+        const theirs = `${suite.namespace}.theirs`;
+        await makeTopic(wire, theirs, 1);
+        const producer = kafkajs.producer({ transactionalId: theirs, maxInFlightRequests: 1, idempotent: true });
+        await producer.connect();
+        const message = (value: string) => ({
+          topic: theirs,
+          messages: [{ key: 'k', value, headers: { from: 'kafkajs' } }],
+        });
+        const aborted = await producer.transaction();
+        await aborted.send(message('aborted'));
+        await aborted.abort();
+        const kept = await producer.transaction();
+        await kept.send({ ...message('packed'), compression: CompressionTypes.GZIP });
+        await kept.commit();
+        await producer.disconnect();
+        // Committed for readers only a moment after the commit resolves.
+        const [only] = await readSome(theirs);
+        expect([only?.value?.toString(), only?.headers]).toEqual(['packed', { from: 'kafkajs' }]);
+      }, 60_000);
+
+      it.each(['snappy', 'lz4', 'gzip'])(
+        'reads what Java packed with %s',
+        async (how) => {
+          const theirs = `${suite.namespace}.${how}`;
+          await makeTopic(wire, theirs, 1);
+          const values = Array.from(
+            { length: 200 },
+            (_, i) => `value ${i} ${'of many that look alike '.repeat(i % 7)}`,
+          );
+          const args = ['--topic', theirs, '--compression-codec', how, '--batch-size', '20000'];
+          await runTool(suite.cluster, 'producer', args, values.join('\n'));
+          expect((await readSome(theirs)).map(({ value }) => value?.toString())).toEqual(values);
+        },
+        60_000,
+      );
+
+      it('writes what they read', async () => {
+        const ours = `${suite.namespace}.ours`;
+        await makeTopic(wire, ours, 1);
+        const at = await leaderOf(wire, ours, 0, 'produce');
+        const written = [record('one', { key: Buffer.from('k'), headers: { bus: 'line' } }), record(null)];
+        sound(await wire.produce(at, [{ topic: ours, partition: 0, records: written }], 5_000));
+        const consumer = kafkajs.consumer({ groupId: ours });
+        await consumer.connect();
+        await consumer.subscribe({ topic: ours, fromBeginning: true });
+        const read: unknown[] = [];
+        const both = new Promise<void>((resolve) => {
+          const eachMessage = ({
+            message: { key, value, headers },
+          }: {
+            message: Record<'key' | 'value', Buffer | null> & { headers?: object };
+          }) => {
+            read.push([key?.toString(), value?.toString(), Object.entries(headers ?? {}).map(String)]);
+            if (read.length === 2) resolve();
+            return Promise.resolve();
+          };
+          void consumer.run({ eachMessage });
+        });
+        await both;
+        await consumer.disconnect();
+        expect(read).toEqual([
+          ['k', 'one', ['bus,line']],
+          [undefined, undefined, []],
+        ]);
+      }, 60_000);
+    });
+  },
+  { tools: true },
+);

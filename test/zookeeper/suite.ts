@@ -22,8 +22,8 @@ export interface SuiteOptions {
 
 /** Like `describe`; skipped without Java, as the Kafka suites are. */
 export function zookeeperSuite(name: string, body: (suite: ZookeeperSuite) => void, options: SuiteOptions = {}): void {
-  const { TEST_CLUSTER: found = '', ZOOKEEPER: given = '' } = process.env;
-  const runs = given === '' ? found !== '' : !options.faults;
+  const { TEST_CLUSTER_TOOLS: java, ZOOKEEPER: given = '' } = process.env;
+  const runs = given === '' ? java === '1' : !options.faults;
   let [connect, watchdog, server]: [string, Watchdog?, Server?] = [given];
   // The names of the tests come from the caller.
   // oxlint-disable-next-line jest/valid-describe-callback, jest/valid-title
