@@ -1,11 +1,14 @@
 /** Callers that ask one request after the other while servers are in trouble. */
 import type { Bus } from '../../src/index';
+import { until } from '../cluster/ports';
 
 const restMs = 10;
 
 /** Twenty callers, each with a rest between two requests, until stopped or closed; how often each ending came. */
 export function load(ask: () => ReturnType<Bus['tryRequest']>): {
   ends: Map<string, number>;
+  /** Waits until so many more requests were answered. */
+  readonly more: (count: number, withinMs: number) => Promise<void>;
   readonly stop: () => Promise<void>;
 } {
   const ends = new Map<string, number>();
@@ -19,8 +22,13 @@ export function load(ask: () => ReturnType<Bus['tryRequest']>): {
       await new Promise((resolve) => setTimeout(resolve, restMs)); // servers that come back need the machine too
     }
   });
+  const answered = (): number => ends.get('ok') ?? 0;
   return {
     ends,
+    more(count, withinMs) {
+      const enough = answered() + count;
+      return until(`${count} more requests are answered`, withinMs, async () => answered() >= enough);
+    },
     async stop() {
       stopped = true;
       await Promise.all(loads);
