@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { limits } from '../../src/base/limits';
 import { bodyBytesMax, FrameReader, frameKinds, frameRoom, type FrameKind, putFrame } from '../../src/embedded/frames';
+import { tries } from '../heavy';
 
 interface Frame {
   readonly kind: FrameKind;
@@ -71,7 +72,7 @@ test('any frames come out as they went in, cut anywhere', () => {
     const out = read(cut(bytes, ...places));
     return out.fault === undefined && bytesOf(...out.frames).equals(bytes);
   });
-  expect(() => fc.assert(same, { numRuns: 100, seed: 7 })).not.toThrow();
+  expect(() => fc.assert(same, { numRuns: tries(100), seed: 7 })).not.toThrow();
 });
 test('a body of the largest size comes through, in chunks as a socket gives them', () => {
   const frame = { kind: frameKinds.packet, line: 'big', body: Buffer.alloc(bodyBytesMax, 5) };
@@ -124,7 +125,7 @@ describe('hostile bytes are refused', () => {
       const given = frames.reduce((sum, { body }) => sum + body.length, 0);
       expect(given).toBeLessThanOrEqual(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
     });
-    fc.assert(safe, { numRuns: 500, seed: 7 });
+    fc.assert(safe, { numRuns: tries(500), seed: 7 });
   });
   test('a frame that claims a megabyte holds only the memory of the bytes that came', () => {
     const bytes = length(1_000_000).subarray(0, 10);

@@ -2,6 +2,7 @@ import vm from 'node:vm';
 import fc from 'fast-check';
 import { isBusError } from '../../src/base/errors';
 import { decodeBody, encodeBody } from '../../src/format/codec';
+import { anyCharacter } from '../characters';
 import { heavy } from '../heavy';
 
 const bytesMax = 1_000_000;
@@ -25,7 +26,7 @@ function refusal(value: unknown): string {
 }
 
 const scalars = fc.oneof(
-  fc.string({ unit: 'binary' }),
+  fc.string({ unit: anyCharacter }),
   fc.double(),
   fc.integer(),
   fc.maxSafeInteger(),
@@ -36,7 +37,7 @@ const scalars = fc.oneof(
   fc.uint8Array({ maxLength: 300 }),
 );
 const keys = fc
-  .string({ unit: 'binary' })
+  .string({ unit: anyCharacter })
   .filter(
     (key) => !['__proto__', 'constructor', 'prototype', 'hasOwnProperty', 'toJSON', 'isPrototypeOf'].includes(key),
   );

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { decodeState, encodeState, type State } from '../../src/work/state';
+import { tries } from '../heavy';
 
 const offsets = fc.nat(2 ** 40);
 const state = (offset: number) =>
@@ -42,7 +43,7 @@ test('comes back as it was', () => {
     fc.property(placed, ([offset, given]) => {
       expect(decodeState(offset, encodeState(offset, given, 1_000_000))).toEqual(given);
     }),
-    { numRuns: 50 },
+    { numRuns: tries(50) },
   );
 });
 
@@ -57,7 +58,7 @@ test('never takes more bytes than allowed, and keeps the newest senders and the 
       expect(given.senders.slice(0, back.senders.length)).toEqual(back.senders);
       expect(back.senders.length === 0 || back.ranges.length === given.ranges.length).toBe(true);
     }),
-    { numRuns: 50 },
+    { numRuns: tries(50) },
   );
 });
 

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { openWatermark, type Range } from '../../src/work/watermark';
+import { tries } from '../heavy';
 
 /** The same by brute force: which offsets exist, and which of them are settled. */
 class Model {
@@ -58,7 +59,7 @@ test('agrees with a model that marks every offset, gaps and any order of settlin
         same('figures', [at, seen, openRanges, watermark.unsettled], [model.at, model.next, ranges.length, unsettled]);
       }
     }),
-    { numRuns: 200 },
+    { numRuns: tries(200) },
   );
 });
 
@@ -97,7 +98,7 @@ test('takes over at any moment, and again before all was read again, without han
         same('openRanges', watermark.openRanges, commit.ranges.length);
       }
     }),
-    { numRuns: 500 },
+    { numRuns: tries(500) },
   );
 });
 
