@@ -144,8 +144,11 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
     throw error;
   }
 }
-/** After so long without a sign of life an instance is dead to its callers: they learn it within five seconds. */
-const aliveMs = 4_000;
+/**
+ * After so long without a sign of life an instance is asked whether it lives. Callers learn its death within five
+ * seconds: the servers end sessions at their next tick (500 ms), the answer is waited for half a second.
+ */
+const aliveMs = 3_500;
 
 function zookeeperAuth({ zookeeperAuthFile: file }: BusValues): Pick<ZookeeperOptions, 'auth'> {
   if (file !== undefined) return { auth: { file } };

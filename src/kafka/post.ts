@@ -8,10 +8,11 @@ import { incarnation as drawIncarnation } from '../format/id';
 import { namesIn } from '../format/names';
 import { OutOfRangeError, type LogRecord, type Stored, type Tail, type Topic } from '../ports/log';
 import type { Packet, Post, Receiver } from '../ports/post';
+import { Asks } from './postask';
 import { Echoes } from './postecho';
 import { Backlog, type Lane } from './postlane';
 import type { Living } from './postliving';
-import { Peers, type Peer } from './postpeers';
+import { peerAt, Peers, type Peer } from './postpeers';
 import { recordBytes } from './sendable';
 
 /** What the post needs of Kafka. */
@@ -38,6 +39,9 @@ export interface KafkaPostParts {
   /** Where nobody has made the inbox yet. Default 64. */
   readonly inboxPartitions?: number;
 }
+
+/** Packets between posts: whoever sends it goes; asks whether the other lives; answers that. */
+type Mark = 'bye' | 'ask' | 'here';
 
 /** Packets older than this are of no use to anybody. */
 const keepMs = 600_000;
@@ -86,6 +90,7 @@ class KafkaPost implements Post {
   readonly #peers: Peers;
   readonly #backlog: Backlog;
   readonly #echoes: Echoes;
+  readonly #asks: Asks;
   readonly #ensured = new Map<string, Promise<unknown>>();
   readonly #tails = new Set<Closable>();
   #receiver: Receiver | undefined;
@@ -111,6 +116,7 @@ class KafkaPost implements Post {
         return roads.append(inbox, partition, { key: null, value: null, headers });
       },
     });
+    this.#asks = new Asks({ clock, random, send: (address, id) => this.#say(this.#peers.at(address), 'ask', id) });
     this.#peers = new Peers({
       clock,
       echo: () => this.#echoes.once(),
@@ -121,6 +127,7 @@ class KafkaPost implements Post {
       up: (address) => this.#peers.up(address),
       vanished: (addresses) => this.#peers.lost(addresses),
       knows: (address) => this.#peers.has(address),
+      answers: (address) => this.#asks.answers(address),
     });
   }
 
@@ -231,6 +238,8 @@ class KafkaPost implements Post {
     if (post === 'echo') return this.#echoes.came(bus, record);
     if (this.#closedAtMs !== undefined) return;
     if (post === 'bye') return this.#peers.left(from);
+    if (post === 'here') return this.#asks.heard(bus);
+    if (post === 'ask') return this.#sayQuietly(peerAt(from), 'here', bus);
     this.#echoes.measureAgain();
     if (!this.#peers.heard(from)) return this.#dropped('packet', `from '${from.slice(0, 80)}', which is no address`);
     this.#give({ line: bus, body: record.value ?? nothing }, from);
@@ -259,19 +268,24 @@ class KafkaPost implements Post {
   async #closeOnce(): Promise<void> {
     const { clock } = this.parts;
     this.#closedAtMs = clock.now();
-    for (const [address, peer] of this.#peers.all()) if (address !== this.address) this.#sayBye(peer);
+    for (const [address, peer] of this.#peers.all()) if (address !== this.address) this.#sayQuietly(peer, 'bye');
     this.#echoes.close();
+    this.#asks.close();
     this.#peers.close();
     await this.#backlog.runOut(closeWithinMs);
     await Promise.all([...this.#tails].map((tail) => tail.close()));
   }
-  #sayBye({ partition, incarnation }: Peer): void {
-    const headers = { to: incarnation, from: this.address, post: 'bye' };
+  /** What cannot be said is told: they learn it from the registry, or ask again. */
+  #sayQuietly(peer: Peer | undefined, what: Mark, id = ''): void {
     try {
-      this.#put(partition, { key: null, value: null, headers }, 'bye');
+      if (peer) this.#say(peer, what, id);
     } catch (error) {
-      this.#dropped('bye', sayError(error)); // they learn it from the registry
+      this.#dropped(what, sayError(error));
     }
+  }
+  #say({ partition, incarnation }: Peer, what: Mark, id: string): void {
+    const headers = { to: incarnation, from: this.address, post: what, bus: id };
+    this.#put(partition, { key: null, value: null, headers }, what);
   }
   #checkOpen(): void {
     if (this.#closedAtMs === undefined) return;

@@ -117,7 +117,7 @@ export class Peers {
 }
 
 /** `<partition>:<incarnation>`; undefined for what is no address. */
-function peerAt(address: string): Peer | undefined {
+export function peerAt(address: string): Peer | undefined {
   const [, partition, incarnation] = /^(\d{1,6}):([0-9a-f]{16})$/.exec(address) ?? [];
   return partition === undefined || incarnation === undefined
     ? undefined

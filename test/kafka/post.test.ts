@@ -137,9 +137,34 @@ test('who no longer serves what we watch is not dead', async () => {
   expect(a.gone).toEqual([]);
 });
 
+/** Its answers to whoever asks whether it lives get lost, as while it stands still. */
+const dumb = (own: Roads): Roads => ({
+  ...own,
+  append: (topic, partition, record) =>
+    record.headers['post'] === 'here' ? Promise.resolve() : own.append(topic, partition, record),
+});
+
+test('who lost its place in the registry and lives is not gone, and is when it dies', async () => {
+  const { clock, wait, open } = system();
+  const [a, b] = [await open('a'), await open('b')];
+  answerAll(b);
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  let seen = 0;
+  await a.registry.watch('photos', (instances) => void (seen = instances.length));
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await b.registry.withdraw();
+  await wait(() => seen === 0, 5_000, 'it is seen to be gone from there');
+  await clock.advance(60_000);
+  expect(a.gone).toEqual([]);
+  a.post.send(b.post.address, { line: 'two', body: nothing });
+  await wait(() => a.lines.length === 2, 1_000, 'it is answered');
+  b.process.crash();
+  await wait(() => a.gone.length === 1, 5_000, 'its end is told');
+});
+
 test('an address that was dead and is there again can be sent to', async () => {
   const { wait, open } = system();
-  const [a, b] = [await open('a'), await open('b')];
+  const [a, b] = [await open('a'), await open('b', { roads: dumb })];
   await b.registry.announce(announced(b, 'b', ['photos']));
   await a.registry.watch('photos', () => undefined);
   a.post.send(b.post.address, { line: 'one', body: nothing });
@@ -163,7 +188,7 @@ test('an address that was dead and is there again can be sent to', async () => {
 
 test('a caller that only lost its place in the registry is answered as soon as it is heard of', async () => {
   const { clock, wait, open } = system();
-  const [a, b] = [await open('a'), await open('b')];
+  const [a, b] = [await open('a', { roads: dumb }), await open('b')];
   answerAll(b);
   await a.registry.announce(announced(a, 'a', ['photos']));
   await b.registry.watch('photos', () => undefined);

@@ -104,7 +104,7 @@ kafkaSuite('buses in trouble with ZooKeeper', (kafka) => {
         expect((await bus.tryRequest(shop.who)).ok).toBe(true);
       });
 
-      test('an instance whose session expires announces itself anew: who asks it all the while is told ResponderLost at most', async () => {
+      test('an instance whose session expires announces itself anew: who asks it all the while notices nothing', async () => {
         const caller = await opened({});
         const { bus, ports } = await openToLook({ module: desk, ...given });
         open.push(bus);
@@ -127,9 +127,6 @@ kafkaSuite('buses in trouble with ZooKeeper', (kafka) => {
         await until('another session', () => session.connection?.alive && session.connection.session !== before);
         await until('it is announced', async () => (await ports.registry.all()).some(({ name }) => name === instance));
         expect(await (await opened({})).request(desk.who, undefined, { to: instance })).toBe(instance);
-        // It looked dead to who read the registry before it was back; from then on it is as any other.
-        expect([...ends].filter((end) => end !== 'ok' && end !== 'ResponderLost')).toEqual([]);
-        ends.clear();
         await new Promise((resolve) => setTimeout(resolve, 2 * sessionMs));
         running = false;
         await asking;
