@@ -19,9 +19,11 @@ const shared = {
 const cluster = {
   globalSetup: '<rootDir>/test/cluster/setup.ts',
   globalTeardown: '<rootDir>/test/cluster/teardown.ts',
+  setupFilesAfterEnv: ['<rootDir>/test/cluster/patience.ts'],
 };
 module.exports = {
   maxWorkers: 2,
+  testTimeout: 60_000, // only against hanging: what a test promises in milliseconds it measures itself
   projects: [
     {
       ...shared,

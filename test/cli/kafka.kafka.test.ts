@@ -3,46 +3,50 @@ import { Kafka, logLevel } from 'kafkajs';
 import { kafkaSuite } from '../cluster/suite';
 import { jsonLines, kit, rows } from './kit';
 
-jest.setTimeout(120_000);
-
 kafkaSuite('the command on a cluster', (suite) => {
   let k: ReturnType<typeof kit>;
   let seller: Awaited<ReturnType<typeof k.shop>>;
-  let ids: readonly string[] = [];
+  const ids: string[] = [];
   beforeAll(async () => {
     const { brokers, zookeeper } = suite.cluster;
     const ns = suite.namespace;
     const servers = { BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper };
     k = kit({ BUSBAR_TRANSPORT: 'kafka', ...servers, BUSBAR_NS: ns, BUSBAR_SESSION_MS: '6000' });
     seller = await k.shop();
-    ids = await seller.pack([
+    const first = await seller.pack([
       { key: 'a', do: 'done' },
       { key: 'a', do: 'park' },
       { key: 'b', do: 'fail' },
-      { key: 'c', do: 'hang' },
-      { key: 'c', do: 'done' },
     ]);
+    ids.push(...first);
     await k.eventually(['queues', 'shop.work'], ({ out }) => rows(out)[0]?.['PARKED'] === '2');
   });
   afterAll(() => k?.close());
 
   test('status, queues and instances say what goes on', async () => {
-    const status = await k.run([]);
+    // An instance that a slow machine keeps from answering within two seconds is worse than what was set aside.
+    const status = await k.eventually([], ({ code }) => code === 1);
     expect(rows(status.out)).toMatchObject([{ ABOUT: 'shop.work', SAYS: '2 were set aside' }]);
-    expect(status).toMatchObject({ code: 1, err: '' });
-    const queues = await k.run(['queues']);
+    expect(status.err).toBe('');
+    const hanging = await seller.pack([
+      { key: 'c', do: 'hang' },
+      { key: 'c', do: 'done' },
+    ]);
+    ids.push(...hanging);
+    const queues = await k.eventually(['queues'], ({ out }) => rows(out)[2]?.['RUNNING'] === '1');
     expect(queues.code).toBe(0);
     expect(rows(queues.out)).toMatchObject([
       { QUEUE: 'shop.bills', STATE: 'caught up', WAITING: '0', PARKED: '0', INSTANCES: '1' },
       { QUEUE: 'shop.index', 'LISTENS TO': 'shop.sold' },
       { QUEUE: 'shop.work', STATE: 'working', WAITING: '1', RUNNING: '1', PARKED: '2', INSTANCES: '1' },
     ]);
-    const instances = await k.run(['instances', 'shop', '-o', 'jsonl']);
+    const instances = await k.eventually(['instances', 'shop', '-o', 'jsonl'], ({ code }) => code === 0);
     expect(jsonLines(instances.out)).toMatchObject([{ module: 'shop', pid: seller.child.pid, silent: null }]);
   });
 
   test('peek, parked and show tell of messages one by one', async () => {
-    const peeked = rows((await k.run(['peek', 'shop.pack'])).out);
+    const runs = ({ out }: { out: string }): boolean => rows(out)[0]?.['IT']?.endsWith('packing') ?? false;
+    const peeked = rows((await k.eventually(['peek', 'shop.pack'], runs)).out);
     expect(peeked).toMatchObject([
       { ID: ids[3], KEY: 'c' },
       { ID: ids[4], IT: `behind ${ids[3]}` },
@@ -94,10 +98,12 @@ kafkaSuite('the command on a cluster', (suite) => {
       await transaction[end]();
     }
     await producer.disconnect();
+    // The ends are written only after the commit resolves.
+    const show = ['show', 'tx2', '-o', 'table'];
+    expect((await k.eventually(show, ({ out }) => / done/.test(out))).out).toMatch(/shop\.bills +done/);
     const bills = (ended: { out: string }): Record<string, string> | undefined => rows(ended.out)[0];
     const settled = await k.eventually(['queues', 'shop.bills'], (ended) => bills(ended)?.['WAITING'] === '0');
     expect(bills(settled)).toMatchObject({ STATE: 'caught up', WAITING: '0', PARKED: '0' });
-    expect((await k.run(['show', 'tx2', '-o', 'table'])).out).toMatch(/shop\.bills +done/);
     expect((await k.run(['show', 'tx1'])).code).toBe(1);
   });
 

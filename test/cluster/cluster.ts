@@ -1,6 +1,6 @@
 /** Kafka and ZooKeeper for tests, on loopback ports of their own, ended with the process that started them. */
 import { progress, type KafkaVersion } from './jars';
-import { type Listener, makeBrokers } from './kafka';
+import { brokerSessionMs, type Listener, makeBrokers } from './kafka';
 import { freePorts, isWholeAt, until } from './ports';
 import { makeKeys, users } from './security';
 import type { JavaServer, Server } from './server';
@@ -17,7 +17,7 @@ export interface ClusterOptions {
   readonly zookeeper?: boolean;
   /** Beside PLAINTEXT, which is always there. */
   readonly listeners?: readonly Listener[];
-  /** After this long without a heartbeat a broker counts as dead; 1,000 ms unless said otherwise. */
+  /** After this long without a heartbeat a broker counts as dead; 3,000 ms unless said otherwise: machines stall. */
   readonly sessionMs?: number;
   /** More settings of the brokers, as in server.properties. */
   readonly settings?: Readonly<Record<string, string>>;
@@ -57,7 +57,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
 }
 
 async function startIn(dir: string, options: ClusterOptions, end: () => Promise<void>): Promise<Cluster> {
-  const { brokers: count = 3, kafka: version = '4.1', sessionMs = 1_000, settings = {} } = options;
+  const { brokers: count = 3, kafka: version = '4.1', sessionMs = brokerSessionMs, settings = {} } = options;
   const began = performance.now();
   const names: readonly Listener[] = [...new Set<Listener>(['PLAINTEXT', ...(options.listeners ?? [])])];
   const free = await freePorts(count * (names.length + 1) + 1);
@@ -72,7 +72,7 @@ async function startIn(dir: string, options: ClusterOptions, end: () => Promise<
 
   let closed = false;
   const whole = (): Promise<void> =>
-    until('all brokers know each other and have what they should', 60_000, async () => {
+    until('all brokers know each other and have what they should', 180_000, async () => {
       if (closed) throw new Error('the cluster was closed');
       const whole = await Promise.all(ports.map((row) => isWholeAt(row.PLAINTEXT, count)));
       return whole.every(Boolean);

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import type { Cluster } from './cluster';
 import { progress, versions, type KafkaVersion } from './jars';
-import { quick, small } from './kafka';
+import { brokerSessionMs, quick, small } from './kafka';
 import { brokersKnownAt, freePorts, until } from './ports';
 import type { Server } from './server';
 
@@ -97,7 +97,7 @@ export async function startDockerCluster(kafka: KafkaVersion): Promise<Cluster> 
 
 /** Brokers as quick to notice a death, and as small, as those of the jars; whatever dies stays dead. */
 function servicesOf(): Record<string, object> {
-  const settings = { ...quick(1_000), ...small, 'group.min.session.timeout.ms': '500' };
+  const settings = { ...quick(brokerSessionMs), ...small, 'group.min.session.timeout.ms': '500' };
   const environment = Object.fromEntries(
     Object.entries(settings).map(([name, value]) => [`KAFKA_${name.toUpperCase().replaceAll('.', '_')}`, value]),
   );

@@ -43,7 +43,7 @@ export async function makeBrokers(options: BrokersOptions): Promise<JavaServer[]
       const java = [...lightly, ...say, '-cp', `${jars}/*`, 'kafka.Kafka', file];
       // It serves when it knows a broker that is not fenced: itself, at least.
       const serves = async (): Promise<boolean> => (await brokersKnownAt(row.PLAINTEXT ?? 0)) > 0;
-      return new JavaServer({ name, dir, java, serves, startMs: 60_000 });
+      return new JavaServer({ name, dir, java, serves, startMs: 180_000 });
     }),
   );
 }
@@ -85,6 +85,9 @@ function settingsOf(
   };
 }
 
+/** Short, so that a death is soon noticed; a machine that stands still for less than this is none. */
+export const brokerSessionMs = 3_000;
+
 /** How soon a death is noticed. */
 export function quick(sessionMs: number): Record<string, string> {
   return {
@@ -119,7 +122,7 @@ async function formatted(version: KafkaVersion, jars: string): Promise<string> {
     async make(folder) {
       const file = path.join(folder, 'server.properties');
       const ports = [{ PLAINTEXT: 1, CONTROLLER: 2 }];
-      const settings = settingsOf({ dir: folder, version, ports, sessionMs: 1_000, settings: {} }, 0);
+      const settings = settingsOf({ dir: folder, version, ports, sessionMs: brokerSessionMs, settings: {} }, 0);
       await mkdir(path.join(folder, 'broker-1'));
       await writeFile(file, lines(settings));
       const scram = ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((how) =>

@@ -13,10 +13,10 @@ const tools = {
   acls: 'org.apache.kafka.tools.AclCommand',
 } as const;
 
-const runMs = 60_000;
+const runMs = 180_000;
 
 /**
- * What the tool wrote to its standard output. Rejects with what it said when it failed or took more than a minute.
+ * What the tool wrote to its standard output. Rejects with what it said when it failed or took more than three minutes.
  * `end` asks it to stop, as Ctrl-C does; that counts as no failure.
  */
 export async function runTool(

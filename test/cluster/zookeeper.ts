@@ -35,6 +35,6 @@ export async function makeZookeeper(dir: string, port: number): Promise<JavaServ
     dir,
     java: [...java, ...say, main, file],
     serves: () => zookeeperServes(port),
-    startMs: 60_000,
+    startMs: 180_000,
   });
 }

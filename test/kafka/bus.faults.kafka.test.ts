@@ -2,9 +2,11 @@
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
+import { livedMs } from '../elapsed';
 import { load } from './callers';
 
-jest.setTimeout(180_000);
+/** Who stands still for less than this is nobody's loss. */
+const sessionMs = 6_000;
 
 kafkaSuite(
   'requests on a cluster in trouble',
@@ -14,7 +16,7 @@ kafkaSuite(
     beforeEach(() => {
       const { brokers, zookeeper } = suite.cluster;
       const ns = `${suite.namespace}-${++scenes}`;
-      scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 3_000 });
+      scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs });
     });
     afterEach(async () => {
       await suite.cluster.mend();
@@ -27,11 +29,11 @@ kafkaSuite(
       const lost: string[] = [];
       bus.watch((notice) => notice.type === 'instance' && notice.change === 'gone' && lost.push(notice.instance));
       const { ends, more, stop } = load(() => bus.tryRequest(shop.slow, { ms: 2 }, { timeoutMs: 30_000 }));
-      await more(200, 20_000);
+      await more(200, 60_000);
       await suite.cluster.broker(2).kill();
-      await more(500, 40_000);
+      await more(500, 90_000);
       await suite.cluster.mend();
-      await more(500, 40_000);
+      await more(500, 90_000);
       await stop();
       expect([...ends.keys()]).toEqual(['ok']);
       expect(lost).toEqual([]);
@@ -42,12 +44,12 @@ kafkaSuite(
       const bus = await scene.open('web');
       expect(await bus.request(shop.twice, { n: 1 })).toBe(2);
       await Promise.all([1, 2, 3].map((broker) => suite.cluster.broker(broker).kill()));
-      const before = performance.now();
-      const asked = Array.from({ length: 20 }, (_, n) =>
-        bus.tryRequest(shop.twice, { n: 100 + n }, { timeoutMs: 3_000 }),
-      );
-      for (const result of await Promise.all(asked)) expect(result).toMatchObject({ error: { code: 'Unreachable' } });
-      expect(performance.now() - before).toBeLessThan(3_500);
+      const asked = async (): Promise<void> => {
+        const numbers = Array.from({ length: 20 }, (_, n) => 100 + n);
+        const results = await Promise.all(numbers.map((n) => bus.tryRequest(shop.twice, { n }, { timeoutMs: 3_000 })));
+        for (const result of results) expect(result).toMatchObject({ error: { code: 'Unreachable' } });
+      };
+      expect(await livedMs(asked())).toBeLessThan(3_500);
       expect(
         await bus.broadcast(shop.shut, { n: 1 }).then(
           () => 'sent',
@@ -55,7 +57,7 @@ kafkaSuite(
         ),
       ).toBe('Unreachable');
       await suite.cluster.mend();
-      await scene.until(() => bus.health().ready, 20_000);
+      await scene.until(() => bus.health().ready, 60_000);
       const again = await bus.tryRequest(shop.twice, { n: 2 }, { timeoutMs: 30_000 });
       expect(again).toEqual({ ok: true, value: 4 });
       expect(scene.ledger().filter((line) => line.startsWith('twice'))).toEqual(['twice 1', 'twice 2']);
@@ -64,13 +66,13 @@ kafkaSuite(
     test('without ZooKeeper requests go on with the last known instances', async () => {
       await Promise.all([scene.start(), scene.start()]);
       const bus = await scene.open('web');
-      const { ends, more, stop } = load(() => bus.tryRequest(shop.slow, { ms: 2 }));
-      await more(200, 20_000);
+      const { ends, more, stop } = load(() => bus.tryRequest(shop.slow, { ms: 2 }, { timeoutMs: 30_000 }));
+      await more(200, 60_000);
       await suite.cluster.zookeeperServer.kill();
       const start = performance.now();
-      while (performance.now() - start < 8_000) await more(200, 10_000);
+      while (performance.now() - start < 2.5 * sessionMs) await more(200, 60_000);
       await suite.cluster.mend();
-      await more(200, 10_000);
+      await more(200, 60_000);
       await stop();
       expect([...ends.keys()]).toEqual(['ok']);
     });

@@ -14,12 +14,13 @@ import type { Cluster } from '../cluster/cluster';
 import { instanceOf, type Rig, type RigProcess } from '../conformance/rig';
 import { sessionOf } from '../zookeeper/kit';
 
-const sessionMs = 2_000;
+/** A process or a server that stands still for less than this loses nobody. */
+const sessionMs = 6_000;
 
 export async function openClusterRig(cluster: Cluster, ns: string): Promise<Rig> {
   return {
     sessionMs,
-    patienceMs: 10_000,
+    patienceMs: 60_000,
     recordsOutside: true,
     process: () => openProcess(cluster, ns),
     async wait(condition, withinMs, what) {

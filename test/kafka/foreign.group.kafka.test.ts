@@ -3,8 +3,6 @@ import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
 import { foreignRig, press, type ForeignRig } from './foreignrig';
 
-jest.setTimeout(90_000);
-
 kafkaSuite(
   "Kafka's own tools beside our members",
   (suite) => {
@@ -22,7 +20,14 @@ kafkaSuite(
 
     /** The rows that kafka-consumer-groups.sh prints, by the names of its columns. */
     async function describeGroup(...more: string[]): Promise<Record<string, string>[]> {
-      const out = await runTool(suite.cluster, 'groups', ['--describe', '--group', rig.topic, ...more]);
+      const out = await runTool(suite.cluster, 'groups', [
+        '--describe',
+        '--timeout',
+        '60000',
+        '--group',
+        rig.topic,
+        ...more,
+      ]);
       const [head = [], ...rows] = out
         .split('\n')
         .flatMap((line) => (line.trim() === '' ? [] : [line.trim().split(/\s+/)]));
@@ -57,7 +62,7 @@ kafkaSuite(
       expect(members.map((row) => row['#PARTITIONS'])).toEqual(['6', '6']);
       letGo();
       await rig.until('all was printed', () => rig.printed.length === 200);
-      await rig.until('it is committed', async () => sumOf(await describeGroup(), 'LAG') === 0, 30_000);
+      await rig.until('it is committed', async () => sumOf(await describeGroup(), 'LAG') === 0);
     });
 
     test('the console consumer shows envelope and key of what waits and of what was handled', async () => {
@@ -92,16 +97,16 @@ kafkaSuite(
         let ended = false;
         const property = ['--consumer-property', `group.protocol=${protocol}`];
         const consumer = consume(...property).then(() => (ended = true));
-        await rig.until('it is refused or told', () => ended || told(false).length > 0, 30_000);
+        await rig.until('it is refused or told', () => ended || told(false).length > 0);
         if (!ended) {
           expect(told(false)[0]).toContain(`group ${rig.topic} has members that are none of ours`);
           end.abort();
           await consumer;
-          await rig.until('our members are back', () => told(true).length > 0, 40_000);
+          await rig.until('our members are back', () => told(true).length > 0);
         }
       }
       await bus.submitAll(press.print, jobs(20));
-      await rig.until('all is printed', () => rig.printed.length === 40, 30_000);
+      await rig.until('all is printed', () => rig.printed.length === 40);
       expect(bus.health().ready).toBe(true);
     });
 
@@ -116,12 +121,12 @@ kafkaSuite(
       let refused = false;
       const consumer = consume('--consumer-property', `group.protocol=${protocol}`).then(() => (refused = true));
       const isMember = async (): Promise<boolean> => (await describeGroup('--members')).length === 1;
-      await rig.until('it is a member', async () => refused || isMember(), 30_000);
+      await rig.until('it is a member', async () => refused || isMember());
       if (refused) return; // brokers of 3.9 know the newer protocol only where they are told to
       await expect(rig.serve()).rejects.toMatchObject({ code: 'Config', message: expect.stringMatching(says) });
       end.abort();
       await consumer;
-      await rig.until('it has left', async () => (await describeGroup('--members')).length === 0, 30_000);
+      await rig.until('it has left', async () => (await describeGroup('--members')).length === 0);
       await rig.serve();
       await (await rig.openBus()).submitAll(press.print, jobs(3));
       await rig.until('all was printed', () => rig.printed.length === 3);

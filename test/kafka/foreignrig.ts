@@ -36,6 +36,14 @@ export interface ForeignRig {
 
 let rigs = 0;
 
+async function until(what: string, done: () => boolean | Promise<boolean>, withinMs = 60_000): Promise<void> {
+  const end = performance.now() + withinMs;
+  while (!(await done())) {
+    if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 export function foreignRig(suite: KafkaSuite): ForeignRig {
   const ns = `${suite.namespace}-f${++rigs}`;
   const { brokers, zookeeper } = suite.cluster;
@@ -47,7 +55,7 @@ export function foreignRig(suite: KafkaSuite): ForeignRig {
   let producing: Promise<Producer> | undefined;
 
   async function openPress(): Promise<Bus> {
-    const given = { transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 6_000 } as const;
+    const given = { transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 10_000 } as const;
     const bus = await openBus({ module: press, ...given });
     closing.push(() => bus.close());
     bus.watch((notice) => void heard.push(notice));
@@ -57,6 +65,8 @@ export function foreignRig(suite: KafkaSuite): ForeignRig {
     const client = new Kafka({ brokers: brokers.split(','), clientId: 'foreign', logLevel: logLevel.NOTHING });
     const producer = client.producer({ retry: { retries: 0 } });
     await producer.connect();
+    // It asks whatever broker for the topic, which may not have heard of it yet, and tries nothing twice.
+    await until(`${topic} is known`, () => producer.send({ topic, messages: [] }).then(Boolean, () => false));
     closing.push(() => producer.disconnect());
     return producer;
   }
@@ -87,13 +97,7 @@ export function foreignRig(suite: KafkaSuite): ForeignRig {
       const look = openRealProcess(brokers);
       return findParked(look.log, `${ns}.press.parked`).finally(() => look.close());
     },
-    async until(what, done, withinMs = 20_000) {
-      const end = performance.now() + withinMs;
-      while (!(await done())) {
-        if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}`);
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    },
+    until,
     async close() {
       for (const close of closing.toReversed()) await close();
     },

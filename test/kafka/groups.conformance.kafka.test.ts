@@ -3,5 +3,5 @@ import { kafkaSuite } from '../cluster/suite';
 import { openKafkaRig } from './rig';
 
 kafkaSuite('groups on real servers', (suite) => {
-  conformsToGroups('kafka', () => openKafkaRig(suite.cluster.brokers), { pauses: true, testMs: 120_000 });
+  conformsToGroups('kafka', () => openKafkaRig(suite.cluster.brokers), { pauses: true, testMs: 300_000 });
 });

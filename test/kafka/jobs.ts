@@ -152,7 +152,7 @@ export class Jobs {
     };
     await until(
       () => unhandled().length === 0,
-      60_000,
+      120_000,
       () => `all in the log is handled, but ${unhandled().length}`,
     );
     const ids = new Set(there.map(({ id }) => id));

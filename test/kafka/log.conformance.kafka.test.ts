@@ -3,5 +3,5 @@ import { kafkaSuite } from '../cluster/suite';
 import { openKafkaRig } from './rig';
 
 kafkaSuite('the log on real servers', (suite) => {
-  conformsToLog('kafka', () => openKafkaRig(suite.cluster.brokers), { compactsLater: true, testMs: 60_000 });
+  conformsToLog('kafka', () => openKafkaRig(suite.cluster.brokers), { compactsLater: true, testMs: 300_000 });
 });

@@ -3,5 +3,5 @@ import { kafkaSuite } from '../cluster/suite';
 import { openClusterRig } from './clusterrig';
 
 kafkaSuite('the post on a cluster', (suite) => {
-  conformsToPost('kafka', () => openClusterRig(suite.cluster, suite.namespace), { testMs: 60_000 });
+  conformsToPost('kafka', () => openClusterRig(suite.cluster, suite.namespace), { testMs: 300_000 });
 });

@@ -79,11 +79,11 @@ export const noOtherPorts = { post: nothing, registry: nothing, settings: nothin
 
 /** On real servers. */
 export function openKafkaRig(brokers: string): Promise<Rig> {
-  const sessionMs = 3_000;
+  const sessionMs = 6_000; // a process or a broker that stands still for less than four fifths of it loses nothing
   const wires: Wire[] = [];
   return Promise.resolve({
     sessionMs,
-    patienceMs: 40_000,
+    patienceMs: 90_000,
     recordsOutside: true,
     process() {
       const self = `p${++made}`;

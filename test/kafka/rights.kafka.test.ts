@@ -33,12 +33,12 @@ kafkaSuite(
     beforeAll(async () => {
       cluster = await startCluster({ brokers: 1, zookeeper: true, listeners: ['SASL_PLAINTEXT'], settings });
       writeFileSync(passwordFile, cluster.users['alice'] ?? '');
-    }, 60_000);
+    });
     beforeEach(() => {
       const { listeners, zookeeper } = cluster;
       const brokers = (listeners.SASL_PLAINTEXT ?? '').split(',');
       const login = { saslMechanism: 'PLAIN', saslUsername: 'alice', saslPasswordFile: passwordFile } as const;
-      scene = openScene({ transport: 'kafka', brokers, zookeeper, ns, ...login });
+      scene = openScene({ transport: 'kafka', brokers, zookeeper, ns, sessionMs: 10_000, ...login });
     });
     afterEach(() => scene.close());
     afterAll(async () => {
@@ -51,7 +51,7 @@ kafkaSuite(
         code: 'NotAllowed',
         message: expect.stringContaining(ns),
       });
-    }, 30_000);
+    });
 
     test('can do everything with what README grants', async () => {
       const commands = grants(ns);
@@ -65,10 +65,10 @@ kafkaSuite(
       await bus.submit(shop.pack, { order: 'o1', n: 1 });
       await bus.broadcast(shop.shut, { n: 7 });
       await bus.publish(shop.sold, { order: 'o2' });
-      await scene.until(() => heard.length === 1, 20_000);
-      await scene.until(() => scene.ledger().some((line) => line.startsWith('packed')), 20_000);
-      await scene.until(() => scene.ledger().includes('shut 7'), 20_000);
-    }, 60_000);
+      await scene.until(() => heard.length === 1, 60_000);
+      await scene.until(() => scene.ledger().some((line) => line.startsWith('packed')), 60_000);
+      await scene.until(() => scene.ledger().includes('shut 7'), 60_000);
+    });
   },
   { tools: true },
 );

@@ -1,6 +1,7 @@
 import { Kafka, logLevel, CompressionTypes } from 'kafkajs';
 import type { At, Wire } from '../../src/kafka/wire';
 import type { Stored } from '../../src/ports/log';
+import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
 import { again, leaderOf, longestHold, makeTopic, openWire, record, refusal, sound, timed } from './kit';
@@ -17,10 +18,13 @@ kafkaSuite(
       wire = openWire(suite.cluster.brokers);
       topic = `${suite.namespace}.log`;
       await makeTopic(wire, topic, 3, { 'message.timestamp.type': 'LogAppendTime' });
+    });
+    // A broker that stood still has been relieved of what it led.
+    beforeEach(async () => {
       produce = await leaderOf(wire, topic, 0, 'produce');
       tails = { ...produce, via: 'tails' };
       admin = { ...produce, via: 'admin' };
-    }, 60_000);
+    });
     afterAll(() => wire.close());
 
     const spot = (partition: number) => ({ topic, partition });
@@ -101,11 +105,11 @@ kafkaSuite(
       const [[empty], waitedMs] = await timed(wire.fetch(tails, fetchAsk(start + 3, 300)));
       expect([empty?.records, empty?.next]).toEqual([[], start + 3]);
       expect(waitedMs).toBeGreaterThan(250);
-      const coming = timed(wire.fetch(tails, fetchAsk(start + 3, 10_000)));
+      const coming = timed(wire.fetch(tails, fetchAsk(start + 3, 60_000)));
       await wire.produce(produce, [{ ...spot(0), records: [record('come')] }], 5_000);
       const [[come], cameMs] = await coming;
       expect(come?.records[0]?.value?.toString()).toBe('come');
-      expect(cameMs).toBeLessThan(5_000);
+      expect(cameMs).toBeLessThan(30_000); // and not when the wait is over
     });
 
     it('says where the log begins, and that what lies before is gone', async () => {
@@ -123,7 +127,7 @@ kafkaSuite(
 
     it('joins, syncs, beats, commits and leaves as a member of a group', async () => {
       const group = `${suite.namespace}.group`;
-      const node = await again(30_000, () => wire.findCoordinator(group));
+      const node = await again(60_000, () => wire.findCoordinator(group));
       const at: At = { node, via: `group:${group}` };
       const metadata = Buffer.concat([
         Buffer.from('00000000000100', 'hex'),
@@ -131,8 +135,14 @@ kafkaSuite(
         Buffer.from(topic),
         Buffer.alloc(4),
       ]);
-      const join = { group, memberId: '', sessionMs: 6_000, rebalanceMs: 3_000, protocols: [{ name: 'p', metadata }] };
-      const named = await again(30_000, async () => {
+      const join = {
+        group,
+        memberId: '',
+        sessionMs: 30_000,
+        rebalanceMs: 30_000,
+        protocols: [{ name: 'p', metadata }],
+      };
+      const named = await again(60_000, async () => {
         const error = await refusal(wire.join(at, join));
         if (error.retriable) throw error; // the coordinator is still loading
         return error;
@@ -169,7 +179,7 @@ kafkaSuite(
       });
       await wire.leave(at, group, memberId);
       expect(await refusal(wire.heartbeat(at, as))).toMatchObject({ code: 'UNKNOWN_MEMBER_ID', step: 'anew' });
-    }, 60_000);
+    });
 
     it('creates, describes, changes, grows and deletes topics', async () => {
       const name = `${suite.namespace}.changing`;
@@ -179,18 +189,19 @@ kafkaSuite(
       await wire.alterTopic(admin, name, { 'segment.bytes': '1048576' });
       await wire.growTopic(admin, name, 3);
       await leaderOf(wire, name, 2, 'admin');
-      const set = await again(5_000, async () => {
-        const [found] = sound(await wire.topicConfigs(admin, [name]));
+      const set = async () => {
+        const [found] = await again(60_000, async () => sound(await wire.topicConfigs(admin, [name])));
         return Object.entries(found?.configs ?? {}).filter(([, { isDefault }]) => !isDefault);
-      });
-      expect(Object.fromEntries(set.map(([config, { value }]) => [config, value]))).toEqual({
+      };
+      await until('this broker has heard of the change', 60_000, async () => (await set()).length === 2);
+      expect(Object.fromEntries((await set()).map(([config, { value }]) => [config, value]))).toEqual({
         'cleanup.policy': 'compact',
         'segment.bytes': '1048576',
       });
       expect(await refusal(wire.growTopic(admin, name, 2))).toMatchObject({ code: 'INVALID_PARTITIONS', fatal: true });
       expect(await refusal(wire.alterTopic(admin, name, { 'no.such': '1' }))).toMatchObject({ code: 'INVALID_CONFIG' });
       expect(await wire.deleteTopics(admin, [name])).toEqual([{ topic: name, error: null }]);
-    }, 30_000);
+    });
 
     it('holds the process for less than 100 ms over a record with 10,000 headers', async () => {
       const headers = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`header-${i}`, `value ${i}`]));
@@ -245,7 +256,7 @@ kafkaSuite(
         // Committed for readers only a moment after the commit resolves.
         const [only] = await readSome(theirs);
         expect([only?.value?.toString(), only?.headers]).toEqual(['packed', { from: 'kafkajs' }]);
-      }, 60_000);
+      });
 
       it.each(['snappy', 'lz4', 'gzip'])(
         'reads what Java packed with %s',
@@ -291,7 +302,7 @@ kafkaSuite(
           ['k', 'one', ['bus,line']],
           [undefined, undefined, []],
         ]);
-      }, 60_000);
+      });
     });
   },
   { tools: true },

@@ -41,25 +41,21 @@ kafkaSuite(
       ['SASL_SSL', 'PLAIN'],
       ['SASL_SSL', 'SCRAM-SHA-512'],
     ];
-    it.each(ways)(
-      '%s with %s: writes and reads',
-      async (listener, mechanism) => {
-        const wire = open(listener, {
-          ...(listener.endsWith('SSL') && { tls: tls() }),
-          ...(mechanism && { sasl: login(mechanism) }),
-        });
-        const topic = `${suite.namespace}.${listener}.${mechanism ?? 'none'}`;
-        await makeTopic(wire, topic, 1);
-        const at = await leaderOf(wire, topic, 0, 'produce');
-        sound(await wire.produce(at, [{ topic, partition: 0, records: [record('kept apart')] }], 10_000));
-        const partitions = [{ topic, partition: 0, offset: 0, bytesMax: 1_000 }];
-        const [read] = sound(
-          await wire.fetch({ ...at, via: 'tails' }, { partitions, maxWaitMs: 1_000, bytesMax: 1_000 }),
-        );
-        expect(read?.records[0]?.value?.toString()).toBe('kept apart');
-      },
-      30_000,
-    );
+    it.each(ways)('%s with %s: writes and reads', async (listener, mechanism) => {
+      const wire = open(listener, {
+        ...(listener.endsWith('SSL') && { tls: tls() }),
+        ...(mechanism && { sasl: login(mechanism) }),
+      });
+      const topic = `${suite.namespace}.${listener}.${mechanism ?? 'none'}`;
+      await makeTopic(wire, topic, 1);
+      const at = await leaderOf(wire, topic, 0, 'produce');
+      sound(await wire.produce(at, [{ topic, partition: 0, records: [record('kept apart')] }], 10_000));
+      const partitions = [{ topic, partition: 0, offset: 0, bytesMax: 1_000 }];
+      const [read] = sound(
+        await wire.fetch({ ...at, via: 'tails' }, { partitions, maxWaitMs: 1_000, bytesMax: 1_000 }),
+      );
+      expect(read?.records[0]?.value?.toString()).toBe('kept apart');
+    });
 
     it.each(['PLAIN', 'SCRAM-SHA-256'] as const)(
       '%s with a wrong password is NotAllowed, and nobody sees it',
@@ -94,11 +90,11 @@ kafkaSuite(
     });
 
     it('asks whether TLS or a login is missing when a broker hangs up first', async () => {
-      const noLogin = await refusal(open('SASL_PLAINTEXT', {}).metadata([], 2_000));
+      const noLogin = await refusal(open('SASL_PLAINTEXT', {}).metadata([], 30_000));
       expect(noLogin.message).toContain('does the listener want TLS or a login?');
-      const noTls = await refusal(open('SSL', {}).metadata([], 2_000));
+      const noTls = await refusal(open('SSL', {}).metadata([], 30_000));
       expect(noTls).toMatchObject({ code: 'CONNECTION', retriable: true });
-      const tooMuch = await refusal(open('PLAINTEXT', { tls: tls() }).metadata([], 2_000));
+      const tooMuch = await refusal(open('PLAINTEXT', { tls: tls() }).metadata([], 30_000));
       expect(tooMuch.code).toMatch(/^(?:CONNECTION|TLS)$/);
     });
   },

@@ -4,8 +4,6 @@ import { openScene, type Scene } from '../bus/processes';
 import { Jobs } from './jobs';
 import { openRealWire } from './rig';
 
-jest.setTimeout(120_000);
-
 kafkaSuite(
   'work on a cluster in trouble',
   (suite) => {
@@ -14,7 +12,7 @@ kafkaSuite(
     beforeEach(() => {
       const { brokers, zookeeper } = suite.cluster;
       const ns = suite.namespace;
-      scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 6_000 });
+      scene = openScene({ transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 10_000 });
       jobs = new Jobs(scene, brokers, ns);
     });
     afterEach(async () => {
@@ -26,14 +24,14 @@ kafkaSuite(
     test('the leader of work partitions is killed: no accepted job is lost, and no settled one begun again', async () => {
       await Promise.all([scene.start(), scene.start()]);
       jobs.start(await scene.open('web'));
-      await jobs.goesOn(200, 20_000);
+      await jobs.goesOn(200, 60_000);
       const wire = openRealWire(suite.cluster.brokers, 'looker');
       const { topics } = await wire.metadata([`${suite.namespace}.shop.work`]);
       await wire.close();
       await suite.cluster.broker(topics[0]?.partitions[0]?.leader ?? 0).kill();
-      await jobs.goesOn(500, 40_000);
+      await jobs.goesOn(500, 90_000);
       await suite.cluster.mend();
-      await jobs.goesOn(500, 40_000);
+      await jobs.goesOn(500, 90_000);
       expect(await jobs.audit()).toEqual([]);
     });
   },

@@ -9,8 +9,6 @@ import { upload } from '../../modules/upload';
 import { kafkaSuite } from '../cluster/suite';
 import { startSite, until, type RunningSite } from './site';
 
-jest.setTimeout(120_000);
-
 const pictureCount = 44;
 const uploadsAtOnce = 4;
 
@@ -28,7 +26,7 @@ kafkaSuite(
       const { brokers, zookeeper } = suite.cluster;
       const ns = suite.namespace;
       const given = { BUSBAR_TRANSPORT: 'kafka', BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper, BUSBAR_NS: ns };
-      site = await startSite({ ...given, BUSBAR_SESSION_MS: '4000' });
+      site = await startSite({ ...given, BUSBAR_SESSION_MS: '8000' });
       const { supervisor, urls } = site;
       const ledger = new Ledger();
       const files = new Map<string, string>();
@@ -66,14 +64,15 @@ kafkaSuite(
       await Promise.all(Array.from({ length: uploadsAtOnce }, one));
       expect(due).toEqual([]);
       const complete = (): Promise<boolean> => Promise.resolve(ledger.missing().length === 0);
-      await until('everything is settled', complete, 40_000).catch((error: unknown) => {
+      await until('everything is settled', complete, 120_000).catch((error: unknown) => {
         throw new Error(
           `${String(error)}; missing: ${ledger.missing().join(', ')}\n${site?.lines.slice(-40).join('\n')}`,
         );
       });
 
       const found = async (): Promise<number> =>
-        (await bus?.request(search.find, { text: demoTag, limit: foundMax }, { absentMs: 10_000 }))?.ids.length ?? 0;
+        (await bus?.request(search.find, { text: demoTag, limit: foundMax }, { absentMs: 10_000, timeoutMs: 30_000 }))
+          ?.ids.length ?? 0;
       await until('search finds all', async () => (await found()) === ledger.acceptedCount);
       expect(ledger.refused).toEqual([expect.stringContaining('a text that says it is a JPEG: 415')]);
       expect(ledger.acceptedCount).toBe(pictureCount + 3);

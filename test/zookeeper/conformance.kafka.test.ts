@@ -6,6 +6,6 @@ import { zookeeperSuite } from './suite';
 
 zookeeperSuite('on ZooKeeper', (suite) => {
   const openRig = () => openZookeeperRig(suite.connect, suite.ns);
-  conformsToRegistry('zookeeper', openRig);
-  conformsToSettings('zookeeper', openRig);
+  conformsToRegistry('zookeeper', openRig, { testMs: 300_000 });
+  conformsToSettings('zookeeper', openRig, { testMs: 300_000 });
 });

@@ -60,7 +60,7 @@ export function sessionOf({ registry }: Zookeeper): Session {
 export async function until<T>(
   what: string,
   holds: () => T | undefined | false | Promise<T | undefined | false>,
-  withinMs = 10_000,
+  withinMs = 60_000,
 ): Promise<T> {
   for (const start = performance.now(); ;) {
     const found = await holds();
@@ -68,6 +68,16 @@ export async function until<T>(
     if (performance.now() - start > withinMs) throw new Error(`${what}: not within ${withinMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
+}
+
+export async function tookMs(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+/** As many took longer as took less: a machine that stands still once or twice changes nothing. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
 export function instance(name: string, more: Partial<Instance> = {}): Instance {

@@ -8,13 +8,14 @@ import { openZookeeper } from '../../src/zookeeper/open';
 import type { Rig, RigProcess } from '../conformance/rig';
 import { sessionOf } from './kit';
 
-const sessionMs = 2_000;
+/** A process or a server that stands still for less than this loses nobody. */
+const sessionMs = 6_000;
 
 export async function openZookeeperRig(connect: string, ns: string): Promise<Rig> {
   let opened = 0;
   return {
     sessionMs,
-    patienceMs: 10_000,
+    patienceMs: 60_000,
     recordsOutside: true,
     process: () => openProcess(connect, ns, `address-${++opened}`),
     async wait(condition, withinMs, what) {
