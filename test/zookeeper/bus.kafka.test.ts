@@ -15,7 +15,7 @@ import { until } from './kit';
 import { zookeeperSuite } from './suite';
 
 /** Of those that are to last. */
-const sessionMs = 10_000;
+const sessionMs = 6_000;
 /** Of those that wait a session for ZooKeeper in vain. */
 const waitMs = 4_000;
 const desk = defineModule('desk', { who: request(z.void(), z.string()) });
