@@ -18,7 +18,7 @@ export function openLivedClock(): { readonly clock: Clock; readonly close: () =>
   };
   const ticking = setInterval(tick, tickMs);
   const clock: Clock = {
-    now: systemClock.now,
+    now: () => systemClock.now(),
     mono: () => lived,
     after(delayMs, run) {
       const timer = { atMs: lived + delayMs, run };

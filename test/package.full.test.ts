@@ -27,7 +27,7 @@ async function node(cwd: string, ...args: string[]): Promise<string> {
   // Without what jest sets for itself: a jest inside would take it for its own.
   const { NODE_OPTIONS: _, JEST_WORKER_ID: __, NODE_ENV: ___, ...env } = process.env;
   try {
-    const { stdout } = await run(process.execPath, args, { cwd, env, timeout: 60_000, killSignal: 'SIGKILL' });
+    const { stdout } = await run(process.execPath, args, { cwd, env, timeout: 200_000, killSignal: 'SIGKILL' });
     return stdout;
   } catch (error) {
     const { message, stdout, stderr } = error as Error & { stdout?: string; stderr?: string };
@@ -45,7 +45,7 @@ beforeAll(async () => {
   home = mkdtempSync(path.join(tmpdir(), 'busbar-package-'));
   // --ignore-scripts: `prepack` would build again, under the feet of whoever uses dist now.
   const args = ['pack', '--ignore-scripts', '--offline', '--json', '--pack-destination', home];
-  const { stdout } = await run('npm', args, { cwd: root, timeout: 60_000 });
+  const { stdout } = await run('npm', args, { cwd: root, timeout: 200_000 });
   const [pack] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
   tarball = path.join(home, pack.filename);
   packed = pack.files.map((file) => file.path);
@@ -59,7 +59,7 @@ beforeAll(async () => {
     mkdirSync(path.dirname(path.join(modules, name)), { recursive: true });
     symlinkSync(path.join(root, 'node_modules', name), path.join(modules, name));
   }
-}, 180_000);
+}, 400_000);
 
 afterAll(() => {
   if (home) rmSync(home, { recursive: true, force: true });
@@ -105,7 +105,7 @@ describe('the package', () => {
       `,
     });
     expect(await node(folder, 'main.js', path.join(folder, 'bus'))).toBe('3 true true\n');
-  }, 60_000);
+  }, 240_000);
 
   it('works in a CommonJS project', async () => {
     const folder = project('cjs', {
@@ -118,7 +118,7 @@ describe('the package', () => {
       `,
     });
     expect(await node(folder, 'main.js', path.join(folder, 'bus'))).toBe('3 true true\n');
-  }, 60_000);
+  }, 240_000);
 
   it('works in a jest project that sets nothing up', async () => {
     const folder = project('jest', {
@@ -140,7 +140,7 @@ describe('the package', () => {
     });
     const report = await node(folder, bin('jest/bin/jest.js'), '--rootDir', folder, '--json', '--silent');
     expect(JSON.parse(report)).toMatchObject({ success: true, numPassedTests: 1 });
-  }, 90_000);
+  }, 240_000);
 
   it('has types that compile without skipLibCheck, for import and for require', async () => {
     const use = `
@@ -173,7 +173,7 @@ describe('the package', () => {
       'b.cts': use,
     });
     await expect(node(folder, bin('typescript/bin/tsc'), '-p', '.')).resolves.toBe('');
-  }, 90_000);
+  }, 240_000);
 
   it('is what publint and attw want', async () => {
     const lint = await node(home, bin('publint/src/cli.js'), 'run', tarball, '--strict', '--level', 'warning');
@@ -186,7 +186,7 @@ describe('the package', () => {
     };
     expect(analysis.problems.filter(({ resolutionKind }) => resolutionKind !== 'node10')).toEqual([]);
     expect(Object.keys(analysis.entrypoints).toSorted()).toEqual(Object.keys(manifest.exports).toSorted());
-  }, 120_000);
+  }, 240_000);
 
   /** What loading `what` puts into the module cache: files of ours from dist/, packages by name. */
   async function loads(what: string): Promise<string[]> {
@@ -217,7 +217,7 @@ describe('the package', () => {
   it('runs its command from anywhere, and has the right to', async () => {
     const command = path.join(home, 'node_modules/busbar/dist/cli/main.js');
     chmodSync(command, 0o755); // as npm does when it links a bin
-    const { stdout } = await run(command, ['--help'], { cwd: home, timeout: 30_000 });
+    const { stdout } = await run(command, ['--help'], { cwd: home, timeout: 200_000 });
     expect(stdout).toContain('busbar');
   });
 });

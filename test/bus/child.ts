@@ -3,6 +3,7 @@ import { appendFileSync } from 'node:fs';
 import type { BusGiven } from '../../src/config';
 import { openBus } from '../../src/index';
 import { shop } from './contract';
+import { tickMs } from './processes';
 
 const [given = '{}', ledger = ''] = process.argv.slice(2);
 const note = (line: string): void => appendFileSync(ledger, `${process.pid} ${Date.now()} ${line}\n`);
@@ -12,6 +13,7 @@ async function main(): Promise<void> {
   const bus = await openBus({ module: shop, ...(JSON.parse(given) as BusGiven) }); // as the scene writes it
   if (process.argv[4] === 'tells')
     bus.watch((notice) => notice.type === 'partition' && note(`${notice.change} ${notice.queue} ${notice.partition}`));
+  if (process.argv[4] === 'ticks') setInterval(() => note('tick'), tickMs);
   await bus.serve(
     shop,
     {

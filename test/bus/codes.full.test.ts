@@ -12,7 +12,7 @@ import { openScene, type Scene } from './processes';
 let scene: Scene;
 beforeEach(() => (scene = openScene()));
 afterEach(() => scene.close());
-jest.setTimeout(30_000);
+jest.setTimeout(240_000);
 
 /** How each code comes about between processes; what the later transports add is listed apart. */
 const provoke: { readonly [C in BusCode]?: () => Promise<unknown> } = {

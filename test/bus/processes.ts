@@ -26,9 +26,12 @@ export interface Scene {
   /** The texts of that alone. */
   ledger(): string[];
   /** Resolves when `done` holds; looks again every 10 ms, `withinMs` at most. */
-  until(done: () => boolean, withinMs: number): Promise<number>;
+  until(done: () => boolean, withinMs?: number): Promise<number>;
   close(): Promise<void>;
 }
+
+/** How often one that plays the role `ticks` notes that it lives. */
+export const tickMs = 50;
 
 /** `more` is how the buses are opened, over a directory of the scene's own. */
 export function openScene(more: BusGiven = {}): Scene {
@@ -70,7 +73,7 @@ export function openScene(more: BusGiven = {}): Scene {
       });
       return { instance, pid: child.pid ?? 0, kill: (signal) => void child.kill(signal), ended };
     },
-    async until(done, withinMs) {
+    async until(done, withinMs = 60_000) {
       const start = performance.now();
       while (!done()) {
         if (performance.now() - start > withinMs)

@@ -1,7 +1,7 @@
 /** The command where the servers of the configuration are away: no process ends without a word. */
 import { kit } from './kit';
 
-jest.setTimeout(60_000);
+jest.setTimeout(240_000);
 
 const servers = { BUSBAR_BROKERS: '127.0.0.1:1', BUSBAR_ZOOKEEPER: '127.0.0.1:1', BUSBAR_SESSION_MS: '1000' };
 

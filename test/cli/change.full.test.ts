@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { jsonLines, kit, rows } from './kit';
 import type { Job } from './shop';
 
-jest.setTimeout(60_000); // each command is a process, and machines are busy
+jest.setTimeout(240_000); // each command is a process, and machines are busy
 
 let k: ReturnType<typeof kit>;
 beforeEach(() => {
@@ -104,10 +104,12 @@ test('on a terminal it asks, and anything but a yes changes nothing', async () =
 test('^C in the middle of a replay leaves each message either there or here, and says how to go on', async () => {
   const many = 3_000;
   const ids = await parkedIn(jobs(many, 'park'));
-  const going = k.start(['replay', 'shop.work', '--reason-like', 'unknown', '--yes', '-o', 'jsonl']);
-  await going.until(/take the queue/); // the last line before the first batch
-  going.child.kill('SIGINT');
-  const { code, out, err } = await going.ended;
+  const interrupted = {
+    INTERRUPTED_AT: 'take the queue', // in the last line before the first batch
+    NODE_OPTIONS: `--require ${join(__dirname, 'interrupt.cjs')}`,
+  };
+  const replay = ['replay', 'shop.work', '--reason-like', 'unknown', '--yes', '-o', 'jsonl'];
+  const { code, out, err } = await k.run(replay, { env: interrupted });
   expect(code).toBe(130);
   const states = jsonLines(out).map(({ state }) => state);
   const replayed = states.filter((state) => state === 'replayed').length;
@@ -117,7 +119,7 @@ test('^C in the middle of a replay leaves each message either there or here, and
   expect(await parkedNow()).toBe(many - replayed);
   const waiting = await k.run(['queues', 'shop.work']);
   expect(rows(waiting.out)[0]?.['WAITING']).toBe(String(replayed));
-  const rest = await k.run(['replay', 'shop.work', '--reason-like', 'unknown', '--yes', '-o', 'jsonl']);
+  const rest = await k.run(replay);
   expect(rest.code).toBe(0);
   const peeked = await k.run(['peek', 'shop.work', '-n', String(many), '-o', 'jsonl', '--no-body']);
   expect(

@@ -17,7 +17,7 @@ import type { Job } from './shop';
 
 const root = join(__dirname, '..', '..');
 const register = ['--require', join(root, 'test', 'register.cjs')];
-const patienceMs = 20_000;
+const patienceMs = 60_000;
 
 /** The command as it is now, compiled once for each file of tests: it is started many times. */
 let compiled: string | undefined;

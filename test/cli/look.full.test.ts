@@ -2,7 +2,7 @@ import { mkdirSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { jsonLines, kit, rows } from './kit';
 
-jest.setTimeout(60_000); // each command is a process, and machines are busy
+jest.setTimeout(240_000); // each command is a process, and machines are busy
 
 const { dir, run, start, inTerminal, eventually, shop, close } = kit();
 let ids: readonly string[] = [];

@@ -1,6 +1,6 @@
 import { jsonLines, kit, rows } from './kit';
 
-jest.setTimeout(60_000); // each command is a process, and machines are busy
+jest.setTimeout(240_000); // each command is a process, and machines are busy
 
 const { run, start, shop, eventually, close } = kit();
 

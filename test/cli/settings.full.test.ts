@@ -1,7 +1,7 @@
 /** Settings by the command: they change a shop that is running in another process, and wrong ones never come so far. */
 import { jsonLines, kit, rows } from './kit';
 
-jest.setTimeout(60_000); // each command is a process, and machines are busy
+jest.setTimeout(240_000); // each command is a process, and machines are busy
 
 let k: ReturnType<typeof kit>;
 beforeEach(() => {

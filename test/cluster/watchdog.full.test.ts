@@ -29,9 +29,9 @@ describe('the watchdog of a cluster', () => {
     server = Number(pid);
     expect([isAlive(server), existsSync(dir)]).toEqual([true, true]);
     run.kill('SIGKILL');
-    await until('the server is gone', 10_000, () => Promise.resolve(!isAlive(server)));
-    await until('the folder is gone', 10_000, () => Promise.resolve(!existsSync(dir)));
-  }, 30_000);
+    await until('the server is gone', 60_000, () => Promise.resolve(!isAlive(server)));
+    await until('the folder is gone', 60_000, () => Promise.resolve(!existsSync(dir)));
+  }, 150_000);
 });
 
 function isAlive(pid: number): boolean {

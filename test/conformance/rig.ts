@@ -35,7 +35,7 @@ export interface Rig {
 }
 
 export interface SuiteOptions {
-  /** Longest time that one test may take in ms; default 20,000. */
+  /** Longest time that one test may take in ms; default 60,000. */
   readonly testMs?: number;
   /** The processes of the rig can be paused: also run what needs that. */
   readonly pauses?: boolean;
@@ -52,7 +52,7 @@ export function suite(
 ): void {
   describe(title, () => {
     const bench = new Bench(openRig);
-    const testMs = options.testMs ?? 20_000;
+    const testMs = options.testMs ?? 60_000;
     beforeAll(() => bench.open(), testMs);
     afterEach(() => bench.clear(), testMs);
     afterAll(() => bench.close(), testMs);

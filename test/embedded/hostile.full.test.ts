@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { spawnSync } from 'node:child_process';
+import { type Clock, systemClock } from '../../src/base/clock';
 import type { Notice } from '../../src/base/notices';
 import { frameKinds, frameRoom, type FrameKind, putFrame } from '../../src/embedded/frames';
 import type { Embedded } from '../../src/embedded/open';
@@ -11,15 +12,19 @@ import { cleanUp, freshDirectory, keptNotices, later, openBus, until } from './k
 afterEach(cleanUp);
 
 /** A bus that is attacked, a friend of it, and what both heard. */
-async function scene() {
+async function scene(clock = systemClock) {
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
-  const [target, friend] = [await openBus(dir, 'web#1', notices), await openBus(dir, 'web#2')];
+  const [target, friend] = [await openBus(dir, 'web#1', notices, clock), await openBus(dir, 'web#2')];
   const heard: string[] = [];
+  let floods = 0;
   const pings = new Set<string>();
   target.post.receive({
-    packet: ({ line }, from) =>
-      line.startsWith('ping') ? pings.add(line) : line !== 'flood' && heard.push(`${line} ${from}`),
+    packet({ line }, from) {
+      if (line.startsWith('ping')) pings.add(line);
+      else if (line === 'flood') floods++;
+      else heard.push(`${line} ${from}`);
+    },
     gone: () => undefined,
   });
   /** The friend still gets through, over the connection that it had before. */
@@ -31,7 +36,7 @@ async function scene() {
   const gone: string[] = [];
   friend.post.receive({ packet: () => undefined, gone: (from) => gone.push(from) });
   expect(await unharmed()).toBe(true);
-  return { dir, target, heard, kept, unharmed };
+  return { dir, target, heard, kept, unharmed, floods: () => floods };
 }
 
 /** A bare connection to a bus, and whether it was closed. */
@@ -118,12 +123,15 @@ test('nothing behind bad bytes is delivered', async () => {
 });
 
 test('a hello that comes byte by byte is understood, one that takes longer than 2 s is not', async () => {
-  const { dir, target, kept, heard, unharmed } = await scene();
+  let deaf = true; // to timers: this process may stand still longer than 2 s, too
+  const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(ms, () => deaf || run()) };
+  const { dir, target, kept, heard, unharmed } = await scene(clock);
   const patient = connect(dir, target);
   for (const byte of Buffer.concat([hello(), frame(frameKinds.packet, 'slow but whole')])) {
     await new Promise<void>((written) => patient.socket.write(Buffer.from([byte]), () => written()));
   }
   await until(() => heard.includes(`slow but whole ${stranger}`));
+  deaf = false;
   const silent = connect(dir, target);
   const half = connect(dir, target);
   half.socket.write(hello().subarray(0, 10));
@@ -154,7 +162,7 @@ test('a peer that closes what we send on but keeps its own connection is told as
   target.post.send(stranger, { line: 'hello', body: Buffer.alloc(0) });
   const { socket, closed } = connect(dir, target);
   socket.write(hello());
-  await until(() => gone.includes(stranger), 3_000);
+  await until(() => gone.includes(stranger));
   expect(closed()).toBe(true);
 });
 
@@ -170,7 +178,7 @@ test('a thousand connections without a hello leave room for a friend', async () 
 });
 
 test('a flood of packets from one does not keep another from getting through', async () => {
-  const { dir, target, unharmed } = await scene();
+  const { dir, target, unharmed, floods } = await scene();
   const { socket } = connect(dir, target);
   socket.write(hello());
   const chunk = Buffer.concat(Array.from({ length: 2_000 }, () => frame(frameKinds.packet, 'flood', 'x'.repeat(100))));
@@ -181,9 +189,9 @@ test('a flood of packets from one does not keep another from getting through', a
   };
   flood();
   for (let round = 0; round < 5; round++) {
-    const before = performance.now();
+    const before = floods();
     expect(await unharmed()).toBe(true);
-    expect(performance.now() - before).toBeLessThan(500);
+    expect(floods() - before).toBeLessThan(10_000); // 2,000 are what the flood writes at once
   }
   on = false;
 });

@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { systemClock, systemRandom } from '../../src/base/clock';
+import { type Clock, systemClock, systemRandom } from '../../src/base/clock';
 import { type Notice, type Notices, openNotices } from '../../src/base/notices';
 import { type Embedded, openEmbedded } from '../../src/embedded/open';
 
@@ -31,8 +31,23 @@ export function keptNotices(): { readonly notices: Notices; readonly kept: Notic
   return { notices, kept };
 }
 
-export async function openBus(dir: string, name = 'web#0000', notices = openNotices()): Promise<Embedded> {
-  const bus = await openEmbedded({ dir, ns: 'test', name, clock: systemClock, random: systemRandom, notices });
+/** The clock of the system without timers of `delayMs`: what happens although they never fire did not wait for them. */
+export const clockWithout = (delayMs: number): Clock => ({
+  ...systemClock,
+  after: (ms, run) => (ms === delayMs ? { cancel: () => undefined } : systemClock.after(ms, run)),
+});
+/** How often a bus looks by itself for what nobody told. */
+export const pollMs = 500;
+/** How long a bus waits for neighbours to hear of something. */
+export const heardWithinMs = 200;
+
+export async function openBus(
+  dir: string,
+  name = 'web#0000',
+  notices = openNotices(),
+  clock = systemClock,
+): Promise<Embedded> {
+  const bus = await openEmbedded({ dir, ns: 'test', name, clock, random: systemRandom, notices });
   later(() => bus.close());
   return bus;
 }
@@ -40,7 +55,7 @@ export async function openBus(dir: string, name = 'web#0000', notices = openNoti
 /** Resolves when `holds` gives something true, looked at whenever the event loop turns; rejects after `withinMs`. */
 export async function until<T>(
   holds: () => T | undefined | false | Promise<T | undefined | false>,
-  withinMs = 5_000,
+  withinMs = 30_000,
   what = 'it',
 ): Promise<T> {
   for (const start = performance.now(); ;) {

@@ -10,6 +10,7 @@ import { keyOf, kinds } from '../../src/embedded/keys';
 import { openEmbeddedLog } from '../../src/embedded/log';
 import type { Append, Log } from '../../src/ports/log';
 import { rejection } from '../conformance/rig';
+import { quickest } from '../elapsed';
 import { openLogs } from './logrig';
 import { Yard } from './logprocess';
 
@@ -34,8 +35,13 @@ const record = (value: string | Uint8Array): Append => ({
 const valuesOf = async (log: Log): Promise<string[]> =>
   (await log.peek('topic', { partition: 0, offset: 0 }, max)).map(({ value }) => Buffer.from(value ?? []).toString());
 
-/** Minutes pass in seconds. */
-const hasty: Clock = { ...systemClock, after: (delayMs, run) => systemClock.after(delayMs / 20, run) };
+/** Minutes pass in seconds, once there is something to wait for: a busy disk may take its time before. */
+let hurry: boolean;
+beforeEach(() => (hurry = false));
+const hasty: Clock = {
+  ...systemClock,
+  after: (delayMs, run) => systemClock.after(hurry ? delayMs / 20 : delayMs, run),
+};
 async function openHasty(dir: string, self = 'hasty'): Promise<Log> {
   const neighbours = { address: self, alive: () => true, ring: () => undefined, onRing: () => () => undefined };
   const log = await openEmbeddedLog({
@@ -58,6 +64,7 @@ async function stoppedHolder(dir: string): Promise<ChildProcess> {
   undo.push(() => child.kill('SIGKILL'));
   await once(child.stdout!, 'data');
   child.kill('SIGSTOP');
+  hurry = true;
   return child;
 }
 
@@ -147,6 +154,7 @@ describe('while a stopped process holds the write lock', () => {
       expect(isBusError(error, 'Unreachable') && error.details.waitedMs).toBe(10_000);
     }
     expect(await valuesOf(log)).toEqual(['before']);
+    hurry = false;
     const after = log.append('topic', [record('after')]);
     child.kill('SIGKILL');
     await after;
@@ -154,7 +162,7 @@ describe('while a stopped process holds the write lock', () => {
     const values = await valuesOf(log);
     expect(values.at(0)).toBe('before');
     expect(values.at(-1)).toBe('after');
-  }, 20_000);
+  });
 
   it('appends beyond what may wait are refused as Overloaded, and the log can be closed', async () => {
     const { dir } = logs();
@@ -167,7 +175,7 @@ describe('while a stopped process holds the write lock', () => {
     expect(overloaded.length).toBeGreaterThanOrEqual(2);
     expect(String(overloaded[0])).toContain('wait to be written, at most 200000 (67108864 bytes) may');
     await log.close();
-  }, 20_000);
+  });
 });
 
 describe('a disk that is full', () => {
@@ -211,10 +219,14 @@ describe('size', () => {
     for (let n = 0; n < 250; n += 1) await Promise.all([1, 2, 3, 4].map(() => log.append('topic', list)));
     expect((await log.bounds('topic')).reduce((sum, { end }) => sum + end, 0)).toBe(1_000_000);
     await log.close();
-    const openedMs = await (await yard.child('child')).opened;
+    const openedMs = await quickest(1_000, async (n) => {
+      const child = await yard.child(`child ${n}`);
+      await child.kill();
+      return child.opened;
+    });
     console.log(`a log of a million records was opened in ${Math.round(openedMs)} ms`);
     expect(openedMs).toBeLessThan(1_000);
-  }, 120_000);
+  }, 300_000);
 
   it('100,000 waiting messages leave both sides below 150 MB, and reading them too', async () => {
     const yard = new Yard();
@@ -230,7 +242,7 @@ describe('size', () => {
       `with 100,000 waiting messages the writer has ${String(megabytes[0])} MB, the reader ${String(megabytes[1])} MB`,
     );
     for (const each of megabytes) expect(each).toBeLessThan(150);
-  }, 60_000);
+  }, 240_000);
 
   it('a process with members and tails that wait takes less than 1 % of a CPU', async () => {
     const yard = new Yard();
@@ -246,14 +258,14 @@ describe('size', () => {
     const cpuMs = async (): Promise<number> => Number(await children[0]!.tell('cpu'));
     const percents: number[] = [];
     for (let n = 0; n < 3; n += 1) {
-      const before = await cpuMs();
+      const [before, startMs] = [await cpuMs(), performance.now()];
       await new Promise((resolve) => setTimeout(resolve, 2_000));
-      percents.push(((await cpuMs()) - before) / 20);
+      percents.push((((await cpuMs()) - before) / (performance.now() - startMs)) * 100);
     }
     const median = percents.toSorted((a, b) => a - b)[1]!;
     console.log(`idle: ${median.toFixed(2)} % of a CPU`);
     expect(median).toBeLessThan(1);
-  }, 60_000);
+  }, 240_000);
 
   it('of the file stays small when all is trimmed, also while a process that reads stands still', async () => {
     const yard = new Yard();
@@ -272,5 +284,5 @@ describe('size', () => {
     const megabytes = fs.statSync(join(yard.dir, 'log', 'data.mdb')).size / 1e6;
     console.log(`30 MB appended and trimmed: the file has ${megabytes.toFixed(1)} MB`);
     expect(megabytes).toBeLessThan(5);
-  }, 60_000);
+  }, 240_000);
 });

@@ -69,7 +69,7 @@ export class Yard {
     return what === undefined ? notes : notes.filter((note) => note.what === what);
   }
 
-  async until(condition: (notes: readonly Note[]) => boolean, what: string, withinMs = 10_000): Promise<void> {
+  async until(condition: (notes: readonly Note[]) => boolean, what: string, withinMs = 30_000): Promise<void> {
     const startMs = performance.now();
     while (!condition(this.notes())) {
       if (performance.now() - startMs > withinMs) throw new Error(`not within ${withinMs} ms: ${what}`);
@@ -134,11 +134,11 @@ export class Child {
   }
   /** Resolves when the process stands still. */
   async stopped(): Promise<void> {
-    for (let looks = 0; looks < 1_000; looks += 1) {
+    for (let looks = 0; looks < 6_000; looks += 1) {
       if (/^State:\s*T/m.test(fs.readFileSync(`/proc/${this.process.pid}/status`, 'latin1'))) return;
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    throw new Error(`${this.name} did not stop within 5 seconds`);
+    throw new Error(`${this.name} did not stop within 30 seconds`);
   }
   go(): void {
     this.process.kill('SIGCONT');

@@ -2,21 +2,23 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock, systemRandom, type Clock } from '../../src/base/clock';
+import { sleep, systemRandom, type Clock } from '../../src/base/clock';
 import { openNotices, type Notices } from '../../src/base/notices';
 import { openEmbeddedLog } from '../../src/embedded/log';
 import type { Neighbours } from '../../src/embedded/neighbours';
 import type { Log } from '../../src/ports/log';
 import type { Rig } from '../conformance/rig';
+import { openLivedClock } from '../elapsed';
 
 /** Doorbells between logs of one process; who is dead or stands still hears nothing. */
 export class Street {
   private readonly houses = new Map<string, House>();
   private count = 0;
+  constructor(private readonly time: Clock) {}
 
   house(): House {
     const address = `house-${++this.count}`;
-    const house = new House(address, this.houses);
+    const house = new House(address, this.houses, this.time);
     this.houses.set(address, house);
     return house;
   }
@@ -32,11 +34,13 @@ export class House implements Neighbours {
   constructor(
     readonly address: string,
     private readonly houses: ReadonlyMap<string, House>,
+    private readonly time: Clock,
   ) {}
 
   readonly clock: Clock = {
-    ...systemClock,
-    after: (delayMs, run) => systemClock.after(delayMs, () => this.happen(run)),
+    now: () => this.time.now(),
+    mono: () => this.time.mono(),
+    after: (delayMs, run) => this.time.after(delayMs, () => this.happen(run)),
   };
   private happen(run: () => void): void {
     if (this.still) this.missed.push(run);
@@ -90,13 +94,16 @@ export interface Opened {
 export function openLogs(): {
   readonly dir: string;
   readonly open: (self?: string) => Promise<Opened>;
+  readonly clock: Clock;
   readonly close: () => Promise<void>;
 } {
   const dir = mkdtempSync(join(tmpdir(), 'busbar-log-'));
-  const street = new Street();
+  const lived = openLivedClock(); // sessions are short here, and this process may stand still for longer
+  const street = new Street(lived.clock);
   const opened: Opened[] = [];
   return {
     dir,
+    clock: lived.clock,
     async open(self) {
       const house = street.house();
       const notices = openNotices();
@@ -117,6 +124,7 @@ export function openLogs(): {
       // What stands still cannot close its files.
       for (const { house } of opened) house.rise();
       await Promise.all(opened.map(({ log }) => log.close()));
+      lived.close();
       rmSync(dir, { recursive: true, force: true });
     },
   };
@@ -130,7 +138,7 @@ export async function openLogRig(): Promise<Rig> {
   const unused = <T extends object>(): T => ({ close: async () => undefined }) as unknown as T;
   return {
     sessionMs,
-    patienceMs: 15_000,
+    patienceMs: 30_000,
     recordsOutside: true,
     async process() {
       const { log, house } = await logs.open();
@@ -144,7 +152,7 @@ export async function openLogRig(): Promise<Rig> {
         },
         async pause() {
           house.freeze();
-          await new Promise((resolve) => setTimeout(resolve, sessionMs * 1.2));
+          await sleep(logs.clock, sessionMs * 1.2);
           return () => house.thaw();
         },
       };

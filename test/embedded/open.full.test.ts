@@ -3,18 +3,21 @@ import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { type Clock, systemClock } from '../../src/base/clock';
 import { instance } from './instance';
 import { cleanUp, freshDirectory, later, openBus, startChild, until } from './kit';
 
 afterEach(cleanUp);
 
-test('opens within 60 ms, at the best of 15 while others use this machine too', async () => {
+test('opens with less than 60 ms of the processor, at the best of 15, and waits for no timer', async () => {
   const dir = freshDirectory();
+  const timeless: Clock = { ...systemClock, after: () => ({ cancel: () => undefined }) };
   const tookMs: number[] = [];
   for (let round = 0; round < 15; round++) {
-    const start = performance.now();
-    await openBus(dir);
-    tookMs.push(performance.now() - start);
+    const before = process.cpuUsage();
+    await openBus(dir, 'web#0000', undefined, timeless);
+    const { user, system } = process.cpuUsage(before);
+    tookMs.push((user + system) / 1_000);
   }
   expect(Math.min(...tookMs)).toBeLessThan(60);
 });
@@ -170,7 +173,7 @@ withNamespaces('with pid namespaces (needs root and unshare)', () => {
     await until(() => !accepts(socket));
     expect((await openBus(dir)).post.address).toBeDefined();
     expect(fs.existsSync(socket)).toBe(false);
-  }, 20_000);
+  });
   test('and the other way round', async () => {
     const dir = freshDirectory();
     const here = startChild('echo', dir);
@@ -182,5 +185,5 @@ withNamespaces('with pid namespaces (needs root and unshare)', () => {
     const again = startElsewhere(dir);
     await until(() => again.said() !== '');
     expect(again.said()).toBe('opened\n');
-  }, 20_000);
+  });
 });

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { isBusError } from '../../src/base/errors';
 import type { Embedded } from '../../src/embedded/open';
+import { livedMs } from '../elapsed';
 import { instance } from './instance';
 import { cleanUp, freshDirectory, keptNotices, openBus, startChild, until } from './kit';
 
@@ -72,9 +73,9 @@ describe('between two buses', () => {
       a.post.send(b.post.address, { line: String(at), body: Buffer.alloc(sizeOf(at), at & 255) });
       if (at % 5_000 === 0) await until(() => sizes.length > at - 20_000);
     }
-    await until(() => sizes.length === 100_000, 20_000);
+    await until(() => sizes.length === 100_000);
     expect(wrong).toBe(0);
-  }, 30_000);
+  });
   test('both may send at the same moment, and each order is kept', async () => {
     const dir = freshDirectory();
     const [a, b] = [await openBus(dir), await openBus(dir)];
@@ -136,10 +137,8 @@ describe('when somebody ends', () => {
     const address = String(await child.next());
     a.post.send(address, text('hello'));
     await until(() => heard.lines.length === 1);
-    const start = performance.now();
     await child.kill();
-    await until(() => heard.gone.includes(address), 500);
-    expect(performance.now() - start).toBeLessThan(500);
+    expect(await livedMs(until(() => heard.gone.includes(address)))).toBeLessThan(250);
   });
   test('a packet to whoever ended before is told as gone, the next one throws Unreachable', async () => {
     const dir = freshDirectory();
@@ -197,7 +196,7 @@ describe('when somebody ends', () => {
     await fs.promises.readFile(__filename);
     child.process.kill('SIGCONT');
     const socket = path.join(dir, 's', address);
-    spin(() => !fs.existsSync(socket), 5_000);
+    spin(() => !fs.existsSync(socket), 30_000);
     spin(() => false, 50);
     a.post.send(address, text('too late'));
     await until(() => heard.gone.length === 1);
@@ -252,7 +251,7 @@ describe('bounds', () => {
       return (child.said() as { packets: number }).packets === sent;
     });
     a.post.send(address, text('again'));
-  }, 20_000);
+  });
   test('a receiver that is stopped has at most 100,000 packets waiting, however small', async () => {
     const dir = freshDirectory();
     const a = await openBus(dir);

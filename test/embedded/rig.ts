@@ -20,7 +20,7 @@ export async function openNeighbourRig(): Promise<Rig> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bb-'));
   return {
     sessionMs: 1_000,
-    patienceMs: 5_000,
+    patienceMs: 30_000,
     recordsOutside: true,
     process: () => openProcess(dir),
     async wait(condition, withinMs, what) {

@@ -5,16 +5,19 @@ import { openDirectory } from '../../src/embedded/directory';
 import { newAddress } from '../../src/embedded/liveness';
 import { openRings, type Rings } from '../../src/embedded/rings';
 import { openSockets } from '../../src/embedded/sockets';
-import { cleanUp, freshDirectory, later, openBus, startChild, until } from './kit';
+import { cleanUp, clockWithout, freshDirectory, heardWithinMs, later, openBus, startChild, until } from './kit';
 
 afterEach(cleanUp);
 
-async function open(dir: string): Promise<Rings & { heard: string[]; queued: (to: string) => number }> {
+async function open(
+  dir: string,
+  clock = systemClock,
+): Promise<Rings & { heard: string[]; queued: (to: string) => number }> {
   const directory = openDirectory(dir, 'test', systemRandom);
-  const parts = { directory, address: newAddress(systemRandom), clock: systemClock, notices: openNotices() };
+  const parts = { directory, address: newAddress(systemRandom), clock, notices: openNotices() };
   const sockets = await openSockets(parts);
   later(() => sockets.close());
-  const rings = openRings({ directory, sockets, clock: systemClock });
+  const rings = openRings({ directory, sockets, clock });
   const heard: string[] = [];
   rings.onRing((topic) => void heard.push(topic));
   // Reaches into a private part: how much waits is not for anybody else to know.
@@ -64,19 +67,17 @@ test('rings at a stopped process do not pile up, and one that goes on hears the 
   expect(a.queued(address)).toBeLessThan(600_000);
   child.process.kill('SIGCONT');
   // It reads on as soon as it gets its share of the processor; `ringAll` waits for it for 0.2 s only.
-  expect(await until(() => (a.queued(address) === 0 ? 'empty' : undefined), 10_000)).toBe('empty');
+  expect(await until(() => (a.queued(address) === 0 ? 'empty' : undefined))).toBe('empty');
 });
 test('rings at the dead are nothing, and waiting for all does not wait for them', async () => {
   const dir = freshDirectory();
-  const a = await open(dir);
+  const a = await open(dir, clockWithout(heardWithinMs));
   const child = startChild('count', dir);
   const address = String(await child.next());
   expect(a.alive(address)).toBe(true);
   await child.kill();
-  const start = performance.now();
   await a.ringAll('x');
   a.ring([address, 'nonsense'], 'x');
-  expect(performance.now() - start).toBeLessThan(150);
   expect(a.alive(address)).toBe(false);
 });
 test('a bus that was closed is not alive, though its process is', async () => {

@@ -1,7 +1,8 @@
 /** Settings between processes: one writer wins each version, all watchers see it soon, and a restart loses nothing. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { cleanUp, freshDirectory, keptNotices, openBus, startChild, until } from './kit';
+import { livedMs } from '../elapsed';
+import { cleanUp, clockWithout, freshDirectory, keptNotices, openBus, pollMs, startChild, until } from './kit';
 
 afterEach(async () => {
   jest.restoreAllMocks();
@@ -21,23 +22,20 @@ test('50 watchers see a write within a second', async () => {
   for (const [at, { settings }] of buses.entries()) {
     await settings.watch((all) => (seen[at] = all.map(({ key, value }) => `${key}=${value}`)));
   }
-  const start = performance.now();
   await buses[0]?.settings.set('level', 'debug', 0);
-  await until(() => seen.every((one) => one[0] === 'level=debug'));
-  expect(performance.now() - start).toBeLessThan(1_000);
-}, 20_000);
+  expect(await livedMs(until(() => seen.every((one) => one[0] === 'level=debug')))).toBeLessThan(1_000);
+});
 
 test('a watcher is told by a doorbell, not only when it looks', async () => {
   const dir = freshDirectory();
-  const [a, b] = [await openBus(dir), await openBus(dir)];
+  const [a, b] = [await openBus(dir), await openBus(dir, 'b', undefined, clockWithout(pollMs))];
   let seen = '';
   await b.settings.watch((all) => (seen = all[0]?.value ?? ''));
-  const start = performance.now();
   for (let version = 0; version < 8; version++) {
     await a.settings.set('key', `${version}`, version);
     await until(() => seen === `${version}`);
   }
-  expect(performance.now() - start).toBeLessThan(2_000); // looking every 500 ms would take 4 s
+  expect(seen).toBe('7');
 });
 
 test('of writers in many processes one wins each version, and the others are told what they found', async () => {
@@ -58,7 +56,7 @@ test('of writers in many processes one wins each version, and the others are tol
     const conflict = { code: 'Conflict', details: { key: 'key', expected: version, found: version + 1 } };
     expect(results).toEqual(expect.arrayContaining([conflict, conflict, conflict]));
   }
-}, 20_000);
+});
 
 test('writers of different keys do not get into each other’s way', async () => {
   const dir = freshDirectory();
@@ -137,7 +135,7 @@ test('a damaged file is named with what to do, and watchers keep what they know'
     code: 'Config',
     message: expect.stringMatching(/settings\/2 is damaged .*remove it to go back to the one before/),
   });
-  await until(() => kept.some((notice) => notice.type === 'setting' && notice.change === 'refused'), 1_500);
+  await until(() => kept.some((notice) => notice.type === 'setting' && notice.change === 'refused'));
   expect(seen).toEqual(['good']);
   fs.rmSync(path.join(dir, 'settings', '2'));
   expect(await bus.settings.get('key')).toMatchObject({ value: 'good' });

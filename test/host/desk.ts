@@ -3,8 +3,8 @@ import { defineModule, request, unchecked, type Bus, type Context } from 'busbar
 import { BUS, runModule, SystemModule } from 'busbar/host';
 
 export const desk = defineModule('desk', {
-  /** Answers when its signal aborts or after so many ms; 'never' after none. */
-  ask: request(unchecked<number | 'never'>(), unchecked<string>()),
+  /** Answers after so many ms; 'told' when the test says so, 'never' not at all. */
+  ask: request(unchecked<number | 'never' | 'told'>(), unchecked<string>()),
   /** Throws outside of any handler. */
   stumble: request(unchecked<'throw' | 'reject'>(), unchecked<string>()),
 });
@@ -27,11 +27,12 @@ class Desk {
   close(): void {
     console.log('close');
   }
-  ask(afterMs: number | 'never', { log }: Context): Promise<string> {
+  ask(afterMs: number | 'never' | 'told', { log }: Context): Promise<string> {
     log.info('asked', { afterMs });
     // Told over the channel to the test, which then knows that the handler runs.
     process.send?.('asked');
     if (afterMs === 'never') return new Promise(() => undefined);
+    if (afterMs === 'told') return new Promise((resolve) => process.once('message', () => resolve('as told')));
     return new Promise((resolve) => setTimeout(() => resolve(`after ${afterMs} ms`), afterMs));
   }
   stumble(how: 'throw' | 'reject'): string {

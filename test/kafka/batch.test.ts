@@ -6,6 +6,7 @@ import { readI64, Reader, writeI64, Writer } from '../../src/kafka/bytes';
 import { crc32c } from '../../src/kafka/crc32c';
 import { readRecords, Taken } from '../../src/kafka/records';
 import { anyCharacter } from '../characters';
+import { cpuMs } from '../elapsed';
 
 const record = (value: string, headers: Record<string, string> = {}): LogRecord => ({
   key: null,
@@ -222,9 +223,9 @@ describe('a record batch', () => {
   it('with 20,000 headers is read in no time, and keeps a hundred of them', () => {
     const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`h${i}`, 'x']));
     const bomb = batchOf([record('bomb', many), record('after', { bus: 'line' })]);
-    const began = performance.now();
+    const tookMs = Math.min(...[1, 2, 3].map(() => cpuMs(() => readRecords(bomb, 0, 0)))); // garbage of others aside
+    expect(tookMs).toBeLessThan(100);
     const { records } = readRecords(bomb, 0, 0);
-    expect(performance.now() - began).toBeLessThan(100);
     expect(Object.keys(records[0]?.headers ?? {}).length).toBe(100);
     expect(records[1]?.headers).toEqual({ bus: 'line' });
   });

@@ -1,14 +1,22 @@
 import net, { type AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
-import { systemClock, systemRandom } from '../../src/base/clock';
+import { type Clock, systemRandom } from '../../src/base/clock';
 import { type KafkajsOptions, openKafkajs } from '../../src/kafka/kafkajs';
 import { WireError } from '../../src/kafka/errors';
 import type { Wire } from '../../src/kafka/wire';
+import { livedMs, openLivedClock } from '../elapsed';
 
 /** Servers that are no brokers: what the wire makes of them. */
 const servers: net.Server[] = [];
 const wires: Wire[] = [];
+let lived: ReturnType<typeof openLivedClock>;
+let clock: Clock;
+beforeEach(() => {
+  lived = openLivedClock(); // deadlines are short here
+  clock = lived.clock;
+});
 afterEach(async () => {
+  lived.close();
   await Promise.all(wires.splice(0).map((wire) => wire.close()));
   await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
 });
@@ -33,7 +41,7 @@ async function serve(answer: (socket: net.Socket) => void): Promise<string> {
 
 function open(brokers: readonly string[], more: Partial<KafkajsOptions> = {}): Wire {
   const random = { next: () => 0 }; // the first one first
-  const wire = openKafkajs({ brokers, clientId: 'test', clock: systemClock, random, ...more });
+  const wire = openKafkajs({ brokers, clientId: 'test', clock, random, ...more });
   wires.push(wire);
   return wire;
 }
@@ -48,8 +56,8 @@ async function refusal(work: Promise<unknown>): Promise<WireError> {
 }
 
 async function timed<T>(work: Promise<T>): Promise<[T, number]> {
-  const began = performance.now();
-  return [await work, performance.now() - began];
+  const tookMs = await livedMs(work);
+  return [await work, tookMs];
 }
 
 /** Answers ApiVersions and Metadata as a cluster of one broker at `port`, and nothing else. */
@@ -102,7 +110,7 @@ describe('the wire', () => {
     expect(firstMs).toBeGreaterThan(1_500); // the time that one broker gets
     const [, secondMs] = await timed(wire.metadata([]));
     expect(secondMs).toBeLessThan(1_000);
-  }, 10_000);
+  });
 
   it('asks another broker each time, since one that is cut off from the others does not know that it is', async () => {
     const asked: string[] = [];

@@ -2,13 +2,13 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { built, needBuild } from './site';
 
-jest.setTimeout(90_000);
+jest.setTimeout(240_000);
 beforeAll(needBuild);
 
 test('the demo kills five processes in the middle of their work and accounts for every message', () => {
   const { status, stdout } = spawnSync(process.execPath, [join(built, 'demo.js')], {
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 180_000,
   });
   expect(stdout.match(/kill -9/g)).toHaveLength(5);
   expect(stdout).toMatch(/^thumbnails \(work\) +47 +44 +3 +\d+ +0 +0$/m);

@@ -2,7 +2,7 @@ import { sample } from '../../modules/samples';
 import { upload } from '../../modules/upload';
 import { startSite, until, Viewer, type RunningSite } from './site';
 
-jest.setTimeout(60_000);
+jest.setTimeout(240_000);
 let site: RunningSite;
 let viewers: readonly Viewer[] = [];
 beforeAll(async () => {
@@ -46,11 +46,7 @@ test('a new photo drops the lists that both webs keep', async () => {
   const before = await statsOf();
   const id = await send(9, 'dropped');
   await thumbnailOn(viewers[1], id);
-  await until(
-    'both lists have it',
-    async () => (await listOf(0)).includes(id) && (await listOf(1)).includes(id),
-    5_000,
-  );
+  await until('both lists have it', async () => (await listOf(0)).includes(id) && (await listOf(1)).includes(id));
   const after = await statsOf();
   expect(after).toHaveLength(2);
   expect(before.every(({ hits }) => hits > 0)).toBe(true);

@@ -61,7 +61,7 @@ export async function startSite(more: Readonly<Record<string, string>> = {}): Pr
 }
 
 /** Resolves when `holds` gives true; looks again every 50 ms since a page in another process tells nobody. */
-export async function until(what: string, holds: () => Promise<boolean>, withinMs = 15_000): Promise<void> {
+export async function until(what: string, holds: () => Promise<boolean>, withinMs = 60_000): Promise<void> {
   const endMs = performance.now() + withinMs;
   let last: unknown = 'false';
   while (performance.now() < endMs) {
@@ -100,7 +100,7 @@ export class Viewer {
   }
 
   /** Resolves with the first event that passes, also one that was heard before. */
-  async hear(what: string, passes: (event: SiteEvent) => boolean, withinMs = 15_000): Promise<SiteEvent> {
+  async hear(what: string, passes: (event: SiteEvent) => boolean, withinMs = 60_000): Promise<SiteEvent> {
     let late = false;
     const timer = setTimeout(() => {
       late = true;

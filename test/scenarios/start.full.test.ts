@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { built, needBuild, until } from './site';
 
-jest.setTimeout(60_000);
+jest.setTimeout(240_000);
 let directory: string;
 let children: number[] = [];
 let parent: ChildProcess | undefined;
@@ -40,7 +40,7 @@ async function start() {
     lines.push(line);
     for (const hear of heard) hear();
   });
-  const hear = (words: RegExp, withinMs = 20_000) =>
+  const hear = (words: RegExp, withinMs = 60_000) =>
     new Promise<RegExpExecArray>((resolve, reject) => {
       const look = (): void => {
         const found = lines.map((line) => words.exec(line)).find((match) => match !== null);
@@ -82,7 +82,7 @@ test('a second Ctrl-C ends at once what does not leave', async () => {
   await hear(/leaving; once more/);
   child.kill('SIGINT');
   expect(await gone).toEqual([130, null]);
-  await until('all are gone', async () => !children.some(isUp), 5_000);
+  await until('all are gone', async () => !children.some(isUp));
 });
 
 test('what dies is started again, and the log says why', async () => {
@@ -105,7 +105,7 @@ test('killed with -9 it cannot say goodbye: its children leave by themselves', a
   const gone = once(child, 'exit');
   child.kill('SIGKILL');
   await gone;
-  await until('all children have left', async () => children.every((pid) => !isUp(pid)), 10_000);
+  await until('all children have left', async () => children.every((pid) => !isUp(pid)));
   expect(children.filter(isUp)).toEqual([]);
 });
 

@@ -113,7 +113,7 @@ describe('compiled', () => {
   let said: (name: string) => string;
   beforeAll(() => {
     said = compile({ contract, ...cases });
-  }, 60_000);
+  }, 240_000);
 
   test.each(named)('the message names %s', (_what, name, patterns) => {
     for (const pattern of patterns) expect(said(name)).toMatch(pattern);
