@@ -7,6 +7,7 @@ import { defaults, liveConfig } from '../../src/config';
 import { broadcast, defineModule, event, request, work, type Notice } from '../../src/index';
 import { memoryWorld, virtualClock } from '../../src/memory';
 import { testBus } from '../../src/testing';
+import { heavy } from '../heavy';
 
 const Job = z.object({ n: z.number(), key: z.string().optional() });
 const photos = defineModule('photos', {
@@ -156,7 +157,7 @@ describe('work', () => {
     expect(handled).toBe(5);
   });
 
-  test('others are found behind more paused messages than are read ahead', async () => {
+  heavy('others are found behind more paused messages than are read ahead', async () => {
     const cleaned: number[] = [];
     const { bus, serving } = open({ clean: ({ n }) => void cleaned.push(n) });
     await serving;

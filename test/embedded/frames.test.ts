@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { limits } from '../../src/base/limits';
 import { bodyBytesMax, FrameReader, frameKinds, frameRoom, type FrameKind, putFrame } from '../../src/embedded/frames';
-import { tries } from '../heavy';
+import { heavy, tries } from '../heavy';
 
 interface Frame {
   readonly kind: FrameKind;
@@ -41,7 +41,7 @@ const three: readonly Frame[] = [
   { kind: frameKinds.ring, line: '', body: Buffer.alloc(0) },
 ];
 
-test('frames come out as they went in, whatever pair of places the bytes are cut at', () => {
+heavy('frames come out as they went in, whatever pair of places the bytes are cut at', () => {
   const bytes = bytesOf(...three);
   const wrong: number[][] = [];
   for (let first = 0; first <= bytes.length; first++) {
@@ -127,7 +127,7 @@ describe('hostile bytes are refused', () => {
     });
     fc.assert(safe, { numRuns: tries(500), seed: 7 });
   });
-  test('a frame that claims a megabyte holds only the memory of the bytes that came', () => {
+  heavy('a frame that claims a megabyte holds only the memory of the bytes that came', () => {
     const bytes = length(1_000_000).subarray(0, 10);
     const readers = Array.from({ length: 1_000 }, () => new FrameReader(() => undefined));
     const before = process.memoryUsage().arrayBuffers;

@@ -6,6 +6,15 @@ const hex = (part: Uint8Array | null): string | null => part && Buffer.from(part
 /** Byte by byte as expect compares them, 100 kB take a second. */
 const readable = (record: LogRecord): object => ({ ...record, key: hex(record.key), value: hex(record.value) });
 
+function isBad(block: Buffer): boolean {
+  try {
+    decodeRecord(block, 0, 0);
+    return false;
+  } catch (error) {
+    return error instanceof BadRecord;
+  }
+}
+
 describe('a record as bytes', () => {
   const cases: Record<string, LogRecord> = {
     'with everything': { key: bytes('k'), value: bytes('value'), headers: { bus: 'é 漢 🚌', traceparent: '00' } },
@@ -38,12 +47,13 @@ describe('a record as bytes', () => {
 
   it('is refused when any byte of it changed, or any number of bytes is missing', () => {
     const block = encodeRecord(cases['with everything']!, 1);
+    const read: number[] = [];
     for (let index = 0; index < block.length; index += 1) {
       const damaged = Buffer.from(block);
       damaged[index]! ^= 1;
-      expect(() => decodeRecord(damaged, 0, 0)).toThrow(BadRecord);
-      expect(() => decodeRecord(block.subarray(0, index), 0, 0)).toThrow(BadRecord);
+      if (!isBad(damaged) || !isBad(block.subarray(0, index))) read.push(index);
     }
+    expect(read).toEqual([]);
   });
 
   it('names a layout of a newer version', () => {

@@ -1,6 +1,7 @@
 import type { Handlers } from '../../src/delivery/handler';
 import { StoppedEarly, UnknownName } from '../../src/inspect/types';
 import type { Log } from '../../src/ports/log';
+import { heavy } from '../heavy';
 import { all, photos, rig, type Job } from './rig';
 
 const handlers = (more: Partial<Handlers<typeof photos>> = {}): Handlers<typeof photos> => ({
@@ -53,19 +54,22 @@ describe('queues', () => {
     };
   }
 
-  test('where offsets have gaps, messages are counted by reading them; by offsets, as about so many, when there are too many', async () => {
-    const { open, inspector, soon, ports } = rig();
-    const web = await open('web');
-    await web.submitAll(photos.resize, jobs(500));
-    const look = await inspector({ log: gappy(ports('console').log) });
-    expect(await soon(look.queues())).toMatchObject([{ waiting: 500, exact: true, about: false }]);
-    const large = 'x'.repeat(200_000);
-    for (let n = 0; n < 100; n++) await web.submit(photos.rotate, { n, key: large });
-    const [slow] = await soon(look.queues(['photos.slow']));
-    expect(slow).toMatchObject({ exact: false, about: true });
-    expect(slow?.waiting).toBeGreaterThan(100);
-    expect(slow?.waiting).toBeLessThanOrEqual(200);
-  });
+  heavy(
+    'where offsets have gaps, messages are counted by reading them; by offsets, as about so many, when there are too many',
+    async () => {
+      const { open, inspector, soon, ports } = rig();
+      const web = await open('web');
+      await web.submitAll(photos.resize, jobs(500));
+      const look = await inspector({ log: gappy(ports('console').log) });
+      expect(await soon(look.queues())).toMatchObject([{ waiting: 500, exact: true, about: false }]);
+      const large = 'x'.repeat(200_000);
+      for (let n = 0; n < 100; n++) await web.submit(photos.rotate, { n, key: large });
+      const [slow] = await soon(look.queues(['photos.slow']));
+      expect(slow).toMatchObject({ exact: false, about: true });
+      expect(slow?.waiting).toBeGreaterThan(100);
+      expect(slow?.waiting).toBeLessThanOrEqual(200);
+    },
+  );
 
   test('a listener waits for its own events only, though others lie between them', async () => {
     const { open, inspector, soon, clock } = rig();
