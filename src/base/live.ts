@@ -63,7 +63,7 @@ export interface Meant {
 const settingsMax = 10_000; // a store that was filled by mistake must not fill every process
 
 export function openLive<B extends Options, E extends Options>(parts: LiveParts<B, E>): Live<B, E> {
-  const seen = new Map<string, number>();
+  const seen = new Map<string, Said>();
   /** The last good one of each key. */
   const applied = new Map<string, Meant>();
   const refused = new Map<string, Refused>();
@@ -75,8 +75,8 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
     const changed = new Set<string>();
     const kept = said.slice(0, settingsMax);
     for (const setting of kept) {
-      if (seen.get(setting.key) === setting.version) continue;
-      seen.set(setting.key, setting.version);
+      if (isSame(seen.get(setting.key), setting)) continue;
+      seen.set(setting.key, setting);
       const now = readSetting(parts, setting);
       if (typeof now === 'string') refuse(setting.key, now);
       else apply(setting.key, now, changed);
@@ -139,6 +139,11 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
   };
 }
 const nothing = Object.freeze({});
+
+/** One that was removed and made again between two looks may have the version of the one before, but another value. */
+function isSame(before: Said | undefined, now: Said): boolean {
+  return before?.version === now.version && before.value === now.value;
+}
 
 function valuesOf(applied: Iterable<Meant>, scope: string): Record<string, unknown> {
   return Object.fromEntries([...applied].filter((one) => one.scope === scope).map(({ name, value }) => [name, value]));

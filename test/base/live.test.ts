@@ -117,6 +117,19 @@ test('a key that was removed and written again at the same version counts as new
   expect(live.bus.logLevel).toBe('debug');
 });
 
+test('a key that was removed and written again between two looks counts as new, at the same version too', () => {
+  const { live, told, seen } = open();
+  live.take([say('photos.resize.concurrency', '2')]);
+  live.take([say('photos.resize.concurrency', '8')]);
+  expect(live.entry('photos.resize')).toEqual({ concurrency: 8 });
+  live.take([say('photos.resize.concurrency', '800')]);
+  expect(live.refused.map(({ key }) => key)).toEqual(['photos.resize.concurrency']);
+  live.take([say('photos.resize.concurrency', '8')]);
+  expect(live.refused).toEqual([]);
+  expect(told).toHaveLength(4);
+  expect(seen).toHaveLength(3);
+});
+
 heavy('more than 10,000 settings are not kept, and that is told', () => {
   const { live, told } = open();
   live.take(Array.from({ length: 10_001 }, (_, i) => say(`m.e${i}.concurrency`, '2')));
