@@ -22,6 +22,8 @@ export interface ConnectionOptions {
 
 const silent = { namespace: () => silent, debug() {}, info() {}, warn() {}, error() {} };
 const keepAliveMs = 30_000;
+/** Of one answer, as many as brokers take in one request. What announces more is no broker, or garbled. */
+const answerBytesMax = 100 * 1024 * 1024;
 
 /** Connects at once; what is asked meanwhile waits for that, within its own deadline. Throws SECRET. */
 export class Connection {
@@ -53,6 +55,7 @@ export class Connection {
       socketFactory: ({ onConnect }) => this.#connect(onConnect),
     });
     stopIdleTimer(this.#kafkajs.requestQueue);
+    this.#guard(this.#kafkajs);
     this.#ready = this.#within(this.#open(), connectMs, 'connecting', false).catch((error: unknown) => {
       const reason = this.#why(error, false);
       this.end(reason);
@@ -79,6 +82,24 @@ export class Connection {
     );
     this.#socket = socket;
     return socket;
+  }
+
+  /**
+   * kafkajs believes every length, and throws into the socket's event when there are fewer bytes. Who knows what was
+   * done of that which waits for an answer: so it is the connection that has ended, and no answer that was given.
+   */
+  #guard(kafkajs: KafkajsConnection): void {
+    const take = kafkajs.processData.bind(kafkajs);
+    kafkajs.processData = (data) => {
+      if (this.#ended) return;
+      try {
+        take(data);
+        if (kafkajs.bytesNeeded <= answerBytesMax) return;
+        throw new RangeError(`${kafkajs.bytesNeeded} bytes announced, at most ${answerBytesMax} are taken`);
+      } catch (error) {
+        this.end(this.#why(new Error(`what it sends is no answer of a broker: ${sayError(error)}`), true));
+      }
+    };
   }
 
   async #open(): Promise<void> {

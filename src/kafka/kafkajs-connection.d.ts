@@ -41,6 +41,9 @@ declare module 'kafkajs/src/network/connection' {
       scheduleCheckPendingRequests(): void;
       destroy(): void;
     };
+    /** Of the answer that has begun to come, and the four that say how long it is. */
+    readonly bytesNeeded: number;
+    processData(data: Buffer): void;
     isConnected(): boolean;
     connect(): Promise<unknown>;
     authenticate(): Promise<void>;

@@ -211,6 +211,27 @@ describe('the wire', () => {
     expect(await refusal(open([noise]).metadata([], 500))).toMatchObject({ code: 'CONNECTION' });
   });
 
+  it.each(['00000000', '00000002aaaa', 'fffffffc00000000', '80000000aabbccdd', '7fffffff00', '06400001'])(
+    'ends the connection when %s comes where an answer should begin, and the process lives on',
+    async (frame) => {
+      const greeting = await serve((socket) => socket.write(Buffer.from(frame, 'hex')));
+      const [error, tookMs] = await timed(refusal(open([greeting]).metadata([], 3_000)));
+      expect(error).toMatchObject({ code: 'CONNECTION', retriable: true, fatal: false });
+      expect(error.message).toContain(`${greeting}: what it sends is no answer of a broker`);
+      expect(tookMs).toBeLessThan(1_000); // it is not waited for what was announced
+
+      let port = 0;
+      const broken = await serve((socket) => pretend(port, (to) => to.write(Buffer.from(frame, 'hex')))(socket));
+      port = portOf(broken);
+      const wire = open([broken]);
+      await wire.metadata([]);
+      const at = { node: 1, via: 'produce' } as const;
+      const batch = [{ topic: 't', partition: 0, records: [{ key: null, value: Buffer.from('x'), headers: {} }] }];
+      expect(await refusal(wire.produce(at, batch, 3_000))).toMatchObject({ code: 'CONNECTION', uncertain: true });
+      expect((await wire.metadata([])).nodes).toHaveLength(1);
+    },
+  );
+
   it('closes at once, whoever is silent, and tells those who wait', async () => {
     const silent = await serve(() => undefined);
     const wire = open([silent]);
