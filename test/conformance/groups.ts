@@ -120,7 +120,7 @@ class Crew {
 }
 
 export function conformsToGroups(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
-  const testMs = options.testMs ?? 20_000;
+  const testMs = options.testMs ?? 60_000;
   suite(`${name}: groups`, openRig, options, (bench) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
 

@@ -34,7 +34,7 @@ const readAll = async (log: Log, topic: string, count: number): Promise<Stored[]
 };
 
 export function conformsToLog(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
-  const testMs = options.testMs ?? 20_000;
+  const testMs = options.testMs ?? 60_000;
   suite(`${name}: log`, openRig, options, (bench) => {
     async function open(partitions = 2, more: Partial<Topic> = {}): Promise<{ log: Log; topic: string }> {
       const { log } = await bench.process();

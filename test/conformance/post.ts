@@ -34,7 +34,7 @@ function listen(one: RigProcess): Ear {
 }
 
 export function conformsToPost(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
-  const testMs = options.testMs ?? 20_000;
+  const testMs = options.testMs ?? 60_000;
   suite(`${name}: post`, openRig, options, (bench) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
     const ears = async (count: number): Promise<Ear[]> => (await bench.processes(count)).map(listen);

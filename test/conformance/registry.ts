@@ -21,7 +21,7 @@ async function watch(one: RigProcess, contract: string) {
 const sameList = (a: readonly string[], b: readonly string[]): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
-  const testMs = options.testMs ?? 20_000;
+  const testMs = options.testMs ?? 60_000;
   suite(`${name}: registry`, openRig, options, (bench) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
 

@@ -15,7 +15,7 @@ async function watch(one: RigProcess, key: string) {
 }
 
 export function conformsToSettings(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
-  const testMs = options.testMs ?? 20_000;
+  const testMs = options.testMs ?? 60_000;
   suite(`${name}: settings`, openRig, options, (bench) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
 

@@ -3,9 +3,10 @@ import { type ChildProcess, fork } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { type Clock, systemClock, systemRandom } from '../../src/base/clock';
+import { type Clock, systemRandom } from '../../src/base/clock';
 import { type Notice, type Notices, openNotices } from '../../src/base/notices';
 import { type Embedded, openEmbedded } from '../../src/embedded/open';
+import { openLivedClock } from '../elapsed';
 
 const undo: (() => void | Promise<void>)[] = [];
 /** To be run after each test: closes and removes all that it opened, newest first. */
@@ -31,11 +32,22 @@ export function keptNotices(): { readonly notices: Notices; readonly kept: Notic
   return { notices, kept };
 }
 
-/** The clock of the system without timers of `delayMs`: what happens although they never fire did not wait for them. */
-export const clockWithout = (delayMs: number): Clock => ({
-  ...systemClock,
-  after: (ms, run) => (ms === delayMs ? { cancel: () => undefined } : systemClock.after(ms, run)),
-});
+/** One for all buses of a test: they wait a second for each other, and this process may stand still for longer. */
+let lived: Clock | undefined;
+function livedClock(): Clock {
+  if (lived) return lived;
+  const opened = openLivedClock();
+  later(() => {
+    opened.close();
+    lived = undefined;
+  });
+  return (lived = opened.clock);
+}
+/** That clock without timers of `delayMs`: what happens although they never fire did not wait for them. */
+export function clockWithout(delayMs: number): Clock {
+  const clock = livedClock();
+  return { ...clock, after: (ms, run) => (ms === delayMs ? { cancel: () => undefined } : clock.after(ms, run)) };
+}
 /** How often a bus looks by itself for what nobody told. */
 export const pollMs = 500;
 /** How long a bus waits for neighbours to hear of something. */
@@ -45,7 +57,7 @@ export async function openBus(
   dir: string,
   name = 'web#0000',
   notices = openNotices(),
-  clock = systemClock,
+  clock = livedClock(),
 ): Promise<Embedded> {
   const bus = await openEmbedded({ dir, ns: 'test', name, clock, random: systemRandom, notices });
   later(() => bus.close());

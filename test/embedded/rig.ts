@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { type Clock, systemClock, systemRandom } from '../../src/base/clock';
+import { type Clock, systemRandom } from '../../src/base/clock';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import { openDirectory } from '../../src/embedded/directory';
@@ -14,15 +14,17 @@ import { openSettings } from '../../src/embedded/settings';
 import { openSockets, type Sockets } from '../../src/embedded/sockets';
 import type { Log } from '../../src/ports/log';
 import type { Rig, RigProcess } from '../conformance/rig';
+import { openLivedClock } from '../elapsed';
 
 /** The log has its own rig, of processes; here a post must throw at once, which no proxy of another process can. */
 export async function openNeighbourRig(): Promise<Rig> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bb-'));
+  const lived = openLivedClock(); // they wait a second for each other, and this process may stand still for longer
   return {
     sessionMs: 1_000,
     patienceMs: 30_000,
     recordsOutside: true,
-    process: () => openProcess(dir),
+    process: () => openProcess(dir, lived.clock),
     async wait(condition, withinMs, what) {
       const untilMs = performance.now() + withinMs;
       while (!(await condition())) {
@@ -31,14 +33,15 @@ export async function openNeighbourRig(): Promise<Rig> {
       }
     },
     async close() {
+      lived.close();
       fs.rmSync(dir, { recursive: true, force: true });
     },
   };
 }
 
-async function openProcess(dir: string): Promise<RigProcess> {
+async function openProcess(dir: string, time: Clock): Promise<RigProcess> {
   let alive = true;
-  const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(ms, () => alive && run()) };
+  const clock: Clock = { ...time, after: (ms, run) => time.after(ms, () => alive && run()) };
   const [random, notices] = [systemRandom, openNotices()];
   const directory = openDirectory(dir, 'test', random);
   const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
