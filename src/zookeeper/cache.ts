@@ -20,10 +20,16 @@ export interface Cached {
   readonly ageMs: number;
 }
 
-/** One file, mode 0600, replaced whole; its time is when it was last known to hold. */
+/** What held, and when that was known. */
+interface Held {
+  readonly settings: readonly Setting[];
+  readonly atMs: number;
+}
+
+/** One file, mode 0600, replaced whole; its time is when what is in it was last known to hold. */
 export class SettingsCache {
   readonly file: string;
-  private next: readonly Setting[] | undefined;
+  private next: Held | undefined;
   private writing: Promise<void> = Promise.resolve();
   private told = false;
 
@@ -50,19 +56,14 @@ export class SettingsCache {
     if ((stat.mode & 0o022) !== 0) throw config(`${this.file} may be written by others; remove it`);
     const settings = parse(text);
     if (settings === undefined) throw config(`${this.file} is damaged; remove it`);
-    return { settings, ageMs: Math.max(0, this.parts.clock.now() - stat.mtimeMs) };
+    return { settings, ageMs: Math.max(0, Math.round(this.parts.clock.now() - stat.mtimeMs)) };
   }
 
-  /** Soon on the disk; of several that wait, only the last is written. A disk that refuses is told once. */
+  /** These hold now: soon on the disk; of several that wait, only the last. A disk that refuses is told once. */
   keep(settings: readonly Setting[]): void {
     const waits = this.next !== undefined;
-    this.next = settings;
+    this.next = { settings, atMs: this.parts.clock.now() };
     if (!waits) this.writing = this.writing.then(() => this.writeNext());
-  }
-  /** What is in the file still holds. */
-  confirm(): void {
-    const now = this.parts.clock.now() / 1_000;
-    this.writing = this.writing.then(() => fs.promises.utimes(this.file, now, now).catch(() => undefined));
   }
   /** Resolves when all is written. */
   async close(): Promise<void> {
@@ -70,16 +71,33 @@ export class SettingsCache {
   }
 
   private async writeNext(): Promise<void> {
-    const settings = this.next ?? [];
+    if (!this.next) return;
+    const [text, seconds] = [textOf(this.next.settings), this.next.atMs / 1_000];
     this.next = undefined;
+    if (await this.confirm(text, seconds)) return;
     const draft = `${this.file}.${randomHex(this.parts.random, 32)}~`;
     try {
-      await writeDurably(draft, textOf(settings));
+      await writeDurably(draft, text, seconds);
       await fs.promises.rename(draft, this.file);
       this.told = false;
     } catch (error) {
-      fs.rmSync(draft, { force: true });
+      await fs.promises.rm(draft, { force: true }).catch(() => undefined);
       this.tell(`${this.file} cannot be written: ${sayError(error)}; the next start may need ZooKeeper`);
+    }
+  }
+  /** Whether this is in the file already: no other reading, be it of another process, is made younger. */
+  private async confirm(text: string, seconds: number): Promise<boolean> {
+    try {
+      const handle = await fs.promises.open(this.file, 'r'); // so that what replaces it meanwhile stays as it is
+      try {
+        const holds = (await handle.readFile()).equals(Buffer.from(text));
+        if (holds) await handle.utimes(seconds, seconds);
+        return holds;
+      } finally {
+        await handle.close();
+      }
+    } catch {
+      return false; // then it is written, which says what is wrong
     }
   }
   private tell(message: string): void {
@@ -88,18 +106,20 @@ export class SettingsCache {
   }
 }
 
-async function writeDurably(file: string, text: string): Promise<void> {
+async function writeDurably(file: string, text: string, seconds: number): Promise<void> {
   const handle = await fs.promises.open(file, 'wx', 0o600);
   try {
     await handle.writeFile(text);
+    await handle.utimes(seconds, seconds);
     await handle.sync();
   } finally {
     await handle.close();
   }
 }
-/** One setting a line, for people. */
+/** One setting a line, for people, and in the same order by whoever writes. */
 function textOf(settings: readonly Setting[]): string {
-  return `[\n${settings.map((setting) => JSON.stringify(setting)).join(',\n')}\n]\n`;
+  const sorted = settings.toSorted((one, other) => (one.key < other.key ? -1 : 1));
+  return `[\n${sorted.map((setting) => JSON.stringify(setting)).join(',\n')}\n]\n`;
 }
 function parse(text: string): readonly Setting[] | undefined {
   try {

@@ -46,8 +46,6 @@ export function openSettings(parts: SettingsParts): SessionSettings {
 class NodeSettings implements SessionSettings {
   private readonly watchers = new Set<See>();
   private known: readonly Setting[] | undefined;
-  /** What is known is in the cache. */
-  private kept = false;
   private view: View | undefined;
   private lane: Promise<void> = Promise.resolve();
   private readonly soon: Soon;
@@ -56,11 +54,9 @@ class NodeSettings implements SessionSettings {
   private closing: Promise<void> | undefined;
 
   constructor(private readonly parts: SettingsParts) {
-    const { clock, random, session, cache } = parts;
+    const { clock, random, session } = parts;
     this.soon = openSoon({ clock, random, jitterMs: () => jitterMs, gapMs: () => gapMs }, () => this.again());
-    this.confirming = every(clock, confirmMs, () => {
-      if (session.connection) cache?.confirm();
-    });
+    this.confirming = every(clock, confirmMs, () => this.confirm());
     session.onConnection((connection) => this.restore(connection));
   }
 
@@ -130,7 +126,7 @@ class NodeSettings implements SessionSettings {
     this.soon.stop();
     this.confirming.cancel();
     this.watchers.clear();
-    if (this.parts.session.connection) this.parts.cache?.confirm();
+    this.confirm();
     await this.parts.cache?.close();
   }
   private checkOpen(): void {
@@ -173,13 +169,18 @@ class NodeSettings implements SessionSettings {
   }
 
   private take(view: View): void {
+    if (this.closedAtMs !== undefined) return; // a reading that ended late: the cache is closed
     const settings = [...view.settings.values()];
     const isNew = JSON.stringify(settings) !== JSON.stringify(this.known);
     this.known = settings;
-    if (!isNew && this.kept) return this.parts.cache?.confirm();
-    this.kept = true;
     this.parts.cache?.keep(settings);
     if (isNew) for (const see of this.watchers) this.show(see);
+  }
+  /** What is known still holds while the connection that it was read on would have told of a change. */
+  private confirm(): void {
+    const { connection } = this.parts.session;
+    if (this.known && connection?.alive && this.view?.connection === connection && this.view.isCurrent)
+      this.parts.cache?.keep(this.known);
   }
   private show(see: See): void {
     try {

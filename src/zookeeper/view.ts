@@ -8,6 +8,7 @@ export class View {
   /** By the name of their node. */
   readonly settings = new Map<string, Setting>();
   private listed = false;
+  private reading = false;
   private readonly dirty = new Set<string>();
   /** One for each node for as long as the connection lives, as that keeps all that it was ever given. */
   private readonly changes = new Map<string, () => void>();
@@ -19,8 +20,21 @@ export class View {
     private readonly changed: () => void,
   ) {}
 
+  /** All is read, and nothing was told to have changed since. */
+  get isCurrent(): boolean {
+    return this.listed && this.dirty.size === 0 && !this.reading;
+  }
+
   /** Reads what is new; what could not be read, the next time. Never twice at once. */
   async read(): Promise<void> {
+    this.reading = true;
+    try {
+      await this.readNew();
+    } finally {
+      this.reading = false;
+    }
+  }
+  private async readNew(): Promise<void> {
     if (!this.listed) this.compare(await this.list());
     const dirty = [...this.dirty];
     const ends = await Promise.allSettled(dirty.map((node) => this.readOne(node)));
