@@ -16,6 +16,8 @@ export interface Call {
   readonly topic: string;
   readonly places: Landed[];
   readonly begunMs: number;
+  /** After so long its caller is told that nobody knows. */
+  readonly withinMs: number;
   left: number;
   over: boolean;
   done(): void;
@@ -34,7 +36,6 @@ export interface Item {
 export const waitingBytesMax = 64 * 1024 * 1024;
 
 export class Calls {
-  /** The oldest first. */
   readonly #open = new Set<Call>();
   readonly #records = new Map<string, number>();
   #bytes = 0;
@@ -54,7 +55,11 @@ export class Calls {
     return sizes;
   }
 
-  begin(topic: string, count: number): { readonly call: Call; readonly landed: Promise<readonly Landed[]> } {
+  begin(
+    topic: string,
+    count: number,
+    withinMs: number,
+  ): { readonly call: Call; readonly landed: Promise<readonly Landed[]> } {
     const result = deferred<readonly Landed[]>();
     const places = Array.from<Landed>({ length: count });
     const end = (): void => {
@@ -66,6 +71,7 @@ export class Calls {
       topic,
       places,
       begunMs: this.clock.mono(),
+      withinMs,
       left: count,
       over: false,
       done() {
@@ -94,15 +100,13 @@ export class Calls {
     this.#records.set(call.topic, (this.#records.get(call.topic) ?? 1) - 1);
   }
 
-  /** Those that began at least `ms` ago. */
-  olderThan(ms: number): readonly Call[] {
-    const beforeMs = this.clock.mono() - ms;
-    const found: Call[] = [];
-    for (const call of this.#open) {
-      if (call.begunMs > beforeMs) break;
-      found.push(call);
-    }
-    return found;
+  /** Those that have taken as long as they may. */
+  overdue(): readonly Call[] {
+    const nowMs = this.clock.mono();
+    return [...this.#open].filter(({ begunMs, withinMs }) => nowMs - begunMs >= withinMs);
+  }
+  all(): readonly Call[] {
+    return [...this.#open];
   }
 
   /** Resolves when none is left, or after `ms`. */

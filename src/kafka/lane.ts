@@ -79,20 +79,20 @@ export class Lane implements Spot {
   }
   /** Instead of the first batch these parts of it, in order: what nobody knows of it, nobody knows of them. */
   replaceFirst(parts: readonly (readonly Item[])[]): void {
-    const { uncertain = false, firstSentMs } = this.batch ?? {};
+    const { uncertain = false, firstSentMs, tries = 0, trouble = '' } = this.batch ?? {};
     const made = parts.filter((items) => items.length > 0).map(batchOf);
-    this.#batches.splice(0, 1, ...made.map((part) => ({ ...part, uncertain, firstSentMs })));
+    this.#batches.splice(0, 1, ...made.map((part) => ({ ...part, uncertain, firstSentMs, tries, trouble })));
   }
 
-  /** Frees those at the front that nobody waits for any more, unless they may have been written. */
+  /** Frees those that nobody waits for any more, unless they may have been written. */
   dropOver(freed: (item: Item) => void): void {
     const { batch } = this;
-    if (batch && !this.flight && !batch.uncertain && batch.items.every(({ call }) => call.over)) {
-      this.shift();
-      for (const item of batch.items) freed(item);
+    if (batch && !this.flight && !batch.uncertain && batch.items.some(({ call }) => call.over)) {
+      this.replaceFirst([batch.items.filter(({ call }) => !call.over)]);
+      for (const item of batch.items) if (item.call.over) freed(item);
     }
-    const keep = this.#waiting.findIndex(({ call }) => !call.over);
-    const gone = this.#waiting.splice(0, keep < 0 ? this.#waiting.length : keep);
+    const gone = this.#waiting.filter(({ call }) => call.over);
+    if (gone.length > 0) this.#waiting = this.#waiting.filter(({ call }) => !call.over);
     for (const item of gone) freed(item);
   }
 }

@@ -1,39 +1,37 @@
 /** Asks others whether they live, when the registry no longer says so: a session that expired is not a death. */
-import type { Clock, Random } from '../base/clock';
+import { sleep, within, type Clock, type Random } from '../base/clock';
 import { deferred, type Deferred } from '../base/lifecycle';
 import { incarnation as drawId } from '../format/id';
 
 interface AskParts {
   readonly clock: Clock;
   readonly random: Random;
-  /** Puts a question with this id into the inbox of whoever is there; throws when that cannot be. */
-  send(address: string, id: string): void;
+  /** Puts a question with this id into the inbox of whoever is there; resolves when it lies there, or was given up. */
+  send(address: string, id: string): Promise<void>;
 }
 
+/** A broker that takes longer says nothing about whoever is asked; then only the registry counts. */
+const sendMs = 1_000;
 /** Many times what question and answer take; whoever is dead is told so much later. */
-const answerMs = 500;
+const answerMs = 300;
 
 export class Asks {
   readonly #waiting = new Map<string, Deferred<boolean>>();
-  #closed = false;
+  readonly #closed = new AbortController();
 
   constructor(private readonly parts: AskParts) {}
 
-  /** Whether it answers within half a second; false also when this is closed. */
+  /** Whether it answers soon after it could know that it was asked; false also when this is closed. */
   async answers(address: string): Promise<boolean> {
     const { clock, random } = this.parts;
-    if (this.#closed) return false;
+    if (this.#closed.signal.aborted) return false;
     const id = drawId(random);
     const answered = deferred<boolean>();
     this.#waiting.set(id, answered);
-    const late = clock.after(answerMs, () => answered.resolve(false));
-    try {
-      this.parts.send(address, id);
-    } catch {
-      answered.resolve(false); // too much waits for that partition already
-    }
-    const isThere = await answered.promise;
-    late.cancel();
+    const late = new AbortController();
+    const silence = within(clock, sendMs, this.parts.send(address, id)).then(() => sleep(clock, answerMs, late.signal));
+    const isThere = await Promise.race([answered.promise, silence.then(() => false)]);
+    late.abort();
     this.#waiting.delete(id);
     return isThere;
   }
@@ -44,7 +42,7 @@ export class Asks {
 
   /** Whoever waits is let go. */
   close(): void {
-    this.#closed = true;
+    this.#closed.abort();
     for (const answered of this.#waiting.values()) answered.resolve(false);
   }
 }

@@ -19,8 +19,6 @@ export interface LivingListener {
   vanished(addresses: readonly string[]): void;
   /** Whether anything was exchanged with it, so that its end must be told whenever it comes. */
   knows(address: string): boolean;
-  /** Whether it answers a question, soon. */
-  answers(address: string): Promise<boolean>;
 }
 
 const againMs = 1_000;
@@ -57,9 +55,9 @@ export function watchLiving(registry: Registry, clock: Clock): Living {
     if (!checking) void check();
   }
   /**
-   * Who no longer serves what we watch may live on: only who is not in the registry and does not answer has vanished.
-   * Its own node says it, one small question for each, at the moment by chance at which the change was read. Goes on
-   * with those who live, or could not be asked after, as long as anybody needs to know.
+   * Who no longer serves what we watch may live on: only who is not in the registry has vanished. Its own node says it,
+   * one small question for each, at the moment by chance at which the change was read. Goes on with those who live, or
+   * could not be asked after, as long as anybody needs to know.
    */
   async function check(): Promise<void> {
     checking = true;
@@ -76,14 +74,12 @@ export function watchLiving(registry: Registry, clock: Clock): Living {
     }
     checking = false;
   }
-  /** Undefined when that cannot be known now. One whose session expired announces itself again, a little later. */
-  async function isAlive(address: string, name: string): Promise<boolean | undefined> {
-    try {
-      if ((await registry.find(name))?.address === address) return true;
-    } catch {
-      return undefined;
-    }
-    return listener?.knows(address) === true && listener.answers(address);
+  /** Undefined when that cannot be known now. */
+  function isAlive(address: string, name: string): Promise<boolean | undefined> {
+    return registry.find(name).then(
+      (found) => found?.address === address,
+      () => undefined,
+    );
   }
   async function watch(contract: string, see: (instances: readonly Instance[]) => void): Promise<Closable> {
     const mine: Watch = { seen: new Map() };

@@ -11,29 +11,36 @@ interface PeersParts {
   readonly clock: Clock;
   /** Whether a packet to ourselves came back: all that others had sent before it has come then. */
   echo(): Promise<boolean>;
+  /** Whether it answers when it is asked, soon. */
+  answers(address: string): Promise<boolean>;
   /** Called once for each that is gone. */
   gone(address: string): void;
 }
 
 /** Of peers, and of those that are known to be dead; the oldest is forgotten first. */
 const addressesMax = 10_000;
+/** From there on whoever is sent to is remembered anew, so that who is forgotten has not been used for long. */
+const renewAt = addressesMax / 2;
+/** Until the next try where nothing is certain. */
 const againMs = 500;
+/** Until who lives, but is not in the registry, is asked again: twice as long each time. */
+const livesMs = { first: 1_000, most: 4_000 } as const;
 
 export class Peers {
   readonly #known = new Map<string, Peer>();
   /** Who vanished from the registry, or said goodbye; true when nothing of theirs can come any more. */
   readonly #dead = new Map<string, boolean>();
-  /** Of these what they sent may still lie in our inbox. */
-  readonly #vanished = new Set<string>();
-  readonly #closed = new AbortController();
-  #confirming = false;
+  /** Who of these are being asked, as what they sent may still lie in our inbox, or they only lost their session. */
+  readonly #doubted = new Map<string, AbortController>();
+  #closed = false;
+  #echo: Promise<boolean> | undefined;
 
   constructor(private readonly parts: PeersParts) {}
 
   /** Whom to send to; throws Unreachable. */
   at(address: string): Peer {
     const known = this.#known.get(address);
-    if (known) return known;
+    if (known) return this.#known.size > renewAt ? this.#renew(address, known) : known;
     const peer = peerAt(address);
     if (!peer || this.#dead.has(address)) throw new BusError('Unreachable', `nobody is at ${address}`, { waitedMs: 0 });
     return this.#meet(address, peer);
@@ -45,12 +52,18 @@ export class Peers {
   partitionOf(address: string): number | undefined {
     return this.#known.get(address)?.partition;
   }
-  all(): Iterable<readonly [string, Peer]> {
-    return this.#known;
+  all(): Iterable<string> {
+    return this.#known.keys();
   }
   #meet(address: string, peer: Peer): Peer {
     if (this.#known.size >= addressesMax)
       for (const oldest of this.#known.keys()) if (this.#known.delete(oldest)) break;
+    this.#known.set(address, peer);
+    return peer;
+  }
+
+  #renew(address: string, peer: Peer): Peer {
+    this.#known.delete(address);
     this.#known.set(address, peer);
     return peer;
   }
@@ -69,6 +82,7 @@ export class Peers {
   /** It is in the registry, perhaps again. */
   up(address: string): void {
     this.#dead.delete(address);
+    this.#trust(address);
   }
   /** They are not in the registry any more. */
   lost(addresses: readonly string[]): void {
@@ -80,7 +94,8 @@ export class Peers {
   /** It said goodbye, and sends nothing more. */
   left(address: string): void {
     this.#bury(address, true);
-    if (this.#known.delete(address) && !this.#closed.signal.aborted) this.parts.gone(address);
+    this.#trust(address);
+    if (this.#known.delete(address) && !this.#closed) this.parts.gone(address);
   }
   #bury(address: string, certain: boolean): void {
     if (this.#dead.size >= addressesMax) for (const oldest of this.#dead.keys()) if (this.#dead.delete(oldest)) break;
@@ -89,30 +104,41 @@ export class Peers {
 
   #doubt(address: string): void {
     this.#bury(address, false);
-    this.#vanished.add(address);
-    if (!this.#confirming) void this.#confirm();
+    if (this.#doubted.has(address) || this.#closed) return;
+    const over = new AbortController();
+    this.#doubted.set(address, over);
+    void this.#confirm(address, over.signal);
   }
-  /** An echo comes behind what they sent. Without one nothing is certain, so another one is tried. */
-  async #confirm(): Promise<void> {
-    this.#confirming = true;
-    while (this.#vanished.size > 0 && !this.#closed.signal.aborted) {
-      const lost = [...this.#vanished];
-      this.#vanished.clear();
-      const certain = await this.parts.echo();
-      for (const address of lost) {
-        const isUp = this.#dead.get(address) !== false;
-        if (isUp || this.#vanished.has(address)) continue; // perhaps it was up and vanished again meanwhile
-        if (certain) this.left(address);
-        else this.#vanished.add(address);
-      }
-      if (!certain) await sleep(this.parts.clock, againMs, this.#closed.signal);
+  #trust(address: string): void {
+    this.#doubted.get(address)?.abort();
+    this.#doubted.delete(address);
+  }
+  /**
+   * Dead is who does not answer, once an echo has come behind all that it sent. Without an echo nothing is certain, so
+   * another one is tried. Who answers has only lost its session, and is asked again until it is in the registry.
+   */
+  async #confirm(address: string, over: AbortSignal): Promise<void> {
+    for (let pauseMs: number = livesMs.first; !over.aborted;) {
+      const [certain, lives] = await Promise.all([this.#echoOfAll(), this.parts.answers(address)]);
+      if (over.aborted) return;
+      if (certain && !lives) return this.left(address);
+      await sleep(this.parts.clock, lives ? pauseMs : againMs, over);
+      if (lives) pauseMs = Math.min(2 * pauseMs, livesMs.most);
     }
-    this.#confirming = false;
+  }
+  /** One for all who are doubted in one turn. */
+  #echoOfAll(): Promise<boolean> {
+    this.#echo ??= Promise.resolve().then(() => {
+      this.#echo = undefined;
+      return this.parts.echo();
+    });
+    return this.#echo;
   }
 
   /** Nobody is told gone any more. */
   close(): void {
-    this.#closed.abort();
+    this.#closed = true;
+    for (const address of this.#doubted.keys()) this.#trust(address);
   }
 }
 

@@ -21,8 +21,8 @@ export function openRoads(view: View, options: TopicsOptions = {}): Roads & Clos
       return (await topics.ensure({ ...topic, partitions })).partitions;
     },
     // Nobody looks at what it resolves with, and a promise that hides it would cost more than the cast.
-    append: (topic, partition, record) =>
-      sender.append(topic, [{ ...record, partition }]) as Promise<unknown> as Promise<void>,
+    append: (topic, partition, record, withinMs) =>
+      sender.append(topic, [{ ...record, partition }], withinMs) as Promise<unknown> as Promise<void>,
     async tail(topic, partition, via) {
       const offset = (await topics.offsets([{ topic, partition }], 'end')).get(partition) ?? 0;
       return openTail(fetchers[via], [{ topic, partition, offset }], () => undefined);

@@ -30,7 +30,7 @@ const retryMsMax = 1_000;
 const closeMs = 2_000;
 
 export interface SenderOptions {
-  /** An append rejects with Unreachable after so long. Default 30,000 ms. */
+  /** An append that says nothing itself rejects with Unreachable after so long. Default 30,000 ms. */
   readonly appendMs?: number;
   /** A batch of unknown outcome is given up for good after so long. Default 600,000 ms. */
   readonly unknownMs?: number;
@@ -83,11 +83,14 @@ export class Sender implements Closable {
     this.#sweep = every(view.parts.clock, slowMs, () => this.#sweepOver());
   }
 
-  /** See `Log.append`. Resolves when all of it is in the log on all in-sync replicas. */
-  append(topic: string, records: readonly Append[]): Promise<readonly Landed[]> {
+  /**
+   * See `Log.append`. Resolves when all of it is in the log on all in-sync replicas; rejects with Unreachable after
+   * `withinMs`, and what was not sent by then never is.
+   */
+  append(topic: string, records: readonly Append[], withinMs = this.#appendMs): Promise<readonly Landed[]> {
     const of = this.#topicOf(topic);
     const copies = records.map(sendable.copyRecord); // the caller may reuse its buffers
-    const { call, landed } = this.#calls.begin(topic, records.length);
+    const { call, landed } = this.#calls.begin(topic, records.length, withinMs);
     try {
       if (this.#closed) throw new BusError('Closed', 'the log was closed', { sinceMs: 0 });
       const items = this.#calls.itemsOf(call, copies, this.#calls.checkRoom(topic, copies));
@@ -354,9 +357,9 @@ export class Sender implements Closable {
 
   /** Tells those who have waited too long. Their records keep their place if they may have been written. */
   #sweepOver(): void {
-    const overdue = this.#calls.olderThan(this.#appendMs);
+    const overdue = this.#calls.overdue();
     for (const call of overdue) {
-      call.fail(sendable.unknownOutcome(call.topic, this.#appendMs, this.#troubleOf(call.topic)));
+      call.fail(sendable.unknownOutcome(call.topic, call.withinMs, this.#troubleOf(call.topic)));
     }
     if (overdue.length === 0) return;
     for (const { lanes } of this.#topics.values()) {
@@ -383,7 +386,7 @@ export class Sender implements Closable {
     this.#closing.abort();
     this.#sweep.cancel();
     const cause = 'the log was closed while it was being written';
-    for (const call of this.#calls.olderThan(0)) {
+    for (const call of this.#calls.all()) {
       call.fail(sendable.unknownOutcome(call.topic, clock.mono() - call.begunMs, cause));
     }
     for (const { lanes } of this.#topics.values()) lanes.forEach((lane) => lane.resting?.cancel());

@@ -211,7 +211,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   ): void {
     const line = printEnvelope({ kind: 'reply', entry: to.entry, id: to.id, from: parts.self, ...how });
     try {
-      post.send(address, { line, body });
+      post.send(address, { line, body, withinMs: (to.deadlineMs ?? Infinity) - clock.now() });
     } catch (error) {
       drop(to, `its reply could not be sent: ${sayError(error)}`, 'reply');
     }

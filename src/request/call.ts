@@ -335,7 +335,7 @@ function packetOf(parts: CallerParts, call: OpenCall): Packet {
     ...(call.deadline !== Infinity && { deadlineMs: call.deadline + (parts.post.skewMs ?? 0) }),
     ...(scope && inherited(scope)),
   });
-  return { line, body: call.body };
+  return { line, body: call.body, withinMs: call.deadline - parts.clock.now() };
 }
 /** Answers that say 'not started here'. */
 function isRefusal(error: unknown): error is BusError<'Closed' | 'Incompatible'> {

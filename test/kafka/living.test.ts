@@ -42,12 +42,10 @@ function system() {
   const living = watchLiving(registry, clock);
   const vanished: string[] = [];
   const known = new Set<string>();
-  const answering = new Set<string>();
   living.hear({
     up: () => undefined,
     vanished: (addresses) => void vanished.push(...addresses),
     knows: (address) => known.has(address),
-    answers: async (address) => answering.has(address),
   });
   /** The names that serve what is watched from now on. */
   const shown = (...names: string[]): void => {
@@ -61,7 +59,6 @@ function system() {
     asked,
     vanished,
     known,
-    answering,
     shown,
     setAway: (now: boolean) => (away = now),
   };
@@ -88,21 +85,6 @@ test('who lives on, but serves nothing that is watched, is told when it dies, if
   expect(vanished).toEqual([]);
   expect(asked.filter((name) => name === 'b')).toHaveLength(1);
   alive.delete('a');
-  await clock.advance(1_000);
-  expect(vanished).toEqual(['at a']);
-});
-
-test('who is not in the registry any more but answers is not told, and is told when it no longer does', async () => {
-  const { clock, living, alive, vanished, known, answering, shown } = system();
-  await living.registry.watch('photos', () => undefined);
-  known.add('at a');
-  answering.add('at a');
-  shown('a', 'b');
-  alive.delete('a');
-  shown('b');
-  await clock.advance(10_000);
-  expect(vanished).toEqual([]);
-  answering.clear();
   await clock.advance(1_000);
   expect(vanished).toEqual(['at a']);
 });

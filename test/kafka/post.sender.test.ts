@@ -96,3 +96,24 @@ test('whoever was there before the inbox got more partitions reaches those who c
   expect(b.lines).toEqual(['one', 'two', 'three']);
   expect(dropped).toEqual([expect.stringContaining('there is no 77')]);
 });
+
+test('a packet waits for its partition as long as it is of use, whatever lies before it', async () => {
+  const { clock, cluster, dropped, open } = system();
+  const [a, b] = [await open(8), await open(8)];
+  cluster.lead('test.inbox', b.partition, null);
+  const body = new Uint8Array(1);
+  a.post.send(b.post.address, { line: 'perhaps there already', body, withinMs: 1_000 });
+  await clock.advance(100); // its leader was on the point of going: such an answer is none
+  a.post.send(b.post.address, { line: 'for two minutes', body, withinMs: 120_000 });
+  a.post.send(b.post.address, { line: 'for five seconds', body, withinMs: 5_000 });
+  a.post.send(b.post.address, { line: 'for as long as usual', body });
+  a.post.send(b.post.address, { line: 'for ever', body, withinMs: Infinity });
+  await clock.advance(7_000);
+  const after = (ms: number) => expect.stringMatching(`^packet: .* after ${ms} ms`);
+  expect(dropped).toEqual([after(1_000), after(5_000)]);
+  await clock.advance(33_000);
+  expect(dropped).toEqual([after(1_000), after(5_000), after(30_000)]);
+  cluster.lead('test.inbox', b.partition, 1);
+  await clock.advance(5_000);
+  expect(b.lines).toEqual(['perhaps there already', 'for two minutes', 'for ever']);
+});

@@ -140,8 +140,8 @@ test('who no longer serves what we watch is not dead', async () => {
 /** Its answers to whoever asks whether it lives get lost, as while it stands still. */
 const dumb = (own: Roads): Roads => ({
   ...own,
-  append: (topic, partition, record) =>
-    record.headers['post'] === 'here' ? Promise.resolve() : own.append(topic, partition, record),
+  append: (topic, partition, record, withinMs) =>
+    record.headers['post'] === 'here' ? Promise.resolve() : own.append(topic, partition, record, withinMs),
 });
 
 test('who lost its place in the registry and lives is not gone, and is when it dies', async () => {
@@ -160,6 +160,45 @@ test('who lost its place in the registry and lives is not gone, and is when it d
   await wait(() => a.lines.length === 2, 1_000, 'it is answered');
   b.process.crash();
   await wait(() => a.gone.length === 1, 5_000, 'its end is told');
+});
+
+test('who is asked whether it lives has time from when a broker has the question', async () => {
+  const { clock, wait, open } = system();
+  const slow = (own: Roads): Roads => ({
+    ...own,
+    async append(topic, partition, record, withinMs) {
+      if (record.headers['post'] === 'ask') await new Promise<void>((resolve) => clock.after(800, resolve));
+      return own.append(topic, partition, record, withinMs);
+    },
+  });
+  const [a, b] = [await open('a', { roads: slow }), await open('b')];
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await wait(() => b.lines.length === 1, 1_000, 'it arrives');
+  await b.registry.withdraw();
+  await clock.advance(60_000);
+  expect(a.gone).toEqual([]);
+});
+
+test('a death is told within half a second after the registry says so, whoever else died just before', async () => {
+  const { clock, open } = system();
+  const [a, b, c] = [await open('a'), await open('b'), await open('c')];
+  for (const [name, ear] of Object.entries({ b, c })) {
+    await ear.registry.announce(announced(ear, name, ['photos']));
+    a.post.send(ear.post.address, { line: 'one', body: nothing });
+  }
+  await a.registry.watch('photos', () => undefined);
+  await clock.advance(100);
+  await b.registry.withdraw();
+  b.process.crash();
+  await clock.advance(200);
+  await c.registry.withdraw();
+  c.process.crash();
+  await clock.advance(250);
+  expect(a.gone).toEqual([b.post.address]);
+  await clock.advance(250);
+  expect(a.gone).toEqual([b.post.address, c.post.address]);
 });
 
 test('an address that was dead and is there again can be sent to', async () => {
@@ -204,7 +243,7 @@ test('a caller that only lost its place in the registry is answered as soon as i
   expect(b.gone).toHaveLength(1);
 });
 
-test('who vanished before it was ever heard is answered, and its end is told once nothing more can come', async () => {
+test('who lost its place before it was ever heard is answered, and its end is told when it dies', async () => {
   const { clock, wait, open } = system();
   const [a, b] = [await open('a'), await open('b')];
   await a.registry.announce(announced(a, 'a', ['photos']));
@@ -214,9 +253,12 @@ test('who vanished before it was ever heard is answered, and its end is told onc
   expect(b.gone).toEqual([]); // they never met
   answerAll(b);
   a.post.send(b.post.address, { line: 'one', body: nothing });
-  await wait(() => b.gone.length === 1, 5_000, 'its end is told');
   await wait(() => a.lines.length === 1, 1_000, 'it is answered');
   expect(a.lines).toEqual(['answer to one']);
+  await clock.advance(60_000);
+  expect(b.gone).toEqual([]);
+  a.process.crash();
+  await wait(() => b.gone.length === 1, 5_000, 'its end is told');
 });
 
 test.each([
@@ -227,8 +269,8 @@ test.each([
   let fails = false;
   const faulty = (own: Roads): Roads => ({
     ...own,
-    append: (topic, partition, record) =>
-      fails && record.headers['post'] === 'echo' ? failing() : own.append(topic, partition, record),
+    append: (topic, partition, record, withinMs) =>
+      fails && record.headers['post'] === 'echo' ? failing() : own.append(topic, partition, record, withinMs),
   });
   const [a, b, c] = [await open('a', { roads: faulty }), await open('b'), await open('c')];
   await b.registry.announce(announced(b, 'b', ['photos']));
@@ -343,8 +385,8 @@ test('what is stuck leaves room for what is not', async () => {
   const stuck = new Set<number>();
   const troubled = (own: Roads): Roads => ({
     ...own,
-    append: (topic, partition, record) =>
-      stuck.has(partition) ? new Promise(() => {}) : own.append(topic, partition, record),
+    append: (topic, partition, record, withinMs) =>
+      stuck.has(partition) ? new Promise(() => {}) : own.append(topic, partition, record, withinMs),
   });
   const a = await open('a', { roads: troubled, inboxPartitions: 4 });
   const mine = Number(a.post.address.split(':')[0]);
@@ -369,8 +411,8 @@ test('opens where somebody leads', async () => {
   const led = (own: Roads): Roads => ({
     ...own,
     isLed: (_topic, partition) => partition === 5,
-    append: (topic, partition, record) =>
-      partition === 5 ? own.append(topic, partition, record) : new Promise(() => {}),
+    append: (topic, partition, record, withinMs) =>
+      partition === 5 ? own.append(topic, partition, record, withinMs) : new Promise(() => {}),
   });
   for (const name of ['a', 'b', 'c', 'd'])
     expect((await open(name, { roads: led, inboxPartitions: 8 })).post.address).toMatch(/^5:/);
