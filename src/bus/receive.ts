@@ -22,7 +22,7 @@ export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
     switch (envelope.kind) {
       case 'request':
         leaver.heardFrom(from);
-        return answerer.request(inOurTime(envelope, post.skewMs), body, from);
+        return answerer.request(inOurTime(envelope, post.skewMaxMs ?? post.skewMs), body, from);
       case 'reply':
         return caller.reply(envelope, body);
       case 'cancel':

@@ -122,7 +122,7 @@ class KafkaPost implements Post {
       echo: () => this.#echoes.once(),
       gone: (address) => this.#receiver?.gone(address),
     });
-    this.#hold(tail, (record) => this.#take(record));
+    this.#hold(tail, (records) => this.#takeAll(records));
     parts.living.hear({
       up: (address) => this.#peers.up(address),
       vanished: (addresses) => this.#peers.lost(addresses),
@@ -137,6 +137,9 @@ class KafkaPost implements Post {
   /** False when nothing comes through. */
   measure(): Promise<boolean> {
     return this.#echoes.measure();
+  get skewMaxMs(): number {
+    return this.#echoes.skewMaxMs;
+  }
   }
 
   receive(receiver: Receiver): void {
@@ -171,7 +174,7 @@ class KafkaPost implements Post {
     this.#checkOpen();
     await this.#ensure(module);
     const tail = await this.parts.roads.tail(this.#names.broadcast(module), 0, 'tails');
-    return this.#hold(tail, (record) => this.#hear(record));
+    return this.#hold(tail, (records) => records.forEach((record) => this.#hear(record)));
   }
   #ensure(module: string): Promise<unknown> {
     const name = this.#names.broadcast(module);
@@ -208,7 +211,7 @@ class KafkaPost implements Post {
   // --- in
 
   /** Gives all that is read to `take` until it is closed. */
-  #hold(tail: Tail, take: (record: Stored) => void): Closable {
+  #hold(tail: Tail, take: (records: readonly Stored[]) => void): Closable {
     const walking = this.#walk(tail, take);
     const held = closable(async () => {
       this.#tails.delete(held);
@@ -218,12 +221,12 @@ class KafkaPost implements Post {
     this.#tails.add(held);
     return held;
   }
-  async #walk(tail: Tail, take: (record: Stored) => void): Promise<void> {
+  async #walk(tail: Tail, take: (records: readonly Stored[]) => void): Promise<void> {
     for (;;) {
       try {
         const records = await tail.read(readMax);
         if (records.length === 0) return;
-        for (const record of records) take(record);
+        take(records);
       } catch (error) {
         if (this.#closedAtMs !== undefined) return;
         this.#dropped('packets', sayError(error));
@@ -236,6 +239,12 @@ class KafkaPost implements Post {
     const { to, from = '', bus = '', post } = record.headers;
     if (to !== this.#incarnation) return; // for somebody else who has this partition, or had it
     if (post === 'echo') return this.#echoes.came(bus, record);
+  /** The last of them tells how late it is for all. */
+  #takeAll(records: readonly Stored[]): void {
+    const last = records.at(-1);
+    if (last) this.#echoes.heard(last);
+    for (const record of records) this.#take(record);
+  }
     if (this.#closedAtMs !== undefined) return;
     if (post === 'bye') return this.#peers.left(from);
     if (post === 'here') return this.#asks.heard(bus);

@@ -10,10 +10,14 @@ interface EchoParts {
   /** Puts a packet with this id into our own inbox. */
   send(id: string): Promise<void>;
 }
-/** When a packet to ourselves left and came, and what the broker's clock said in between. */
+/** A packet to ourselves that came back: its broker wrote it between when it left and when it came. */
 interface Echo {
   readonly tookMs: number;
-  readonly aheadMs: number;
+  /** So far the brokers' clock was ahead of our monotonic one, at least and at most. */
+  readonly leastMs: number;
+  readonly mostMs: number;
+  /** So far our wall clock was. */
+  readonly wallMs: number;
 }
 
 /** Lost, or so slow that another one is to be sent. */
@@ -28,19 +32,33 @@ const echoesEach = 3;
 export class Echoes {
   readonly #waiting = new Map<string, Deferred<Stored | undefined>>();
   #closed = false;
-  /** The brokers' clock before our monotonic one, which nobody sets. */
-  #aheadMs = 0;
-  #wallAheadMs = 0;
+  /** So far the brokers' clock is ahead of our monotonic one, which nobody sets, at least and at most. */
+  #leastMs = 0;
+  #mostMs = 0;
+  /** So far our wall clock was when that was measured. */
+  #wallMs = 0;
   #measuredMs = 0;
   #measuring = false;
+  /** After one that told nothing. */
+  #restsUntilMs = 0;
 
   constructor(private readonly parts: EchoParts) {}
 
-  /** The brokers' clock before ours, which may have been set a moment ago. */
+  /**
+   * How far the brokers' clock is ahead of ours, which may have been set a moment ago. At least: nobody is given more
+   * time than there is.
+   */
   get skewMs(): number {
-    return Math.round(this.#aheadMs - this.#wallMs());
+    return Math.round(this.#leastMs - this.#wallNowMs());
   }
-  #wallMs(): number {
+  /** At most: a machine that slept finds its wall clock ahead, and as much later it may be at the brokers. */
+  get skewMaxMs(): number {
+    const wallMs = this.#wallNowMs();
+    const sleptMs = wallMs - this.#wallMs;
+    const mostMs = this.#mostMs + (sleptMs > stepMs ? sleptMs : 0);
+    return Math.round(Math.max(mostMs, this.#leastMs) - wallMs);
+  }
+  #wallNowMs(): number {
     const { clock } = this.parts;
     return clock.now() - clock.mono();
   }
@@ -48,6 +66,11 @@ export class Echoes {
   /** One has come. */
   came(id: string, record: Stored): void {
     this.#waiting.get(id)?.resolve(record);
+  }
+  /** Something has come: at the brokers it is not earlier than when that was written. */
+  heard({ timeMs }: Stored): void {
+    this.#leastMs = Math.max(this.#leastMs, timeMs - this.parts.clock.mono());
+    this.measureAgain();
   }
   /** Whether one comes back within five seconds; false also when this is closed. */
   async once(): Promise<boolean> {
@@ -59,27 +82,33 @@ export class Echoes {
     const id = drawId(random);
     const came = deferred<Stored | undefined>();
     this.#waiting.set(id, came);
+    const wallMs = this.#wallNowMs();
     const startMs = clock.mono();
     const late = clock.after(lostMs, () => came.resolve(undefined));
     this.parts.send(id).catch(() => came.resolve(undefined));
     const record = await came.promise;
     late.cancel();
     this.#waiting.delete(id);
-    const tookMs = clock.mono() - startMs;
-    return record && { tookMs, aheadMs: record.timeMs - (startMs + tookMs / 2) };
+    const endMs = clock.mono();
+    const tookMs = endMs - startMs;
+    return record && { tookMs, leastMs: record.timeMs - endMs, mostMs: record.timeMs - startMs, wallMs };
   }
 
   /** How far the brokers' clock is ahead, by the quickest of some echoes. False when none came back. */
   async measure(): Promise<boolean> {
+    const { clock } = this.parts;
     this.#measuring = true;
-    this.#measuredMs = this.parts.clock.mono();
-    this.#wallAheadMs = this.#wallMs();
     let best: Echo | undefined;
     for (let n = 0; n < echoesEach; n++) {
       const echo = await this.#echo();
-      if (echo && echo.tookMs < (best?.tookMs ?? Infinity)) best = echo;
+      // Over a sleep, or while the clock is set, it tells nothing.
+      const isWhole = echo && Math.abs(this.#wallNowMs() - echo.wallMs) <= stepMs;
+      if (isWhole && echo.tookMs < (best?.tookMs ?? Infinity)) best = echo;
     }
-    if (best) this.#aheadMs = best.aheadMs;
+    if (best) {
+      ({ leastMs: this.#leastMs, mostMs: this.#mostMs, wallMs: this.#wallMs } = best);
+      this.#measuredMs = clock.mono();
+    } else this.#restsUntilMs = clock.mono() + measureGapMs;
     this.#measuring = false;
     return best !== undefined;
   }
@@ -87,9 +116,9 @@ export class Echoes {
   measureAgain(): void {
     const { clock } = this.parts;
     const monoMs = clock.mono();
-    const sinceMs = monoMs - this.#measuredMs;
-    const wasSet = Math.abs(clock.now() - monoMs - this.#wallAheadMs) > stepMs;
-    if (!this.#measuring && sinceMs > (wasSet ? measureGapMs : measuredForMs)) void this.measure();
+    if (this.#measuring || monoMs < this.#restsUntilMs) return;
+    const wasSet = Math.abs(clock.now() - monoMs - this.#wallMs) > stepMs;
+    if (wasSet || monoMs - this.#measuredMs > measuredForMs) void this.measure();
   }
 
   /** Whoever waits is let go. */

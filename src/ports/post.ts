@@ -48,4 +48,6 @@ export interface Post extends Closable {
   readonly skewMs?: number;
   /** Why packets for `to` may still wait here, or answers not come in; undefined where all is on its way. */
   trouble?(to: string): string | undefined;
+  /** The most that it may be, until that is known again: what comes in is not given more time than there is. */
+  readonly skewMaxMs?: number;
 }
