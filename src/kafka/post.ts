@@ -12,7 +12,7 @@ import { Asks } from './postask';
 import { Echoes } from './postecho';
 import { Backlog, type Lane } from './postlane';
 import type { Living } from './postliving';
-import { peerAt, Peers, type Peer } from './postpeers';
+import { peerAt, Peers } from './postpeers';
 import { recordBytes } from './sendable';
 
 /** What the post needs of Kafka. */
@@ -21,9 +21,10 @@ export interface Roads {
   ensure(topic: Topic): Promise<number>;
   /**
    * Resolves when it is in the log. Records of one partition get there in the order of the calls: one with an unknown
-   * outcome is sent again, as often as it takes, and nothing passes it. Rejects what was given up. Copies the record.
+   * outcome is sent again, as often as it takes, and nothing passes it. Rejects what was given up, as what is not sent
+   * `withinMs` is. Copies the record.
    */
-  append(topic: string, partition: number, record: LogRecord): Promise<void>;
+  append(topic: string, partition: number, record: LogRecord, withinMs: number): Promise<void>;
   /** All that is appended to the partition from now on. */
   tail(topic: string, partition: number, via: 'inbox' | 'tails'): Promise<Tail>;
   /** Whether somebody leads the partition, as far as known. */
@@ -48,6 +49,8 @@ const keepMs = 600_000;
 const inboxPartitionsDefault = 64;
 const openWithinMs = 10_000;
 const closeWithinMs = 800;
+/** Of what nobody has set a time for. */
+const sendMs = 30_000;
 const readMax = { messages: 10_000, bytes: 4 * 1024 * 1024 };
 const againMs = 200;
 /** The largest body: a message, and 64 KB beside it. */
@@ -113,13 +116,14 @@ class KafkaPost implements Post {
       random,
       send: (id) => {
         const headers = { to: this.#incarnation, from: this.address, post: 'echo', bus: id };
-        return roads.append(inbox, partition, { key: null, value: null, headers });
+        return roads.append(inbox, partition, { key: null, value: null, headers }, sendMs);
       },
     });
-    this.#asks = new Asks({ clock, random, send: (address, id) => this.#say(this.#peers.at(address), 'ask', id) });
+    this.#asks = new Asks({ clock, random, send: (address, id) => this.#say(address, 'ask', id) });
     this.#peers = new Peers({
       clock,
       echo: () => this.#echoes.once(),
+      answers: (address) => this.#asks.answers(address),
       gone: (address) => this.#receiver?.gone(address),
     });
     this.#hold(tail, (records) => this.#takeAll(records));
@@ -127,19 +131,18 @@ class KafkaPost implements Post {
       up: (address) => this.#peers.up(address),
       vanished: (addresses) => this.#peers.lost(addresses),
       knows: (address) => this.#peers.has(address),
-      answers: (address) => this.#asks.answers(address),
     });
   }
 
   get skewMs(): number {
     return this.#echoes.skewMs;
   }
-  /** False when nothing comes through. */
-  measure(): Promise<boolean> {
-    return this.#echoes.measure();
   get skewMaxMs(): number {
     return this.#echoes.skewMaxMs;
   }
+  /** False when nothing comes through. */
+  measure(): Promise<boolean> {
+    return this.#echoes.measure();
   }
 
   receive(receiver: Receiver): void {
@@ -153,7 +156,8 @@ class KafkaPost implements Post {
     this.#checkOpen();
     const { partition, incarnation } = this.#peers.at(to);
     const headers = { to: incarnation, from: this.address, bus: packet.line };
-    this.#put(partition, { key: null, value: packet.body, headers }, 'packet');
+    const withinMs = Math.min(packet.withinMs ?? sendMs, keepMs);
+    void this.#put(partition, { key: null, value: packet.body, headers }, 'packet', withinMs);
   }
 
   async broadcast(module: string, packet: Packet): Promise<undefined> {
@@ -164,7 +168,7 @@ class KafkaPost implements Post {
     const sent = count(this.#backlog.lane(module), record);
     try {
       await this.#ensure(module);
-      await this.parts.roads.append(this.#names.broadcast(module), 0, record);
+      await this.parts.roads.append(this.#names.broadcast(module), 0, record, sendMs);
     } finally {
       sent();
     }
@@ -197,12 +201,12 @@ class KafkaPost implements Post {
     return `no broker has partition ${this.partition} of ${this.inbox}, where answers come in`;
   }
 
-  /** Throws Overloaded; what goes wrong later is told. */
-  #put(partition: number, record: LogRecord, what: string): void {
+  /** Throws Overloaded. Resolves when it lies there, or was given up, which is told. */
+  #put(partition: number, record: LogRecord, what: string, withinMs: number): Promise<void> {
     this.#echoes.measureAgain();
     const lane = this.#backlog.lane(partition);
     const settled = count(lane, record);
-    this.parts.roads.append(this.inbox, partition, record).then(settled, (error: unknown) => {
+    return this.parts.roads.append(this.inbox, partition, record, withinMs).then(settled, (error: unknown) => {
       settled();
       this.#dropped(what, `to ${lane.where}: ${sayError(error)}`);
     });
@@ -235,21 +239,20 @@ class KafkaPost implements Post {
     }
   }
 
-  #take(record: Stored): void {
-    const { to, from = '', bus = '', post } = record.headers;
-    if (to !== this.#incarnation) return; // for somebody else who has this partition, or had it
-    if (post === 'echo') return this.#echoes.came(bus, record);
   /** The last of them tells how late it is for all. */
   #takeAll(records: readonly Stored[]): void {
     const last = records.at(-1);
     if (last) this.#echoes.heard(last);
     for (const record of records) this.#take(record);
   }
+  #take(record: Stored): void {
+    const { to, from = '', bus = '', post } = record.headers;
+    if (to !== this.#incarnation) return; // for somebody else who has this partition, or had it
+    if (post === 'echo') return this.#echoes.came(bus, record);
     if (this.#closedAtMs !== undefined) return;
     if (post === 'bye') return this.#peers.left(from);
     if (post === 'here') return this.#asks.heard(bus);
-    if (post === 'ask') return this.#sayQuietly(peerAt(from), 'here', bus);
-    this.#echoes.measureAgain();
+    if (post === 'ask') return void this.#say(from, 'here', bus);
     if (!this.#peers.heard(from)) return this.#dropped('packet', `from '${from.slice(0, 80)}', which is no address`);
     this.#give({ line: bus, body: record.value ?? nothing }, from);
   }
@@ -277,7 +280,7 @@ class KafkaPost implements Post {
   async #closeOnce(): Promise<void> {
     const { clock } = this.parts;
     this.#closedAtMs = clock.now();
-    for (const [address, peer] of this.#peers.all()) if (address !== this.address) this.#sayQuietly(peer, 'bye');
+    for (const address of this.#peers.all()) if (address !== this.address) void this.#say(address, 'bye', '');
     this.#echoes.close();
     this.#asks.close();
     this.#peers.close();
@@ -285,16 +288,15 @@ class KafkaPost implements Post {
     await Promise.all([...this.#tails].map((tail) => tail.close()));
   }
   /** What cannot be said is told: they learn it from the registry, or ask again. */
-  #sayQuietly(peer: Peer | undefined, what: Mark, id = ''): void {
+  async #say(address: string, what: Mark, id: string): Promise<void> {
+    const peer = peerAt(address);
+    if (!peer) return;
+    const headers = { to: peer.incarnation, from: this.address, post: what, bus: id };
     try {
-      if (peer) this.#say(peer, what, id);
+      await this.#put(peer.partition, { key: null, value: null, headers }, what, sendMs);
     } catch (error) {
       this.#dropped(what, sayError(error));
     }
-  }
-  #say({ partition, incarnation }: Peer, what: Mark, id: string): void {
-    const headers = { to: incarnation, from: this.address, post: what, bus: id };
-    this.#put(partition, { key: null, value: null, headers }, what);
   }
   #checkOpen(): void {
     if (this.#closedAtMs === undefined) return;

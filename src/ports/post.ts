@@ -5,6 +5,8 @@ import type { Closable } from '../base/lifecycle';
 export interface Packet {
   readonly line: string;
   readonly body: Uint8Array;
+  /** Where it could not be handed to a broker for so long, it is of no use to anybody. Default 30,000 ms. */
+  readonly withinMs?: number;
 }
 
 /** What the holder of a post does. None of these may throw. */
@@ -46,8 +48,8 @@ export interface Post extends Closable {
    * drift. Without it all share one clock.
    */
   readonly skewMs?: number;
-  /** Why packets for `to` may still wait here, or answers not come in; undefined where all is on its way. */
-  trouble?(to: string): string | undefined;
   /** The most that it may be, until that is known again: what comes in is not given more time than there is. */
   readonly skewMaxMs?: number;
+  /** Why packets for `to` may still wait here, or answers not come in; undefined where all is on its way. */
+  trouble?(to: string): string | undefined;
 }
