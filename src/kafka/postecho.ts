@@ -37,7 +37,7 @@ export class Echoes {
   #mostMs = 0;
   /** So far our wall clock was when that was measured. */
   #wallMs = 0;
-  #measuredMs = 0;
+  #staleMs = 0;
   #measuring = false;
   /** After one that told nothing. */
   #restsUntilMs = 0;
@@ -107,7 +107,8 @@ export class Echoes {
     }
     if (best) {
       ({ leastMs: this.#leastMs, mostMs: this.#mostMs, wallMs: this.#wallMs } = best);
-      this.#measuredMs = clock.mono();
+      // In a slow moment little is learnt.
+      this.#staleMs = clock.mono() + (best.tookMs > stepMs ? measureGapMs : measuredForMs);
     } else this.#restsUntilMs = clock.mono() + measureGapMs;
     this.#measuring = false;
     return best !== undefined;
@@ -118,7 +119,7 @@ export class Echoes {
     const monoMs = clock.mono();
     if (this.#measuring || monoMs < this.#restsUntilMs) return;
     const wasSet = Math.abs(clock.now() - monoMs - this.#wallMs) > stepMs;
-    if (wasSet || monoMs - this.#measuredMs > measuredForMs) void this.measure();
+    if (wasSet || monoMs > this.#staleMs) void this.measure();
   }
 
   /** Whoever waits is let go. */

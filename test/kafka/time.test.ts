@@ -133,3 +133,22 @@ test.each([30_000, -30_000])('a clock that was set by %d ms costs no answer', as
   expect(await buy(3, 3_000, 2_000)).toEqual(ok(3));
   expect(started).toEqual([1, 2, 3]);
 });
+
+test('what was measured while brokers were slow is measured again when they are quick', async () => {
+  const { clock, scene } = system();
+  let slow = true;
+  const slowly = (own: Roads): Roads => ({
+    ...own,
+    async append(topic, partition, record, ...more) {
+      if (slow) await new Promise<void>((resolve) => clock.after(3_000, resolve));
+      return own.append(topic, partition, record, ...more);
+    },
+  });
+  void clock.runUntil(() => false, 9_500).then(() => (slow = false));
+  const { started, buy } = await scene(new Machine(), slowly);
+  for (const n of [1, 2, 3]) {
+    await clock.advance(2_000);
+    expect(await buy(n, 1_000)).toEqual(ok(n));
+  }
+  expect(started).toEqual([1, 2, 3]);
+});
