@@ -89,7 +89,7 @@ const rows = {
   UNVERIFIED: row(-103, 'leader', unsure),
   /** Nobody said where this node is. */
   UNKNOWN_NODE: row(-104, 'leader'),
-  /** The answer, or a record in it, is not what the protocol says, or compressed in a way that is not read here. */
+  /** The answer, or a record in it, is not what the protocol says. */
   UNDECODABLE: row(-105, 'refused'),
   /** The server's certificate is not to be trusted. */
   TLS: row(-106, 'stop'),
@@ -110,7 +110,7 @@ export class WireError extends Error {
   readonly uncertain: boolean;
   /** The id to join under, with MEMBER_ID_REQUIRED. */
   readonly memberId: string | undefined;
-  /** The first offset behind records that cannot be read, with UNDECODABLE. */
+  /** The first offset behind records that came and cannot be read. */
   readonly until: number | undefined;
 
   constructor(

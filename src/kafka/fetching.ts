@@ -28,6 +28,8 @@ const restMs = 100;
 const failedRestMs = 1_000;
 /** That the log ends before what was read is believed after so long. */
 const beyondMsMax = 5_000;
+/** What came damaged is asked for again for so long, over new connections: it may be whole where it lies. */
+const damagedMsMax = 60_000;
 
 /** What is under way at one broker. */
 interface Poll {
@@ -201,12 +203,13 @@ export class Fetcher implements Closable {
         this.#troubles.over(position);
         // What that broker has there now was written since its log ended before.
         if (position.beyond?.node === node) return this.#lose(position, position.beyond.end, answer.start);
-        position.beyond = undefined;
+        position.beyond = position.damaged = undefined;
       }
       position.put(i === 0 ? answer.records : answer.records.map(copyOf), answer.next);
     });
     if (error === null) return;
-    const affected = error.step === 'leader' || error.fatal ? members : members.filter((p) => p.next === answer.next);
+    const ofAll = error.step === 'leader' || (error.fatal && error.until === undefined);
+    const affected = ofAll ? members : members.filter((p) => p.next === answer.next);
     if (error.step === 'leader') this.view.doubt(asked, node);
     for (const position of affected) this.#refused(position, error);
   }
@@ -215,12 +218,25 @@ export class Fetcher implements Closable {
     if (!error.fatal && error.until === undefined) this.#troubles.bad(position, error.message);
     if (error.step === 'leader') void this.#rest(position, () => this.view.refresh(), 0);
     else if (error.step === 'gone') void this.#rest(position, () => this.#findOut(position), restMs);
-    else if (error.code === 'UNDECODABLE' && error.until !== undefined) this.#skip(position, error, error.until);
+    else if (error.until !== undefined) this.#unreadable(position, error, error.until);
     else if (error.retriable) void this.#rest(position, undefined, restMs);
-    else {
-      position.fail(busErrorOf(error, `reading ${position.topic}/${position.partition}`, 0));
-      void this.#rest(position, undefined, failedRestMs);
-    }
+    else this.#fail(position, error);
+  }
+
+  #fail(position: Position, error: WireError): void {
+    position.fail(busErrorOf(error, `reading ${position.topic}/${position.partition}`, 0));
+    void this.#rest(position, undefined, failedRestMs);
+  }
+
+  /** Nothing is passed that may be read yet: by asking again, or by another member of the group on another Node. */
+  #unreadable(position: Position, error: WireError, until: number): void {
+    const { clock } = this.view.parts;
+    if (error.code === 'UNSUPPORTED_COMPRESSION_TYPE' && this.via === 'work') return this.#fail(position, error);
+    if (error.code !== 'CORRUPT_MESSAGE') return this.#skip(position, error, until);
+    if (position.damaged?.at !== position.next) position.damaged = { at: position.next, sinceMs: clock.mono() };
+    if (clock.mono() - position.damaged.sinceMs >= damagedMsMax) return this.#skip(position, error, until);
+    this.#troubles.bad(position, error.message);
+    void this.#rest(position, undefined, failedRestMs);
   }
 
   /** The whole request failed. */

@@ -8,7 +8,7 @@ import * as groups from './grouprequests';
 import * as requests from './requests';
 import * as topics from './topicrequests';
 import type { Security } from './security';
-import type { At, Node, Wire } from './wire';
+import type { At, Fetched, Node, Wire } from './wire';
 
 export interface KafkajsOptions {
   /** `host:port` of some brokers; the others are learnt from them. */
@@ -50,8 +50,13 @@ export function openKafkajs(options: KafkajsOptions): Wire {
     // The broker gives up first, so that the connection stays.
     produce: (at, batches, timeoutMs) =>
       one(at, requests.produce(batches, Math.round(timeoutMs * 0.9), clock.now()), timeoutMs),
-    fetch: (at, ask, signal) =>
-      orNothing(one(at, requests.fetch(ask), ask.maxWaitMs + (ask.spareMs ?? spareMs)), signal),
+    async fetch(at, ask, signal) {
+      const asked = one(at, requests.fetch(ask), ask.maxWaitMs + (ask.spareMs ?? spareMs));
+      const isDamaged = ({ error }: Fetched): boolean => error?.code === 'CORRUPT_MESSAGE' && error.until !== undefined;
+      const found = await orNothing(asked, signal);
+      if (found.some(isDamaged)) links.end(at, 'what it brought was damaged');
+      return found;
+    },
     listOffsets: (at, ask, timeoutMs) => one(at, requests.listOffsets(ask), timeoutMs),
     deleteRecords: (at, ask, timeoutMs = requestMs) => one(at, requests.deleteRecords(ask, timeoutMs), timeoutMs),
     join: (at, join) => one(at, groups.join(join), join.rebalanceMs + spareMs),
@@ -103,6 +108,12 @@ class Links {
     if (place === undefined)
       throw new WireError('UNKNOWN_NODE', `nobody said where broker ${node} is`, { sent: false });
     return this.#link(place, via).ask(ask, timeoutMs);
+  }
+
+  /** What is asked next goes over a new connection: the way that it takes may have been to blame. */
+  end({ node, via }: At, reason: string): void {
+    const link = this.#open.get(`${via}@${this.#places.get(node)}`);
+    link?.end(new WireError('CONNECTION', `closed, as ${reason}`));
   }
 
   /** Asks every broker that we know of, once, until one answers. */

@@ -25,6 +25,8 @@ const sessionMsDefault = 10_000;
 const peekBytesMax = 1024 * 1024;
 /** Answers in a row that may hold nothing to give out: what was compacted away, or marks of transactions. */
 const emptyMax = 1_000;
+/** A look that brings damaged records is repeated so often before they are passed over. */
+const damagedMax = 3;
 
 /** Connects with the first call. The wire stays open when the log is closed: it is the caller's. */
 export function openKafkaLog(parts: KafkaLogParts): Log {
@@ -132,6 +134,7 @@ class KafkaLog {
       const fault = `topic ${topic} has no partition ${partition}`;
       throw new BusError('Config', fault, { faults: [fault] });
     }
+    let damaged = 0;
     return this.#view.ask(`looking into ${topic}/${partition}`, async () => {
       const { start, end } = await boundsOf(this.#view, spot);
       let next = Math.max(offset, start);
@@ -140,7 +143,8 @@ class KafkaLog {
         const ask = { partitions: [{ ...spot, offset: next, bytesMax }], maxWaitMs: 0, bytesMax };
         const [answer] = await this.parts.wire.fetch({ node: this.#view.mustLead(spot), via: 'admin' }, ask);
         const error = answer?.error;
-        if (error?.code === 'UNDECODABLE' && error.until !== undefined && !answer?.records.length) next = error.until;
+        const isPassed = error?.until !== undefined && (error.code !== 'CORRUPT_MESSAGE' || ++damaged > damagedMax);
+        if (isPassed && !answer?.records.length) next = error.until;
         else if (error && !answer?.records.length) throw error;
         else if (answer?.records.length) return atMost(answer.records, max);
         else next = Math.max(next, answer?.next ?? next);

@@ -24,6 +24,8 @@ export class Position implements Spot {
   closed = false;
   /** The log seems to end before `next`: since when, where at the lowest, and which broker said so last. */
   beyond: { readonly sinceMs: number; readonly end: number; readonly node: number } | undefined;
+  /** What came from there on was damaged: since when. */
+  damaged: { readonly at: number; readonly sinceMs: number } | undefined;
   readonly #chunks: Chunk[] = [];
   /** Records of the first chunk that were handed out. */
   #head = 0;

@@ -5,7 +5,7 @@ import { at } from './batch';
 import { readI64 } from './bytes';
 import { crc32c } from './crc32c';
 import { WireError } from './errors';
-import { unpack } from './unpack';
+import { UnknownCodecError, unpack } from './unpack';
 
 /** Beyond these the headers of a record are left where they are: whoever writes more is not one of us. */
 const headersMax = 100;
@@ -32,7 +32,10 @@ export interface Aborted {
 export interface ReadRecords {
   readonly records: readonly Stored[];
   readonly next: number;
-  /** The batch at `next` cannot be read. */
+  /**
+   * The batch at `next` cannot be read. CORRUPT_MESSAGE: as it came; it may be whole where it lies · UNDECODABLE: as it
+   * was written · UNSUPPORTED_COMPRESSION_TYPE: by this Node; another one may. `until` is where to go on without it.
+   */
   readonly error: WireError | null;
 }
 
@@ -63,9 +66,10 @@ export function readRecords(
     const length = bytes.readInt32BE(start + at.length);
     const end = start + at.leaderEpoch + length;
     if (end > bytes.length) break; // the broker cut the last one
+    const damage = damageOf(bytes, start);
+    if (damage !== undefined) return { records, next, error: damaged(damage, bytes, start, next) };
     let last: number | undefined;
     try {
-      if (length < at.records - at.leaderEpoch) throw new RangeError(`a batch of ${length} bytes`);
       last = lastOf(bytes, start);
       while (waiting[0] !== undefined && waiting[0].first <= last) dropped.add(waiting.shift()?.producer ?? -1);
       readBatch({ bytes: bytes.subarray(start, end), partition, from: next, taken }, dropped, records);
@@ -78,6 +82,40 @@ export function readRecords(
   return { records, next, error: null };
 }
 
+/** What shows that the batch at `start`, which is there wholly, is not as it was written. */
+function damageOf(bytes: Buffer, start: number): string | undefined {
+  const length = bytes.readInt32BE(start + at.length);
+  if (length < at.records - at.leaderEpoch) return `a batch of ${length} bytes`;
+  const version = bytes.readInt8(start + at.version);
+  if (version !== 2) return `records of version ${version}`;
+  const checksum = crc32c(bytes, start + at.attributes, start + at.leaderEpoch + length);
+  return checksum === bytes.readUInt32BE(start + at.checksum) ? undefined : 'bad checksum';
+}
+
+/**
+ * Of a damaged batch nothing is believed alone, least of all where it ends: records that are whole may lie before that.
+ * So it ends where the next whole one begins, else where two of its numbers say, else it is one offset.
+ */
+function damaged(damage: string, bytes: Buffer, start: number, next: number): WireError {
+  const delta = bytes.readInt32BE(start + at.lastDelta);
+  const last = offsetAt(bytes, start) + delta;
+  const agrees = delta >= 0 && delta < batchRecordsMax && bytes.readInt32BE(start + at.count) === delta + 1;
+  const until = wholeBehind(bytes, start, next) ?? (agrees && last >= next ? last + 1 : next + 1);
+  return new WireError('CORRUPT_MESSAGE', `the batch at ${next}: ${damage}`, { until });
+}
+/** Where the next batch begins, if it is there and whole. */
+function wholeBehind(bytes: Buffer, start: number, next: number): number | undefined {
+  const behind = start + at.leaderEpoch + bytes.readInt32BE(start + at.length);
+  if (behind <= start || behind + at.records > bytes.length) return undefined;
+  const isThere = behind + at.leaderEpoch + bytes.readInt32BE(behind + at.length) <= bytes.length;
+  if (!isThere || damageOf(bytes, behind) !== undefined) return undefined;
+  const offset = offsetAt(bytes, behind);
+  return offset > next && Number.isSafeInteger(offset) ? offset : undefined;
+}
+function offsetAt(bytes: Buffer, start: number): number {
+  return Number(bytes.readBigInt64BE(start + at.baseOffset));
+}
+
 /** The offset of the last record that the batch at `start` holds, or once held. */
 function lastOf(bytes: Buffer, start: number): number {
   const delta = bytes.readInt32BE(start + at.lastDelta);
@@ -88,7 +126,8 @@ function lastOf(bytes: Buffer, start: number): number {
 function undecodable(error: unknown, next: number, last: number | undefined): WireError {
   const what = last === undefined ? `the batch at ${next}` : `the batch at ${next} to ${last}`;
   const until = last !== undefined && last >= next ? { until: last + 1 } : {};
-  return new WireError('UNDECODABLE', `${what}: ${sayError(error)}`, { ...until, cause: error });
+  const code = error instanceof UnknownCodecError ? 'UNSUPPORTED_COMPRESSION_TYPE' : 'UNDECODABLE';
+  return new WireError(code, `${what}: ${sayError(error)}`, { ...until, cause: error });
 }
 
 interface Batch {
@@ -101,9 +140,6 @@ interface Batch {
 /** Adds the records to give out. Throws when it cannot be read; then it added none. */
 function readBatch(batch: Batch, dropped: Set<number>, records: Stored[]): void {
   const { bytes } = batch;
-  const version = bytes.readInt8(at.version);
-  if (version !== 2) throw new Error(`records of version ${version}`);
-  if (crc32c(bytes, at.attributes, bytes.length) !== bytes.readUInt32BE(at.checksum)) throw new Error('bad checksum');
   const attributes = bytes.readInt16BE(at.attributes);
   const producer = readI64(bytes, at.producer);
   const count = bytes.readInt32BE(at.count);

@@ -4,6 +4,9 @@ import zlib from 'node:zlib';
 /** Of one batch, unpacked: brokers take a megabyte packed, text is a tenth of itself then, and a bomb a thousandth. */
 const bytesMax = 16 * 1024 * 1024;
 
+/** Another version of Node, or of this, may read it. */
+export class UnknownCodecError extends Error {}
+
 /** By the number that a batch names. Throws when the bytes are not what they should be, or are too many. */
 export function unpack(bytes: Buffer, codec: number): Buffer {
   const options = { maxOutputLength: bytesMax };
@@ -20,10 +23,10 @@ export function unpack(bytes: Buffer, codec: number): Buffer {
       // In Node from 22.15 on; the types are older.
       const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (bytes: Buffer, how: object) => Buffer };
       if (zstdDecompressSync) return zstdDecompressSync(bytes, options);
-      throw new Error('packed with zstd, which Node reads from 22.15 on');
+      throw new UnknownCodecError('packed with zstd, which Node reads from 22.15 on');
     }
     default:
-      throw new Error(`packed with codec ${codec}, which nobody knows`);
+      throw new UnknownCodecError(`packed with codec ${codec}, which nobody knows`);
   }
 }
 

@@ -166,7 +166,8 @@ export interface Wire extends Closable {
   produce(at: At, batches: readonly Batch[], timeoutMs: number): Promise<readonly Produced[]>;
   /**
    * Resolves when there is something, an error, or after `maxWaitMs`; the deadline is `spareMs` behind that. On
-   * `signal` it resolves to [] at once, while the connection stays busy until the broker answers.
+   * `signal` it resolves to [] at once, while the connection stays busy until the broker answers. An `error` with an
+   * `until` says that the records at `next` came and cannot be read; when they came damaged, the connection ends.
    */
   fetch(at: At, ask: FetchAsk, signal?: AbortSignal): Promise<readonly Fetched[]>;
   /** The first offset at or behind a time; 'end' is the offset that the next record will get. */

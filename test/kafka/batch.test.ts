@@ -178,7 +178,7 @@ describe('a record batch', () => {
     const [read] = readRecords(packed(plain, 1, zlib.gzipSync), 0, 3).records;
     expect(read?.value?.toString()).toBe('packed');
     const { error, next } = readRecords(packed(plain, 5, zlib.gzipSync), 0, 3);
-    expect(error).toMatchObject({ code: 'UNDECODABLE', step: 'refused', until: 4 });
+    expect(error).toMatchObject({ code: 'UNSUPPORTED_COMPRESSION_TYPE', step: 'stop', until: 4 });
     expect(error?.message).toContain('codec 5');
     expect(next).toBe(3);
   });
@@ -192,7 +192,24 @@ describe('a record batch', () => {
     const damaged = batchOf([record('b'), record('c')], 1);
     damaged[at.records + 4] = 99;
     const { records, next, error } = readRecords(Buffer.concat([batchOf([record('a')]), damaged]), 0, 0);
-    expect([records.length, next, error?.code, error?.until]).toEqual([1, 1, 'UNDECODABLE', 3]);
+    expect([records.length, next, error?.code, error?.until]).toEqual([1, 1, 'CORRUPT_MESSAGE', 3]);
+  });
+
+  it('that is damaged ends before the next one that is whole, whatever single bit of it is wrong', () => {
+    const whole = batchOf(['a', 'b', 'c', 'd', 'e'].map((value) => record(value)));
+    const behind = batchOf([record('f')], 5);
+    for (let bit = at.leaderEpoch * 8; bit < whole.length * 8; bit++) {
+      const bytes = Buffer.from(whole);
+      bytes[bit >> 3]! ^= 1 << (bit & 7);
+      const alone = readRecords(bytes, 0, 0).error;
+      if (bit < at.version * 8)
+        expect([bit, alone]).toEqual([bit, null]); // the epoch of the leader says nothing to us
+      else {
+        expect([bit, alone?.code]).toEqual([bit, 'CORRUPT_MESSAGE']);
+        expect(alone?.until).toBeLessThanOrEqual(5); // what comes after it is never passed with it
+        expect([bit, readRecords(Buffer.concat([bytes, behind]), 0, 0).error?.until]).toEqual([bit, 5]);
+      }
+    }
   });
 
   it('gives out nothing that a transaction aborted, and no control record', () => {

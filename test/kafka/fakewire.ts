@@ -76,8 +76,8 @@ export class FakeCluster {
   refuse: ((batch: port.Batch) => { error: string; refused?: port.Produced['refused'] } | undefined) | undefined;
   /** What is said instead of records. */
   faultOfReads: string | undefined;
-  /** A batch that cannot be read, up to but without `until`. */
-  spoil: (Spot & { readonly offset: number; readonly until: number }) | undefined;
+  /** A batch that cannot be read, up to but without `until`: it comes damaged, unless `code` says otherwise. */
+  spoil: (Spot & { readonly offset: number; readonly until: number; readonly code?: string }) | undefined;
   readonly #counts = new Map<string, number>();
   readonly #wakes = new Set<() => void>();
 
@@ -409,7 +409,7 @@ export class FakeCluster {
           out.push({ ...record, ...copy(record) });
         }
         const next = (out.at(-1)?.offset ?? offset - 1) + 1;
-        const unreadable = new WireError('UNDECODABLE', 'bad bytes', { until: bad?.until ?? 0 });
+        const unreadable = new WireError(bad?.code ?? 'CORRUPT_MESSAGE', 'bad bytes', { until: bad?.until ?? 0 });
         return { start, end: high, records: out, next, error: next === bad?.offset ? unreadable : null };
       }),
     };

@@ -1,7 +1,7 @@
 import { OutOfRangeError, type Stored, type Tail } from '../../src/ports/log';
 import type { Notice } from '../../src/base/notices';
 import type { FetchAsk } from '../../src/kafka/wire';
-import { FakeBench, Holder, max, record, valuesOf } from './fakebench';
+import { FakeBench, Holder, max, never, record, valuesOf } from './fakebench';
 
 let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
@@ -191,11 +191,109 @@ describe('a tail', () => {
   it('steps over a batch that nobody can read, and says so', async () => {
     const { log, topic, heard } = await bench.open();
     await bench.run(log.append(topic, [record('a'), record('bad'), record('c')]));
-    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
+    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2, code: 'UNDECODABLE' };
     const tail = await bench.run(log.tail(topic, 'start'));
     expect(valuesOf(await read(tail, 2))).toEqual(['a', 'c']);
     expect(heard.find(({ type }) => type === 'dropped')).toMatchObject({ what: `${topic}/0/1-1` });
     expect(valuesOf(await bench.run(log.peek(topic, { partition: 0, offset: 1 }, max)))).toEqual(['c']);
+  });
+
+  const reads = (tail: Tail) => {
+    const [found, errors]: [string[], unknown[]] = [[], []];
+    void (async () => {
+      for (let n = 0; n < 100; n++) {
+        await tail.read(max).then(
+          (records) => found.push(...valuesOf(records)),
+          (error: unknown) => errors.push(error),
+        );
+      }
+    })();
+    return { found, errors };
+  };
+
+  it.each([3, 2 ** 29 + 5])(
+    'reads what came damaged when it comes whole, though it seemed to end at %d',
+    async (until) => {
+      const { log, topic, heard } = await bench.open();
+      const values = Array.from({ length: 10 }, (_, n) => `${n}`);
+      await bench.run(
+        log.append(
+          topic,
+          values.map((value) => record(value)),
+        ),
+      );
+      const tail = await bench.run(log.tail(topic, 'start'));
+      bench.cluster.spoil = { topic, partition: 0, offset: 2, until };
+      const { found, errors } = reads(tail);
+      await bench.clock.advance(30_000);
+      expect(found).toEqual(['0', '1']);
+      expect(states(heard)).toEqual([[`reading ${topic}`, false, expect.stringContaining('bad bytes')]]);
+      bench.cluster.spoil = undefined;
+      await bench.clock.advance(5_000);
+      expect([found, errors]).toEqual([values, []]);
+      expect(states(heard).slice(1)).toEqual([[`reading ${topic}`, true, expect.any(String)]]);
+      expect(heard.filter(({ type }) => type === 'dropped')).toEqual([]);
+      await bench.run(tail.close());
+    },
+  );
+
+  it('passes what came damaged for a minute, and says so; what comes damaged behind it gets as long', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(
+      log.append(
+        topic,
+        ['a', 'b', 'c', 'd'].map((value) => record(value)),
+      ),
+    );
+    const tail = await bench.run(log.tail(topic, 'start'));
+    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
+    const { found } = reads(tail);
+    await bench.until(() => heard.some(({ type }) => type === 'dropped'), 70_000);
+    expect(bench.clock.mono()).toBeGreaterThan(60_000);
+    bench.cluster.spoil = { topic, partition: 0, offset: 2, until: 3 };
+    await bench.clock.advance(50_000);
+    bench.cluster.spoil = undefined;
+    await bench.clock.advance(5_000);
+    expect(found).toEqual(['a', 'c', 'd']);
+    expect(heard.filter(({ type }) => type === 'dropped')).toMatchObject([{ what: `${topic}/0/1-1` }]);
+    await bench.run(tail.close());
+  });
+
+  it('looks again when what it looks into comes damaged, and steps over it only then', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(log.append(topic, [record('a'), record('b')]));
+    bench.cluster.spoil = { topic, partition: 0, offset: 0, until: 1 };
+    const look = () => log.peek(topic, { partition: 0, offset: 0 }, max);
+    expect(valuesOf(await bench.run(look()))).toEqual(['b']);
+    const seen = bench.watch(look());
+    await bench.clock.advance(5);
+    bench.cluster.spoil = undefined;
+    await bench.until(() => seen.settled);
+    expect(valuesOf(seen.value)).toEqual(['a', 'b']);
+  });
+
+  it('steps over what is packed as no Node of ours reads, while a group stays there for one that does', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(
+      log.append(
+        topic,
+        ['a', 'b', 'c'].map((value) => record(value)),
+      ),
+    );
+    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2, code: 'UNSUPPORTED_COMPRESSION_TYPE' };
+    const tail = await bench.run(log.tail(topic, 'start'));
+    expect(valuesOf(await read(tail, 2))).toEqual(['a', 'c']);
+    expect(heard.filter(({ type }) => type === 'dropped')).toMatchObject([{ what: `${topic}/0/1-1` }]);
+    const holder = new Holder();
+    await bench.run(log.join('g', topic, holder));
+    await bench.until(() => holder.owned.has(0));
+    const owned = holder.owned.get(0)!;
+    for (let n = 0; n < 3; n++) {
+      expect(await bench.refusal(owned.read(1, max, never))).toMatchObject({ code: 'Config' });
+    }
+    bench.cluster.spoil = undefined; // another Node
+    expect(valuesOf(await bench.run(owned.read(1, max, never)))).toEqual(['b', 'c']);
+    expect(heard.filter(({ type }) => type === 'dropped')).toHaveLength(1);
   });
 
   it('stops fetching when nobody reads, and goes on when somebody does', async () => {

@@ -2,6 +2,8 @@ import net, { type AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { type Clock, systemRandom } from '../../src/base/clock';
 import { type KafkajsOptions, openKafkajs } from '../../src/kafka/kafkajs';
+import { measureBatch, writeBatch } from '../../src/kafka/batch';
+import { Writer } from '../../src/kafka/bytes';
 import { WireError } from '../../src/kafka/errors';
 import type { Wire } from '../../src/kafka/wire';
 import { livedMs, openLivedClock } from '../elapsed';
@@ -231,6 +233,52 @@ describe('the wire', () => {
       expect((await wire.metadata([])).nodes).toHaveLength(1);
     },
   );
+
+  it('fetches over a new connection after what came was damaged, and only then', async () => {
+    const records = [{ key: null, value: Buffer.from('x'), headers: {} }];
+    const { bytes, sizes } = measureBatch(records);
+    const batch = Buffer.alloc(bytes);
+    writeBatch(batch, 0, records, sizes, 0);
+    const damages = [false, false, true, false];
+    let [port, connections] = [0, 0];
+    const place = await serve((socket) => {
+      connections++;
+      pretend(port, (to, correlation) => {
+        const sent = Buffer.from(batch);
+        if (damages.shift()) sent[bytes - 1]! ^= 1;
+        const body = new Writer().i32(correlation).i32(0).i16(0).i32(0);
+        body.list(['t'], (topic) => {
+          body.text(topic).list([0], (partition) => {
+            body
+              .i32(partition)
+              .i16(0)
+              .i64(1)
+              .i64(1)
+              .i64(0)
+              .list([], () => undefined)
+              .i32(-1)
+              .blob(sent);
+          });
+        });
+        to.write(Buffer.concat([new Writer().i32(body.bytes.length).bytes, body.bytes]));
+      })(socket);
+    });
+    port = portOf(place);
+    const wire = open([place]);
+    await wire.metadata([]);
+    const partitions = [{ topic: 't', partition: 0, offset: 0, bytesMax: 100 }];
+    const seen: unknown[] = [];
+    for (let n = 0; n < 4; n++) {
+      const [found] = await wire.fetch({ node: 1, via: 'work' }, { partitions, maxWaitMs: 0, bytesMax: 100 });
+      seen.push([connections, found?.error?.code, found?.records.length]);
+    }
+    expect(seen).toEqual([
+      [2, undefined, 1],
+      [2, undefined, 1],
+      [2, 'CORRUPT_MESSAGE', 0],
+      [3, undefined, 1],
+    ]);
+  });
 
   it('closes at once, whoever is silent, and tells those who wait', async () => {
     const silent = await serve(() => undefined);
