@@ -26,7 +26,8 @@ import { selfContract, selfHandlers } from './self';
 import { listenAs, serveContract, type LooseServeOptions, type ServeParts } from './served';
 import type { Bus, ListenOptions, Served } from './types';
 
-const goodbyeMs = 500; // a caller that does not answer in this time has other troubles
+const goodbyeMs = 500; // who does not answer in this time has other troubles
+const callersMs = 5_000; // but those who ask us may be slow, and what they send until they know must not be lost
 
 /**
  * Makes a bus on ports that are open. It can send at once; others can reach it when `opened` resolves. A bus whose
@@ -206,7 +207,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     health.leave();
     await orTell('registry', announce(true)); // whoever vanishes without having said so has died
     const lingered = sleep(clock, timings.lingerMs);
-    await leaver.goodbye(goodbyeMs);
+    await leaver.goodbye(callersMs, goodbyeMs);
     if (starting.size > 0) await within(clock, timings.drainMs, Promise.allSettled(starting));
     await Promise.all([
       ...[...serving.queues].map(leaveQueue),

@@ -163,8 +163,9 @@ export interface Bus extends Closable {
   /** Calls `hear` with everything that happens inside, until the function given back is called. */
   watch(hear: (notice: Notice) => void): () => void;
   /**
-   * Leaves: takes nothing new, finishes what runs within `drainMs`, answers what it did not start so that callers ask
-   * elsewhere, lets go of its partitions, closes. Asking again gives the same promise.
+   * Leaves: tells its callers, waiting five seconds for those that are slow, then takes nothing new, finishes what runs
+   * within `drainMs`, answers what it did not start so that callers ask elsewhere, lets go of its partitions, closes.
+   * Asking again gives the same promise.
    */
   close(): Promise<void>;
 }

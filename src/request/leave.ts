@@ -14,10 +14,11 @@ export interface Leaver {
   leave(envelope: Envelope, from: string): void;
   gone(address: string): void;
   /**
-   * Tells all callers, and those who may become one, and resolves when each understood or died, at the latest after
-   * `withinMs`. Packets keep their order, so whatever they sent before they understood is here then.
+   * Tells all callers, and those who may become one, and resolves when each understood or died. Packets keep their
+   * order, so whatever they sent before they understood is here then. Whoever never asked anything is not waited for
+   * any longer after `othersMs`, nor a caller after `callersMs`: it stands still, or died and nobody knows it yet.
    */
-  goodbye(withinMs: number): Promise<void>;
+  goodbye(callersMs: number, othersMs: number): Promise<void>;
 }
 
 interface LeaverParts {
@@ -43,6 +44,10 @@ export function createLeaver(parts: LeaverParts): Leaver {
       settle(address);
     }
   }
+  async function answered(which: (address: string) => boolean): Promise<void> {
+    const some = [...waiting].filter(([address]) => which(address));
+    await Promise.all(some.map(([, { promise }]) => promise));
+  }
   function settle(address: string): void {
     callers.delete(address);
     waiting.get(address)?.resolve();
@@ -56,23 +61,27 @@ export function createLeaver(parts: LeaverParts): Leaver {
       tell(from, understood);
     },
     gone: settle,
-    async goodbye(withinMs) {
-      const all: Promise<void>[] = [];
+    async goodbye(callersMs, othersMs) {
+      const { clock, post } = parts;
+      const startMs = clock.mono();
       const told = new Set<string>();
       function tellOnce(address: string): void {
         if (told.has(address)) return;
         told.add(address);
-        const answer = deferred<void>();
-        waiting.set(address, answer);
-        all.push(answer.promise);
+        waiting.set(address, deferred());
         tell(address);
       }
       async function tellAll(): Promise<void> {
         for (const address of callers) tellOnce(address);
-        for (const address of (await parts.post.everybody?.()) ?? []) tellOnce(address);
-        await Promise.all(all);
+        for (const address of (await post.everybody?.()) ?? []) tellOnce(address);
+        await answered(() => true);
       }
-      await within(parts.clock, withinMs, tellAll());
+      await within(clock, othersMs, tellAll());
+      await within(
+        clock,
+        callersMs - (clock.mono() - startMs),
+        answered((address) => callers.has(address)),
+      );
     },
   };
 }

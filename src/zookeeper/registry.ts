@@ -1,5 +1,5 @@
 /** Who is alive: nodes that live with the session of an instance, in a folder for each contract that it serves. */
-import { sleep } from '../base/clock';
+import { sleep, within } from '../base/clock';
 import { BusError, isBusError, sayError } from '../base/errors';
 import { closable, deferred, type Closable } from '../base/lifecycle';
 import type { Instance, Registry } from '../ports/registry';
@@ -9,7 +9,7 @@ import { codes, isServerError, LostError } from './faults';
 import { Folder } from './folder';
 import { ensure } from './nodes';
 import type { Paths } from './paths';
-import type { Comeback, Session, SessionParts } from './session';
+import type { Session, SessionParts } from './session';
 import { openSoon } from './soon';
 
 export interface RegistryParts extends Pick<SessionParts, 'clock' | 'random' | 'notices'> {
@@ -46,7 +46,7 @@ class SessionRegistry implements Registry {
   constructor(private readonly parts: RegistryParts) {
     const { clock, random, session } = parts;
     this.soon = openSoon({ clock, random, jitterMs: () => 20, gapMs: () => 100 }, () => this.replace());
-    session.onConnection((connection, comeback) => this.restore(connection, comeback));
+    session.onConnection((connection) => this.restore(connection));
   }
 
   async announce(instance: Instance): Promise<void> {
@@ -70,8 +70,7 @@ class SessionRegistry implements Registry {
   private async takeBack(): Promise<void> {
     this.mine = undefined;
     if (!this.parts.session.connection) return;
-    const done = this.placeSoon('withdrawing').catch((error: unknown) => this.log(sayError(error)));
-    await Promise.race([done, sleep(this.parts.clock, withdrawMs)]);
+    await this.placeSoon('withdrawing').catch((error: unknown) => this.log(sayError(error)));
   }
 
   async watch(contract: string, see: (instances: readonly Instance[]) => void): Promise<Closable> {
@@ -140,7 +139,7 @@ class SessionRegistry implements Registry {
     this.soon.stop();
     for (const folder of this.folders.values()) folder.close();
     this.folders.clear();
-    await this.takeBack();
+    await within(this.parts.clock, withdrawMs, this.takeBack());
   }
   private checkOpen(): void {
     if (this.closedAtMs === undefined) return;
@@ -149,9 +148,12 @@ class SessionRegistry implements Registry {
 
   // --- what is ours
 
-  private async restore(connection: Connection, comeback: Comeback): Promise<void> {
-    await this.place(connection);
-    await Promise.all([...this.folders.values()].map((folder) => folder.restore(connection, comeback)));
+  /** Who may not announce itself, or not under its name, must still see the others come and go. */
+  private async restore(connection: Connection): Promise<void> {
+    const placed = await Promise.allSettled([this.place(connection)]);
+    const read = await Promise.allSettled([...this.folders.values()].map((folder) => folder.restore(connection)));
+    const failed = [...placed, ...read].find((end) => end.status === 'rejected');
+    if (failed) throw failed.reason;
   }
   /** Somebody may have removed what is ours. */
   private async replace(): Promise<void> {

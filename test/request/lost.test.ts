@@ -11,9 +11,9 @@ const maths = defineModule('maths', {
 });
 const half = (): number => 0;
 
-function system() {
+function system(delayMs = 1) {
   const clock = virtualClock();
-  const world = memoryWorld({ clock, delays: { minMs: 1, maxMs: 1 } });
+  const world = memoryWorld({ clock, delays: { minMs: delayMs, maxMs: delayMs } });
   const join = (module: string): BuiltBus & { freeze(): void; thaw(): void; crash(): void } => {
     const process = world.process(`${module}#1`);
     const { log, post, registry, settings } = process;
@@ -107,4 +107,43 @@ test('a call whose responder died ends with that when nobody else takes it in ti
   server.crash();
   await clock.advance(3_000);
   expect(await lost).toMatchObject({ error: { code: 'ResponderLost', details: { instance: 'maths#1' } } });
+});
+
+/** A caller that has been answered once by an instance that shall leave. */
+async function leaving() {
+  const { clock, world, join } = system();
+  const [web, server] = [join('web'), join('maths')];
+  const serving = server.bus.serve(maths, { double: (n) => n * 2, half });
+  await clock.advance(100);
+  await serving;
+  const first = web.bus.tryRequest(maths.double, 1);
+  await clock.advance(100);
+  expect(await first).toEqual({ ok: true, value: 2 });
+  const startMs = clock.mono();
+  const close = async (): Promise<number> => {
+    await server.bus.close();
+    server.freeze(); // as if it had ended
+    return clock.mono() - startMs;
+  };
+  return { clock, world, web, close };
+}
+
+test('a request that is on its way to an instance that leaves is answered, however slow the way', async () => {
+  const { clock, world, web, close } = await leaving();
+  world.faults = ({ call }) => (call === 'send' ? { delayMs: 1_500 } : undefined);
+  const asked = web.bus.tryRequest(maths.double, 2, { timeoutMs: 30_000 });
+  const closed = close();
+  await clock.advance(30_000);
+  expect(await asked).toEqual({ ok: true, value: 4 });
+  expect(await closed).toBeLessThan(5_000);
+});
+
+test('an instance that leaves waits five seconds for a caller that stands still', async () => {
+  const { clock, web, close } = await leaving();
+  web.freeze();
+  const closed = close();
+  await clock.advance(30_000);
+  const tookMs = await closed;
+  expect(tookMs).toBeGreaterThanOrEqual(5_000);
+  expect(tookMs).toBeLessThan(6_000);
 });
