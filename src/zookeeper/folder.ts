@@ -20,7 +20,8 @@ export interface Watcher {
 
 /**
  * A standstill that costs others their session keeps us away for half a session time-out, or nearly: a connection that
- * stands still is cut within the other half. They get two to announce themselves again.
+ * stands still is cut within the other half. They get two to announce themselves again, and whoever is missing by then
+ * is not given more by the next standstill.
  */
 const grace = { afterSessions: 0.4, sessions: 2 } as const;
 
@@ -31,8 +32,12 @@ export class Folder {
   private readonly soon: Soon;
   private graceUntilMs = -Infinity;
   private graceEnd = { cancel: (): void => undefined };
-  /** How many are kept without being listed. */
-  private missing = 0;
+  /** Who is kept without being listed, and until when. */
+  private missing: ReadonlyMap<string, number> = new Map();
+  /** The last one that was given its grace, and the last one whose missing were told. */
+  private met: Comeback | undefined;
+  private told: Comeback | undefined;
+  private closed = false;
   private readings = 0;
   private taken = 0;
   private readonly damaged = new Set<string>();
@@ -46,29 +51,42 @@ export class Folder {
   }
   private readonly changed = (): void => this.soon.ask();
 
-  async restore(connection: Connection, { awayMs, newSession }: Comeback): Promise<void> {
-    const { session, clock } = this.parts;
-    if (this.known && (newSession || awayMs > session.sessionMs * grace.afterSessions)) {
-      const graceMs = session.sessionMs * grace.sessions;
-      this.graceUntilMs = clock.mono() + graceMs;
-      this.graceEnd.cancel();
-      this.graceEnd = clock.after(graceMs + 1, this.changed);
-    }
+  /** Reads on a new connection, and says who is kept. */
+  async restore(connection: Connection): Promise<void> {
     await this.read(connection);
-    if (this.missing > 0) this.tellKept();
+    this.tellKept();
   }
 
   /** Lists who is there, and tells it. Of two readings that overlap the one that began later counts. */
   async read(connection: Connection): Promise<void> {
     const reading = ++this.readings;
+    this.meet(this.parts.session.comeback);
     const nodes = await list(connection, this.parts.path, this.changed);
     const listed = await this.instancesOf(connection, nodes);
-    if (reading < this.taken) return;
+    if (this.closed || reading < this.taken) return;
     this.taken = reading;
-    const inGrace = this.parts.clock.mono() < this.graceUntilMs;
-    this.known = keep(this.known ?? new Map(), listed, inGrace);
-    this.missing = this.known.size - listed.size;
+    this.take(listed);
     for (const watcher of this.watchers) this.show(watcher);
+  }
+  /** By whoever reads first on a connection, once for each. */
+  private meet(comeback: Comeback): void {
+    const { session, clock } = this.parts;
+    if (this.met === comeback) return;
+    this.met = comeback;
+    if (!this.known) return;
+    if (comeback.newSession || comeback.awayMs > session.sessionMs * grace.afterSessions)
+      this.graceUntilMs = clock.mono() + session.sessionMs * grace.sessions;
+  }
+  private take(listed: Known): void {
+    const nowMs = this.parts.clock.mono();
+    const untilMs = (node: string): number => this.missing.get(node) ?? this.graceUntilMs;
+    const mayCome = [...(this.known ?? [])].filter(([node]) => !listed.has(node) && nowMs < untilMs(node));
+    this.known = keep(new Map(mayCome), listed);
+    const missing = [...this.known.keys()].filter((node) => !listed.has(node));
+    this.missing = new Map(missing.map((node) => [node, untilMs(node)]));
+    this.graceEnd.cancel();
+    if (missing.length === 0) return;
+    this.graceEnd = this.parts.clock.after(Math.min(...this.missing.values()) - nowMs + 1, this.changed);
   }
   private async again(): Promise<void> {
     const { connection } = this.parts.session;
@@ -110,14 +128,18 @@ export class Folder {
     }
   }
   close(): void {
+    this.closed = true;
     this.soon.stop();
     this.graceEnd.cancel();
     this.watchers.clear();
   }
 
   private tellKept(): void {
-    const leftMs = Math.round(this.graceUntilMs - this.parts.clock.mono());
-    this.log(`${this.parts.path}: ${this.missing} of those known are not announced again yet, kept for ${leftMs} ms`);
+    if (this.missing.size === 0 || this.told === this.met) return;
+    this.told = this.met;
+    const leftMs = Math.round(Math.max(...this.missing.values()) - this.parts.clock.mono());
+    const kept = `${this.missing.size} of those known are not announced again yet, kept for ${leftMs} ms`;
+    this.log(`${this.parts.path}: ${kept}`);
   }
   private tellDamaged(node: string): void {
     if (this.damaged.has(node) || this.damaged.size >= damagedMax) return;

@@ -5,13 +5,12 @@ import type { Instance } from '../ports/registry';
 export type Known = ReadonlyMap<string, Instance>;
 
 /**
- * `listed`, and after it those of `before` that nobody there has replaced: a name or an address is in it once. Who said
- * that it leaves is not kept: it has gone. Without `grace` it is `listed` alone.
+ * `listed`, and after it those of `missing` that nobody there has replaced: a name or an address is in it once. Who
+ * said that it leaves is not kept: it has gone.
  */
-export function keep(before: Known, listed: Known, grace: boolean): Known {
-  if (!grace) return listed;
+export function keep(missing: Known, listed: Known): Known {
   const replaced = new Set([...listed.values()].flatMap(marks));
-  const kept = [...before].filter(
+  const kept = [...missing].filter(
     ([, instance]) => !instance.leaving && !marks(instance).some((mark) => replaced.has(mark)),
   );
   return new Map([...listed, ...kept]);

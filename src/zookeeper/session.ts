@@ -26,7 +26,7 @@ export interface Comeback {
   readonly newSession: boolean;
 }
 /** Makes and reads anew what a part has in ZooKeeper; done once more, soon, when it rejects. */
-export type Restore = (connection: Connection, comeback: Comeback) => Promise<void>;
+export type Restore = (connection: Connection) => Promise<void>;
 
 export interface Session extends Closable {
   /** The servers, as they were given. */
@@ -34,6 +34,8 @@ export interface Session extends Closable {
   /** As granted; as asked for until a server has answered. */
   readonly sessionMs: number;
   readonly connection: Connection | undefined;
+  /** Of the connection, or of the one before: the same object as long as that lasts. */
+  readonly comeback: Comeback;
   /** Why there is none, in the words of who refused last. */
   readonly reason: string;
   /**
@@ -62,6 +64,7 @@ const sessionsKept = 3;
 class KeptSession implements Session {
   readonly where: string;
   connection: Connection | undefined;
+  comeback: Comeback = { awayMs: 0, newSession: true };
   sessionMs: number;
   reason = 'no answer yet';
   private ticket: Ticket | undefined;
@@ -74,6 +77,8 @@ class KeptSession implements Session {
   private readonly restores: Restore[] = [];
   private fault: string | undefined;
   private restoring: Connection | undefined;
+  /** Not all was restored since, so the next connection has to do it as for this one. */
+  private owed: Comeback | undefined;
   private readonly waiting = new Set<Deferred<void>>();
   private readonly closed = new AbortController();
   private closedAtMs = 0;
@@ -194,14 +199,18 @@ class KeptSession implements Session {
 
   private up(connection: Connection): void {
     const { clock } = this.parts;
-    const comeback = { awayMs: clock.mono() - this.awaySinceMs, newSession: this.ticket === undefined };
+    const { awayMs = 0, newSession = false } = this.owed ?? {};
+    this.owed = this.comeback = {
+      awayMs: Math.max(awayMs, clock.mono() - this.awaySinceMs),
+      newSession: newSession || this.ticket === undefined,
+    };
     this.connection = connection;
     this.ticket = connection.ticket();
     if (connection.sessionMs > Math.max(this.sessionMs, this.parts.sessionMs)) this.tellLonger(connection);
     this.sessionMs = connection.sessionMs;
     [this.denied, this.wasUp] = [false, true];
     watchOver(connection, clock);
-    void this.restore(connection, comeback);
+    void this.restore(connection, this.comeback.awayMs);
     this.wake();
   }
 
@@ -223,21 +232,23 @@ class KeptSession implements Session {
     const connection = this.connection;
     if (!connection?.alive || this.restoring === connection) return;
     this.tell(false, reason);
-    void this.restore(connection, { awayMs: 0, newSession: false }, 1);
+    void this.restore(connection, 0, 1);
   }
 
-  private async restore(connection: Connection, comeback: Comeback, rounds = 0): Promise<void> {
+  private async restore(connection: Connection, awayMs: number, rounds = 0): Promise<void> {
     const { clock, random } = this.parts;
     this.restoring = connection;
     for (let round = rounds; connection.alive && !this.closed.signal.aborted; round++) {
       const most = Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(round, 20));
       if (round > 0) await sleep(clock, (0.5 + random.next() / 2) * most, this.closed.signal);
+      if (!connection.alive) break; // it is for the next one to say what is at fault
       this.fault = undefined;
-      for (const restore of this.restores) await this.attempt(() => restore(connection, comeback));
+      for (const restore of this.restores) await this.attempt(() => restore(connection));
       if (!connection.alive) break;
       if (this.fault === undefined) {
         this.ends = 0;
-        this.tell(true, `connected to ${sayAddress(connection.address)} after ${Math.round(comeback.awayMs)} ms`);
+        this.owed = undefined;
+        this.tell(true, `connected to ${sayAddress(connection.address)} after ${Math.round(awayMs)} ms`);
         break;
       }
       this.tell(false, this.fault);

@@ -14,8 +14,11 @@ async function scene() {
   const clock = virtualClock();
   const nodes = new Set([one, two]);
   const connection = { alive: true, children: async () => [...nodes] } as unknown as Connection; // what a reading uses
-  const session = { sessionMs, connection } as unknown as Session; // as above
-  const folder = new Folder({ clock, random: seededRandom(1), notices: openNotices(), session, path: '/photos' });
+  const session = { sessionMs, connection, comeback: { awayMs: 0, newSession: true } };
+  const [notices, told] = [openNotices(), [] as string[]];
+  notices.watch((notice) => void (notice.type === 'log' && told.push(notice.message)));
+  const used = session as unknown as Session; // as above
+  const folder = new Folder({ clock, random: seededRandom(1), notices, session: used, path: '/photos' });
   const seen: { readonly atMs: number; readonly names: string }[] = [];
   const see = (all: readonly { name: string }[]): void =>
     void seen.push({ atMs: clock.mono(), names: all.map(({ name }) => name).join() });
@@ -25,10 +28,11 @@ async function scene() {
   const comeBack = async (comeback: Comeback): Promise<number> => {
     await clock.advance(comeback.awayMs);
     nodes.delete(two);
-    await folder.restore(connection, comeback);
+    session.comeback = comeback;
+    await folder.restore(connection);
     return clock.mono();
   };
-  return { clock, nodes, connection, folder, seen, comeBack };
+  return { clock, nodes, connection, session, folder, seen, told, comeBack };
 }
 
 test('who died while ZooKeeper was away is dropped two session time-outs after it came back', async () => {
@@ -55,4 +59,83 @@ test('after a short break that cost nobody a session, who is not listed is gone 
   const backMs = await comeBack({ awayMs: 100, newSession: false });
   expect(seen.at(-1)).toEqual({ atMs: backMs, names: 'photos#1' });
   folder.close();
+});
+
+test('who died is dropped two session time-outs after it was missed first, however often ZooKeeper goes away meanwhile', async () => {
+  const { clock, nodes, folder, seen, comeBack } = await scene();
+  const missedMs = await comeBack({ awayMs: 1_000, newSession: true });
+  const third = announcementOf(instance('photos#3')).node;
+  nodes.add(third);
+  for (let n = 0; n < 9 && seen.at(-1)?.names !== 'photos#1,photos#3'; n++) {
+    await clock.advance(100);
+    await comeBack({ awayMs: 900, newSession: n % 2 === 0 });
+  }
+  const tookMs = (seen.at(-1)?.atMs ?? 0) - missedMs;
+  expect(seen.map(({ names }) => names)).toEqual([
+    'photos#1,photos#2',
+    'photos#1,photos#3,photos#2',
+    'photos#1,photos#3',
+  ]);
+  expect(tookMs).toBeGreaterThanOrEqual(2 * sessionMs);
+  expect(tookMs).toBeLessThan(2 * sessionMs + 900 + 100);
+  nodes.delete(third);
+  const backMs = await comeBack({ awayMs: 900, newSession: true });
+  await clock.advance(2 * sessionMs - 100);
+  expect(seen.at(-1)?.names).toBe('photos#1,photos#3'); // its own two
+  await clock.advance(300);
+  expect(seen.at(-1)?.names).toBe('photos#1');
+  expect((seen.at(-1)?.atMs ?? 0) - backMs).toBeGreaterThan(2 * sessionMs);
+  folder.close();
+});
+
+test('who was listed again in between is given its two session time-outs again', async () => {
+  const { clock, nodes, folder, seen, comeBack } = await scene();
+  await comeBack({ awayMs: 1_000, newSession: true });
+  await clock.advance(sessionMs);
+  nodes.add(two);
+  await folder.read({ alive: true, children: async () => [...nodes] } as unknown as Connection); // as above
+  await comeBack({ awayMs: 1_000, newSession: true });
+  await clock.advance(2 * sessionMs - 100);
+  expect(seen).toHaveLength(1);
+  await clock.advance(300);
+  expect(seen.at(-1)?.names).toBe('photos#1');
+  folder.close();
+});
+
+test('restored again and again on one connection, whoever dies meanwhile is missed as soon as at any other time', async () => {
+  const { clock, nodes, connection, folder, seen, told, comeBack } = await scene();
+  const backMs = await comeBack({ awayMs: 1_000, newSession: true });
+  for (let n = 0; n < 50; n++) {
+    await clock.advance(100);
+    await folder.restore(connection);
+  }
+  expect((seen.at(-1)?.atMs ?? 0) - backMs).toBeLessThan(2 * sessionMs + 200);
+  expect(told).toEqual(['/photos: 1 of those known are not announced again yet, kept for 4000 ms']);
+  nodes.delete(one);
+  await folder.restore(connection);
+  expect(seen.at(-1)).toEqual({ atMs: clock.mono(), names: '' });
+  folder.close();
+});
+
+test('who is missing on a new connection is kept by whoever reads first on it, be it before it was restored', async () => {
+  const { clock, nodes, connection, session, folder, seen } = await scene();
+  nodes.delete(two);
+  session.comeback = { awayMs: 1_000, newSession: true };
+  await Promise.all([folder.read(connection), folder.read(connection)]);
+  await clock.advance(2 * sessionMs - 100);
+  expect(seen).toHaveLength(1);
+  await clock.advance(300);
+  expect(seen.at(-1)?.names).toBe('photos#1');
+  folder.close();
+});
+
+test('a reading that ends after closing sets nothing in motion', async () => {
+  const { clock, nodes, connection, session, folder, seen } = await scene();
+  nodes.delete(two);
+  session.comeback = { awayMs: 1_000, newSession: true };
+  const reading = folder.read(connection);
+  folder.close();
+  await reading;
+  expect(clock.nextDueMs).toBeUndefined();
+  expect(seen).toHaveLength(1);
 });

@@ -5,25 +5,22 @@ import { instance } from './kit';
 const known = (...instances: Instance[]) => new Map(instances.map((one) => [`${one.name},${one.incarnation}`, one]));
 const [one, two, three] = [instance('photos#1'), instance('photos#2'), instance('photos#3')];
 
-test('who is not listed is not known any more', () => {
-  expect(keep(known(one, two), known(two, three), false)).toEqual(known(two, three));
-});
-
-test('just after ZooKeeper came back, who is not listed yet stays known', () => {
-  expect(keep(known(one, two), known(two, three), true)).toEqual(known(two, three, one));
-  expect(keep(known(one), new Map(), true)).toEqual(known(one));
+test('who is missing just after ZooKeeper came back stays known', () => {
+  expect(keep(known(one), known(two, three))).toEqual(known(two, three, one));
+  expect(keep(known(one), new Map())).toEqual(known(one));
+  expect(keep(new Map(), known(one))).toEqual(known(one));
 });
 
 test('who was leaving before is not kept', () => {
   const gone = instance('photos#2', { leaving: true });
-  expect(keep(known(one, gone), new Map(), true)).toEqual(known(one));
+  expect(keep(known(one, gone), new Map())).toEqual(known(one));
 });
 
 test('who was announced again under the same name or address is known once', () => {
   const again = instance('photos#1', { incarnation: 'new', address: 'elsewhere' });
-  expect(keep(known(one), known(again), true)).toEqual(known(again));
+  expect(keep(known(one), known(again))).toEqual(known(again));
   const heir = instance('photos#9', { address: one.address });
-  expect(keep(known(one), known(heir), true)).toEqual(known(heir));
+  expect(keep(known(one), known(heir))).toEqual(known(heir));
 });
 
 test('readings are the same when they list the same nodes, in whatever order', () => {

@@ -50,7 +50,7 @@ export function openSystem({ clock = virtualClock(), cache }: Given = {}) {
   const around = { clock, random: seededRandom(1), notices: openNotices() };
   const used = session as unknown as Session; // as above
   const settings = openSettings({ ...around, session: used, paths, cache });
-  const restored = (): Promise<void> => restore(session.connection, { awayMs: 0, newSession: false });
+  const restored = (): Promise<void> => restore(session.connection);
   const rebuilt = (): Promise<void> => {
     session.connection = connect();
     return restored();
