@@ -1,0 +1,74 @@
+/** What stands against announcing oneself does not keep the registry from seeing who else comes and goes. */
+import { openNotices } from '../../src/base/notices';
+import { seededRandom, virtualClock } from '../../src/memory/clock';
+import { announcementOf } from '../../src/zookeeper/announcement';
+import type { Connection } from '../../src/zookeeper/connection';
+import { codes, LostError, ServerError } from '../../src/zookeeper/faults';
+import { pathsOf } from '../../src/zookeeper/paths';
+import { openRegistry } from '../../src/zookeeper/registry';
+import type { Restore, Session } from '../../src/zookeeper/session';
+import { instance } from './kit';
+
+const paths = pathsOf('main');
+
+/** An instance of users that watches photos and music, on a connection that a test gives and takes. */
+async function scene() {
+  const clock = virtualClock();
+  const names: Record<string, string[]> = { photos: ['photos#1', 'photos#2'], music: ['music#1'] };
+  const refusals: { change?: Error; list?: string } = {};
+  const connection = {
+    alive: true,
+    session: 'another one each time',
+    read: async () => undefined,
+    exists: async () => true,
+    async change() {
+      if (refusals.change) throw refusals.change;
+    },
+    async children(path: string) {
+      const contract = path.slice(path.lastIndexOf('/') + 1);
+      if (refusals.list === contract) throw new ServerError(codes.noAuth, path);
+      return (names[contract] ?? []).map((name) => announcementOf(instance(name)).node);
+    },
+  } as unknown as Connection; // what a registry uses of it
+  let restore: Restore = () => Promise.reject(new Error('not asked for'));
+  const session = {
+    connection,
+    comeback: { awayMs: 0, newSession: false },
+    sessionMs: 2_000,
+    onConnection: (given: Restore) => void (restore = given),
+    call: (_what: string, _again: boolean, run: (one: Connection) => Promise<unknown>) => run(connection),
+    restoreSoon: () => undefined,
+  } as unknown as Session; // as above
+  const registry = openRegistry({ clock, random: seededRandom(1), notices: openNotices(), session, paths });
+  const seen: Record<string, string> = {};
+  for (const contract of ['photos', 'music'])
+    await registry.watch(contract, (all) => void (seen[contract] = all.map(({ name }) => name).join()));
+  await registry.announce(instance('users#1'));
+  return { registry, names, refusals, seen, restored: () => restore(connection) };
+}
+
+test.each([
+  ['may not write', new ServerError(codes.noAuth, '/busbar'), 'not allowed'],
+  ['meets a quota', new ServerError(-125, '/busbar'), 'a quota of the server is used up'],
+  ['loses the answer', new LostError('no answer'), 'no answer'],
+])(
+  'an instance that %s when ZooKeeper is back sees who died meanwhile, and says what is wrong',
+  async (_, error, says) => {
+    const { registry, names, refusals, seen, restored } = await scene();
+    expect(seen).toEqual({ photos: 'photos#1,photos#2', music: 'music#1' });
+    refusals.change = error;
+    names['photos'] = ['photos#1'];
+    await expect(restored()).rejects.toThrow(says);
+    expect(seen).toEqual({ photos: 'photos#1', music: 'music#1' });
+    await registry.close();
+  },
+);
+
+test('a folder that may not be read keeps nobody from seeing the others', async () => {
+  const { registry, names, refusals, seen, restored } = await scene();
+  refusals.list = 'photos';
+  names['music'] = [];
+  await expect(restored()).rejects.toThrow('not allowed');
+  expect(seen).toEqual({ photos: 'photos#1,photos#2', music: '' });
+  await registry.close();
+});
