@@ -55,6 +55,8 @@ export interface Active {
   readonly facts: Facts;
   readonly context: DeliveryContext;
   readonly arrivedMs: number;
+  /** Its deadline by the monotonic clock, which nobody sets; the other one goes on while the machine sleeps. */
+  readonly untilMs: number;
   state: 'waiting' | 'running';
   /** Its caller wants no answer any more. */
   takenBack: boolean;
@@ -89,7 +91,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       return answerError(envelope, from, 'Incompatible', `${parts.self} does not serve ${entry}`, details);
     }
     const facts = factsOf(envelope);
-    if (facts.deadline <= clock.now()) return dropUnstarted(envelope, 'its deadline passed before it was started');
+    const arrivedMs = clock.now();
+    if (facts.deadline <= arrivedMs) return dropUnstarted(envelope, 'its deadline passed before it was started');
     const decoded = decodeBody(body);
     if (!decoded.ok) {
       const message = `the bytes are not a body: ${decoded.reason}`;
@@ -98,7 +101,6 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     }
     if (!hasRoom(line)) return overloaded(envelope, from, line);
     const context = new DeliveryContext(facts, clock, notices);
-    const arrivedMs = clock.now();
     const one: Active = {
       envelope,
       from,
@@ -107,6 +109,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       facts,
       context,
       arrivedMs,
+      untilMs: clock.mono() + (facts.deadline - arrivedMs),
       state: 'waiting',
       takenBack: false,
     };
@@ -121,9 +124,12 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   /** Requests whose deadline passed while they waited hold no place: handlers that hang must not close the entry. */
   function hasRoom({ waiting }: Line): boolean {
     if (waiting.size < limits.waitingRequestsMax) return true;
-    const nowMs = clock.now();
-    for (const one of waiting) if (one.facts.deadline <= nowMs) end(one, 'its deadline passed while it waited');
+    for (const one of waiting) if (isLate(one)) end(one, 'its deadline passed while it waited');
     return waiting.size < limits.waitingRequestsMax;
+  }
+  /** When either clock says so. */
+  function isLate({ facts, untilMs }: Active): boolean {
+    return facts.deadline <= clock.now() || untilMs <= clock.mono();
   }
   /** A rate that is used up ends by time, not by a handler that ends; so a timer looks again. */
   function wakeWhenPaced(line: Line): void {
@@ -138,7 +144,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     if (line.starting) return; // a handler that waits for nothing has ended: whoever started it goes on
     line.starting = true;
     for (const one of line.waiting) {
-      if (one.facts.deadline <= clock.now()) end(one, 'its deadline passed while it waited');
+      if (isLate(one)) end(one, 'its deadline passed while it waited');
       else if (line.pace.mayStart(clock.now())) start(one);
       else {
         wakeWhenPaced(line);

@@ -87,12 +87,14 @@ export class OpenCall {
     readonly options: AskOptions,
     readonly scope: Scope | undefined,
     readonly startedMs: number,
-    readonly deadline: number,
+    /** When it began by the monotonic clock, which nobody sets. */
+    readonly begunMs: number,
+    readonly timeoutMs: number,
     readonly resolve: (value: unknown) => void,
     readonly reject: (error: unknown) => void,
   ) {}
-  get timeoutMs(): number {
-    return this.deadline - this.startedMs;
+  leftMs(clock: Clock): number {
+    return this.begunMs + this.timeoutMs - clock.mono();
   }
 }
 
@@ -111,14 +113,15 @@ export function createCaller(parts: CallerParts): Caller {
     return new Promise((resolve, reject) => {
       if (closedMs !== undefined) throw closed(clock, closedMs);
       const scope = currentScope(parts.scopes);
-      const startedMs = clock.now();
-      const timeoutMs = options.timeoutMs ?? parts.timeoutMs(entry);
-      if (!(timeoutMs >= 0)) throw badTimeout(entry, timeoutMs);
-      const deadline = Math.min(Math.ceil(startedMs + timeoutMs), scope?.deadline ?? Infinity);
+      const [startedMs, begunMs] = [clock.now(), clock.mono()];
+      const wantedMs = options.timeoutMs ?? parts.timeoutMs(entry);
+      if (!(wantedMs >= 0)) throw badTimeout(entry, wantedMs);
+      const timeoutMs = Math.min(Math.ceil(wantedMs), (scope?.deadline ?? Infinity) - startedMs);
       const go = (): void => {
         const body = encodeBody(input, parts.messageBytesMax);
         if (open.size >= limits.pendingRequestsMax) throw tooManyOpen(entry);
-        begin(new OpenCall(parts.makeId(), entry, body, options, scope, startedMs, deadline, resolve, reject));
+        const id = parts.makeId();
+        begin(new OpenCall(id, entry, body, options, scope, startedMs, begunMs, timeoutMs, resolve, reject));
       };
       const checked = check(entry.schemas.input, input, 'input', entry.name);
       if (checked instanceof Promise) checked.then(go).catch(reject);
@@ -127,7 +130,7 @@ export function createCaller(parts: CallerParts): Caller {
   }
 
   function begin(call: OpenCall): void {
-    const leftMs = call.deadline - clock.now();
+    const leftMs = call.leftMs(clock);
     open.set(call.id, call);
     if (call.options.signal?.aborted) return settle(call, cancelled(call));
     if (leftMs <= 0) return settle(call, timedOut(call));
@@ -182,7 +185,7 @@ export function createCaller(parts: CallerParts): Caller {
   }
   /** Nobody to ask: waits for a first instance as long as the caller wants, then says what is missing. */
   function nobody(call: OpenCall): void {
-    const waitMs = Math.min(call.startedMs + (call.options.absentMs ?? 0), call.deadline) - clock.now();
+    const waitMs = Math.min(call.options.absentMs ?? 0, call.timeoutMs) + call.begunMs - clock.mono();
     const module = moduleOf(call.entry);
     if (waitMs <= 0) return settle(call, lastRefusal(call));
     const ended = (stop: () => void): void => void (call.stopWaiting = stop);
@@ -220,7 +223,7 @@ export function createCaller(parts: CallerParts): Caller {
   }
   function tellEnd(call: OpenCall, outcome: string): void {
     if (!notices.watched) return;
-    const tookMs = clock.now() - call.startedMs;
+    const tookMs = clock.mono() - call.begunMs;
     notices.tell({ type: 'answered', entry: call.entry.name, id: call.id, outcome, tookMs });
   }
   /** One listener for all calls under one signal: Node warns of a leak at the eleventh. */
@@ -248,11 +251,11 @@ export function createCaller(parts: CallerParts): Caller {
     }
   }
   function probe(): void {
-    const now = clock.now();
+    const monoMs = clock.mono();
     for (const call of open.values()) {
-      const since = Math.max(call.startedMs, call.probedMs);
-      if (now - since < Math.min(probeAgainMs, call.timeoutMs / 2)) continue;
-      call.probedMs = now;
+      const sinceMs = Math.max(call.begunMs, call.probedMs);
+      if (monoMs - sinceMs < Math.min(probeAgainMs, call.timeoutMs / 2)) continue;
+      call.probedMs = monoMs;
       // Where nothing gets through now, it would only lie before what waits there.
       if (call.target && post.trouble?.(call.target.instance.address) !== undefined) continue;
       sendQuietly(call, 'probe');
@@ -326,16 +329,19 @@ export function createCaller(parts: CallerParts): Caller {
 
 function packetOf(parts: CallerParts, call: OpenCall): Packet {
   const { scope, stamp } = call;
+  const { clock, post } = parts;
+  const leftMs = call.leftMs(clock);
   const line = printEnvelope({
     kind: 'request',
     entry: call.entry.name,
     id: call.id,
     from: parts.self,
     stamp,
-    ...(call.deadline !== Infinity && { deadlineMs: call.deadline + (parts.post.skewMs ?? 0) }),
+    // By our clock as it is now: it may have been set since the call began.
+    ...(leftMs !== Infinity && { deadlineMs: Math.round(clock.now() + leftMs) + (post.skewMs ?? 0) }),
     ...(scope && inherited(scope)),
   });
-  return { line, body: call.body, withinMs: call.deadline - parts.clock.now() };
+  return { line, body: call.body, withinMs: leftMs };
 }
 /** Answers that say 'not started here'. */
 function isRefusal(error: unknown): error is BusError<'Closed' | 'Incompatible'> {

@@ -39,7 +39,7 @@ export function cancelled(call: Pick<OpenCall, 'entry' | 'options'>): BusError<'
   return new BusError('Cancelled', `${call.entry.name} was taken back by its caller`, { reason }, reason);
 }
 export function unreachable(call: OpenCall, clock: Clock, why: string, cause?: unknown): BusError<'Unreachable'> {
-  const waitedMs = clock.now() - call.startedMs;
+  const waitedMs = Math.round(clock.mono() - call.begunMs);
   const message = `${call.entry.name}: no answer within ${waitedMs} ms: ${why}`;
   return new BusError('Unreachable', message, { waitedMs, cause: why }, cause);
 }

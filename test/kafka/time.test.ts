@@ -98,7 +98,7 @@ function system() {
     }
     return { started, buy, buyer };
   }
-  return { clock, scene };
+  return { clock, join, scene };
 }
 const ok = (value: number) => ({ ok: true, value });
 const timeout = { ok: false, error: { code: 'Timeout' } };
@@ -151,4 +151,45 @@ test('what was measured while brokers were slow is measured again when they are 
     expect(await buy(n, 1_000)).toEqual(ok(n));
   }
   expect(started).toEqual([1, 2, 3]);
+});
+
+test('a request says how long it has by the clock as it is when it is sent', async () => {
+  const { clock, join } = system();
+  const machine = new Machine();
+  const [seller, buyer] = [await join('shop'), await join('web', machine)];
+  const asked = buyer.tryRequest(shop.buy, 1, { timeoutMs: 10_000, absentMs: 10_000 });
+  await clock.advance(1_000);
+  machine.setMs = -600_000;
+  void buyer.tryRequest(shop.buy, 0, { to: 'nobody' }); // what it sends makes it measure
+  await clock.advance(4_000);
+  const left: number[] = [];
+  const serving = seller.serve(shop, { buy: (n, { deadline }) => left.push(deadline - clock.now()) && n });
+  await clock.advance(100);
+  await serving;
+  expect(await asked).toEqual(ok(1));
+  expect(left[0]).toBeGreaterThan(4_900);
+  expect(left[0]).toBeLessThanOrEqual(5_000);
+});
+
+test('a request that was lost is asked after though the clock of its caller was set back', async () => {
+  const { clock, join } = system();
+  const machine = new Machine();
+  let loses = false;
+  const lossy = (own: Roads): Roads => ({
+    ...own,
+    append: (...given) => (loses ? Promise.resolve() : own.append(...given)),
+  });
+  const [seller, buyer] = [await join('shop'), await join('web', machine, lossy)];
+  const serving = seller.serve(shop, { buy: (n) => n });
+  await clock.advance(100);
+  await serving;
+  const first = buyer.tryRequest(shop.buy, 1);
+  await clock.advance(100);
+  expect(await first).toEqual(ok(1));
+  loses = true;
+  const asked = buyer.tryRequest(shop.buy, 2);
+  await clock.advance(100);
+  [loses, machine.setMs] = [false, -600_000];
+  await clock.advance(2_000);
+  expect(await asked).toEqual(ok(2));
 });

@@ -22,7 +22,11 @@ interface Reply {
 }
 
 function open(concurrency = 100, perSecond?: number) {
-  const clock = virtualClock();
+  const virtual = virtualClock();
+  let setMs = 0;
+  const clock = { ...virtual, now: () => virtual.now() + setMs };
+  /** Sets the wall clock of the instance. */
+  const setClock = (byMs: number): void => void (setMs += byMs);
   const notices = openNotices();
   const heard: Notice[] = [];
   notices.watch((notice) => heard.push(notice));
@@ -80,7 +84,7 @@ function open(concurrency = 100, perSecond?: number) {
     );
   /** What probes were answered. */
   const states = () => replies.flatMap(({ envelope }) => (envelope.status === 'state' ? envelope.code : []));
-  return { clock, answerer, replies, states, started, ends, signals, ask, probe, heard };
+  return { clock, setClock, answerer, replies, states, started, ends, signals, ask, probe, heard };
 }
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -133,6 +137,20 @@ test('a request whose deadline has passed is never started', async () => {
   await turn();
   expect(started).toEqual([2]);
 });
+
+test.each([-600_000, 600_000])(
+  'a request that waits is not started after its deadline though the clock is set by %d ms',
+  async (setMs) => {
+    const { ask, started, clock, setClock, ends } = open(1);
+    ask(1);
+    ask(2, 2, { deadlineMs: clock.now() + 3_000 });
+    setClock(setMs);
+    await clock.advance(3_000);
+    ends[0]?.();
+    await turn();
+    expect(started).toEqual([1]);
+  },
+);
 
 test('an entry that is not served here is Incompatible, so that the caller can ask another instance', () => {
   const { ask, replies } = open();
