@@ -88,7 +88,9 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
   const { queue, module } = name;
   const running = runningOf(queue, instances).length;
   const takers = new Set([...sayingOf(queue, instances)].map(([{ name: taker }]) => taker));
-  for (const { owner } of backlogs) if (owner !== null) takers.add(owner);
+  // The log remembers an owner beyond its end, until another member counts it out.
+  const alive = new Set(instances.map((instance) => instance.name));
+  for (const { owner } of backlogs) if (owner !== null && alive.has(owner)) takers.add(owner);
   const waiting = Math.max(0, unsettled - running);
   const paused = new Set([...sayingOf(queue, instances)].flatMap(([, saying]) => saying.paused));
   return {

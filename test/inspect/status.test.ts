@@ -1,3 +1,4 @@
+import type { Log } from '../../src/ports/log';
 import { photos, rig, type Job } from './rig';
 
 const never = (): Promise<void> => new Promise(() => {});
@@ -111,6 +112,22 @@ test('messages that no instance takes, what is parked and instances that do not 
     },
   ]);
   expect(queues.find(({ queue }) => queue === 'photos.slow')).toMatchObject({ state: 'nobody', waiting: 1 });
+});
+
+test('a queue whose instances are all dead has nobody, though the log still says who owned it', async () => {
+  const { open, inspector, soon, ports } = rig();
+  const web = await open('web');
+  await web.submit(photos.resize, { n: 1, key: 'a' });
+  await (await open('photos')).serve(photos, { ...rest, resize: never });
+  const { log } = ports('x');
+  const places: Log['places'] = async (...about) =>
+    (await log.places(...about)).map((place) => ({ ...place, owner: 'photos#9' }));
+  const look = await inspector({ log: { ...log, places }, registry: { ...ports('y').registry, all: async () => [] } });
+  const { alarms, queues } = await soon(look.status());
+  expect(queues.find(({ queue }) => queue === 'photos.work')).toMatchObject({ state: 'nobody', instances: 0 });
+  expect(alarms).toMatchObject([
+    { severity: 'critical', what: 'nobody', says: '1 wait, and no instance of photos takes them' },
+  ]);
 });
 
 test('a queue that a setting has paused is paused, not stuck, and the command that ends it is said', async () => {
