@@ -46,8 +46,6 @@ const concurrencyDefault = 8;
 const trimEveryMs = 600_000;
 /** Starting goes on for so long without letting the event loop turn: sockets and leases want their share. */
 const burstMs = 10;
-/** Starts between two looks at the clock. */
-const burstStarts = 64;
 const parkRetryMsMin = 100;
 const parkRetryMsMax = 5_000;
 
@@ -63,8 +61,8 @@ class Taken {
   #wakeAtMs = Infinity;
   #pumping = false;
   #yielding = false;
-  #starts = 0;
-  #burstMs = 0;
+  /** When this turn of the event loop started the first one; undefined while it has started none. */
+  #turnMs: number | undefined;
   #handled = 0;
   #failed = 0;
   #parked = 0;
@@ -167,8 +165,9 @@ class Taken {
     while (!this.#yielding) {
       const message = this.#lanes.next(nowMs);
       if (!message) break;
+      this.#turnMs ??= this.#turn(nowMs);
       this.#start(message);
-      if (++this.#starts % burstStarts === 0) this.#breathe();
+      this.#yielding = this.parts.clock.mono() - this.#turnMs >= burstMs;
     }
     this.#pumping = false;
     if (this.#yielding) return;
@@ -176,16 +175,15 @@ class Taken {
     if (this.#lanes.idle) for (const partition of this.#partitions.values()) partition.readMore();
   }
 
-  /** Lets the event loop turn after a long burst: handlers that wait for nothing would keep everything else out. */
-  #breathe(): void {
-    const { clock } = this.parts;
-    if (clock.mono() - this.#burstMs < burstMs) return;
-    this.#yielding = true;
-    clock.after(0, () => {
+  /** Handlers that wait for nothing keep all else out: after a burst of them, what is left starts in the next turn. */
+  #turn(nowMs: number): number {
+    this.parts.clock.after(0, () => {
+      this.#turnMs = undefined;
+      if (!this.#yielding) return;
       this.#yielding = false;
-      this.#burstMs = clock.mono();
       this.#pump();
     });
+    return nowMs;
   }
 
   #wakeIn(delayMs: number | undefined, nowMs: number): void {
