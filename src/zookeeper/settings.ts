@@ -176,11 +176,11 @@ class NodeSettings implements SessionSettings {
     this.parts.cache?.keep(settings);
     if (isNew) for (const see of this.watchers) this.show(see);
   }
-  /** What is known still holds while the connection that it was read on would have told of a change. */
+  /** What was read still holds while the connection that it was read on would have told of a change. */
   private confirm(): void {
-    const { connection } = this.parts.session;
-    if (this.known && connection?.alive && this.view?.connection === connection && this.view.isCurrent)
-      this.parts.cache?.keep(this.known);
+    const { view } = this;
+    if (view?.isCurrent && view.connection.alive && view.connection === this.parts.session.connection)
+      this.parts.cache?.keep([...view.settings.values()]);
   }
   private show(see: See): void {
     try {
