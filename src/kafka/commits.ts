@@ -12,6 +12,8 @@ import type { Answer, At, CommitSpot, MemberAs, Via, Wire } from './wire';
 /** Brokers answer within offsets.commit.timeout.ms, 5 s, also when a replica is dead. */
 const commitMs = 7_000;
 const retryMsMax = 500;
+/** That none is kept for so long is told. */
+const patienceMs = 5_000;
 
 export interface CommitsParts {
   readonly view: View;
@@ -39,6 +41,7 @@ export class Commits {
   #as: MemberAs | undefined;
   #sending = false;
   #failures = 0;
+  #told = false;
   /** When one was kept last, or began to wait while no other did. */
   #keptMs = 0;
   /** Those who wait until nothing of a partition is under way. */
@@ -96,6 +99,7 @@ export class Commits {
 
   close(): void {
     this.#closing.abort();
+    this.#tell(true, 'the member was closed');
     this.hold();
     for (const { owned } of Array.from(this.#waiting.values())) this.drop(owned, 'the member was closed');
   }
@@ -158,9 +162,25 @@ export class Commits {
         trouble ??= error ?? new WireError('UNVERIFIED', 'a commit is not named in the answer');
       }
     });
-    if (answers.some(({ error }) => error === null)) this.#keptMs = this.parts.view.parts.clock.mono();
+    if (answers.some(({ error }) => error === null)) {
+      this.#keptMs = this.parts.view.parts.clock.mono();
+      this.#tell(true, 'commits are kept again');
+    }
     if (trouble) this.#mend(as, trouble);
     else this.#failures = 0;
+    if (trouble) this.#tellLong(trouble);
+  }
+
+  /** The member may be in the best of health: who cannot write commits down answers heartbeats all the same. */
+  #tellLong(error: WireError): void {
+    const forMs = Math.round(this.unkeptMs);
+    if (forMs >= patienceMs) this.#tell(false, `none is kept for ${forMs} ms: ${error.message}`);
+  }
+  #tell(ok: boolean, reason: string): void {
+    if (ok !== this.#told) return;
+    this.#told = !ok;
+    const { view, group } = this.parts;
+    view.parts.notices.tell({ type: 'state', part: `commits of ${group}`, ok, reason });
   }
 
   /** Nobody knows which of them were kept. */
@@ -179,6 +199,7 @@ export class Commits {
       this.parts.view.forgetCoordinator(this.parts.group);
       this.parts.unknown(`the outcome of a commit is unknown: ${trouble.message}`);
     } else if (as) this.#mend(as, trouble);
+    this.#tellLong(trouble);
   }
 
   /** It goes again, unless there is a newer one or the partition is not ours any more. */

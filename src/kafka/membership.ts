@@ -35,6 +35,8 @@ const releaseMs = 20;
 /** What stays wrong until a person acts is tried again so often. */
 const hopelessMs = 10_000;
 const startMs = 30_000;
+/** That it is no member for so long, whatever it tries, is told. */
+const patienceMs = 5_000;
 const retryMsMax = 1_000;
 const probeMs = 1_000;
 /** A join that the group has answered, but not to us, is given up after this share of the session. */
@@ -63,6 +65,8 @@ export class Membership implements Member {
   /** From the first request of a round until its assignment is there. */
   #joining = false;
   #failures = 0;
+  /** Since when what it tries is refused. */
+  #failingMs: number | undefined;
   #troubled = false;
   #leaving = false;
   #over = false;
@@ -145,6 +149,7 @@ export class Membership implements Member {
         if (this.#over) return;
         await this.#joinAndSync();
         this.#failures = 0;
+        this.#failingMs = undefined;
         this.#tell(true, 'it is a member again');
         this.#started.resolve();
       } catch (error) {
@@ -258,6 +263,8 @@ export class Membership implements Member {
   async #recover(error: unknown): Promise<void> {
     if (this.#over) return;
     const trouble = error instanceof WireError ? error : undefined;
+    const { clock, random } = this.parts.view.parts;
+    this.#failingMs ??= clock.mono();
     this.#reason ??= sayError(error);
     this.#failures++;
     if (trouble?.step === 'named' && trouble.memberId !== undefined && this.#memberId === '') {
@@ -270,7 +277,11 @@ export class Membership implements Member {
     if (trouble.step === 'coordinator' || trouble.step === 'leader') {
       this.parts.view.forgetCoordinator(this.of.group);
     }
-    await this.#pause(pauseMs(this.parts.view.parts.random, this.#failures - 1, retryMsMax));
+    const forMs = Math.round(clock.mono() - this.#failingMs);
+    // While no broker says where anything is, the view tells.
+    if (forMs >= patienceMs && !this.parts.view.failing)
+      this.#tell(false, `no member for ${forMs} ms: ${sayError(error)}`);
+    await this.#pause(pauseMs(random, this.#failures - 1, retryMsMax));
   }
 
   #pause(ms: number): Promise<void> {

@@ -20,10 +20,11 @@ export interface CommitsParts {
 const restMs = 20;
 const retryMsMin = 100;
 const retryMsMax = 5_000;
-/** Failing for so long is told. */
+/** That nothing is kept for so long is told, whether the log refuses it or does not answer at all. */
 const patienceMs = 5_000;
 /** How long a partition that is given waits for its last commit. */
 const lastCommitMs = 10_000;
+const unanswered = 'the log has not answered';
 
 export class Commits {
   /** What the log knows. */
@@ -33,8 +34,10 @@ export class Commits {
   #timer: Timer | undefined;
   #timerMs = Infinity;
   #flying: Promise<void> | undefined;
-  #failingMs: number | undefined;
+  /** When the first commit began of those that go on in vain. */
+  #tryingMs: number | undefined;
   #failures = 0;
+  #trouble = unanswered;
   #told = false;
   #stopped = false;
 
@@ -69,6 +72,7 @@ export class Commits {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#tell(true, 'this instance has nothing to commit there any more');
   }
 
   async #finish(tillMs: number, tooLong: AbortSignal): Promise<void> {
@@ -110,17 +114,22 @@ export class Commits {
   }
 
   async #write(): Promise<void> {
+    const { clock } = this.parts;
     this.#dirtyMs = undefined;
+    this.#tryingMs ??= clock.mono();
+    const watch = clock.after(this.#tryingMs + patienceMs - clock.mono(), () => this.#tellLong());
     try {
       const commit = this.parts.snapshot();
       await this.parts.owned.commit(commit);
       this.offset = commit.offset;
-      if (this.#told) this.parts.tell(true, 'commits are accepted again');
-      this.#told = false;
+      this.#tell(true, 'commits are accepted again');
       this.#failures = 0;
-      this.#failingMs = undefined;
+      this.#trouble = unanswered;
+      this.#tryingMs = undefined;
     } catch (error) {
       this.#failed(error);
+    } finally {
+      watch.cancel();
     }
   }
 
@@ -133,14 +142,20 @@ export class Commits {
     }
     const nowMs = this.parts.clock.mono();
     this.#dirtyMs ??= nowMs;
-    this.#failingMs ??= nowMs;
     this.#failures++;
-    if (this.#told || nowMs - this.#failingMs < patienceMs) return;
-    this.#told = true;
-    this.parts.tell(
-      false,
-      `nothing could be committed for ${Math.round(nowMs - this.#failingMs)} ms: ${sayError(error)}`,
-    );
+    this.#trouble = sayError(error);
+    if (nowMs - (this.#tryingMs ?? nowMs) >= patienceMs) this.#tellLong();
+  }
+
+  #tellLong(): void {
+    const { clock } = this.parts;
+    const forMs = Math.round(clock.mono() - (this.#tryingMs ?? clock.mono()));
+    if (!this.#stopped) this.#tell(false, `nothing could be committed for ${forMs} ms: ${this.#trouble}`);
+  }
+  #tell(ok: boolean, reason: string): void {
+    if (ok !== this.#told) return;
+    this.#told = !ok;
+    this.parts.tell(ok, reason);
   }
 
   #retryMs(): number {

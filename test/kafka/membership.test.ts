@@ -1,3 +1,4 @@
+import type { Notice } from '../../src/base/notices';
 import { isBusError } from '../../src/base/errors';
 import { deferred } from '../../src/base/lifecycle';
 import { WireError } from '../../src/kafka/errors';
@@ -207,6 +208,38 @@ describe('a member that closes', () => {
     const { owned, member } = await openOne(1, holder);
     await bench.run(member.close());
     expect([owned.lost.aborted, offset()]).toEqual([false, 30]);
+  });
+
+  const states = (heard: readonly Notice[]) =>
+    heard.flatMap((notice) => (notice.type === 'state' ? [[notice.part, notice.ok, notice.reason]] : []));
+
+  it.each([
+    ['are refused', { error: 'COORDINATOR_NOT_AVAILABLE' }, 'COORDINATOR_NOT_AVAILABLE'],
+    ['are not answered', 'never', 'no answer of broker'],
+  ] as const)('tells when its commits %s though its heartbeats are, and when that is over', async (_, fault, said) => {
+    const { owned, heard } = await openOne();
+    bench.cluster.script = ({ name }) => (name === 'commit' ? fault : undefined);
+    const commit = bench.watch(owned.commit(commitAt(1)));
+    await bench.clock.advance(4_000);
+    expect(states(heard)).toEqual([]); // it could be over in a moment
+    await bench.clock.advance(300_000);
+    expect(states(heard)).toEqual([['commits of g', false, expect.stringContaining(said)]]);
+    expect(commit.settled).toBe(false);
+    bench.cluster.script = undefined;
+    await bench.until(() => commit.settled);
+    expect([commit.error, offset()]).toEqual([undefined, 1]);
+    expect(states(heard).slice(1)).toEqual([['commits of g', true, expect.any(String)]]);
+  });
+
+  it('tells when it cannot join any more, whatever it tries, and when that is over', async () => {
+    const { holder, heard, group, member } = await openOne();
+    bench.cluster.script = ({ name }) => (name === 'join' ? { error: 'COORDINATOR_NOT_AVAILABLE' } : undefined);
+    group.leave(member.id);
+    await bench.clock.advance(300_000);
+    expect(states(heard)).toEqual([['g', false, expect.stringContaining('COORDINATOR_NOT_AVAILABLE')]]);
+    bench.cluster.script = undefined;
+    await bench.until(() => holder.owned.size === 2);
+    expect(states(heard).slice(1)).toEqual([['g', true, expect.any(String)]]);
   });
 
   it('ends all the same when its heartbeats are answered and its commits are refused', async () => {

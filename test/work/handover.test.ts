@@ -256,6 +256,36 @@ test('a commit of unknown outcome is made again, and told when that goes on for 
   expect((await r.progress(a)).committed).toBe(1);
 });
 
+test('a commit that is not answered is told after a while, and when it was kept after all', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  await r.sender(a).send(resize, numbers(1));
+  r.world.faults = ({ call }) => (call === 'commit' ? { delayMs: 60_000 } : undefined);
+  await r.take(a, resize, () => undefined);
+  await r.clock.advance(4_000);
+  expect(r.of('state')).toEqual([]);
+  await r.clock.advance(2_000);
+  expect(r.of('state')).toMatchObject([{ ok: false, reason: expect.stringContaining('not answered') }]);
+  await r.clock.advance(60_000);
+  expect(r.of('state').slice(1)).toMatchObject([{ ok: true }]);
+  expect((await r.progress(a)).committed).toBe(1);
+});
+
+test('a partition that is lost while its commits are refused leaves no trouble behind', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  await r.sender(a).send(resize, numbers(1));
+  let error: Error = new BusError('Unreachable', 'no answer', { waitedMs: 1 });
+  r.world.faults = ({ call }) => (call === 'commit' ? { error, done: false } : undefined);
+  await r.take(a, resize, () => undefined);
+  await r.clock.advance(10_000);
+  error = new LostError(group, 0, 'fenced');
+  await r.clock.advance(10_000);
+  expect(r.of('state')).toMatchObject([{ ok: false }, { ok: true }]);
+});
+
 test('while it is busy a partition commits each commitMs, and 20 ms after it came to rest', async () => {
   const r = rig();
   const a = r.process('a');
