@@ -108,13 +108,23 @@ export function isBusError<C extends BusCode = BusCode>(
   );
 }
 
-/** A line about anything thrown, for messages that quote it. */
+/** A line about anything thrown, for messages that quote it. Never throws, whatever it is. */
 export function sayError(thrown: unknown): string {
-  if (thrown instanceof Error) return thrown.message || thrown.name;
-  if (typeof thrown === 'string') return thrown;
   try {
-    return `thrown: ${String(thrown)}`;
+    if (thrown instanceof Error) return String(thrown.message || thrown.name);
+    return typeof thrown === 'string' ? thrown : `thrown: ${String(thrown)}`;
   } catch {
-    return 'thrown: something that has no text'; // an object without a prototype
+    return 'thrown: something that has no text'; // an object without a prototype, or one that throws when it is read
+  }
+}
+
+/** What a stranger's code threw, as it is; an Error in its place where reading that would throw, or give no texts. */
+export function readable(thrown: unknown): unknown {
+  try {
+    if (!(thrown instanceof Error)) return thrown;
+    const texts: readonly unknown[] = [thrown.name, thrown.message, thrown.stack ?? ''];
+    return texts.every((text) => typeof text === 'string') ? thrown : new Error(sayError(thrown));
+  } catch {
+    return new Error(sayError(thrown)); // a Proxy, or a getter that throws
   }
 }

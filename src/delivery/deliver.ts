@@ -1,6 +1,6 @@
 /** Calls one handler once: check of the body, middleware, inherited scope, and a notice of how it ended. */
 import type { Clock } from '../base/clock';
-import { Failure, sayError } from '../base/errors';
+import { Failure, readable, sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
 import type { AnyEntry } from '../contract/types';
@@ -18,7 +18,7 @@ export type Run = (body: unknown, context: DeliveryContext) => unknown;
 
 export type Outcome =
   | { readonly ok: true; readonly value: unknown }
-  /** Thrown by the check of the body, or else by the handler or a middleware. */
+  /** Thrown by the check of the body, or else by the handler or a middleware; see `readable`. */
   | { readonly ok: false; readonly error: unknown; readonly by: 'check' | 'handler' };
 
 /**
@@ -51,7 +51,7 @@ export function deliver(
     return outcome;
   };
   const done = (value: unknown): Outcome => end({ ok: true, value });
-  const failed = (error: unknown): Outcome => end({ ok: false, error, by });
+  const failed = (error: unknown): Outcome => end({ ok: false, error: readable(error), by });
   const call = (body: unknown): unknown => {
     by = 'handler';
     return parts.scopes.run(scope, () => through(parts.middleware, entry, body, run, context));

@@ -1,4 +1,5 @@
 /** Sets a message aside: its bytes as they came, the reason, and every attempt that is known. */
+import { sayError } from '../base/errors';
 import type { Append } from '../ports/log';
 import { placeOf, type Attempt, type Message } from './message';
 import type { Queue, TakeParts } from './types';
@@ -35,9 +36,9 @@ export const parkedKey = (queue: string, topic: string, place: { partition: numb
   `${queue}/${placeOf(topic, place)}`;
 
 export function attemptOf(attempt: number, error: unknown, atMs: number, instance: string): Attempt {
-  if (!(error instanceof Error)) return { attempt, atMs, error: String(error).slice(0, errorCharsMax), instance };
-  const said = (error.message || error.name).slice(0, errorCharsMax);
-  return { attempt, atMs, error: said, ...(error.stack && { stack: error.stack.slice(0, stackCharsMax) }), instance };
+  const said = sayError(error).slice(0, errorCharsMax);
+  const stack = error instanceof Error && error.stack?.slice(0, stackCharsMax);
+  return { attempt, atMs, error: said, ...(stack && { stack }), instance };
 }
 
 export function parkedRecord(parts: TakeParts, queue: Queue, message: Message, reason: string): Append {

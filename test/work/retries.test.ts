@@ -111,6 +111,37 @@ test('a body that the schema refuses is parked at once, with the field', async (
   });
 });
 
+test.each<[string, () => unknown]>([
+  ['an object without a prototype', () => Object.create(null)],
+  ['an error whose message is no text', () => Object.assign(new Error('x'), { message: 42, stack: 7 })],
+  [
+    'a Proxy that was revoked',
+    () => {
+      const { proxy, revoke } = Proxy.revocable({}, {});
+      revoke();
+      return proxy;
+    },
+  ],
+])('a handler that throws %s is tried again and parked, and what comes after it is handled', async (_what, thrown) => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = jobs({ attempts: 2 });
+  await r.sender(p).send(
+    resize,
+    [1, 2].map((n) => ({ n, key: 'k' })),
+  );
+  const seen: number[] = [];
+  await r.take(p, resize, async ({ n }) => {
+    seen.push(n);
+    if (n === 1) throw thrown();
+  });
+  await r.clock.advance(60_000);
+  expect(seen).toEqual([1, 1, 2]);
+  expect((await r.parkedNow(p)).map(({ note }) => note.attempts.map(({ error }) => typeof error))).toEqual([
+    ['string', 'string'],
+  ]);
+});
+
 test('an Invalid that comes from within the handler is tried again', async () => {
   const r = rig();
   const p = r.process('a');
