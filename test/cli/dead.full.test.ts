@@ -5,11 +5,11 @@ jest.setTimeout(240_000);
 
 test('jobs for a module whose instances were all killed are a critical alarm at once', async () => {
   const k = kit();
-  const { child, pack } = await k.shop();
-  await pack([{ key: 'a', do: 'hang' }]);
+  const shop = await k.shop();
+  await shop.pack([{ key: 'a', do: 'hang' }]);
   await k.eventually(['queues', 'shop.work'], ({ out }) => rows(out)[0]?.['RUNNING'] === '1');
-  const gone = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGKILL');
+  const gone = new Promise((resolve) => shop.child.once('exit', resolve));
+  shop.child.kill('SIGKILL');
   await gone;
   const { code, out } = await k.run([]);
   const [queue] = rows((await k.run(['queues', 'shop.work'])).out);
