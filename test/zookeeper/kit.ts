@@ -75,10 +75,6 @@ export async function tookMs(work: () => Promise<unknown>): Promise<number> {
   await work();
   return performance.now() - start;
 }
-/** As many took longer as took less: a machine that stands still once or twice changes nothing. */
-export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
-}
 
 export function instance(name: string, more: Partial<Instance> = {}): Instance {
   const [module = name] = name.split('#');
