@@ -108,6 +108,39 @@ export function isBusError<C extends BusCode = BusCode>(
   );
 }
 
+/** The end of a sentence about a name that nothing has. */
+export function didYouMean(near: string | undefined, before = ''): string {
+  return near === undefined ? '' : `; did you mean ${before}${near}?`;
+}
+
+/** The known name that a misspelt or cut one most likely means; undefined if none is near. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  const wrong = name.toLowerCase().slice(0, 80);
+  if (wrong === '') return undefined;
+  const near = known
+    .map((right) => ({
+      right,
+      edits: right.toLowerCase().startsWith(wrong) ? 1 : editsBetween(wrong, right.toLowerCase()),
+    }))
+    .filter(({ right, edits }) => edits <= Math.max(2, Math.floor(right.length / 3)))
+    .toSorted((a, b) => a.edits - b.edits);
+  return near[0]?.right;
+}
+
+/** Letters to insert, remove or replace (Levenshtein). */
+function editsBetween(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}
+
 /** A line about anything thrown, for messages that quote it. Never throws, whatever it is. */
 export function sayError(thrown: unknown): string {
   try {

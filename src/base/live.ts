@@ -1,7 +1,8 @@
 /** What settings change while the bus is open: checked by the same declarations, last good value kept. */
 import type { Clock } from './clock';
+import { nearest } from './errors';
 import type { Notices } from './notices';
-import { accept, nearest, ownOption, type Option, type Options, type ValuesOf } from './options';
+import { accept, ownOption, type Option, type Options, type ValuesOf } from './options';
 
 /** A setting as its store holds it. */
 export interface Said {

@@ -1,5 +1,5 @@
 /** Declares each option once, and reads them from files, variables and code with every fault named at once. */
-import { BusError } from './errors';
+import { BusError, didYouMean, nearest } from './errors';
 
 interface Described {
   /** One sentence for people, with a capital and a full stop: what it is for, and what its bounds mean. */
@@ -244,38 +244,6 @@ function show(option: Option, raw: unknown): string {
 /** The value is not quoted: it may be a secret under a misspelt name. */
 function sayUnknown(name: string, source: string, near: string | undefined, before = ''): string {
   return `${name} (${source}) is no option${didYouMean(near, before)}`;
-}
-
-function didYouMean(near: string | undefined, before = ''): string {
-  return near === undefined ? '' : `; did you mean ${before}${near}?`;
-}
-
-/** The known name that a misspelt or cut one most likely means; undefined if none is near. */
-export function nearest(name: string, known: readonly string[]): string | undefined {
-  const wrong = name.toLowerCase().slice(0, 80);
-  if (wrong === '') return undefined;
-  const near = known
-    .map((right) => ({
-      right,
-      edits: right.toLowerCase().startsWith(wrong) ? 1 : editsBetween(wrong, right.toLowerCase()),
-    }))
-    .filter(({ right, edits }) => edits <= Math.max(2, Math.floor(right.length / 3)))
-    .toSorted((a, b) => a.edits - b.edits);
-  return near[0]?.right;
-}
-
-/** Letters to insert, remove or replace (Levenshtein). */
-function editsBetween(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
-  for (let i = 1; i <= from.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= to.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[to.length] ?? 0;
 }
 
 /** A number with its unit, as it may be written: '10s', '2MB', 100. */

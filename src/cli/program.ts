@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
-import { nearest, variableOf, type Options } from '../base/options';
+import { nearest } from '../base/errors';
+import { variableOf, type Options } from '../base/options';
 import { busOptions, entryOptions, hostOptions } from '../config';
 import { exits, Usage } from './exit';
 import { oneLine } from './words';

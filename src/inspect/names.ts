@@ -1,5 +1,5 @@
 /** Which queues there are, as groups and topics tell, and what a person may call them. */
-import { nearest } from '../base/options';
+import { nearest } from '../base/errors';
 import { parseGroup, parseTopic, queueOf } from '../format/names';
 import type { Log } from '../ports/log';
 import { UnknownName } from './types';

@@ -1,6 +1,6 @@
 /** The responder's side of requests: starts each once, within its limits, and answers. */
 import type { Timer } from '../base/clock';
-import { BusError, sayError, type BusCode, type BusDetails } from '../base/errors';
+import { BusError, Failure, isBusError, sayError, type BusCode, type BusDetails } from '../base/errors';
 import { deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Request } from '../contract/types';
@@ -164,7 +164,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     else answer(one, outcome);
   }
   function answer(one: Active, outcome: Outcome): void {
-    const reply = replyOf(parts, one.line.entry, outcome);
+    const reply = replyOf(parts, one.line.entry, expired(one, outcome));
     if (reply instanceof Promise) void reply.then((late) => ended(one, late));
     else ended(one, reply);
   }
@@ -287,6 +287,13 @@ export function createAnswerer(parts: AnswererParts): Answerer {
 
 const nothing = new Uint8Array(0);
 const unstartedMax = limits.waitingRequestsMax;
+
+/** What a handler throws since its deadline ended it is no failure of it; callers may hear it before theirs passes. */
+function expired({ context }: Active, outcome: Outcome): Outcome {
+  if (outcome.ok || outcome.by === 'check' || outcome.error instanceof Failure) return outcome;
+  const reason: unknown = context.signal.reason;
+  return isBusError(reason, 'Timeout') ? { ok: false, by: 'check', error: reason } : outcome; // sent as it is
+}
 
 function factsOf({ id, entry, from, deadlineMs, baggage = {}, traceparent }: Envelope): Facts {
   return { id, entry, attempt: 1, deadline: deadlineMs ?? Infinity, from: peerOf(from), baggage, traceparent };

@@ -280,7 +280,9 @@ export function createCaller(parts: CallerParts): Caller {
       resolved(call, value);
     } catch (error) {
       if (isRefusal(error)) return refuse(call, target.instance.address, error);
-      settle(call, error);
+      // The deadline passed there a moment earlier than here.
+      if (isBusError(error, 'Timeout')) call.reached = 'running';
+      settle(call, isBusError(error, 'Timeout') ? timedOut(call) : error);
     }
   }
   function resolved(call: OpenCall, value: unknown): void {

@@ -1,7 +1,6 @@
-import { isBusError } from '../../src/base/errors';
+import { isBusError, nearest } from '../../src/base/errors';
 import {
   accept,
-  nearest,
   options,
   optionsTable,
   readOptions,

@@ -52,6 +52,24 @@ function system() {
 }
 const none = { forget: () => undefined };
 
+test('what a handler throws since its deadline passed is a Timeout to its caller, also when it passed there first', async () => {
+  const { clock, join } = system();
+  const web = join('web', 0);
+  const server = join('maths', 50, (post) => ({ ...post, skewMs: 0 })); // 50 ms ahead without knowing it
+  const serving = server.bus.serve(maths, {
+    double: (_n, { signal }) =>
+      new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
+    ...none,
+  });
+  await clock.advance(100);
+  await serving;
+  const asked = web.bus.tryRequest(maths.double, 4, { timeoutMs: 1_000 });
+  await clock.advance(2_000);
+  expect(await asked).toMatchObject({
+    error: { code: 'Timeout', details: { timeoutMs: 1_000, reached: 'running' } },
+  });
+});
+
 test.each([
   ['the caller', hourMs, 0],
   ['the responder', 0, hourMs],

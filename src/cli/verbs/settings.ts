@@ -1,7 +1,6 @@
 /** `busbar settings`, `set` and `unset`: what is changed while every bus stays open. */
 import type { Setting } from '../../inspect';
-import { BusError } from '../../base/errors';
-import { nearest } from '../../base/options';
+import { BusError, nearest } from '../../base/errors';
 import { checkSetting, entryOptionsOf } from '../../config';
 import { exits, Usage, type Exit } from '../exit';
 import type { Column } from '../output';
