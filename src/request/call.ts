@@ -11,6 +11,7 @@ import { encodeBody } from '../format/codec';
 import { printEnvelope, type Envelope } from '../format/envelope';
 import type { Packet, Post } from '../ports/post';
 import {
+  answerLost,
   badTimeout,
   cancelled,
   closed,
@@ -77,6 +78,8 @@ export class OpenCall {
   stamp: Envelope['stamp'];
   deadlineTimer: Timer | undefined;
   probedMs = 0;
+  /** Its answer is here, and a schema that takes its time looks at it. */
+  opening = false;
   settled = false;
   /** Set while it waits for a first instance. */
   stopWaiting: (() => void) | undefined;
@@ -272,12 +275,12 @@ export function createCaller(parts: CallerParts): Caller {
     if (envelope.status === 'state') return heardState(call, envelope);
     try {
       const value = openReply(call.entry, envelope, bytes);
-      if (value instanceof Promise)
-        return void value.then(
-          (late) => resolved(call, late),
-          (error) => settle(call, error),
-        );
-      resolved(call, value);
+      if (!(value instanceof Promise)) return resolved(call, value);
+      call.opening = true;
+      value.then(
+        (late) => resolved(call, late),
+        (error) => settle(call, error),
+      );
     } catch (error) {
       if (isRefusal(error)) return refuse(call, target.instance.address, error);
       // The deadline passed there a moment earlier than here.
@@ -290,12 +293,21 @@ export function createCaller(parts: CallerParts): Caller {
     tellEnd(call, 'ok');
     call.resolve(value);
   }
-  /** 'unknown' is certain: the probe came behind the request on the same way, so the request never arrived. */
+  /**
+   * 'unknown' is certain: the probe came behind the request on the same way, so the request never arrived. So is
+   * 'answered': the answer would have come before this on the same way.
+   */
   function heardState(call: OpenCall, { code, stamp }: Envelope): void {
     if (stamp?.position !== call.stamp?.position) return; // asked before it was sent again
+    const { target, opening } = call;
+    if (!target || opening) return;
     const state = (code ?? 'unknown') as State; // one of those that `probe` of the answerer gives
-    if (state !== 'unknown') call.reached = state;
-    else if (call.target) refuse(call, '', noHandler(call));
+    if (state === 'unknown') return refuse(call, '', noHandler(call));
+    call.reached = state;
+    if (state !== 'answered') return;
+    const lost = answerLost(call, clock);
+    if (call.entry.options.idempotent) refuse(call, target.instance.address, lost);
+    else settle(call, lost);
   }
 
   function gone(address: string): void {

@@ -26,6 +26,15 @@ export function timedOut({
     { reached, timeoutMs },
   );
 }
+/** Its instance has nothing more to say. It has seen this one, or a later one of the same sender. */
+export function answerLost(call: OpenCall, clock: Clock): BusError<'Timeout'> {
+  const { entry, target, timeoutMs } = call;
+  const afterMs = Math.round(clock.mono() - call.begunMs);
+  const who = target?.instance.name ?? `an instance of ${moduleOf(entry)}`;
+  const message = `${entry.name}: ${who} says after ${afterMs} ms that nothing of it waits or runs there`;
+  const why = 'its answer was lost, or it was lost on its way there';
+  return new BusError('Timeout', `${message}, and no answer is on its way: ${why}`, { reached: 'answered', timeoutMs });
+}
 export function noHandler(call: OpenCall): BusError<'NoHandler'> {
   const module = moduleOf(call.entry);
   const { to } = call.options;

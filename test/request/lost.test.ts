@@ -1,4 +1,5 @@
 /** Requests whose packets are lost on their way: asked after, and never started twice. */
+import { sleep } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { buildBus, type BuiltBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
@@ -14,8 +15,8 @@ const half = (): number => 0;
 function system(delayMs = 1) {
   const clock = virtualClock();
   const world = memoryWorld({ clock, delays: { minMs: delayMs, maxMs: delayMs } });
-  const join = (module: string): BuiltBus & { freeze(): void; thaw(): void; crash(): void } => {
-    const process = world.process(`${module}#1`);
+  const join = (module: string, n = 1): BuiltBus & { freeze(): void; thaw(): void; crash(): void } => {
+    const process = world.process(`${module}#${n}`);
     const { log, post, registry, settings } = process;
     const notices = openNotices();
     const built = buildBus({
@@ -69,7 +70,7 @@ async function asked(lose: (operation: Operation) => boolean) {
   expect(await first).toBe(2);
   world.faults = (operation) => (operation.call === 'send' && lose(operation) ? 'drop' : undefined);
   const second = web.bus.tryRequest(maths.double, 2);
-  return { clock, server, started, second };
+  return { clock, web, server, started, second };
 }
 
 test('a request whose reply is lost is asked after, but not started a second time', async () => {
@@ -77,6 +78,62 @@ test('a request whose reply is lost is asked after, but not started a second tim
   await clock.advance(6_000);
   expect(await second).toMatchObject({ ok: false, error: { code: 'Timeout', details: { reached: 'answered' } } });
   expect(started).toEqual([1, 2]);
+});
+
+test('a call ends as soon as its instance says that it has nothing of it and no answer was on its way', async () => {
+  const lostReply = await asked(({ process, n }) => process === 'maths#1' && n === 2);
+  await lostReply.clock.advance(2_000);
+  expect(await lostReply.second).toMatchObject({ error: { code: 'Timeout', details: { reached: 'answered' } } });
+  const passed = await asked(({ process, n }) => process === 'web#1' && n === 2);
+  const third = passed.web.bus.tryRequest(maths.double, 3);
+  await passed.clock.advance(2_000);
+  expect(await third).toEqual({ ok: true, value: 6 });
+  expect(await passed.second).toMatchObject({
+    error: { code: 'Timeout', message: expect.stringContaining('it was lost on its way there') },
+  });
+  expect(passed.started).toEqual([1, 3]);
+});
+
+test('an idempotent call whose answer was lost is asked of another instance', async () => {
+  const { clock, world, join } = system();
+  const web = join('web');
+  const asked: number[] = [];
+  const serving = [1, 2].map((n) =>
+    join('maths', n).bus.serve(maths, { double: () => 0, half: () => asked.push(n) && n }),
+  );
+  await clock.advance(100);
+  await Promise.all(serving);
+  world.faults = ({ call, process }) => {
+    const loses = call === 'send' && process !== 'web#1';
+    if (loses) world.faults = () => undefined;
+    return loses ? 'drop' : undefined;
+  };
+  const second = web.bus.tryRequest(maths.half, 1);
+  await clock.advance(2_000);
+  expect(await second).toMatchObject({ ok: true });
+  expect(asked.toSorted()).toEqual([1, 2]);
+});
+
+test('a reply that is being looked at is not lost', async () => {
+  const { clock, join } = system();
+  const slow = {
+    '~standard': {
+      version: 1 as const,
+      vendor: 'test',
+      validate: async (value: unknown) => {
+        await sleep(clock, 3_000);
+        return { value: Number(value) };
+      },
+    },
+  };
+  const checked = defineModule('checked', { double: request(unchecked<number>(), slow) });
+  const [web, server] = [join('web'), join('maths')];
+  const serving = server.bus.serve(checked, { double: (n) => n * 2 });
+  await clock.advance(100);
+  await serving;
+  const asked = web.bus.tryRequest(checked.double, 2, { timeoutMs: 10_000 });
+  await clock.advance(7_000);
+  expect(await asked).toEqual({ ok: true, value: 4 });
 });
 
 test('a request that is lost is sent again once its instance says that it never came', async () => {
