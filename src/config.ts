@@ -15,6 +15,7 @@ import {
   type Loaded,
   type ValuesOf,
 } from './base/options';
+import { bounds } from './contract/options';
 
 const day = 86_400_000;
 
@@ -177,8 +178,7 @@ const allOptions = { ...busOptions, ...hostOptions };
 export const entryOptions = options({
   concurrency: {
     is: 'integer',
-    min: 1,
-    max: 10_000,
+    ...bounds.concurrency,
     live: true,
     says: 'Handlers of it that run at once in an instance.',
   },
@@ -189,12 +189,11 @@ export const entryOptions = options({
     live: true,
     says: 'Handlers of it that start in a second in an instance.',
   },
-  timeoutMs: { is: 'duration', min: 1, max: day, live: true, says: 'How long a request of it waits for its reply.' },
-  attempts: { is: 'integer', min: 1, max: 1_000, live: true, says: 'How often it is tried before it is parked.' },
+  timeoutMs: { is: 'duration', ...bounds.timeoutMs, live: true, says: 'How long a request of it waits for its reply.' },
+  attempts: { is: 'integer', ...bounds.attempts, live: true, says: 'How often it is tried before it is parked.' },
   backoffMs: {
     is: 'duration',
-    min: 0,
-    max: day,
+    ...bounds.backoffMs,
     live: true,
     says: 'Wait before its second attempt; doubles with each.',
   },

@@ -4,6 +4,7 @@ import { closable, type Closable } from '../base/lifecycle';
 import type { Hearer } from '../broadcast/hear';
 import { entriesOf } from '../contract/contract';
 import { fingerprint } from '../contract/fingerprint';
+import { faultsOf } from '../contract/options';
 import { CONTRACT, type AnyContract, type AnyEntry, type Event } from '../contract/types';
 import type { Run } from '../delivery/deliver';
 import { createPace } from '../delivery/pace';
@@ -81,6 +82,8 @@ export async function serveContract(
 export async function listenAs(parts: ServeParts, entry: Event, options: ListenOptions, run: Run): Promise<Served> {
   const { bus } = parts;
   const { module } = bus.self;
+  const faults = faultsOf(`listen(${entry.name})`, 'listener', { ...options, as: options.as ?? null });
+  if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults });
   const name = queueOf(module, options.as);
   const queue: Queue = {
     name,

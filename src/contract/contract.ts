@@ -18,6 +18,7 @@ import type {
   SomeEntry,
   Work,
 } from './types';
+import { faultsOf } from './options';
 import { CONTRACT } from './types';
 
 export interface RequestOptions<E> {
@@ -97,11 +98,15 @@ export function unchecked<T>(): Schema<T> {
 
 const moduleName = /^[a-z][a-zA-Z0-9-]{0,62}$/;
 const entryName = /^[a-z][a-zA-Z0-9]{0,62}$/;
+/** Without control characters and halves of others, nor what turns the direction of writing around. */
+const failureName = /^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]+$/u;
+const failureCharsMax = 200;
 const reserved = new Set(['then', 'constructor', 'open', 'close']);
 
 /**
  * Names a set of entries. `name` and entries: letters and digits, the first one a small letter, at most 63 (a module's
- * name may have dashes). Throws Config for any other name; `then`, `constructor`, `open` and `close` do not compile.
+ * name may have dashes). Throws Config for any other name, and for what is no entry, no schema, or no option within its
+ * bounds; `then`, `constructor`, `open` and `close` do not compile.
  */
 export function defineModule<M extends Record<string, SomeEntry>>(
   name: string,
@@ -112,11 +117,51 @@ export function defineModule<M extends Record<string, SomeEntry>>(
   const named: Record<string, SomeEntry> = {};
   for (const [key, value] of Object.entries<SomeEntry>(entries)) {
     if (!entryName.test(key) || reserved.has(key)) faults.push(`'${key}' cannot name an entry of ${name}`);
+    faults.push(...faultsOfEntry(`${name}.${key}`, value));
+    for (const failure of Object.keys(failuresOf(value)))
+      if (!isFailureName(failure)) faults.push(`${JSON.stringify(failure)} cannot name a failure of ${name}.${key}`);
     named[key] = Object.freeze({ ...value, name: `${name}.${key}` });
   }
   if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults });
   // The cast adds what Object.assign's type loses: the entries' own types.
   return Object.freeze(Object.assign(named, { [CONTRACT]: name })) as unknown as Contract<M>;
+}
+
+/** What the compiler would have said, where it was asked, and the values that it cannot see. */
+function faultsOfEntry(name: string, given: unknown): string[] {
+  // Only looked at: what is not there is a fault.
+  const { kind, schemas, options } = (given ?? {}) as { readonly [K in 'kind' | 'schemas' | 'options']?: unknown };
+  if (!isKind(kind) || !isObject(schemas) || !isObject(options)) {
+    const circular = given === undefined ? '; do two files import each other?' : '';
+    return [
+      `${name} is ${given === undefined ? 'undefined' : 'no entry'}, not made by request, work, ${rest}${circular}`,
+    ];
+  }
+  const { input, output, failures } = schemas;
+  const all = { input, ...(kind === 'request' && { reply: output }), ...(isObject(failures) ? failures : {}) };
+  const bad = Object.entries(all).filter(([, schema]) => !isSchema(schema));
+  return [
+    ...bad.map(([side]) => `${name}: ${side} has no schema, such as one of zod, valibot or arktype, or unchecked()`),
+    ...faultsOf(name, kind, options),
+  ];
+}
+const rest = 'broadcast or event';
+const kinds: readonly unknown[] = ['request', 'work', 'broadcast', 'event'];
+function isKind(kind: unknown): kind is AnyEntry['kind'] {
+  return kinds.includes(kind);
+}
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+function isSchema(value: unknown): boolean {
+  // Those of arktype are functions.
+  const schema = typeof value === 'function' || isObject(value) ? (value as Record<string, unknown>)['~standard'] : {};
+  return isObject(schema) && typeof schema['validate'] === 'function';
+}
+
+/** Whether it can travel beside a body. */
+export function isFailureName(name: string): boolean {
+  return name.length <= failureCharsMax && failureName.test(name);
 }
 
 /** The entries of a contract, by their short names. */

@@ -1,0 +1,80 @@
+/** What code may say about an entry or a listener, checked at once: what a wrong option breaks shows late. */
+import { didYouMean, nearest } from '../base/errors';
+import type { AnyEntry } from './types';
+
+const day = 86_400_000;
+
+/** Whole numbers, in ms where the name says so. Settings, which go over what code says, keep to the same. */
+export const bounds = {
+  timeoutMs: { min: 1, max: day },
+  attempts: { min: 1, max: 1_000 },
+  backoffMs: { min: 0, max: day },
+  longestMs: { min: 0, max: day },
+  concurrency: { min: 1, max: 10_000 },
+} as const;
+
+/** What the value must be, as the rest of a sentence; undefined where it is. */
+type Rule = (value: unknown) => string | undefined;
+
+function whole({ min, max }: { readonly min: number; readonly max: number }, unit = ''): Rule {
+  return (value) =>
+    Number.isInteger(value) && Number(value) >= min && Number(value) <= max
+      ? undefined
+      : `a whole number${unit} from ${min} to ${max}`;
+}
+const name = /^[a-z][a-zA-Z0-9-]{0,62}$/;
+const isName: Rule = (value) =>
+  typeof value === 'string' && name.test(value) ? undefined : `a text like ${name.source}`;
+
+const rules = {
+  timeoutMs: whole(bounds.timeoutMs, ' of ms'),
+  idempotent: (value) => (typeof value === 'boolean' ? undefined : 'true or false'),
+  key: (value) => (typeof value === 'function' ? undefined : 'a function from the body to a text'),
+  attempts: whole(bounds.attempts),
+  retry: (value) => (value === 'in-order' || value === 'aside' ? undefined : "'in-order' or 'aside'"),
+  backoffMs: whole(bounds.backoffMs, ' of ms'),
+  longestMs: whole(bounds.longestMs, ' of ms'),
+  queue: isName,
+  as: isName,
+  concurrency: whole(bounds.concurrency),
+  /** Not bound to be whole: 0.1 is one in ten seconds. */
+  perSecond: (value) => (typeof value === 'number' && value > 0 ? undefined : 'a number above 0'),
+} satisfies Record<string, Rule>;
+type OptionName = keyof typeof rules;
+
+const retrying = ['attempts', 'retry', 'backoffMs', 'longestMs'] as const;
+const namesOf = {
+  request: ['timeoutMs', 'idempotent'],
+  work: ['key', ...retrying, 'queue'],
+  broadcast: [],
+  event: ['key'],
+  listener: ['as', ...retrying, 'concurrency', 'perSecond'],
+} as const satisfies Record<AnyEntry['kind'] | 'listener', readonly OptionName[]>;
+
+/** What is wrong with the options that code gave to `about`, all at once. What is undefined was not given. */
+export function faultsOf(about: string, kind: keyof typeof namesOf, given: object): string[] {
+  const names: readonly OptionName[] = namesOf[kind];
+  return Object.entries(given).flatMap(([name, value]) => {
+    if (value === undefined) return [];
+    const known = names.find((one) => one === name);
+    return known === undefined ? [sayUnknown(about, kind, name, names)] : faultOf(about, known, value);
+  });
+}
+
+/** None or one. */
+export function faultOf(about: string, name: OptionName, value: unknown): string[] {
+  const mustBe = rules[name](value);
+  return mustBe === undefined ? [] : [`${about}: ${name} is ${show(value)}; it must be ${mustBe}`];
+}
+
+function sayUnknown(about: string, kind: string, name: string, names: readonly string[]): string {
+  const near = nearest(name, names);
+  const there = names.length > 0 ? `; there are ${names.join(', ')}` : '';
+  return `${about}: '${name}' is no option of ${kind}${near === undefined ? there : didYouMean(near)}`;
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value.slice(0, 80)}'`;
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value);
+  return `of type ${typeof value}`;
+}
