@@ -105,7 +105,7 @@ const reserved = new Set(['then', 'constructor', 'open', 'close']);
 
 /**
  * Names a set of entries. `name` and entries: letters and digits, the first one a small letter, at most 63 (a module's
- * name may have dashes). Throws Config for any other name, and for what is no entry, no schema, or no option within its
+ * name may have dashes); failures: 1 to 200 characters that can be printed. Throws Config for any other name, and for what is no entry, no schema, or no option within its
  * bounds; `then`, `constructor`, `open` and `close` do not compile.
  */
 export function defineModule<M extends Record<string, SomeEntry>>(
@@ -118,8 +118,6 @@ export function defineModule<M extends Record<string, SomeEntry>>(
   for (const [key, value] of Object.entries<SomeEntry>(entries)) {
     if (!entryName.test(key) || reserved.has(key)) faults.push(`'${key}' cannot name an entry of ${name}`);
     faults.push(...faultsOfEntry(`${name}.${key}`, value));
-    for (const failure of Object.keys(failuresOf(value)))
-      if (!isFailureName(failure)) faults.push(`${JSON.stringify(failure)} cannot name a failure of ${name}.${key}`);
     named[key] = Object.freeze({ ...value, name: `${name}.${key}` });
   }
   if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults });
@@ -140,7 +138,9 @@ function faultsOfEntry(name: string, given: unknown): string[] {
   const { input, output, failures } = schemas;
   const all = { input, ...(kind === 'request' && { reply: output }), ...(isObject(failures) ? failures : {}) };
   const bad = Object.entries(all).filter(([, schema]) => !isSchema(schema));
+  const misnamed = isObject(failures) ? Object.keys(failures).filter((failure) => !isFailureName(failure)) : [];
   return [
+    ...misnamed.map((failure) => `${JSON.stringify(failure)} cannot name a failure of ${name}`),
     ...bad.map(([side]) => `${name}: ${side} has no schema, such as one of zod, valibot or arktype, or unchecked()`),
     ...faultsOf(name, kind, options),
   ];

@@ -215,8 +215,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     how: Pick<Envelope, 'status' | 'code' | 'stamp'>,
     body: Uint8Array,
   ): void {
-    const line = printEnvelope({ kind: 'reply', entry: to.entry, id: to.id, from: parts.self, ...how });
     try {
+      const line = printEnvelope({ kind: 'reply', entry: to.entry, id: to.id, from: parts.self, ...how });
       post.send(address, { line, body, withinMs: (to.deadlineMs ?? Infinity) - clock.now() });
     } catch (error) {
       drop(to, `its reply could not be sent: ${sayError(error)}`, 'reply');

@@ -1,6 +1,7 @@
 /** What the end of a handler becomes on the wire: a value, a declared failure, or an error that can always be sent. */
 import { BusError, Failure, isBusError, sayError, type BusCode, type BusDetails } from '../base/errors';
 import { check } from '../contract/check';
+import { isFailureName } from '../contract/contract';
 import type { Request } from '../contract/types';
 import type { Outcome } from '../delivery/deliver';
 import { encodeBody } from '../format/codec';
@@ -25,7 +26,7 @@ export function replyOf(parts: ReplyParts, entry: Request, outcome: Outcome): Re
     const { error, by } = outcome;
     if (by === 'check') return refused(error);
     const schema = error instanceof Failure && error.entry === entry.name && declared(entry, error.code);
-    if (!schema) return errorReply(handlerFailed(parts, entry, error));
+    if (!schema || !isFailureName(error.code)) return errorReply(handlerFailed(parts, entry, error));
     const failure = (): Reply => ({
       status: 'failure',
       code: error.code,

@@ -95,6 +95,16 @@ test('an entry that was named __proto__ in a parsed object is refused as well', 
   expect(faultsOf(() => define('photos', entries))).toEqual(["'__proto__' cannot name an entry of photos"]);
 });
 
+test.each(['', 'x'.repeat(201), 'a\nb', 'half \ud800', 'turned \u202e around'])(
+  'the failure name %j is refused',
+  (failure) => {
+    const ask = request(Photo, Photo, { failures: { [failure]: Photo, 'Zu groß': Photo } });
+    expect(faultsOf(() => define('photos', { ask }))).toEqual([
+      `${JSON.stringify(failure)} cannot name a failure of photos.ask`,
+    ]);
+  },
+);
+
 test('all faults of a contract come at once', () => {
   const entries = { close: work(Photo), Two: work(Photo), fine: work(Photo) };
   expect(faultsOf(() => define('My Photos', entries))).toHaveLength(3);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Failure } from '../../src/base/errors';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices, type Notice } from '../../src/base/notices';
 import { limits } from '../../src/base/limits';
@@ -151,6 +152,25 @@ test.each([-600_000, 600_000])(
     expect(started).toEqual([1]);
   },
 );
+
+test('a failure whose name cannot be sent is HandlerFailed, and the request has ended', async () => {
+  const { ask, answerer, replies } = open();
+  const name = 'x'.repeat(201);
+  // No contract that is made as it should be has it.
+  const entry = {
+    ...maths.double,
+    name: 'maths.fail',
+    schemas: { ...maths.double.schemas, failures: { [name]: z.number() } },
+  };
+  const run: Run = async () => {
+    throw new Failure('maths.fail', name, 1);
+  };
+  answerer.add({ entry, run, pace: createPace({ concurrency: 1 }) });
+  for (const position of [1, 2]) ask(position, 1, { entry: 'maths.fail' });
+  await turn();
+  expect(replies.map(({ envelope }) => envelope.code)).toEqual(['HandlerFailed', 'HandlerFailed']);
+  expect(answerer.busy).toBe(false);
+});
 
 test('an entry that is not served here is Incompatible, so that the caller can ask another instance', () => {
   const { ask, replies } = open();
