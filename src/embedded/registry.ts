@@ -183,10 +183,12 @@ class RollRegistry implements EmbeddedRegistry {
   }
   /** Whoever is watched is connected to: its end is noticed at once then. */
   private hold(address: string): void {
+    const { sockets } = this.parts;
+    if (address === sockets.address) return; // a call to ourselves takes no connection
     const serves = this.roll.entries.get(address)?.instance.serves;
-    if (serves === undefined || this.parts.sockets.connected(address)) return;
+    if (serves === undefined || sockets.connected(address)) return;
     for (const { contract } of this.watchers) {
-      if (Object.hasOwn(serves, contract)) return this.parts.sockets.connect(address);
+      if (Object.hasOwn(serves, contract)) return sockets.connect(address);
     }
   }
   private holdAll(): void {

@@ -179,6 +179,21 @@ test('a damaged announcement is told once and left out; the others are seen', as
   expect(await names(b)).toEqual(['echo#b']);
 });
 
+test('an instance that watches its own module does not connect to itself', async () => {
+  const dir = freshDirectory();
+  const { notices, kept } = keptNotices();
+  const [a, b] = [await openBus(dir, 'a', notices), await openBus(dir)];
+  const seen = await watch(a);
+  await a.registry.announce(instance(a.post.address, 'echo', { name: 'echo#a' }));
+  expect(seen.names).toEqual(['echo#a']);
+  for (let n = 0; n < 5; n++) {
+    const heard = new Promise((resolve) => a.post.receive({ packet: resolve, gone: () => undefined }));
+    b.post.send(a.post.address, { line: `${n}`, body: Buffer.alloc(0) });
+    await heard; // by then it would have heard itself too
+  }
+  expect(kept.filter(({ type }) => type === 'dropped')).toEqual([]);
+});
+
 test('a watcher of a contract named like a property of every object sees nobody', async () => {
   const bus = await openBus(freshDirectory());
   await bus.registry.announce(instance(bus.post.address, 'echo'));
