@@ -1,8 +1,9 @@
 /** Appends that have not ended: how much they hold, and how long they may take. */
 import type { Clock } from '../base/clock';
+import type { BusError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
-import type { Append, LogRecord } from '../ports/log';
+import { type Append, type LogRecord, partlyFailed } from '../ports/log';
 import * as sendable from './sendable';
 
 /** Where a record came to lie, and when, where the topic says LogAppendTime. */
@@ -14,13 +15,15 @@ export interface Landed {
 /** One append; done when all of its records are. */
 export interface Call {
   readonly topic: string;
-  readonly places: Landed[];
   readonly begunMs: number;
   /** After so long its caller is told that nobody knows. */
   readonly withinMs: number;
-  left: number;
   over: boolean;
   done(): void;
+  /** This record of it is in the log. */
+  land(index: number, place: Landed): void;
+  /** This record of it is not taken; what becomes of the others is waited for. */
+  refuse(index: number, error: BusError): void;
   fail(error: unknown): void;
 }
 /** One record of a call. */
@@ -62,21 +65,35 @@ export class Calls {
   ): { readonly call: Call; readonly landed: Promise<readonly Landed[]> } {
     const result = deferred<readonly Landed[]>();
     const places = Array.from<Landed>({ length: count });
+    const failed = new Map<number, BusError>();
     const end = (): void => {
       call.over = true;
       this.#open.delete(call);
       if (this.#open.size === 0) this.#idle?.resolve();
     };
+    let left = count;
+    const known = (): void => {
+      left--;
+      if (left === 0 && !call.over) call.done();
+    };
     const call: Call = {
       topic,
-      places,
       begunMs: this.clock.mono(),
       withinMs,
-      left: count,
       over: false,
       done() {
         end();
-        result.resolve(places);
+        const error = partlyFailed(failed, count);
+        if (error) result.reject(error);
+        else result.resolve(places);
+      },
+      land(index, place) {
+        places[index] = place;
+        known();
+      },
+      refuse(index, error) {
+        failed.set(index, error);
+        known();
       },
       fail(error) {
         if (call.over) return;

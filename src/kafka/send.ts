@@ -271,10 +271,7 @@ export class Sender implements Closable {
 
   #landed(item: Item, place: Landed): void {
     this.#calls.free(item);
-    const { call } = item;
-    call.places[item.index] = place;
-    call.left--;
-    if (call.left === 0 && !call.over) call.done();
+    item.call.land(item.index, place);
   }
 
   #failed(
@@ -318,7 +315,8 @@ export class Sender implements Closable {
         const item = items[index];
         if (!item) continue;
         this.#calls.free(item);
-        item.call.fail(this.#toldOf(batch, error, () => sendable.refusal(lane.name, item, error, reason)));
+        const told = this.#toldOf(batch, error, () => sendable.refusal(lane.name, item, error, reason));
+        item.call.refuse(item.index, told);
       }
     }
     this.#offer(lane);

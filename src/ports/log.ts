@@ -2,6 +2,7 @@
  * A partitioned log shared by processes: append, tail, groups with fencing, inspection. Makers: embedded, memory,
  * kafka.
  */
+import { BusError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 
 /** What is appended. Key and value are kept byte for byte; `null` is kept apart from empty. */
@@ -117,7 +118,8 @@ export interface Log extends Closable {
   /**
    * Appends in order, durable when it resolves; records of one call to one partition are neighbours in no promised way
    * but in order. Calls overlap freely: two calls to one partition land in the order of the calls. Rejects with
-   * Unreachable when the outcome is unknown, with TooLarge when a record was refused before anything was written.
+   * Unreachable when the outcome is unknown, with TooLarge when a record was refused before anything was written, with
+   * a {@link PartlyError} when some of several were refused.
    */
   append(topic: string, records: readonly Append[]): Promise<readonly Place[]>;
   /** From 'end' is the end at the moment of the call's resolution or before, never after. */
@@ -152,6 +154,29 @@ export class LostError extends Error {
     super(`partition ${partition} of ${group} is no longer ours: ${reason}`);
   }
 }
+/** Of an append of several records these were refused, by their places in it; all others are in the log. */
+export class PartlyError extends BusError {
+  constructor(
+    first: BusError,
+    readonly failed: ReadonlyMap<number, BusError>,
+    count: number,
+  ) {
+    const said = `${failed.size} of ${count} were not taken, the others are in the log: ${first.message}`;
+    super(first.code, said, first.details, first);
+  }
+
+  /** What became of these records of it, as if they had been appended alone: undefined if all are in the log. */
+  of(from: number, count: number): BusError | undefined {
+    const mine = [...this.failed].filter(([place]) => place >= from && place < from + count);
+    return partlyFailed(new Map(mine.map(([place, error]) => [place - from, error])), count);
+  }
+}
+/** The error of an append of `count` records of which these failed, if any did. */
+export function partlyFailed(failed: ReadonlyMap<number, BusError>, count: number): BusError | undefined {
+  const [first] = failed.values();
+  return first && count > 1 ? new PartlyError(first, failed, count) : first;
+}
+
 /**
  * Records that were asked for are gone. Without `end`: `from` up to but without `start`. With it, the log has lost what
  * it had from `end` on, although it was acknowledged and maybe read; what comes from there on is new.

@@ -10,7 +10,7 @@ import { encodeBody } from '../format/codec';
 import { printEnvelope, type Envelope } from '../format/envelope';
 import { idMaker } from '../format/id';
 import { partitionOf } from '../format/partition';
-import type { Append, Topic } from '../ports/log';
+import { type Append, PartlyError, type Topic } from '../ports/log';
 import { eventTopic, workTopic } from './topics';
 import type { Sender, SenderParts, Submitted } from './types';
 
@@ -65,7 +65,7 @@ export function openSender(parts: SenderParts): Sender {
     const kind = entry.kind === 'event' ? 'event' : 'work';
     return {
       key,
-      value: encodeBody(input, bytesMax),
+      value: encodeBody(input, bytesMax, 'input', entry.name),
       id,
       envelope: {
         kind,
@@ -247,7 +247,18 @@ class Line {
       if (records.length > 0) await this.parts.log.append(this.topic.name, records);
       for (const parcel of sent) this.#end(parcel, () => parcel.resolve(parcel.answers));
     } catch (error) {
-      for (const parcel of sent) this.#end(parcel, () => parcel.reject(error));
+      this.#failed(sent, error);
+    }
+  }
+
+  /** Where the log says which records it did not take, only those hear of it who sent them: the others are safe. */
+  #failed(sent: readonly Parcel[], error: unknown): void {
+    let from = 0;
+    for (const parcel of sent) {
+      const count = parcel.messages.length;
+      const mine = error instanceof PartlyError ? error.of(from, count) : error;
+      this.#end(parcel, () => (mine === undefined ? parcel.resolve(parcel.answers) : parcel.reject(mine)));
+      from += count;
     }
   }
 

@@ -1,5 +1,6 @@
 import { isBusError } from '../../src/base/errors';
 import type { Batch } from '../../src/kafka/wire';
+import { PartlyError } from '../../src/ports/log';
 import { FakeBench, record, valuesOf } from './fakebench';
 
 let bench: FakeBench;
@@ -134,6 +135,19 @@ describe('sending', () => {
     await bench.until(() => all.every(({ settled }) => settled));
     expect(all.map(({ error }) => isBusError(error, 'TooLarge'))).toEqual([false, false, true, false, false]);
     expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('says which of several records of one call are refused, and that the others are there', async () => {
+    const { log, topic } = await bench.open(2);
+    bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
+    const large = 'x'.repeat(2_000);
+    const records = [record('a', 0), record(large, 1), record('b', 1), record('c', 0)];
+    const error = await bench.refusal(log.append(topic, records));
+    if (!(error instanceof PartlyError)) throw error;
+    expect(error).toMatchObject({ name: 'BusError', code: 'TooLarge' });
+    expect(error.message).toContain('1 of 4 were not taken, the others are in the log');
+    expect([...error.failed.keys()]).toEqual([1]);
+    expect([bench.cluster.values(topic, 0), bench.cluster.values(topic, 1)]).toEqual([['a', 'c'], ['b']]);
   });
 
   it('says that nobody knows of a record that is refused after it may have been written', async () => {

@@ -8,7 +8,7 @@ import { parseEnvelope, type Envelope } from '../../src/format/envelope';
 import { partitionOf } from '../../src/format/partition';
 import { decodeBody } from '../../src/format/codec';
 import { memoryWorld, virtualClock, type MemoryWorld } from '../../src/memory';
-import type { Stored } from '../../src/ports/log';
+import { PartlyError, type Stored } from '../../src/ports/log';
 import { openSender } from '../../src/work/submit';
 import type { SenderParts } from '../../src/work/types';
 import { heavy } from '../heavy';
@@ -189,6 +189,19 @@ test('baggage that is too large refuses its own message only', async () => {
   await expect(large).rejects.toMatchObject({ code: 'TooLarge' });
   await fine;
   expect((await sent('t.photos.work.slow')).map(({ body }) => body)).toEqual([0, 2]);
+});
+
+test('a message that the log refuses is refused to who sent it, while its neighbours of that moment are safe', async () => {
+  const { process } = open();
+  const refusal = new BusError('TooLarge', 'too large for it', { bytes: 2, limitBytes: 1 });
+  const failed = new Map([1, 3].map((place) => [place, refusal]));
+  const append = () => Promise.reject(new PartlyError(refusal, failed, 5));
+  const { sender } = open({ log: { ...process.log, append } });
+  const sends = [[0], [1], [2, 3], [4]].map((bodies) => sender.send(sharpen, bodies).catch((error: unknown) => error));
+  const [before, guilty, list, behind] = await Promise.all(sends);
+  expect([before, behind]).toEqual([[expect.objectContaining({ id: expect.any(String) })], expect.any(Array)]);
+  expect(guilty).toBe(refusal);
+  expect(list).toMatchObject({ code: 'TooLarge', message: expect.stringContaining('1 of 2 were not taken') });
 });
 
 test('what is sent within a handler carries its cause, baggage and trace', async () => {
