@@ -41,7 +41,7 @@ export function buildBus(parts: BusParts): BuiltBus {
   const sinceMs = clock.now();
   let position = 0;
   const nextPosition = (): number => ++position;
-  const health = openHealth(clock, notices, live);
+  const health = openHealth(clock, notices, live, () => queueStats());
 
   const deliverParts: DeliverParts = { clock, notices, scopes, middleware: parts.middleware };
   const peers = openPeers<OpenCall>(registry, clock, notices);
@@ -119,6 +119,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     queues: new Set(),
     entries: new Map(),
   };
+  const queueStats = () => [...serving.queues].map((queue) => ({ queue: queue.name, ...queue.stats() }));
   const ears = new Map<string, Promise<Ear>>();
   const heard: Ear[] = [];
   let phase: 'open' | 'leaving' | 'closed' = 'open';
@@ -230,7 +231,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     sinceMs,
     health: health.read(),
     rssBytes: parts.rssBytes(),
-    queues: [...serving.queues].map((queue) => ({ queue: queue.name, ...queue.stats() })),
+    queues: queueStats(),
   });
   const handlers = selfHandlers({
     status,

@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock';
 import type { Notices } from '../base/notices';
 import type { BusLive } from './live';
+import type { QueueStats, Unserved } from '../work/types';
 import type { Health } from './types';
 
 export interface HealthBook {
@@ -11,7 +12,13 @@ export interface HealthBook {
   close(): void;
 }
 
-export function openHealth(clock: Clock, notices: Notices, live: Pick<BusLive, 'refused'>): HealthBook {
+/** `queues` are those that this instance works on. */
+export function openHealth(
+  clock: Clock,
+  notices: Notices,
+  live: Pick<BusLive, 'refused'>,
+  queues: () => readonly (Pick<QueueStats, 'unserved'> & { readonly queue: string })[],
+): HealthBook {
   const broken = new Map<string, { readonly reason: string; readonly atMs: number }>();
   let left = false;
   const stop = notices.watchStates((notice) => {
@@ -22,7 +29,9 @@ export function openHealth(clock: Clock, notices: Notices, live: Pick<BusLive, '
     read() {
       // The last good value holds, so the instance is as ready as before.
       const refused = live.refused.map(({ key, ...one }) => [`setting ${key}`, one] as const);
-      const known = [...broken, ...refused];
+      // It holds up its key alone, and another version may know it: all else is taken as before.
+      const unserved = queues().flatMap(({ queue, ...stats }) => stats.unserved.map((one) => sayUnserved(queue, one)));
+      const known = [...broken, ...refused, ...unserved];
       const reasons = known.map(([part, { reason, atMs }]) => ({ part, reason, sinceMs: clock.now() - atMs }));
       return { live: !broken.has('disk'), ready: !left && broken.size === 0, reasons };
     },
@@ -31,4 +40,9 @@ export function openHealth(clock: Clock, notices: Notices, live: Pick<BusLive, '
     },
     close: stop,
   };
+}
+
+function sayUnserved(queue: string, { entry, waiting, sinceMs }: Unserved) {
+  const many = waiting === 1 ? '1 message waits' : `${waiting} messages wait`;
+  return [queue, { reason: `${entry} is not served here: ${many} for who knows it`, atMs: sinceMs }] as const;
 }

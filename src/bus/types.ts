@@ -86,7 +86,7 @@ export interface Health {
   readonly live: boolean;
   /** Whether it takes work now. */
   readonly ready: boolean;
-  /** What does not work, and settings that were refused; those leave it as ready as it was. */
+  /** What does not work; settings refused and entries not known here, which leave it as ready as it was. */
   readonly reasons: readonly { readonly part: string; readonly reason: string; readonly sinceMs: number }[];
 }
 

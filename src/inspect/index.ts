@@ -4,6 +4,7 @@ export type { Inspector, NamedQueue, TailOptions } from './inspector';
 export { askCheck } from './check';
 export type { Known, Unknown } from './check';
 export { consoleModule } from './instances';
+export type { UnservedView } from './instances';
 export { findQueues, nearNames } from './names';
 export { choose, dropChosen, readChosen, replayChosen } from './mend';
 export type { Chosen, ChosenMessage, Exported, MendOptions, Which } from './mend';

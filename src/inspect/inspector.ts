@@ -229,5 +229,6 @@ function onlyParked(views: readonly QueueView[], { parked }: Around): readonly Q
       parked: many,
       instances: 0,
       paused: [],
+      unserved: [],
     }));
 }

@@ -36,6 +36,41 @@ export function* sayingOf(queue: string, instances: readonly InstanceView[]): Ge
   }
 }
 
+/** Messages of an entry that wait at instances that do not know it. */
+export interface UnservedView {
+  readonly entry: string;
+  readonly waiting: number;
+  /** Instances that take the queue and know it; none of the others will ever start it. */
+  readonly knownTo: number;
+}
+
+export function unservedIn(queue: string, instances: readonly InstanceView[]): readonly UnservedView[] {
+  const waiting = new Map<string, number>();
+  for (const [, { unserved }] of sayingOf(queue, instances)) {
+    for (const one of unserved) waiting.set(one.entry, (waiting.get(one.entry) ?? 0) + one.waiting);
+  }
+  return [...waiting].map(([entry, many]) => ({ entry, waiting: many, knownTo: knowing(queue, entry, instances) }));
+}
+
+function knowing(queue: string, entry: string, instances: readonly InstanceView[]): number {
+  return [...sayingOf(queue, instances)].filter(([, { entries }]) => entries.includes(entry)).length;
+}
+
+/** What those that take a queue say of it now. */
+export interface Doing {
+  readonly running: readonly RunningOn[];
+  /** Whether none of them knows the entry, though there are some. */
+  isUnserved(entry: string): boolean;
+}
+
+export function doingOf(queue: string, instances: readonly InstanceView[]): Doing {
+  const taken = !sayingOf(queue, instances).next().done;
+  return {
+    running: runningOf(queue, instances),
+    isUnserved: (entry) => taken && entry !== '' && knowing(queue, entry, instances) === 0,
+  };
+}
+
 /** A handler call that goes on, and where. */
 export interface RunningOn extends Running {
   readonly on: string;

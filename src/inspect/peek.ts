@@ -1,6 +1,6 @@
 /** Shows the messages that wait in a queue, and what each of them waits for. */
 import type { Backlog } from './backlog';
-import { runningOf, type RunningOn } from './instances';
+import { doingOf, type Doing } from './instances';
 import { fits, viewOf, type Letter } from './message';
 import { budgetFor, readUnsettled } from './queues';
 import type { InspectorParts, InstanceView, MessageFilter, WaitingView } from './types';
@@ -15,19 +15,19 @@ export async function* peekQueue(
   instances: readonly InstanceView[],
   filter: MessageFilter,
 ): AsyncGenerator<WaitingView> {
-  const running = runningOf(queue, instances);
+  const doing = doingOf(queue, instances);
   const before = new Map<string, string>();
   for await (const [letter, backlog] of readUnsettled(parts, backlogs, budgetFor(parts))) {
     const behind = letter.key === null ? undefined : before.get(letter.key);
     if (letter.key !== null && before.size < keysMax) before.set(letter.key, letter.id);
-    if (fits(letter, filter)) yield waitingView(letter, backlog, running, behind ?? null);
+    if (fits(letter, filter)) yield waitingView(letter, backlog, doing, behind ?? null);
   }
 }
 
 export function waitingView(
   letter: Letter,
   backlog: Backlog,
-  running: readonly RunningOn[],
+  { running, isUnserved }: Doing,
   behind: string | null,
 ): WaitingView {
   const { partition, offset } = letter.record;
@@ -40,6 +40,7 @@ export function waitingView(
     attempts,
     on: now?.on ?? null,
     note: now?.note ?? '',
+    unserved: !now && isUnserved(letter.entry),
     behind,
   };
 }

@@ -1,6 +1,6 @@
 /** Counts what waits in each queue, from the group's watermark to the end of the log. */
 import { readBacklog, type Backlog } from './backlog';
-import { runningOf, sayingOf } from './instances';
+import { runningOf, sayingOf, unservedIn } from './instances';
 import type { Letter } from './message';
 import type { QueueName } from './names';
 import { budgetOf, scan, type Budget } from './scan';
@@ -92,12 +92,13 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
   const alive = new Set(instances.map((instance) => instance.name));
   for (const { owner } of backlogs) if (owner !== null && alive.has(owner)) takers.add(owner);
   const waiting = Math.max(0, unsettled - running);
+  const unserved = unservedIn(queue, instances);
   const paused = new Set([...sayingOf(queue, instances)].flatMap(([, saying]) => saying.paused));
   return {
     queue,
     module,
     listensTo: name.sources.flatMap(({ entry }) => entry ?? []),
-    state: firstState(waiting, takers.size, running === 0 && paused.size > 0),
+    state: firstState(waiting, takers.size, running, { paused: paused.size, unserved: unserved.length }),
     waiting,
     exact,
     about,
@@ -108,12 +109,20 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
     instances: takers.size,
     // Settings speak of a listener by its own name.
     paused: name.kind === 'listener' && paused.size > 0 ? [queue] : [...paused].toSorted(),
+    unserved,
   };
 }
 
 /** What one look can tell. */
-function firstState(waiting: number, takers: number, paused: boolean): QueueState {
+function firstState(
+  waiting: number,
+  takers: number,
+  running: number,
+  why: { paused: number; unserved: number },
+): QueueState {
   if (waiting === 0) return 'caught up';
   if (takers === 0) return 'nobody';
-  return paused ? 'paused' : 'working';
+  if (running > 0) return 'working';
+  if (why.unserved > 0) return 'unserved';
+  return why.paused > 0 ? 'paused' : 'working';
 }

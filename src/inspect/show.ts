@@ -1,7 +1,7 @@
 /** Finds a message by its id, wherever a log still has it, and says what became of it. */
 import { placeOf } from '../work/message';
 import { isWithin, type Backlog } from './backlog';
-import { runningOf } from './instances';
+import { doingOf } from './instances';
 import { viewOf, type Letter } from './message';
 import { topicsOf, type QueueName } from './names';
 import { readParked, wholeTopics } from './parked';
@@ -57,6 +57,7 @@ function withParked(places: readonly PlaceView[], parked: readonly ParkedView[])
     state: 'parked',
     attempts: one.attemptCount,
     on: null,
+    unserved: false,
     parked: one,
   }));
   return [...places.filter(({ queue }) => !parked.some((one) => one.queue === queue)), ...aside];
@@ -71,18 +72,18 @@ async function openPlaces(
   const all = await Promise.all(
     queues.map(async ({ queue, ...name }) => {
       const backlogs = await readBacklogs(parts, { queue, ...name });
-      return { queue, backlogs, running: runningOf(queue, instances) };
+      return { queue, backlogs, doing: doingOf(queue, instances) };
     }),
   );
   return (letter) =>
-    all.flatMap(({ queue, backlogs, running }): readonly PlaceView[] => {
+    all.flatMap(({ queue, backlogs, doing }): readonly PlaceView[] => {
       const backlog = backlogs.find((one) => isFor(one, letter));
       if (!backlog) return [];
       if (!isWithin(backlog, letter.record.offset)) {
-        return [{ queue, state: 'settled', attempts: 0, on: null, parked: null }];
+        return [{ queue, state: 'settled', attempts: 0, on: null, unserved: false, parked: null }];
       }
-      const { state, attempts, on } = waitingView(letter, backlog, running, null);
-      return [{ queue, state, attempts, on, parked: null }];
+      const { state, attempts, on, unserved } = waitingView(letter, backlog, doing, null);
+      return [{ queue, state, attempts, on, unserved, parked: null }];
     });
 }
 

@@ -1,7 +1,7 @@
 /** Says what is wrong with a system, worst first, with the command to type next. */
 import { sleep } from '../base/clock';
 import type { Backlog } from './backlog';
-import { runningOf, type RunningOn } from './instances';
+import { doingOf, type Doing } from './instances';
 import { viewOfQueue, count, readUnsettled, type Around, type Counted } from './queues';
 import { budgetOf } from './scan';
 import { waitingView } from './peek';
@@ -43,13 +43,17 @@ export async function lookForTrouble(
   }
   const queues = [...first.values()];
   alarms.push(...queues.filter(({ state }) => state === 'nobody').map(nobodyTakes));
-  alarms.push(...queues.flatMap(pausedBySettings), ...queues.filter(({ parked }) => parked > 0).map(hasParked));
+  alarms.push(
+    ...queues.flatMap(knownToFew),
+    ...queues.flatMap(pausedBySettings),
+    ...queues.filter(({ parked }) => parked > 0).map(hasParked),
+  );
   return { queues, alarms: alarms.toSorted(worstFirst) };
 }
 
 function isSlow(view: QueueView | undefined): boolean {
-  // What is paused grows old; that says nothing about the rest of its queue.
-  const works = view?.state === 'working' && view.paused.length === 0;
+  // What is paused, or known to nobody, grows old; that says nothing about the rest of its queue.
+  const works = view?.state === 'working' && view.paused.length === 0 && view.unserved.length === 0;
   return works && (view.oldestMs ?? 0) > slowMs;
 }
 
@@ -64,13 +68,13 @@ async function troubleOf(
   { queue, waiting, oldestMs }: QueueView,
   { instances, nowMs }: Around,
 ): Promise<Trouble | undefined> {
-  const running = runningOf(queue, instances);
-  const lane = await stuckLane(parts, now.backlogs, running, nowMs);
+  const doing = doingOf(queue, instances);
+  const lane = await stuckLane(parts, now.backlogs, doing, nowMs);
   if (lane) return { what: 'stuck', ...lane };
   const done = endOf(now) - endOf(before) - (now.unsettled - before.unsettled);
   const next = `busbar peek ${queue}`;
   if (done <= 0 && (oldestMs ?? 0) > stuckMs) {
-    const [longest] = running.toSorted((one, other) => one.sinceMs - other.sinceMs);
+    const [longest] = doing.running.toSorted((one, other) => one.sinceMs - other.sinceMs);
     const runs = longest && `${longest.id} runs on ${longest.on} since ${seconds(nowMs - longest.sinceMs)}`;
     const says = `${waiting} wait, none was handled for a second; ${runs ?? 'nothing runs'}`;
     return { what: 'stuck', forMs: oldestMs, says, next: longest ? `busbar show ${longest.id}` : next };
@@ -89,7 +93,7 @@ function endOf({ backlogs }: Counted): number {
 async function stuckLane(
   parts: InspectorParts,
   backlogs: readonly Backlog[],
-  running: readonly RunningOn[],
+  doing: Doing,
   nowMs: number,
 ): Promise<Pick<Alarm, 'forMs' | 'says' | 'next'> | undefined> {
   const heads = new Map<string, WaitingView>();
@@ -99,7 +103,7 @@ async function stuckLane(
       if (letter.key === null) continue;
       const lane = `${letter.topic} ${letter.key}`;
       if (heads.has(lane)) behind.set(lane, (behind.get(lane) ?? 0) + 1);
-      else heads.set(lane, waitingView(letter, backlog, running, null));
+      else heads.set(lane, waitingView(letter, backlog, doing, null));
     }
   } catch (error) {
     if (!(error instanceof StoppedEarly)) throw error; // the oldest ones were seen
@@ -133,6 +137,23 @@ function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
   return { severity: 'critical', about: queue, what: 'nobody', forMs: oldestMs, says, next: `busbar peek ${queue}` };
 }
 
+/** Known to some: then it is a new version that comes, or an old one that goes. */
+function knownToFew({ queue, instances, unserved }: QueueView): Alarm[] {
+  return unserved.map(({ entry, waiting, knownTo }) => {
+    const known = `known to ${knownTo === 0 ? 'none' : knownTo} of ${instances} ${instances === 1 ? 'instance' : 'instances'}`;
+    const says = `${waiting} of ${entry} ${waiting === 1 ? 'waits' : 'wait'}, ${known}`;
+    const next = `busbar peek ${queue} --entry ${entry}`;
+    return {
+      severity: knownTo === 0 ? 'critical' : 'warning',
+      about: queue,
+      what: 'unserved',
+      forMs: null,
+      says,
+      next,
+    };
+  });
+}
+
 function pausedBySettings({ queue, waiting, oldestMs, paused }: QueueView): Alarm[] {
   return paused.map((name) => {
     const says = `a setting keeps ${name} from being started; ${waiting} wait in the queue`;
@@ -146,7 +167,16 @@ function hasParked({ queue, parked }: QueueView): Alarm {
   return { severity: 'warning', about: queue, what: 'parked', forMs: null, says, next: `busbar parked ${queue}` };
 }
 
-const order: readonly Alarm['what'][] = ['stuck', 'nobody', 'silent', 'unwell', 'growing', 'paused', 'parked'];
+const order: readonly Alarm['what'][] = [
+  'stuck',
+  'nobody',
+  'unserved',
+  'silent',
+  'unwell',
+  'growing',
+  'paused',
+  'parked',
+];
 
 function worstFirst(one: Alarm, other: Alarm): number {
   if (one.severity !== other.severity) return one.severity === 'critical' ? -1 : 1;

@@ -6,6 +6,7 @@ import type { Decoded } from '../format/codec';
 import type { Log } from '../ports/log';
 import type { Registry } from '../ports/registry';
 import type { Attempt } from '../work/message';
+import type { UnservedView } from './instances';
 
 export interface InspectorParts {
   readonly log: Log;
@@ -40,9 +41,10 @@ export interface InstanceView {
 
 /**
  * nobody: messages wait and no instance takes them · stuck: nothing goes on although somebody takes them · paused:
- * nothing runs, and a setting says that nothing of some entries is to be started.
+ * nothing runs, and a setting says that nothing of some entries is to be started · unserved: nothing runs, and messages
+ * wait at instances that do not know their entry.
  */
-export type QueueState = 'caught up' | 'working' | 'growing' | 'stuck' | 'nobody' | 'paused';
+export type QueueState = 'caught up' | 'working' | 'growing' | 'stuck' | 'nobody' | 'paused' | 'unserved';
 
 export interface QueueView {
   /** `photos.work`, `search.index` */
@@ -68,6 +70,8 @@ export interface QueueView {
   readonly instances: number;
   /** The names under which settings have paused some or all of it. */
   readonly paused: readonly string[];
+  /** Entries whose messages wait at instances that do not know them. */
+  readonly unserved: readonly UnservedView[];
 }
 
 export interface MessageView {
@@ -106,6 +110,8 @@ export interface WaitingView extends MessageView {
   readonly on: string | null;
   /** What the handler's `progress` said last. */
   readonly note: string;
+  /** Instances take the queue, and none of them knows the entry. */
+  readonly unserved: boolean;
   /** The id of the message of the same key that comes before it. */
   readonly behind: string | null;
 }
@@ -134,6 +140,8 @@ export interface PlaceView {
   readonly state: WaitingView['state'] | 'settled' | 'parked';
   readonly attempts: number;
   readonly on: string | null;
+  /** See WaitingView. */
+  readonly unserved: boolean;
   readonly parked: ParkedView | null;
 }
 
@@ -153,7 +161,7 @@ export interface Alarm {
   readonly severity: Severity;
   /** A queue or an instance. */
   readonly about: string;
-  readonly what: 'stuck' | 'growing' | 'parked' | 'nobody' | 'silent' | 'unwell' | 'paused';
+  readonly what: 'stuck' | 'growing' | 'parked' | 'nobody' | 'silent' | 'unwell' | 'paused' | 'unserved';
   /** How long already, in ms, where that is known. */
   readonly forMs: number | null;
   readonly says: string;

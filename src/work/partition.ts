@@ -9,7 +9,7 @@ import type { Lanes } from './lanes';
 import { envelopeOf, placeOf, readMessage, type Holder, type Message } from './message';
 import { Reader, type ReaderParts } from './reader';
 import { cutState, decodeState, emptyState, encodeState, type State, type Tried } from './state';
-import type { Queue, TakeParts } from './types';
+import type { Queue, TakeParts, Unserved } from './types';
 import { openWatermark, type Watermark } from './watermark';
 
 export interface PartitionParts {
@@ -53,7 +53,7 @@ export class Partition implements Holder {
   readonly #seenBefore: number;
   /** Attempts that ended, of messages that are not settled. */
   readonly #attempts = new Map<number, number>();
-  readonly #heldEntries = new Set<string>();
+  readonly #unserved = new Map<string, Unserved>();
   readonly #closed = new AbortController();
   #phase: Phase = 'owned';
   /** What was read from there on the log has lost. */
@@ -91,6 +91,9 @@ export class Partition implements Holder {
 
   get closed(): AbortSignal {
     return this.#closed.signal;
+  }
+  get unserved(): Iterable<Unserved> {
+    return this.#unserved.values();
   }
   /** Everything below is settled, and the log knows it. */
   get committedOffset(): number {
@@ -200,7 +203,7 @@ export class Partition implements Holder {
     if (this.#attempts.size > 0) message.attempts = this.#attempts.get(offset) ?? 0;
     this.#bytes += message.bytes;
     if (take.notices.watched) this.#tellReceived(message);
-    if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#tellHeld(message);
+    if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#hold(message);
     lanes.add(message);
   }
 
@@ -320,10 +323,13 @@ export class Partition implements Holder {
     this.parts.take.notices.tell({ type: 'received', kind: envelope?.kind ?? 'work', entry, id });
   }
 
-  /** Once for each entry: an instance of another version may serve it. */
-  #tellHeld({ entry, id, offset }: Message): void {
-    if (this.#heldEntries.has(entry) || this.#heldEntries.size >= heldEntriesMax) return;
-    this.#heldEntries.add(entry);
+  /** Told once for each entry: an instance of another version may serve it. */
+  #hold({ entry, id, offset }: Message): void {
+    const held = this.#unserved.get(entry);
+    if (!held && this.#unserved.size >= heldEntriesMax) return;
+    const { waiting, sinceMs } = held ?? { waiting: 0, sinceMs: this.parts.take.clock.now() };
+    this.#unserved.set(entry, { entry, waiting: waiting + 1, sinceMs });
+    if (held) return;
     this.#tellLow(`${entry} is not served here: ${id} at ${offset} waits, and what comes after it under its key`);
   }
 

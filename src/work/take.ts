@@ -12,7 +12,7 @@ import { Partition, type PartitionParts } from './partition';
 import { attemptsDefault, decide, longestMsDefault } from './retry';
 import { keepMsDefault } from './topics';
 import { trimSettled } from './trim';
-import type { EntryLimits, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts } from './types';
+import type { EntryLimits, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts, Unserved } from './types';
 
 /**
  * Joins the queue's group; resolves when this instance is a member. Creates the topics that are not there.
@@ -127,6 +127,8 @@ class Taken {
       failed: this.#failed,
       parked: this.#parked,
       paused: [...this.#limits].flatMap(([entry, { concurrency }]) => (concurrency === 0 ? entry : [])),
+      entries: [...this.queue.entries.keys()],
+      unserved: sumUp([...this.#partitions.values()].flatMap(({ unserved }) => [...unserved])),
     };
   }
 
@@ -288,6 +290,15 @@ class Taken {
   #tellRetried({ entry, id, attempts }: Message, delayMs: number, error: unknown): void {
     this.parts.notices.tell({ type: 'retried', entry, id, attempt: attempts, delayMs, error: sayError(error) });
   }
+}
+
+function sumUp(unserved: readonly Unserved[]): readonly Unserved[] {
+  const sums = new Map<string, Unserved>();
+  for (const one of unserved) {
+    const { waiting = 0, sinceMs = Infinity } = sums.get(one.entry) ?? {};
+    sums.set(one.entry, { ...one, waiting: waiting + one.waiting, sinceMs: Math.min(sinceMs, one.sinceMs) });
+  }
+  return [...sums.values()];
 }
 
 const limitsDefault: EntryLimits = { concurrency: concurrencyDefault, perSecond: Infinity };

@@ -89,6 +89,17 @@ export interface QueueStats {
   readonly parked: number;
   /** Entries of which nothing is started. */
   readonly paused: readonly string[];
+  /** Entries that it handles. */
+  readonly entries: readonly string[];
+  /** Those that it does not, as far as their messages came to it. */
+  readonly unserved: readonly Unserved[];
+}
+/** Messages of an entry that this instance does not know: they wait here, and what comes after them under their keys. */
+export interface Unserved {
+  readonly entry: string;
+  readonly waiting: number;
+  /** Since when the first of them does, in milliseconds since 1970. */
+  readonly sinceMs: number;
 }
 /** A queue that this instance works on. `close` gives its partitions: what runs ends, what is settled is committed. */
 export interface TakenQueue extends Closable {

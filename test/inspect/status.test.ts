@@ -1,5 +1,6 @@
+import { defineModule, unchecked, work } from '../../src/contract/contract';
 import type { Log } from '../../src/ports/log';
-import { photos, rig, type Job } from './rig';
+import { all, photos, rig, type Job } from './rig';
 
 const never = (): Promise<void> => new Promise(() => {});
 const rest = { add: () => '', resize: () => {}, rotate: () => {} };
@@ -128,6 +129,63 @@ test('a queue whose instances are all dead has nobody, though the log still says
   expect(alarms).toMatchObject([
     { severity: 'critical', what: 'nobody', says: '1 wait, and no instance of photos takes them' },
   ]);
+});
+
+test('an entry that no instance knows is critical at once, and one that only some know a warning', async () => {
+  const { open, inspector, soon, clock } = rig();
+  const older = defineModule('photos', {
+    resize: photos.resize,
+    crop: work(unchecked<Job>(), { key: ({ key }) => key }),
+  });
+  const web = await open('web');
+  const [lost] = await web.submitAll(older.crop, [{ n: 1, key: 'a' }]);
+  const [behind] = await web.submitAll(photos.resize, [{ n: 2, key: 'a' }]);
+  const bus = await open('photos');
+  await bus.serve(photos, rest);
+  await clock.advance(1_000);
+  const look = await inspector();
+  const { alarms, queues } = await soon(look.status());
+  expect(alarms).toMatchObject([
+    {
+      severity: 'critical',
+      about: 'photos.work',
+      what: 'unserved',
+      says: '1 of photos.crop waits, known to none of 1 instance',
+      next: 'busbar peek photos.work --entry photos.crop',
+    },
+  ]);
+  expect(queues.find(({ queue }) => queue === 'photos.work')).toMatchObject({ state: 'unserved', waiting: 2 });
+  expect(bus.health()).toEqual({
+    live: true,
+    ready: true,
+    reasons: [
+      {
+        part: 'photos.work',
+        reason: 'photos.crop is not served here: 1 message waits for who knows it',
+        sinceMs: 1_000,
+      },
+    ],
+  });
+  expect(await soon(all(look.peek('photos.work', { entry: 'photos.crop' })))).toMatchObject([{ unserved: true }]);
+  const placesOf = async (id = ''): Promise<unknown> => (await soon(look.show(id)))[0]?.places;
+  expect(await placesOf(lost?.id)).toMatchObject([{ state: 'waiting', unserved: true }]);
+  expect(await placesOf(behind?.id)).toMatchObject([{ state: 'waiting', unserved: false }]);
+
+  const old = await open('photos');
+  await old.serve(older, { resize: () => {}, crop: () => {} });
+  await clock.advance(1_000);
+  for (let n = 0; n < 24; n++) await web.submit(older.crop, { n, key: `k${n}` }); // some to each of them
+  await clock.advance(1_000);
+  expect((await soon(look.status())).alarms).toMatchObject([
+    {
+      severity: 'warning',
+      what: 'unserved',
+      says: expect.stringMatching(/^\d+ of photos.crop waits?, known to 1 of 2 instances$/),
+    },
+  ]);
+  bus.crash();
+  await clock.advance(60_000);
+  expect((await soon(look.status())).alarms).toEqual([]);
 });
 
 test('a queue that a setting has paused is paused, not stuck, and the command that ends it is said', async () => {

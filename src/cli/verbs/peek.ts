@@ -61,9 +61,10 @@ function columns(all: readonly WaitingView[], bodies: Bodies, nowMs: number): re
   return shown;
 }
 
-function doing({ state, on, note, behind, fault }: WaitingView, nameOf: (id: string) => string): string {
+function doing({ state, on, note, behind, fault, unserved }: WaitingView, nameOf: (id: string) => string): string {
   if (state === 'running') return `runs on ${on ?? '?'}${note ? `: ${note}` : ''}`;
   if (state === 'in backoff') return 'waits to be tried again';
+  if (unserved) return 'waits: no instance knows its entry';
   if (behind !== null) return `behind ${nameOf(behind)}`;
   return fault === null ? 'waits' : `is not readable: ${fault}`;
 }

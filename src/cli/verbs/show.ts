@@ -98,7 +98,7 @@ function field(out: Output, name: string, value: string): void {
   );
 }
 
-function placeText({ state, attempts, on, parked }: PlaceView, nowMs: number): string {
+function placeText({ state, attempts, on, parked, unserved }: PlaceView, nowMs: number): string {
   const tried = attempts > 0 ? `, tried ${attempts === 1 ? 'once' : `${attempts} times`}` : '';
   switch (state) {
     case 'running':
@@ -113,7 +113,7 @@ function placeText({ state, attempts, on, parked }: PlaceView, nowMs: number): s
     case 'in backoff':
       return `waits to be tried again${tried}`;
     case 'waiting':
-      return 'waits';
+      return unserved ? 'waits: no instance that takes the queue knows its entry' : 'waits';
   }
 }
 

@@ -9,6 +9,7 @@ import { age, clockTime, oneLine, plural } from '../words';
 const marks: Readonly<Record<Alarm['what'], string>> = {
   stuck: '✖',
   nobody: '✖',
+  unserved: '✖',
   silent: '✖',
   unwell: '▲',
   growing: '▲',
@@ -18,6 +19,7 @@ const marks: Readonly<Record<Alarm['what'], string>> = {
 const words: Readonly<Record<Alarm['what'], string>> = {
   stuck: 'stuck',
   nobody: 'nobody there',
+  unserved: 'unserved',
   silent: 'silent',
   unwell: 'unwell',
   growing: 'growing',
