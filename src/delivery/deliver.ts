@@ -1,6 +1,6 @@
 /** Calls one handler once: check of the body, middleware, inherited scope, and a notice of how it ended. */
 import type { Clock } from '../base/clock';
-import { Failure, readable, sayError } from '../base/errors';
+import { BusError, Failure, readable, sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
 import type { AnyEntry } from '../contract/types';
@@ -58,11 +58,22 @@ export function deliver(
   };
   try {
     const body = check(entry.schemas.input, raw, 'input', entry.name);
-    const value = body instanceof Promise ? body.then(call) : call(body);
+    const value = body instanceof Promise ? body.then(ifInTime(parts.clock, facts, call)) : call(body);
     return isThenable(value) ? Promise.resolve(value).then(done, failed) : done(value);
   } catch (error) {
     return failed(error);
   }
+}
+
+/** Starts nothing after the deadline, by the wall clock or the one that nobody sets, however long the check took. */
+function ifInTime(clock: Clock, { entry, deadline }: Facts, call: (body: unknown) => unknown): typeof call {
+  const timeoutMs = deadline - clock.now();
+  const untilMs = clock.mono() + timeoutMs;
+  return (body) => {
+    if (clock.now() < deadline && clock.mono() < untilMs) return call(body);
+    const message = `${entry}: its deadline passed while its input was checked`;
+    throw new BusError('Timeout', message, { reached: 'waiting', timeoutMs });
+  };
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

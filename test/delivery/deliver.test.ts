@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { sleep } from '../../src/base/clock';
 import { openNotices, type Notice } from '../../src/base/notices';
 import { defineModule, request } from '../../src/contract/contract';
 import { currentScope, DeliveryContext, openScopes, type Facts } from '../../src/delivery/context';
@@ -55,6 +56,20 @@ test('a body that the schema refuses never reaches the handler', async () => {
   const handler = jest.fn();
   expect(await run({ n: 'two' }, handler)).toMatchObject({ ok: false, by: 'check', error: { code: 'Invalid' } });
   expect(handler).not.toHaveBeenCalled();
+});
+
+test.each([
+  [99, 'is called', { ok: true, value: 4 }, 1],
+  [100, 'is not called', { ok: false, by: 'check', error: { code: 'Timeout', details: { reached: 'waiting' } } }, 0],
+])('a handler whose body was checked for %d of the 100 ms it has %s', async (tookMs, _what, outcome, calls) => {
+  const { parts, facts, context, clock } = open([], virtualClock().now() + 100);
+  const slowly = z.object({ n: z.number() }).refine(() => sleep(clock, tookMs).then(() => true));
+  const slow = defineModule('maths', { double: request(slowly, z.number()) });
+  const handler = jest.fn(() => 4);
+  const delivered = deliver(parts, slow.double, facts, { n: 2 }, handler, context);
+  await clock.advance(100);
+  expect(await delivered).toMatchObject(outcome);
+  expect(handler).toHaveBeenCalledTimes(calls);
 });
 
 test('middleware goes around the handler, the first one outermost, and sees the checked body', async () => {
