@@ -60,7 +60,7 @@ function knowing(queue: string, entry: string, instances: readonly InstanceView[
 export interface Doing {
   readonly running: readonly RunningOn[];
   /** Whether none of them knows the entry, though there are some. */
-  isUnserved(entry: string): boolean;
+  readonly isUnserved: (entry: string) => boolean;
 }
 
 export function doingOf(queue: string, instances: readonly InstanceView[]): Doing {

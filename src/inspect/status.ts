@@ -140,7 +140,8 @@ function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
 /** Known to some: then it is a new version that comes, or an old one that goes. */
 function knownToFew({ queue, instances, unserved }: QueueView): Alarm[] {
   return unserved.map(({ entry, waiting, knownTo }) => {
-    const known = `known to ${knownTo === 0 ? 'none' : knownTo} of ${instances} ${instances === 1 ? 'instance' : 'instances'}`;
+    const of = `${instances} ${instances === 1 ? 'instance' : 'instances'}`;
+    const known = `known to ${knownTo === 0 ? 'none' : knownTo} of ${of}`;
     const says = `${waiting} of ${entry} ${waiting === 1 ? 'waits' : 'wait'}, ${known}`;
     const next = `busbar peek ${queue} --entry ${entry}`;
     return {

@@ -94,7 +94,7 @@ export interface QueueStats {
   /** Those that it does not, as far as their messages came to it. */
   readonly unserved: readonly Unserved[];
 }
-/** Messages of an entry that this instance does not know: they wait here, and what comes after them under their keys. */
+/** Messages of an entry that this instance does not know: they and what comes after them under their keys wait. */
 export interface Unserved {
   readonly entry: string;
   readonly waiting: number;
