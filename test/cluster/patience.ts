@@ -1,2 +1,2 @@
 /** For suites on servers: the time-out of jest ends what hangs and measures nothing, so a slow machine never meets it. */
-jest.setTimeout(300_000);
+jest.setTimeout(600_000);
