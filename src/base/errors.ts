@@ -4,7 +4,7 @@
 
 /** Facts that come with each code. */
 export interface BusDetails {
-  Invalid: { side: 'input' | 'reply' | 'failure'; issues: readonly Issue[] };
+  Invalid: { side: 'input' | 'reply' | 'failure'; issues: readonly Issue[]; instance?: string };
   TooLarge: { bytes: number; limitBytes: number };
   NoHandler: { module: string; entry?: string };
   ResponderLost: { instance: string };
@@ -29,10 +29,20 @@ export interface Issue {
   readonly path?: readonly PropertyKey[];
 }
 
+interface CodeRow<C extends BusCode> {
+  readonly retryable: boolean;
+  readonly remedy: string | ((details: Partial<BusDetails[C]>) => string);
+}
 /** Whether trying the same again can help, and what a person should do. The only place that decides either. */
-export const busCodes: { readonly [C in BusCode]: { readonly retryable: boolean; readonly remedy: string } } = {
-  Invalid: { retryable: false, remedy: 'Send what the schema of the contract describes.' },
-  TooLarge: { retryable: false, remedy: 'Store the bytes elsewhere and send a reference, or raise messageBytesMax.' },
+export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
+  Invalid: {
+    retryable: false,
+    remedy: ({ side }) =>
+      side === 'reply' || side === 'failure'
+        ? 'Mend the handler that is named, or deploy one version of the contract at both ends.'
+        : 'Send what the contract describes.',
+  },
+  TooLarge: { retryable: false, remedy: 'Store the bytes elsewhere and send a reference.' },
   NoHandler: {
     retryable: true,
     remedy: 'Start an instance that serves the contract, or pass absentMs to wait for one.',
@@ -41,22 +51,34 @@ export const busCodes: { readonly [C in BusCode]: { readonly retryable: boolean;
     retryable: false,
     remedy: 'It may or may not have been done. Declare the entry `idempotent` to have it asked again elsewhere.',
   },
-  Timeout: { retryable: false, remedy: 'It may or may not have been done. Raise timeoutMs, or find what is slow.' },
+  Timeout: {
+    retryable: false,
+    remedy: ({ reached }) =>
+      reached === 'not-sent'
+        ? 'It was not sent, so it was not done. Raise timeoutMs, or find what took the time before.'
+        : 'It may or may not have been done. Raise timeoutMs, or find what is slow.',
+  },
   Overloaded: { retryable: true, remedy: 'Wait retryAfterMs, add instances, or raise concurrency.' },
   Cancelled: { retryable: false, remedy: 'The caller took it back; nothing to do.' },
   HandlerFailed: { retryable: false, remedy: 'Read the error of the handler at the instance named.' },
   Unreachable: {
     retryable: true,
-    remedy: 'It may or may not have been sent. See what `busbar status` says of the server.',
+    remedy: 'See whether what is named is up, and what `busbar status` says. What was being sent may have arrived.',
   },
   SpoolFull: { retryable: true, remedy: 'Wait until the spool has drained, or raise spoolBytesMax.' },
   SpoolBroken: { retryable: false, remedy: 'Restart the process; see the disk named in the cause.' },
   Closed: { retryable: false, remedy: 'Open a new bus; this one was closed.' },
   Incompatible: { retryable: false, remedy: 'Deploy the version of the module that knows the entry.' },
   Conflict: { retryable: false, remedy: 'Read the newest version and decide again.' },
-  NotAllowed: { retryable: false, remedy: 'Ask whoever runs the system for the right.' },
-  Config: { retryable: false, remedy: 'Mend the settings named.' },
+  NotAllowed: { retryable: false, remedy: 'Ask whoever runs the system for the right, or be somebody who has it.' },
+  Config: { retryable: false, remedy: 'Mend what the message names; the same call fails until then.' },
 };
+
+function remedyOf<C extends BusCode>(code: C, details: BusDetails[C]): string {
+  const { remedy } = busCodes[code];
+  // What came over the wire may have lost its details.
+  return typeof remedy === 'string' ? remedy : remedy(details ?? {});
+}
 
 /** An error of the bus itself. `details` depends on `code`; narrow with {@link isBusError} or `switch (error.code)`. */
 export class BusError<C extends BusCode = BusCode> extends Error {
@@ -67,13 +89,14 @@ export class BusError<C extends BusCode = BusCode> extends Error {
   /** What a person can do. */
   readonly remedy: string;
 
-  constructor(code: C, message: string, details: BusDetails[C], cause?: unknown) {
+  /** `remedy` where more is known than what the code and the details say. */
+  constructor(code: C, message: string, details: BusDetails[C], cause?: unknown, remedy?: string) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'BusError';
     this.code = code;
     this.details = details;
     this.retryable = busCodes[code].retryable;
-    this.remedy = busCodes[code].remedy;
+    this.remedy = remedy ?? remedyOf(code, details);
   }
 }
 /** The union form, so that `switch (error.code)` narrows `details`. */

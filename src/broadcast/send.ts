@@ -30,7 +30,7 @@ export function createShouter(parts: ShouterParts): Shouter {
       const scope = currentScope(parts.scopes);
       const checked = check(entry.schemas.input, input, 'input', entry.name);
       if (checked instanceof Promise) await checked;
-      const body = encodeBody(input, parts.messageBytesMax);
+      const body = encodeBody(input, parts.messageBytesMax, 'input', entry.name);
       const id = parts.makeId();
       const line = printEnvelope({
         kind: 'broadcast',

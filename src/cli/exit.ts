@@ -60,8 +60,12 @@ function nameOf(error: unknown): string {
   return error instanceof Error ? error.name : '';
 }
 
-/** What is written to stderr; of other codes the message says itself what can be done from a shell. */
+/**
+ * What is written to stderr; of other codes the message says itself what can be done from a shell. Where code would
+ * give timeoutMs, a shell gives --timeout.
+ */
 export function explain(error: unknown): string {
   const withRemedy = isBusError(error, 'Timeout', 'ResponderLost', 'Overloaded', 'HandlerFailed');
-  return `busbar: ${sayError(error)}${withRemedy ? `\n${error.remedy}` : ''}`;
+  const text = `busbar: ${sayError(error)}${withRemedy ? `\n${error.remedy}` : ''}`;
+  return isBusError(error, 'Timeout') ? text.replaceAll('timeoutMs', '--timeout') : text;
 }

@@ -6,7 +6,7 @@ import { BigintForm, MapForm, MinusZero, SetForm, snapshot, tooLarge, type Side 
 export type Decoded = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly reason: string };
 
 /**
- * The bytes of `value`, in memory of their own. What passes unchanged, nested as you like: null, booleans, numbers
+ * The bytes of `value`, which errors call `side` of `entry`, in memory of their own. What passes unchanged, nested as you like: null, booleans, numbers
  * (NaN, infinities and -0 too), strings, bigints to 100 digits, Date, Uint8Array (a Buffer comes back as one), Map,
  * Set, arrays and plain objects. `undefined` as the whole body is no bytes at all; a property that is undefined counts
  * as absent.
@@ -17,10 +17,11 @@ export type Decoded = { readonly ok: true; readonly value: unknown } | { readonl
  * counts for eight more, a Date for one more), and whatever throws when read. Throws TooLarge beyond `bytesMax`. Symbol
  * keys and what is not enumerable are not looked at.
  */
-export function encodeBody(value: unknown, bytesMax: number, side: Side = 'input'): Uint8Array {
+export function encodeBody(value: unknown, bytesMax: number, side: Side = 'input', entry?: string): Uint8Array {
   if (value === undefined) return nothing;
-  const body = pack(snapshot(value, bytesMax, side, pack));
-  if (body.length > bytesMax) throw tooLarge(body.length, bytesMax);
+  const what = entry === undefined ? side : `${side} of ${entry}`;
+  const body = pack(snapshot(value, bytesMax, side, what, pack));
+  if (body.length > bytesMax) throw tooLarge(what, body.length, bytesMax);
   return body;
 }
 

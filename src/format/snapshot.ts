@@ -24,26 +24,29 @@ export type Side = BusDetails['Invalid']['side'];
 /**
  * Copies `value`, reading each property once: a getter or Proxy that answers differently the next time finds nobody
  * asking. Throws Invalid with the path of the field, or TooLarge as soon as more than `bytesMax` bytes are certain.
+ * `what` it is, for both: `input of photos.add`.
  */
-export function snapshot(value: unknown, bytesMax: number, side: Side, pack: Pack): unknown {
+export function snapshot(value: unknown, bytesMax: number, side: Side, what: string, pack: Pack): unknown {
   const copier = new Copier(bytesMax, pack);
   try {
     return copier.copy(value, 0);
   } catch (error) {
-    if (error instanceof TooMuch) throw tooLarge(copier.bytes, bytesMax);
-    throw invalid(side, error instanceof Refused ? error.message : reading(error), copier.path);
+    if (error instanceof TooMuch) throw tooLarge(what, copier.bytes, bytesMax);
+    throw invalid(side, what, error instanceof Refused ? error.message : reading(error), copier.path);
   }
 }
 
-export function tooLarge(bytes: number, limitBytes: number): BusError<'TooLarge'> {
-  const message = `the body has ${bytes} bytes or more, allowed are ${limitBytes} (messageBytesMax)`;
+export function tooLarge(what: string, bytes: number, limitBytes: number): BusError<'TooLarge'> {
+  const most = limits.messageBytesMax;
+  const option = limitBytes < most ? `messageBytesMax, which may be raised to ${most}` : 'the most that there is';
+  const message = `${what} has ${bytes} bytes or more, allowed are ${limitBytes} (${option})`;
   return new BusError('TooLarge', message, { bytes, limitBytes });
 }
 
-function invalid(side: Side, message: string, path: readonly PropertyKey[]): BusError<'Invalid'> {
+function invalid(side: Side, what: string, message: string, path: readonly PropertyKey[]): BusError<'Invalid'> {
   const issue: Issue = path.length > 0 ? { message, path } : { message };
   const place = path.length > 0 ? `${path.map(String).join('.')}: ` : '';
-  return new BusError('Invalid', `${side} cannot be sent: ${place}${message}`, { side, issues: [issue] });
+  return new BusError('Invalid', `${what} cannot be sent: ${place}${message}`, { side, issues: [issue] });
 }
 
 function reading(error: unknown): string {

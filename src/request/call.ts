@@ -121,7 +121,7 @@ export function createCaller(parts: CallerParts): Caller {
       if (!(wantedMs >= 0)) throw badTimeout(entry, wantedMs);
       const timeoutMs = Math.min(Math.ceil(wantedMs), (scope?.deadline ?? Infinity) - startedMs);
       const go = (): void => {
-        const body = encodeBody(input, parts.messageBytesMax);
+        const body = encodeBody(input, parts.messageBytesMax, 'input', entry.name);
         if (open.size >= limits.pendingRequestsMax) throw tooManyOpen(entry);
         const id = parts.makeId();
         begin(new OpenCall(id, entry, body, options, scope, startedMs, begunMs, timeoutMs, resolve, reject));

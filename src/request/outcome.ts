@@ -1,5 +1,13 @@
 /** What the end of a handler becomes on the wire: a value, a declared failure, or an error that can always be sent. */
-import { BusError, Failure, isBusError, sayError, type BusCode, type BusDetails } from '../base/errors';
+import {
+  BusError,
+  Failure,
+  isBusError,
+  sayError,
+  type AnyBusError,
+  type BusCode,
+  type BusDetails,
+} from '../base/errors';
 import { check } from '../contract/check';
 import { isFailureName } from '../contract/contract';
 import type { Request } from '../contract/types';
@@ -18,19 +26,23 @@ export interface ReplyParts {
 /** A promise only where the schema of the reply or failure is asynchronous. Neither throws nor rejects. */
 export function replyOf(parts: ReplyParts, entry: Request, outcome: Outcome): Reply | Promise<Reply> {
   const { messageBytesMax } = parts;
-  const refused = (error: unknown): Reply => errorReply(isBusError(error) ? error : handlerFailed(parts, entry, error));
-  const ok = (value: unknown): Reply => ({ status: 'ok', body: encodeBody(value, messageBytesMax, 'reply') });
+  const refused = (error: unknown): Reply =>
+    errorReply(isBusError(error) ? byHandler(parts, error) : handlerFailed(parts, entry, error));
+  const ok = (value: unknown): Reply => ({
+    status: 'ok',
+    body: encodeBody(value, messageBytesMax, 'reply', entry.name),
+  });
   try {
     if (outcome.ok)
       return whenChecked(check(outputOf(entry), outcome.value, 'reply', entry.name), () => ok(outcome.value), refused);
     const { error, by } = outcome;
-    if (by === 'check') return refused(error);
+    if (by === 'check') return errorReply(isBusError(error) ? error : handlerFailed(parts, entry, error));
     const schema = error instanceof Failure && error.entry === entry.name && declared(entry, error.code);
     if (!schema || !isFailureName(error.code)) return errorReply(handlerFailed(parts, entry, error));
     const failure = (): Reply => ({
       status: 'failure',
       code: error.code,
-      body: encodeBody(error.data, messageBytesMax, 'failure'),
+      body: encodeBody(error.data, messageBytesMax, 'failure', entry.name),
     });
     return whenChecked(check(schema, error.data, 'failure', entry.name), failure, refused);
   } catch (error) {
@@ -47,8 +59,17 @@ function whenChecked(checked: unknown, make: () => Reply, refused: (error: unkno
   return checked instanceof Promise ? checked.then(make).catch(refused) : make();
 }
 
+/** Not the caller is to blame, so it is told who is. */
+function byHandler({ self }: ReplyParts, { code, message, details }: AnyBusError): Parameters<typeof errorReply>[0] {
+  const said = `${message}; the handler at ${self} gave it`;
+  return { code, message: said, details: code === 'Invalid' ? { ...details, instance: self } : details };
+}
+
 function handlerFailed({ self }: ReplyParts, entry: Request, error: unknown): BusError<'HandlerFailed'> {
-  const handlerError = short(sayError(error));
+  const isUndeclared = error instanceof Failure && error.entry === entry.name;
+  const handlerError = short(
+    isUndeclared ? `'${error.code}' is no failure that the contract declares` : sayError(error),
+  );
   const message = `${entry.name}: its handler at ${self} failed: ${handlerError}`;
   return new BusError('HandlerFailed', message, { handlerError, instance: self });
 }

@@ -1,0 +1,101 @@
+/** What people are told to do: it must be true of what happened, and name what can be changed. */
+import { z } from 'zod';
+import { BusError, isBusError, type AnyBusError } from '../../src/base/errors';
+import { limits } from '../../src/base/limits';
+import { explain } from '../../src/cli/exit';
+import { broadcast, defineModule, request, unchecked, work } from '../../src/contract/contract';
+import { testBus } from '../../src/testing';
+
+const Any = unchecked<unknown>();
+const m = defineModule('m', {
+  r: request(z.object({}), z.object({ ok: z.boolean() }), { failures: { No: z.object({ why: z.string() }) } }),
+  any: request(Any, Any),
+  w: work(Any),
+  b: broadcast(Any),
+});
+type Fail = (code: string, data: unknown) => never;
+
+/** What a request ends with whose handler does this. */
+async function ending(r: (fail: Fail) => unknown, entry: 'r' | 'any' = 'r', input: unknown = {}): Promise<AnyBusError> {
+  const bus = testBus(m);
+  await bus.serve(m, {
+    r: (_, { fail }) => r(fail as unknown as Fail) as { ok: boolean },
+    any: (_, { fail }) => r(fail as unknown as Fail),
+    w: () => undefined,
+    b: () => undefined,
+  });
+  const asked: Promise<unknown> = entry === 'r' ? bus.request(m.r, input as never) : bus.request(m.any, input);
+  const error = await caught(asked);
+  await bus.close();
+  return error;
+}
+async function caught(promise: Promise<unknown>): Promise<AnyBusError> {
+  try {
+    await promise;
+  } catch (error) {
+    if (isBusError(error)) return error;
+    throw error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+test('what was not sent was not done, whatever else timed out may have been', () => {
+  const timeout = (reached: 'not-sent' | 'running') => new BusError('Timeout', 'late', { reached, timeoutMs: 5 });
+  expect(timeout('not-sent').remedy).toMatch(/^It was not sent, so it was not done\./);
+  expect(timeout('running').remedy).toMatch(/^It may or may not have been done\./);
+});
+
+test('a shell is told of --timeout, code of timeoutMs', () => {
+  const error = new BusError('Timeout', 'no answer within 5 ms (timeoutMs)', { reached: 'sent', timeoutMs: 5 });
+  expect(error.remedy).toContain('timeoutMs');
+  expect(explain(error)).toBe(
+    'busbar: no answer within 5 ms (--timeout)\n' +
+      'It may or may not have been done. Raise --timeout, or find what is slow.',
+  );
+});
+
+test('a reply that the contract does not describe is the fault of the handler, at the instance that is named', async () => {
+  const error = await ending(() => ({ ok: 'yes' }));
+  expect(error).toMatchObject({ code: 'Invalid', details: { side: 'reply', instance: expect.stringMatching(/^m#/) } });
+  expect(error.message).toMatch(/^reply of m\.r: ok: .*; the handler at m#\w+ gave it$/);
+  expect(error.remedy).toBe('Mend the handler that is named, or deploy one version of the contract at both ends.');
+});
+
+test('so is a failure with other data than declared', async () => {
+  const error = await ending((fail) => fail('No', { why: 3 }));
+  expect(error.message).toMatch(/^failure of m\.r: why: .*; the handler at m#\w+ gave it$/);
+});
+
+test('bad input stays the fault of the caller', async () => {
+  const error = await ending(() => ({ ok: true }), 'r', 5);
+  expect(error.message).toMatch(/^input of m\.r: /);
+  expect(error.remedy).toBe('Send what the contract describes.');
+});
+
+test('a failure that the contract does not declare is called that', async () => {
+  const error = await ending((fail) => fail('Nope', {}));
+  expect(error.code).toBe('HandlerFailed');
+  expect(error.message).toMatch(/^m\.r: its handler at m#\w+ failed: 'Nope' is no failure that the contract declares$/);
+});
+
+test('what cannot be sent names its entry and its side', async () => {
+  expect((await ending(() => () => 1, 'any')).message).toMatch(
+    /^reply of m\.any cannot be sent: function cannot be sent; the handler at m#\w+ gave it$/,
+  );
+  const fn = () => 1;
+  expect((await ending(() => 1, 'any', fn)).message).toBe('input of m.any cannot be sent: function cannot be sent');
+  const bus = testBus(m);
+  expect((await caught(bus.submit(m.w, { a: fn }))).message).toMatch(/^input of m\.w cannot be sent: a: /);
+  expect((await caught(bus.broadcast(m.b, { a: fn }))).message).toMatch(/^input of m\.b cannot be sent: a: /);
+  await bus.close();
+});
+
+test('what is too large names its entry and its side, and no option that is at its most already', async () => {
+  const big = 'x'.repeat(limits.messageBytesMax + 1);
+  const input = await ending(() => 1, 'any', big);
+  expect(input.message).toMatch(
+    /^input of m\.any has \d+ bytes or more, allowed are 1000000 \(the most that there is\)$/,
+  );
+  expect(input.remedy).toBe('Store the bytes elsewhere and send a reference.');
+  expect((await ending(() => big, 'any')).message).toMatch(/^reply of m\.any has .*; the handler at m#\w+ gave it$/);
+});
