@@ -18,6 +18,8 @@ export const limits = {
   pendingRequestsMax: 65_536,
   /** Requests waiting in one instance for a free handler; beyond it Overloaded. */
   waitingRequestsMax: 10_000,
+  /** Bytes of the requests of one entry that wait in one instance; beyond it Overloaded. */
+  waitingBytesMax: 64 * 1024 * 1024,
   /** Messages of one partition held in memory. */
   bufferMessagesMax: 10_000,
   /** Bytes of one partition held in memory. */

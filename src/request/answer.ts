@@ -54,6 +54,8 @@ export interface Active {
   readonly raw: unknown;
   readonly facts: Facts;
   readonly context: DeliveryContext;
+  /** Of its body, as it came. */
+  readonly bytes: number;
   readonly arrivedMs: number;
   /** Its deadline by the monotonic clock, which nobody sets; the other one goes on while the machine sleeps. */
   readonly untilMs: number;
@@ -64,6 +66,7 @@ export interface Active {
 /** An entry with its requests that wait for a handler, in the order they came. */
 interface Line extends ServedRequest {
   readonly waiting: Set<Active>;
+  waitingBytes: number;
   /** Those that may start are being started. */
   starting: boolean;
   /** Looks again when the rate allows another start. */
@@ -90,6 +93,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       const details = { entry, instance: parts.self };
       return answerError(envelope, from, 'Incompatible', `${parts.self} does not serve ${entry}`, details);
     }
+    if (line.waiting.size > 0) dropLate(line);
     const facts = factsOf(envelope);
     const arrivedMs = clock.now();
     if (facts.deadline <= arrivedMs) return dropUnstarted(envelope, 'its deadline passed before it was started');
@@ -99,7 +103,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       const details = { side: 'input', issues: [{ message }] } as const;
       return answerError(envelope, from, 'Invalid', `input of ${entry}: ${message}`, details);
     }
-    if (!hasRoom(line)) return overloaded(envelope, from, line);
+    const bytes = body.length;
+    if (!hasRoom(line, bytes)) return overloaded(envelope, from, line);
     const context = new DeliveryContext(facts, clock, notices);
     const one: Active = {
       envelope,
@@ -108,6 +113,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       raw: decoded.value,
       facts,
       context,
+      bytes,
       arrivedMs,
       untilMs: clock.mono() + (facts.deadline - arrivedMs),
       state: 'waiting',
@@ -118,14 +124,24 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     if (notices.watched) notices.tell({ type: 'received', kind: 'request', entry, id });
     if (line.pace.mayStart(arrivedMs)) return start(one);
     line.waiting.add(one);
+    line.waitingBytes += bytes;
     wakeWhenPaced(line);
   }
 
   /** Requests whose deadline passed while they waited hold no place: handlers that hang must not close the entry. */
-  function hasRoom({ waiting }: Line): boolean {
-    if (waiting.size < limits.waitingRequestsMax) return true;
-    for (const one of waiting) if (isLate(one)) end(one, 'its deadline passed while it waited');
-    return waiting.size < limits.waitingRequestsMax;
+  function hasRoom(line: Line, bytes: number): boolean {
+    const isRoom = (): boolean =>
+      line.waiting.size < limits.waitingRequestsMax && line.waitingBytes + bytes <= limits.waitingBytesMax;
+    if (isRoom()) return true;
+    for (const one of line.waiting) if (isLate(one)) end(one, lateReason);
+    return isRoom();
+  }
+  /** Those that wait longest; among others that have more time it may be found later. */
+  function dropLate({ waiting }: Line): void {
+    for (const one of waiting) {
+      if (!isLate(one)) return;
+      end(one, lateReason);
+    }
   }
   /** When either clock says so. */
   function isLate({ facts, untilMs }: Active): boolean {
@@ -144,7 +160,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     if (line.starting) return; // a handler that waits for nothing has ended: whoever started it goes on
     line.starting = true;
     for (const one of line.waiting) {
-      if (isLate(one)) end(one, 'its deadline passed while it waited');
+      if (isLate(one)) end(one, lateReason);
       else if (line.pace.mayStart(clock.now())) start(one);
       else {
         wakeWhenPaced(line);
@@ -156,7 +172,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
 
   function start(one: Active): void {
     const { line } = one;
-    line.waiting.delete(one);
+    waitsNoMore(one);
     one.state = 'running';
     line.pace.started(clock.now());
     const outcome = deliver(parts, line.entry, one.facts, one.raw, line.run, one.context);
@@ -176,8 +192,11 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   }
   function forget(one: Active): void {
     active.delete(one.envelope.id);
-    one.line.waiting.delete(one);
+    waitsNoMore(one);
     if (active.size === 0) idle?.();
+  }
+  function waitsNoMore(one: Active): void {
+    if (one.line.waiting.delete(one)) one.line.waitingBytes -= one.bytes;
   }
   function end(one: Active, reason: string): void {
     dropUnstarted(one.envelope, reason);
@@ -203,10 +222,12 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     const { body, ...how } = errorReply({ code, message, details });
     send(envelope, from, how, body);
   }
-  function overloaded(envelope: Envelope, from: string, { waiting, pace: { concurrency } }: Line): void {
+  function overloaded(envelope: Envelope, from: string, { waiting, waitingBytes, pace }: Line): void {
     const limit = limits.waitingRequestsMax;
-    const why = concurrency === 0 ? 'it is paused' : `concurrency ${concurrency}`;
-    const message = `${envelope.entry}: ${waiting.size} requests wait at ${parts.self} (${why})`;
+    const why = pace.concurrency === 0 ? 'it is paused' : `concurrency ${pace.concurrency}`;
+    const waits = `${waiting.size} requests of ${waitingBytes} bytes wait at ${parts.self} (${why})`;
+    const bounds = `at most ${limit} (waitingRequestsMax) of ${limits.waitingBytesMax} bytes (waitingBytesMax) may`;
+    const message = `${envelope.entry}: ${waits}; ${bounds}`;
     answerError(envelope, from, 'Overloaded', message, { retryAfterMs: 250, waiting: waiting.size, limit });
   }
   function send(
@@ -233,7 +254,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   }
 
   return {
-    add: (one) => void lines.set(one.entry.name, { ...one, waiting: new Set(), starting: false, wake: undefined }),
+    add: (one) =>
+      void lines.set(one.entry.name, { ...one, waiting: new Set(), waitingBytes: 0, starting: false, wake: undefined }),
     remove: (entry) => void lines.delete(entry),
     setLimits(entry, changed) {
       const line = lines.get(entry);
@@ -286,6 +308,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
 }
 
 const nothing = new Uint8Array(0);
+const lateReason = 'its deadline passed while it waited';
 const unstartedMax = limits.waitingRequestsMax;
 
 /** What a handler throws since its deadline ended it is no failure of it; callers may hear it before theirs passes. */

@@ -1,9 +1,10 @@
 import { z } from 'zod';
+import { limits } from '../../src/base/limits';
 import { openNotices } from '../../src/base/notices';
 import { createHearer } from '../../src/broadcast/hear';
 import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
-import { broadcast, defineModule, event } from '../../src/index';
+import { broadcast, defineModule, event, unchecked } from '../../src/index';
 import { virtualClock } from '../../src/memory';
 import { testBus, type TestBus } from '../../src/testing';
 
@@ -50,6 +51,36 @@ test('a broadcast to another module that overtakes is none that came twice', () 
   hear('cache.clear', 2);
   expect(told).toEqual(['cache.clear', 'web.dropCache', 'it came twice']);
 });
+
+test.each([
+  ['many', 1, limits.bufferMessagesMax / 2],
+  ['large ones', 900_000, Math.floor(limits.bufferBytesMax / 2 / 900_005)],
+])(
+  'a sender whose handler hangs does not keep others from being heard, though it sends %s',
+  async (_what, size, half) => {
+    const notices = openNotices();
+    const heard: string[] = [];
+    let dropped = 0;
+    notices.watch(({ type }) => void (dropped += type === 'dropped' ? 1 : 0));
+    const hearer = createHearer({ clock: virtualClock(), notices, scopes: openScopes(), middleware: [] });
+    const clear = defineModule('cache', { clear: broadcast(unchecked<string>()) }).clear;
+    let goOn = (): void => {};
+    const hung = new Promise<void>((resolve) => (goOn = resolve));
+    hearer.add(clear, (_body, { from }) => {
+      heard.push(from.instance);
+      return from.instance === 'hung#1' ? hung : undefined;
+    });
+    const body = encodeBody('x'.repeat(size), 1_000_000);
+    const hear = (from: string): void => hearer.hear({ kind: 'broadcast', entry: clear.name, id: 'id', from }, body);
+    for (let n = 0; n < half + 3; n++) hear('hung#1');
+    expect([hearer.waiting, dropped]).toEqual([half, 3]);
+    hear('other#1');
+    expect(heard).toEqual(['hung#1', 'other#1']);
+    goOn();
+    await hearer.drain(1_000);
+    expect([hearer.waiting, heard.length]).toEqual([0, half + 1]);
+  },
+);
 
 test('a broadcast to nobody is no error', async () => {
   await expect(testBus('admin').broadcast(web.dropCache, { n: 1 })).resolves.toHaveProperty('id');

@@ -75,7 +75,7 @@ function open(concurrency = 100, perSecond?: number) {
         stamp: { incarnation, position },
         ...more,
       },
-      encodeBody(input, 1_000),
+      encodeBody(input, 1_000_000),
       'there',
     );
   const probe = (position: number, id = `id${position}`): void =>
@@ -126,6 +126,34 @@ heavy('beyond the limit of waiting requests the answer is Overloaded, with a tim
   expect(replies).toMatchObject([
     { envelope: { status: 'error', code: 'Overloaded' }, value: { details: { retryAfterMs: 250 } } },
   ]);
+});
+
+test('so it is beyond the limit of their bytes, and what is too late takes up none', async () => {
+  const { clock, ask, answerer, replies } = open(1);
+  ask(1);
+  const large = 'x'.repeat(900_000);
+  const some = Math.floor(limits.waitingBytesMax / (large.length + 5)); // five say how long it is
+  const deadlineMs = clock.now() + 100;
+  for (let i = 2; i < 2 + some; i++) ask(i, large, { deadlineMs });
+  expect(replies).toEqual([]);
+  ask(2 + some, large, { deadlineMs });
+  expect(replies).toMatchObject([
+    { envelope: { code: 'Overloaded' }, value: { message: expect.stringContaining('waitingBytesMax') } },
+  ]);
+  await clock.advance(100);
+  for (let i = 3 + some; i < 3 + 2 * some; i++) ask(i, large);
+  expect(replies).toHaveLength(1);
+  expect([...answerer.active()]).toHaveLength(1 + some);
+});
+
+test('what became too late while it waited is let go when the next one comes', async () => {
+  const { clock, ask, answerer, heard } = open(1);
+  ask(1);
+  for (const position of [2, 3]) ask(position, position, { deadlineMs: clock.now() + 100 });
+  await clock.advance(100);
+  ask(4);
+  expect([...answerer.active()].map(({ envelope }) => envelope.id)).toEqual(['id1', 'id4']);
+  expect(heard.filter(({ type }) => type === 'dropped')).toHaveLength(2);
 });
 
 test('a request whose deadline has passed is never started', async () => {
