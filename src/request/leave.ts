@@ -30,9 +30,13 @@ interface LeaverParts {
 }
 const entry = 'busbar.leave';
 const understood = 'understood';
+/** Whoever was silent for so long is no caller any more. */
+const callerMs = 3_600_000;
+const callersMax = 10_000;
 
 export function createLeaver(parts: LeaverParts): Leaver {
-  const callers = new Set<string>();
+  /** When each was last heard; of those who died not all are told. */
+  const callers = new Map<string, number>();
   const waiting = new Map<string, Deferred<void>>();
 
   function tell(address: string, code?: string): void {
@@ -54,7 +58,12 @@ export function createLeaver(parts: LeaverParts): Leaver {
     waiting.delete(address);
   }
   return {
-    heardFrom: (address) => void callers.add(address),
+    heardFrom(address) {
+      // The first of all; if it goes on asking it is the last one next.
+      if (callers.size >= callersMax && !callers.has(address))
+        for (const first of callers.keys()) if (callers.delete(first)) break;
+      callers.set(address, parts.clock.mono());
+    },
     leave({ code }, from) {
       if (code === understood) return settle(from);
       parts.caller.leaving(from);
@@ -72,7 +81,10 @@ export function createLeaver(parts: LeaverParts): Leaver {
         tell(address);
       }
       async function tellAll(): Promise<void> {
-        for (const address of callers) tellOnce(address);
+        for (const [address, heardMs] of callers) {
+          if (startMs - heardMs < callerMs) tellOnce(address);
+          else callers.delete(address);
+        }
         for (const address of (await post.everybody?.()) ?? []) tellOnce(address);
         await answered(() => true);
       }
