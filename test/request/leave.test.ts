@@ -1,0 +1,52 @@
+/** To whom goodbye is said, and who is waited for. */
+import { closable } from '../../src/base/lifecycle';
+import { openNotices } from '../../src/base/notices';
+import { virtualClock } from '../../src/memory';
+import { createLeaver } from '../../src/request/leave';
+
+function open() {
+  const clock = virtualClock();
+  const told: string[] = [];
+  const leaver = createLeaver({
+    clock,
+    notices: openNotices(),
+    self: 'maths#1',
+    caller: { ask: async () => undefined, reply() {}, gone() {}, leaving() {}, open: () => [], close() {} },
+    post: {
+      address: 'here',
+      receive() {},
+      send: (to) => void told.push(to),
+      broadcast: async () => 0,
+      join: async () => closable(async () => {}),
+      ...closable(async () => {}),
+    },
+  });
+  let left = false;
+  const leave = (): void => void leaver.goodbye(5_000, 500).then(() => (left = true));
+  return { clock, leaver, told, leave, left: () => left };
+}
+const hourMs = 3_600_000;
+
+test('who has asked nothing for an hour is neither told nor waited for', async () => {
+  const { clock, leaver, told, leave, left } = open();
+  for (const address of ['dead', 'alive']) leaver.heardFrom(address);
+  await clock.advance(hourMs - 1);
+  leaver.heardFrom('alive');
+  await clock.advance(1);
+  leave();
+  await clock.advance(1);
+  expect(told).toEqual(['alive']);
+  expect(left()).toBe(false);
+  leaver.leave({ kind: 'leave', entry: 'busbar.leave', id: 'web#1', from: 'web#1', code: 'understood' }, 'alive');
+  await clock.advance(1);
+  expect(left()).toBe(true);
+});
+
+test('no more than 10,000 callers are remembered, those that came last', async () => {
+  const { clock, leaver, told, leave } = open();
+  for (let n = 0; n < 10_002; n++) leaver.heardFrom(`${n}`);
+  leave();
+  await clock.advance(1);
+  expect(told).toHaveLength(10_000);
+  expect(told[0]).toBe('2');
+});
