@@ -19,6 +19,13 @@ import { bounds } from './contract/options';
 
 const day = 86_400_000;
 
+/** A port that is missing would show late, and as a server that is away. */
+function addressFault(text: string, usualPort?: number): string | undefined {
+  const [, port = usualPort] = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+)(?::(\d{1,5}))?$/.exec(text) ?? ['', 0];
+  if (Number(port) >= 1 && Number(port) <= 65_535) return undefined;
+  return `has '${text.slice(0, 80)}', which is not host:port`;
+}
+
 /** What `openBus` takes, besides the module and its middleware. */
 export const busOptions = options({
   ns: {
@@ -106,8 +113,20 @@ export const busOptions = options({
     max: 3_650 * day,
     says: 'How long events, and work that is done, are kept for looking back.',
   },
-  brokers: { is: 'list', says: 'Kafka: `host:port` of some brokers; the others are learnt from them.' },
-  zookeeper: { is: 'text', says: 'ZooKeeper: `host:port` of its servers, with commas between them.' },
+  brokers: {
+    is: 'list',
+    check: (broker) => addressFault(broker),
+    says: 'Kafka: `host:port` of some brokers; the others are learnt from them.',
+  },
+  zookeeper: {
+    is: 'text',
+    check: (servers) =>
+      servers
+        .split(',')
+        .map((server) => addressFault(server.trim(), 2181))
+        .find((fault) => fault !== undefined),
+    says: 'ZooKeeper: `host:port` of its servers, with commas between them.',
+  },
   topics: {
     is: 'choice',
     of: ['create', 'verify'],

@@ -126,3 +126,20 @@ test("README's table says what the options say: node scripts/options-table.mjs -
     : `<!-- options -->\n${table}\n<!-- end of options -->`;
   expect(cells(block.exec(text)?.[1] ?? 'README.md has no <!-- options -->')).toEqual(cells(table));
 });
+
+test.each([
+  ['BUSBAR_BROKERS', '127.0.0.1', 'brokers = "127.0.0.1" (BUSBAR_BROKERS) has \'127.0.0.1\', which is not host:port'],
+  ['BUSBAR_BROKERS', 'a:1,b:', 'which is not host:port'],
+  ['BUSBAR_BROKERS', 'a:1,b:70000', "has 'b:70000', which is not host:port"],
+  ['BUSBAR_BROKERS', '::1:9092', 'which is not host:port'],
+  ['BUSBAR_BROKERS', 'kafka://a:9092', 'which is not host:port'],
+  ['BUSBAR_ZOOKEEPER', 'a:2181,b:x', "(BUSBAR_ZOOKEEPER) has 'b:x', which is not host:port"],
+  ['BUSBAR_ZOOKEEPER', 'a:2181/chroot', 'which is not host:port'],
+  ['BUSBAR_ZOOKEEPER', '', undefined],
+  ['BUSBAR_ZOOKEEPER', 'zk-1, 10.0.0.1:2182,[::1]:2183', undefined],
+  ['BUSBAR_BROKERS', 'kafka-1.example:9092, 10.0.0.1:9093,[::1]:9094', undefined],
+])('%s=%s is looked at before anybody connects', (name, value, fault) => {
+  const load = () => loadConfig({ env: { [name]: value }, readFile: () => undefined });
+  if (fault === undefined) expect(load).not.toThrow();
+  else expect(load).toThrow(fault);
+});

@@ -19,6 +19,8 @@ export interface TextOption extends Described {
   readonly is: 'text' | 'secret';
   readonly default?: string;
   readonly pattern?: RegExp;
+  /** What else is wrong with it, as the rest of a sentence. */
+  readonly check?: (text: string) => string | undefined;
 }
 export interface FlagOption extends Described {
   readonly is: 'flag';
@@ -33,6 +35,8 @@ export interface ChoiceOption extends Described {
 export interface ListOption extends Described {
   readonly is: 'list';
   readonly default?: readonly string[];
+  /** What is wrong with one of them, as the rest of a sentence. */
+  readonly check?: (item: string) => string | undefined;
 }
 export type Option = NumberOption | TextOption | FlagOption | ChoiceOption | ListOption;
 export type Options = Readonly<Record<string, Option>>;
@@ -180,7 +184,7 @@ export function accept(option: Option, raw: unknown): Accepted {
     case 'choice':
       return choice(option, raw);
     case 'list':
-      return list(raw);
+      return list(option, raw);
   }
 }
 
@@ -207,7 +211,8 @@ function within(option: NumberOption, value: number | undefined, otherwise: stri
 function text(option: TextOption, raw: unknown): Accepted {
   if (typeof raw !== 'string') return { fault: 'is not a text' };
   if (option.pattern && !option.pattern.test(raw)) return { fault: `does not match ${option.pattern.source}` };
-  return { value: raw };
+  const fault = option.check?.(raw);
+  return fault === undefined ? { value: raw } : { fault };
 }
 
 function choice(option: ChoiceOption, raw: unknown): Accepted {
@@ -215,10 +220,12 @@ function choice(option: ChoiceOption, raw: unknown): Accepted {
   return { fault: `is none of ${option.of.join(', ')}${didYouMean(nearest(String(raw), option.of))}` };
 }
 
-function list(raw: unknown): Accepted {
+function list(option: ListOption, raw: unknown): Accepted {
   const items: unknown = typeof raw === 'string' ? raw.split(',').map((item) => item.trim()) : raw;
   const allTexts = Array.isArray(items) && items.every((item) => typeof item === 'string' && item !== '');
-  return allTexts ? { value: Object.freeze([...items]) } : { fault: "is not a list of texts such as 'a,b'" };
+  if (!allTexts) return { fault: "is not a list of texts such as 'a,b'" };
+  const fault = items.map((item) => option.check?.(item)).find((one) => one !== undefined);
+  return fault === undefined ? { value: Object.freeze([...items]) } : { fault };
 }
 
 // --- words

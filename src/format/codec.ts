@@ -6,10 +6,10 @@ import { BigintForm, MapForm, MinusZero, SetForm, snapshot, tooLarge, type Side 
 export type Decoded = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly reason: string };
 
 /**
- * The bytes of `value`, which errors call `side` of `entry`, in memory of their own. What passes unchanged, nested as you like: null, booleans, numbers
- * (NaN, infinities and -0 too), strings, bigints to 100 digits, Date, Uint8Array (a Buffer comes back as one), Map,
- * Set, arrays and plain objects. `undefined` as the whole body is no bytes at all; a property that is undefined counts
- * as absent.
+ * The bytes of `value`, which errors call `side` of `entry`, in memory of their own. What passes unchanged, nested as
+ * you like: null, booleans, numbers (NaN, infinities and -0 too), strings, bigints to 100 digits, Date, Uint8Array (a
+ * Buffer comes back as one), Map, Set, arrays and plain objects. `undefined` as the whole body is no bytes at all; a
+ * property that is undefined counts as absent.
  *
  * Throws Invalid, with the path of the field, for anything else: undefined in arrays, Maps and Sets, functions,
  * symbols, instances of classes, cycles, invalid Dates, half surrogate pairs, the keys __proto__, constructor and
