@@ -4,6 +4,7 @@ import type { ParkedNote } from '../work/park';
 import type { Span } from './backlog';
 import type { Stored } from '../ports/log';
 import type { Parked } from '../work/parked';
+import type { Mended } from '../work/replay';
 import { fits, letterOf, viewOf, type Letter } from './message';
 import { topicsOf } from './names';
 import { budgetFor } from './queues';
@@ -77,6 +78,31 @@ export function parkedView({ topic, note, record }: Parked): ParkedView {
 /** The note knows the id and the entry also of a message whose envelope nobody can read. */
 function withNote(letter: Letter, { id, entry, key }: ParkedNote): Letter {
   return { ...letter, id, entry, key };
+}
+
+/** What became by hand of messages that were parked, by the key of their parked record, as long as the log knows it. */
+export async function readMended(parts: InspectorParts): Promise<ReadonlyMap<string, Mended>> {
+  const found = new Map<string, Mended>();
+  const spans = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['parked']));
+  for await (const [{ record }] of scan(parts.log, spans, budgetFor(parts))) {
+    const { key, value, headers } = record;
+    const mended = value === null ? mendedOf(headers['mended']) : undefined;
+    if (key && mended) found.set(Buffer.from(key).toString(), mended);
+  }
+  return found;
+}
+
+function mendedOf(line = ''): Mended | undefined {
+  try {
+    const mended: unknown = JSON.parse(line);
+    if (typeof mended !== 'object' || mended === null || !('how' in mended && 'by' in mended && 'atMs' in mended))
+      return;
+    const { how, by, atMs } = mended;
+    if ((how !== 'replayed' && how !== 'dropped') || typeof by !== 'string' || typeof atMs !== 'number') return;
+    return { how, by, atMs };
+  } catch {
+    return undefined; // none of ours
+  }
 }
 
 function placeKey({ topic, record }: Letter): string {

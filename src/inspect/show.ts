@@ -1,10 +1,11 @@
 /** Finds a message by its id, wherever a log still has it, and says what became of it. */
 import { placeOf } from '../work/message';
+import { parkedKey } from '../work/park';
 import { isWithin, type Backlog } from './backlog';
 import { doingOf } from './instances';
 import { viewOf, type Letter } from './message';
 import { topicsOf, type QueueName } from './names';
-import { readParked, wholeTopics } from './parked';
+import { readMended, readParked, wholeTopics } from './parked';
 import { waitingView } from './peek';
 import { budgetFor, readBacklogs } from './queues';
 import { scan } from './scan';
@@ -59,6 +60,7 @@ function withParked(places: readonly PlaceView[], parked: readonly ParkedView[])
     on: null,
     unserved: false,
     parked: one,
+    mended: null,
   }));
   return [...places.filter(({ queue }) => !parked.some((one) => one.queue === queue)), ...aside];
 }
@@ -75,15 +77,17 @@ async function openPlaces(
       return { queue, backlogs, doing: doingOf(queue, instances) };
     }),
   );
+  const mended = await readMended(parts);
   return (letter) =>
     all.flatMap(({ queue, backlogs, doing }): readonly PlaceView[] => {
       const backlog = backlogs.find((one) => isFor(one, letter));
       if (!backlog) return [];
       if (!isWithin(backlog, letter.record.offset)) {
-        return [{ queue, state: 'settled', attempts: 0, on: null, unserved: false, parked: null }];
+        const by = mended.get(parkedKey(queue, letter.topic, letter.record)) ?? null;
+        return [{ queue, state: 'settled', attempts: 0, on: null, unserved: false, parked: null, mended: by }];
       }
       const { state, attempts, on, unserved } = waitingView(letter, backlog, doing, null);
-      return [{ queue, state, attempts, on, unserved, parked: null }];
+      return [{ queue, state, attempts, on, unserved, parked: null, mended: null }];
     });
 }
 

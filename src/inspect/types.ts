@@ -6,6 +6,7 @@ import type { Decoded } from '../format/codec';
 import type { Log } from '../ports/log';
 import type { Registry } from '../ports/registry';
 import type { Attempt } from '../work/message';
+import type { Mended } from '../work/replay';
 import type { UnservedView } from './instances';
 
 export interface InspectorParts {
@@ -143,6 +144,8 @@ export interface PlaceView {
   /** See WaitingView. */
   readonly unserved: boolean;
   readonly parked: ParkedView | null;
+  /** Settled since it was parked, and this was done with it then; null also when the log no longer knows. */
+  readonly mended: Mended | null;
 }
 
 /** Which messages; all that is given must hold. */

@@ -36,14 +36,14 @@ export async function replay(parts: ReplayParts, parked: readonly Parked[]): Pro
       note.topic,
       batch.map((one) => sentAgain(parts, one, nextStamp)),
     );
-    await insist(parts, topic, batch.map(tombstone));
+    await takeAway(parts, topic, batch, 'replayed');
   }
   return parked.length;
 }
 
 /** Takes them out of the parked topic for good. Gives how many. Rejects as {@link replay} does. */
 export async function drop(parts: ReplayParts, parked: readonly Parked[]): Promise<number> {
-  for (const batch of batches(parked, ({ topic }) => topic)) await insist(parts, batch[0].topic, batch.map(tombstone));
+  for (const batch of batches(parked, ({ topic }) => topic)) await takeAway(parts, batch[0].topic, batch, 'dropped');
   return parked.length;
 }
 
@@ -89,8 +89,19 @@ function keyOf({ key, keyBase64 }: Parked['note']): Uint8Array | null {
   return key === null ? null : Buffer.from(key);
 }
 
-function tombstone({ record: { partition, key } }: Parked): Append {
-  return { partition, key, value: null, headers: {} };
+/** What became of a parked message, as JSON in the header `mended` of its tombstone: known while the log keeps that. */
+export interface Mended {
+  readonly how: 'replayed' | 'dropped';
+  /** The instance that did it. */
+  readonly by: string;
+  readonly atMs: number;
+}
+
+function takeAway(parts: ReplayParts, topic: string, batch: Batch, how: Mended['how']): Promise<void> {
+  const mended: Mended = { how, by: parts.instance, atMs: parts.clock.now() };
+  const headers = { mended: JSON.stringify(mended) };
+  const tombstones = batch.map(({ record: { partition, key } }) => ({ partition, key, value: null, headers }));
+  return insist(parts, topic, tombstones);
 }
 
 /** One life of a sender, for this replay alone. */

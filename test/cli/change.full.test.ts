@@ -54,6 +54,10 @@ test('replay says what it will touch, needs a yes, and sends the same messages a
   ).toEqual(ids.map((id) => `${id} 1`).toSorted());
   await k.shop({ SHOP_MENDED: 'yes' });
   await k.eventually([], ({ code }) => code === 0); // all of them were handled, and nothing is parked any more
+  const { out } = await k.run(['show', ids[0] ?? '']);
+  expect(out).toMatch(/shop\.work +parked, then replayed \S+ ago by console#\w+\n/);
+  expect(out).toMatch(/replayed +once before\n/);
+  expect(out).toMatch(/shop\.work +settled\n/);
 });
 
 test('which messages must be said, and ids may be cut', async () => {
@@ -85,6 +89,7 @@ test('drop writes all of it to a file of the owner first, and nothing goes when 
   expect(kept[0]).toMatchObject({ droppedFor: 'wrong address', reason: 'address unknown', body: { do: 'park' } });
   expect(kept[0]).toMatchObject({ headers: { bus: expect.stringContaining('shop.pack') }, value: expect.any(String) });
   expect(await parkedNow()).toBe(0);
+  expect((await k.run(['show', ids[0] ?? ''])).out).toMatch(/parked, then dropped \S+ ago by console#\w+\n/);
 });
 
 test('on a terminal it asks, and anything but a yes changes nothing', async () => {

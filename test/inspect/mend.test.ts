@@ -39,6 +39,25 @@ heavy('replaying sends the same ids again, in the order of each key, and takes t
   expect(first.map(({ message }) => message.replay)).toEqual([0, 1]);
 });
 
+test('what was replayed or dropped is shown as that, with who did it and when', async () => {
+  const { soon, parts, goOn, clock, sent, look, state } = await broken(4);
+  const [, first, , second] = sent;
+  state.mended = true;
+  await soon(replayChosen(parts, await soon(choose(parts, 'photos.work', { ids: [first?.id ?? ''] })), goOn));
+  await soon(dropChosen(parts, await soon(choose(parts, 'photos.work', { ids: [second?.id ?? ''] })), goOn));
+  const atMs = clock.now();
+  await clock.advance(5_000);
+  const became = async (id = ''): Promise<unknown> =>
+    (await soon(look.show(id))).map(({ message, places }) => [message.replay, places.map(({ mended }) => mended)]);
+  const by = parts.bus.self.instance;
+  expect(await became(first?.id)).toEqual([
+    [0, [{ how: 'replayed', by, atMs }]],
+    [1, [null]],
+  ]);
+  expect(await became(second?.id)).toEqual([[0, [{ how: 'dropped', by, atMs }]]]);
+  expect(await became(sent[0]?.id)).toEqual([[0, [null]]]);
+});
+
 test('what failed again is parked again, and says how often it was replayed', async () => {
   const { soon, parts, goOn, clock } = await broken(2);
   await soon(replayChosen(parts, await soon(choose(parts, 'photos.work', {})), goOn));

@@ -81,7 +81,7 @@ function facts(message: MessageView, nowMs: number): readonly (readonly [string,
     ['key', key ?? none],
     ['lies in', `${topic}/${partition} at ${offset}`],
     ['size', size(bytes)],
-    ...(replay > 0 ? [['replayed', `${replay} times before`] as const] : []),
+    ...(replay > 0 ? [['replayed', `${times(replay)} before`] as const] : []),
     ...(cause === null ? [] : [['cause', `busbar show ${cause}`] as const]),
     ...(traceparent === null ? [] : [['trace', traceparent] as const]),
     ...(Object.keys(baggage).length === 0 ? [] : [['baggage', toJson(baggage)] as const]),
@@ -98,8 +98,12 @@ function field(out: Output, name: string, value: string): void {
   );
 }
 
-function placeText({ state, attempts, on, parked, unserved }: PlaceView, nowMs: number): string {
-  const tried = attempts > 0 ? `, tried ${attempts === 1 ? 'once' : `${attempts} times`}` : '';
+function times(count: number): string {
+  return count === 1 ? 'once' : `${count} times`;
+}
+
+function placeText({ state, attempts, on, parked, unserved, mended }: PlaceView, nowMs: number): string {
+  const tried = attempts > 0 ? `, tried ${times(attempts)}` : '';
   switch (state) {
     case 'running':
       return `runs on ${on ?? '?'}${tried}`;
@@ -109,7 +113,8 @@ function placeText({ state, attempts, on, parked, unserved }: PlaceView, nowMs: 
       return `parked ${age(nowMs - parkedAtMs)} ago by ${by}${tried}: ${reason}`;
     }
     case 'settled':
-      return 'done';
+      // Nothing in a log says how: most often its handler ended well.
+      return mended ? `parked, then ${mended.how} ${age(nowMs - mended.atMs)} ago by ${mended.by}` : 'settled';
     case 'in backoff':
       return `waits to be tried again${tried}`;
     case 'waiting':
