@@ -62,10 +62,17 @@ function readLeft(answer: Bytes): number {
   return answer.i16();
 }
 
+/**
+ * Brokers forget what a group has committed when it has had no member for offsets.retention.minutes, 7 days unless set:
+ * then work would be done again, and a named listener would miss what was told meanwhile. Unless the commit says itself
+ * for how long it is good, which it can up to version 4.
+ */
+const keptMs = 10 * 365 * 86_400_000;
+
 export function commit(as: MemberAs, places: readonly CommitSpot[]): Ask<Answer[]> {
-  const body = asMember(as);
+  const body = asMember(as).i64(keptMs);
   writeByTopic(body, places, (one) => body.i32(one.partition).i64(one.offset).text(one.metadata));
-  return ask('OffsetCommit', 8, 5, body, (answer) => {
+  return ask('OffsetCommit', 8, 4, body, (answer) => {
     const answers = readByTopic(answer.throttle(), (one, topic): Answer => {
       const partition = one.i32();
       return { topic, partition, error: errorOf(one.i16(), `${as.group} at ${topic}/${partition}`) };
