@@ -37,11 +37,17 @@ async function isEmpty(urls: readonly string[]): Promise<boolean> {
 }
 
 async function main(): Promise<void> {
+  let gaveUp = (_name: string): void => undefined;
+  const stopped = new Promise<never>((_resolve, reject) => {
+    gaveUp = (name) => reject(new Error(`${name} is needed and does not run; see the lines above`));
+  });
+  stopped.catch(() => undefined); // once the site is up, the others go on without it
   const siteDir = resolve(process.env['SITE_DIR'] ?? 'data');
   const supervisor = new Supervisor({
     folder: __dirname,
     env: { BUSBAR_LOG_FORMAT: 'text', ...process.env, SITE_DIR: siteDir },
     print,
+    gaveUp: (name) => gaveUp(name),
   });
   leaveOnSignals(supervisor);
   const ports = await freePorts(2, firstPort);
@@ -53,7 +59,7 @@ async function main(): Promise<void> {
   for (const [index, port] of ports.entries()) {
     supervisor.start({ name: `web-${index + 1}`, script: 'web/index.js', env: { PORT: String(port) } });
   }
-  const empty = await isEmpty(urls);
+  const empty = await Promise.race([isEmpty(urls), stopped]);
   print('start', `the photo site is up: ${urls.join('  and  ')}   (files: ${siteDir}; Ctrl-C ends it)`);
   if (empty) await addSamples(urls);
 }

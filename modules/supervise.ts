@@ -16,12 +16,16 @@ export interface SupervisorOptions {
   readonly env: NodeJS.ProcessEnv;
   /** A line of a child, or about it. */
   readonly print: (name: string, line: string) => void;
+  /** One of them has ended and is not started again. */
+  readonly gaveUp?: (name: string) => void;
 }
 
 const firstBackoffMs = 200;
 const backoffMsMax = 5_000;
 const deathsMax = 8;
 const deathsWindowMs = 60_000;
+/** As `exitCodes` of busbar/host says it: the configuration is wrong, and starting again cannot help. */
+const configExit = 78;
 
 interface Running {
   readonly plan: ProcessPlan;
@@ -36,7 +40,10 @@ export class Supervisor {
 
   constructor(private readonly options: SupervisorOptions) {}
 
-  /** Starts it, and again whenever it ends by itself: later each time, and after 8 deaths within a minute no more. */
+  /**
+   * Starts it, and again whenever it ends by itself: later each time, and no more after 8 deaths within a minute or
+   * where its configuration is wrong.
+   */
   start(plan: ProcessPlan): void {
     const running: Running = { plan, child: this.#spawn(plan), deathsMs: [], restart: undefined, leaving: false };
     this.#running.set(plan.name, running);
@@ -115,9 +122,15 @@ export class Supervisor {
     child.once('error', (error) => this.options.print(plan.name, `cannot be started: ${error.message}`));
     child.once('exit', (code, signal) => {
       if (running.leaving) return;
+      if (code === configExit) return this.#giveUp(plan.name, 'its configuration is wrong');
       const why = signal ? `was ended by ${signal}` : `ended with exit code ${code}`;
       this.#startAgain(running, why);
     });
+  }
+
+  #giveUp(name: string, why: string): void {
+    this.options.print(name, `${why}: not started again`);
+    this.options.gaveUp?.(name);
   }
 
   #startAgain(running: Running, why: string): void {
@@ -127,8 +140,7 @@ export class Supervisor {
     const count = deaths.length + 1;
     const { name } = running.plan;
     if (count > deathsMax) {
-      this.options.print(name, `${why}, ${count} times within a minute: not started again`);
-      return;
+      return this.#giveUp(name, `${why}, ${count} times within a minute`);
     }
     const delayMs = Math.min(backoffMsMax, firstBackoffMs * 2 ** (count - 1));
     this.options.print(name, `${why}; starts again in ${delayMs} ms (${count} of ${deathsMax} times within a minute)`);

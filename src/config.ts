@@ -9,6 +9,7 @@ import type { Notices } from './base/notices';
 import {
   options,
   readOptions,
+  readRight,
   variableLayer,
   type GivenTo,
   type Layer,
@@ -251,12 +252,18 @@ export interface ConfigParts {
  * Config error that names every unknown or wrong option with its value, its source and its bound.
  */
 export function loadConfig(parts: ConfigParts = {}): Config {
+  return readOptions(allOptions, layersOf(parts));
+}
+/** What of it is right, for the log that says what is not. */
+export const loadRight = (parts: ConfigParts): Config => readRight(allOptions, layersOf(parts));
+
+function layersOf(parts: ConfigParts): readonly Layer[] {
   const { overrides = {}, by = 'openBus', env = process.env, cwd = process.cwd(), readFile = readText } = parts;
-  return readOptions(allOptions, [
+  return [
     fileLayer(env['BUSBAR_CONFIG'], cwd, readFile),
     variableLayer(allOptions, env, ['BUSBAR_CONFIG', ...Object.values(secretVariables)]),
     { sourceOf: () => by, values: overrides, only: by === 'openBus' ? busOptions : allOptions },
-  ]);
+  ];
 }
 
 function fileLayer(named: string | undefined, cwd: string, readFile: (path: string) => string | undefined): Layer {

@@ -93,6 +93,16 @@ export function options<const D extends Options>(declared: D): D {
  * every layer, also of values that a later layer would have replaced.
  */
 export function readOptions<D extends Options>(declared: D, layers: readonly Layer[]): Loaded<D> {
+  const { faults, ...loaded } = readRight(declared, layers);
+  if (faults.length > 0) throw configError(faults);
+  return loaded;
+}
+
+/** The same without an error: a value that is wrong is as if it were not there. */
+export function readRight<D extends Options>(
+  declared: D,
+  layers: readonly Layer[],
+): Loaded<D> & { readonly faults: readonly string[] } {
   const values: Record<string, unknown> = {};
   const sources: Record<string, string> = {};
   for (const [name, option] of Object.entries(declared)) {
@@ -100,9 +110,9 @@ export function readOptions<D extends Options>(declared: D, layers: readonly Lay
     sources[name] = 'default';
   }
   const faults = layers.flatMap((layer) => readLayer(declared, layer, values, sources));
-  if (faults.length > 0) throw configError(faults);
   // Casts: every declared name was given a value that its own option accepted.
   return {
+    faults,
     values: Object.freeze(values) as ValuesOf<D>,
     sources: Object.freeze(sources) as { readonly [K in keyof D]: string },
   };

@@ -2,7 +2,7 @@
 import type { DependencyContainer } from 'tsyringe';
 import { BusError, isBusError, sayError } from '../base/errors';
 import { openNotices, type Notices } from '../base/notices';
-import { loadConfig, type Config, type HostGiven } from '../config';
+import { loadConfig, loadRight, type Config, type HostGiven } from '../config';
 import { CONTRACT } from '../contract/types';
 import { openBus, type Bus, type Middleware, type OpenOptions } from '../index';
 import { levelBy, logTo } from '../telemetry/log';
@@ -53,7 +53,9 @@ export async function run(target: AnyClass, options: RunOptions, proc: Process):
     await starting;
   } catch (error) {
     const facts = isBusError(error) ? { code: error.code, remedy: error.remedy } : {};
-    running.logger.fatal({ err: error, ...facts }, `cannot start: ${sayError(error)}`);
+    // Where the code stood says nothing about a configuration that is wrong.
+    const where = isBusError(error, 'Config') ? {} : { err: error };
+    running.logger.fatal({ ...where, ...facts }, `cannot start: ${sayError(error)}`);
     proc.exit(startFailure(error));
   }
 }
@@ -62,7 +64,7 @@ async function start(target: AnyClass, options: RunOptions, proc: Process, runni
   const startMs = proc.clock.mono();
   const { contract, options: serveOptions } = knownModule(target);
   running.module = contract[CONTRACT];
-  const { values } = readConfig(options, proc);
+  const { values } = readConfig(options, proc, running);
   running.drainMs = values.drainMs;
   running.logger = openLog(proc, () => running, values);
   const notices = openNotices();
@@ -79,8 +81,15 @@ async function start(target: AnyClass, options: RunOptions, proc: Process, runni
   running.logger.info(`serves ${running.module} after ${Math.round(proc.clock.mono() - startMs)} ms`);
 }
 
-function readConfig({ container: _c, open: _o, incoming: _i, ...overrides }: RunOptions, proc: Process): Config {
-  return loadConfig({ overrides, by: 'runModule', env: proc.env, cwd: proc.cwd });
+function readConfig(options: RunOptions, proc: Process, running: Running): Config {
+  const { container: _c, open: _o, incoming: _i, ...overrides } = options;
+  const parts = { overrides, by: 'runModule', env: proc.env, cwd: proc.cwd } as const;
+  try {
+    return loadConfig(parts);
+  } catch (error) {
+    running.logger = openLog(proc, () => running, loadRight(parts).values); // in the form that was asked for
+    throw error;
+  }
 }
 
 /** Hands on what concerns the bus; it reads files and variables for itself. */

@@ -204,6 +204,15 @@ test('wrong options of code and variables stop the start, all named at once', as
   expect(bus.opened).toEqual([]);
 });
 
+test('what is wrong with the configuration is said in the form that it asks for, without a stack', async () => {
+  const lines: string[] = [];
+  const proc = fakeProcess({ BUSBAR_LOG_FORMAT: 'text', BUSBAR_TRANSPORT: 'kfka', BUSBAR_LOG_LEVEL: 'loud' });
+  await run(Desk, { open: fakeBus().open }, { ...proc, write: (line) => void lines.push(line) });
+  expect(proc.exits).toEqual([exitCodes.config]);
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toMatch(/^\S+ +fatal +desk +cannot start: configuration: 2 faults:.*did you mean kafka\?.*\n$/);
+});
+
 test('variables decide level and form of the log', async () => {
   const proc = fakeProcess({ BUSBAR_LOG_LEVEL: 'error' });
   await run(Desk, { open: fakeBus().open }, proc);
