@@ -59,6 +59,8 @@ const rows = {
   CLUSTER_AUTHORIZATION_FAILED: row(31, 'stop', notAllowed),
   INVALID_TIMESTAMP: row(32, 'refused'),
   UNSUPPORTED_SASL_MECHANISM: row(33, 'stop'),
+  /** The listener takes no login, or another one first. */
+  ILLEGAL_SASL_STATE: row(34, 'stop'),
   UNSUPPORTED_VERSION: row(35, 'stop'),
   TOPIC_ALREADY_EXISTS: row(36, 'refused'),
   INVALID_PARTITIONS: row(37, 'stop'),
@@ -119,7 +121,10 @@ export class WireError extends Error {
     message: string,
     facts: { sent?: boolean; memberId?: string; until?: number; cause?: unknown } = {},
   ) {
-    super(`${code}: ${message}`, facts.cause === undefined ? undefined : { cause: facts.cause });
+    super(
+      isOurs(code) ? message : `${code}: ${message}`,
+      facts.cause === undefined ? undefined : { cause: facts.cause },
+    );
     const { step, uncertain } = rowOf(code);
     this.step = step;
     this.uncertain = uncertain && facts.sent !== false;
@@ -137,27 +142,75 @@ export class WireError extends Error {
   }
 }
 
+/** Our own names tell a person nothing that the message does not. */
+function isOurs(code: string): boolean {
+  return rowOf(code).number < -1;
+}
 function rowOf(code: string): Row {
   return Object.hasOwn(rows, code) ? rows[code as WireCode] : rows.UNKNOWN_SERVER_ERROR; // just looked up
 }
 
-/** The error that a broker names by number; null for 0, which is none. */
-export function errorOf(number: number, about: string, said?: string | null): WireError | null {
+/** An operation as Kafka's ACLs call it. */
+export type Right = 'Read' | 'Write' | 'Create' | 'Delete' | 'Describe' | 'Alter' | 'DescribeConfigs' | 'AlterConfigs';
+
+/** The error that a broker names by number; null for 0, which is none. `right` is what one needs to be answered. */
+export function errorOf(number: number, about: string, said?: string | null, right?: Right): WireError | null {
   if (number === 0) return null;
-  return new WireError(names.get(number) ?? `ERROR_${number}`, said ? `${about}: ${said}` : about);
+  const code = names.get(number) ?? `ERROR_${number}`;
+  const needed = code === 'GROUP_AUTHORIZATION_FAILED' ? 'Read' : right;
+  const missing = needed !== undefined && rowOf(code).bus === 'NotAllowed' ? ` needs the right ${needed}` : '';
+  return new WireError(code, `${about}${missing}${said ? `: ${said}` : ''}`);
 }
 
-/** What the user of the bus is told when we give up on `what`. */
-export function busErrorOf(error: unknown, what: string, waitedMs: number): BusError {
-  const message = `${what}: ${sayError(error)}`;
+/** What the user of the bus is told when we give up on `what`; `user` is whom we logged in as. */
+export function busErrorOf(error: unknown, what: string, waitedMs: number, user?: string): BusError {
+  const hint = error instanceof WireError ? hintOf(error, user) : undefined;
+  const message = `${what}: ${sayError(error)}${hint === undefined ? '' : `; ${hint}`}`;
+  const ms = Math.round(waitedMs);
   switch (error instanceof WireError ? rowOf(error.code).bus : 'Unreachable') {
     case 'NotAllowed':
-      return new BusError('NotAllowed', message, { what }, error);
+      return new BusError('NotAllowed', message, { what }, error, notAllowedRemedy(error));
     case 'Config':
       return new BusError('Config', message, { faults: [message] }, error);
     case 'Closed':
-      return new BusError('Closed', message, { sinceMs: waitedMs }, error);
+      return new BusError('Closed', message, { sinceMs: ms }, error);
     default:
-      return new BusError('Unreachable', message, { waitedMs, cause: sayError(error) }, error);
+      return new BusError('Unreachable', message, { waitedMs: ms, cause: sayError(error) }, error);
   }
+}
+
+/** Which option it is about, where the code tells. */
+function hintOf({ code, message }: WireError, user = 'whom saslUsername or tlsCertFile name'): string | undefined {
+  switch (code) {
+    case 'SASL_AUTHENTICATION_FAILED':
+      return `see saslUsername (${user}) and saslPasswordFile or BUSBAR_SASL_PASSWORD`;
+    case 'UNSUPPORTED_SASL_MECHANISM':
+      return 'see saslMechanism';
+    case 'ILLEGAL_SASL_STATE':
+      return 'the listener takes no login: leave out saslUsername, or name the port of another listener in brokers';
+    case 'TOPIC_AUTHORIZATION_FAILED':
+    case 'GROUP_AUTHORIZATION_FAILED':
+    case 'CLUSTER_AUTHORIZATION_FAILED':
+      return `the user is ${user}`;
+    case 'TLS':
+      return tlsHint(message);
+    case 'CONNECTION':
+      // What a listener without TLS does: it closes. So does a broker that is going down.
+      return /before secure TLS connection/.test(message) ? `if that stays so, ${noTls}` : undefined;
+    default:
+      return undefined;
+  }
+}
+const noTls = 'the listener speaks no TLS: see tls, tlsCaFile and the port in brokers';
+
+function tlsHint(said: string): string {
+  if (/wrong version|EPROTO|packet length/i.test(said)) return noTls;
+  if (/ALTNAME|HOSTNAME/.test(said)) return 'name the host in brokers as its certificate does';
+  return 'name whom to trust in tlsCaFile, and who we are in tlsCertFile where brokers ask';
+}
+
+function notAllowedRemedy(error: unknown): string {
+  return error instanceof WireError && error.code === 'SASL_AUTHENTICATION_FAILED'
+    ? 'Mend the name or the password that we log in with.'
+    : 'Have the right granted to the user that is named (kafka-acls.sh), or log in as one who has it.';
 }

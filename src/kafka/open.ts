@@ -42,7 +42,7 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
   const { brokers, security, ns, name: self, clock, random, notices, look = false } = options;
   const around = { clock, random, notices };
   const wire = openKafkajs({ brokers, clientId: self, ...around, ...(security && { security }) });
-  const view = new View({ wire, ...around });
+  const view = new View({ wire, ...around, user: security?.sasl?.username });
   const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify' }) };
   const log = openKafkaLog({ ...around, ...topics, wire, view, self, ns });
   const roads = openRoads(view, topics);

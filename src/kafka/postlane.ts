@@ -82,7 +82,8 @@ export class Lane {
   get trouble(): string | undefined {
     const waitedMs = Math.round(this.clock.mono() - this.movedMs);
     if (this.count === 0 || waitedMs < troubleMs) return undefined;
-    return `no broker took the ${this.count} packets for ${this.where} for ${waitedMs} ms`;
+    const what = this.count === 1 ? 'the packet' : `the ${this.count} packets`;
+    return `no broker took ${what} for ${this.where} for ${waitedMs} ms`;
   }
 }
 

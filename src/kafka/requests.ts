@@ -31,7 +31,12 @@ function readTopic(answer: Bytes): Metadata['topics'][number] {
     one.list((r) => r.i32()); // replicas that are away
     return { partition, leader: leader < 0 ? null : leader, replicas, inSync };
   });
-  return { name, error: errorOf(number, name), internal, partitions: partitions.toSorted(byPartition) };
+  return {
+    name,
+    error: errorOf(number, name, null, 'Describe'),
+    internal,
+    partitions: partitions.toSorted(byPartition),
+  };
 }
 function byPartition(a: { readonly partition: number }, b: { readonly partition: number }): number {
   return a.partition - b.partition;
@@ -61,7 +66,7 @@ function readProduced(answer: Bytes, topic: string): Produced {
   answer.i64(); // where the log starts
   const refused = answer.list((one) => ({ index: one.i32(), reason: one.text() }));
   const about = `${topic}/${partition}`;
-  const refusal = errorOf(number, about, answer.textOrNull());
+  const refusal = errorOf(number, about, answer.textOrNull(), 'Write');
   const error = refusal ?? (offset < 0 ? new WireError('UNVERIFIED', `${about}: written, but without a place`) : null);
   return { topic, partition, error, offset, timeMs: timeMs < 0 ? null : timeMs, refused };
 }
@@ -87,7 +92,7 @@ export function fetch({ partitions, maxWaitMs, bytesMin = 1, bytesMax }: FetchAs
 }
 function readFetched(answer: Bytes, topic: string, from: ReadonlyMap<string, number>, taken: Taken): Fetched {
   const partition = answer.i32();
-  const refusal = errorOf(answer.i16(), `${topic}/${partition}`);
+  const refusal = errorOf(answer.i16(), `${topic}/${partition}`, null, 'Read');
   answer.i64(); // the high watermark: what is behind the last stable offset is not for us
   const end = answer.i64();
   const start = answer.i64();
@@ -110,7 +115,7 @@ export function listOffsets(
   return ask('ListOffsets', 2, 3, body, (answer) => {
     const answers = readByTopic(answer.throttle(), (one, topic) => {
       const partition = one.i32();
-      const error = errorOf(one.i16(), `${topic}/${partition}`);
+      const error = errorOf(one.i16(), `${topic}/${partition}`, null, 'Describe');
       one.i64(); // the time found
       return { topic, partition, error, offset: one.i64() };
     });
@@ -127,7 +132,7 @@ export function deleteRecords(
   return ask('DeleteRecords', 21, 1, body.i32(timeoutMs), (answer) => {
     const answers = readByTopic(answer.throttle(), (one, topic) => {
       const [partition, start] = [one.i32(), one.i64()];
-      return { topic, partition, start, error: errorOf(one.i16(), `${topic}/${partition}`) };
+      return { topic, partition, start, error: errorOf(one.i16(), `${topic}/${partition}`, null, 'Delete') };
     });
     return verified(spots, answers, ({ topic, partition }, error) => ({ topic, partition, error, start: -1 }));
   });

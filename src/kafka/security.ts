@@ -36,9 +36,9 @@ export interface Login {
 export function readTls({ tls }: Security): TlsFiles | undefined {
   if (tls === undefined) return undefined;
   return {
-    ...(tls.caFile !== undefined && { ca: readSecret(tls.caFile) }),
-    ...(tls.certFile !== undefined && { cert: readSecret(tls.certFile) }),
-    ...(tls.keyFile !== undefined && { key: readSecret(tls.keyFile) }),
+    ...(tls.caFile !== undefined && { ca: readSecret(tls.caFile, 'tlsCaFile') }),
+    ...(tls.certFile !== undefined && { cert: readSecret(tls.certFile, 'tlsCertFile') }),
+    ...(tls.keyFile !== undefined && { key: readSecret(tls.keyFile, 'tlsKeyFile') }),
   };
 }
 
@@ -50,19 +50,22 @@ export function readLogin({ sasl }: Security): Login | undefined {
     return {
       mechanism,
       username,
-      password: readSecret(password.file)
+      password: readSecret(password.file, 'saslPasswordFile')
         .toString('utf8')
         .replace(/\r?\n$/, ''),
     };
   const value = process.env[password.env];
-  if (!value) throw new WireError('SECRET', `there is no environment variable ${password.env}`, { sent: false });
+  if (!value) {
+    const message = `the password of ${username} is missing: no saslPasswordFile, and no variable ${password.env}`;
+    throw new WireError('SECRET', message, { sent: false });
+  }
   return { mechanism, username, password: value };
 }
 
-function readSecret(file: string): Buffer {
+function readSecret(file: string, option: string): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw new WireError('SECRET', sayError(error), { sent: false, cause: error });
+    throw new WireError('SECRET', `${option}: ${sayError(error)}`, { sent: false, cause: error });
   }
 }

@@ -12,7 +12,7 @@ export function createTopics(topics: readonly NewTopic[], timeoutMs: number): As
   return ask('CreateTopics', 19, 4, body.i32(timeoutMs).bool(false), (answer) =>
     answer.throttle().list((one) => {
       const [topic, number] = [one.text(), one.i16()];
-      return { topic, error: errorOf(number, topic, one.textOrNull()) };
+      return { topic, error: errorOf(number, topic, one.textOrNull(), 'Create') };
     }),
   );
 }
@@ -22,7 +22,7 @@ export function deleteTopics(topics: readonly string[], timeoutMs: number): Ask<
   return ask('DeleteTopics', 20, 3, body, (answer) =>
     answer.throttle().list((one) => {
       const topic = one.text();
-      return { topic, error: errorOf(one.i16(), topic) };
+      return { topic, error: errorOf(one.i16(), topic, null, 'Delete') };
     }),
   );
 }
@@ -40,7 +40,7 @@ export function growTopic(topic: string, partitions: number, timeoutMs: number):
 }
 function readRefusal(answer: Bytes): WireError | null {
   const [topic, number] = [answer.text(), answer.i16()];
-  return errorOf(number, topic, answer.textOrNull());
+  return errorOf(number, topic, answer.textOrNull(), 'Alter');
 }
 
 /** A topic, among all that has settings. */
@@ -52,7 +52,11 @@ export function topicConfigs(topics: readonly string[]): Ask<TopicConfigs[]> {
       const [number, said] = [one.i16(), one.textOrNull()];
       one.i8();
       const topic = one.text();
-      return { topic, error: errorOf(number, topic, said), configs: Object.fromEntries(one.list(readConfig)) };
+      return {
+        topic,
+        error: errorOf(number, topic, said, 'DescribeConfigs'),
+        configs: Object.fromEntries(one.list(readConfig)),
+      };
     }),
   );
 }
@@ -79,5 +83,5 @@ export function alterTopic(topic: string, configs: Readonly<Record<string, strin
 function readAltered(answer: Bytes): WireError | null {
   const [number, said] = [answer.i16(), answer.textOrNull()];
   answer.i8();
-  return errorOf(number, answer.text(), said);
+  return errorOf(number, answer.text(), said, 'AlterConfigs');
 }

@@ -14,6 +14,8 @@ export interface ViewParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
+  /** Whom we log in as, for errors. */
+  readonly user?: string | undefined;
 }
 interface Known {
   /** By partition; null where nobody leads, or where an answer said that our leader does not. */
@@ -144,7 +146,7 @@ export class View {
       const failure = this.#failure ?? this.#topics.get(topic)?.fault;
       if (failure !== undefined) {
         const over = !(failure instanceof WireError && failure.retriable) || waitedMs > askMs;
-        if (over || this.#closing.signal.aborted) throw busErrorOf(failure, `topic ${topic}`, waitedMs);
+        if (over || this.#closing.signal.aborted) throw this.#toUser(failure, `topic ${topic}`, waitedMs);
       } else if (this.#topics.get(topic)?.absentMs !== undefined && waitedMs >= absentMs) {
         if (this.#topics.get(topic)?.leaders.length === 0) this.#topics.delete(topic); // nobody uses it
         return undefined;
@@ -255,11 +257,15 @@ export class View {
         if (!(error instanceof WireError)) throw error;
         const waitedMs = clock.mono() - begunMs;
         const over = waitedMs >= forMs || this.#closing.signal.aborted;
-        if (!error.retriable || over) throw busErrorOf(error, what, Math.round(waitedMs));
+        if (!error.retriable || over) throw this.#toUser(error, what, waitedMs);
         if (error.step === 'leader') await this.refresh();
         await sleep(clock, pauseMs(random, tries), this.#closing.signal);
       }
     }
+  }
+
+  #toUser(error: unknown, what: string, waitedMs: number): BusError {
+    return busErrorOf(error, what, waitedMs, this.parts.user);
   }
 
   /** Who waits for a look is let go; nothing is asked any more. */

@@ -355,7 +355,7 @@ test('says that it is in trouble while no broker takes what it sends, and where 
   a.post.send(b.post.address, { line: 'two', body: nothing });
   expect(a.post.trouble?.(b.post.address)).toBeUndefined();
   await clock.advance(200);
-  expect(a.post.trouble?.(b.post.address)).toContain('no broker took the 1 packets for partition 0');
+  expect(a.post.trouble?.(b.post.address)).toContain('no broker took the packet for partition 0');
   [stuck, led] = [false, false];
   const other = await open('c', { roads: troubled });
   other.post.send(b.post.address, { line: 'three', body: nothing });
