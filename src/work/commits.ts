@@ -6,7 +6,8 @@ import { LostError, type Commit, type Owned } from '../ports/log';
 export interface CommitsParts {
   readonly clock: Clock;
   readonly owned: Owned;
-  readonly commitMs: number;
+  /** How long settled messages may wait for their commit now. */
+  commitMs(): number;
   /** What to commit, taken when the commit is made. */
   snapshot(): Commit;
   /** Whether nothing is under way, so that waiting for more to commit makes no sense. */
@@ -29,6 +30,9 @@ const unanswered = 'the log has not answered';
 export class Commits {
   /** What the log knows. */
   offset: number;
+  /** Whether one was kept. */
+  kept = false;
+  readonly #asking: (() => void)[] = [];
   #dirtyMs: number | undefined;
   #restingMs = 0;
   #timer: Timer | undefined;
@@ -58,6 +62,14 @@ export class Commits {
     this.#plan();
   }
 
+  /** Commits at once, with all who ask in this turn: resolves when what there is now is kept, or never will be. */
+  now(): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
+    this.#dirtyMs ??= this.parts.clock.mono();
+    if (this.#asking.length === 0) queueMicrotask(() => this.#plan());
+    return new Promise((resolve) => this.#asking.push(resolve));
+  }
+
   /** Commits what there is; resolves when that is durable, lost, or takes too long. Nothing is committed afterwards. */
   async finish(): Promise<void> {
     const tillMs = this.parts.clock.mono() + lastCommitMs;
@@ -72,6 +84,7 @@ export class Commits {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+    for (const answer of this.#asking.splice(0)) answer();
     this.#tell(true, 'this instance has nothing to commit there any more');
   }
 
@@ -79,6 +92,7 @@ export class Commits {
     this.#timer?.cancel();
     this.#timerMs = -Infinity; // no timer is set any more
     await this.#flying;
+    if (this.kept) this.#dirtyMs ??= this.parts.clock.mono(); // the last one says that it is given as agreed
     while (!this.#stopped && this.#dirtyMs !== undefined && this.parts.clock.mono() < tillMs) {
       await this.#commit();
       if (this.#failures > 0) await sleep(this.parts.clock, this.#retryMs(), tooLong);
@@ -87,12 +101,13 @@ export class Commits {
 
   #dueMs(): number {
     if (this.#failures > 0) return this.parts.clock.mono() + this.#retryMs();
-    const latestMs = (this.#dirtyMs ?? Infinity) + this.parts.commitMs;
+    const latestMs = (this.#dirtyMs ?? Infinity) + this.parts.commitMs();
     return this.parts.resting() ? Math.min(latestMs, this.#restingMs + restMs) : latestMs;
   }
 
   #plan(): void {
     if (this.#flying || this.#stopped || this.#dirtyMs === undefined) return;
+    if (this.#asking.length > 0 && this.#failures === 0) return void this.#commit();
     const dueMs = this.#dueMs();
     if (this.#timerMs <= dueMs) return; // it looks again when that one fires
     this.#timer?.cancel();
@@ -116,17 +131,21 @@ export class Commits {
   async #write(): Promise<void> {
     const { clock } = this.parts;
     this.#dirtyMs = undefined;
+    const asked = this.#asking.splice(0);
     this.#tryingMs ??= clock.mono();
     const watch = clock.after(this.#tryingMs + patienceMs - clock.mono(), () => this.#tellLong());
     try {
       const commit = this.parts.snapshot();
       await this.parts.owned.commit(commit);
       this.offset = commit.offset;
+      this.kept = true;
+      for (const answer of asked) answer();
       this.#tell(true, 'commits are accepted again');
       this.#failures = 0;
       this.#trouble = unanswered;
       this.#tryingMs = undefined;
     } catch (error) {
+      this.#asking.unshift(...asked);
       this.#failed(error);
     } finally {
       watch.cancel();

@@ -11,6 +11,10 @@ export interface Holder {
   readonly closed: AbortSignal;
   mayStart(message: Message): boolean;
   started(message: Message): void;
+  /** Resolves when the log knows that its handler runs; undefined where that may be called at once. */
+  announce(message: Message): Promise<void> | undefined;
+  /** Whether its handler may be called now that it was announced. */
+  mayRun(message: Message): boolean;
   failed(message: Message): void;
   settle(message: Message): void;
 }
@@ -27,6 +31,10 @@ export interface Attempt {
 export class Message implements Item {
   /** Attempts that ended, those of owners before included as far as they were committed. */
   attempts = 0;
+  /** The last one did not end: it may be what ended its process. */
+  cutOff = false;
+  /** The log is being told that its handler runs. */
+  announced = false;
   /** What is known of them: only of those in this instance. */
   readonly failures: Attempt[] = [];
   /** Of the handler call that goes on. */

@@ -8,7 +8,8 @@ import { openFilter, type Filter } from './duplicates';
 import type { Lanes } from './lanes';
 import { envelopeOf, placeOf, readMessage, type Holder, type Message } from './message';
 import { Reader, type ReaderParts } from './reader';
-import { cutState, decodeState, emptyState, encodeState, type State, type Tried } from './state';
+import { cutState, decodeState, emptyState, encodeState, type State } from './state';
+import { Trials } from './trials';
 import type { Queue, TakeParts, Unserved } from './types';
 import { openWatermark, type Watermark } from './watermark';
 
@@ -51,8 +52,7 @@ export class Partition implements Holder {
   readonly #reader: Reader;
   /** Below it the owner before has asked the filter. */
   readonly #seenBefore: number;
-  /** Attempts that ended, of messages that are not settled. */
-  readonly #attempts = new Map<number, number>();
+  readonly #trials: Trials;
   readonly #unserved = new Map<string, Unserved>();
   readonly #closed = new AbortController();
   #phase: Phase = 'owned';
@@ -74,8 +74,7 @@ export class Partition implements Holder {
     this.#seenBefore = state.seen;
     this.#watermark = (take.makeWatermark ?? openWatermark)(at, state.seen, state.ranges);
     this.#filter = (take.makeFilter ?? openFilter)(state.senders);
-    // What ran when the owner before was lost has had its attempt: it may be what ended that process.
-    for (const { offset, attempts, running } of state.tried) this.#attempts.set(offset, attempts + (running ? 1 : 0));
+    this.#trials = new Trials(state.tried, take.clock, take.commitMs ?? commitMsDefault);
     this.#commits = new Commits(this.#commitsParts(), at);
     this.#reader = new Reader(this.#readerParts(), at);
   }
@@ -111,20 +110,33 @@ export class Partition implements Holder {
     this.#commits.touch();
   }
 
+  /** What ends its process at once must leave a mark: so do the first ones, and after a loss all for a while. */
+  announce(message: Message): Promise<void> | undefined {
+    if (this.#commits.kept && !message.cutOff && !this.#trials.wary()) return undefined;
+    message.announced = true;
+    return this.#commits.now();
+  }
+  mayRun(message: Message): boolean {
+    message.announced = false;
+    const may = this.#phase === 'owned';
+    if (!may) this.#stopped(message);
+    return may;
+  }
+
   /** Called when more could run. */
   readMore(): void {
     this.#reader.look();
   }
 
   failed(message: Message): void {
-    this.#attempts.set(message.offset, message.attempts);
+    this.#trials.failed(message);
     this.#stopped(message);
     this.#commits.touch();
   }
 
   settle(message: Message): void {
     const { offset } = message;
-    if (this.#attempts.size > 0) this.#attempts.delete(offset);
+    this.#trials.settled(offset);
     this.#bytes -= message.bytes;
     const before = this.#watermark.at;
     this.#watermark.settle(offset);
@@ -200,7 +212,7 @@ export class Partition implements Holder {
     const message = readMessage(queue, record, envelope, this);
     if (!message) return this.#skip(offset);
     if (!this.#watermark.see(offset)) return; // the owner before has settled it
-    if (this.#attempts.size > 0) message.attempts = this.#attempts.get(offset) ?? 0;
+    this.#trials.recall(message);
     this.#bytes += message.bytes;
     if (take.notices.watched) this.#tellReceived(message);
     if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#hold(message);
@@ -259,20 +271,20 @@ export class Partition implements Holder {
 
   #snapshot(): Commit {
     const { at, seen } = this.#watermark;
-    const [ranges, tried] = [this.#watermark.ranges(), this.#tried(at)];
+    const ranges = this.#watermark.ranges();
+    const tried = this.#trials.tell(at, this.#runningNow(), !this.closed.aborted);
     const state = cutState({ seen, ranges, tried, senders: this.#filter.senders() }, this.#end);
     const offset = Math.min(at, this.#end);
     return { offset, state: encodeState(offset, state, this.parts.take.log.stateBytesMax) };
   }
 
-  #tried(from: number): Tried[] {
+  /** Those whose handler was called, or will be as soon as this is kept. */
+  #runningNow(): ReadonlySet<number> {
     const running = new Set<number>();
-    for (const message of this.running) if (message.context) running.add(message.offset);
-    const offsets = new Set([...this.#attempts.keys(), ...running]);
-    return [...offsets]
-      .filter((offset) => offset >= from)
-      .toSorted((a, b) => a - b)
-      .map((offset) => ({ offset, attempts: this.#attempts.get(offset) ?? 0, running: running.has(offset) }));
+    for (const message of this.running) {
+      if (message.context || (message.announced && this.#phase === 'owned')) running.add(message.offset);
+    }
+    return running;
   }
 
   #readerParts(): ReaderParts {
@@ -299,7 +311,7 @@ export class Partition implements Holder {
     return {
       clock: take.clock,
       owned: this.owned,
-      commitMs: take.commitMs ?? commitMsDefault,
+      commitMs: () => this.#trials.commitMs(),
       snapshot: () => this.#snapshot(),
       resting: () => this.#watermark.unsettled === 0,
       lost: () => this.#lose(),

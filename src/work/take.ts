@@ -4,6 +4,7 @@ import { sayError } from '../base/errors';
 import { closable, deferred } from '../base/lifecycle';
 import type { Outcome } from '../delivery/deliver';
 import type { Commit, Owned, Owner } from '../ports/log';
+import { Fifo } from './fifo';
 import { faultOf, handle } from './handle';
 import { openLanes, unreadable, type Lanes } from './lanes';
 import type { Message } from './message';
@@ -57,6 +58,9 @@ class Taken {
   readonly #retries = new Map<string, RetryOptions>();
   readonly #lanes: Lanes<Message>;
   readonly #longestMs: number;
+  /** Started messages that the log knows of: their handlers come next. */
+  readonly #announced = new Fifo<Message>();
+  #alone: Alone | undefined;
   #wake: Timer | undefined;
   #wakeAtMs = Infinity;
   #pumping = false;
@@ -109,7 +113,10 @@ class Taken {
 
   /** Whatever may start now was started, unless a long burst is letting the event loop turn. */
   get busy(): boolean {
-    return this.#yielding || [...this.#partitions.values()].some(({ running }) => running.size > 0);
+    return this.#yielding || this.#runs;
+  }
+  get #runs(): boolean {
+    return [...this.#partitions.values()].some(({ running }) => running.size > 0);
   }
 
   stats(): QueueStats {
@@ -157,6 +164,7 @@ class Taken {
 
   #gone(partition: Partition): void {
     if (this.#partitions.get(partition.number) === partition) this.#partitions.delete(partition.number);
+    if (this.#alone) this.#pump(); // it may have been of that one
   }
 
   /** Starts all that may start now, and sees to it that it is called when something more may. */
@@ -165,16 +173,42 @@ class Taken {
     this.#pumping = true;
     const nowMs = this.parts.clock.mono();
     while (!this.#yielding) {
-      const message = this.#lanes.next(nowMs);
+      const announced = this.#announced.shift();
+      const message = announced ?? this.#next(nowMs);
       if (!message) break;
       this.#turnMs ??= this.#turn(nowMs);
-      this.#start(message);
+      if (announced) this.#run(message);
+      else this.#start(message);
       this.#yielding = this.parts.clock.mono() - this.#turnMs >= burstMs;
     }
     this.#pumping = false;
     if (this.#yielding) return;
-    this.#wakeIn(this.#lanes.wakeMs(nowMs), nowMs);
+    this.#wakeIn(this.#alone ? this.#alone.untilMs - nowMs : this.#lanes.wakeMs(nowMs), nowMs);
     if (this.#lanes.idle) for (const partition of this.#partitions.values()) partition.readMore();
+  }
+
+  /** The one to start: of the lanes, but for one that has to run alone, which waits for what runs. */
+  #next(nowMs: number): Message | undefined {
+    while (!this.#alone) {
+      const message = this.#lanes.next(nowMs);
+      if (!message || !this.#isSuspect(message)) return message;
+      this.#alone = { message, started: false, untilMs: nowMs + this.#longestMs };
+    }
+    const { message, started, untilMs } = this.#alone;
+    if (!started && !message.holder.mayStart(message))
+      this.#leave(message); // it moves
+    else if (!started && (nowMs >= untilMs || !this.#runs)) {
+      this.#alone = { message, started: true, untilMs: nowMs + this.#longestMs };
+      return message;
+    } else if (!started || nowMs < untilMs) return undefined;
+    this.#alone = undefined;
+    return this.#next(nowMs);
+  }
+
+  /** Processes died with it and maybe others: alone, only it is blamed for the next one. */
+  #isSuspect(message: Message): boolean {
+    const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
+    return message.cutOff && message.attempts < attempts && message.attempts >= Math.min(blamedTogether, attempts - 1);
   }
 
   /** Handlers that wait for nothing keep all else out: after a burst of them, what is left starts in the next turn. */
@@ -203,8 +237,7 @@ class Taken {
   #start(message: Message): void {
     message.sinceMs = this.parts.clock.now();
     message.holder.started(message);
-    const handling = this.queue.entries.get(message.entry);
-    if (!handling || message.refusal !== undefined) {
+    if (!this.queue.entries.has(message.entry) || message.refusal !== undefined) {
       void this.#park(message, message.refusal ?? `${message.entry} is not known here`);
       return;
     }
@@ -217,6 +250,17 @@ class Taken {
       );
       return;
     }
+    const announcing = message.holder.announce(message);
+    if (!announcing) return this.#run(message);
+    void announcing.then(() => {
+      this.#announced.push(message);
+      this.#pump();
+    });
+  }
+
+  #run(message: Message): void {
+    const handling = this.queue.entries.get(message.entry);
+    if (!handling || !message.holder.mayRun(message)) return this.#leave(message);
     const outcome = handle(this.parts, message, handling);
     if (outcome instanceof Promise) void outcome.then((late) => this.#ended(message, late));
     else this.#ended(message, outcome);
@@ -238,6 +282,8 @@ class Taken {
   #failedOnce(message: Message, error: unknown): void {
     this.#failed++;
     message.attempts++;
+    message.cutOff = false;
+    if (this.#alone?.message === message) this.#alone = undefined;
     message.failures.push(attemptOf(message.attempts, error, this.parts.clock.now(), this.parts.self.instance));
     if (message.failures.length > attemptsKept) message.failures.shift();
     const options = this.#retryOf(message);
@@ -280,6 +326,7 @@ class Taken {
 
   #leave(message: Message): void {
     this.#lanes.done(message);
+    if (this.#alone?.message === message) this.#alone = undefined;
     this.#pump();
   }
 
@@ -303,6 +350,15 @@ function sumUp(unserved: readonly Unserved[]): readonly Unserved[] {
 
 const limitsDefault: EntryLimits = { concurrency: concurrencyDefault, perSecond: Infinity };
 const retryDefault: RetryOptions = {};
+
+/** Ends of a process that count for all that ran in it; fewer where the next one would be the last attempt. */
+const blamedTogether = 2;
+/** A message that nothing else runs beside: at most until then it waits for the others, and these for it. */
+interface Alone {
+  readonly message: Message;
+  readonly started: boolean;
+  readonly untilMs: number;
+}
 
 function describe({ id, entry, lane, attempts, sinceMs, partition, offset }: Message, note: string): Running {
   return { id, entry, key: lane, attempt: attempts + 1, sinceMs, note, partition, offset };
