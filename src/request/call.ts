@@ -283,9 +283,9 @@ export function createCaller(parts: CallerParts): Caller {
       );
     } catch (error) {
       if (isRefusal(error)) return refuse(call, target.instance.address, error);
-      // The deadline passed there a moment earlier than here.
-      if (isBusError(error, 'Timeout')) call.reached = 'running';
-      settle(call, isBusError(error, 'Timeout') ? timedOut(call) : error);
+      // The deadline passed there a moment earlier than here, where it ends the call.
+      if (isBusError(error, 'Timeout')) return void (call.reached = 'running');
+      settle(call, error);
     }
   }
   function resolved(call: OpenCall, value: unknown): void {
@@ -351,8 +351,8 @@ function packetOf(parts: CallerParts, call: OpenCall): Packet {
     id: call.id,
     from: parts.self,
     stamp,
-    // By our clock as it is now: it may have been set since the call began.
-    ...(leftMs !== Infinity && { deadlineMs: Math.round(clock.now() + leftMs) + (post.skewMs ?? 0) }),
+    // By our clock as it is now, for it may have been set since the call began; never later than was promised.
+    ...(leftMs !== Infinity && { deadlineMs: Math.floor(clock.now() + leftMs) + (post.skewMs ?? 0) }),
     ...(scope && inherited(scope)),
   });
   return { line, body: call.body, withinMs: leftMs };

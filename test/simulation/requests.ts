@@ -22,6 +22,9 @@ export interface Ask {
 /** What the handler of a request comes to. */
 export type Outcome = 'ok' | 'Refused' | 'HandlerFailed';
 
+/** Clocks tell whole milliseconds, so what is left of a time may be one less. */
+const wholeMs = 1;
+
 /** What a caller may be told besides; those of `rough` only by what went wrong around it. */
 const plain = ['Timeout', 'Cancelled', 'Overloaded'];
 const rough = ['NoHandler', 'ResponderLost', 'Unreachable', 'Closed', 'Incompatible'];
@@ -47,7 +50,8 @@ export class RequestCheck {
     else if (ask.startedBy.length > 0 && !ask.idempotent) {
       this.ledger.breaks('started', `${about}, ${ask.startedBy[0]?.name} has started it`);
     }
-    if (deadline !== ask.deadlineMs) this.ledger.breaks('request', `${about} with the deadline ${deadline}`);
+    const shortMs = ask.deadlineMs - deadline;
+    if (shortMs < 0 || shortMs > wholeMs) this.ledger.breaks('request', `${about} with the deadline ${deadline}`);
     if (this.ledger.clock.now() > ask.deadlineMs) this.ledger.breaks('started', `${about} after its deadline`);
     ask.startedBy.push(who);
   }
@@ -74,8 +78,10 @@ export class RequestCheck {
     this.#checkOutcome(ask, outcome, about);
   }
 
-  #checkOutcome({ ends, calm, deadlineMs }: Ask, outcome: string, about: string): void {
-    if (outcome === 'Timeout' && this.ledger.clock.now() < deadlineMs) {
+  #checkOutcome({ startedBy, ends, calm, deadlineMs }: Ask, outcome: string, about: string): void {
+    // Earlier only when its answer, or it itself, was lost, and its instance says that nothing of it is there.
+    const mayBeLost = !calm && (startedBy.length === 0 || ends.size > 0);
+    if (outcome === 'Timeout' && !mayBeLost && this.ledger.clock.now() < deadlineMs - wholeMs) {
       this.ledger.breaks('request', `${about} before its deadline`);
     }
     const made = outcome === 'ok' || outcome === 'Refused' || outcome === 'HandlerFailed';
