@@ -27,7 +27,10 @@ export type ContextLog = {
 export interface Context {
   /** Of the message: the same at every attempt, and at every instance. */
   readonly id: string;
-  /** 1 for the first. A lower bound: an attempt that died with its process may not have been counted. */
+  /**
+   * 1 for the first. An attempt that died with its process may not have been counted, and one counts that the log was
+   * told of when the process died right before it.
+   */
   readonly attempt: number;
   /** Milliseconds since 1970 after which nobody waits any more; Infinity where nobody ever did. */
   readonly deadline: number;

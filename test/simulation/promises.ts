@@ -10,7 +10,7 @@ export const promises = {
   keys: 'no two handlers of one key at once',
   owner: 'one owner of a partition at a time',
   commit: 'no commit goes beyond the lowest unsettled message',
-  attempt: 'attempt is a lower bound, and not above what the entry allows',
+  attempt: 'an attempt counts that was started, or was just to be, and none above what the entry allows',
   request: 'a request ends once, by its deadline, in what came of it',
   started: 'a request is never started twice by one instance, elsewhere only if idempotent, and not after its deadline',
   broadcast: 'a broadcast reaches every announced instance once, in the order of its sender',

@@ -94,7 +94,7 @@ export class QueueCheck {
     if (!message || !rule || this.#tracks.has(message.n)) return;
     const key = message.key ?? `#${message.n}`;
     const lane = shelf.lanes.get(key) ?? new Lane(this.ledger);
-    const track: Track = { message, rule, shelf, offset, lane, starts: 0, settled: false };
+    const track: Track = { message, rule, shelf, offset, lane, starts: 0, told: 0, settled: false };
     shelf.lanes.set(key, lane);
     lane.tracks.push(track);
     shelf.tracks.push(track);
@@ -102,9 +102,11 @@ export class QueueCheck {
   }
 
   /** Before a commit is sent: whether it says the truth. */
-  commit({ who, shelf, begin, settled }: Tenure, commit: Commit): Cover {
+  commit(tenure: Tenure, commit: Commit): Cover {
+    const { who, shelf, begin, settled } = tenure;
     const cover = coverOf(commit);
     const about = `${who.name} commits ${this.rules.group}/${shelf.number} at ${cover.offset}`;
+    tenure.shelf.tells(tenure, commit);
     this.ledger.note(`${about} ${cover.ranges.map(({ from, to }) => `${from}-${to}`).join(' ')}`);
     if (cover.offset > shelf.readTo) this.ledger.breaks('commit', `${about}, read was up to ${shelf.readTo}`);
     for (const { message, offset } of shelf.tracks) {
@@ -153,8 +155,10 @@ export class QueueCheck {
     this.ledger.breaks('twice', `${about}, its settling was committed`);
   }
 
-  #checkAttempt({ message, rule, starts }: Track, attempt: number): void {
+  #checkAttempt(track: Track, attempt: number): void {
+    const { message, rule, shelf } = track;
     const about = `#${message.n} is told attempt ${attempt}`;
+    const starts = shelf.startsOf(track);
     if (attempt > starts + 1) this.ledger.breaks('attempt', `${about}, it is start ${starts + 1}`);
     if (attempt > rule.attempts) this.ledger.breaks('attempt', `${about} of ${rule.attempts}`);
   }
@@ -180,7 +184,7 @@ export class QueueCheck {
       this.ledger.breaks('phantom', `#${message.n} is parked by ${who.name}, which never had it`);
       return () => undefined;
     }
-    const deserves = message.script.parks || track.starts >= track.rule.attempts;
+    const deserves = message.script.parks || track.shelf.startsOf(track) >= track.rule.attempts;
     if (!deserves) this.ledger.breaks('attempt', `#${message.n} is parked after ${track.starts} starts`);
     return () => {
       this.ledger.note(`${who.name} parked #${message.n} of ${this.rules.queue}`);

@@ -38,6 +38,8 @@ export interface Track {
   readonly offset: number;
   readonly lane: Lane;
   starts: number;
+  /** Attempts that a commit has said, the one under way included. */
+  told: number;
   settled: boolean;
 }
 
@@ -50,6 +52,23 @@ export class Shelf {
   committed: (Cover & { readonly epoch: number }) | undefined;
   constructor(readonly number: number) {}
 
+  /** A commit is sent: whose attempts it says that were not known before. */
+  tells(tenure: Tenure, { offset, state }: Commit): void {
+    for (const { offset: at, attempts, running } of decodeState(offset, state).tried) {
+      const track = this.tracks.find((one) => one.offset === at);
+      if (!track || attempts + Number(running) <= track.told) continue;
+      track.told = attempts + Number(running);
+      tenure.announced.add(track.message.n);
+    }
+  }
+  /** Starts that count: those that were, and those that an owner had told the log of when it died before them. */
+  startsOf({ message, starts }: Track): number {
+    const missing = this.tenures.filter(
+      ({ announced, started }) => announced.has(message.n) && !started.has(message.n),
+    );
+    return starts + missing.length;
+  }
+
   /** A commit was accepted, or found when the partition was taken. */
   commits(cover: Cover, epoch: number): void {
     if (epoch >= (this.committed?.epoch ?? -1)) this.committed = { ...cover, epoch };
@@ -60,6 +79,8 @@ export class Shelf {
 export class Tenure {
   /** Messages started in it, and settled in it. */
   readonly started = new Set<number>();
+  /** Messages that the log was told to be started in it, which they are right after. */
+  readonly announced = new Set<number>();
   readonly settled = new Set<number>();
   /** Of these, what ended when it was given without waiting any longer: whether that still counts is open. */
   readonly late = new Set<number>();
