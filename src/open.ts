@@ -38,7 +38,7 @@ export async function openToLook(options: OpenOptions): Promise<WithPorts> {
 }
 
 async function openWithPorts(options: OpenOptions, look = false): Promise<WithPorts> {
-  const { module, incoming = [], hear, ...overrides } = options;
+  const { module, incoming = [], hear, ...overrides } = options ?? {};
   const { values } = loadConfig({ overrides });
   const name = checkName('module', moduleName(module));
   const self = { module: name, instance: `${name}#${randomHex(systemRandom, instanceBits)}` };
@@ -170,6 +170,10 @@ function securityOf(values: BusValues): Security {
 
 const instanceBits = 24; // short enough for people; two of 200 living ones are alike once in a thousand starts
 
-function moduleName(module: AnyContract | string): string {
-  return typeof module === 'string' ? module : module[CONTRACT];
+/** Asked of callers without a compiler too. */
+function moduleName(given: AnyContract | string): string {
+  const module = given as AnyContract | string | null | undefined;
+  const name = typeof module === 'string' ? module : module?.[CONTRACT];
+  if (typeof name === 'string') return name;
+  throw configError(['module (openBus) is missing: give the contract of this process, or a name']);
 }

@@ -18,13 +18,14 @@ import { openPeers } from '../request/peers';
 import { openSender } from '../work/submit';
 import { eventTopic } from '../work/topics';
 import type { TakenQueue } from '../work/types';
+import { checkCall, fault, mustBe, mustBeContract } from './given';
 import { openHealth } from './health';
 import { timeoutNow } from './live';
 import type { BusParts } from './parts';
 import { receiveAll } from './receive';
 import { selfContract, selfHandlers } from './self';
 import { listenAs, serveContract, type LooseServeOptions, type ServeParts } from './served';
-import type { Bus, ListenOptions, Served } from './types';
+import type { Bus, ListenOptions, Served, SubmitCall } from './types';
 
 const goodbyeMs = 500; // who does not answer in this time has other troubles
 const callersMs = 5_000; // but those who ask us may be slow, and what they send until they know must not be lost
@@ -117,6 +118,7 @@ export function buildBus(parts: BusParts): BuiltBus {
       if (phase !== 'closed') await announce(phase === 'leaving');
     },
     queues: new Set(),
+    listening: new Set(),
     entries: new Map(),
   };
   const queueStats = () => [...serving.queues].map((queue) => ({ queue: queue.name, ...queue.stats() }));
@@ -135,6 +137,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     try {
       mustBeOpen();
       mustBe(entry, 'request');
+      checkCall('request', entry, options);
     } catch (error) {
       return Promise.reject(error as BusError); // both throw nothing else
     }
@@ -142,6 +145,8 @@ export function buildBus(parts: BusParts): BuiltBus {
   }
   async function askAll(entry: Request, input: unknown, options?: AskOptions): Promise<unknown[]> {
     mustBeOpen();
+    mustBe(entry, 'request');
+    checkCall('requestAll', entry, options);
     const everybody = await findEverybody({ clock, scopes, peers, timeoutMs }, entry, options);
     return Promise.all(
       everybody.instances.map(async (instance) => {
@@ -150,13 +155,15 @@ export function buildBus(parts: BusParts): BuiltBus {
       }),
     );
   }
-  async function send(entry: AnyEntry, kind: 'work' | 'event', inputs: readonly unknown[]): Promise<readonly Sent[]> {
+  type Kept = 'work' | 'event';
+  async function send(entry: AnyEntry, kind: Kept, inputs: readonly unknown[], how?: SubmitCall) {
     mustBeOpen();
     mustBe(entry, kind);
+    checkCall(kind === 'work' ? 'submit' : 'publish', entry, how);
     return sender.send(entry, inputs);
   }
-  async function sendOne(entry: AnyEntry, kind: 'work' | 'event', input: unknown): Promise<Sent> {
-    const [sent] = await send(entry, kind, [input]);
+  async function sendOne(entry: AnyEntry, kind: Kept, input: unknown, how?: SubmitCall): Promise<Sent> {
+    const [sent] = await send(entry, kind, [input], how);
     if (!sent) throw new TypeError('a sender answers once for each input'); // as its type says
     return sent;
   }
@@ -164,7 +171,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     mustBeOpen();
     mustBe(entry, 'event');
     if (typeof how === 'function') return (await earOf(entry)).add(entry, how);
-    if (!run) throw new TypeError(`listen(${entry.name}) has no handler`);
+    if (typeof run !== 'function') throw fault(`listen(${entry.name}) has no handler`);
     return listenAs(serving, entry, how, run);
   }
   function earOf(entry: Event): Promise<Ear> {
@@ -249,18 +256,20 @@ export function buildBus(parts: BusParts): BuiltBus {
     request: ask,
     tryRequest: (entry: Request, input: unknown, options?: AskOptions) => asResult(ask(entry, input, options)),
     requestAll: askAll,
-    submit: (entry: AnyEntry, input: unknown) => sendOne(entry, 'work', input),
-    submitAll: (entry: AnyEntry, inputs: readonly unknown[]) => send(entry, 'work', inputs),
-    async broadcast(entry: AnyEntry, input: unknown) {
+    submit: (entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how),
+    submitAll: (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'work', all, how),
+    async broadcast(entry: AnyEntry, input: unknown, options?: object) {
       mustBeOpen();
       mustBe(entry, 'broadcast');
+      checkCall('broadcast', entry, options);
       return shouter.broadcast(entry, input);
     },
-    publish: (entry: AnyEntry, input: unknown) => sendOne(entry, 'event', input),
-    publishAll: (entry: AnyEntry, inputs: readonly unknown[]) => send(entry, 'event', inputs),
+    publish: (entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'event', input, how),
+    publishAll: (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'event', all, how),
     listen: (entry: Event, how: ListenOptions | Run, run?: Run) => start(listen(entry, how, run)),
     async serve(contract: AnyContract, given: object, options?: LooseServeOptions) {
       mustBeOpen();
+      mustBeContract(contract, 'bus.serve');
       return start(serveContract(serving, contract, given, options));
     },
     with: (baggage: object, inside: () => unknown, traceparent?: string) =>
@@ -289,12 +298,6 @@ export interface BuiltBus {
 }
 type Sent = Awaited<ReturnType<ReturnType<typeof openSender>['send']>>[number];
 
-function mustBe(entry: AnyEntry, kind: AnyEntry['kind']): void {
-  if (entry.kind === kind) return;
-  const verbs = { request: 'request', work: 'submit', broadcast: 'broadcast', event: 'publish' };
-  const fault = `${entry.name} is of the kind ${entry.kind}: use bus.${verbs[entry.kind]}, not bus.${verbs[kind]}`;
-  throw new BusError('Config', fault, { faults: [fault] });
-}
 async function asResult(asked: Promise<unknown>): Promise<{ ok: true; value: unknown } | { ok: false; error: Error }> {
   try {
     return { ok: true, value: await asked };

@@ -1,10 +1,10 @@
 /** Serves a contract: each kind of entry goes to the part that handles it, and the registry learns of it. */
-import { BusError } from '../base/errors';
+import { BusError, didYouMean, nearest } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Hearer } from '../broadcast/hear';
 import { entriesOf } from '../contract/contract';
 import { fingerprint } from '../contract/fingerprint';
-import { faultsOf } from '../contract/options';
+import { faultOf, faultsOf } from '../contract/options';
 import { CONTRACT, type AnyContract, type AnyEntry, type Event } from '../contract/types';
 import type { Run } from '../delivery/deliver';
 import { createPace } from '../delivery/pace';
@@ -13,6 +13,7 @@ import type { Answerer } from '../request/answer';
 import { takeQueue } from '../work/take';
 import { eventTopic, parkedTopic, workTopic } from '../work/topics';
 import type { EntryLimits, Handling, Queue, TakenQueue, TakeParts } from '../work/types';
+import { fault, sayUnknown } from './given';
 import { follow, limitsNow, retryNow } from './live';
 import type { BusParts } from './parts';
 import type { ListenOptions, Served } from './types';
@@ -25,6 +26,8 @@ export interface ServeParts {
   /** Tells the registry what is served from now on; resolves when others can see it. */
   announce(contract: string, fingerprint: string | undefined): Promise<void>;
   readonly queues: Set<TakenQueue & { readonly name: string }>;
+  /** Groups in which this instance listens. */
+  readonly listening: Set<string>;
   readonly entries: Map<string, AnyEntry>;
 }
 /** `serve` without its types, which the verb has. */
@@ -97,7 +100,17 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
     retry: () => retryNow(bus.live, name),
     sessionMs: bus.timings.sessionMs,
   };
-  return take(parts, queue, [name]);
+  const { listening } = parts;
+  const twice = `${entry.name} is listened to as '${options.as}' by this instance already`;
+  if (listening.has(queue.group)) throw fault(twice);
+  listening.add(queue.group);
+  try {
+    const taken = await take(parts, queue, [name]);
+    return closable(() => taken.close().finally(() => listening.delete(queue.group)));
+  } catch (error) {
+    listening.delete(queue.group);
+    throw error;
+  }
 }
 
 /** `names` are those under which settings speak of it. */
@@ -126,6 +139,7 @@ function bind(
   const faults: string[] = [];
   const runs = new Map<string, Handling>();
   const module = contract[CONTRACT];
+  if (typeof handlers !== 'object' || handlers === null) throw fault(`serve(${module}) has no handlers`);
   for (const [name, entry] of entriesOf(contract)) {
     if (entry.kind === 'event') continue;
     const handler = given[name];
@@ -133,17 +147,44 @@ function bind(
     else if (parts.entries.has(entry.name)) faults.push(`${entry.name} is served by this instance already`);
     else runs.set(entry.name, { entry, run: (body, context): unknown => handler.call(handlers, body, context) });
   }
-  const { concurrency, perSecond = {} } = options;
-  if (typeof concurrency === 'number' && !(concurrency >= 1))
-    faults.push(`concurrency is ${concurrency}; it must be 1 or more`);
-  const limited = { ...(typeof concurrency === 'object' && concurrency), ...perSecond };
-  for (const [name, limit] of Object.entries({ ...limited, ...(typeof concurrency === 'object' && concurrency) })) {
-    if (limit !== undefined && !(limit > 0))
-      faults.push(`the limit of ${module}.${name} is ${limit}; it must be above 0`);
-    if (!runs.has(`${module}.${name}`)) faults.push(`serve(${module}) limits '${name}', which it does not handle`);
-  }
+  faults.push(...strangers(contract, handlers), ...badLimits(contract, options));
   if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults });
   return runs;
+}
+
+/** Handlers that nothing calls. An object of a class may have other methods; what was written for `serve` may not. */
+function strangers(contract: AnyContract, handlers: object): string[] {
+  const prototype: unknown = Object.getPrototypeOf(handlers);
+  if (prototype !== Object.prototype && prototype !== null) return [];
+  const entries = entriesOf(contract);
+  const names = [...entries].filter(([, { kind }]) => kind !== 'event').map(([name]) => name);
+  const strange = Object.entries(handlers).filter(([name, one]) => typeof one === 'function' && !names.includes(name));
+  return strange.map(([name]) => {
+    if (entries.has(name)) return `serve(${contract[CONTRACT]}) has a handler of the event '${name}': use bus.listen`;
+    const near = didYouMean(nearest(name, names));
+    return `serve(${contract[CONTRACT]}) has a handler '${name}', which the contract does not have${near}`;
+  });
+}
+
+function badLimits(contract: AnyContract, options: LooseServeOptions): string[] {
+  const module = contract[CONTRACT];
+  const { concurrency, perSecond, ...others } = options;
+  const entries = entriesOf(contract);
+  const each = (name: 'concurrency' | 'perSecond', limits: object) =>
+    Object.entries(limits).flatMap(([entry, limit]) => {
+      const { kind = 'event' } = entries.get(entry) ?? {};
+      if (kind === 'event') return [`serve(${module}) limits '${entry}', which it does not handle`];
+      return limit === undefined ? [] : faultOf(`serve(${module}), ${entry}`, name, limit);
+    });
+  return [
+    ...Object.keys(others).map((name) => `serve(${module}): ${sayUnknown(name, ['concurrency', 'perSecond'])}`),
+    ...(typeof concurrency === 'object'
+      ? each('concurrency', concurrency)
+      : concurrency === undefined
+        ? []
+        : faultOf(`serve(${module})`, 'concurrency', concurrency)),
+    ...each('perSecond', perSecond ?? {}),
+  ];
 }
 
 function entryLimits(options: LooseServeOptions, name: string): Partial<EntryLimits> {

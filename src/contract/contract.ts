@@ -106,7 +106,8 @@ const reserved = new Set(['then', 'constructor', 'open', 'close']);
 /**
  * Names a set of entries. `name` and entries: letters and digits, the first one a small letter, at most 63 (a module's
  * name may have dashes); failures: 1 to 200 characters that can be printed. Throws Config for any other name, and for
- * what is no entry, no schema, or no option within its bounds; `then`, `constructor`, `open` and `close` do not compile.
+ * what is no entry, no schema, or no option within its bounds; `then`, `constructor`, `open` and `close` do not
+ * compile.
  */
 export function defineModule<M extends Record<string, SomeEntry>>(
   name: string,

@@ -1,0 +1,84 @@
+/** What callers without a compiler, or with a lost type, get wrong: said with names instead of a TypeError inside. */
+import { BusError, didYouMean, nearest } from '../base/errors';
+import { CONTRACT, type AnyContract, type AnyEntry } from '../contract/types';
+
+const verbs = { request: 'request', work: 'submit', broadcast: 'broadcast', event: 'publish' } as const;
+
+/** Throws Config for what is no entry of the kind. */
+export function mustBe(entry: AnyEntry, kind: AnyEntry['kind']): void {
+  // Their types say that they are there, but nobody may have looked.
+  if ((entry as AnyEntry | undefined)?.kind === kind && entry.name !== '') return;
+  throw fault(`bus.${verbs[kind]}: ${sayEntry(entry, kind)}`);
+}
+
+function sayEntry(given: unknown, kind: AnyEntry['kind']): string {
+  if (given === undefined || given === null)
+    return `the entry is ${given}: a name that the contract does not have, or two files that import each other`;
+  if (typeof given !== 'object' || !('kind' in given) || !('name' in given))
+    return `${sayValue(given)} is no entry; pass one of a contract, such as photos.add`;
+  const { kind: found, name } = given as AnyEntry;
+  if (name === '') return 'the entry belongs to no contract; pass the one that defineModule gives back';
+  const verb = (verbs as Record<string, string | undefined>)[found];
+  if (verb === undefined) return `${name} is no entry; pass one of a contract, such as photos.add`;
+  return `${name} is of the kind ${found}: use bus.${verb}, not bus.${verbs[kind]}`;
+}
+
+function sayValue(given: unknown): string {
+  return typeof given === 'string' ? `'${given.slice(0, 80)}'` : `what is given (of type ${typeof given})`;
+}
+
+/** Throws Config for what is no contract. */
+export function mustBeContract(contract: AnyContract, verb: string): void {
+  const given = contract as AnyContract | null | undefined;
+  if (typeof given === 'object' && typeof given?.[CONTRACT] === 'string') return;
+  const circular = given === undefined ? ': do two files import each other?' : '; pass what defineModule gives back';
+  throw fault(
+    `${verb}: ${given === undefined ? 'the contract is undefined' : 'what is given is no contract'}${circular}`,
+  );
+}
+
+type Check = (value: unknown) => string | undefined;
+const isText: Check = (value) => (typeof value === 'string' ? undefined : 'a text');
+const isDuration: Check = (value) =>
+  typeof value === 'number' && value >= 0 ? undefined : 'a number of ms, 0 or more';
+const isSignal: Check = (value) =>
+  typeof value === 'object' && value !== null && 'aborted' in value ? undefined : 'an AbortSignal';
+const isUntil: Check = (value) => (value === 'disk' || value === 'broker' ? undefined : "'disk' or 'broker'");
+
+/** The options of the calls. */
+const calls = {
+  request: { timeoutMs: isDuration, signal: isSignal, key: isText, to: isText, absentMs: isDuration },
+  requestAll: { timeoutMs: isDuration, signal: isSignal },
+  submit: { until: isUntil },
+  publish: { until: isUntil },
+  broadcast: {},
+} as const satisfies Record<string, Readonly<Record<string, Check>>>;
+
+/** Throws Config for an option that there is not, or that is none; costs nothing where none are given. */
+export function checkCall(verb: keyof typeof calls, entry: AnyEntry, options: object | undefined): void {
+  if (options === undefined) return;
+  const known: Readonly<Record<string, Check>> = calls[verb];
+  for (const [name, value] of Object.entries(options)) {
+    const check = Object.hasOwn(known, name) ? known[name] : undefined;
+    if (!check) throw fault(`bus.${verb}(${entry.name}): ${sayUnknown(name, Object.keys(known))}`);
+    const mustBe = value === undefined ? undefined : check(value);
+    if (mustBe !== undefined)
+      throw fault(`bus.${verb}(${entry.name}): ${name} is ${show(value)}; it must be ${mustBe}`);
+  }
+}
+
+/** The end of a sentence that names it. */
+export function sayUnknown(name: string, known: readonly string[]): string {
+  const near = nearest(name, known);
+  const there = known.length > 0 ? `; there are ${known.join(', ')}` : '';
+  return `'${name}' is no option${near === undefined ? there : didYouMean(near)}`;
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value.slice(0, 80)}'`;
+  return typeof value === 'number' ? String(value) : `of type ${typeof value}`;
+}
+
+export function fault(message: string): BusError<'Config'> {
+  return new BusError('Config', message, { faults: [message] });
+}
