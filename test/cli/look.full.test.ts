@@ -99,7 +99,7 @@ test('show tells all of one message, also of one that is done, and refuses what 
   expect(parked.out).toContain('"do": "fail"');
   expect((await run(['show', ids[0] ?? '', '-o', 'table'])).out).toMatch(/shop\.work +done/);
   const [one = '', other = ''] = ids.slice(1);
-  const differAt = [...one].findIndex((character, at) => character !== other[at]);
+  const differAt = one.split('').findIndex((character, at) => character !== other[at]);
   const several = await run(['show', one.slice(0, differAt)]);
   expect(several.code).toBe(64);
   expect(several.err).toContain(`busbar show ${ids[1]}`);
