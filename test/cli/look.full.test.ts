@@ -90,14 +90,14 @@ test('parked is told by reason, one by one, and in full as JSON', async () => {
   expect((await run(['parked', 'shop.bills'])).code).toBe(1);
 });
 
-test('show tells all of one message, also of one that is done, and refuses what is not one', async () => {
+test('show tells all of one message, also of one that is settled, and refuses what is not one', async () => {
   const parked = await run(['show', ids[2] ?? '', '-o', 'table']);
   expect(parked.code).toBe(0);
   expect(parked.out).toContain(`shop.pack  ${ids[2]}`);
   expect(parked.out.replace(/\s+/g, ' ')).toMatch(/try 2 \d{4}-\S+ \S+ on shop#\w+: connect ECONNREFUSED store:443/);
   expect(parked.err).toContain(`busbar replay shop.work ${ids[2]}`);
   expect(parked.out).toContain('"do": "fail"');
-  expect((await run(['show', ids[0] ?? '', '-o', 'table'])).out).toMatch(/shop\.work +done/);
+  expect((await run(['show', ids[0] ?? '', '-o', 'table'])).out).toMatch(/shop\.work +settled/);
   const [one = '', other = ''] = ids.slice(1);
   const differAt = one.split('').findIndex((character, at) => character !== other[at]);
   const several = await run(['show', one.slice(0, differAt)]);
