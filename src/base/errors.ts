@@ -145,21 +145,24 @@ export function nearest(name: string, known: readonly string[]): string | undefi
       right,
       edits: right.toLowerCase().startsWith(wrong) ? 1 : editsBetween(wrong, right.toLowerCase()),
     }))
-    .filter(({ right, edits }) => edits <= Math.max(2, Math.floor(right.length / 3)))
+    .filter(({ right, edits }) => edits <= Math.max(1, Math.floor(right.length / 3)))
     .toSorted((a, b) => a.edits - b.edits);
   return near[0]?.right;
 }
 
-/** Letters to insert, remove or replace (Levenshtein). */
+/** Letters to insert, remove or replace, and neighbours to swap. */
 function editsBetween(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, column) => column);
+  let above: number[] = [];
   for (let i = 1; i <= from.length; i++) {
     const next = [i];
     for (let j = 1; j <= to.length; j++) {
       const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+      const swapped = i > 1 && j > 1 && from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1];
+      const edits = Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
+      next.push(swapped ? Math.min(edits, (above[j - 2] ?? 0) + 1) : edits);
     }
-    row = next;
+    [above, row] = [row, next];
   }
   return row[to.length] ?? 0;
 }

@@ -169,5 +169,6 @@ function liveOnly(declared: Options): Options {
 function sayNotLive(parts: Declared, scope: string, name: string, live: readonly string[]): string {
   if (scope === '' && ownOption(parts.bus, name)) return `${name} is read at the start only`;
   const near = nearest(name, live);
-  return `${name} is no live option${near === undefined ? '' : `; did you mean ${near}?`}`;
+  const hint = near === undefined ? `those are ${live.join(', ')}` : `did you mean ${near}?`;
+  return `${name || 'nothing'} is no live option; ${hint}`;
 }

@@ -1,10 +1,20 @@
 /** Reads what was typed: durations, times, bodies. */
-import { accept } from '../base/options';
+import { accept, variableOf } from '../base/options';
 import { sayError } from '../base/errors';
+import { busOptions } from '../config';
 import { Usage } from './exit';
 import { fromJson } from './json';
 
 const day = 86_400_000;
+
+/** As it is typed: `drainMs` is `drain-ms`. */
+export const flagOf = (name: string): string => name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
+
+/** What is read from a variable of ours, but was typed as an option, is named as that. */
+export function asTyped(text: string, given: object): string {
+  const typed = ['config', ...Object.keys(busOptions)].filter((name) => Object.hasOwn(given, name));
+  return typed.reduce((said, name) => said.replaceAll(`(${variableOf(name)})`, `(--${flagOf(name)})`), text);
+}
 
 /** '5s', '250ms', '10m' */
 export function duration(name: string, text: string): number {

@@ -5,6 +5,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { nearest } from '../base/errors';
 import { variableOf, type Options } from '../base/options';
 import { busOptions, entryOptions, hostOptions } from '../config';
+import { flagOf } from './args';
 import { exits, Usage } from './exit';
 import { oneLine } from './words';
 import type { Everywhere, How, Verb } from './run';
@@ -57,6 +58,7 @@ function build(): Command {
     .option('--dir <directory>', 'the directory that the processes share')
     .option('--ns <name>', 'the namespace')
     .showHelpAfterError('`busbar help` lists the verbs')
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'busbar: ')) })
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', footer)
     .exitOverride();
@@ -65,7 +67,10 @@ function build(): Command {
   change(program);
   settings(program);
   send(program);
-  for (const command of program.commands) command.exitOverride().hook('preAction', () => applyBusOptions(program));
+  for (const command of program.commands) {
+    command.exitOverride().hook('preAction', () => applyBusOptions(program));
+    command.showHelpAfterError(`usage: busbar ${command.name()} ${command.usage()}`);
+  }
   return program;
 }
 
@@ -84,7 +89,6 @@ function addBusOptions(program: Command): void {
     program.addOption(new Option(`--${flagOf(name)} <value>`, says).hideHelp());
   }
 }
-const flagOf = (name: string): string => name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
 
 /** As variables of this process, so that they are read, checked and named as everywhere. */
 function applyBusOptions(program: Command): void {

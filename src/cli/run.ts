@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import type { Bus } from '../index';
 import type { Inspection, Inspector, InspectorParts } from '../inspect';
 import { sleep, systemClock } from '../base/clock';
-import { duration } from './args';
+import { asTyped, duration } from './args';
 import { explain, exitOf, exits, TooSlow, Usage, type Exit } from './exit';
 import { Output, type Form } from './output';
 
@@ -66,7 +66,7 @@ async function guarded(options: Everywhere, how: How, verb: Verb): Promise<Exit>
   try {
     return await opened(options, how, verb);
   } catch (error) {
-    process.stderr.write(`${explain(error)}\n`);
+    process.stderr.write(`${asTyped(explain(error), options)}\n`);
     return exitOf(error);
   }
 }

@@ -89,9 +89,9 @@ test.each([
   ['logLvel', 'logLvel is no live option; did you mean logLevel?'],
   ['dir', 'dir is read at the start only'],
   ['photos.resize.concurency', 'concurency is no live option; did you mean concurrency?'],
-  ['photos.resize.dir', 'dir is no live option'],
-  ['photos.resize.', ' is no live option'],
-  ['photos.constructor', 'constructor is no live option'],
+  ['photos.resize.dir', 'dir is no live option; those are concurrency, paused'],
+  ['photos.resize.', 'nothing is no live option; those are concurrency, paused'],
+  ['photos.constructor', 'constructor is no live option; those are concurrency, paused'],
 ])('a setting with the key %j is refused', (key, reason) => {
   const { live, told, seen } = open();
   live.take([say(key, '1')]);

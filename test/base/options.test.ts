@@ -181,6 +181,9 @@ test('the nearest name is found by edits, and none when all are far', () => {
   expect(nearest('brokres', Object.keys(declared))).toBe('brokers');
   expect(nearest('drain', Object.keys(declared))).toBe('drainMs');
   expect(nearest('', Object.keys(declared))).toBeUndefined();
+  expect(nearest('n', ['ns'])).toBe('ns');
+  expect(nearest('sohw', ['show', 'drop'])).toBe('show');
+  expect(nearest('frob', ['show', 'drop', 'help'])).toBeUndefined(); // half of it is wrong
   expect(nearest('colour', Object.keys(declared))).toBeUndefined();
   expect(nearest('x'.repeat(10_000), Object.keys(declared))).toBeUndefined();
 });

@@ -131,7 +131,7 @@ test('names that nothing has are refused with the nearest ones, and typing error
     [['parked', '--since', 'soon'], /--since soon is neither a duration/],
     [['peek', 'shop.work', '-n', '0'], /-n 0 is not a whole number from 1/],
     [['--drain-ms', 'long'], /drainMs = "long" \(--drain-ms\)/],
-    [['show'], /^busbar: missing required argument 'id'\n\nusage: busbar show \[options\] <id>\n$/],
+    [['show'], /^busbar: missing required argument 'id'\nusage: busbar show \[options\] <id>\n$/],
     [['frob'], /^busbar: there is no verb frob; /],
     [['--ns', 'BAD'], /ns = "BAD" \(--ns\)/],
   ];

@@ -33,8 +33,12 @@ test('a queue is paused in a running process, status says so with what to type, 
       NEXT: 'busbar unset shop.pack.paused',
     },
   ]);
-  expect(await k.run(['unset', 'shop.pack.paused'])).toMatchObject({ code: 0 });
-  await k.eventually([], ({ code: now }) => now === 0);
+  const unset = await k.run(['unset', 'shop.pack.paused']);
+  expect(unset.code).toBe(0);
+  expect(rows(unset.out)).toEqual([{ KEY: 'shop.pack.paused', VALUE: '–', BEFORE: 'true', VERSION: '–' }]);
+  const fine = await k.eventually([], ({ code: now }) => now === 0);
+  expect(rows(fine.out)).toEqual([]);
+  expect(fine.err).toMatch(/^main {3}1 module, 1 instance; ✔ 3 queues are caught up\n$/); // or nobody knew that it looked
   expect(await work()).toMatchObject({ STATE: 'caught up' });
 });
 
@@ -80,7 +84,8 @@ test('what no bus would apply is refused with the nearest that it would', async 
     [['logLvel', 'debug'], 'logLvel is no live option; did you mean logLevel?'],
     [['shop.pack.concurency', '4'], 'concurency is no live option; did you mean concurrency?'],
     [['shop.pack.concurrency', '0'], '"0" is below 1, the least allowed'],
-    [['dir', '/tmp'], 'dir is read at the start only'],
+    [['dir', '/tmp'], 'nothing was set: dir is read at the start only'],
+    [['shop.sold.paused', 'true'], 'shop.sold is an event, of which nothing can be set'],
     [['shop.pakc.concurrency', '4'], 'there is no entry or named listener shop.pakc; the nearest are shop.pack'],
     [['shop.price.attempts', '4'], 'shop.price is a request; settings of such a one are concurrency'],
     [['busbar.status.paused', 'true'], 'there is no entry or named listener busbar.status'],

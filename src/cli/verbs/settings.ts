@@ -45,8 +45,8 @@ export async function set(desk: Desk, key: string, value: string, options: SetOp
 export async function unset(desk: Desk, key: string, options: SetOptions): Promise<Exit> {
   const before = await desk.settings.get(key);
   if (!before) throw await notSet(desk, key);
-  const version = await desk.settings.set(key, null, versionOf(options) ?? before.version);
-  await tell(desk, { key, value: null, version, before: before.value });
+  await desk.settings.set(key, null, versionOf(options) ?? before.version);
+  await tell(desk, { key, value: null, version: null, before: before.value });
   return exits.done;
 }
 
@@ -55,14 +55,15 @@ interface Change {
   /** Null when it is not set, now or before. */
   readonly value: string | null;
   readonly before: string | null;
-  readonly version: number;
+  /** Null when it is not set now. */
+  readonly version: number | null;
 }
 async function tell({ out }: Desk, change: Change): Promise<void> {
   const of: readonly Column<Change>[] = [
     { name: 'KEY', show: ({ key }) => key },
     { name: 'VALUE', show: ({ value }) => value ?? none },
     { name: 'BEFORE', show: ({ before }) => before ?? none },
-    { name: 'VERSION', right: true, show: ({ version }) => String(version) },
+    { name: 'VERSION', right: true, show: ({ version }) => (version === null ? none : String(version)) },
   ];
   await out.list({ columns: of }, [change]);
 }
@@ -82,7 +83,10 @@ function versionOf({ was }: SetOptions): number | undefined {
 /** Throws when no bus would apply it, or when nobody who is up has such an entry or listener. */
 async function check(desk: Desk, key: string, value: string, { unchecked }: SetOptions): Promise<void> {
   const meant = checkSetting(key, value);
-  if (typeof meant === 'string') throw new Usage(`nothing was set: ${key}: ${meant}`);
+  if (typeof meant === 'string') {
+    const about = meant.startsWith(`${key} `) ? '' : `${key}: `;
+    throw new Usage(`nothing was set: ${about}${meant}`);
+  }
   if (meant.scope === '' || unchecked) return;
   const kind = await kindOf(desk, meant.scope);
   const options: readonly string[] = entryOptionsOf[kind];
@@ -91,15 +95,15 @@ async function check(desk: Desk, key: string, value: string, { unchecked }: SetO
   const has =
     options.length > 0 ? `; settings of such a one are ${options.join(', ')}` : ', of which nothing can be set';
   const hint = near === undefined ? '' : `, the nearest is ${near}`;
-  throw new Usage(`nothing was set: ${meant.scope} is a ${sayKind[kind]}${has}${hint}`);
+  throw new Usage(`nothing was set: ${meant.scope} is ${sayKind[kind]}${has}${hint}`);
 }
 type Kind = keyof typeof entryOptionsOf;
 const sayKind: Readonly<Record<Kind, string>> = {
-  request: 'request',
-  work: 'work entry',
-  listener: 'named listener',
-  broadcast: 'broadcast',
-  event: 'event',
+  request: 'a request',
+  work: 'a work entry',
+  listener: 'a named listener',
+  broadcast: 'a broadcast',
+  event: 'an event',
 };
 
 async function kindOf({ parts }: Desk, scope: string): Promise<Kind> {

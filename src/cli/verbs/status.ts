@@ -14,7 +14,7 @@ const marks: Readonly<Record<Alarm['what'], string>> = {
   unwell: '▲',
   growing: '▲',
   paused: '▲',
-  parked: '☠',
+  parked: '▲',
 };
 const words: Readonly<Record<Alarm['what'], string>> = {
   stuck: 'stuck',
@@ -40,23 +40,35 @@ const scripted: Listing<Alarm> = {
 export async function status({ inspector, out }: Desk): Promise<Exit> {
   const found = await inspector.status();
   if (out.form === 'json' || out.form === 'jsonl') out.value(found);
-  else if (out.form === 'lines') await out.list(scripted, found.alarms);
-  else tell(out, found);
+  else if (out.form === 'lines') {
+    await out.list(scripted, found.alarms);
+    if (found.alarms.length === 0) out.say([headOf(found), ...restOf(found)].join('; '));
+  } else tell(out, found);
   return exitOf(found.alarms);
 }
 
 function tell(out: Desk['out'], found: SystemStatus): void {
-  const { ns, modules, instances, alarms, queues, atMs, tookMs } = found;
+  const { alarms, atMs, tookMs } = found;
   const read = `${clockTime(atMs)}, read in ${(tookMs / 1000).toFixed(1)} s`;
-  const head = `${ns}   ${plural(modules, 'module')}, ${plural(instances, 'instance')}   ${read}`;
-  for (const line of wrap(head, out.width)) out.line(line);
+  for (const line of wrap(`${headOf(found)}   ${read}`, out.width)) out.line(line);
   for (const line of alarmLines(alarms, out.width)) out.line(line);
+  for (const line of restOf(found)) out.line(line);
+}
+
+function headOf({ ns, modules, instances }: SystemStatus): string {
+  return `${ns}   ${plural(modules, 'module')}, ${plural(instances, 'instance')}`;
+}
+
+/** What is as it should be. */
+function restOf({ alarms, queues }: SystemStatus): readonly string[] {
+  const lines: string[] = [];
   const fine = queues.filter((queue) => queue.state === 'caught up' && isFine(queue)).length;
   const moving = queues.filter((queue) => queue.state === 'working' && isFine(queue)).length;
-  if (moving > 0) out.line(`✔ ${plural(moving, 'queue')} at work`);
+  if (moving > 0) lines.push(`✔ ${plural(moving, 'queue')} at work`);
   const others = alarms.length > 0 ? 'other ' : '';
-  if (fine > 0) out.line(`✔ ${fine} ${others}${fine === 1 ? 'queue is' : 'queues are'} caught up`);
-  else if (queues.length === 0) out.line('✔ there are no queues');
+  if (fine > 0) lines.push(`✔ ${fine} ${others}${fine === 1 ? 'queue is' : 'queues are'} caught up`);
+  else if (queues.length === 0) lines.push('✔ there are no queues');
+  return lines;
 }
 
 /** Those that are not have a line of their own. */
