@@ -30,6 +30,8 @@ const failedRestMs = 1_000;
 const beyondMsMax = 5_000;
 /** What came damaged is asked for again for so long, over new connections: it may be whole where it lies. */
 const damagedMsMax = 60_000;
+/** In an inbox everybody who asks waits behind it, and not for long. */
+const damagedInboxMsMax = 2_000;
 
 /** What is under way at one broker. */
 interface Poll {
@@ -234,9 +236,10 @@ export class Fetcher implements Closable {
     if (error.code === 'UNSUPPORTED_COMPRESSION_TYPE' && this.via === 'work') return this.#fail(position, error);
     if (error.code !== 'CORRUPT_MESSAGE') return this.#skip(position, error, until);
     if (position.damaged?.at !== position.next) position.damaged = { at: position.next, sinceMs: clock.mono() };
-    if (clock.mono() - position.damaged.sinceMs >= damagedMsMax) return this.#skip(position, error, until);
+    const [longestMs, restsMs] = this.via === 'inbox' ? [damagedInboxMsMax, restMs] : [damagedMsMax, failedRestMs];
+    if (clock.mono() - position.damaged.sinceMs >= longestMs) return this.#skip(position, error, until);
     this.#troubles.bad(position, error.message);
-    void this.#rest(position, undefined, failedRestMs);
+    void this.#rest(position, undefined, restsMs);
   }
 
   /** The whole request failed. */

@@ -31,6 +31,7 @@ export function openTail(
       const all = (positions ??= places.map((place) => fetcher.open(place, place.offset)));
       const found = takeAny(all, max);
       if (found.length > 0) return found;
+      if (all.some(({ closed }) => closed)) return []; // with the fetcher: nothing comes any more
       await whenReady(() => ended.signal.aborted || all.some(({ hasNews }) => hasNews), all, [ended.signal]);
     }
     return [];

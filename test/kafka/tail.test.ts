@@ -1,5 +1,7 @@
 import { OutOfRangeError, type Stored, type Tail } from '../../src/ports/log';
 import type { Notice } from '../../src/base/notices';
+import { Fetcher } from '../../src/kafka/fetching';
+import { openTail } from '../../src/kafka/tail';
 import type { FetchAsk } from '../../src/kafka/wire';
 import { FakeBench, Holder, max, never, record, valuesOf } from './fakebench';
 
@@ -257,6 +259,29 @@ describe('a tail', () => {
     expect(found).toEqual(['a', 'c', 'd']);
     expect(heard.filter(({ type }) => type === 'dropped')).toMatchObject([{ what: `${topic}/0/1-1` }]);
     await bench.run(tail.close());
+  });
+
+  it('passes what comes damaged in an inbox after two seconds, as whoever asks waits for what is behind it', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(
+      log.append(
+        topic,
+        ['a', 'b', 'c'].map((value) => record(value)),
+      ),
+    );
+    const view = bench.view('inbox');
+    await bench.run(view.find(topic));
+    const fetcher = new Fetcher(view, 'inbox');
+    const tail = openTail(fetcher, [{ topic, partition: 0, offset: 0 }], () => undefined);
+    const { found } = reads(tail);
+    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
+    await bench.clock.advance(1_500);
+    expect(found).toEqual(['a']);
+    await bench.clock.advance(1_500);
+    expect(found).toEqual(['a', 'c']);
+    await bench.run(fetcher.close());
+    await bench.run(tail.close());
+    view.close();
   });
 
   it('looks again when what it looks into comes damaged, and steps over it only then', async () => {
