@@ -19,6 +19,11 @@ export interface Random {
   next(): number;
 }
 
+/** How long it took since `startMs` of the monotonic clock, in ms, to the microsecond: beyond that is noise. */
+export function tookMs(clock: Clock, startMs: number): number {
+  return Math.round((clock.mono() - startMs) * 1_000) / 1_000;
+}
+
 /** Resolves after `delayMs`, or at once when `signal` aborts; never rejects. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.resolve();

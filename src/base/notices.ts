@@ -19,11 +19,27 @@ export type Notice =
       readonly error?: string;
       /** What was thrown, with its stack, for the log of this process; never sent. */
       readonly thrown?: unknown;
+      /** 'retried' or 'parked' will say what becomes of it, unless the partition is lost before. */
+      readonly durable?: boolean;
     } & About)
   /** The caller's view of a request; `outcome` is 'ok' or the code of the error. */
   | ({ readonly type: 'answered'; readonly outcome: string; readonly tookMs: number } & About)
-  | ({ readonly type: 'retried'; readonly attempt: number; readonly delayMs: number; readonly error: string } & About)
-  | ({ readonly type: 'parked'; readonly queue: string; readonly reason: string; readonly attempts: number } & About)
+  | ({
+      readonly type: 'retried';
+      readonly attempt: number;
+      readonly delayMs: number;
+      readonly error: string;
+      /** As above. */
+      readonly thrown?: unknown;
+    } & About)
+  | ({
+      readonly type: 'parked';
+      readonly queue: string;
+      readonly reason: string;
+      readonly attempts: number;
+      /** Of the last attempt, where one failed here. */
+      readonly thrown?: unknown;
+    } & About)
   /** Something was not delivered; nothing is ever dropped without one of these. */
   | {
       readonly type: 'dropped';

@@ -105,6 +105,8 @@ export interface Facts {
   readonly from: Peer;
   readonly baggage: Readonly<Record<string, unknown>>;
   readonly traceparent: string | undefined;
+  /** It is kept until it was done or parked. */
+  readonly durable?: boolean;
 }
 
 /** The context of one delivery. Its parts are made when first asked for: most handlers use two of them. */

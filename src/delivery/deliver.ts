@@ -1,5 +1,5 @@
 /** Calls one handler once: check of the body, middleware, inherited scope, and a notice of how it ended. */
-import type { Clock } from '../base/clock';
+import { tookMs, type Clock } from '../base/clock';
 import { BusError, Failure, readable, sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
@@ -125,8 +125,9 @@ function tell(
     entry: entry.name,
     id: facts.id,
     attempt: context.attempt,
-    tookMs: parts.clock.mono() - startedMs,
+    tookMs: tookMs(parts.clock, startedMs),
     outcome: outcome.ok ? 'done' : howItFailed(outcome.error),
+    ...(facts.durable && { durable: true }),
     ...(!outcome.ok && { error: sayError(outcome.error), thrown: outcome.error }),
   });
 }

@@ -1,5 +1,5 @@
 /** The caller's side of requests: chooses an instance, sends, waits, and says how it ended. */
-import { every, type Clock, type Random, type Timer } from '../base/clock';
+import { every, tookMs, type Clock, type Random, type Timer } from '../base/clock';
 import { BusError, isBusError } from '../base/errors';
 import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
@@ -226,8 +226,8 @@ export function createCaller(parts: CallerParts): Caller {
   }
   function tellEnd(call: OpenCall, outcome: string): void {
     if (!notices.watched) return;
-    const tookMs = clock.mono() - call.begunMs;
-    notices.tell({ type: 'answered', entry: call.entry.name, id: call.id, outcome, tookMs });
+    const took = tookMs(clock, call.begunMs);
+    notices.tell({ type: 'answered', entry: call.entry.name, id: call.id, outcome, tookMs: took });
   }
   /** One listener for all calls under one signal: Node warns of a leak at the eleventh. */
   function follow(signal: AbortSignal, call: OpenCall): void {

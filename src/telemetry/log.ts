@@ -32,7 +32,8 @@ function levelOf(notice: Notice): LogLevel {
     case 'answered': // whoever asked has the error in hand
       return 'debug';
     case 'handled':
-      return notice.outcome === 'failed' ? 'warn' : 'debug'; // a declared failure is an answer like any other
+      // A declared failure is an answer like any other; of what is kept, 'retried' or 'parked' says the same and more.
+      return notice.outcome === 'failed' && !notice.durable ? 'warn' : 'debug';
     case 'retried':
     case 'dropped':
       return 'warn';

@@ -23,6 +23,7 @@ export function handle(parts: TakeParts, message: Message, { entry, run }: Handl
     entry: entry.name,
     attempt: message.attempts + 1,
     deadline: Infinity,
+    durable: true,
     from: envelope ? peerOf(envelope.from) : foreign,
     baggage: envelope?.baggage ?? noBaggage,
     traceparent: record.headers['traceparent'] ?? envelope?.traceparent,

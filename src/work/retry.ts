@@ -14,7 +14,7 @@ export class Refused extends Error {
   override readonly name = 'Refused';
 }
 
-export type Decision = { readonly againMs: number } | { readonly park: string };
+export type Decision = { readonly againMs: number } | { readonly park: string; readonly thrown?: unknown };
 
 /**
  * `attempt` is the one that failed, from 1. Waits from 0 up to backoffMs, doubled with each attempt up to a minute:
@@ -24,7 +24,8 @@ export function decide(options: RetryOptions, attempt: number, error: unknown, r
   if (error instanceof ParkSignal) return { park: error.message };
   if (error instanceof Refused) return { park: error.message };
   const attempts = options.attempts ?? attemptsDefault;
-  if (attempt >= attempts) return { park: `attempt ${attempt} of ${attempts} failed: ${sayError(error)}` };
+  if (attempt >= attempts)
+    return { park: `attempt ${attempt} of ${attempts} failed: ${sayError(error)}`, thrown: error };
   const mostMs = Math.min((options.backoffMs ?? backoffMsDefault) * 2 ** (attempt - 1), backoffMsMax);
   return { againMs: Math.floor(random.next() * (mostMs + 1)) };
 }

@@ -288,7 +288,7 @@ class Taken {
     if (message.failures.length > attemptsKept) message.failures.shift();
     const options = this.#retryOf(message);
     const decision = decide(options, message.attempts, error, this.parts.random);
-    if ('park' in decision) return void this.#park(message, decision.park);
+    if ('park' in decision) return void this.#park(message, decision.park, decision.thrown);
     const { againMs } = decision;
     message.holder.failed(message);
     this.#lanes.again(message, this.parts.clock.mono() + againMs, options.retry ?? 'in-order');
@@ -297,7 +297,7 @@ class Taken {
   }
 
   /** Sets it aside; settled only after that is confirmed. Until then it counts as running. */
-  async #park(message: Message, reason: string): Promise<void> {
+  async #park(message: Message, reason: string, thrown?: unknown): Promise<void> {
     const { closed } = message.holder;
     const record = parkedRecord(this.parts, this.queue, message, reason);
     for (let tries = 0; !closed.aborted; tries++) {
@@ -315,7 +315,8 @@ class Taken {
     if (closed.aborted) return this.#leave(message);
     this.#parked++;
     const { entry, id, attempts } = message;
-    this.parts.notices.tell({ type: 'parked', queue: this.queue.name, entry, id, reason, attempts });
+    const how = thrown === undefined ? {} : { thrown };
+    this.parts.notices.tell({ type: 'parked', queue: this.queue.name, entry, id, reason, attempts, ...how });
     this.#settle(message);
   }
 
@@ -335,7 +336,8 @@ class Taken {
   }
 
   #tellRetried({ entry, id, attempts }: Message, delayMs: number, error: unknown): void {
-    this.parts.notices.tell({ type: 'retried', entry, id, attempt: attempts, delayMs, error: sayError(error) });
+    const how = { attempt: attempts, delayMs, error: sayError(error), thrown: error };
+    this.parts.notices.tell({ type: 'retried', entry, id, ...how });
   }
 }
 

@@ -1,6 +1,9 @@
+import { systemClock, tookMs } from '../../src/base/clock';
 import { openNotices, type Notice } from '../../src/base/notices';
+import { defineModule, unchecked, work } from '../../src/contract/contract';
 import { logTo } from '../../src/telemetry/log';
 import { openLogger } from '../../src/telemetry/logger';
+import { testBus } from '../../src/testing';
 
 type Line = Record<string, unknown>;
 function open(level = 'debug', format: 'json' | 'text' = 'json') {
@@ -19,7 +22,8 @@ const levels: readonly [string, Notice][] = [
   ['debug', { type: 'received', kind: 'work', ...about }],
   ['debug', { type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'done', ...about }],
   ['debug', { type: 'handled', kind: 'request', attempt: 1, tookMs: 3, outcome: 'failure', ...about }],
-  ['warn', { type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', error: 'no disk', ...about }],
+  ['warn', { type: 'handled', kind: 'request', attempt: 1, tookMs: 3, outcome: 'failed', error: 'no disk', ...about }],
+  ['debug', { type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', durable: true, ...about }],
   ['debug', { type: 'answered', outcome: 'Timeout', tookMs: 5_000, ...about }],
   ['warn', { type: 'retried', attempt: 1, delayMs: 1_000, error: 'no disk', ...about }],
   ['error', { type: 'parked', queue: 'photos.resize', reason: 'Invalid: width', attempts: 5, ...about }],
@@ -98,6 +102,45 @@ test('what a handler threw is logged with its stack', () => {
   notices.tell({ type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', thrown, ...about });
   expect(parsed()[0]).toMatchObject({ err: { type: 'TypeError', message: 'no disk', stack: thrown.stack } });
   expect(parsed()[0]).not.toHaveProperty('thrown');
+});
+
+test('a failed attempt at what is kept is one line, with the stack: that it is tried again, or that it was parked', async () => {
+  const job = defineModule('job', { w: work(unchecked<number>(), { attempts: 2, backoffMs: 0 }) });
+  const bus = testBus(job);
+  const lines: string[] = [];
+  const logger = openLogger({ level: 'info', format: 'json', fields: () => ({}), write: (line) => lines.push(line) });
+  const handled: number[] = [];
+  logTo(bus, logger);
+  bus.watch((notice) => notice.type === 'handled' && handled.push(notice.tookMs));
+  await bus.serve(job, {
+    w: () => {
+      throw new TypeError('no disk');
+    },
+  });
+  await bus.submit(job.w, 1);
+  await bus.settled();
+  await bus.clock.advance(1);
+  await bus.settled();
+  const told = lines.map((line) => JSON.parse(line) as Line).filter(({ level }) => level !== 'info');
+  expect(told).toMatchObject([
+    {
+      level: 'warn',
+      notice: 'retried',
+      attempt: 1,
+      err: { type: 'TypeError', stack: expect.stringContaining('no disk') },
+    },
+    { level: 'error', notice: 'parked', attempts: 2, err: { type: 'TypeError' } },
+  ]);
+  expect(handled).toHaveLength(2);
+  await bus.close();
+});
+
+test('how long a handler took is told to the microsecond, without the noise of fractions', async () => {
+  let monoMs = 0.1;
+  const clock = { ...systemClock, mono: () => monoMs };
+  const startMs = clock.mono();
+  monoMs = 0.1 + 0.7804429999999911;
+  expect(tookMs(clock, startMs)).toBe(0.78);
 });
 
 test('nothing is written after it was stopped', () => {

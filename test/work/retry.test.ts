@@ -15,8 +15,10 @@ test('waits at most backoffMs, doubled with each attempt up to a minute, and any
 
 test('parks after the last attempt, naming it and the error; five unless the entry says otherwise', () => {
   expect(decide({}, 4, new Error('no'), most)).toEqual({ againMs: 8_000 });
-  expect(decide({}, 5, new Error('no disk'), most)).toEqual({ park: 'attempt 5 of 5 failed: no disk' });
-  expect(decide({ attempts: 1 }, 1, 'text', most)).toEqual({ park: 'attempt 1 of 1 failed: text' });
+  const thrown = new Error('no disk');
+  expect(decide({}, 5, thrown, most)).toEqual({ park: 'attempt 5 of 5 failed: no disk', thrown });
+  const parked = { park: 'attempt 1 of 1 failed: text', thrown: 'text' };
+  expect(decide({ attempts: 1 }, 1, 'text', most)).toEqual(parked);
 });
 
 test('parks at once when the handler asks for it, or when the message can never be handled', () => {
