@@ -133,7 +133,7 @@ async function killInMidJob({ ledger, supervisor, until }: Demo): Promise<void> 
     const pid = supervisor.pid(name);
     if (pid === undefined) throw new Error(`${name} is down already`);
     ledger.killed(pid);
-    say(`kill -9 ${name} (${ledger.acceptedCount} photos accepted, ${ledger.settledCount} settled)`);
+    say(`kill -9 ${name} (${ledger.acceptedCount} uploads answered, ${ledger.settledCount} thumbnails made or parked)`);
     await supervisor.kill(name, 'SIGKILL');
   };
   const settled = (count: number) => until(`${count} thumbnails`, () => ledger.settledCount >= count);
