@@ -112,7 +112,11 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
   const { ns, dir, brokers = [], zookeeper: connect = '', sessionMs, inboxPartitions, topics, replicas } = values;
   const missing = [brokers.length === 0 && 'brokers', connect === '' && 'zookeeper'].filter((name) => name !== false);
   if (missing.length > 0) throw configError(missing.map((name) => `transport = kafka needs ${name}`));
-  const [{ openZookeeper }, { openKafka }] = await Promise.all([import('./zookeeper/open'), import('./kafka/open')]);
+  const [{ openZookeeper }, { openKafka }, { mustListen }] = await Promise.all([
+    import('./zookeeper/open'),
+    import('./kafka/open'),
+    import('./kafka/listening'),
+  ]);
   const zookeeper = await openZookeeper({
     ...around,
     connect,
@@ -122,6 +126,7 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
     ...zookeeperAuth(values),
   });
   try {
+    if (around.look) await mustListen(brokers, around.clock);
     const kafka = await openKafka({
       ...around,
       ns,

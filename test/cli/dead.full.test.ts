@@ -1,4 +1,4 @@
-/** The command where everybody who served a queue was killed, and their shares of it are written down still. */
+/** The command where messages wait for nobody: who served the queue was killed, or none of them knows the entry. */
 import { kit, rows } from './kit';
 
 jest.setTimeout(240_000);
@@ -19,4 +19,27 @@ test('jobs for a module whose instances were all killed are a critical alarm at 
   ]);
   expect(code).toBe(2);
   expect(queue).toMatchObject({ STATE: 'nobody there', INSTANCES: '0' });
+});
+
+test('a job for an entry that no instance knows is a critical alarm at once, and peek and show say why it waits', async () => {
+  const k = kit();
+  await k.shop();
+  const sent = await k.run(['submit', 'shop.pakc', '{"key":"a"}', '--unchecked', '--key', 'a']);
+  const { id } = JSON.parse(sent.out) as { id: string };
+  const { code, out } = await k.eventually([], (ended) => ended.code !== 0);
+  const peeked = await k.run(['peek', 'shop.work', '--entry', 'shop.pakc']);
+  const shown = await k.run(['show', id]);
+  await k.close();
+  expect(rows(out)).toMatchObject([
+    {
+      SEVERITY: 'critical',
+      ABOUT: 'shop.work',
+      WHAT: 'unserved',
+      SAYS: '1 of shop.pakc waits, known to none of 1 instance',
+      NEXT: 'busbar peek shop.work --entry shop.pakc',
+    },
+  ]);
+  expect(code).toBe(2);
+  expect(rows(peeked.out)).toMatchObject([{ ID: id, IT: 'waits: no instance knows its entry' }]);
+  expect(shown.out.replace(/\s+/g, ' ')).toContain('waits: no instance that takes the queue knows its entry');
 });

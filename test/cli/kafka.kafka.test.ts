@@ -57,7 +57,7 @@ kafkaSuite('the command on a cluster', (suite) => {
     const shown = await k.run(['show', ids[2] ?? '', '-o', 'table']);
     expect(shown.out).toContain('connect ECONNREFUSED store:443');
     expect(shown.err).toContain(`busbar replay shop.work ${ids[2]}`);
-    expect((await k.run(['show', ids[0] ?? '', '-o', 'table'])).out).toMatch(/shop\.work +done/);
+    expect((await k.run(['show', ids[0] ?? '', '-o', 'table'])).out).toMatch(/shop\.work +settled/);
   });
 
   test('tail follows, and what others send is handled', async () => {
@@ -100,7 +100,7 @@ kafkaSuite('the command on a cluster', (suite) => {
     await producer.disconnect();
     // The ends are written only after the commit resolves.
     const show = ['show', 'tx2', '-o', 'table'];
-    expect((await k.eventually(show, ({ out }) => / done/.test(out))).out).toMatch(/shop\.bills +done/);
+    expect((await k.eventually(show, ({ out }) => / settled/.test(out))).out).toMatch(/shop\.bills +settled/);
     const bills = (ended: { out: string }): Record<string, string> | undefined => rows(ended.out)[0];
     const settled = await k.eventually(['queues', 'shop.bills'], (ended) => bills(ended)?.['WAITING'] === '0');
     expect(bills(settled)).toMatchObject({ STATE: 'caught up', WAITING: '0', PARKED: '0' });
@@ -119,5 +119,8 @@ kafkaSuite('the command on a cluster', (suite) => {
     });
     const away = await k.run(['queues'], { env: { BUSBAR_ZOOKEEPER: '127.0.0.1:1' } });
     expect(away).toMatchObject({ code: 69, err: expect.stringContaining('127.0.0.1:1') });
+    const refused = await k.run(['queues'], { env: { BUSBAR_BROKERS: '127.0.0.1:1,127.0.0.1:2' } });
+    const says = 'no broker is there: nobody listens at 127.0.0.1:1,127.0.0.1:2 (ECONNREFUSED)';
+    expect(refused).toMatchObject({ code: 69, err: expect.stringContaining(says) });
   });
 });
