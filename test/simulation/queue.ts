@@ -132,6 +132,7 @@ export class QueueCheck {
     if (tenure.ended) this.ledger.breaks('owner', `${who.name} starts #${message.n} of a partition it ${tenure.ended}`);
     const handling: Handling = { track, tenure, overstays: false };
     this.#checkTwice(handling);
+    tenure.announced.delete(message.n);
     this.#checkAttempt(track, attempt);
     this.#checkFirst(track);
     track.lane.starts(handling);

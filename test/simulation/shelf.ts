@@ -58,15 +58,13 @@ export class Shelf {
       const track = this.tracks.find((one) => one.offset === at);
       if (!track || attempts + Number(running) <= track.told) continue;
       track.told = attempts + Number(running);
-      tenure.announced.add(track.message.n);
+      const runs = track.lane.running.some((handling) => handling.track === track && handling.tenure === tenure);
+      if (running && !runs) tenure.announced.add(track.message.n);
     }
   }
   /** Starts that count: those that were, and those that an owner had told the log of when it died before them. */
   startsOf({ message, starts }: Track): number {
-    const missing = this.tenures.filter(
-      ({ announced, started }) => announced.has(message.n) && !started.has(message.n),
-    );
-    return starts + missing.length;
+    return starts + this.tenures.filter(({ announced }) => announced.has(message.n)).length;
   }
 
   /** A commit was accepted, or found when the partition was taken. */
@@ -79,7 +77,7 @@ export class Shelf {
 export class Tenure {
   /** Messages started in it, and settled in it. */
   readonly started = new Set<number>();
-  /** Messages that the log was told to be started in it, which they are right after. */
+  /** Messages that the log was told to be started in it, which they were not yet. */
   readonly announced = new Set<number>();
   readonly settled = new Set<number>();
   /** Of these, what ended when it was given without waiting any longer: whether that still counts is open. */
