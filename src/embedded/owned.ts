@@ -62,7 +62,7 @@ export class OwnedPartition implements Owned {
     this.over ??= 'it was given back';
   }
 
-  private check(): void {
+  check(): void {
     this.parts.fence();
     if (this.over !== undefined) throw new LostError(this.parts.group, this.partition, this.over);
   }

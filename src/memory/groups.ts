@@ -224,6 +224,7 @@ export class Group {
       epoch,
       committed: share.commit && copyCommit(share.commit),
       lost: lost.signal,
+      check,
       read: (from, max, signal) =>
         seat.life.call(['log', 'read', this.topic], () => {
           const look = () => {

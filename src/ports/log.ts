@@ -65,6 +65,11 @@ export interface Owned {
    * Rejects with OutOfRangeError when there is nothing at `from`, and never will be what was there.
    */
   read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]>;
+  /**
+   * Throws when this member may have lost it, as far as it can know: to be asked before anything is started, since
+   * timers are late in a process that stood still.
+   */
+  check(): void;
   /** Resolves when it is durable and this member still owned the partition in that very step. */
   commit(commit: Commit): Promise<void>;
 }

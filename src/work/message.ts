@@ -13,7 +13,7 @@ export interface Holder {
   started(message: Message): void;
   /** Resolves when the log knows that its handler runs; undefined where that may be called at once. */
   announce(message: Message): Promise<void> | undefined;
-  /** Whether its handler may be called now that it was announced. */
+  /** Whether its handler may be called after a wait: it is let go of if not. */
   mayRun(message: Message): boolean;
   failed(message: Message): void;
   settle(message: Message): void;

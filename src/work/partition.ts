@@ -100,9 +100,21 @@ export class Partition implements Holder {
   }
 
   mayStart(message: Message): boolean {
+    if (!this.#isOurs()) return false;
     const may = this.#watermark.openRanges < limits.openRangesMax || message.offset === this.#watermark.at;
     if (!may) this.#refused = true;
     return may;
+  }
+
+  /** Asked of the log itself: a process that stood still has not heard yet that another one has it. */
+  #isOurs(): boolean {
+    if (this.#phase !== 'owned') return false;
+    try {
+      this.owned.check();
+      return true;
+    } catch {
+      return false; // then `lost` aborts, and all of it goes
+    }
   }
 
   started(message: Message): void {
@@ -118,7 +130,7 @@ export class Partition implements Holder {
   }
   mayRun(message: Message): boolean {
     message.announced = false;
-    const may = this.#phase === 'owned';
+    const may = this.#isOurs();
     if (!may) this.#stopped(message);
     return may;
   }

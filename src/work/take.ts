@@ -195,7 +195,7 @@ class Taken {
       this.#alone = { message, started: false, untilMs: nowMs + this.#longestMs };
     }
     const { message, started, untilMs } = this.#alone;
-    if (!started && !message.holder.mayStart(message))
+    if (!started && !message.holder.mayRun(message))
       this.#leave(message); // it moves
     else if (!started && (nowMs >= untilMs || !this.#runs)) {
       this.#alone = { message, started: true, untilMs: nowMs + this.#longestMs };

@@ -298,6 +298,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
         await bench.wait(() => b.jobs.size === 2, 'the other member owns everything');
         resume();
         for (const owned of old) {
+          expect(() => owned.check()).toThrow(LostError);
           expect(await rejection(owned.commit({ offset: 0, state: bytes('late') }))).toBeInstanceOf(LostError);
         }
         await bench.wait(() => old.every(({ lost }) => lost.aborted), 'it is told that it lost them');

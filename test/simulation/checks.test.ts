@@ -53,6 +53,7 @@ describe('a queue', () => {
         epoch,
         committed,
         lost: never,
+        check: () => undefined,
         read: () => Promise.reject(new Error('nothing reads here')),
         commit: () => Promise.resolve(),
       };

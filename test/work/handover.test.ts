@@ -227,6 +227,29 @@ test('a partition that is lost: signals abort, nothing is started, settled, park
   expect(old.stats()).toMatchObject({ handled: 0, parked: 0, inBackoff: 0, running: [] });
 });
 
+test('a process that stood still past its session starts nothing, though it has not heard yet that others have it', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs();
+  const { wait, open } = gates();
+  const sends = numbers(3).map(({ n }) => ({ n, key: 'k' }));
+  await r.sender(a).send(resize, sends);
+  const seen: string[] = [];
+  await r.take(a, resize, async ({ n }) => {
+    seen.push(`a${n}`);
+    await wait('a');
+  });
+  await r.clock.advance(10);
+  await r.take(b, resize, ({ n }) => void seen.push(`b${n}`));
+  a.freeze();
+  await r.clock.advance(60_000); // beyond the session
+  open('a'); // the first thing that it hears
+  await promisesRunOut();
+  a.thaw();
+  await r.clock.advance(30_000);
+  expect(seen).toEqual(['a0', 'b0', 'b1', 'b2']);
+});
+
 test('a commit that the log fences off is the loss of the partition', async () => {
   const r = rig();
   const a = r.process('a');
