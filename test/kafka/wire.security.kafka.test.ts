@@ -96,6 +96,13 @@ kafkaSuite(
       expect(noTls).toMatchObject({ code: 'CONNECTION', retriable: true });
       const tooMuch = await refusal(open('PLAINTEXT', { tls: tls() }).metadata([], 30_000));
       expect(tooMuch.code).toMatch(/^(?:CONNECTION|TLS)$/);
+      expect(busErrorOf(tooMuch, 'asking for topics', 0).message).toContain('the listener speaks no TLS');
+    });
+
+    it('gives up at once where a listener takes no login', async () => {
+      const error = await refusal(open('PLAINTEXT', { sasl: login('PLAIN') }).metadata([], 30_000));
+      expect(error).toMatchObject({ code: 'ILLEGAL_SASL_STATE', fatal: true });
+      expect(busErrorOf(error, 'asking for topics', 0).message).toContain('leave out saslUsername');
     });
   },
   { jars: true },
