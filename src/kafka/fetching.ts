@@ -70,7 +70,7 @@ export class Fetcher implements Closable {
 
   /** Starts to fetch from there. */
   open({ topic, partition }: Spot, from: number): Position {
-    const absences = this.view.absences(topic);
+    const absences = (): number => this.view.absences(topic);
     const position = new Position(topic, partition, from, (one) => this.#changed(one), absences);
     this.#positions.add(position);
     this.#changed(position);

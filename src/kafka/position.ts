@@ -26,6 +26,8 @@ export class Position implements Spot {
   beyond: { readonly sinceMs: number; readonly end: number; readonly node: number } | undefined;
   /** What came from there on was damaged: since when. */
   damaged: { readonly at: number; readonly sinceMs: number } | undefined;
+  /** See `View.absences`, when its reader came to where it reads. */
+  absences: number;
   readonly #chunks: Chunk[] = [];
   /** Records of the first chunk that were handed out. */
   #head = 0;
@@ -40,9 +42,9 @@ export class Position implements Spot {
     readonly partition: number,
     from: number,
     private readonly changed: (position: Position) => void,
-    /** See `View.absences`, when it was opened. */
-    readonly absences = 0,
+    private readonly absencesNow = (): number => 0,
   ) {
+    this.absences = absencesNow();
     this.next = from;
     this.#read = from;
   }
@@ -64,6 +66,7 @@ export class Position implements Spot {
   }
   jump(from: number): void {
     this.jumps++;
+    this.absences = this.absencesNow();
     this.#chunks.length = 0;
     this.#head = this.#bytes = this.#messages = 0;
     this.failure = this.beyond = undefined;

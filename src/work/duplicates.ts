@@ -4,6 +4,8 @@ import { limits } from '../base/limits';
 export interface Filter {
   /** Whether the record is not a repetition; notes how far its sender has come. `timeMs` is when the log took it. */
   fresh(incarnation: string, position: number, timeMs: number): boolean;
+  /** The log has lost that record before it was handled: it may come again, and so may what was sent after it. */
+  forget(incarnation: string, position: number): void;
   /** The one heard last comes first. */
   senders(): readonly SenderPlace[];
 }
@@ -46,6 +48,11 @@ class StampFilter implements Filter {
     }
     if (incarnation !== this.#newest) this.#moveUp(incarnation, place ?? { position, timeMs });
     return fresh;
+  }
+
+  forget(incarnation: string, position: number): void {
+    const place = this.#heard.get(incarnation);
+    if (place) place.position = Math.min(place.position, position - 1);
   }
 
   senders(): readonly SenderPlace[] {

@@ -1,6 +1,7 @@
 /** One partition of a queue while this instance owns it: fills lanes, knows what is settled, commits, is given up. */
 import type { Timer } from '../base/clock';
 import { sayError } from '../base/errors';
+import { aborted } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { LostError, type Commit, type Owned, type ReadMax, type Stored } from '../ports/log';
 import { Commits, type CommitsParts } from './commits';
@@ -46,6 +47,7 @@ type Phase = 'owned' | 'giving' | 'given' | 'lost';
 export class Partition implements Holder {
   readonly number: number;
   readonly running = new Set<Message>();
+  readonly #unsettled = new Set<Message>();
   readonly #watermark: Watermark;
   readonly #filter: Filter;
   readonly #commits: Commits;
@@ -149,6 +151,7 @@ export class Partition implements Holder {
   settle(message: Message): void {
     const { offset } = message;
     this.#trials.settled(offset);
+    this.#unsettled.delete(message);
     this.#bytes -= message.bytes;
     const before = this.#watermark.at;
     this.#watermark.settle(offset);
@@ -225,6 +228,7 @@ export class Partition implements Holder {
     if (!message) return this.#skip(offset);
     if (!this.#watermark.see(offset)) return; // the owner before has settled it
     this.#trials.recall(message);
+    this.#unsettled.add(message);
     this.#bytes += message.bytes;
     if (take.notices.watched) this.#tellReceived(message);
     if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#hold(message);
@@ -292,11 +296,9 @@ export class Partition implements Holder {
 
   /** Those whose handler was called, or will be as soon as this is kept. */
   #runningNow(): ReadonlySet<number> {
-    const running = new Set<number>();
-    for (const message of this.running) {
-      if (message.context || (message.announced && this.#phase === 'owned')) running.add(message.offset);
-    }
-    return running;
+    const open = this.#phase === 'owned';
+    const running = [...this.running].filter(({ context, announced }) => context || (open && announced));
+    return new Set(running.map(({ offset }) => offset));
   }
 
   #readerParts(): ReaderParts {
@@ -383,6 +385,10 @@ export class Partition implements Holder {
   /** As if it had been lost and were taken again where the log has ended: other messages come under those offsets. */
   #cut(end: number, reason: string): void {
     this.#end = end;
+    // Whoever sent what was not handled may not know yet that it was there, and send it again.
+    for (const { offset, envelope } of this.#unsettled) {
+      if (offset >= end && envelope?.stamp) this.#filter.forget(envelope.stamp.incarnation, envelope.stamp.position);
+    }
     if (this.#phase !== 'owned') return; // the next owner goes on from there
     const what = `${placeOf(this.parts.queue.topic.name, { partition: this.number, offset: end })} and behind`;
     this.parts.take.notices.tell({ type: 'dropped', what, reason });
@@ -390,11 +396,4 @@ export class Partition implements Holder {
     this.#lose();
     this.parts.again(this.owned, commit);
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -68,7 +68,7 @@ async function openQueue(run: (n: number) => unknown = () => undefined) {
       ),
     );
   const committed = () => bench.cluster.group(group).offsets.get(`${topic.name}/${partition}`)?.offset;
-  return { handled, dropped, submit, committed, taken };
+  return { handled, dropped, sender, submit, committed, taken };
 }
 const log = () => bench.cluster.partition({ topic: topic.name, partition });
 /** A replica was elected that had no more than that. */
@@ -123,6 +123,26 @@ describe('work when the log has lost what was acknowledged', () => {
     await bench.clock.advance(10_000);
     expect(handled.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
     expect(committed()).toBe(5);
+    await bench.run(taken.close());
+  });
+
+  it('handles what was read and lost before it was handled when its sender, who heard nothing of it, sends it again', async () => {
+    let open = (): void => undefined;
+    const gate = new Promise<void>((go) => (open = go));
+    const { handled, dropped, sender, submit, committed, taken } = await openQueue((n) => n < 2 && gate);
+    await submit(0, 1);
+    bench.faults('produce', 'lost');
+    const later = bench.watch(sender.send(resize, [job(1)]));
+    await bench.until(() => log().end === 2);
+    await bench.clock.advance(2_000);
+    cut(1);
+    await bench.clock.advance(8_000);
+    open();
+    await bench.until(() => later.settled);
+    await bench.until(() => committed() === 2);
+    expect(later.error).toBeUndefined();
+    expect(handled).toContain(1);
+    expect(dropped).toEqual([expect.stringContaining(`${topic.name}/${partition}/1 and behind`)]);
     await bench.run(taken.close());
   });
 
@@ -206,6 +226,13 @@ describe('a tail when the log has lost what it read', () => {
     await bench.until(() => told.settled);
     expect(told.error).toMatchObject({ next: 0 });
     expect(await read(tail, 2)).toEqual(['A', 'B']);
+    const again = bench.watch(tail.read(max));
+    cut(1); // a loss like any other: the topic is the same since
+    await bench.clock.advance(10_000);
+    await append(two, 'b');
+    await bench.until(() => again.settled);
+    expect(again.error).toMatchObject({ next: 1 });
+    expect(await read(tail, 1)).toEqual(['b']);
     await bench.run(one.log.close());
   });
 });

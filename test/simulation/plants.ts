@@ -38,7 +38,7 @@ const commitMax: MakeWatermark = (at, ...begin) => {
 };
 
 /** Whatever a partition holds twice is handled twice. */
-const noFilter: MakeFilter = () => ({ fresh: () => true, senders: () => [] });
+const noFilter: MakeFilter = () => ({ fresh: () => true, forget: () => undefined, senders: () => [] });
 
 /** A partition goes to the next member although the one before still works on it. */
 const twoOwners = (log: Log): Log =>

@@ -26,6 +26,17 @@ test('position 0 of a sender never heard of is fresh, once', () => {
   expect([filter.fresh('a', 0, 1), filter.fresh('a', 0, 1), filter.fresh('a', 1, 1)]).toEqual([true, false, true]);
 });
 
+test('what was forgotten is fresh again, with all that its sender sent after it, and nothing before it', () => {
+  const filter = openFilter([]);
+  for (const position of [1, 2, 3, 4]) filter.fresh('a', position, 1);
+  filter.fresh('b', 4, 1);
+  filter.forget('a', 4);
+  filter.forget('a', 3);
+  filter.forget('nobody', 1);
+  expect([2, 3, 4, 4].map((position) => filter.fresh('a', position, 1))).toEqual([false, true, true, false]);
+  expect(filter.fresh('b', 4, 1)).toBe(false);
+});
+
 test('names the sender heard last first, also when what it sent was a repetition', () => {
   const filter = openFilter([]);
   for (const incarnation of ['a', 'b', 'c']) filter.fresh(incarnation, 5, 1000);
