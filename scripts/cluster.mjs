@@ -20,11 +20,11 @@ for (const signal of ['SIGINT', 'SIGTERM'])
 
 function readArguments() {
   try {
-    const options = { brokers: { type: 'string', default: '3' }, kafka: { type: 'string', default: '4.1' } };
-    const { values } = parseArgs({ options });
-    if (!/^[1-9]$/.test(values.brokers)) throw new Error(`--brokers ${values.brokers} is not a number from 1 to 9`);
-    if (!['4.1', '3.9'].includes(values.kafka)) throw new Error(`--kafka ${values.kafka} is neither 4.1 nor 3.9`);
-    return values;
+    const { values } = parseArgs({ options: { brokers: { type: 'string' }, kafka: { type: 'string' } } });
+    const { brokers = '3', kafka = '4.1' } = values;
+    if (!/^[1-9]$/.test(brokers)) throw new Error(`--brokers ${brokers} is not a number from 1 to 9`);
+    if (!['4.1', '3.9'].includes(kafka)) throw new Error(`--kafka ${kafka} is neither 4.1 nor 3.9`);
+    return { brokers, kafka };
   } catch (error) {
     console.error(`${error.message}\n${usage}`);
     process.exit(64);
