@@ -82,7 +82,13 @@ export function openSender(parts: SenderParts): Sender {
   }
 
   function packAll(entry: AnyEntry, inputs: readonly unknown[]): readonly Ready[] | Promise<readonly Ready[]> {
-    const checked = inputs.map((input) => check(entry.schemas.input, input, 'input', entry.name));
+    const checked: unknown[] = [];
+    try {
+      for (const input of inputs) checked.push(check(entry.schemas.input, input, 'input', entry.name));
+    } catch (error) {
+      void Promise.allSettled(checked); // one is refused at once; whether others are later, nobody asks any more
+      throw error;
+    }
     const all = (bodies: readonly unknown[]) => inputs.map((input, n) => pack(entry, input, bodies[n]));
     return checked.some((one) => one instanceof Promise) ? Promise.all(checked).then(all) : all(checked);
   }

@@ -11,7 +11,9 @@ import { memoryWorld, virtualClock, type MemoryWorld } from '../../src/memory';
 import { PartlyError, type Stored } from '../../src/ports/log';
 import { openSender } from '../../src/work/submit';
 import type { SenderParts } from '../../src/work/types';
+import type { Schema } from '../../src/contract/types';
 import { heavy } from '../heavy';
+import { gates, jobs, rig, type Job } from './rig';
 
 const { resize, sharpen, added } = defineModule('photos', {
   resize: work(z.object({ id: z.string(), width: z.string().transform(Number) }), {
@@ -265,4 +267,28 @@ test('each message that is safe is told once', async () => {
   const { sender } = open({ notices });
   const answers = await sender.send(added, [{ n: 1 }, { n: 2 }]);
   expect(told).toEqual(answers.map(({ id }) => ({ type: 'sent', kind: 'event', entry: 'photos.added', id })));
+});
+
+test('of several bodies one may be refused at once and another one later: the first refusal is told, and that is all', async () => {
+  const r = rig();
+  const { wait, open } = gates();
+  const schema: Schema<Job> = {
+    '~standard': {
+      version: 1,
+      vendor: 'test',
+      validate: (job) =>
+        (job as Job).n === 1 // only jobs are sent here
+          ? wait('later').then(() => ({ issues: [{ message: 'late' }] }))
+          : { issues: [{ message: 'at once' }] },
+    },
+  };
+  const uncaught: unknown[] = [];
+  const hear = (error: unknown): void => void uncaught.push(error);
+  process.on('unhandledRejection', hear);
+  const sending = r.sender(r.process('a')).send(jobs({}, schema).resize, [{ n: 1 }, { n: 2 }]);
+  await expect(sending).rejects.toThrow('at once');
+  open('later');
+  await new Promise((resolve) => setImmediate(resolve)); // only then does Node say what nobody caught
+  process.off('unhandledRejection', hear);
+  expect(uncaught).toEqual([]);
 });
