@@ -1,6 +1,5 @@
 /** One partition of a queue while this instance owns it: fills lanes, knows what is settled, commits, is given up. */
 import type { Timer } from '../base/clock';
-import { sayError } from '../base/errors';
 import { aborted } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { LostError, type Commit, type Owned, type ReadMax, type Stored } from '../ports/log';
@@ -9,7 +8,7 @@ import { openFilter, type Filter } from './duplicates';
 import type { Lanes } from './lanes';
 import { envelopeOf, placeOf, readMessage, type Holder, type Message } from './message';
 import { Reader, type ReaderParts } from './reader';
-import { cutState, decodeState, emptyState, encodeState, type State } from './state';
+import { cutState, encodeState, restoreState } from './state';
 import { Trials } from './trials';
 import type { Queue, TakeParts, Unserved } from './types';
 import { openWatermark, type Watermark } from './watermark';
@@ -48,6 +47,7 @@ export class Partition implements Holder {
   readonly number: number;
   readonly running = new Set<Message>();
   readonly #unsettled = new Set<Message>();
+  readonly #troubled = new Set<'reading' | 'commits'>();
   readonly #watermark: Watermark;
   readonly #filter: Filter;
   readonly #commits: Commits;
@@ -72,7 +72,7 @@ export class Partition implements Holder {
     const { take } = parts;
     this.number = owned.partition;
     const at = committed?.offset ?? 0;
-    const state = this.#restore(at, committed);
+    const state = restoreState(at, committed, (reason) => this.#log(reason));
     this.#seenBefore = state.seen;
     this.#watermark = (take.makeWatermark ?? openWatermark)(at, state.seen, state.ranges);
     this.#filter = (take.makeFilter ?? openFilter)(state.senders);
@@ -272,19 +272,6 @@ export class Partition implements Holder {
     } else if (moved) this.parts.lanes.offer(this.number, this.#watermark.at);
   }
 
-  #restore(offset: number, committed: Commit | null): State {
-    if (!committed) return emptyState(offset);
-    try {
-      return decodeState(offset, committed.state);
-    } catch (error) {
-      this.#tell(
-        false,
-        `what its last commit carried is not readable, so it goes on at ${offset} alone: ${sayError(error)}`,
-      );
-      return emptyState(offset);
-    }
-  }
-
   #snapshot(): Commit {
     const { at, seen } = this.#watermark;
     const ranges = this.#watermark.ranges();
@@ -316,7 +303,7 @@ export class Partition implements Holder {
       gap: (from, start) => this.#gap(from, start),
       cut: (end, reason) => this.#cut(end, reason),
       lost: () => this.#lose(),
-      tell: (ok, reason) => this.#tell(ok, reason),
+      tell: (ok, reason) => this.#tell('reading', ok, reason),
     };
   }
 
@@ -329,7 +316,7 @@ export class Partition implements Holder {
       snapshot: () => this.#snapshot(),
       resting: () => this.#watermark.unsettled === 0,
       lost: () => this.#lose(),
-      tell: (ok: boolean, reason: string) => this.#tell(ok, reason),
+      tell: (ok, reason) => this.#tell('commits', ok, reason),
     };
   }
 
@@ -339,10 +326,21 @@ export class Partition implements Holder {
     const reason = why instanceof LostError ? why.reason : 'its commit was refused';
     const told = { type: 'partition', queue: this.parts.queue.name, partition: this.number, change } as const;
     notices.tell(change === 'lost' ? { ...told, reason } : told);
+    if (change !== 'taken') for (const what of this.#troubled) this.#tell(what, true, 'it is not here any more');
   }
 
-  #tell(ok: boolean, reason: string): void {
+  /** It works when all that did not does again. */
+  #tell(what: 'reading' | 'commits', ok: boolean, reason: string): void {
+    if (ok && !this.#troubled.delete(what)) return;
+    if (!ok) this.#troubled.add(what);
+    else if (this.#troubled.size > 0) return;
     this.parts.take.notices.tell({ type: 'state', part: `${this.parts.queue.name}/${this.number}`, ok, reason });
+  }
+
+  #log(reason: string): void {
+    const fields = { queue: this.parts.queue.name, partition: this.number, reason };
+    const message = 'what the last commit of a partition carried is not readable: it goes on at its offset alone';
+    this.parts.take.notices.tell({ type: 'log', level: 'error', message, fields });
   }
 
   #tellReceived({ entry, id, envelope }: Message): void {

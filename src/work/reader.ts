@@ -23,6 +23,8 @@ export interface ReaderParts {
 
 /** Without room while the lowest message stays the same from one look to the next is told, once. */
 const stuckMs = 10_000;
+/** Longer than it takes any log to say that it cannot be read. */
+const quietMs = 30_000;
 const retryMsMin = 100;
 const retryMsMax = 5_000;
 
@@ -44,9 +46,8 @@ export class Reader {
     while (!signal.aborted) {
       try {
         const max = await this.#room();
-        const records = signal.aborted ? [] : await this.parts.owned.read(this.#next, max, signal);
-        if (this.#failures > 0) this.parts.tell(true, 'it is read again');
-        this.#failures = 0;
+        const records = signal.aborted ? [] : await this.#read(max);
+        this.#isWell();
         await this.#admit(records);
       } catch (error) {
         await this.#failed(error);
@@ -57,6 +58,22 @@ export class Reader {
   stop(): void {
     this.#stop.abort();
     this.#roomy?.();
+  }
+
+  /** After trouble it is well when there is something, or when nothing came for so long, no trouble either. */
+  async #read(max: ReadMax): Promise<readonly Stored[]> {
+    const { clock, owned } = this.parts;
+    if (this.#failures === 0) return owned.read(this.#next, max, this.#stop.signal);
+    const quiet = clock.after(quietMs, () => this.#isWell());
+    try {
+      return await owned.read(this.#next, max, this.#stop.signal);
+    } finally {
+      quiet.cancel();
+    }
+  }
+  #isWell(): void {
+    if (this.#failures > 0) this.parts.tell(true, 'it is read again');
+    this.#failures = 0;
   }
 
   /** There may be room again. */

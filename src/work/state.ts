@@ -1,4 +1,6 @@
 /** What a commit carries besides its offset, in bytes: what is settled above it, what was tried, and who was heard. */
+import { sayError } from '../base/errors';
+import type { Commit } from '../ports/log';
 import { byteReader, byteWriter, type ByteReader, type ByteWriter } from './bytes';
 import type { SenderPlace } from './duplicates';
 import type { Range } from './watermark';
@@ -120,6 +122,17 @@ export function decodeState(offset: number, encoded: Uint8Array): State {
   if (bytes.left > 0) throw new RangeError(`${bytes.left} bytes are left over`);
   if ((ranges.at(-1)?.to ?? offset) > seen) throw new RangeError('a range ends above what was seen');
   return { seen, ranges, tried, senders };
+}
+
+/** What a commit says; where that cannot be read, what its offset alone says. */
+export function restoreState(offset: number, commit: Commit | null, tell: (reason: string) => void): State {
+  if (!commit) return emptyState(offset);
+  try {
+    return decodeState(offset, commit.state);
+  } catch (error) {
+    tell(sayError(error));
+    return emptyState(offset);
+  }
 }
 
 function items<T>(bytes: ByteReader, read: (bytes: ByteReader) => T): T[] {

@@ -60,6 +60,8 @@ class Taken {
   readonly #longestMs: number;
   /** Started messages that the log knows of: their handlers come next. */
   readonly #announced = new Fifo<Message>();
+  /** Which the log would not set aside so far. */
+  readonly #unparked = new Set<Message>();
   #alone: Alone | undefined;
   #wake: Timer | undefined;
   #wakeAtMs = Infinity;
@@ -145,8 +147,8 @@ class Taken {
     if (topic.keepMs !== null || topic.compacted) return;
     const beforeMs = this.parts.clock.now() - keepMs;
     for (const { number, committedOffset } of this.#partitions.values()) {
-      trimSettled(this.parts.log, topic.name, { partition: number, offset: committedOffset }, beforeMs).catch((error) =>
-        this.#tell(false, `${topic.name}/${number} could not be trimmed: ${sayError(error)}`),
+      trimSettled(this.parts.log, topic.name, { partition: number, offset: committedOffset }, beforeMs).catch(
+        (error) => this.#log(`${topic.name}/${number} could not be trimmed: ${sayError(error)}`), // it is tried again
       );
     }
   }
@@ -303,16 +305,22 @@ class Taken {
     for (let tries = 0; !closed.aborted; tries++) {
       try {
         await this.parts.log.append(this.queue.parkedTopic.name, [record]);
-        if (tries > 0) this.#tell(true, 'messages can be parked again');
+        if (this.#unparked.size > 0) this.#tell(true, 'messages can be parked again');
+        this.#unparked.clear();
         break;
       } catch (error) {
         // Unknown is not failed, but the same record again does no harm: the topic keeps one for each key.
-        if (tries === 0) this.#tell(false, `${message.id} could not be parked yet: ${sayError(error)}`);
+        if (this.#unparked.size === 0) this.#tell(false, `${message.id} could not be parked yet: ${sayError(error)}`);
+        this.#unparked.add(message);
         const delayMs = Math.min(parkRetryMsMin * 2 ** Math.min(tries, 10), parkRetryMsMax);
         await sleep(this.parts.clock, delayMs, closed);
       }
     }
-    if (closed.aborted) return this.#leave(message);
+    if (closed.aborted) {
+      if (this.#unparked.delete(message) && this.#unparked.size === 0)
+        this.#tell(true, 'none is left to be parked here');
+      return this.#leave(message);
+    }
     this.#parked++;
     const { entry, id, attempts } = message;
     const how = thrown === undefined ? {} : { thrown };
@@ -331,6 +339,9 @@ class Taken {
     this.#pump();
   }
 
+  #log(message: string): void {
+    this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { queue: this.queue.name } });
+  }
   #tell(ok: boolean, reason: string): void {
     this.parts.notices.tell({ type: 'state', part: this.queue.name, ok, reason });
   }

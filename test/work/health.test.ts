@@ -1,0 +1,90 @@
+/** Trouble that is over is told to be: whoever asks an instance whether it is ready must not hear of it for ever. */
+import { BusError } from '../../src/base/errors';
+import type { Log, Owned } from '../../src/ports/log';
+import { jobs, parked, rig } from './rig';
+
+const unreachable = () => new BusError('Unreachable', 'away', { waitedMs: 1 });
+const { resize } = jobs({ attempts: 1 });
+
+/** The parts that were told last not to work. */
+function broken(r: ReturnType<typeof rig>): string[] {
+  const last = new Map(r.of('state').map(({ part, ok }) => [part, ok]));
+  return [...last].filter(([, ok]) => !ok).map(([part]) => part);
+}
+/** A log whose partitions cannot be read while `away` says so. */
+function readless(log: Log, away: () => boolean): Log {
+  const change = (owned: Owned): Owned => ({
+    ...owned,
+    read: (...how) => (away() ? Promise.reject(unreachable()) : owned.read(...how)),
+  });
+  return {
+    ...log,
+    join: (group, topic, owner, options) =>
+      log.join(group, topic, { ...owner, take: (owned) => owner.take(change(owned)) }, options),
+  };
+}
+
+test('a trim that fails is a line in the log, and is tried again', async () => {
+  const r = rig();
+  const p = r.process('p');
+  await r.sender(p).send(resize, [{ n: 1 }]);
+  const bounds = jest.fn((topic: string) => p.log.bounds(topic)).mockRejectedValueOnce(unreachable());
+  await r.take(p, resize, () => undefined, {}, { log: { ...p.log, bounds } });
+  await r.clock.advance(2 * 600_000);
+  expect(bounds.mock.calls.length).toBeGreaterThan(12);
+  expect(r.of('log')).toMatchObject([
+    { level: 'warn', message: expect.stringContaining('could not be trimmed: away') },
+  ]);
+  expect(r.of('state')).toEqual([]);
+});
+
+test('a partition that cannot be read works again when nothing is wrong any more, though nothing comes', async () => {
+  const r = rig();
+  const p = r.process('p');
+  let away = true;
+  await r.take(p, resize, () => undefined, {}, { log: readless(p.log, () => away) });
+  await r.clock.advance(20_000);
+  expect(broken(r)).toHaveLength(12);
+  away = false;
+  await r.clock.advance(60_000);
+  expect(broken(r)).toEqual([]);
+});
+
+test.each(['given', 'lost'] as const)(
+  "what is wrong with a partition that is %s is not this instance's any more",
+  async (how) => {
+    const r = rig();
+    const [p, q] = [r.process('p'), r.process('q')];
+    await r.take(p, resize, () => undefined, {}, { log: readless(p.log, () => true) });
+    await r.clock.advance(20_000);
+    await r.take(q, resize, () => undefined);
+    if (how === 'lost') p.freeze();
+    await r.clock.advance(30_000);
+    if (how === 'lost') p.thaw();
+    await r.clock.advance(1_000);
+    expect(broken(r)).toHaveLength(6); // those that it has
+  },
+);
+
+test('parking works again when another message is parked, and when none is left to be', async () => {
+  for (const how of ['parked', 'lost'] as const) {
+    const r = rig();
+    const [p, q] = [r.process('p'), r.process('q')];
+    await r.sender(p).send(resize, [{ n: 1 }]);
+    let away = true;
+    r.world.faults = ({ call, topic }) =>
+      away && call === 'append' && topic === parked.name ? { error: unreachable(), done: false } : undefined;
+    await r.take(p, resize, (_job, { park }) => park('a reason'));
+    await r.clock.advance(1_000);
+    expect(broken(r)).toEqual(['photos.work']);
+    if (how === 'parked') away = false;
+    else {
+      p.freeze();
+      await r.take(q, jobs().resize, () => undefined);
+      await r.clock.advance(30_000);
+      p.thaw();
+    }
+    await r.clock.advance(10_000);
+    expect(broken(r)).toEqual([]);
+  }
+});
