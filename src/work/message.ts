@@ -65,7 +65,9 @@ export class Message implements Item {
 
 const recordOverheadBytes = 200;
 function bytesOf({ key, value, headers }: Stored): number {
-  return recordOverheadBytes + (key?.length ?? 0) + (value?.length ?? 0) + (headers['bus']?.length ?? 0);
+  let bytes = recordOverheadBytes + (key?.length ?? 0) + (value?.length ?? 0);
+  for (const name in headers) bytes += name.length + (headers[name]?.length ?? 0); // foreign ones may have any number
+  return bytes;
 }
 
 /** Where a record is, in one word: the id of those that bring none. */

@@ -100,7 +100,7 @@ export function openSender(parts: SenderParts): Sender {
     if (inputs.length === 0) return [];
     const line = lineOf(entry);
     line.mustHaveRoom(inputs.length);
-    const answers = await line.send(packAll(entry, inputs));
+    const answers = await line.send(inputs.length, packAll(entry, inputs));
     if (parts.notices.watched) {
       for (const { id } of answers) parts.notices.tell({ type: 'sent', kind: entry.kind, entry: entry.name, id });
     }
@@ -144,6 +144,8 @@ function keyTooLarge(entry: AnyEntry, bytes: number): BusError<'TooLarge'> {
 class Line {
   #parcels: Parcel[] = [];
   #underWay = 0;
+  /** Messages that wait for a check, theirs or one before. */
+  #unchecked = 0;
   /** Set while a parcel waits for its check: those behind it must not overtake. */
   #checking: Promise<unknown> | undefined;
   #there: Promise<unknown> | undefined;
@@ -160,16 +162,18 @@ class Line {
   /** A log that is slow must not fill the memory. Throws Overloaded. */
   mustHaveRoom(messages: number): void {
     const limit = limits.sendingMax;
-    if (this.#underWay + messages <= limit) return;
-    const details = { retryAfterMs: 100, waiting: this.#underWay, limit };
-    const message = `${messages} more for ${this.topic.name}: ${this.#underWay} are under way, at most ${limit} may be`;
+    const waiting = this.#underWay + this.#unchecked;
+    if (waiting + messages <= limit) return;
+    const details = { retryAfterMs: 100, waiting, limit };
+    const message = `${messages} more for ${this.topic.name}: ${waiting} are under way, at most ${limit} may be`;
     throw new BusError('Overloaded', message, details);
   }
 
   /** Resolves when all of them are safe. */
-  async send(packed: readonly Ready[] | Promise<readonly Ready[]>): Promise<readonly Submitted[]> {
+  async send(count: number, packed: readonly Ready[] | Promise<readonly Ready[]>): Promise<readonly Submitted[]> {
     if (!this.#checking && !(packed instanceof Promise)) return this.#put(packed);
-    const turn = this.#inTurn(packed, this.#checking);
+    this.#unchecked += count;
+    const turn = this.#inTurn(count, packed, this.#checking);
     const passed = turn.catch(() => undefined); // whoever sent it hears of it; those behind go on
     this.#checking = passed;
     void passed.then(() => {
@@ -180,12 +184,14 @@ class Line {
 
   /** Wrapped, so that nobody waits for the append who only waits for the turn. */
   async #inTurn(
+    count: number,
     packed: readonly Ready[] | Promise<readonly Ready[]>,
     before: Promise<unknown> | undefined,
   ): Promise<{ readonly sent: Promise<readonly Submitted[]> }> {
     if (packed instanceof Promise) packed.catch(() => undefined); // it may be refused while it waits; told below
     await before;
-    return { sent: this.#put(await packed) };
+    const ready = await Promise.resolve(packed).finally(() => (this.#unchecked -= count));
+    return { sent: this.#put(ready) };
   }
 
   /** Resolves when nothing is under way. */

@@ -105,6 +105,19 @@ test('a buffer is also bounded in bytes', async () => {
   expect(queue.stats().waiting).toBeLessThan(10);
 });
 
+test('headers of a foreign producer count towards the bytes of the buffer', async () => {
+  bound('bufferBytesMax', 100_000);
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  const headers = Object.fromEntries(numbers(10).map(({ n }) => [`h${n}`, 'x'.repeat(1_000)]));
+  await r.append(a, ...numbers(50).map(({ n }) => raw(n, { headers })));
+  const queue = await r.take(a, resize, () => never, { limits: () => ({ concurrency: 1 }) });
+  await r.clock.advance(1_000);
+  expect(queue.stats().waiting).toBeLessThanOrEqual(10);
+  expect(queue.stats().waiting).toBeGreaterThan(5);
+});
+
 test('at the bound of settled ranges only the lowest message may start, the commit still fits, and nothing is handled twice', async () => {
   bound('openRangesMax', 20);
   const r = rig();

@@ -292,3 +292,26 @@ test('of several bodies one may be refused at once and another one later: the fi
   process.off('unhandledRejection', hear);
   expect(uncaught).toEqual([]);
 });
+
+test('what waits for an asynchronous check counts as under way, until it is refused', async () => {
+  jest.replaceProperty(limits, 'sendingMax', 10 as never);
+  const r = rig();
+  const { wait, open } = gates();
+  const schema: Schema<Job> = {
+    '~standard': {
+      version: 1,
+      vendor: 'test',
+      validate: () => wait('check').then(() => ({ issues: [{ message: 'no' }] })),
+    },
+  };
+  const sender = r.sender(r.process('a'));
+  const { resize: slow } = jobs({}, schema);
+  const first = sender.send(
+    slow,
+    Array.from({ length: 10 }, (_, n) => ({ n })),
+  );
+  await expect(sender.send(slow, [{ n: 10 }])).rejects.toMatchObject({ code: 'Overloaded', details: { waiting: 10 } });
+  open('check');
+  await expect(first).rejects.toMatchObject({ code: 'Invalid' });
+  await expect(sender.send(slow, [{ n: 10 }])).rejects.toMatchObject({ code: 'Invalid' });
+});
