@@ -83,7 +83,8 @@ function withRefusals<C extends AnyContract>(contract: C, handlers: Partial<Hand
   const refuse = (name: string) => () => {
     throw new Error(`the stub of ${contract[CONTRACT]} has no handler '${name}'`);
   };
-  const all = Object.fromEntries(Object.keys(contract).map((name) => [name, refuse(name)]));
+  const named = Object.entries<AnyEntry>(contract).filter(([, { kind }]) => kind !== 'event');
+  const all = Object.fromEntries(named.map(([name]) => [name, refuse(name)]));
   return { ...all, ...handlers } as unknown as Handlers<C>; // complete now: a handler for each name of the contract
 }
 

@@ -173,15 +173,19 @@ class SessionRegistry implements Registry {
     return placing;
   }
 
-  /** Makes what is there what should be there, in one step for those who watch. */
+  /**
+   * Makes what is there what should be there, in one step for those who watch. What is ours may change meanwhile: then
+   * it is placed once more, behind this.
+   */
   private async placeNow(connection: Connection): Promise<void> {
     for (let tries = 0; tries < triesMax; tries++) {
-      const wanted = this.mine ? this.wantedFor(this.mine) : new Map<string, string>();
-      const there = await this.readOwn(connection, [...new Set([...this.placed.keys(), ...wanted.keys()])]);
+      const { mine } = this;
+      const wanted = mine ? this.wantedFor(mine) : new Map<string, string>();
+      const there = await this.readOwn(connection, mine, [...new Set([...this.placed.keys(), ...wanted.keys()])]);
       const changes = changesFor(wanted, there, connection.session);
-      for (const path of wanted.keys()) this.placed.set(path, this.mine?.incarnation ?? '');
+      for (const path of wanted.keys()) this.placed.set(path, mine?.incarnation ?? '');
       try {
-        if (changes.length > 0) await this.change(connection, changes);
+        if (changes.length > 0) await this.change(connection, mine, changes);
         for (const path of this.placed.keys()) if (!wanted.has(path)) this.placed.delete(path);
         return;
       } catch (error) {
@@ -193,9 +197,9 @@ class SessionRegistry implements Registry {
   }
 
   /** Afterwards it is noticed when somebody removes what is ours. */
-  private async change(connection: Connection, changes: readonly Change[]): Promise<void> {
+  private async change(connection: Connection, mine: Instance | undefined, changes: readonly Change[]): Promise<void> {
     await connection.change(changes);
-    if (this.mine) await connection.read(this.parts.paths.instance(this.mine.name), this.touched);
+    if (mine) await connection.read(this.parts.paths.instance(mine.name), this.touched);
   }
   private readonly touched = (): void => this.soon.ask();
 
@@ -215,8 +219,12 @@ class SessionRegistry implements Registry {
   }
 
   /** Throws Conflict when the name belongs to another life. */
-  private async readOwn(connection: Connection, paths: readonly string[]): Promise<ReadonlyMap<string, Node>> {
-    const own = this.mine && this.parts.paths.instance(this.mine.name);
+  private async readOwn(
+    connection: Connection,
+    mine: Instance | undefined,
+    paths: readonly string[],
+  ): Promise<ReadonlyMap<string, Node>> {
+    const own = mine && this.parts.paths.instance(mine.name);
     const nodes = await Promise.all(
       paths.map((path) => connection.read(path, path === own ? this.touched : undefined)),
     );
@@ -224,7 +232,7 @@ class SessionRegistry implements Registry {
     for (const [at, path] of paths.entries()) {
       const node = nodes[at];
       if (!node) continue;
-      if (path === own && this.mine) checkLife(this.mine, node);
+      if (mine && path === own) checkLife(mine, node);
       else if (this.isOfAnother(path, node)) continue;
       there.set(path, node);
     }

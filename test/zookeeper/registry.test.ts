@@ -2,7 +2,7 @@
 import { openNotices } from '../../src/base/notices';
 import { seededRandom, virtualClock } from '../../src/memory/clock';
 import { announcementOf } from '../../src/zookeeper/announcement';
-import type { Connection } from '../../src/zookeeper/connection';
+import type { Change, Connection } from '../../src/zookeeper/connection';
 import { codes, LostError, ServerError } from '../../src/zookeeper/faults';
 import { pathsOf } from '../../src/zookeeper/paths';
 import { openRegistry } from '../../src/zookeeper/registry';
@@ -70,5 +70,48 @@ test('a folder that may not be read keeps nobody from seeing the others', async 
   names['music'] = [];
   await expect(restored()).rejects.toThrow('not allowed');
   expect(seen).toEqual({ photos: 'photos#1,photos#2', music: '' });
+  await registry.close();
+});
+
+test('who withdraws while it is being placed again is gone when that has resolved', async () => {
+  const clock = virtualClock();
+  const nodes = new Map<string, string>();
+  const ears: (() => void)[] = [];
+  let hold: Promise<void> | undefined;
+  const connection = {
+    alive: true,
+    session: 'one',
+    ended: new Promise(() => undefined),
+    exists: async () => true,
+    async read(path: string, changed?: () => void) {
+      if (changed) ears.push(changed);
+      await hold;
+      const data = nodes.get(path);
+      return data === undefined ? undefined : { data, version: 0, owner: 'one' };
+    },
+    async change(changes: readonly Change[]) {
+      for (const change of changes) {
+        if (change.do === 'remove') nodes.delete(change.path);
+        else nodes.set(change.path, change.data);
+      }
+    },
+  } as unknown as Connection; // what a registry uses of it
+  const session = {
+    connection,
+    sessionMs: 2_000,
+    onConnection: () => undefined,
+    call: (_what: string, _again: boolean, run: (one: Connection) => Promise<unknown>) => run(connection),
+  } as unknown as Session; // as above
+  const registry = openRegistry({ clock, random: seededRandom(1), notices: openNotices(), session, paths });
+  await registry.announce(instance('photos#1'));
+  expect(nodes.size).toBe(2);
+  let release = (): void => undefined;
+  hold = new Promise((resolve) => (release = resolve));
+  for (const changed of ears.splice(0)) changed();
+  await clock.advance(1_000); // it looks whether it is still there
+  const withdrawn = registry.withdraw();
+  release();
+  await withdrawn;
+  expect([...nodes.keys()]).toEqual([]);
   await registry.close();
 });
