@@ -61,9 +61,10 @@ export async function serveContract(
   const hears = [...runs.values()].some(({ entry }) => entry.kind === 'broadcast');
   try {
     if (hears) taken.push(await parts.bus.post.join(module));
+    // First: a group that waits for one who died to be missed keeps nobody from asking this instance.
+    await parts.announce(module, fingerprint(contract));
     for (const queue of workQueues(parts.bus, module, runs, given))
       taken.push(await take(parts, queue, [...queue.entries.keys()]));
-    await parts.announce(module, fingerprint(contract));
   } catch (error) {
     await release();
     throw error;

@@ -1,0 +1,17 @@
+/** When those who serve can be reached. */
+import { photos, rig } from '../inspect/rig';
+
+test('an instance whose queue has to wait for one that died is asked all the same', async () => {
+  const { clock, world, open, soon } = rig();
+  const [server, web] = [await open('photos'), await open('web')];
+  world.faults = ({ call }) => (call === 'join' ? { delayMs: 20_000 } : undefined);
+  let serves = false;
+  const serving = server
+    .serve(photos, { add: ({ name }) => name, resize: () => undefined, rotate: () => undefined })
+    .then(() => (serves = true));
+  await clock.advance(100);
+  expect(await soon(web.request(photos.add, { name: 'alps' }))).toBe('alps');
+  expect(serves).toBe(false);
+  await clock.advance(60_000);
+  await serving;
+});
