@@ -6,10 +6,10 @@ export type Uploaded =
   /** Refused for good; `error` is what the browser would show. */
   | { readonly status: number; readonly error: string; readonly tries: number };
 
-const triesMax = 60;
+const triesMax = 120;
 const pauseMs = 250;
 
-/** Rejects when no instance has taken or refused it after 60 tries. */
+/** Rejects when no instance has taken or refused it after 120 tries. */
 export async function upload(
   urls: readonly string[],
   { name, tags, type, bytes }: Sample,

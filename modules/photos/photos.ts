@@ -18,12 +18,15 @@ export class Photos {
 
   /** Hears of thumbnails, and tells what an instance that was killed no longer could. */
   async open(): Promise<void> {
-    await this.bus.listen(thumbnails.done, { as: 'done' }, ({ photoId, file, width, height }) =>
-      this.#note(photoId, { thumbnail: { file, width, height } }),
-    );
-    await this.bus.listen(thumbnails.broken, { as: 'broken' }, ({ photoId, reason }) =>
-      this.#note(photoId, { broken: reason }),
-    );
+    // At once, as each may have to wait until an instance that was killed is missed.
+    await Promise.all([
+      this.bus.listen(thumbnails.done, { as: 'done' }, ({ photoId, file, width, height }) =>
+        this.#note(photoId, { thumbnail: { file, width, height } }),
+      ),
+      this.bus.listen(thumbnails.broken, { as: 'broken' }, ({ photoId, reason }) =>
+        this.#note(photoId, { broken: reason }),
+      ),
+    ]);
     for (const id of await this.store.untold()) await this.#tell(id);
   }
 
