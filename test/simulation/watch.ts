@@ -61,6 +61,7 @@ function watchOwned(owned: Owned, tenure: Tenure, check: QueueCheck): Owned {
       return records;
     },
     async commit(commit) {
+      if (tenure.who.dead) return owned.commit(commit); // nobody hears it, nor what it knows to be settled
       const cover = check.commit(tenure, commit);
       await owned.commit(commit);
       check.committed(tenure, cover);
