@@ -46,7 +46,6 @@ type Phase = 'owned' | 'giving' | 'given' | 'lost';
 export class Partition implements Holder {
   readonly number: number;
   readonly running = new Set<Message>();
-  readonly #unsettled = new Set<Message>();
   readonly #troubled = new Set<'reading' | 'commits'>();
   readonly #watermark: Watermark;
   readonly #filter: Filter;
@@ -151,7 +150,6 @@ export class Partition implements Holder {
   settle(message: Message): void {
     const { offset } = message;
     this.#trials.settled(offset);
-    this.#unsettled.delete(message);
     this.#bytes -= message.bytes;
     const before = this.#watermark.at;
     this.#watermark.settle(offset);
@@ -226,9 +224,8 @@ export class Partition implements Holder {
     if (record.value === null) return this.#drop(record, 'it has no value');
     const message = readMessage(queue, record, envelope, this);
     if (!message) return this.#skip(offset);
-    if (!this.#watermark.see(offset)) return; // the owner before has settled it
+    if (!this.#watermark.see(offset, stamp)) return; // the owner before has settled it
     this.#trials.recall(message);
-    this.#unsettled.add(message);
     this.#bytes += message.bytes;
     if (take.notices.watched) this.#tellReceived(message);
     if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#hold(message);
@@ -384,9 +381,8 @@ export class Partition implements Holder {
   #cut(end: number, reason: string): void {
     this.#end = end;
     // Whoever sent what was not handled may not know yet that it was there, and send it again.
-    for (const { offset, envelope } of this.#unsettled) {
-      if (offset >= end && envelope?.stamp) this.#filter.forget(envelope.stamp.incarnation, envelope.stamp.position);
-    }
+    for (const { incarnation, position } of this.#watermark.unsettledFrom(end))
+      this.#filter.forget(incarnation, position);
     if (this.#phase !== 'owned') return; // the next owner goes on from there
     const what = `${placeOf(this.parts.queue.topic.name, { partition: this.number, offset: end })} and behind`;
     this.parts.take.notices.tell({ type: 'dropped', what, reason });

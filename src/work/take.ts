@@ -13,7 +13,17 @@ import { Partition, type PartitionParts } from './partition';
 import { attemptsDefault, decide, longestMsDefault } from './retry';
 import { keepMsDefault } from './topics';
 import { trimSettled } from './trim';
-import type { EntryLimits, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts, Unserved } from './types';
+import type {
+  EntryLimits,
+  Handling,
+  Queue,
+  QueueStats,
+  RetryOptions,
+  Running,
+  TakenQueue,
+  TakeParts,
+  Unserved,
+} from './types';
 
 /**
  * Joins the queue's group; resolves when this instance is a member. Creates the topics that are not there.
@@ -179,7 +189,7 @@ class Taken {
       const message = announced ?? this.#next(nowMs);
       if (!message) break;
       this.#turnMs ??= this.#turn(nowMs);
-      if (announced) this.#run(message);
+      if (announced) this.#runLate(message);
       else this.#start(message);
       this.#yielding = this.parts.clock.mono() - this.#turnMs >= burstMs;
     }
@@ -209,8 +219,9 @@ class Taken {
 
   /** Processes died with it and maybe others: alone, only it is blamed for the next one. */
   #isSuspect(message: Message): boolean {
+    if (!message.cutOff) return false;
     const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
-    return message.cutOff && message.attempts < attempts && message.attempts >= Math.min(blamedTogether, attempts - 1);
+    return message.attempts < attempts && message.attempts >= Math.min(blamedTogether, attempts - 1);
   }
 
   /** Handlers that wait for nothing keep all else out: after a burst of them, what is left starts in the next turn. */
@@ -239,7 +250,8 @@ class Taken {
   #start(message: Message): void {
     message.sinceMs = this.parts.clock.now();
     message.holder.started(message);
-    if (!this.queue.entries.has(message.entry) || message.refusal !== undefined) {
+    const handling = this.queue.entries.get(message.entry);
+    if (!handling || message.refusal !== undefined) {
       void this.#park(message, message.refusal ?? `${message.entry} is not known here`);
       return;
     }
@@ -253,16 +265,20 @@ class Taken {
       return;
     }
     const announcing = message.holder.announce(message);
-    if (!announcing) return this.#run(message);
+    if (!announcing) return this.#run(message, handling);
     void announcing.then(() => {
       this.#announced.push(message);
       this.#pump();
     });
   }
 
-  #run(message: Message): void {
+  #runLate(message: Message): void {
     const handling = this.queue.entries.get(message.entry);
-    if (!handling || !message.holder.mayRun(message)) return this.#leave(message);
+    if (handling && message.holder.mayRun(message)) this.#run(message, handling);
+    else this.#leave(message);
+  }
+
+  #run(message: Message, handling: Handling): void {
     const outcome = handle(this.parts, message, handling);
     if (outcome instanceof Promise) void outcome.then((late) => this.#ended(message, late));
     else this.#ended(message, outcome);

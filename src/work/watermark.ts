@@ -1,4 +1,5 @@
 /** Which records of a partition are settled: the watermark, and the settled ranges above it that a commit carries. */
+import type { Stamp } from '../format/envelope';
 
 /** Offsets from `from` up to but without `to`, all settled as far as they exist. */
 export interface Range {
@@ -19,18 +20,21 @@ export interface Watermark {
    * A record was read that has to be settled. Offsets rise; the ones left out need no settling.
    * False when the commit this started from says that it is settled: then it is not to be handled again.
    */
-  see(offset: number): boolean;
+  see(offset: number, stamp?: Stamp): boolean;
   /** Reading has come to `next`, though the last records may have needed no settling. */
   pass(next: number): void;
   /** False when the record is not open: never seen, or settled before. */
   settle(offset: number): boolean;
   ranges(): readonly Range[];
+  /** Stamps of the records from `offset` on that were seen with one and are not settled. */
+  unsettledFrom(offset: number): readonly Stamp[];
 }
 export type MakeWatermark = (at: number, seen: number, ranges: readonly Range[]) => Watermark;
 
 /** An unsettled record, and the settled range between it and the next unsettled one (empty: `to` is 0). */
 interface Mark {
   readonly offset: number;
+  readonly stamp: Stamp | undefined;
   lower: Mark | undefined;
   upper: Mark | undefined;
   from: number;
@@ -73,11 +77,11 @@ class Chain implements Watermark {
     return this.#marks.size;
   }
 
-  see(offset: number): boolean {
+  see(offset: number, stamp?: Stamp): boolean {
     this.#next = offset + 1;
     this.#reach(offset);
     if (offset < this.#coveredTo) return false;
-    const mark: Mark = { offset, lower: this.#highest, upper: undefined, from: 0, to: 0 };
+    const mark: Mark = { offset, stamp, lower: this.#highest, upper: undefined, from: 0, to: 0 };
     if (this.#highest) this.#highest.upper = mark;
     else this.#lowest = mark;
     this.#highest = mark;
@@ -111,6 +115,14 @@ class Chain implements Watermark {
     for (let at = this.#reached; at < this.#before.length; at++) {
       const range = this.#before[at];
       if (range) found.push(range);
+    }
+    return found;
+  }
+
+  unsettledFrom(offset: number): readonly Stamp[] {
+    const found: Stamp[] = [];
+    for (let mark = this.#highest; mark && mark.offset >= offset; mark = mark.lower) {
+      if (mark.stamp) found.push(mark.stamp);
     }
     return found;
   }

@@ -15,8 +15,8 @@ export interface Plant {
 /** A message counts as settled as soon as it is read. */
 const commitFirst: MakeWatermark = (...begin) =>
   changed(openWatermark(...begin), (inner) => ({
-    see(offset) {
-      const open = inner.see(offset);
+    see(offset, stamp) {
+      const open = inner.see(offset, stamp);
       if (open) inner.settle(offset);
       return open;
     },
@@ -75,10 +75,11 @@ function changed(inner: Watermark, change: (inner: Watermark) => Partial<Waterma
     get unsettled() {
       return inner.unsettled;
     },
-    see: (offset) => inner.see(offset),
+    see: (offset, stamp) => inner.see(offset, stamp),
     pass: (next) => inner.pass(next),
     settle: (offset) => inner.settle(offset),
     ranges: () => inner.ranges(),
+    unsettledFrom: (offset) => inner.unsettledFrom(offset),
   };
   return Object.defineProperties(whole, Object.getOwnPropertyDescriptors(change(inner)));
 }
