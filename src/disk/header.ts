@@ -1,5 +1,6 @@
 /** Looks at a data file before LMDB maps it: a damaged or foreign one would end the process or be written over. */
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import { sleep, type Clock } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 
 /** Where things lie in a head page, in bytes. LMDB writes two such pages, in turns. */
@@ -12,11 +13,16 @@ const noRoot = 2n ** 64n - 1n;
 /** Pages that were freed before they were ever written may be missing at the end of a sound file; never many. */
 const pagesMissingMax = 64n;
 
+/** A file that another process is just making, or writes to, may look damaged for a moment. */
+const againMs = 100;
+
 /**
- * Throws a Config error that names the file when it is no LMDB data file, or one that was cut off.
+ * Rejects with a Config error that names the file when it is no LMDB data file, or one that was cut off.
  * A file that is missing or empty is fine: it becomes a new one. Writes nothing.
  */
-export function checkDataFile(path: string): void {
+export async function checkDataFile(path: string, clock: Clock): Promise<void> {
+  if (faultOf(path) === undefined) return;
+  await sleep(clock, againMs);
   const fault = faultOf(path);
   if (fault === undefined) return;
   const message = `${path} ${fault}: put back a copy, or move it away to start with an empty one`;
@@ -37,9 +43,9 @@ function faultOf(path: string): string | undefined {
 }
 
 function faultIn(file: number): string | undefined {
-  const stat = fstatSync(file);
-  if (!stat.isFile()) return 'is not a file';
-  if (stat.size === 0) return undefined;
+  const before = fstatSync(file);
+  if (!before.isFile()) return 'is not a file';
+  if (before.size === 0) return undefined;
   const first = headAt(file, 0);
   if (first === undefined) return 'was not written by busbar';
   if (first.readUInt16LE(at.version) !== dataVersion) return 'is of another version of LMDB';
@@ -47,9 +53,8 @@ function faultIn(file: number): string | undefined {
   if (pageBytes < 256 || pageBytes > 65_536 || (pageBytes & (pageBytes - 1)) !== 0) return 'is damaged (page size)';
   const second = headAt(file, pageBytes);
   if (second === undefined) return 'is damaged (second head)';
-  return [first, second].some((head) => beyond(head, stat.size, pageBytes))
-    ? `is cut off at ${stat.size} bytes`
-    : undefined;
+  const { size } = fstatSync(file); // after the heads: what they speak of was written before them
+  return [first, second].some((head) => beyond(head, size, pageBytes)) ? `is cut off at ${size} bytes` : undefined;
 }
 
 function headAt(file: number, position: number): Buffer | undefined {

@@ -110,7 +110,7 @@ async function openShared(path: string, options: StoreOptions, writeMs: number):
   if (before !== undefined) await limited(before, path, clock, writeMs, `it is not closed after ${writeMs} ms`, lock);
   try {
     await untilFree(path, lock, clock, writeMs);
-    checkDataFile(join(path, 'data.mdb'));
+    await checkDataFile(join(path, 'data.mdb'), clock);
     return { db: openFiles(path, options.durable), lock, broken: undefined };
   } catch (error) {
     lock.close();

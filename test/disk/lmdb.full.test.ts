@@ -153,6 +153,46 @@ describe('opening', () => {
       expect(contentOf(file)).toBe(before);
     });
   }
+  it('of a file that another process makes larger meanwhile takes it for what it is', async () => {
+    const dir = freshDirectory();
+    const file = join(dir, 'data.mdb');
+    await (await openStore(dir, { clock: systemClock, durable: true })).release();
+    const small = fs.readFileSync(file);
+    await fill(dir);
+    const large = fs.readFileSync(file);
+    fs.writeFileSync(file, small);
+    const real = fs.readSync.bind(fs);
+    let grown = 0;
+    const read = jest.spyOn(fs, 'readSync').mockImplementation((...given: unknown[]) => {
+      // Right before its heads are read for the first time; its size may have been looked at.
+      if (fs.readlinkSync(`/proc/self/fd/${String(given[0])}`) === file && grown++ === 0) fs.writeFileSync(file, large);
+      return Reflect.apply(real, undefined, given) as number;
+    });
+    undo.push(() => read.mockRestore());
+    const waits = jest.fn<ReturnType<Clock['after']>, Parameters<Clock['after']>>((ms, run) =>
+      systemClock.after(ms, run),
+    );
+    const store = await open(dir, { ...systemClock, after: waits });
+    expect(grown).toBeGreaterThan(0);
+    expect(waits).not.toHaveBeenCalled();
+    expect(read).toHaveBeenCalled();
+    expect(store.entry(key('9'))?.value).toHaveLength(100_000);
+  });
+  it('of a file that another process is just making waits until it is whole', async () => {
+    const dir = freshDirectory();
+    const file = join(dir, 'data.mdb');
+    await fill(dir);
+    const whole = fs.readFileSync(file);
+    fs.writeFileSync(file, whole.subarray(0, 4096));
+    const clock: Clock = {
+      ...systemClock,
+      after: (delayMs, run) => {
+        fs.writeFileSync(file, whole);
+        return systemClock.after(delayMs, run);
+      },
+    };
+    expect((await open(dir, clock)).entry(key('9'))?.value).toHaveLength(100_000);
+  });
   it('of a file that is damaged inside says so as soon as it is read', async () => {
     const dir = freshDirectory();
     const file = join(dir, 'data.mdb');

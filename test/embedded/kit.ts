@@ -97,6 +97,8 @@ export function startChild(role: string, dir: string, ...args: readonly string[]
   let last: unknown;
   child.on('message', (message) => {
     last = message;
+    if (typeof message === 'object' && 'error' in message)
+      throw new Error(`${role} could not begin: ${String(message.error)}`);
     const next = waiting.shift();
     if (next) next(message);
     else heard.push(message);
