@@ -55,12 +55,14 @@ interface Seen {
   readonly brokers: number;
   /** How many partitions have no leader, or a replica that is behind. */
   readonly behind: number;
+  /** How many partitions are led by another than their first replica. */
+  readonly moved: number;
 }
 
 async function seenAt(port: number, question: Buffer): Promise<Seen> {
   const isWhole = (answer: Buffer): boolean => answer.length >= 4 && answer.length >= 4 + answer.readInt32BE(0);
   const answer = await ask(port, question, isWhole, 2_000);
-  return answer ? readMetadata(answer) : { brokers: 0, behind: 0 };
+  return answer ? readMetadata(answer) : { brokers: 0, behind: 0, moved: 0 };
 }
 /** How many brokers the one at `port` knows to be alive; 0 when it does not answer. */
 export async function brokersKnownAt(port: number): Promise<number> {
@@ -70,6 +72,11 @@ export async function brokersKnownAt(port: number): Promise<number> {
 export async function isWholeAt(port: number, count: number): Promise<boolean> {
   const { brokers, behind } = await seenAt(port, metadataQuestion('all'));
   return brokers === count && behind === 0;
+}
+/** Whether, as the broker at `port` knows, each partition is led by its first replica. */
+export async function leadAsPreferredAt(port: number): Promise<boolean> {
+  const { brokers, moved } = await seenAt(port, metadataQuestion('all'));
+  return brokers > 0 && moved === 0;
 }
 
 /** Metadata, version 4: an empty client id, which topics, create none. */
@@ -99,7 +106,7 @@ function readMetadata(answer: Buffer): Seen {
   }).length;
   skipText();
   i32();
-  let behind = 0;
+  let [behind, moved] = [0, 0];
   list(() => {
     i16();
     skipText();
@@ -108,9 +115,10 @@ function readMetadata(answer: Buffer): Seen {
       at += 6; // error and number
       const [leader, replicas, inSync] = [i32(), list(i32), list(i32)];
       if (leader < 0 || inSync.length < replicas.length) behind++;
+      if (leader !== replicas[0]) moved++;
     });
   });
-  return { brokers, behind };
+  return { brokers, behind, moved };
 }
 
 /** Whether the ZooKeeper at `port` serves. */

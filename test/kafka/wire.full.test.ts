@@ -107,9 +107,10 @@ describe('the wire', () => {
     const good = await serve((socket) => pretend(port)(socket));
     port = portOf(good);
     const wire = open([silent, good]);
-    const [first, firstMs] = await timed(wire.metadata([]));
+    const startMs = performance.now();
+    const first = await wire.metadata([]);
     expect(first.nodes).toEqual([{ node: 1, host: '127.0.0.1', port }]);
-    expect(firstMs).toBeGreaterThan(1_500); // the time that one broker gets
+    expect(performance.now() - startMs).toBeGreaterThan(1_500); // the time that one broker gets
     const [, secondMs] = await timed(wire.metadata([]));
     expect(secondMs).toBeLessThan(1_000);
   });
