@@ -23,6 +23,7 @@ const cluster = {
 };
 module.exports = {
   maxWorkers: 2,
+  testSequencer: '<rootDir>/test/order.cjs',
   testTimeout: 60_000, // only against hanging: what a test promises in milliseconds it measures itself
   projects: [
     {
