@@ -72,11 +72,18 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   mono: () => performance.now(),
   after(delayMs, run) {
+    if (delayMs <= 0) return nextTurn(run); // a timer of Node's waits a millisecond at least
     const handle = setTimeout(run, Math.min(delayMs, 2 ** 31 - 1));
     handle.unref();
     return { cancel: () => clearTimeout(handle) };
   },
 };
+
+function nextTurn(run: () => void): Timer {
+  const handle = setImmediate(run);
+  handle.unref();
+  return { cancel: () => clearImmediate(handle) };
+}
 
 export const systemRandom: Random = { next: () => Math.random() };
 

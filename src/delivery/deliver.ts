@@ -34,34 +34,71 @@ export function deliver(
   run: Run,
   context: DeliveryContext,
 ): Outcome | Promise<Outcome> {
-  const { watched } = parts.notices;
-  const scope = {
-    id: facts.id,
-    deadline: facts.deadline,
-    baggage: facts.baggage,
-    traceparent: facts.traceparent,
-    open: true as boolean, // closed below, while others may hold it
-  } satisfies Scope;
-  const startedMs = watched ? parts.clock.mono() : 0;
-  let by: 'check' | 'handler' = 'check';
-  const end = (outcome: Outcome): Outcome => {
-    scope.open = false;
-    context.end();
-    if (watched) tell(parts, entry, facts, context, startedMs, outcome);
+  return new Call(parts, entry, facts, run, context).start(raw);
+}
+
+/** One call of a handler, and the scope of what it does: one object, since there is one for each message. */
+class Call implements Scope {
+  open = true;
+  /** Where somebody watches. */
+  readonly #startedMs: number | undefined;
+  #by: 'check' | 'handler' = 'check';
+
+  constructor(
+    private readonly parts: DeliverParts,
+    private readonly entry: AnyEntry,
+    private readonly facts: Facts,
+    private readonly run: Run,
+    private readonly context: DeliveryContext,
+  ) {
+    this.#startedMs = parts.notices.watched ? parts.clock.mono() : undefined;
+  }
+
+  get id(): string {
+    return this.facts.id;
+  }
+  get deadline(): number {
+    return this.facts.deadline;
+  }
+  get baggage(): Readonly<Record<string, unknown>> {
+    return this.facts.baggage;
+  }
+  get traceparent(): string | undefined {
+    return this.facts.traceparent;
+  }
+
+  start(raw: unknown): Outcome | Promise<Outcome> {
+    const { parts, entry, facts } = this;
+    try {
+      const body = check(entry.schemas.input, raw, 'input', entry.name);
+      const value =
+        body instanceof Promise
+          ? body.then(ifInTime(parts.clock, facts, (checked) => this.#handle(checked)))
+          : this.#handle(body);
+      if (!isThenable(value)) return this.#end({ ok: true, value });
+      return Promise.resolve(value).then(
+        (late) => this.#end({ ok: true, value: late }),
+        (error: unknown) => this.#failed(error),
+      );
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  #handle(body: unknown): unknown {
+    this.#by = 'handler';
+    return this.parts.scopes.run(this, through, this.parts.middleware, this.entry, body, this.run, this.context);
+  }
+
+  #failed(error: unknown): Outcome {
+    return this.#end({ ok: false, error: readable(error), by: this.#by });
+  }
+  #end(outcome: Outcome): Outcome {
+    this.open = false;
+    this.context.end();
+    const { parts, entry, facts, context } = this;
+    if (this.#startedMs !== undefined) tell(parts, entry, facts, context, this.#startedMs, outcome);
     return outcome;
-  };
-  const done = (value: unknown): Outcome => end({ ok: true, value });
-  const failed = (error: unknown): Outcome => end({ ok: false, error: readable(error), by });
-  const call = (body: unknown): unknown => {
-    by = 'handler';
-    return parts.scopes.run(scope, () => through(parts.middleware, entry, body, run, context));
-  };
-  try {
-    const body = check(entry.schemas.input, raw, 'input', entry.name);
-    const value = body instanceof Promise ? body.then(ifInTime(parts.clock, facts, call)) : call(body);
-    return isThenable(value) ? Promise.resolve(value).then(done, failed) : done(value);
-  } catch (error) {
-    return failed(error);
   }
 }
 

@@ -11,7 +11,12 @@ import type { At, FetchAsk, Fetched, Spot, Via } from './wire';
 
 /** How long a broker may wait for something new. */
 const maxWaitMs = 500;
-/** Of one partition, and of all in one answer: more costs more than it saves, as all of it is in memory at once. */
+/**
+ * Of all partitions that are read here, of each of them, and in one answer: more costs more than it saves, as all of it
+ * is in memory at once, and what the garbage collector finds there it has to move.
+ */
+const inHandBytes = 384 * 1024;
+const partitionBytesMin = 32 * 1024;
 const partitionBytesMax = 256 * 1024;
 const answerBytesMax = 2 * 1024 * 1024;
 /** A broker, or the way to it, that is too slow for that gets more time and is asked for less; the least is a batch. */
@@ -174,7 +179,8 @@ export class Fetcher implements Closable {
 
   async #fetch(at: At, positions: readonly Position[], waitMs: number, slowness: number): Promise<void> {
     const bytesMax = Math.max(slowBytesMin, answerBytesMax / 4 ** slowness);
-    const { asks, apart } = askFor(positions, Math.min(partitionBytesMax, bytesMax));
+    const share = Math.max(partitionBytesMin, Math.floor(inHandBytes / this.#positions.size));
+    const { asks, apart } = askFor(positions, Math.min(share, partitionBytesMax, bytesMax));
     const jumps = new Map(positions.map((position) => [position, position.jumps]));
     const spareMs = Math.min(spareMsMax, spareMsMin * 2 ** slowness);
     const ask = { partitions: asks, maxWaitMs: apart ? 0 : waitMs, bytesMax, spareMs };

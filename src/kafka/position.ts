@@ -3,8 +3,8 @@ import type { ReadMax, Stored } from '../ports/log';
 import type { Spot } from './wire';
 
 /** Below so much in hand more is fetched. */
-const lowBytes = 64 * 1024;
-const lowMessages = 500;
+const lowBytes = 16 * 1024;
+const lowMessages = 100;
 
 interface Chunk {
   readonly records: readonly Stored[];

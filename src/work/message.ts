@@ -28,6 +28,8 @@ export interface Attempt {
   readonly instance: string;
 }
 
+const none: readonly Attempt[] = [];
+
 export class Message implements Item {
   /** Attempts that ended, those of owners before included as far as they were committed. */
   attempts = 0;
@@ -36,7 +38,7 @@ export class Message implements Item {
   /** The log is being told that its handler runs. */
   announced = false;
   /** What is known of them: only of those in this instance. */
-  readonly failures: Attempt[] = [];
+  failures: readonly Attempt[] = none;
   /** Of the handler call that goes on. */
   context: DeliveryContext | undefined;
   sinceMs = 0;

@@ -30,15 +30,12 @@ export interface PartitionParts {
 }
 
 const commitMsDefault = 500;
-/**
- * Messages of a partition in memory while its handlers have enough to do: few enough that most are gone before the
- * garbage collector moves them.
- */
-const readAhead = 100;
+/** Messages of a partition in memory while its handlers have enough to do: few, as the garbage collector moves them. */
+const readAhead = 32;
 const readMessagesMax = 1_000;
 const readBytesMax = 4 * 1024 * 1024;
-/** What was full is filled again when so much of it is free. */
-const freeShare = 0.25;
+/** What was full is filled again when no more than this is left of it. */
+const fullShare = 0.75;
 const heldEntriesMax = 100;
 
 type Phase = 'owned' | 'giving' | 'given' | 'lost';
@@ -247,23 +244,31 @@ export class Partition implements Holder {
 
   /**
    * A few messages are enough as long as they keep the handlers busy; up to the bounds of the buffer when all that is
-   * here waits behind others. `again`: not before a good part is free, so that each read brings many.
+   * here waits behind others.
    */
-  #room(next: number, again: boolean): ReadMax {
-    const { unsettled, openRanges } = this.#watermark;
-    const share = again ? 1 - freeShare : 1;
-    const enough = this.parts.lanes.hungry(this.number) ? limits.bufferMessagesMax : readAhead;
-    const messages = Math.floor(Math.min(enough, limits.bufferMessagesMax) * share) - unsettled;
-    const bytes = limits.bufferBytesMax * share - this.#bytes;
-    // Reading what was read before makes no new ranges, and may be what it takes to find the lowest message.
-    const rangesFull = openRanges >= limits.openRangesMax && next >= this.#seenBefore;
-    if (rangesFull || messages <= 0 || bytes <= 0) return { messages: 0, bytes: 0 };
+  #room(next: number): ReadMax {
+    const messages = this.#free(this.parts.lanes.hungry(this.number) ? limits.bufferMessagesMax : readAhead);
+    const bytes = limits.bufferBytesMax - this.#bytes;
+    if (messages <= 0 || bytes <= 0 || this.#rangesFull(next)) return { messages: 0, bytes: 0 };
     return { messages: Math.min(readMessagesMax, messages), bytes: Math.min(readBytesMax, bytes) };
+  }
+  /** Not before a good part of what was full is free, so that each read brings many. */
+  #roomy(next: number): boolean {
+    if (this.#bytes >= limits.bufferBytesMax * fullShare || this.#rangesFull(next)) return false;
+    if (this.#free(readAhead, fullShare) > 0) return true;
+    return this.#free(limits.bufferMessagesMax, fullShare) > 0 && this.parts.lanes.hungry(this.number);
+  }
+  #free(messages: number, share = 1): number {
+    return Math.floor(Math.min(messages, limits.bufferMessagesMax) * share) - this.#watermark.unsettled;
+  }
+  /** Reading what was read before makes no new ranges, and may be what it takes to find the lowest message. */
+  #rangesFull(next: number): boolean {
+    return this.#watermark.openRanges >= limits.openRangesMax && next >= this.#seenBefore;
   }
 
   /** At the bound of ranges only the lowest message may start; with room again, all. */
   #offerAgain(moved: boolean): void {
-    if (this.#watermark.openRanges < limits.openRangesMax * (1 - freeShare)) {
+    if (this.#watermark.openRanges < limits.openRangesMax * fullShare) {
       this.#refused = false;
       this.parts.lanes.offer(this.number);
     } else if (moved) this.parts.lanes.offer(this.number, this.#watermark.at);
@@ -294,7 +299,8 @@ export class Partition implements Holder {
         this.#watermark.pass(next);
         this.parts.pump();
       },
-      room: (next, again) => this.#room(next, again),
+      room: (next) => this.#room(next),
+      roomy: (next) => this.#roomy(next),
       lowest: () => this.#watermark.at,
       stuck: (lowest) => void this.#tellStuck(lowest),
       gap: (from, start) => this.#gap(from, start),

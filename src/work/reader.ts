@@ -9,8 +9,10 @@ export interface ReaderParts {
   admit(record: Stored): void;
   /** Everything below `next` was admitted, or is not there. */
   come(next: number): void;
-  /** What may be read now; 0 messages is nothing. `again`: there was no room, and a little is not worth a read. */
-  room(next: number, again: boolean): ReadMax;
+  /** What may be read now; 0 messages is nothing. */
+  room(next: number): ReadMax;
+  /** Whether there is room again for so much that it is worth a read. Called for each message. */
+  roomy(next: number): boolean;
   /** What has to settle before there is room, if it stays the same. */
   lowest(): number;
   stuck(lowest: number): void;
@@ -78,12 +80,12 @@ export class Reader {
 
   /** There may be room again. */
   look(): void {
-    if (this.#roomy && this.parts.room(this.#next, true).messages > 0) this.#roomy();
+    if (this.#roomy && this.parts.roomy(this.#next)) this.#roomy();
   }
 
   async #admit(records: readonly Stored[]): Promise<void> {
     for (const record of records) {
-      if (this.parts.room(this.#next, false).messages <= 0) await this.#room();
+      if (this.parts.room(this.#next).messages <= 0) await this.#room();
       if (this.#stop.signal.aborted) return;
       this.parts.admit(record);
       this.#next = record.offset + 1;
@@ -95,7 +97,7 @@ export class Reader {
   async #room(): Promise<ReadMax> {
     const { clock } = this.parts;
     this.parts.come(this.#next); // what was read last may be what is waited for
-    const max = this.parts.room(this.#next, false);
+    const max = this.parts.room(this.#next);
     if (max.messages > 0 || this.#stop.signal.aborted) return max;
     let [lowest, told] = [this.parts.lowest(), -1];
     const watch = (): void => {
@@ -108,7 +110,7 @@ export class Reader {
     await new Promise<void>((resolve) => (this.#roomy = resolve));
     this.#roomy = undefined;
     timer.cancel();
-    return this.parts.room(this.#next, false);
+    return this.parts.room(this.#next);
   }
 
   async #failed(error: unknown): Promise<void> {

@@ -302,8 +302,8 @@ class Taken {
     message.attempts++;
     message.cutOff = false;
     if (this.#alone?.message === message) this.#alone = undefined;
-    message.failures.push(attemptOf(message.attempts, error, this.parts.clock.now(), this.parts.self.instance));
-    if (message.failures.length > attemptsKept) message.failures.shift();
+    const attempt = attemptOf(message.attempts, error, this.parts.clock.now(), this.parts.self.instance);
+    message.failures = [...message.failures, attempt].slice(-attemptsKept);
     const options = this.#retryOf(message);
     const decision = decide(options, message.attempts, error, this.parts.random);
     if ('park' in decision) return void this.#park(message, decision.park, decision.thrown);

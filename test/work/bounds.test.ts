@@ -132,7 +132,8 @@ test('at the bound of settled ranges only the lowest message may start, the comm
   await r.clock.advance(1_000);
   expect(first.length).toBeGreaterThanOrEqual(20);
   expect(first.length).toBeLessThan(40); // 20, and those that had started before the bound was reached
-  expect(queue.stats().waiting).toBeGreaterThan(25);
+  expect(queue.stats().waiting).toBeGreaterThan(0); // though handlers are free
+  expect(queue.stats().running.length).toBeLessThan(50);
   const [place] = (await a.log.places(group, topic.name)).filter(({ partition }) => partition === 0);
   const committed = decodeState(place?.offset ?? -1, place?.state ?? new Uint8Array());
   expect(committed.ranges).toHaveLength(first.length);
