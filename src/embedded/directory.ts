@@ -131,9 +131,11 @@ function checkOwner(at: string, found: fs.Stats): void {
 /** Whether our marker is there; refuses a directory that is not ours to use. */
 function checkMarker(at: string, ns: string): boolean {
   const file = path.join(at, markerName);
+  // Before the marker is looked for: another process that just made it goes on at once with all that lies beside it.
+  const names = attempt(at, () => fs.readdirSync(at));
   const text = attempt(at, () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined));
   if (text === undefined) {
-    const foreign = attempt(at, () => fs.readdirSync(at)).filter((name) => !openNames.test(name));
+    const foreign = names.filter((name) => !openNames.test(name));
     if (foreign.length === 0) return false;
     refuse(`${at} holds other things (${foreign.slice(0, 3).join(', ')})`, 'set dir to an empty or a new directory');
   }

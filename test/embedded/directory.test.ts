@@ -54,6 +54,29 @@ test('an empty directory is taken, and opened again as it is', () => {
   open(dir);
   expect(picture(dir)).toEqual(before);
 });
+test('an empty directory that another process takes at any moment is taken all the same', () => {
+  for (let moment = 0; moment < 40; moment++) {
+    const dir = freshDirectory();
+    let calls = 0;
+    const between = (): void => {
+      if (calls++ !== moment) return;
+      jest.restoreAllMocks();
+      open(dir);
+    };
+    for (const name of ['existsSync', 'readdirSync', 'mkdirSync', 'writeFileSync', 'linkSync', 'rmSync'] as const) {
+      const call = fs[name] as (...args: unknown[]) => unknown; // each with other parameters, handed on as they came
+      jest.spyOn(fs, name as 'rmSync').mockImplementation((...args: unknown[]) => {
+        between();
+        return call(...args) as undefined;
+      });
+    }
+    open(dir);
+    jest.restoreAllMocks();
+    expect(fs.readdirSync(dir).sort()).toEqual(['busbar.json', 'instances', 's', 'settings']);
+    if (calls <= moment) return; // it has opened before that moment
+  }
+  throw new Error('opening takes more steps than there are moments here');
+});
 test('the default is durable: below XDG_STATE_HOME, or .local/state of the home', () => {
   const before = process.env['XDG_STATE_HOME'];
   try {
