@@ -11,7 +11,8 @@ const stat = Buffer.allocUnsafeSlow(1024);
 
 /** Where one opened bus is reached: the name of its socket. */
 export function newAddress(random: Random): string {
-  return `${process.pid}-${lifeOf(process.pid)?.start ?? '0'}-${ownSpace()}-${randomHex(random, 32)}`;
+  const own = lifeOf(process.pid);
+  return `${process.pid}-${typeof own === 'object' ? own.start : '0'}-${ownSpace()}-${randomHex(random, 32)}`;
 }
 /** 7 digits of pid, and ticks for a hundred years. */
 export const addressCharactersMax = 38;
@@ -30,16 +31,21 @@ export function processLives(address: string): boolean | undefined {
   if (space !== ownSpace()) return undefined;
   if (start === '0') return answersSignal(Number(pid));
   const life = lifeOf(Number(pid));
+  if (life === 'unread') return answersSignal(Number(pid));
   return life !== undefined && life.start === start && life.state !== 'Z' && life.state !== 'X';
 }
 
-/** State and start of a process from /proc, undefined if there is none (or no /proc). */
-function lifeOf(pid: number): { state: string; start: string } | undefined {
+/**
+ * State and start of a process from /proc, undefined if there is none (or no /proc). That we have no file descriptor
+ * left to look with says nothing about it.
+ */
+function lifeOf(pid: number): { state: string; start: string } | 'unread' | undefined {
   let file: number;
   try {
     file = openSync(`/proc/${pid}/stat`, 'r');
-  } catch {
-    return undefined;
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? ''; // openSync throws nothing else for a sound path
+    return ['ENOENT', 'ESRCH'].includes(code) ? undefined : 'unread';
   }
   try {
     const text = stat.toString('latin1', 0, readSync(file, stat, 0, stat.length, 0));
