@@ -154,6 +154,7 @@ export class Commits {
 
   /** The outcome is unknown: the next commit says it all again. */
   #failed(error: unknown): void {
+    if (this.#stopped) return this.stop(); // who asked waits for nothing more
     if (error instanceof LostError) {
       this.stop();
       this.parts.lost(error);

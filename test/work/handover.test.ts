@@ -309,6 +309,24 @@ test('a partition that is lost while its commits are refused leaves no trouble b
   expect(r.of('state')).toMatchObject([{ ok: false }, { ok: true }]);
 });
 
+test('a partition that is lost while the log is told of a first start: its message leaves its place to others', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  await r.sender(a).send(resize, numbers(4));
+  let commits = 0;
+  r.world.faults = ({ call }) => {
+    if (call !== 'commit' || commits++ > 0) return undefined;
+    a.expire();
+    return { error: new BusError('Unreachable', 'no answer', { waitedMs: 1 }), done: false };
+  };
+  const seen: number[] = [];
+  const queue = await r.take(a, resize, ({ n }) => void seen.push(n), { limits: () => ({ concurrency: 1 }) });
+  await r.clock.advance(60_000);
+  expect(seen.toSorted((x, y) => x - y)).toEqual([0, 1, 2, 3]);
+  expect(queue.stats()).toMatchObject({ waiting: 0, running: [], handled: 4 });
+});
+
 test('while it is busy a partition commits each commitMs, and 20 ms after it came to rest', async () => {
   const r = rig();
   const a = r.process('a');
