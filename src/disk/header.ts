@@ -4,7 +4,17 @@ import { sleep, type Clock } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 
 /** Where things lie in a head page, in bytes. LMDB writes two such pages, in turns. */
-const at = { flags: 18, magic: 24, version: 28, pageBytes: 48, freeRoot: 88, mainRoot: 136, lastPage: 144, end: 160 };
+const at = {
+  flags: 18,
+  magic: 24,
+  version: 28,
+  pageBytes: 48,
+  freeRoot: 88,
+  mainRoot: 136,
+  lastPage: 144,
+  transaction: 152,
+  end: 160,
+};
 const headFlag = 0x08;
 const magic = 0xbeefc0de;
 const dataVersion = 2;
@@ -27,6 +37,22 @@ export async function checkDataFile(path: string, clock: Clock): Promise<void> {
   if (fault === undefined) return;
   const message = `${path} ${fault}: put back a copy, or move it away to start with an empty one`;
   throw new BusError('Config', message, { faults: [message] });
+}
+
+/** The number of the last transaction that was committed; undefined when the file cannot be read. */
+export function newestTransaction(path: string): number | undefined {
+  let file: number | undefined;
+  try {
+    file = openSync(path, 'r');
+    const first = headAt(file, 0);
+    const second = first && headAt(file, first.readUInt32LE(at.pageBytes));
+    if (first === undefined || second === undefined) return undefined;
+    return Math.max(first.readUIntLE(at.transaction, 6), second.readUIntLE(at.transaction, 6));
+  } catch {
+    return undefined;
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
 }
 
 function faultOf(path: string): string | undefined {

@@ -1,10 +1,10 @@
 /** A key-value file shared by processes, on LMDB: guarded writes, durable when they resolve, and views for reading. */
 import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import { open, type RootDatabase } from 'lmdb';
+import { ABORT, open, type RootDatabase } from 'lmdb';
 import { sleep, type Clock } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
-import { checkDataFile } from './header';
+import { checkDataFile, newestTransaction } from './header';
 import { LockFile } from './lockfile';
 
 /** What must be true in the very transaction that makes the changes: `key` has this version, or is not there (null). */
@@ -111,7 +111,14 @@ async function openShared(path: string, options: StoreOptions, writeMs: number):
   try {
     await untilFree(path, lock, clock, writeMs);
     await checkDataFile(join(path, 'data.mdb'), clock);
-    return { db: openFiles(path, options.durable), lock, broken: undefined };
+    const db = openFiles(path, options.durable);
+    try {
+      mendLast(path, db, lock);
+    } catch (error) {
+      await db.close();
+      throw error;
+    }
+    return { db, lock, broken: undefined };
   } catch (error) {
     lock.close();
     throw error;
@@ -169,6 +176,25 @@ function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer>
     const message = `${path} cannot be opened as a log: ${sayError(error)}`;
     throw new BusError('Config', message, { faults: [message] }, error);
   }
+}
+
+/**
+ * LMDB's opening writes the number of the last transaction into the lock file as it read it a moment before, without
+ * the write lock. If another process committed in between, that number is too low, and the next transaction of anybody
+ * would write over the one committed. So it is set right, under the write lock as LMDB itself does it after a death.
+ * Too late for a transaction that began within the fraction of a millisecond since: LMDB gives no way to come first.
+ */
+function mendLast(path: string, db: RootDatabase<Buffer, Buffer>, lock: LockFile): void {
+  const missed = (): number | undefined => {
+    const [newest, last] = [newestTransaction(join(path, 'data.mdb')), lock.lastTransaction()];
+    return newest !== undefined && last !== undefined && last < newest ? newest : undefined;
+  };
+  if (missed() === undefined) return;
+  db.transactionSync(() => {
+    const newest = missed();
+    if (newest !== undefined) lock.setLastTransaction(newest);
+    return ABORT;
+  });
 }
 
 function makeStore(

@@ -1,5 +1,5 @@
 /** Looks into the lock file of an LMDB environment: who holds the write lock, and whether anybody wrote anything. */
-import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 
 export interface Holder {
   readonly pid: number;
@@ -31,7 +31,7 @@ export class LockFile {
 
   private read(): boolean {
     try {
-      if (this.file === undefined && existsSync(this.path)) this.file = openSync(this.path, 'r');
+      if (this.file === undefined && existsSync(this.path)) this.file = openSync(this.path, 'r+');
       if (this.file === undefined || readSync(this.file, this.head, 0, headBytes, 0) < headBytes) return false;
       return this.head.readUInt32LE(0) === lockMagic;
     } catch {
@@ -57,6 +57,13 @@ export class LockFile {
   /** Changes whenever anybody wrote; undefined if it cannot be told. */
   lastTransaction(): number | undefined {
     return this.read() ? this.head.readUIntLE(transactionAt, 6) : undefined;
+  }
+
+  /** Only for who holds the write lock. */
+  setLastTransaction(number: number): void {
+    const bytes = Buffer.alloc(8);
+    bytes.writeUIntLE(number, 0, 6);
+    if (this.read() && this.file !== undefined) writeSync(this.file, bytes, 0, bytes.length, transactionAt);
   }
 
   close(): void {
