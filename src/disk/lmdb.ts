@@ -2,8 +2,9 @@
 import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ABORT, open, type RootDatabase } from 'lmdb';
-import { sleep, type Clock } from '../base/clock';
+import { holdProcess, sleep, type Clock } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
+import { closeGate, Gate } from './gate';
 import { checkDataFile, newestTransaction } from './header';
 import { LockFile } from './lockfile';
 
@@ -74,6 +75,7 @@ const readersMax = 4096;
 interface Shared {
   readonly db: RootDatabase<Buffer, Buffer>;
   readonly lock: LockFile;
+  readonly gate: Gate;
   /** Set when a write failed otherwise than for want of space: what is on the disk is not known any more. */
   broken: string | undefined;
 }
@@ -108,19 +110,31 @@ async function openShared(path: string, options: StoreOptions, writeMs: number):
   const lock = new LockFile(join(path, 'lock.mdb'));
   const before = closing.get(path);
   if (before !== undefined) await limited(before, path, clock, writeMs, `it is not closed after ${writeMs} ms`, lock);
+  const hold = holdProcess(); // what it waits for are timers
   try {
     await untilFree(path, lock, clock, writeMs);
     await checkDataFile(join(path, 'data.mdb'), clock);
-    const db = openFiles(path, options.durable);
+    const openGate = await closeGate(path, lock, clock);
     try {
-      mendLast(path, db, lock);
-    } catch (error) {
-      await db.close();
-      throw error;
+      return { db: await openWhole(path, lock, options.durable), lock, gate: new Gate(path, clock), broken: undefined };
+    } finally {
+      openGate();
     }
-    return { db, lock, broken: undefined };
   } catch (error) {
     lock.close();
+    throw error;
+  } finally {
+    hold.cancel();
+  }
+}
+
+async function openWhole(path: string, lock: LockFile, durable: boolean): Promise<RootDatabase<Buffer, Buffer>> {
+  const db = openFiles(path, durable);
+  try {
+    mendLast(path, db, lock);
+    return db;
+  } catch (error) {
+    await db.close();
     throw error;
   }
 }
@@ -182,7 +196,7 @@ function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer>
  * LMDB's opening writes the number of the last transaction into the lock file as it read it a moment before, without
  * the write lock. If another process committed in between, that number is too low, and the next transaction of anybody
  * would write over the one committed. So it is set right, under the write lock as LMDB itself does it after a death.
- * Too late for a transaction that began within the fraction of a millisecond since: LMDB gives no way to come first.
+ * Too late for a transaction that began within the fraction of a millisecond since, which is what the gate is for.
  */
 function mendLast(path: string, db: RootDatabase<Buffer, Buffer>, lock: LockFile): void {
   const missed = (): number | undefined => {
@@ -203,10 +217,12 @@ function makeStore(
   { clock, writeMs }: Required<StoreOptions>,
   letGoOnce: () => Promise<void>,
 ): Store {
-  const { db, lock } = shared;
+  const { db, lock, gate } = shared;
   let releasedMs: number | undefined;
 
   async function write(guard: Guard | null, changes: readonly Change[]): Promise<boolean> {
+    const opening = gate.wait();
+    if (opening) await opening;
     if (releasedMs !== undefined) throw new BusError('Closed', `${path} was closed`, { sinceMs: releasedMs });
     if (shared.broken !== undefined) {
       throw unreachable(path, 0, `a write failed before and ${reopen}: ${shared.broken}`);

@@ -45,3 +45,41 @@ test('a commit that another process made while this one opened is there, also af
   const there = ['one', 'two', 'three'].map((text) => store.entry(Buffer.from(text))?.value.toString());
   expect(there).toEqual(['one', 'two', 'three']);
 });
+
+test('the gate is closed while LMDB opens, and not a moment longer', async () => {
+  const path = fs.mkdtempSync(join(tmpdir(), 'busbar-disk-'));
+  undo.push(() => fs.rmSync(path, { recursive: true, force: true }));
+  const { open } = lmdb;
+  const seen: number[] = [];
+  jest.spyOn(lmdb, 'open').mockImplementation(((...args: Parameters<typeof open>) => {
+    seen.push(fs.readdirSync(join(path, 'opening')).length);
+    return open(...args);
+  }) as typeof open); // of its overloads the store uses one
+  const store = await openStore(path, { clock: systemClock, durable: true });
+  undo.push(() => store.release());
+  expect(seen).toEqual([1]);
+  expect(fs.readdirSync(path).sort()).toEqual(['data.mdb', 'lock.mdb']);
+  expect(await put(store, 'one')).toBe(true);
+});
+
+test('a write waits while another process opens, and those behind it keep their order', async () => {
+  const path = fs.mkdtempSync(join(tmpdir(), 'busbar-disk-'));
+  undo.push(() => fs.rmSync(path, { recursive: true, force: true }));
+  const store = await openStore(path, { clock: systemClock, durable: true });
+  undo.push(() => store.release());
+  const another = join(path, 'opening', '1-0');
+  fs.mkdirSync(join(path, 'opening'));
+  fs.writeFileSync(another, '');
+  await new Promise((resolve) => setTimeout(resolve, 2)); // longer than one look lasts
+  const written: string[] = [];
+  const writes = ['a', 'b', 'c'].map(async (text) => {
+    await put(store, text);
+    written.push(text);
+  });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  store.refresh();
+  expect(store.entry(Buffer.from('a'))).toBeUndefined();
+  fs.rmSync(another);
+  await Promise.all(writes);
+  expect(written).toEqual(['a', 'b', 'c']);
+});
