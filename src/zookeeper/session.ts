@@ -166,7 +166,7 @@ class KeptSession implements Session {
     const { rights, clock, sessionMs } = this.parts;
     const { least, most, perSession } = connectMs;
     const options = { address, rights, clock, sessionMs, ticket: this.keptTicket() };
-    const withinMs = Math.min(most, Math.max(least, sessionMs * perSession));
+    const withinMs = Math.round(Math.min(most, Math.max(least, sessionMs * perSession)));
     try {
       const connection = await connect({ ...options, connectMs: withinMs }, this.closed.signal);
       this.up(connection);
