@@ -497,7 +497,7 @@ describe('on ports that take their time', () => {
     return { clock, bus, opened, operator: world.process('operator').settings, watching: () => watching };
   }
 
-  test('a setting that changes while an instance joins its queue is not missed', async () => {
+  heavy('a setting that changes while an instance joins its queue is not missed', async () => {
     for (let atMs = 0; atMs <= 200; atMs += 10) {
       const { clock, bus, opened, operator } = slowly();
       await clock.advance(200);

@@ -128,7 +128,7 @@ heavy('beyond the limit of waiting requests the answer is Overloaded, with a tim
   ]);
 });
 
-test('so it is beyond the limit of their bytes, and what is too late takes up none', async () => {
+heavy('so it is beyond the limit of their bytes, and what is too late takes up none', async () => {
   const { clock, ask, answerer, replies } = open(1);
   ask(1);
   const large = 'x'.repeat(900_000);

@@ -1,5 +1,6 @@
 /** Messages that end the process they run in: each is found and parked, and nobody else with it. */
 import type { MemoryProcess } from '../../src/memory';
+import { heavy } from '../heavy';
 import { jobs, rig, type RunJob } from './rig';
 
 const never = new Promise<void>(() => undefined);
@@ -36,23 +37,26 @@ test('a message that ends its process at once is counted each time, and parked a
   expect(await r.parkedNow(r.process('reader'))).toHaveLength(1);
 });
 
-test('one that comes behind many that settle too fast to be committed dies uncounted once, and is counted then', async () => {
-  const r = rig();
-  const { resize } = jobs({ attempts: 5 });
-  await r.sender(r.process('web')).send(resize, keyed(300));
-  const attempts: number[] = [];
-  const died = await lives(r, 20, (p) =>
-    r.take(p, resize, async ({ n }, { attempt }) => {
-      if (n === 299) {
-        attempts.push(attempt);
-        await end(p);
-      }
-      await after(p, 1);
-    }),
-  );
-  expect([attempts, died]).toEqual([[1, 1, 2, 3, 4, 5], 6]);
-  expect(await r.parkedNow(r.process('reader'))).toHaveLength(1);
-});
+heavy(
+  'one that comes behind many that settle too fast to be committed dies uncounted once, and is counted then',
+  async () => {
+    const r = rig();
+    const { resize } = jobs({ attempts: 5 });
+    await r.sender(r.process('web')).send(resize, keyed(300));
+    const attempts: number[] = [];
+    const died = await lives(r, 20, (p) =>
+      r.take(p, resize, async ({ n }, { attempt }) => {
+        if (n === 299) {
+          attempts.push(attempt);
+          await end(p);
+        }
+        await after(p, 1);
+      }),
+    );
+    expect([attempts, died]).toEqual([[1, 1, 2, 3, 4, 5], 6]);
+    expect(await r.parkedNow(r.process('reader'))).toHaveLength(1);
+  },
+);
 
 test.each([
   [5, 5],
