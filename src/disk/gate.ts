@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep, type Clock } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
 
 /** A folder beside the data, there only while somebody opens: a file in it for each of them. */
 const folderName = 'opening';
@@ -49,9 +50,15 @@ function enter(folder: string, file: string): void {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       return writeFileSync(file, '', { mode: 0o600 });
     } catch (error) {
-      if (tries >= triesMax) throw error;
+      const isGone = typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT';
+      if (!isGone || tries >= triesMax) throw unmade(file, error);
     }
   }
+}
+function unmade(file: string, error: unknown): BusError<'Unreachable'> {
+  const cause = sayError(error);
+  const message = `${file} cannot be made: ${cause}; see to its rights and to room on the disk`;
+  return new BusError('Unreachable', message, { waitedMs: 0, cause }, error);
 }
 function leave(folder: string): void {
   try {

@@ -106,3 +106,12 @@ test('opening does not end when another one takes the folder away at any moment'
   open();
   expect(fs.readdirSync(path)).toEqual([]);
 });
+
+test('where the gate cannot be made, opening is refused with what to see to', async () => {
+  fs.writeFileSync(folder(), ''); // a file, where the folder has to be
+  const opening = closeGate(path, nobody, systemClock);
+  await expect(opening).rejects.toMatchObject({
+    code: 'Unreachable',
+    message: expect.stringMatching(/opening\/\S+ cannot be made: .*; see to its rights and to room on the disk/),
+  });
+});
