@@ -50,4 +50,5 @@ export type {
 export { BusError, Failure, isBusError } from './base/errors';
 export type { AnyBusError, BusCode, BusDetails, Issue } from './base/errors';
 export type { Closable } from './base/lifecycle';
+export type { StatePart } from './base/parts';
 export type { LogLevel, Notice } from './base/notices';

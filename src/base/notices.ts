@@ -1,5 +1,6 @@
 /** One typed stream of what happens inside; logs and metrics are listeners to it, and nothing else logs or counts. */
 import { EventEmitter } from 'eventemitter3';
+import type { StatePart } from './parts';
 
 /** What every notice about a message carries. */
 interface About {
@@ -66,7 +67,14 @@ export type Notice =
       readonly value?: string;
       readonly reason?: string;
     }
-  | { readonly type: 'state'; readonly part: string; readonly ok: boolean; readonly reason: string }
+  | {
+      readonly type: 'state';
+      readonly part: StatePart;
+      readonly ok: boolean;
+      readonly reason: string;
+      /** Only with `ok: false`: nothing in this process can repair it, so health is not live. */
+      readonly final?: boolean;
+    }
   | {
       readonly type: 'log';
       readonly level: LogLevel;
@@ -94,7 +102,7 @@ export interface Notices {
 export function openNotices(): Notices {
   const emitter = new EventEmitter<{ notice: [Notice]; state: [State] }>();
   /** By part: what is open before the bus may be in trouble before anybody watches. */
-  const broken = new Map<string, State>();
+  const broken = new Map<StatePart, State>();
   function tellState(notice: State): void {
     if (notice.ok) broken.delete(notice.part);
     else broken.set(notice.part, notice);

@@ -2,6 +2,7 @@
 import { sleep, within } from '../base/clock';
 import { BusError, Failure, isBusError, sayError } from '../base/errors';
 import { closable } from '../base/lifecycle';
+import type { StatePart } from '../base/parts';
 import { createHearer } from '../broadcast/hear';
 import { openEar, type Ear } from '../broadcast/listen';
 import { createShouter } from '../broadcast/send';
@@ -196,7 +197,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     return step;
   }
   /** Closing goes on whatever fails on the way. */
-  async function orTell(part: string, step: Promise<unknown>): Promise<void> {
+  async function orTell(part: StatePart, step: Promise<unknown>): Promise<void> {
     try {
       await step;
     } catch (error) {
@@ -205,7 +206,7 @@ export function buildBus(parts: BusParts): BuiltBus {
   }
 
   async function leaveQueue(queue: TakenQueue & { readonly name: string }): Promise<void> {
-    const closed = orTell(queue.name, queue.close());
+    const closed = orTell(`queue ${queue.name}`, queue.close());
     await within(clock, timings.drainMs, closed);
     queue.hurry();
     await within(clock, goodbyeMs, closed); // its last commit; closing the log waits for what is left of it

@@ -1,6 +1,7 @@
 /** Whether this instance should go on and whether it takes work, from what its parts tell. */
 import type { Clock } from '../base/clock';
 import type { Notices } from '../base/notices';
+import type { StatePart } from '../base/parts';
 import type { BusLive } from './live';
 import type { QueueStats, Unserved } from '../work/types';
 import type { Health } from './types';
@@ -19,11 +20,14 @@ export function openHealth(
   live: Pick<BusLive, 'refused'>,
   queues: () => readonly (Pick<QueueStats, 'unserved'> & { readonly queue: string })[],
 ): HealthBook {
-  const broken = new Map<string, { readonly reason: string; readonly atMs: number }>();
+  const broken = new Map<StatePart, { readonly reason: string; readonly atMs: number; readonly final: boolean }>();
   let left = false;
   const stop = notices.watchStates((notice) => {
     if (notice.ok) broken.delete(notice.part);
-    else if (!broken.has(notice.part)) broken.set(notice.part, { reason: notice.reason, atMs: clock.now() });
+    else {
+      const { part, reason, final = false } = notice;
+      broken.set(part, { reason, final, atMs: broken.get(part)?.atMs ?? clock.now() });
+    }
   });
   return {
     read() {
@@ -33,7 +37,7 @@ export function openHealth(
       const unserved = queues().flatMap(({ queue, ...stats }) => stats.unserved.map((one) => sayUnserved(queue, one)));
       const known = [...broken, ...refused, ...unserved];
       const reasons = known.map(([part, { reason, atMs }]) => ({ part, reason, sinceMs: clock.now() - atMs }));
-      return { live: !broken.has('disk'), ready: !left && broken.size === 0, reasons };
+      return { live: ![...broken.values()].some(({ final }) => final), ready: !left && broken.size === 0, reasons };
     },
     leave() {
       left = true;
@@ -44,5 +48,8 @@ export function openHealth(
 
 function sayUnserved(queue: string, { entry, waiting, sinceMs }: Unserved) {
   const many = waiting === 1 ? '1 message waits' : `${waiting} messages wait`;
-  return [queue, { reason: `${entry} is not served here: ${many} for who knows it`, atMs: sinceMs }] as const;
+  return [
+    `queue ${queue}`,
+    { reason: `${entry} is not served here: ${many} for who knows it`, atMs: sinceMs },
+  ] as const;
 }

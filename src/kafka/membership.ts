@@ -310,7 +310,7 @@ export class Membership implements Member {
   #tell(ok: boolean, reason: string): void {
     if (ok !== this.#troubled) return;
     this.#troubled = !ok;
-    this.parts.view.parts.notices.tell({ type: 'state', part: this.of.group, ok, reason });
+    this.parts.view.parts.notices.tell({ type: 'state', part: `group ${this.of.group}`, ok, reason });
   }
 
   // What the group says of us

@@ -337,7 +337,8 @@ export class Partition implements Holder {
     if (ok && !this.#troubled.delete(what)) return;
     if (!ok) this.#troubled.add(what);
     else if (this.#troubled.size > 0) return;
-    this.parts.take.notices.tell({ type: 'state', part: `${this.parts.queue.name}/${this.number}`, ok, reason });
+    const part = `partition ${this.parts.queue.name}/${this.number}` as const;
+    this.parts.take.notices.tell({ type: 'state', part, ok, reason });
   }
 
   #log(reason: string): void {

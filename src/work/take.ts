@@ -359,7 +359,7 @@ class Taken {
     this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { queue: this.queue.name } });
   }
   #tell(ok: boolean, reason: string): void {
-    this.parts.notices.tell({ type: 'state', part: this.queue.name, ok, reason });
+    this.parts.notices.tell({ type: 'state', part: `queue ${this.queue.name}`, ok, reason });
   }
 
   #tellRetried({ entry, id, attempts }: Message, delayMs: number, error: unknown): void {

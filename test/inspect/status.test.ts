@@ -160,7 +160,7 @@ test('an entry that no instance knows is critical at once, and one that only som
     ready: true,
     reasons: [
       {
-        part: 'photos.work',
+        part: 'queue photos.work',
         reason: 'photos.crop is not served here: 1 message waits for who knows it',
         sinceMs: 1_000,
       },

@@ -82,7 +82,7 @@ kafkaSuite(
 
     const told = (ok: boolean): string[] =>
       rig.heard.flatMap((notice) =>
-        notice.type === 'state' && notice.part === rig.topic && notice.ok === ok ? [notice.reason] : [],
+        notice.type === 'state' && notice.part === `group ${rig.topic}` && notice.ok === ok ? [notice.reason] : [],
       );
     const consume = (...more: string[]): Promise<string> =>
       runTool(suite.cluster, 'consumer', ['--topic', rig.topic, '--group', rig.topic, ...more], '', end.signal);

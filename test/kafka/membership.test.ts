@@ -236,10 +236,10 @@ describe('a member that closes', () => {
     bench.cluster.script = ({ name }) => (name === 'join' ? { error: 'COORDINATOR_NOT_AVAILABLE' } : undefined);
     group.leave(member.id);
     await bench.clock.advance(300_000);
-    expect(states(heard)).toEqual([['g', false, expect.stringContaining('COORDINATOR_NOT_AVAILABLE')]]);
+    expect(states(heard)).toEqual([['group g', false, expect.stringContaining('COORDINATOR_NOT_AVAILABLE')]]);
     bench.cluster.script = undefined;
     await bench.until(() => holder.owned.size === 2);
-    expect(states(heard).slice(1)).toEqual([['g', true, expect.any(String)]]);
+    expect(states(heard).slice(1)).toEqual([['group g', true, expect.any(String)]]);
   });
 
   it('ends all the same when its heartbeats are answered and its commits are refused', async () => {

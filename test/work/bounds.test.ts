@@ -316,7 +316,7 @@ test('reading that fails goes on with growing pauses, and is told once', async (
   await r.clock.advance(5_000);
   expect(seen).toEqual([0, 1, 2]);
   expect(at).toEqual([100, 100, 100]); // twelve partitions failed once, three of them again
-  const told = r.of('state').filter(({ part }) => part === 'photos.work/0');
+  const told = r.of('state').filter(({ part }) => part === 'partition photos.work/0');
   expect(told.map(({ ok }) => ok)).toEqual([false, true]);
 });
 

@@ -76,7 +76,7 @@ test('parking works again when another message is parked, and when none is left 
       away && call === 'append' && topic === parked.name ? { error: unreachable(), done: false } : undefined;
     await r.take(p, resize, (_job, { park }) => park('a reason'));
     await r.clock.advance(1_000);
-    expect(broken(r)).toEqual(['photos.work']);
+    expect(broken(r)).toEqual(['queue photos.work']);
     if (how === 'parked') away = false;
     else {
       p.freeze();

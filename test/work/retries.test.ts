@@ -228,8 +228,8 @@ test.each([true, false])(
     expect(queue.stats()).toMatchObject({ parked: 1 });
     expect((await r.progress(p)).committed).toBe(1);
     expect(r.of('state')).toMatchObject([
-      { part: 'photos.work', ok: false },
-      { part: 'photos.work', ok: true },
+      { part: 'queue photos.work', ok: false },
+      { part: 'queue photos.work', ok: true },
     ]);
   },
 );

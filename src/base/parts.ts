@@ -1,0 +1,21 @@
+/** Names of the parts of a bus that report in state notices whether they work. A new part gets its row here. */
+
+/** Parts that exist once in an instance. */
+export const singleParts = {
+  registry: 'announcements of instances can be read and written',
+  kafka: 'the brokers report which broker leads which partition',
+  zookeeper: 'the session with ZooKeeper',
+  sender: 'messages that were accepted are handed to the log',
+  events: 'the reader of a plain listener closes',
+} as const;
+
+/** Parts that exist once for each topic, queue, partition or group, with that name behind a blank. */
+export const namedParts = {
+  queue: 'messages of this queue can be parked, and its reader closes',
+  partition: 'this partition of a queue can be read and committed',
+  group: 'this instance is a member of the Kafka group',
+  'commits of': 'commits of this Kafka group succeed',
+  reading: 'the partitions of this Kafka topic can be read',
+} as const;
+
+export type StatePart = keyof typeof singleParts | `${keyof typeof namedParts} ${string}`;

@@ -1,0 +1,34 @@
+import { openNotices } from '../../src/base/notices';
+import { openHealth } from '../../src/bus/health';
+import { virtualClock } from '../../src/memory/clock';
+
+function open() {
+  const [clock, notices] = [virtualClock(), openNotices()];
+  return { clock, notices, health: openHealth(clock, notices, { refused: [] }, () => []) };
+}
+
+test('a part that reports a final failure makes the instance not live, whatever its name', async () => {
+  const { clock, notices, health } = open();
+  notices.tell({ type: 'state', part: 'registry', ok: false, reason: 'EIO', final: true });
+  await clock.advance(5);
+  expect(health.read()).toEqual({
+    live: false,
+    ready: false,
+    reasons: [{ part: 'registry', reason: 'EIO', sinceMs: 5 }],
+  });
+});
+
+test('a part that does not work makes the instance not ready, with its newest reason, until it works', async () => {
+  const { clock, notices, health } = open();
+  notices.tell({ type: 'state', part: 'registry', ok: false, reason: 'ENOENT' });
+  await clock.advance(5);
+  notices.tell({ type: 'state', part: 'registry', ok: false, reason: 'EACCES' });
+  await clock.advance(5);
+  expect(health.read()).toEqual({
+    live: true,
+    ready: false,
+    reasons: [{ part: 'registry', reason: 'EACCES', sinceMs: 10 }],
+  });
+  notices.tell({ type: 'state', part: 'registry', ok: true, reason: 'it can be read' });
+  expect(health.read()).toEqual({ live: true, ready: true, reasons: [] });
+});
