@@ -3,7 +3,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Cluster, Server } from './cluster';
 
-const verbs = ['kill', 'stop', 'freeze', 'thaw', 'restart'] as const;
+const verbs = ['kill', 'stop', 'freeze', 'thaw', 'fill', 'restart'] as const;
 /** What a cluster is, without what it can do. */
 type Facts = Pick<Cluster, 'brokers' | 'listeners' | 'zookeeper' | 'caFile' | 'users' | 'isOurs'>;
 
@@ -105,6 +105,7 @@ export async function clusterAt(url: string): Promise<Cluster> {
     stop: () => done(`${url}/server/${name}/stop`),
     freeze: () => done(`${url}/server/${name}/freeze`),
     thaw: () => done(`${url}/server/${name}/thaw`),
+    fill: () => done(`${url}/server/${name}/fill`),
     restart: () => done(`${url}/server/${name}/restart`),
   });
   return {

@@ -68,6 +68,7 @@ export async function startDockerCluster(kafka: KafkaVersion): Promise<Cluster> 
     stop: async () => void (await ask(verbMs, 'stop', '--timeout', '20', name)),
     freeze: async () => void (await ask(verbMs, 'pause', name)),
     thaw: async () => void (await ask(verbMs, 'unpause', name)),
+    fill: () => Promise.reject(new Error('a disk in Docker cannot be filled: use the servers from jars')),
     restart: async () => {
       await ask(verbMs, 'stop', '--timeout', '20', name);
       await ask(verbMs, 'up', '--detach', '--wait', name);

@@ -1,8 +1,11 @@
 /** One Java server as a process: started, stopped, killed, frozen and thawed, and never left behind. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { openSync, closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { until } from './ports';
+
+const run = promisify(execFile);
 
 /** What a test can do to a server. */
 export interface Server {
@@ -13,6 +16,8 @@ export interface Server {
   /** SIGSTOP: its sockets accept and never answer. */
   freeze(): Promise<void>;
   thaw(): Promise<void>;
+  /** Its disk takes no more bytes, as when it is full, until the server is started again. Kafka then ends by itself. */
+  fill(): Promise<void>;
   /** Starts it again, stopping it first if it runs; resolves when it serves. */
   restart(): Promise<void>;
 }
@@ -100,6 +105,11 @@ export class JavaServer implements Server {
   thaw(): Promise<void> {
     this.#child?.kill('SIGCONT');
     return Promise.resolve();
+  }
+
+  /** Every write that makes a file longer fails in this process; EFBIG is to Kafka what ENOSPC is, and needs no rights. */
+  async fill(): Promise<void> {
+    if (this.#child?.pid !== undefined) await run('prlimit', ['--pid', `${this.#child.pid}`, '--fsize=1:unlimited']);
   }
 
   async restart(): Promise<void> {

@@ -1,0 +1,118 @@
+/** One worker or one sender of a fault scene, in a process of its own: writes each step to its ledger file at once. */
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { isBusError } from '../../src/base/errors';
+import type { BusGiven } from '../../src/config';
+import { openBus, type Bus } from '../../src/index';
+import { ledger, type Load } from './faultcontract';
+
+const healthMs = 500;
+const requestTimeoutMs = 10_000;
+
+const [role = '', name = '', file = '', given = '{}', load = '{}'] = process.argv.slice(2);
+const out = openSync(file, 'a');
+const note = (...words: readonly (string | number)[]): void =>
+  void writeSync(out, `${Date.now()} ${words.join(' ')}\n`);
+const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const oneLine = (text: string): string => text.replaceAll('\n', ' ');
+
+async function main(): Promise<void> {
+  const loaded = JSON.parse(load) as Load; // as the scene writes it
+  const bus = await openBus({
+    module: role === 'worker' ? ledger : 'sender',
+    ...(JSON.parse(given) as BusGiven), // as the scene writes it
+    hear: (notice) => {
+      if (notice.type === 'state') note('state', notice.part, notice.ok ? 'ok' : 'bad', oneLine(notice.reason));
+      else if (notice.type === 'dropped') note('dropped', `${notice.what}:`, oneLine(notice.reason));
+      else if (notice.type === 'partition') note('partition', notice.change, notice.partition);
+      else if (notice.type === 'log' && notice.level === 'error') note('error', oneLine(notice.message));
+    },
+  });
+  watchHealth(bus);
+  let stop: () => Promise<void> = () => Promise.resolve();
+  if (role === 'worker') await serve(bus, loaded);
+  else stop = send(bus, loaded);
+  process.on('message', (said) => {
+    if (said === 'stop') void stop().then(() => process.send?.('stopped'));
+    if (said === 'close') void bus.close().then(() => process.exit(0));
+  });
+  process.on('disconnect', () => process.exit(0));
+  process.on('exit', () => closeSync(out));
+  process.send?.('open');
+}
+
+function watchHealth(bus: Bus): void {
+  let last = '';
+  setInterval(() => {
+    const { live, ready, reasons } = bus.health();
+    const said = `${live ? 'live' : 'dead'} ${ready ? 'ready' : 'away'} ${reasons.map(({ part }) => part).join('|')}`;
+    if (said !== last) note('health', said);
+    last = said;
+  }, healthMs);
+}
+
+async function serve(bus: Bus, { jobMs }: Load): Promise<void> {
+  await bus.serve(
+    ledger,
+    {
+      job: async ({ key, n }, { attempt }) => {
+        note('begin', key, n, attempt);
+        await later(jobMs);
+        note('end', key, n);
+      },
+      ask: ({ n }) => n,
+      tell: ({ sender, n }) => note('heard', sender, n),
+    },
+    { concurrency: { job: 16 } },
+  );
+}
+
+/** Sends at fixed rates, whatever becomes of what was sent before. The function that comes back ends it. */
+function send(bus: Bus, { jobsPerSecond, keys, requestsPerSecond, broadcastsPerSecond }: Load): () => Promise<void> {
+  const open = new Set<Promise<void>>();
+  const timers: NodeJS.Timeout[] = [];
+  const at = (perSecond: number, one: (n: number) => Promise<void>): void => {
+    if (perSecond === 0) return;
+    const startMs = performance.now();
+    let n = 0;
+    const catchUp = (): void => {
+      while (n < ((performance.now() - startMs) * perSecond) / 1_000) {
+        const sent: Promise<void> = one(n++).finally(() => open.delete(sent));
+        open.add(sent);
+      }
+    };
+    timers.push(setInterval(catchUp, Math.max(5, 1_000 / perSecond)));
+  };
+  at(jobsPerSecond, async (n) => {
+    const key = `${name}k${n % keys}`;
+    try {
+      await bus.submit(ledger.job, { key, n });
+      note('accepted', key, n);
+    } catch (error) {
+      const code = codeOf(error);
+      note(code === 'Unreachable' ? 'unknown' : 'refused', key, n, code);
+    }
+  });
+  at(requestsPerSecond, async (n) => {
+    const startMs = performance.now();
+    const result = await bus.tryRequest(ledger.ask, { n }, { timeoutMs: requestTimeoutMs });
+    note('asked', result.ok ? 'ok' : result.error.code, Math.round(performance.now() - startMs));
+  });
+  at(broadcastsPerSecond, async (n) => {
+    const code = await bus.broadcast(ledger.tell, { sender: name, n }).then(() => 'ok', codeOf);
+    note('told', n, code);
+  });
+  return async () => {
+    for (const timer of timers) clearInterval(timer);
+    await Promise.all(open);
+  };
+}
+
+function codeOf(error: unknown): string {
+  return isBusError(error) ? error.code : oneLine(String(error));
+}
+
+void main().catch((error: unknown) => {
+  note('error', oneLine(String(error)));
+  console.error(error);
+  process.exit(1);
+});

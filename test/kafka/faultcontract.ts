@@ -1,0 +1,31 @@
+/** The contract, the load and the lines of the ledger that the processes of a fault scene share. */
+import { z } from 'zod';
+import { broadcast, defineModule, request, work } from '../../src/index';
+
+export const ledger = defineModule('ledger', {
+  job: work(z.object({ key: z.string(), n: z.number() }), { key: (job) => job.key, backoffMs: 50 }),
+  ask: request(z.object({ n: z.number() }), z.number()),
+  tell: broadcast(z.object({ sender: z.string(), n: z.number() })),
+});
+
+/** The load of one sender, and the work that one job is. */
+export interface Load {
+  readonly jobsPerSecond: number;
+  /** Keys of this sender alone, so that their order is known. */
+  readonly keys: number;
+  readonly requestsPerSecond: number;
+  readonly broadcastsPerSecond: number;
+  readonly jobMs: number;
+}
+
+/**
+ * One line of the ledger. The words after the first, by the first word:
+ * - of a sender: `accepted key n`, `unknown key n code`, `refused key n code`, `asked code tookMs`, `told n code`
+ * - of a worker: `begin key n attempt`, `end key n`, `heard sender n`, `partition change number`
+ * - of both: `state part ok|bad reason`, `dropped what: reason`, `error message`, `health live ready reasons`
+ */
+export interface Line {
+  readonly process: string;
+  readonly atMs: number;
+  readonly words: readonly string[];
+}

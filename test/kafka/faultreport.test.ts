@@ -1,0 +1,88 @@
+import type { Line } from './faultcontract';
+import { reportOf } from './faultreport';
+
+/** `process atMs words`, one a line. */
+const linesOf = (text: string): readonly Line[] =>
+  text
+    .trim()
+    .split('\n')
+    .map((line) => {
+      const [process = '', atMs, ...words] = line.trim().split(' ');
+      return { process, atMs: Number(atMs), words };
+    });
+const marks = { faultMs: 1_000, wholeMs: 20_000, deaths: new Map([['w3', 25_000]]) };
+const report = (text: string) => reportOf(linesOf(text), marks);
+
+describe('the report of a fault scene', () => {
+  it('counts a job as late when it begins 10 s after it was accepted and the cluster was whole, or never', () => {
+    const { late, unhandled, longestWaitMs } = report(`
+      s1 5000 accepted a 1
+      s1 5001 accepted a 2
+      s1 26000 accepted a 3
+      s1 26001 accepted b 1
+      w1 30000 begin a 1 1
+      w1 30005 end a 1
+      w1 30006 begin a 2 1
+      w1 30011 end a 2
+      w1 37000 begin a 3 1
+      w1 37005 end a 3`);
+    expect({ late, unhandled, longestWaitMs }).toEqual({
+      late: ['a/2', 'a/3', 'b/1'],
+      unhandled: ['b/1'],
+      longestWaitMs: 11_000,
+    });
+  });
+
+  it('tells repeats by the same process, by another one, and after a death apart from what was cut off', () => {
+    const { repeatedBySame, repeatedByOther, repeatedAfterDeath, begunAgain } = report(`
+      w1 100 begin a 1 1
+      w1 105 end a 1
+      w1 9000 begin a 1 1
+      w1 200 begin b 1 1
+      w1 205 end b 1
+      w2 9000 begin b 1 1
+      w3 300 begin c 1 1
+      w3 305 end c 1
+      w2 26000 begin c 1 1
+      w3 24000 begin d 1 1
+      w2 26000 begin d 1 2`);
+    expect(
+      [repeatedBySame, repeatedByOther, repeatedAfterDeath].map((texts) => texts.map((one) => one.slice(0, 3))),
+    ).toEqual([['a/1'], ['b/1'], ['c/1']]);
+    expect(begunAgain).toBe(1);
+  });
+
+  it('finds jobs of one key that overtake each other, and takes no repeat for one', () => {
+    const { orderBroken } = report(`
+      w1 100 begin a 1 1
+      w1 105 end a 1
+      w1 106 begin a 2 1
+      w1 111 end a 2
+      w2 150 begin a 1 1
+      w2 155 end a 1
+      w2 156 begin a 4 1
+      w2 161 end a 4
+      w2 162 begin a 3 1
+      w1 100 begin b 1 1
+      w1 103 begin b 2 1
+      w1 105 end b 1`);
+    expect(orderBroken).toEqual(['a/3 began after a/4', 'b/2 began 2 ms before b/1 ended']);
+  });
+
+  it('lists what was bad at the end, what failed after the trouble, and what was received twice', () => {
+    const { badStates, requests, lateRequests, broadcastsRepeated, refused } = report(`
+      w1 100 state reading ns.ledger.work bad nobody leads it
+      w1 200 state kafka bad no broker answers
+      w1 300 state kafka ok the brokers answer again
+      s1 400 asked ok 3
+      s1 29000 asked Timeout 5000
+      s1 39000 asked Timeout 5000
+      w1 500 heard s1 7
+      w1 501 heard s1 7
+      s1 600 refused k 1 Overloaded`);
+    expect(badStates).toEqual(['w1 reading ns.ledger.work: nobody leads it']);
+    expect(requests).toEqual({ ok: 1, Timeout: 2 });
+    expect(lateRequests).toEqual(['Timeout after 5000 ms']);
+    expect([broadcastsRepeated, refused]).toEqual([1, { Overloaded: 1 }]);
+  });
+});

@@ -1,0 +1,168 @@
+/** Judges the ledger of a fault scene: what was lost, read late, repeated, or handled out of order. */
+import type { Line } from './faultcontract';
+
+export interface Marks {
+  readonly faultMs: number;
+  readonly wholeMs: number;
+  /** By process: when it was killed. */
+  readonly deaths: ReadonlyMap<string, number>;
+}
+export interface Report {
+  readonly accepted: number;
+  /** Jobs of unknown outcome, and refused jobs by code. */
+  readonly unknown: number;
+  readonly refused: Readonly<Record<string, number>>;
+  /** Accepted jobs that no worker has ended. */
+  readonly unhandled: readonly string[];
+  /** Accepted jobs that began more than `lateMs` after they were accepted and the cluster was whole, or never. */
+  readonly late: readonly string[];
+  /** The longest of these waits, of the jobs that began. */
+  readonly longestWaitMs: number;
+  /** Jobs that began again in the process that had ended them. */
+  readonly repeatedBySame: readonly string[];
+  /** Jobs that began again in another process, although the one that had ended them was running. */
+  readonly repeatedByOther: readonly string[];
+  /** Jobs that began again in another process, after the one that had ended them was killed. */
+  readonly repeatedAfterDeath: readonly string[];
+  /** Beginnings of jobs that had begun before and not ended. */
+  readonly begunAgain: number;
+  /** Jobs of one key that began in another order than they were sent, or before the one before them ended. */
+  readonly orderBroken: readonly string[];
+  /** By outcome. */
+  readonly requests: Readonly<Record<string, number>>;
+  /** Requests that failed although they were sent more than `lateMs` after the cluster was whole. */
+  readonly lateRequests: readonly string[];
+  readonly broadcasts: Readonly<Record<string, number>>;
+  /** Broadcasts that a worker received twice. */
+  readonly broadcastsRepeated: number;
+  /** States that were bad at the end, by process and part. */
+  readonly badStates: readonly string[];
+  /** Notices of dropped messages and errors, by process. */
+  readonly faults: readonly string[];
+}
+
+/** Longer than a new leader takes; shorter than what an operator would notice. */
+export const lateMs = 10_000;
+
+interface Step {
+  readonly what: 'begin' | 'end';
+  readonly process: string;
+  readonly atMs: number;
+}
+interface Job {
+  readonly key: string;
+  readonly n: number;
+  acceptedMs: number | undefined;
+  readonly steps: Step[];
+}
+interface Repeat {
+  readonly kind: 'same' | 'other' | 'death';
+  readonly text: string;
+}
+
+export function reportOf(lines: readonly Line[], marks: Marks): Report {
+  // The sort is stable: lines of one process stay in their order.
+  const inOrder = lines.toSorted((a, b) => a.atMs - b.atMs);
+  const ofKind = (...kinds: readonly string[]): readonly Line[] =>
+    inOrder.filter(({ words }) => kinds.includes(words[0] ?? ''));
+  const jobs = jobsOf(ofKind('accepted', 'begin', 'end'));
+  const accepted = jobs.filter(({ acceptedMs }) => acceptedMs !== undefined);
+  const waits = accepted.map((job) => ({ job, waitMs: waitMsOf(job, marks.wholeMs) }));
+  const repeats = jobs.flatMap((job) => repeatsOf(job, marks));
+  const repeated = (kind: Repeat['kind']): readonly string[] =>
+    repeats.filter((one) => one.kind === kind).map(({ text }) => text);
+  const begins = jobs.flatMap(({ steps }) => steps.filter(({ what }) => what === 'begin').slice(1));
+  return {
+    accepted: accepted.length,
+    unknown: ofKind('unknown').length,
+    refused: countsOf(ofKind('refused').map(({ words }) => words.slice(3).join(' '))),
+    unhandled: accepted.filter(({ steps }) => !steps.some(({ what }) => what === 'end')).map(nameOf),
+    late: waits.filter(({ waitMs }) => waitMs > lateMs).map(({ job }) => nameOf(job)),
+    longestWaitMs: waits.reduce((most, { waitMs }) => (waitMs < Infinity ? Math.max(most, waitMs) : most), 0),
+    repeatedBySame: repeated('same'),
+    repeatedByOther: repeated('other'),
+    repeatedAfterDeath: repeated('death'),
+    begunAgain: begins.length - repeats.length,
+    orderBroken: orderFaults(jobs),
+    requests: countsOf(ofKind('asked').map(({ words }) => words[1] ?? '')),
+    lateRequests: ofKind('asked')
+      .filter(({ words, atMs }) => words[1] !== 'ok' && atMs - Number(words[2]) > marks.wholeMs + lateMs)
+      .map(({ words }) => `${words[1]} after ${words[2]} ms`),
+    broadcasts: countsOf(ofKind('told').map(({ words }) => words[2] ?? '')),
+    broadcastsRepeated: Object.values(
+      countsOf(ofKind('heard').map(({ process, words }) => `${process} ${words.join(' ')}`)),
+    ).filter((count) => count > 1).length,
+    badStates: badStatesOf(ofKind('state')),
+    faults: ofKind('dropped', 'error').map(({ process, words }) => `${process} ${words.join(' ')}`.slice(0, 300)),
+  };
+}
+
+function jobsOf(lines: readonly Line[]): readonly Job[] {
+  const jobs = new Map<string, Job>();
+  for (const { process, atMs, words } of lines) {
+    const [what, key = '', n = ''] = words;
+    const id = `${key}/${n}`;
+    const job = jobs.get(id) ?? { key, n: Number(n), acceptedMs: undefined, steps: [] };
+    jobs.set(id, job);
+    if (what === 'accepted') job.acceptedMs = atMs;
+    else job.steps.push({ what: what === 'end' ? 'end' : 'begin', process, atMs });
+  }
+  return [...jobs.values()];
+}
+const nameOf = ({ key, n }: Job): string => `${key}/${n}`;
+
+/** How long the job waited for its first beginning, from when it was accepted and the cluster was whole. */
+function waitMsOf({ acceptedMs = 0, steps: [first] }: Job, wholeMs: number): number {
+  return first ? first.atMs - Math.max(acceptedMs, wholeMs) : Infinity;
+}
+
+/** Each beginning of the job after an end of it. */
+function repeatsOf(job: Job, { faultMs, deaths }: Marks): readonly Repeat[] {
+  return job.steps.flatMap(({ what, process, atMs }, i): readonly Repeat[] => {
+    const end = job.steps.slice(0, i).find((before) => before.what === 'end');
+    if (what === 'end' || !end) return [];
+    const isDead = (deaths.get(end.process) ?? Infinity) <= atMs;
+    const kind = end.process === process ? 'same' : isDead ? 'death' : 'other';
+    const after = `${atMs - end.atMs} ms after its end in ${end.process}, ${end.atMs - faultMs} ms after the fault`;
+    return [{ kind, text: `${nameOf(job)} in ${process} ${after}` }];
+  });
+}
+
+/** By each key: jobs begin in the order of their numbers, and each after the first end of the one before it. */
+function orderFaults(jobs: readonly Job[]): readonly string[] {
+  const byKey = new Map<string, Job[]>();
+  for (const job of jobs) {
+    if (job.steps.length === 0) continue;
+    const ofKey = byKey.get(job.key);
+    if (ofKey) ofKey.push(job);
+    else byKey.set(job.key, [job]);
+  }
+  return [...byKey.values()].flatMap((ofKey) => {
+    const inTurn = ofKey.toSorted((a, b) => (a.steps[0]?.atMs ?? 0) - (b.steps[0]?.atMs ?? 0));
+    return inTurn.flatMap((job, i): readonly string[] => {
+      const before = inTurn[i - 1];
+      if (!before) return [];
+      if (job.n < before.n) return [`${nameOf(job)} began after ${nameOf(before)}`];
+      const endMs = before.steps.find(({ what }) => what === 'end')?.atMs ?? 0;
+      const earlyMs = endMs - (job.steps[0]?.atMs ?? 0);
+      return earlyMs > 0 ? [`${nameOf(job)} began ${earlyMs} ms before ${nameOf(before)} ended`] : [];
+    });
+  });
+}
+
+function badStatesOf(lines: readonly Line[]): readonly string[] {
+  const bad = new Map<string, string>();
+  for (const { process, words } of lines) {
+    const at = words.findIndex((word) => word === 'ok' || word === 'bad'); // names of parts have spaces
+    const part = `${process} ${words.slice(1, at).join(' ')}`;
+    if (words[at] === 'bad') bad.set(part, words.slice(at + 1).join(' '));
+    else bad.delete(part);
+  }
+  return [...bad].map(([part, reason]) => `${part}: ${reason}`);
+}
+
+function countsOf(names: readonly string[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}

@@ -1,0 +1,128 @@
+/** Rounds of a fault on a real cluster: the profiles, the faults, and one round from its start to its report. */
+import { type Cluster, startCluster } from '../cluster/cluster';
+import type { Load } from './faultcontract';
+import type { Report } from './faultreport';
+import { FaultScene } from './faultscene';
+import { openRealWire } from './rig';
+
+export interface Profile {
+  readonly load: Load;
+  /** Of the buses. */
+  readonly sessionMs: number;
+  /** Of the brokers. */
+  readonly brokerSessionMs: number;
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** The two profiles of the fault suites: what sleeps is seen only in the first, what races more often in the second. */
+export const profiles = {
+  light: {
+    load: { jobsPerSecond: 50, keys: 12, requestsPerSecond: 2.5, broadcastsPerSecond: 1, jobMs: 5 },
+    sessionMs: 10_000,
+    brokerSessionMs: 9_000,
+    // Kafka's own defaults, which the test cluster shortens with the session.
+    settings: {
+      'broker.heartbeat.interval.ms': '2000',
+      'controller.quorum.fetch.timeout.ms': '2000',
+      'controller.quorum.election.timeout.ms': '1000',
+      'group.initial.rebalance.delay.ms': '3000',
+    },
+  },
+  load: {
+    load: { jobsPerSecond: 300, keys: 12, requestsPerSecond: 50, broadcastsPerSecond: 10, jobMs: 5 },
+    sessionMs: 6_000,
+    brokerSessionMs: 3_000,
+  },
+} as const satisfies Readonly<Record<string, Profile>>;
+
+export interface Around {
+  readonly cluster: Cluster;
+  readonly scene: FaultScene;
+  readonly ns: string;
+}
+/** Resolves when the cluster has no fault any more, as far as servers do. */
+export type Fault = (around: Around) => Promise<void>;
+
+export const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const downMs = 30_000;
+
+export const faults = {
+  /** All brokers are killed, and started again 30 s later. */
+  all: async ({ cluster }) => {
+    await Promise.all([1, 2, 3].map((broker) => cluster.broker(broker).kill()));
+    await later(downMs);
+    await cluster.mend();
+  },
+  /** The disk of one broker is full: it ends by itself, and is started again with room 30 s later. */
+  disk: async ({ cluster, ns }) => {
+    const leader = await leaderOf(cluster, `${ns}.ledger.work`, 0);
+    await cluster.broker(leader).fill();
+    await later(downMs);
+    await cluster.broker(leader).restart();
+    await cluster.mend();
+  },
+  /** The broker that coordinates the group of the workers is killed, and started again 30 s later. */
+  coordinator: async ({ cluster, ns }) => {
+    const node = await asked(cluster, (wire) => wire.findCoordinator(`${ns}.ledger.work`));
+    await cluster.broker(node).kill();
+    await later(downMs);
+    await cluster.mend();
+  },
+} as const satisfies Readonly<Record<string, Fault>>;
+
+/** The broker that leads the partition. */
+export async function leaderOf(cluster: Cluster, topic: string, partition: number): Promise<number> {
+  const { topics } = await asked(cluster, (wire) => wire.metadata([topic]));
+  const leader = topics[0]?.partitions[partition]?.leader;
+  if (leader == null) throw new Error(`no broker leads ${topic}/${partition}`);
+  return leader;
+}
+async function asked<T>(cluster: Cluster, question: (wire: ReturnType<typeof openRealWire>) => Promise<T>): Promise<T> {
+  const wire = openRealWire(cluster.brokers, 'looker');
+  try {
+    return await question(wire);
+  } finally {
+    await wire.close();
+  }
+}
+
+/** A cluster with the broker session of the profile; other sessions need another one. */
+export function clusterOf(profile: Profile): Promise<Cluster> {
+  const { brokerSessionMs: sessionMs, settings = {} } = profile;
+  return startCluster({ zookeeper: true, sessionMs, settings });
+}
+
+export interface Round {
+  readonly cluster: Cluster;
+  readonly profile: Profile;
+  readonly fault: Fault;
+  /** A namespace that no round had before. */
+  readonly ns: string;
+  /** Where the ledger goes to stay; by default it goes with the round. */
+  readonly dir?: string;
+  /** Default: 4,000. */
+  readonly beforeMs?: number;
+  /** Default: 20,000, twice what counts as late. */
+  readonly afterMs?: number;
+}
+
+/** Two workers and two senders; the fault `beforeMs` after all run, and the load goes on for `afterMs` behind it. */
+export async function runRound(round: Round): Promise<Report> {
+  const { cluster, profile, fault, ns, dir, beforeMs = 4_000, afterMs = 20_000 } = round;
+  const { brokers, zookeeper } = cluster;
+  const bus = { transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: profile.sessionMs } as const;
+  const scene = new FaultScene({ bus, load: profile.load, ...(dir !== undefined && { dir }) });
+  try {
+    await Promise.all([scene.start('worker'), scene.start('worker')]);
+    await Promise.all([scene.start('sender'), scene.start('sender')]);
+    await later(beforeMs);
+    scene.fault();
+    await fault({ cluster, scene, ns });
+    scene.whole();
+    await later(afterMs);
+    return await scene.finish(60_000);
+  } finally {
+    await scene.close();
+    await cluster.mend();
+  }
+}
