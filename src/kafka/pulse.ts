@@ -19,10 +19,25 @@ export interface PulseParts {
 
 /** Of the session: nothing is ours after so much of it without a sign that the group knows us. */
 const fenceShare = 0.8;
-/** Between two heartbeats: by them members learn that another one joins, gives or leaves. */
-const beatMsMax = 250;
-/** The same while something is on its way from one member to another, or the coordinator is in doubt. */
-const beatMsMin = 100;
+/**
+ * The heartbeat interval of a stable group is a share of the session. Members detect a rebalance by a heartbeat, so the
+ * share is small: at the default session of 10 s it is 250 ms, and an instance that leaves has handed over its
+ * partitions within half a second.
+ */
+const intervalShare = 1 / 40;
+/** Short sessions need fewer heartbeats in each: a share of 1/40 of a second would only load the coordinator. */
+const shortIntervalMs = 250;
+const shortSessionShare = 1 / 20;
+/** The longest interval, Kafka's own default, so that a rebalance does not wait for a long session. */
+const beatIntervalMsMax = 3_000;
+/** The interval while partitions move between members, or the coordinator is in doubt. */
+const hurriedIntervalMs = 100;
+
+/** Returns the interval between two heartbeats of a member whose group is stable. */
+function steadyIntervalMs(sessionMs: number): number {
+  const leastMs = Math.min(shortIntervalMs, sessionMs * shortSessionShare);
+  return Math.min(beatIntervalMsMax, Math.max(leastMs, sessionMs * intervalShare));
+}
 
 export class Pulse {
   /** When the group last counted us in: as settled, and as one that may still wait for others. */
@@ -41,8 +56,9 @@ export class Pulse {
   schedule(soon = this.hurried): void {
     if (this.#stopped) return;
     const { view, sessionMs } = this.parts;
+    const intervalMs = steadyIntervalMs(sessionMs);
     this.#tick?.cancel();
-    this.#tick = view.parts.clock.after(soon ? beatMsMin : Math.min(beatMsMax, sessionMs / 20), () => {
+    this.#tick = view.parts.clock.after(soon ? Math.min(hurriedIntervalMs, intervalMs) : intervalMs, () => {
       this.schedule();
       void this.#beat();
     });

@@ -217,7 +217,9 @@ export class View {
 
   #tell(): void {
     const { clock, notices } = this.parts;
-    const failing = this.#failure !== undefined && !this.#closing.signal.aborted;
+    // After close, a request that was cut off is no evidence about the brokers, good or bad.
+    if (this.#closing.signal.aborted) return;
+    const failing = this.#failure !== undefined;
     if (!failing) this.#failingMs = undefined;
     else this.#failingMs ??= clock.mono();
     const bad = this.#failingMs !== undefined && clock.mono() - this.#failingMs >= patienceMs;

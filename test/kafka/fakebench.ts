@@ -1,6 +1,6 @@
 /** Brokers in memory on virtual time that moves only when told to: for tests of single rules. */
 
-import { openNotices } from '../../src/base/notices';
+import { openNotices, type Notices } from '../../src/base/notices';
 import type { KafkaLogParts } from '../../src/kafka/log';
 import { View } from '../../src/kafka/view';
 import { promisesRunOut, seededRandom, virtualClock, type VirtualClock } from '../../src/memory/clock';
@@ -38,9 +38,9 @@ export class FakeBench {
     return one;
   }
   /** For what is opened by itself. */
-  view(name: string): View {
+  view(name: string, notices: Notices = openNotices()): View {
     const { clock } = this;
-    return new View({ wire: this.cluster.wire(name), clock, random: seededRandom(3), notices: openNotices() });
+    return new View({ wire: this.cluster.wire(name), clock, random: seededRandom(3), notices });
   }
   /** A process, and a topic that is there. */
   async open(partitions = 1, more: Partial<Topic> = {}, parts: Partial<KafkaLogParts> = {}) {

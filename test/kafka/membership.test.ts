@@ -37,6 +37,20 @@ const offset = (partition = 0): number | undefined =>
 const lost = (owned: Owned): string => String((owned.lost.reason as LostError | undefined)?.message);
 
 describe('a member', () => {
+  it.each([
+    [500, 25],
+    [10_000, 250],
+    [60_000, 1_500],
+    [300_000, 3_000],
+  ])('with a session of %i ms sends a heartbeat every %i ms while its group is stable', async (session, everyMs) => {
+    const one = await bench.open(1);
+    await bench.run(one.log.join('g', one.topic, new Holder(), { sessionMs: session }));
+    const before = bench.cluster.asked('heartbeat').length;
+    await bench.clock.advance(20 * everyMs);
+    const sent = bench.cluster.asked('heartbeat').length - before;
+    expect([19, 20, 21]).toContain(sent);
+  });
+
   it('joins under the id that it is given, and has everything when it is alone', async () => {
     const { member, holder } = await openOne(3);
     expect(member.id).toBe('one-1');

@@ -1,3 +1,4 @@
+import { openNotices, type Notice } from '../../src/base/notices';
 import { FakeBench } from './fakebench';
 
 let bench: FakeBench;
@@ -19,5 +20,22 @@ describe('the view of the cluster', () => {
     const error = await bench.refusal(other.ask('the brokers', () => other.nodes()));
     expect(error).toMatchObject({ code: 'Unreachable' });
     expect(error.message).toContain('no broker is there');
+  });
+
+  it('does not report the brokers as reachable when it is closed while they are away', async () => {
+    const notices = openNotices();
+    const states: Notice[] = [];
+    notices.watchStates((notice) => void states.push(notice));
+    const view = bench.view('one', notices);
+    for (const node of [1, 2, 3]) bench.cluster.kill(node);
+    const refreshed = async (): Promise<void> => {
+      while (states.length === 0) await view.refresh();
+    };
+    await bench.run(refreshed());
+    expect(states).toMatchObject([{ part: 'kafka', ok: false }]);
+    const last = view.refresh();
+    view.close();
+    await bench.run(last);
+    expect(states).toHaveLength(1);
   });
 });
