@@ -1,4 +1,5 @@
 /** Time and chance as ports: whoever needs them is handed these, so that a test or a simulator can own both. */
+import { onAbort } from './lifecycle';
 
 /** A timer that can be taken back. Cancelling twice, or after it fired, does nothing. */
 export interface Timer {
@@ -29,12 +30,12 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   if (signal?.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const timer = clock.after(delayMs, done);
+    const ignore = signal && onAbort(signal, done);
     function done(): void {
       timer.cancel();
-      signal?.removeEventListener('abort', done);
+      ignore?.();
       resolve();
     }
-    signal?.addEventListener('abort', done, { once: true });
   });
 }
 

@@ -28,10 +28,40 @@ export function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
+/** Functions that wait for each signal. Node warns of a leak above ten listeners, so a signal gets one of ours. */
+const waitingFor = new WeakMap<AbortSignal, { readonly runs: Set<() => void>; readonly fire: () => void }>();
+
+/**
+ * Calls `run` once when `signal` aborts; never when it has aborted already. Returns a function that takes `run` back.
+ * Any number of waits can share a signal.
+ */
+export function onAbort(signal: AbortSignal, run: () => void): () => void {
+  if (signal.aborted) return () => undefined;
+  const { runs, fire } = waitingFor.get(signal) ?? listenTo(signal);
+  const own = (): void => run(); // so that the same function can wait twice
+  runs.add(own);
+  return () => {
+    if (!runs.delete(own) || runs.size > 0 || signal.aborted) return;
+    waitingFor.delete(signal);
+    signal.removeEventListener('abort', fire); // a caller's signal can live longer than what waits for it
+  };
+}
+function listenTo(signal: AbortSignal) {
+  const runs = new Set<() => void>();
+  const fire = (): void => {
+    waitingFor.delete(signal);
+    for (const run of runs) run();
+  };
+  const made = { runs, fire };
+  waitingFor.set(signal, made);
+  signal.addEventListener('abort', fire, { once: true });
+  return made;
+}
+
 /** Resolves when `signal` aborts. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
+    else onAbort(signal, resolve);
   });
 }

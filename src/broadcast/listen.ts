@@ -1,7 +1,7 @@
 /** Listens to a module's events without a queue: every instance, from now on, while it lives. */
 import { sleep, within } from '../base/clock';
 import { sayError } from '../base/errors';
-import { closable, type Closable } from '../base/lifecycle';
+import { aborted, closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Event } from '../contract/types';
 import { DeliveryContext } from '../delivery/context';
@@ -40,6 +40,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   await log.ensure(topic);
   const tail = await log.tail(topic.name, 'end');
   const stop = new AbortController();
+  const stopped = aborted(stop.signal);
   const walking = walk();
 
   async function walk(): Promise<void> {
@@ -57,7 +58,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   async function makeRoom(): Promise<void> {
     const reason = `${turns.waiting} events wait for their listeners here, so no more are read`;
     notices.tell({ type: 'stuck', queue: topic.name, partition: 0, reason });
-    await Promise.race([turns.below(limits.bufferMessagesMax / 2), aborted(stop.signal)]);
+    await Promise.race([turns.below(limits.bufferMessagesMax / 2), stopped]);
   }
   function hear(record: Stored): void {
     const envelope = parseEnvelope(record.headers['bus'] ?? '');
@@ -112,8 +113,4 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
       await within(clock, drainMs, turns.below(1));
     }),
   };
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

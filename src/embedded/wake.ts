@@ -1,5 +1,6 @@
 /** Wakes whoever waits for records: at once in this process, by a doorbell in others, by a poll if the bell fails. */
 import { every, type Clock, type Timer } from '../base/clock';
+import { onAbort } from '../base/lifecycle';
 import type { Store } from '../disk/lmdb';
 import { behind, keyOf, kinds, namesIn } from './keys';
 import type { Neighbours } from './neighbours';
@@ -75,12 +76,12 @@ export class Wake {
       const wake = (): void => {
         waiters.delete(waiter);
         if (waiters.size === 0 && this.waiting.get(topic) === waiters) this.waiting.delete(topic);
-        for (const signal of signals) signal.removeEventListener('abort', wake);
+        for (const ignore of ignores) ignore();
         resolve();
       };
       const waiter = { ready, wake };
       waiters.add(waiter);
-      for (const signal of signals) signal.addEventListener('abort', wake);
+      const ignores = signals.map((signal) => onAbort(signal, wake));
       this.poll ??= every(this.parts.clock, pollMs, () => this.checkAll());
     });
   }

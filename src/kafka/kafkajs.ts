@@ -1,6 +1,6 @@
 /** The wire by kafkajs: a connection for each use and broker, opened when it is needed, closed without waiting. */
 import type { Clock, Random } from '../base/clock';
-import { closable } from '../base/lifecycle';
+import { closable, onAbort } from '../base/lifecycle';
 import { Connection } from './connection';
 import { WireError } from './errors';
 import type { Ask } from './ask';
@@ -83,8 +83,7 @@ function orNothing<T>(work: Promise<readonly T[]>, signal: AbortSignal | undefin
   return new Promise((resolve, reject) => {
     const stop = (): void => resolve([]);
     if (signal.aborted) stop();
-    signal.addEventListener('abort', stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+    work.then(resolve, reject).finally(onAbort(signal, stop));
   });
 }
 

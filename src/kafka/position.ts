@@ -1,4 +1,5 @@
 /** A place in a partition that is read on from: what was fetched ahead of its reader, within bounds. */
+import { onAbort } from '../base/lifecycle';
 import type { ReadMax, Stored } from '../ports/log';
 import type { Spot } from './wire';
 
@@ -164,11 +165,12 @@ export function whenReady(
     if (ready()) return resolve();
     const look = (): void => {
       if (!ready()) return;
-      for (const unwatch of unwatches) unwatch();
-      for (const signal of signals) signal.removeEventListener('abort', look);
+      for (const ignore of watched) ignore();
       resolve();
     };
-    const unwatches = positions.map((position) => position.watch(look));
-    for (const signal of signals) signal.addEventListener('abort', look);
+    const watched = [
+      ...positions.map((position) => position.watch(look)),
+      ...signals.map((signal) => onAbort(signal, look)),
+    ];
   });
 }

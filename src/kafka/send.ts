@@ -26,6 +26,11 @@ const flightsMax = 1;
 const quickMs = 10;
 const lingerMsMax = 2;
 const retryMsMax = 1_000;
+/**
+ * A topic that brokers have not known for this long is treated as deleted: its records are not kept waiting. A broker
+ * that has just started, or has not received the newest metadata, can report a topic as unknown for a moment.
+ */
+const topicAbsentMsMax = 5_000;
 /** How long closing waits for what is under way. */
 const closeMs = 2_000;
 
@@ -202,7 +207,7 @@ export class Sender implements Closable {
       lane.queued = false;
       if (this.view.leader(lane) !== leader.node) this.#offer(lane);
       else {
-        const batch = lane.first((item) => this.#calls.free(item));
+        const batch = this.#firstOf(lane);
         if (!batch) continue;
         flights.push({ lane, batch });
         bytes += batch.bytes;
@@ -340,17 +345,24 @@ export class Sender implements Closable {
     return batch.uncertain ? sendable.unknownOutcome(topic, waitedMs, message) : known(waitedMs);
   }
 
-  /** Gives up the first batch when its outcome has been unknown for too long, or its topic is gone. */
+  /** Gives up the first batch when its outcome has been unknown for too long, and all records of a deleted topic. */
   #expire(lane: Lane): void {
-    const { batch } = lane;
-    if (!batch || lane.flight) return;
+    if (lane.flight) return;
     const { clock, notices } = this.view.parts;
-    const sinceMs = clock.mono() - (batch.firstSentMs ?? clock.mono());
-    const gone = this.view.absentMs(lane.topic) > this.#appendMs;
-    if (sinceMs < this.#unknownMs && !gone) return;
-    const reason = gone ? 'the topic is gone' : `no outcome for ${Math.round(sinceMs)} ms: ${batch.trouble}`;
-    notices.tell({ type: 'dropped', what: `${batch.items.length} records for ${lane.name}`, reason });
-    this.#abandon(lane, batch, new WireError('DEADLINE', reason, { sent: batch.uncertain }));
+    const isDeleted = this.view.absentMs(lane.topic) > topicAbsentMsMax;
+    for (let batch = isDeleted ? this.#firstOf(lane) : lane.batch; batch; batch = this.#firstOf(lane)) {
+      const sinceMs = clock.mono() - (batch.firstSentMs ?? clock.mono());
+      if (sinceMs < this.#unknownMs && !isDeleted) return;
+      const reason = isDeleted
+        ? this.view.whyLeaderless(lane.topic)
+        : `no outcome for ${Math.round(sinceMs)} ms: ${batch.trouble}`;
+      notices.tell({ type: 'dropped', what: `${batch.items.length} records for ${lane.name}`, reason });
+      this.#abandon(lane, batch, new WireError('DEADLINE', reason, { sent: batch.uncertain }));
+      if (!isDeleted) return;
+    }
+  }
+  #firstOf(lane: Lane): Batch | undefined {
+    return lane.first((item) => this.#calls.free(item));
   }
 
   /** Tells those who have waited too long. Their records keep their place if they may have been written. */
@@ -366,8 +378,9 @@ export class Sender implements Closable {
   }
 
   #troubleOf(topic: string): string {
+    if (this.view.absentMs(topic) > 0) return this.view.whyLeaderless(topic);
     const troubles = this.#topics.get(topic)?.lanes.map(({ batch }) => batch?.trouble ?? '') ?? [];
-    return troubles.find((trouble) => trouble !== '') ?? 'nobody leads the partition, or its leader does not answer';
+    return troubles.find((trouble) => trouble !== '') ?? 'no broker leads the partition, or its leader does not answer';
   }
 
   close(): Promise<void> {

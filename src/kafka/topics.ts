@@ -3,7 +3,8 @@
 import { BusError } from '../base/errors';
 import type { Bounds, Topic } from '../ports/log';
 import { WireError } from './errors';
-import { messageRecordBytesMax, recordBytesMax, type TopicShape } from './sendable';
+import { configsOf, createCommand, watched, type Configs } from './own-topics';
+import type { TopicShape } from './sendable';
 import { allGood, byLeader, type View } from './view';
 import type { NewTopic, Spot, TopicConfigs } from './wire';
 
@@ -15,51 +16,7 @@ export interface TopicsOptions {
 }
 
 const replicasDefault = 3;
-/** A batch is a little larger than what is in it. */
-const batchMoreBytes = 1024;
-/** Room comes back, and old records of a key go, a segment at a time; one has to hold the largest batch. */
-const compactedSegmentBytes = 2 * 1024 * 1024;
-const segmentBytes = 64 * 1024 * 1024;
-/** Retention goes by whole segments too, so a topic that keeps things for a short time needs short ones. */
-const segmentMsMin = 60_000;
-const segmentMsMax = 7 * 24 * 3_600_000;
 const describedMax = 100;
-
-type Configs = Readonly<Record<string, string>>;
-
-function configsOf({ compacted, keepMs }: Topic, replicas: number): Configs {
-  const segmentMs = Math.min(Math.max(Math.round((keepMs ?? segmentMsMax) / 4), segmentMsMin), segmentMsMax);
-  const kept: Configs = compacted
-    ? { 'cleanup.policy': 'compact', 'segment.bytes': `${compactedSegmentBytes}` }
-    : {
-        'cleanup.policy': 'delete',
-        'retention.ms': `${keepMs ?? -1}`,
-        'retention.bytes': '-1',
-        'segment.bytes': `${segmentBytes}`,
-        'segment.ms': `${segmentMs}`,
-      };
-  return {
-    ...kept,
-    // Retention by the senders' clocks would delete what a spool ships late.
-    'message.timestamp.type': 'LogAppendTime',
-    // Whatever came into a queue must fit into the topic of what is set aside, which is compacted.
-    'max.message.bytes': `${(compacted ? recordBytesMax : messageRecordBytesMax) + batchMoreBytes}`,
-    // Brokers unpack what others packed, in ways that not every version of Node can read.
-    'compression.type': 'uncompressed',
-    'min.insync.replicas': replicas >= 3 ? '2' : '1',
-  };
-}
-
-/** Differences in these change what is promised; in the others they are somebody's decision. */
-const watched = [
-  'cleanup.policy',
-  'retention.ms',
-  'retention.bytes',
-  'message.timestamp.type',
-  'max.message.bytes',
-  'compression.type',
-  'min.insync.replicas',
-];
 
 export class Topics {
   readonly #shapes = new Map<string, Promise<TopicShape>>();
@@ -74,6 +31,9 @@ export class Topics {
     if (!(topic.partitions >= 1)) throw fault(`topic ${topic.name} needs at least one partition`);
     const found = await this.view.find(topic.name);
     const partitions = found ?? (await this.#make(topic));
+    const brokers = (await this.view.ask(`topic ${topic.name}`, () => this.view.nodes())).length;
+    const wantedReplicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, brokers));
+    this.view.own.add(topic, wantedReplicas);
     const there = await this.#describe(topic.name, partitions);
     if (partitions !== topic.partitions) throw fault(sayPartitions(topic, partitions));
     const replicas = this.view.replicas(topic.name);
@@ -233,14 +193,6 @@ function sayPartitions(topic: Topic, found: number): string {
   return (
     `topic '${topic.name}' has ${found} partitions, the code wants ${topic.partitions}: ` +
     'keep the number, or use another queue name and let the old one run empty'
-  );
-}
-
-function createCommand({ name, partitions, replicas, configs }: NewTopic): string {
-  const settings = Object.entries(configs).map(([config, value]) => ` --config ${config}=${value}`);
-  return (
-    `kafka-topics.sh --create --topic ${name} --partitions ${partitions} --replication-factor ${replicas}` +
-    settings.join('')
   );
 }
 

@@ -4,9 +4,10 @@
  */
 import { sleep, type Clock, type Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
-import { deferred, type Deferred } from '../base/lifecycle';
+import { deferred, onAbort, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { busErrorOf, WireError } from './errors';
+import { OwnTopics } from './own-topics';
 import type { Metadata, Spot, TopicMetadata, Wire } from './wire';
 
 export interface ViewParts {
@@ -62,6 +63,9 @@ export class View {
   #nodes: readonly number[] = [];
   #controller = -1;
 
+  /** Topics that this instance uses. */
+  readonly own = new OwnTopics();
+
   constructor(readonly parts: ViewParts) {}
 
   /** When the brokers were last asked, by the clock that only goes on. */
@@ -90,8 +94,8 @@ export class View {
   /** Why there may be no leader, as far as anybody said. */
   whyLeaderless(topic: string): string {
     const known = this.#topics.get(topic);
-    if (known?.absentMs !== undefined) return 'the brokers say that there is no such topic';
-    return known?.fault?.message ?? 'nobody leads it';
+    if (known?.absentMs !== undefined) return this.own.sayAbsent(topic);
+    return known?.fault?.message ?? 'no broker leads it';
   }
   /** How long the brokers have been saying that there is no such topic; 0 while there is one. */
   absentMs(topic: string): number {
@@ -311,7 +315,6 @@ export function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> 
   return new Promise((resolve, reject) => {
     const stop = (): void => reject(signal.reason as WireError); // whoever aborts gives one
     if (signal.aborted) stop();
-    signal.addEventListener('abort', stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+    work.then(resolve, reject).finally(onAbort(signal, stop));
   });
 }

@@ -1,6 +1,6 @@
 /** Groups of a memory world: who owns which partition, hand-over without overlap, commits by the owner alone. */
 import { BusError } from '../base/errors';
-import { closable } from '../base/lifecycle';
+import { closable, onAbort } from '../base/lifecycle';
 import {
   LostError,
   OutOfRangeError,
@@ -12,7 +12,7 @@ import {
 } from '../ports/log';
 import { assign } from './assign';
 import { Lane, type Life } from './life';
-import { onAbort, whenThere } from './reading';
+import { whenThere } from './reading';
 import type { Partition } from './topics';
 
 /** One ownership of one partition by one member. */
@@ -234,7 +234,7 @@ export class Group {
             const found = records.from(from, max);
             return found.length > 0 ? found : undefined;
           };
-          return whenThere(look, [(wake) => records.watch(wake), onAbort(signal)]);
+          return whenThere(look, [(wake) => records.watch(wake), (wake) => onAbort(signal, wake)]);
         }),
       commit: (commit) => {
         const copy = copyCommit(commit);

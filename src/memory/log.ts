@@ -1,10 +1,10 @@
 /** The log of one simulated process: what it appends and reads in the world's topics. */
 import { BusError } from '../base/errors';
-import { closable, type Closable } from '../base/lifecycle';
+import { closable, onAbort, type Closable } from '../base/lifecycle';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Tail, type TailFrom } from '../ports/log';
 import { Group, Seat } from './groups';
 import { Lane, type Life } from './life';
-import { onAbort, whenThere } from './reading';
+import { whenThere } from './reading';
 import { copyRecord, recordBytes, type Partition, type Topics } from './topics';
 
 /** What the logs of all processes share. */
@@ -128,7 +128,7 @@ function memoryTail(life: Life, topic: string, places: readonly TailPlace[]): Ta
         (wake: () => void) =>
           records.watch(wake),
     ),
-    onAbort(closed.signal),
+    (wake: () => void) => onAbort(closed.signal, wake),
   ];
   return {
     read: (max) => life.call(['log', 'read', topic], () => whenThere(() => look(max), wakers)),

@@ -28,10 +28,3 @@ export function whenThere(
     for (const waker of wakers) calls.push(waker(wake));
   });
 }
-
-export function onAbort(signal: AbortSignal): Waker {
-  return (wake) => {
-    signal.addEventListener('abort', wake, { once: true });
-    return () => signal.removeEventListener('abort', wake);
-  };
-}

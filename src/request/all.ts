@@ -1,5 +1,6 @@
 /** Finds all instances of a module for a request to each, within the deadline that is for both. */
 import type { Clock } from '../base/clock';
+import { onAbort } from '../base/lifecycle';
 import { moduleOf } from '../contract/contract';
 import type { Request } from '../contract/types';
 import { currentScope, type Scopes } from '../delivery/context';
@@ -45,11 +46,11 @@ function beforeDeadline<T>(
     const late = (): void => reject(timedOut({ reached: 'not-sent', entry, timeoutMs: leftMs, target: undefined }));
     const takenBack = (): void => reject(cancelled({ entry, options: signal ? { signal } : {} }));
     const timer = leftMs === Infinity ? undefined : clock.after(leftMs, late);
-    signal?.addEventListener('abort', takenBack, { once: true });
+    const ignore = signal && onAbort(signal, takenBack);
     if (signal?.aborted) takenBack();
     const ended = (): void => {
       timer?.cancel();
-      signal?.removeEventListener('abort', takenBack);
+      ignore?.();
     };
     found.then(resolve, reject).finally(ended);
   });
