@@ -2,7 +2,8 @@
 import type { Parked } from '../work/parked';
 import { drop, replay } from '../work/replay';
 import { findQueues } from './names';
-import { findParked, parkedView, readNote } from './parked';
+import { readNote } from '../work/note';
+import { findParked, parkedView } from './parked';
 import { UnknownName, type InspectorParts, type MessageFilter, type ParkedView } from './types';
 
 /** Which of the parked messages; all that is given must hold. */
@@ -162,7 +163,7 @@ async function stillParked(
   const found = await Promise.all(
     messages.map(async (message): Promise<readonly Still[]> => {
       const [record] = await log.peek(message.topic, message, { messages: 1, bytes: 1 });
-      const note = record && readNote(record);
+      const note = record && readNote(record, message.topic);
       if (!note || record.offset !== message.offset || note.queue !== queue) return [];
       return [{ message, parked: { topic: message.topic, note, record } }];
     }),

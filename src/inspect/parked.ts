@@ -1,8 +1,8 @@
 /** Lists what was set aside. */
 import { placeOf } from '../work/message';
+import { readNote } from '../work/note';
 import type { ParkedNote } from '../work/park';
 import type { Span } from './backlog';
-import type { Stored } from '../ports/log';
 import type { Parked } from '../work/parked';
 import type { Mended } from '../work/replay';
 import { fits, letterOf, viewOf, type Letter } from './message';
@@ -36,7 +36,7 @@ export async function* findParked(
   }
   for await (const [letter] of scan(parts.log, spans, budgetFor(parts))) {
     if (newest.get(placeKey(letter)) !== letter.record.offset) continue;
-    const note = readNote(letter.record);
+    const note = readNote(letter.record, letter.topic);
     if (!note || (queue !== undefined && note.queue !== queue)) continue;
     if (fits(withNote(letter, note), filter)) yield { topic: letter.topic, note, record: letter.record };
   }
@@ -107,22 +107,4 @@ function mendedOf(line = ''): Mended | undefined {
 
 function placeKey({ topic, record }: Letter): string {
   return `${topic} ${record.partition} ${record.key ? Buffer.from(record.key).toString('latin1') : record.offset}`;
-}
-
-export function readNote({ value, headers }: Stored): ParkedNote | undefined {
-  const line = headers['parked'];
-  if (value === null || line === undefined) return undefined;
-  try {
-    const note: unknown = JSON.parse(line);
-    return isNote(note) ? note : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isNote(note: unknown): note is ParkedNote {
-  if (typeof note !== 'object' || note === null) return false;
-  if (!('queue' in note && 'id' in note && 'entry' in note && 'reason' in note && 'attempts' in note)) return false;
-  const texts = [note.queue, note.id, note.entry, note.reason];
-  return texts.every((text) => typeof text === 'string') && Array.isArray(note.attempts);
 }

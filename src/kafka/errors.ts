@@ -214,3 +214,9 @@ function notAllowedRemedy(error: unknown): string {
     ? 'Mend the name or the password that we log in with.'
     : 'Have the right granted to the user that is named (kafka-acls.sh), or log in as one who has it.';
 }
+
+/** An answer that cannot be read says nothing about what was done. */
+export function wireErrorOf(error: unknown): WireError {
+  if (error instanceof WireError && error.code !== 'UNDECODABLE') return error;
+  return new WireError('UNVERIFIED', sayError(error), { cause: error });
+}

@@ -110,6 +110,11 @@ export class TopicLanes {
   readonly waiting: { readonly call: Call; readonly items: readonly Item[] }[] = [];
   private askedMs = -Infinity;
 
+  /** Why a batch of it was not written so far; undefined when nothing is known. */
+  get trouble(): string | undefined {
+    return this.lanes.flatMap(({ batch }) => batch?.trouble || [])[0]; // flatMap skips partitions without a lane
+  }
+
   /** Undefined when it has to be asked for: also when the topic may have grown, as one item is for a new partition. */
   shapeFor(items: readonly Item[], nowMs: number): TopicShape | undefined {
     const { shape } = this;

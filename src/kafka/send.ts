@@ -3,10 +3,10 @@
  * known.
  */
 import { every, sleep, type Timer } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import type { Append } from '../ports/log';
-import { busErrorOf, WireError } from './errors';
+import { busErrorOf, WireError, wireErrorOf } from './errors';
 import { Calls, type Call, type Item, type Landed } from './calls';
 import { Lane, TopicLanes, type Batch } from './lane';
 import * as sendable from './sendable';
@@ -26,10 +26,7 @@ const flightsMax = 1;
 const quickMs = 10;
 const lingerMsMax = 2;
 const retryMsMax = 1_000;
-/**
- * A topic that brokers have not known for this long is treated as deleted: its records are not kept waiting. A broker
- * that has just started, or has not received the newest metadata, can report a topic as unknown for a moment.
- */
+/** A topic unknown to the brokers for this long was deleted. One that has just started can lack it for a moment. */
 const topicAbsentMsMax = 5_000;
 /** How long closing waits for what is under way. */
 const closeMs = 2_000;
@@ -347,23 +344,21 @@ export class Sender implements Closable {
 
   /** Gives up the first batch when its outcome has been unknown for too long, and all records of a deleted topic. */
   #expire(lane: Lane): void {
-    if (lane.flight) return;
-    const { clock, notices } = this.view.parts;
-    const isDeleted = this.view.absentMs(lane.topic) > topicAbsentMsMax;
-    for (let batch = isDeleted ? this.#firstOf(lane) : lane.batch; batch; batch = this.#firstOf(lane)) {
-      const sinceMs = clock.mono() - (batch.firstSentMs ?? clock.mono());
-      if (sinceMs < this.#unknownMs && !isDeleted) return;
-      const reason = isDeleted
-        ? this.view.whyLeaderless(lane.topic)
-        : `no outcome for ${Math.round(sinceMs)} ms: ${batch.trouble}`;
-      notices.tell({ type: 'dropped', what: `${batch.items.length} records for ${lane.name}`, reason });
-      this.#abandon(lane, batch, new WireError('DEADLINE', reason, { sent: batch.uncertain }));
-      if (!isDeleted) return;
-    }
+    const { batch, flight } = lane;
+    if (flight) return;
+    const sinceMs = this.view.parts.clock.mono() - (batch?.firstSentMs ?? Infinity);
+    if (this.view.absentMs(lane.topic) > topicAbsentMsMax) {
+      const reason = this.view.whyLeaderless(lane.topic);
+      for (let first = this.#firstOf(lane); first; first = this.#firstOf(lane)) this.#giveUp(lane, first, reason);
+    } else if (batch && sinceMs >= this.#unknownMs)
+      this.#giveUp(lane, batch, `no outcome for ${Math.round(sinceMs)} ms: ${batch.trouble}`);
   }
-  #firstOf(lane: Lane): Batch | undefined {
-    return lane.first((item) => this.#calls.free(item));
+  #giveUp(lane: Lane, batch: Batch, reason: string): void {
+    const what = `${batch.items.length} records for ${lane.name}`;
+    this.view.parts.notices.tell({ type: 'dropped', what, reason });
+    this.#abandon(lane, batch, new WireError('DEADLINE', reason, { sent: batch.uncertain }));
   }
+  #firstOf = (lane: Lane): Batch | undefined => lane.first((item) => this.#calls.free(item));
 
   /** Tells those who have waited too long. Their records keep their place if they may have been written. */
   #sweepOver(): void {
@@ -379,8 +374,7 @@ export class Sender implements Closable {
 
   #troubleOf(topic: string): string {
     if (this.view.absentMs(topic) > 0) return this.view.whyLeaderless(topic);
-    const troubles = this.#topics.get(topic)?.lanes.map(({ batch }) => batch?.trouble ?? '') ?? [];
-    return troubles.find((trouble) => trouble !== '') ?? 'no broker leads the partition, or its leader does not answer';
+    return this.#topics.get(topic)?.trouble ?? 'no broker leads the partition, or its leader does not answer';
   }
 
   close(): Promise<void> {
@@ -402,10 +396,4 @@ export class Sender implements Closable {
     }
     for (const { lanes } of this.#topics.values()) lanes.forEach((lane) => lane.resting?.cancel());
   }
-}
-
-/** An answer that cannot be read says nothing about what was done. */
-function wireErrorOf(error: unknown): WireError {
-  if (error instanceof WireError && error.code !== 'UNDECODABLE') return error;
-  return new WireError('UNVERIFIED', sayError(error), { cause: error });
 }

@@ -1,5 +1,6 @@
 /** Finds what was set aside, for whoever replays or drops it. */
 import type { Log, Stored } from '../ports/log';
+import { readNote } from './note';
 import type { ParkedNote } from './park';
 
 export interface Parked {
@@ -27,7 +28,7 @@ export async function findParked(log: Log, topic: string, find: FindParked = {})
   for await (const record of records(log, topic)) newest.set(keyOf(record), record.offset);
   const found: Parked[] = [];
   for await (const record of records(log, topic)) {
-    const note = newest.get(keyOf(record)) === record.offset ? readNote(record) : undefined;
+    const note = newest.get(keyOf(record)) === record.offset ? readNote(record, topic) : undefined;
     if (!note || (queue !== undefined && note.queue !== queue) || (ids && !ids.has(note.id))) continue;
     found.push({ topic, note, record });
     if (found.length >= max) break;
@@ -47,14 +48,3 @@ async function* records(log: Log, topic: string): AsyncGenerator<Stored> {
 }
 
 const keyOf = ({ key, offset }: Stored): string => (key ? Buffer.from(key).toString('latin1') : `${offset}`);
-
-function readNote({ value, headers }: Stored): ParkedNote | undefined {
-  const line = headers['parked'];
-  if (value === null || line === undefined) return undefined;
-  try {
-    // Only this code writes into parked topics; what a foreign hand put there and is no JSON is passed over.
-    return JSON.parse(line) as ParkedNote;
-  } catch {
-    return undefined;
-  }
-}

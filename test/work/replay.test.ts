@@ -38,7 +38,9 @@ test('finds what is parked, oldest first: all, of one queue, or by id, up to a m
 });
 
 test('only the newest record of each key counts where the log has not compacted yet, and a tombstone takes it back', async () => {
-  const note = (id: string) => JSON.stringify({ queue: 'photos.work', id });
+  const place = { queue: 'photos.work', topic: topic.name, partition: 0, offset: 0 };
+  const rest = { entry: 'photos.resize', key: null, reason: 'no', attemptCount: 0, attempts: [], parkedAtMs: 0 };
+  const note = (id: string) => JSON.stringify({ ...place, ...rest, id, instance: 'photos#1', version: '' });
   const record = (offset: number, key: string, id: string | null) => ({
     partition: 0,
     offset,
@@ -147,4 +149,51 @@ test('what nobody could read is sent again just as it came', async () => {
   const [first, again] = await p.log.peek(topic.name, { partition: 7, offset: 0 }, { messages: 9, bytes: 1e6 });
   expect([again?.key, again?.value, again?.headers]).toEqual([first?.key, first?.value, first?.headers]);
   expect(await findParked(p.log, parked.name)).toHaveLength(1);
+});
+
+describe('a note of a parked record that another producer wrote', () => {
+  const whole = {
+    queue: 'photos.work',
+    topic: topic.name,
+    partition: 0,
+    offset: 7,
+    id: 'id',
+    entry: 'photos.resize',
+    key: null,
+    reason: 'no',
+    attemptCount: 1,
+    attempts: [{ attempt: 1, atMs: 1, error: 'no', instance: 'photos#1' }],
+    parkedAtMs: 1,
+    instance: 'photos#1',
+    version: '',
+  };
+  const found = async (note: unknown): Promise<number> => {
+    const { log } = rig().process('a');
+    await log.ensure(parked);
+    const headers = { parked: typeof note === 'string' ? note : JSON.stringify(note) };
+    await log.append(parked.name, [{ partition: 0, key: Buffer.from('k'), value: Buffer.from('x'), headers }]);
+    return (await findParked(log, parked.name)).length;
+  };
+
+  it('is read when every field has its type', async () => {
+    expect(await found(whole)).toBe(1);
+    expect(await found({ ...whole, key: 'k', keyBase64: 'aw==', more: true })).toBe(1);
+  });
+
+  it.each([
+    ['is no JSON', '{"queue":'],
+    ['is null', 'null'],
+    ['is a list', '[]'],
+    ['lacks its topic', { ...whole, topic: undefined }],
+    ['names a topic of another namespace', { ...whole, topic: 'other.photos.work' }],
+    ['names a topic that holds no messages', { ...whole, topic: 't.inbox' }],
+    ['has a text as its partition', { ...whole, partition: '0' }],
+    ['has a negative offset', { ...whole, offset: -1 }],
+    ['has an object as its key', { ...whole, key: {} }],
+    ['has attempts that are none', { ...whole, attempts: [null] }],
+    ['has an attempt without its error', { ...whole, attempts: [{ attempt: 1, atMs: 1, instance: '' }] }],
+    ['has a time that is none', { ...whole, parkedAtMs: null }],
+  ])('is passed over when it %s', async (_, note) => {
+    expect(await found(note)).toBe(0);
+  });
 });
