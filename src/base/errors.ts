@@ -131,6 +131,43 @@ export function isBusError<C extends BusCode = BusCode>(
   );
 }
 
+/**
+ * Classifies an error for code that repeats a call without end:
+ * - `transient`: the same call can succeed later by itself.
+ * - `operator`: it fails until an operator changes a right, an option or a topic. Report it at once, repeat it slowly.
+ * - `final`: the same call fails however often it is repeated. Change the call, or give it up.
+ */
+export type Outlook = 'transient' | 'operator' | 'final';
+
+/** By code; exhaustive, so that a new code does not compile without a decision. */
+const outlooks: { readonly [C in BusCode]: Outlook } = {
+  Invalid: 'final',
+  TooLarge: 'final',
+  NoHandler: 'transient',
+  ResponderLost: 'transient',
+  Timeout: 'transient',
+  Overloaded: 'transient',
+  Cancelled: 'final',
+  HandlerFailed: 'transient',
+  Unreachable: 'transient',
+  SpoolFull: 'transient',
+  SpoolBroken: 'operator',
+  Closed: 'final',
+  Incompatible: 'operator',
+  Conflict: 'final',
+  NotAllowed: 'operator',
+  Config: 'operator',
+};
+/** JavaScript throws these for a value that code cannot handle: the same value has the same effect each time. */
+const finalNames: ReadonlySet<string> = new Set(['TypeError', 'RangeError', 'SyntaxError']);
+
+/** Returns the outlook of the call that threw it. An error of an unknown type is transient: unknown is not failed. */
+export function outlookOf(thrown: unknown): Outlook {
+  const error = readable(thrown);
+  if (isBusError(error)) return outlooks[error.code];
+  return error instanceof Error && finalNames.has(error.name) ? 'final' : 'transient';
+}
+
 /** The end of a sentence about a name that nothing has. */
 export function didYouMean(near: string | undefined, before = ''): string {
   return near === undefined ? '' : `; did you mean ${before}${near}?`;

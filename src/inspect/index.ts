@@ -24,6 +24,7 @@ export type {
   QueueState,
   QueueView,
   Severity,
+  StubView,
   SystemStatus,
   WaitingView,
 } from './types';

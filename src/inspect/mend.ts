@@ -1,6 +1,8 @@
 /** Sends parked messages again, or takes them away: first what it will touch, then batch by batch. */
+import { outlookOf } from '../base/errors';
 import type { Parked } from '../work/parked';
-import { drop, replay } from '../work/replay';
+import { drop, replay, type Failed } from '../work/replay';
+import { OriginalGoneError, readOriginal } from '../work/stub';
 import { findQueues } from './names';
 import { readNote } from '../work/note';
 import { findParked, parkedView } from './parked';
@@ -104,6 +106,11 @@ export interface MendOptions {
   readonly signal: AbortSignal;
   /** Called with the messages of a batch when they are done. */
   readonly done?: (messages: readonly ChosenMessage[]) => void;
+  /**
+   * Called for a message that stays parked because it cannot be replayed, with the reason; the others go on. Default:
+   * the call rejects with the first such error after its batch.
+   */
+  readonly failed?: (message: ChosenMessage, error: unknown) => void;
 }
 
 /**
@@ -112,7 +119,9 @@ export interface MendOptions {
  * reported as done may have been sent, and is still parked.
  */
 export function replayChosen(parts: InspectorParts, chosen: Chosen, options: MendOptions): Promise<number> {
-  return inBatches(parts, chosen, options, (batch) => replay({ ...parts, instance: parts.bus.self.instance }, batch));
+  return inBatches(parts, chosen, options, (batch, failed) =>
+    replay({ ...parts, instance: parts.bus.self.instance }, batch, failed),
+  );
 }
 
 /** Takes them from the parked ones for good. Otherwise as {@link replayChosen}. */
@@ -123,15 +132,24 @@ export function dropChosen(parts: InspectorParts, chosen: Chosen, options: MendO
 async function inBatches(
   parts: InspectorParts,
   { queue, messages }: Chosen,
-  { signal, done }: MendOptions,
-  run: (batch: readonly Parked[]) => Promise<number>,
+  { signal, done, failed }: MendOptions,
+  run: (batch: readonly Parked[], failed?: Failed) => Promise<number>,
 ): Promise<number> {
   let count = 0;
   for (let at = 0; at < messages.length && !signal.aborted; at += batchSize) {
     const batch = messages.slice(at, at + batchSize);
     const still = await stillParked(parts, queue, batch);
-    count += await run(still.map(({ parked }) => parked));
-    done?.(still.map(({ message }) => message));
+    const notDone = new Set<Parked>();
+    const report: Failed = (one, error) => {
+      notDone.add(one);
+      const message = still.find(({ parked }) => parked === one)?.message;
+      if (message) failed?.(message, error);
+    };
+    count += await run(
+      still.map(({ parked }) => parked),
+      failed && report,
+    );
+    done?.(still.filter(({ parked }) => !notDone.has(parked)).map(({ message }) => message));
   }
   return count;
 }
@@ -140,14 +158,27 @@ async function inBatches(
 export async function* readChosen(parts: InspectorParts, { queue, messages }: Chosen): AsyncGenerator<Exported> {
   for (let at = 0; at < messages.length; at += batchSize) {
     for (const { parked } of await stillParked(parts, queue, messages.slice(at, at + batchSize))) {
-      yield { view: parkedView(parked), record: parked.record };
+      yield { view: parkedView(parked), record: await asWhole(parts, parked) };
     }
   }
 }
-/** What is kept of a message that is dropped: enough to read it, and to send it again byte for byte. */
+/**
+ * What is kept of a message that is dropped: enough to read it, and to send it again byte for byte. Of a stub whose
+ * original is gone only the first bytes are known.
+ */
 export interface Exported {
   readonly view: ParkedView;
   readonly record: Parked['record'];
+}
+
+/** The record with the bytes of the whole message, also of a stub whose original is still in its log. */
+async function asWhole({ log }: InspectorParts, { note, record }: Parked): Promise<Parked['record']> {
+  if (!note.stub) return record;
+  const original = await readOriginal(log, note).catch((error: unknown) => {
+    if (error instanceof OriginalGoneError || outlookOf(error) !== 'transient') return undefined;
+    throw error;
+  });
+  return original ? { ...record, value: original.value } : record;
 }
 
 interface Still {

@@ -61,9 +61,12 @@ export async function countParked(parts: InspectorParts): Promise<ReadonlyMap<st
 }
 
 export function parkedView({ topic, note, record }: Parked): ParkedView {
-  const { queue, reason, attemptCount, attempts, parkedAtMs, instance, version } = note;
+  const { queue, reason, attemptCount, attempts, parkedAtMs, instance, version, stub } = note;
+  const first = record.value ?? new Uint8Array();
+  const unread = { ok: false, reason: `only the first ${first.length} of ${stub?.bytes} bytes are parked` } as const;
   return {
     ...viewOf(withNote(letterOf(topic, record), note)),
+    ...(stub && { bytes: stub.bytes, body: unread }),
     queue,
     origin: placeOf(note.topic, note),
     reason,
@@ -72,6 +75,7 @@ export function parkedView({ topic, note, record }: Parked): ParkedView {
     parkedAtMs,
     instance,
     version,
+    stub: stub ? { ...stub, first } : null,
   };
 }
 

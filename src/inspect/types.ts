@@ -6,6 +6,7 @@ import type { Decoded } from '../format/codec';
 import type { Log } from '../ports/log';
 import type { Registry } from '../ports/registry';
 import type { Attempt } from '../work/message';
+import type { Stub } from '../work/park';
 import type { Mended } from '../work/replay';
 import type { UnservedView } from './instances';
 
@@ -129,6 +130,12 @@ export interface ParkedView extends MessageView {
   /** Who parked it, and that module's version. */
   readonly instance: string;
   readonly version: string;
+  /** Set when the message was too large to be parked whole: then `bytes` is its whole size, `body` not readable. */
+  readonly stub: StubView | null;
+}
+export interface StubView extends Stub {
+  /** The first bytes of the value. */
+  readonly first: Uint8Array;
 }
 
 /** One record of a message, and what became of it in each queue that it is for. */

@@ -117,7 +117,8 @@ export class Topics {
 
   constructor(
     readonly nowMs: () => number,
-    readonly recordBytesMax: number,
+    /** The largest record that a topic takes, in bytes. */
+    readonly recordBytesMax: (topic: string) => number,
   ) {}
 
   ensure(topic: Topic): Topic {
@@ -163,7 +164,7 @@ export class Topics {
   }
 
   #check(topic: string, record: Append): void {
-    const limitBytes = this.recordBytesMax;
+    const limitBytes = this.recordBytesMax(topic);
     const bytes = recordBytes(record);
     if (bytes > limitBytes) {
       const message = `a record for ${topic} has ${bytes} bytes, more than ${limitBytes}`;

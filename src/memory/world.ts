@@ -24,8 +24,8 @@ export interface WorldOptions {
   readonly crashNoticedMs?: number;
   /** How long a frozen process stays in the registry; default 10,000. Groups have their own. */
   readonly sessionMs?: number;
-  /** The largest record the log takes, in bytes; default leaves 128 KB beside a message. */
-  readonly recordBytesMax?: number;
+  /** The largest record that a topic takes, in bytes; default leaves 128 KB beside a message. */
+  readonly recordBytesMax?: number | ((topic: string) => number);
   /** The largest state of a commit, in bytes; default 3,072, what fits into Kafka's 4,096 characters. */
   readonly stateBytesMax?: number;
   /** Packets that may wait for one receiver; default 100,000. */
@@ -72,9 +72,9 @@ export function memoryWorld(options: WorldOptions): MemoryWorld {
     crashNoticedMs: options.crashNoticedMs ?? 0,
     faults: undefined,
   };
-  const recordBytesMax = options.recordBytesMax ?? limits.messageBytesMax + 128 * 1024;
+  const { recordBytesMax = limits.messageBytesMax + 128 * 1024 } = options;
   const logs: LogWorld = {
-    topics: new Topics(() => clock.now(), recordBytesMax),
+    topics: new Topics(() => clock.now(), typeof recordBytesMax === 'number' ? () => recordBytesMax : recordBytesMax),
     groups: new Map(),
     stateBytesMax: options.stateBytesMax ?? 3_072,
   };

@@ -77,7 +77,7 @@ export const placeOf = (topic: string, { partition, offset }: { partition: numbe
   `${topic}/${partition}/${offset}`;
 
 /** The envelope of a record: undefined without our header. */
-export function envelopeOf(record: Stored): ReturnType<typeof parseEnvelope> | undefined {
+export function envelopeOf(record: Pick<Stored, 'headers'>): ReturnType<typeof parseEnvelope> | undefined {
   const line = record.headers['bus'];
   return line === undefined ? undefined : parseEnvelope(line);
 }

@@ -2,7 +2,7 @@
 import { parseTopic } from '../format/names';
 import type { Stored } from '../ports/log';
 import type { Attempt } from './message';
-import type { ParkedNote } from './park';
+import type { ParkedNote, Stub } from './park';
 
 type Checks<T> = { readonly [K in keyof T]-?: (value: unknown) => boolean };
 
@@ -18,6 +18,7 @@ const attemptChecks: Checks<Attempt> = {
   stack: isTextOrNone,
   instance: isText,
 };
+const stubChecks: Checks<Stub> = { bytes: isCount, sha256: isText, refusal: isText };
 const noteChecks: Checks<ParkedNote> = {
   queue: isText,
   topic: isText,
@@ -33,6 +34,7 @@ const noteChecks: Checks<ParkedNote> = {
   parkedAtMs: isTime,
   instance: isText,
   version: isText,
+  stub: (value) => value === undefined || holds(stubChecks, value),
 };
 
 /**

@@ -1,5 +1,5 @@
 /** Works on a queue: takes its partitions, starts what may start, and settles, repeats or parks what has ended. */
-import { every, sleep, type Timer } from '../base/clock';
+import { every, type Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import { closable, deferred } from '../base/lifecycle';
 import type { Outcome } from '../delivery/deliver';
@@ -8,7 +8,8 @@ import { Fifo } from './fifo';
 import { faultOf, handle } from './handle';
 import { openLanes, unreadable, type Lanes } from './lanes';
 import type { Message } from './message';
-import { attemptOf, attemptsKept, parkedRecord } from './park';
+import { attemptOf, attemptsKept } from './park';
+import { Parking } from './parking';
 import { Partition, type PartitionParts } from './partition';
 import { attemptsDefault, decide, longestMsDefault } from './retry';
 import { keepMsDefault } from './topics';
@@ -57,8 +58,6 @@ const concurrencyDefault = 8;
 const trimEveryMs = 600_000;
 /** Starting goes on for so long without letting the event loop turn: sockets and leases want their share. */
 const burstMs = 10;
-const parkRetryMsMin = 100;
-const parkRetryMsMax = 5_000;
 
 class Taken {
   /** When nothing that runs is waited for any longer. */
@@ -70,8 +69,7 @@ class Taken {
   readonly #longestMs: number;
   /** Started messages that the log knows of: their handlers come next. */
   readonly #announced = new Fifo<Message>();
-  /** Which the log would not set aside so far. */
-  readonly #unparked = new Set<Message>();
+  readonly #parking: Parking;
   #alone: Alone | undefined;
   #wake: Timer | undefined;
   #wakeAtMs = Infinity;
@@ -87,6 +85,7 @@ class Taken {
     private readonly parts: TakeParts,
     private readonly queue: Queue,
   ) {
+    this.#parking = new Parking(parts, queue);
     this.#ask();
     this.#limits.set(unreadable, limitsDefault);
     this.#lanes = openLanes<Message>(this.#limits, (message) => message.holder.mayStart(message));
@@ -316,27 +315,7 @@ class Taken {
 
   /** Sets it aside; settled only after that is confirmed. Until then it counts as running. */
   async #park(message: Message, reason: string, thrown?: unknown): Promise<void> {
-    const { closed } = message.holder;
-    const record = parkedRecord(this.parts, this.queue, message, reason);
-    for (let tries = 0; !closed.aborted; tries++) {
-      try {
-        await this.parts.log.append(this.queue.parkedTopic.name, [record]);
-        if (this.#unparked.size > 0) this.#tell(true, 'messages can be parked again');
-        this.#unparked.clear();
-        break;
-      } catch (error) {
-        // Unknown is not failed, but the same record again does no harm: the topic keeps one for each key.
-        if (this.#unparked.size === 0) this.#tell(false, `${message.id} could not be parked yet: ${sayError(error)}`);
-        this.#unparked.add(message);
-        const delayMs = Math.min(parkRetryMsMin * 2 ** Math.min(tries, 10), parkRetryMsMax);
-        await sleep(this.parts.clock, delayMs, closed);
-      }
-    }
-    if (closed.aborted) {
-      if (this.#unparked.delete(message) && this.#unparked.size === 0)
-        this.#tell(true, 'none is left to be parked here');
-      return this.#leave(message);
-    }
+    if (!(await this.#parking.park(message, reason))) return this.#leave(message);
     this.#parked++;
     const { entry, id, attempts } = message;
     const how = thrown === undefined ? {} : { thrown };
@@ -357,9 +336,6 @@ class Taken {
 
   #log(message: string): void {
     this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { queue: this.queue.name } });
-  }
-  #tell(ok: boolean, reason: string): void {
-    this.parts.notices.tell({ type: 'state', part: `queue ${this.queue.name}`, ok, reason });
   }
 
   #tellRetried({ entry, id, attempts }: Message, delayMs: number, error: unknown): void {

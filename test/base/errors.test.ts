@@ -1,5 +1,5 @@
 /** Whatever a handler or a schema throws becomes a line of text, and never another error. */
-import { readable, sayError } from '../../src/base/errors';
+import { BusError, busCodes, outlookOf, readable, sayError, type BusCode } from '../../src/base/errors';
 
 const revoked = (() => {
   const { proxy, revoke } = Proxy.revocable({}, {});
@@ -31,4 +31,24 @@ test('what can be read stays as it was thrown, and what cannot becomes an error 
   for (const bad of [revoked, unreadable, Object.assign(new Error('x'), { message: 42 })]) {
     expect(readable(bad)).toEqual(new Error(sayError(bad)));
   }
+});
+
+describe('the outlook of repeating a call', () => {
+  // The details do not matter, only the code does.
+  const withCode = (code: BusCode): BusError => new BusError(code, 'x', {} as never);
+
+  test('every code has one', () => {
+    const codes = Object.keys(busCodes) as BusCode[]; // the keys of a table by code
+    const of = (outlook: string): BusCode[] => codes.filter((code) => outlookOf(withCode(code)) === outlook);
+    expect(of('final')).toEqual(['Invalid', 'TooLarge', 'Cancelled', 'Closed', 'Conflict']);
+    expect(of('operator')).toEqual(['SpoolBroken', 'Incompatible', 'NotAllowed', 'Config']);
+    expect(of('transient')).toHaveLength(codes.length - 9);
+  });
+
+  test('an error that code throws for a value it cannot handle is final, an unknown one is transient', () => {
+    for (const error of [new TypeError('x'), new RangeError('x'), new SyntaxError('x')]) {
+      expect(outlookOf(error)).toBe('final');
+    }
+    for (const error of [new Error('EIO'), 'full', undefined, revoked]) expect(outlookOf(error)).toBe('transient');
+  });
 });

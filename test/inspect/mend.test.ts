@@ -76,6 +76,70 @@ test('messages are chosen by reason, by key and by the beginning of an id', asyn
   await expect(count({ ids: ['0'] })).rejects.toThrow('20 ids begin so');
 });
 
+describe('a stub', () => {
+  /** A job that is too large for the parked topic, and two others; all are parked. */
+  async function stubbed() {
+    const r = rig({ recordBytesMax: (topic) => (topic === 't.photos.parked' ? 20_000 : 2_000_000) });
+    const bus = await r.open('photos');
+    const resize = (_job: Job, { park }: { readonly park: (reason: string) => never }): void => park('no such photo');
+    await bus.serve(photos, { add: () => '', resize, rotate: () => {} });
+    await bus.submitAll(photos.resize, [
+      { n: 1, key: 'k' },
+      { n: 2, key: 'k' },
+    ]);
+    const { log } = r.ports('web');
+    const large = Buffer.from(JSON.stringify({ n: 3, key: 'k', pad: 'x'.repeat(50_000) }));
+    const headers = { bus: '1 work photos.resize large web#1 -' };
+    await log.append('t.photos.work', [{ partition: 0, key: null, value: large, headers }]);
+    await r.clock.advance(5_000);
+    const look = await r.inspector();
+    return { ...r, look, log, large, goOn: { signal: new AbortController().signal } };
+  }
+
+  test('is shown with its size, digest, first bytes and the reason why it is one', async () => {
+    const { soon, look, large } = await stubbed();
+    const parked = await soon(all(look.parked('photos.work')));
+    expect(parked.filter(({ stub }) => stub === null)).toHaveLength(2);
+    const stub = parked.find(({ id }) => id === 'large');
+    expect(stub).toMatchObject({
+      reason: 'no such photo',
+      origin: 't.photos.work/0/0',
+      bytes: large.length,
+      body: { ok: false, reason: `only the first 1024 of ${large.length} bytes are parked` },
+      stub: { bytes: large.length, refusal: expect.stringContaining('20000') },
+    });
+    expect(Buffer.from(stub?.stub?.first ?? []).toString()).toMatch(/^\{"n":3,"key":"k","pad":"x+$/);
+    const [found] = await soon(look.show('large'));
+    expect(found).toMatchObject({ message: { body: { ok: true } }, places: [{ state: 'parked', parked: stub }] });
+  });
+
+  test('is exported whole as long as its original is in the log, and what is left of it afterwards', async () => {
+    const { soon, look, log, large } = await stubbed();
+    const chosen = await soon(choose(look.parts, 'photos.work', { ids: ['large'] }));
+    const [whole] = await soon(all(readChosen(look.parts, chosen)));
+    expect(whole?.record.value).toHaveLength(large.length);
+    await log.trim('t.photos.work', 0, 1);
+    const [rest] = await soon(all(readChosen(look.parts, chosen)));
+    expect(rest?.record.value).toHaveLength(1_024);
+    expect((await soon(look.show('large')))[0]).toMatchObject({ message: { topic: 't.photos.parked' } });
+  });
+
+  test('whose original is gone stays parked when all are replayed, and is named', async () => {
+    const { soon, look, log, goOn } = await stubbed();
+    await log.trim('t.photos.work', 0, 1);
+    const chosen = await soon(choose(look.parts, 'photos.work', {}));
+    const [done, failed]: [string[], string[]] = [[], []];
+    const how = {
+      ...goOn,
+      done: (messages: readonly { readonly id: string }[]) => done.push(...messages.map(({ id }) => id)),
+      failed: ({ id }: { readonly id: string }, error: unknown) => failed.push(`${id}: ${String(error)}`),
+    };
+    expect(await soon(replayChosen(look.parts, chosen, how))).toBe(2);
+    expect(done).toHaveLength(2);
+    expect(failed).toEqual([expect.stringMatching(/^large: OriginalGoneError: .* is no longer in the log/)]);
+  });
+});
+
 heavy('stopping leaves what was not done as it was', async () => {
   const { soon, parts, state } = await broken(500);
   const chosen = await soon(choose(parts, 'photos.work', {}));

@@ -6,7 +6,7 @@ import type { Bus } from '../../src/bus/types';
 import { defineModule, event, unchecked, work, request } from '../../src/contract/contract';
 import { openInspector } from '../../src/inspect/inspector';
 import type { InspectorParts } from '../../src/inspect/types';
-import { memoryWorld, seededRandom, virtualClock } from '../../src/memory';
+import { memoryWorld, seededRandom, virtualClock, type WorldOptions } from '../../src/memory';
 
 export interface Job {
   readonly n: number;
@@ -20,10 +20,10 @@ export const photos = defineModule('photos', {
   removed: event(unchecked<Job>()),
 });
 
-export function rig() {
+export function rig(options: Pick<WorldOptions, 'recordBytesMax'> = {}) {
   const clock = virtualClock();
   const random = seededRandom(1);
-  const world = memoryWorld({ clock, stateBytesMax: 1_000_000 });
+  const world = memoryWorld({ clock, stateBytesMax: 1_000_000, ...options });
   const sums = new Map<string, number>();
 
   function ports(module: string) {

@@ -23,8 +23,8 @@ type Verb = 'replay' | 'drop';
 
 export async function replay(desk: Desk, queue: string, ids: readonly string[], options: MendOptions): Promise<Exit> {
   const { replayChosen } = await import('../../inspect');
-  return mend(desk, 'replay', queue, ids, options, async (chosen, done) => {
-    return replayChosen(desk.parts, chosen, { signal: desk.signal, done });
+  return mend(desk, 'replay', queue, ids, options, async (chosen, done, failed) => {
+    return replayChosen(desk.parts, chosen, { signal: desk.signal, done, failed });
   });
 }
 
@@ -44,7 +44,11 @@ async function mend(
   name: string,
   ids: readonly string[],
   options: MendOptions,
-  run: (chosen: Chosen, done: (messages: readonly ChosenMessage[]) => void) => Promise<number>,
+  run: (
+    chosen: Chosen,
+    done: (messages: readonly ChosenMessage[]) => void,
+    failed: (message: ChosenMessage, error: unknown) => void,
+  ) => Promise<number>,
 ): Promise<Exit> {
   const { out, signal } = desk;
   const { choose } = await import('../../inspect');
@@ -65,19 +69,26 @@ async function mend(
     return signal.aborted ? exits.interrupted : exits.warning;
   }
   const touched: ChosenMessage[] = [];
+  let refused = 0;
+  const failed = ({ id }: ChosenMessage, error: unknown): void => {
+    refused++;
+    if (refused <= refusalsShown) out.say(`${oneLine(id)} stays parked: ${oneLine(sayError(error))}`);
+  };
   try {
-    await run(chosen, (messages) => void touched.push(...messages));
+    await run(chosen, (messages) => void touched.push(...messages), failed);
   } catch (error) {
     leftOver(out, verb, chosen, touched, ids, options);
     throw error;
   }
+  if (refused > refusalsShown) out.say(`and so do ${refused - refusalsShown} others, for such reasons`);
   await report(desk, verb, chosen, touched);
   if (touched.length === chosen.messages.length) return exits.done;
   if (signal.aborted) {
     leftOver(out, verb, chosen, touched, ids, options);
     return exits.interrupted;
   }
-  out.say(`${chosen.messages.length - touched.length} were taken by somebody else meanwhile`);
+  const taken = chosen.messages.length - touched.length - refused;
+  if (taken > 0) out.say(`${taken} were replayed or dropped by another operator meanwhile`);
   return exits.failed;
 }
 
@@ -92,6 +103,7 @@ function whichOf({ nowMs }: Desk, ids: readonly string[], options: MendOptions):
 }
 
 const reasonsShown = 5;
+const refusalsShown = 20;
 
 /** What it will touch. */
 async function announce(

@@ -16,6 +16,7 @@ export interface ParkedOptions extends PeekOptions {
 interface Group {
   readonly queue: string;
   readonly reason: string;
+  readonly stub: boolean;
   count: number;
   firstMs: number;
   newestMs: number;
@@ -58,7 +59,7 @@ async function byReason({ out, nowMs }: Desk, found: AsyncIterable<ParkedView>):
     { name: 'FIRST', right: true, spare: 2, show: ({ firstMs }) => age(now - firstMs) },
     { name: 'NEWEST', right: true, show: ({ newestMs }) => age(now - newestMs) },
     { name: 'SENT BY', spare: 1, show: ({ senders }) => [...senders].slice(0, sendersShown).join(', ') || none },
-    { name: 'REASON', cut: true, show: ({ reason }) => reason },
+    { name: 'REASON', cut: true, show: ({ reason, stub }) => (stub ? `${reason} (only stubs are parked)` : reason) },
     {
       name: 'EXAMPLE',
       show: ({ example }) => `busbar show ${short.get(example) ?? example}`,
@@ -74,13 +75,15 @@ const sendersShown = 3;
 const idsMax = 100_000;
 
 /** False when there are too many groups already. */
-function add(groups: Map<string, Group>, { queue, reason, from, id, parkedAtMs }: ParkedView): boolean {
+function add(groups: Map<string, Group>, { queue, reason, from, id, parkedAtMs, ...more }: ParkedView): boolean {
+  const stub = more.stub !== null;
   // Numbers and ids differ from message to message where the reason is the same.
-  const key = `${queue} ${reason.replace(/[0-9a-f]{8,}|\d+/gi, '#')}`;
+  const key = `${queue} ${stub} ${reason.replace(/[0-9a-f]{8,}|\d+/gi, '#')}`;
   const senders = new Set<string>();
   const group: Group = groups.get(key) ?? {
     queue,
     reason,
+    stub,
     count: 0,
     firstMs: parkedAtMs,
     newestMs: parkedAtMs,
@@ -115,7 +118,7 @@ async function eachOne(
     { name: 'KEY', show: ({ key }) => key ?? none },
     { name: 'PARKED', right: true, show: ({ parkedAtMs }) => age(now - parkedAtMs) },
     { name: 'TRIED', right: true, spare: 2, show: ({ attemptCount }) => String(attemptCount) },
-    { name: 'REASON', cut: true, show: ({ reason }) => reason },
+    { name: 'REASON', cut: true, show: ({ reason, stub }) => (stub ? `${reason} (only a stub is parked)` : reason) },
   ];
   if (bodies.shown) columns.push({ name: 'BODY', cut: true, spare: 1, show: (message) => bodyText(message, bodies) });
   const many = await out.list({ columns }, list);

@@ -1,11 +1,11 @@
 /** `busbar show`: one message with its envelope, its body and what became of it. */
-import type { FoundView, MessageView, ParkedView, PlaceView } from '../../inspect';
+import type { FoundView, MessageView, ParkedView, PlaceView, StubView } from '../../inspect';
 import { exits, Usage, type Exit } from '../exit';
 import { toJson } from '../json';
 import type { Output } from '../output';
 import type { Desk } from '../run';
 import { wrap } from '../table';
-import { age, lines, none, oneLine, size, time } from '../words';
+import { age, count, lines, none, oneLine, size, time } from '../words';
 import { plainMessage } from './body';
 
 export async function show({ inspector, out, nowMs }: Desk, id: string, { body }: { body: boolean }): Promise<Exit> {
@@ -48,10 +48,17 @@ function tell(out: Output, { message, places }: FoundView, nowMs: number, withBo
   for (const place of places) {
     field(out, place.queue, placeText(place, nowMs));
     if (place.parked) tellAttempts(out, place.parked);
+    if (place.parked?.stub) tellStub(out, place.parked.stub);
   }
   if (withBody) tellBody(out, message);
-  for (const { queue, state } of places) {
+  for (const { queue, state, parked } of places) {
     if (state !== 'parked') continue;
+    if (parked?.stub && parked.topic === message.topic) {
+      out.say(
+        `it cannot be replayed: ${parked.origin} no longer has the whole message. Its sender has to send it again`,
+      );
+      continue;
+    }
     out.say('to send it again:');
     out.next(`busbar replay ${queue} ${message.id}`);
   }
@@ -131,6 +138,14 @@ function tellAttempts(out: Output, { attempts }: ParkedView): void {
     for (const line of lines(stack ?? '').slice(1, 1 + framesShown))
       out.line(`${' '.repeat(nameChars + 4)}  ${line.trim()}`);
   }
+}
+
+const firstCharsShown = 200;
+
+function tellStub(out: Output, { bytes, sha256, refusal, first }: StubView): void {
+  field(out, '  stub', `of ${size(bytes)} (${count(bytes)} bytes), which could not be parked whole: ${refusal}`);
+  field(out, '  sha256', sha256);
+  field(out, '  begins', oneLine(Buffer.from(first).toString().slice(0, firstCharsShown)) || none);
 }
 
 function tellBody(out: Output, { body, bytes }: MessageView): void {

@@ -1,0 +1,78 @@
+/** A message that is too large to be parked: 3 MB out of a packed batch of 3 KB, and 50 KB for a topic that takes 20 KB. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CompressionTypes } from 'kafkajs';
+import { kafkaSuite } from '../cluster/suite';
+import { foreignRig, type ForeignRig } from '../kafka/foreignrig';
+import { makeTopic, openWire } from '../kafka/kit';
+import { jsonLines, kit, rows } from './kit';
+
+jest.setTimeout(240_000); // each command is a process, and machines are busy
+
+/** No body for the press, so it is parked at once. */
+const misprint = (padBytes: number): string => JSON.stringify({ m: 1, pad: 'x'.repeat(padBytes) });
+const job = (id: string): { bus: string } => ({ bus: `1 work press.print ${id} cron -` });
+
+kafkaSuite('messages that are too large to be parked', (suite) => {
+  let rig: ForeignRig;
+  let k: ReturnType<typeof kit>;
+  beforeAll(() => {
+    rig = foreignRig(suite);
+    const { brokers, zookeeper } = suite.cluster;
+    k = kit({ BUSBAR_TRANSPORT: 'kafka', BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper, BUSBAR_NS: rig.ns });
+  });
+  afterAll(async () => {
+    await k.close();
+    await rig.close();
+  });
+
+  test('are parked as stubs, their neighbors go on, and the command shows, replays and drops them', async () => {
+    const wire = openWire(suite.cluster.brokers);
+    await makeTopic(wire, rig.topic, 12, { 'compression.type': 'producer' });
+    await makeTopic(wire, `${rig.ns}.press.parked`, 1, { 'cleanup.policy': 'compact', 'max.message.bytes': '20000' });
+    await wire.close();
+    await rig.serve();
+    const [huge, large] = [misprint(3_000_000), misprint(50_000)];
+    const producer = await rig.producer();
+    const messages = [{ key: 'a', value: huge, headers: job('huge'), partition: 0 }];
+    await producer.send({ topic: rig.topic, messages, compression: CompressionTypes.GZIP });
+    await rig.produce(
+      { key: 'a', value: large, headers: job('large'), partition: 0 },
+      { key: 'a', value: '{"n": 2}', headers: job('small'), partition: 0 },
+    );
+    await rig.until('the neighbor is printed', () => rig.printed.length === 1);
+    const found = await rig.parked();
+    expect(found.map(({ note }) => [note.id, note.stub?.bytes])).toEqual([
+      ['huge', huge.length],
+      ['large', large.length],
+    ]);
+
+    const listed = await k.run(['parked', '--each']);
+    expect(rows(listed.out).map(({ ID, REASON }) => [ID, REASON?.endsWith('(only a stub is parked)')])).toEqual([
+      ['huge', true],
+      ['large', true],
+    ]);
+    const shown = await k.run(['show', 'large', '-o', 'table', '--no-body']);
+    expect(shown.out).toMatch(/stub +of 50 kB \(50 016 bytes\), which could not be parked whole:/);
+    expect(shown.out).toMatch(/sha256 +[0-9a-f]{64}\n +begins +\{"m":1,"pad":"xxx/);
+
+    const went = await k.run(['replay', 'press.work', '--all', '--yes']);
+    expect(went.code).toBe(3);
+    expect(went.err).toMatch(/huge stays parked: a record for .* has \d+ bytes/);
+    expect(rows(went.out).map(({ ID, STATE }) => [ID, STATE])).toEqual([
+      ['huge', 'still parked'],
+      ['large', 'replayed'],
+    ]);
+    const again = await k.eventually(['parked', '-o', 'jsonl'], ({ out }) => out.includes('"replay":1'));
+    expect(jsonLines(again.out)).toMatchObject([
+      { id: 'huge', replay: 0, stub: { bytes: huge.length } },
+      { id: 'large', replay: 1, stub: { bytes: large.length } },
+    ]);
+
+    const dropped = await k.run(['drop', 'press.work', '--all', '--yes', '--export', 'all.jsonl']);
+    expect(dropped.code).toBe(0);
+    const kept = jsonLines(readFileSync(join(k.dir, 'all.jsonl'), 'utf8'));
+    expect(kept.map(({ value }) => Buffer.from(String(value), 'base64').toString())).toEqual([huge, large]);
+    expect((await k.run(['parked'])).code).toBe(1);
+  });
+});

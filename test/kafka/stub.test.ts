@@ -1,0 +1,59 @@
+/** Parking on brokers that refuse the parked record, as Kafka does by max.message.bytes. */
+import { openNotices, type Notice } from '../../src/base/notices';
+import { openScopes } from '../../src/delivery/context';
+import { findParked } from '../../src/work/parked';
+import { takeQueue } from '../../src/work/take';
+import { group, jobs, parked, topic } from '../work/rig';
+import { FakeBench } from './fakebench';
+
+const { resize } = jobs({ attempts: 1 });
+const value = (n: number, padBytes = 0): Uint8Array =>
+  Buffer.from(JSON.stringify({ n, key: 'k', ...(padBytes > 0 && { pad: 'x'.repeat(padBytes) }) }));
+const record = (id: string, bytes: Uint8Array) => {
+  const bus = `1 work photos.resize ${id} web#a -`;
+  return { partition: 3, key: Buffer.from('k'), value: bytes, headers: { bus } };
+};
+
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+/** A queue on the cluster whose odd jobs are parked. */
+async function work(seen: number[]) {
+  const { log } = bench.process('photos');
+  const notices = openNotices();
+  const heard: Notice[] = [];
+  notices.watch((notice) => heard.push(notice));
+  const { clock } = bench;
+  const self = { module: 'photos', instance: 'photos#a' };
+  const random = { next: () => 0.5 };
+  const parts = { clock, notices, scopes: openScopes(), middleware: [], log, random, self, version: '1' };
+  const run = (body: unknown): void => {
+    const { n } = body as { n: number }; // as `value` writes it
+    if (n % 2) throw new Error(`odd ${n}`);
+    seen.push(n);
+  };
+  const entries = new Map([[resize.name, { entry: resize, run }]]);
+  const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' } as const;
+  return { log, heard, taken: await bench.run(takeQueue(parts, queue)) };
+}
+
+test.each([
+  ['the client, for 3 MB out of a packed batch', 3_000_000, '1200000'],
+  ['the broker, for a parked topic that takes less', 50_000, '20000'],
+])('a message that cannot be parked whole because of %s is parked as a stub', async (_why, padBytes, limit) => {
+  const seen: number[] = [];
+  const { log, heard, taken } = await work(seen);
+  const configs = bench.cluster.topics.get(parked.name)?.configs ?? {};
+  configs['max.message.bytes'] = limit;
+  const large = value(1, padBytes);
+  // A broker that is told not to unpack a batch delivers records larger than any that it would take by themselves.
+  const place = bench.cluster.partition({ topic: topic.name, partition: 3 });
+  place.records.push({ ...record('large', large), offset: place.end++, timeMs: 0 });
+  await bench.run(log.append(topic.name, [record('small', value(2))]));
+  await bench.until(() => seen.length === 1, 10_000, 'the neighbor is handled');
+  const found = await bench.run(findParked(log, parked.name));
+  expect(found).toMatchObject([{ note: { id: 'large', reason: expect.any(String), stub: { bytes: large.length } } }]);
+  expect(heard.filter(({ type }) => type === 'state')).toEqual([]);
+  await bench.run(taken.close());
+});
