@@ -12,7 +12,8 @@ export const singleParts = {
 /** Parts that exist once for each topic, queue, partition or group, with that name behind a blank. */
 export const namedParts = {
   queue: 'messages of this queue can be parked, and its reader closes',
-  partition: 'this partition of a queue can be read and committed',
+  partition: 'this partition of a queue can be read',
+  'commits in': 'what this instance settles in this queue is committed, so that it can start messages',
   group: 'this instance is a member of the Kafka group',
   'commits of': 'commits of this Kafka group succeed',
   reading: 'the partitions of this Kafka topic can be read',

@@ -1,7 +1,10 @@
 /** Commits of one partition: seldom while it is busy, soon when it rests, and again when the outcome is unknown. */
 import { sleep, type Clock, type Timer } from '../base/clock';
 import { sayError } from '../base/errors';
+import type { Notices } from '../base/notices';
 import { LostError, type Commit, type Owned } from '../ports/log';
+import type { Retained } from './retained';
+import { hurryMessages, Unkept, unkeptMsMax } from './unkept';
 
 export interface CommitsParts {
   readonly clock: Clock;
@@ -13,6 +16,9 @@ export interface CommitsParts {
   /** Whether nothing is under way, so that waiting for more to commit makes no sense. */
   resting(): boolean;
   lost(error: LostError): void;
+  /** A commit was acknowledged. */
+  kept(): void;
+  readonly retained: Pick<Retained, 'sent' | 'acknowledged'>;
   /** Commits fail for longer than a moment, or work again. */
   tell(ok: boolean, reason: string): void;
 }
@@ -21,8 +27,6 @@ export interface CommitsParts {
 const restMs = 20;
 const retryMsMin = 100;
 const retryMsMax = 5_000;
-/** That nothing is kept for so long is told, whether the log refuses it or does not answer at all. */
-const patienceMs = 5_000;
 /** How long a partition that is given waits for its last commit. */
 const lastCommitMs = 10_000;
 const unanswered = 'the log has not answered';
@@ -40,16 +44,42 @@ export class Commits {
   #flying: Promise<void> | undefined;
   /** When the first commit began of those that go on in vain. */
   #tryingMs: number | undefined;
+  /** Set while commits fail or are not answered. */
+  #watch: Timer | undefined;
   #failures = 0;
   #trouble = unanswered;
   #told = false;
   #stopped = false;
+  readonly #unkept: Unkept;
 
   constructor(
     private readonly parts: CommitsParts,
     offset: number,
+    /** Longest time between a settling and its commit. */
+    usualMs: number,
   ) {
     this.offset = offset;
+    this.#unkept = new Unkept(parts.clock, usualMs);
+  }
+
+  /** Whether so much is settled and not committed that nothing may be started. */
+  get isFull(): boolean {
+    return this.#unkept.isFull();
+  }
+  /** Whether the log has acknowledged all that there is to commit. */
+  get isClean(): boolean {
+    return this.#dirtyMs === undefined && this.#failures === 0 && !this.#flying;
+  }
+
+  /** A message was settled. */
+  settled(): void {
+    this.#unkept.add();
+    this.touch();
+    if (this.#isHurried) this.#plan();
+  }
+
+  get #isHurried(): boolean {
+    return this.#asking.length > 0 || this.#unkept.count >= hurryMessages;
   }
 
   /** There is something to commit. */
@@ -84,6 +114,7 @@ export class Commits {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#endWatch();
     for (const answer of this.#asking.splice(0)) answer();
     this.#tell(true, 'this instance has nothing to commit there any more');
   }
@@ -107,7 +138,7 @@ export class Commits {
 
   #plan(): void {
     if (this.#flying || this.#stopped || this.#dirtyMs === undefined) return;
-    if (this.#asking.length > 0 && this.#failures === 0) return void this.#commit();
+    if (this.#isHurried && this.#failures === 0) return void this.#commit();
     const dueMs = this.#dueMs();
     if (this.#timerMs <= dueMs) return; // it looks again when that one fires
     this.#timer?.cancel();
@@ -133,10 +164,15 @@ export class Commits {
     this.#dirtyMs = undefined;
     const asked = this.#asking.splice(0);
     this.#tryingMs ??= clock.mono();
-    const watch = clock.after(this.#tryingMs + patienceMs - clock.mono(), () => this.#tellLong());
+    this.#watch ??= clock.after(unkeptMsMax, () => this.#tellLong());
     try {
+      const { retained } = this.parts;
+      const acknowledged = this.#unkept.mark();
       const commit = this.parts.snapshot();
+      retained.sent(commit);
       await this.parts.owned.commit(commit);
+      if (!this.#stopped) retained.acknowledged(commit);
+      acknowledged();
       this.offset = commit.offset;
       this.kept = true;
       for (const answer of asked) answer();
@@ -144,11 +180,11 @@ export class Commits {
       this.#failures = 0;
       this.#trouble = unanswered;
       this.#tryingMs = undefined;
+      this.#endWatch();
+      this.parts.kept();
     } catch (error) {
       this.#asking.unshift(...asked);
       this.#failed(error);
-    } finally {
-      watch.cancel();
     }
   }
 
@@ -160,17 +196,22 @@ export class Commits {
       this.parts.lost(error);
       return;
     }
-    const nowMs = this.parts.clock.mono();
-    this.#dirtyMs ??= nowMs;
+    this.#dirtyMs ??= this.parts.clock.mono();
     this.#failures++;
     this.#trouble = sayError(error);
-    if (nowMs - (this.#tryingMs ?? nowMs) >= patienceMs) this.#tellLong();
+  }
+
+  #endWatch(): void {
+    this.#watch?.cancel();
+    this.#watch = undefined;
   }
 
   #tellLong(): void {
     const { clock } = this.parts;
     const forMs = Math.round(clock.mono() - (this.#tryingMs ?? clock.mono()));
-    if (!this.#stopped) this.#tell(false, `nothing could be committed for ${forMs} ms: ${this.#trouble}`);
+    if (this.#stopped) return;
+    const effect = 'so no message is started until a commit is accepted';
+    this.#tell(false, `nothing could be committed for ${forMs} ms, ${effect}: ${this.#trouble}`);
   }
   #tell(ok: boolean, reason: string): void {
     if (ok !== this.#told) return;
@@ -180,5 +221,23 @@ export class Commits {
 
   #retryMs(): number {
     return Math.min(retryMsMin * 2 ** Math.min(this.#failures - 1, 10), retryMsMax);
+  }
+}
+
+/** Reports the commits of a queue: one notice for all its partitions, which fail and recover together. */
+export class CommitHealth {
+  readonly #failing = new Set<number>();
+
+  constructor(
+    private readonly notices: Notices,
+    private readonly queue: string,
+  ) {}
+
+  set(partition: number, ok: boolean, reason: string): void {
+    const before = this.#failing.size;
+    if (ok) this.#failing.delete(partition);
+    else this.#failing.add(partition);
+    if ((before === 0) === (this.#failing.size === 0)) return;
+    this.notices.tell({ type: 'state', part: `commits in ${this.queue}`, ok, reason });
   }
 }

@@ -27,6 +27,17 @@ export const silentMsMax = 7 * 24 * 3_600_000;
  */
 export const openFilter: MakeFilter = (senders) => new StampFilter(senders);
 
+/** The position of each sender that either list has, the higher one; in the order of the first list. */
+export function mergeSenders(newer: readonly SenderPlace[], older: readonly SenderPlace[]): readonly SenderPlace[] {
+  const merged = new Map(newer.map((sender) => [sender.incarnation, sender]));
+  for (const sender of older) {
+    const known = merged.get(sender.incarnation);
+    if (!known) merged.set(sender.incarnation, sender);
+    else if (sender.position > known.position) merged.set(sender.incarnation, { ...known, position: sender.position });
+  }
+  return [...merged.values()];
+}
+
 class StampFilter implements Filter {
   /** In the order they were heard, the newest last. */
   readonly #heard = new Map<string, { position: number; timeMs: number }>();

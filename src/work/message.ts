@@ -1,7 +1,7 @@
 /** A record of a queue as the engine holds it: whose message it is, and what was tried with it. */
 import type { DeliveryContext } from '../delivery/context';
 import { parseEnvelope, type Envelope } from '../format/envelope';
-import type { Stored } from '../ports/log';
+import type { Log, Place, Stored } from '../ports/log';
 import { unreadable, type Item } from './lanes';
 import type { Queue } from './types';
 
@@ -112,4 +112,11 @@ export function readMessage(
   return only !== undefined && more.length === 0
     ? new Message(holder, record, only, place(), lane, undefined, undefined)
     : new Message(holder, record, unreadable, place(), lane, undefined, 'no header says which entry it is for');
+}
+
+/** Entry and id of the record at a place; the place alone where the record cannot be read. */
+export async function describeAt(log: Pick<Log, 'peek'>, topic: string, place: Place): Promise<string> {
+  const [record] = await log.peek(topic, place, { messages: 1, bytes: 1 }).catch(() => []);
+  const envelope = record && envelopeOf(record);
+  return envelope && 'id' in envelope ? `${envelope.entry} ${envelope.id}` : placeOf(topic, place);
 }

@@ -2,21 +2,26 @@
 import type { Timer } from '../base/clock';
 import { aborted } from '../base/lifecycle';
 import { limits } from '../base/limits';
-import { LostError, type Commit, type Owned, type ReadMax, type Stored } from '../ports/log';
+import { LostError, type Commit, type Owned, type Stored } from '../ports/log';
 import { Commits, type CommitsParts } from './commits';
 import { openFilter, type Filter } from './duplicates';
 import type { Lanes } from './lanes';
-import { envelopeOf, placeOf, readMessage, type Holder, type Message } from './message';
+import { describeAt, envelopeOf, placeOf, readMessage, type Holder, type Message } from './message';
+import type { Progress } from './progress';
 import { Reader, type ReaderParts } from './reader';
-import { cutState, encodeState, restoreState } from './state';
+import type { Begin, Retained } from './retained';
+import { fullShare, Room } from './room';
+import { cutState, encodeState } from './state';
 import { Trials } from './trials';
 import type { Queue, TakeParts, Unserved } from './types';
+import { UnservedEntries } from './unserved';
 import { openWatermark, type Watermark } from './watermark';
 
 export interface PartitionParts {
   readonly take: TakeParts;
   readonly queue: Queue;
   readonly lanes: Lanes<Message>;
+  readonly retained: Retained;
   /** What runs may go on for so long when the partition must move. */
   readonly longestMs: number;
   /** Resolves when what runs is not waited for at all any longer. */
@@ -25,25 +30,20 @@ export interface PartitionParts {
   pump(): void;
   /** It is not this instance's any more. */
   gone(partition: Partition): void;
-  /** It is still, but has to go on from that commit. */
-  again(owned: Owned, commit: Commit): void;
+  /** It is still, but has to go on from there. */
+  again(owned: Owned, begin: Begin): void;
+  /** Its commits fail for longer than a moment, or work again. */
+  commits(partition: number, ok: boolean, reason: string): void;
 }
 
 const commitMsDefault = 500;
-/** Messages of a partition in memory while its handlers have enough to do: few, as the garbage collector moves them. */
-const readAhead = 32;
-const readMessagesMax = 1_000;
-const readBytesMax = 4 * 1024 * 1024;
-/** What was full is filled again when no more than this is left of it. */
-const fullShare = 0.75;
-const heldEntriesMax = 100;
 
 type Phase = 'owned' | 'giving' | 'given' | 'lost';
 
 export class Partition implements Holder {
   readonly number: number;
   readonly running = new Set<Message>();
-  readonly #troubled = new Set<'reading' | 'commits'>();
+  #unreadable = false;
   readonly #watermark: Watermark;
   readonly #filter: Filter;
   readonly #commits: Commits;
@@ -51,29 +51,31 @@ export class Partition implements Holder {
   /** Below it the owner before has asked the filter. */
   readonly #seenBefore: number;
   readonly #trials: Trials;
-  readonly #unserved = new Map<string, Unserved>();
+  readonly #room: Room;
+  readonly #unserved: UnservedEntries;
   readonly #closed = new AbortController();
   #phase: Phase = 'owned';
   /** What was read from there on the log has lost. */
   #end = Infinity;
-  #bytes = 0;
   #refused = false;
   #idle: (() => void) | undefined;
 
   constructor(
     private readonly parts: PartitionParts,
     private readonly owned: Owned,
-    private readonly committed: Commit | null,
+    private readonly begin: Begin,
   ) {
     const { take } = parts;
     this.number = owned.partition;
-    const at = committed?.offset ?? 0;
-    const state = restoreState(at, committed, (reason) => this.#log(reason));
+    const { offset: at, state } = begin;
     this.#seenBefore = state.seen;
     this.#watermark = (take.makeWatermark ?? openWatermark)(at, state.seen, state.ranges);
+    this.#room = new Room(this.#watermark, state.seen, () => parts.lanes.hungry(this.number));
     this.#filter = (take.makeFilter ?? openFilter)(state.senders);
-    this.#trials = new Trials(state.tried, take.clock, take.commitMs ?? commitMsDefault);
-    this.#commits = new Commits(this.#commitsParts(), at);
+    const commitMs = take.commitMs ?? commitMsDefault;
+    this.#trials = new Trials(state.tried, take.clock, commitMs);
+    this.#unserved = new UnservedEntries(take.clock, (reason) => this.#tellLow(reason));
+    this.#commits = new Commits(this.#commitsParts(), owned.committed?.offset ?? 0, commitMs);
     this.#reader = new Reader(this.#readerParts(), at);
   }
 
@@ -83,14 +85,14 @@ export class Partition implements Holder {
     lost.addEventListener('abort', () => this.#lose(), { once: true });
     if (lost.aborted) this.#lose();
     else void this.#reader.run();
-    if (this.committed !== this.owned.committed) this.#commits.touch();
+    if (this.begin.ahead) this.#commits.touch();
   }
 
   get closed(): AbortSignal {
     return this.#closed.signal;
   }
   get unserved(): Iterable<Unserved> {
-    return this.#unserved.values();
+    return this.#unserved.all();
   }
   /** Everything below is settled, and the log knows it. */
   get committedOffset(): number {
@@ -98,8 +100,9 @@ export class Partition implements Holder {
   }
 
   mayStart(message: Message): boolean {
-    if (!this.#isOurs()) return false;
-    const may = this.#watermark.openRanges < limits.openRangesMax || message.offset === this.#watermark.at;
+    if (!this.#isOurs() || this.parts.retained.blocks(message)) return false;
+    const isOpen = this.#watermark.openRanges < limits.openRangesMax || message.offset === this.#watermark.at;
+    const may = isOpen && !this.#commits.isFull;
     if (!may) this.#refused = true;
     return may;
   }
@@ -147,11 +150,12 @@ export class Partition implements Holder {
   settle(message: Message): void {
     const { offset } = message;
     this.#trials.settled(offset);
-    this.#bytes -= message.bytes;
+    this.#room.bytes -= message.bytes;
     const before = this.#watermark.at;
     this.#watermark.settle(offset);
+    this.parts.retained.settled(offset);
     this.#stopped(message);
-    this.#commits.touch();
+    this.#commits.settled();
     if (this.#refused) this.#offerAgain(this.#watermark.at !== before);
     this.#reader.look();
   }
@@ -168,6 +172,7 @@ export class Partition implements Holder {
     await Promise.race([this.#commits.finish(), aborted(this.owned.lost)]);
     if (this.#phase !== 'giving') return;
     this.#phase = 'given';
+    this.parts.retained.leave(this.#commits.isClean ? undefined : this.#progress());
     this.#change('given');
     this.parts.gone(this);
   }
@@ -179,15 +184,20 @@ export class Partition implements Holder {
     this.#commits.stop();
     this.parts.lanes.drop(this.number);
     this.#close('it was lost');
+    this.parts.retained.leave(this.#progress());
     this.#change('lost');
     this.parts.gone(this);
   }
 
-  /** From here on nothing comes of what still runs. */
+  /** What still runs is told to stop. Its end counts if this process owns the partition again. */
   #close(reason: string): void {
+    if (this.closed.aborted) return;
     const error = new LostError(this.parts.queue.group, this.number, reason);
     this.#closed.abort(error);
-    for (const { context } of this.running) context?.abort(error);
+    for (const message of this.running) {
+      if (!message.announced) this.parts.retained.outlives(message);
+      message.context?.abort(error);
+    }
   }
 
   /** Resolves when nothing runs, the longest wait is over, or the partition is lost. */
@@ -223,9 +233,9 @@ export class Partition implements Holder {
     if (!message) return this.#skip(offset);
     if (!this.#watermark.see(offset, stamp)) return; // the owner before has settled it
     this.#trials.recall(message);
-    this.#bytes += message.bytes;
+    this.#room.bytes += message.bytes;
     if (take.notices.watched) this.#tellReceived(message);
-    if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#hold(message);
+    if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#unserved.add(message);
     lanes.add(message);
   }
 
@@ -242,30 +252,6 @@ export class Partition implements Holder {
     this.parts.take.notices.tell({ type: 'dropped', what, reason, ...about });
   }
 
-  /**
-   * A few messages are enough as long as they keep the handlers busy; up to the bounds of the buffer when all that is
-   * here waits behind others.
-   */
-  #room(next: number): ReadMax {
-    const messages = this.#free(this.parts.lanes.hungry(this.number) ? limits.bufferMessagesMax : readAhead);
-    const bytes = limits.bufferBytesMax - this.#bytes;
-    if (messages <= 0 || bytes <= 0 || this.#rangesFull(next)) return { messages: 0, bytes: 0 };
-    return { messages: Math.min(readMessagesMax, messages), bytes: Math.min(readBytesMax, bytes) };
-  }
-  /** Not before a good part of what was full is free, so that each read brings many. */
-  #roomy(next: number): boolean {
-    if (this.#bytes >= limits.bufferBytesMax * fullShare || this.#rangesFull(next)) return false;
-    if (this.#free(readAhead, fullShare) > 0) return true;
-    return this.#free(limits.bufferMessagesMax, fullShare) > 0 && this.parts.lanes.hungry(this.number);
-  }
-  #free(messages: number, share = 1): number {
-    return Math.floor(Math.min(messages, limits.bufferMessagesMax) * share) - this.#watermark.unsettled;
-  }
-  /** Reading what was read before makes no new ranges, and may be what it takes to find the lowest message. */
-  #rangesFull(next: number): boolean {
-    return this.#watermark.openRanges >= limits.openRangesMax && next >= this.#seenBefore;
-  }
-
   /** At the bound of ranges only the lowest message may start; with room again, all. */
   #offerAgain(moved: boolean): void {
     if (this.#watermark.openRanges < limits.openRangesMax * fullShare) {
@@ -274,12 +260,22 @@ export class Partition implements Holder {
     } else if (moved) this.parts.lanes.offer(this.number, this.#watermark.at);
   }
 
-  #snapshot(): Commit {
+  /** There may be room again for messages that settle before the next commit. */
+  #kept(): void {
+    if (!this.#refused) return;
+    this.#offerAgain(true);
+    this.parts.pump();
+  }
+
+  #progress(): Progress {
     const { at, seen } = this.#watermark;
     const ranges = this.#watermark.ranges();
     const tried = this.#trials.tell(at, this.#runningNow(), !this.closed.aborted);
     const state = cutState({ seen, ranges, tried, senders: this.#filter.senders() }, this.#end);
-    const offset = Math.min(at, this.#end);
+    return { offset: Math.min(at, this.#end), state };
+  }
+  #snapshot(): Commit {
+    const { offset, state } = this.#progress();
     return { offset, state: encodeState(offset, state, this.parts.take.log.stateBytesMax) };
   }
 
@@ -299,14 +295,14 @@ export class Partition implements Holder {
         this.#watermark.pass(next);
         this.parts.pump();
       },
-      room: (next) => this.#room(next),
-      roomy: (next) => this.#roomy(next),
+      room: (next) => this.#room.next(next),
+      roomy: (next) => this.#room.isWorth(next),
       lowest: () => this.#watermark.at,
       stuck: (lowest) => void this.#tellStuck(lowest),
       gap: (from, start) => this.#gap(from, start),
       cut: (end, reason) => this.#cut(end, reason),
       lost: () => this.#lose(),
-      tell: (ok, reason) => this.#tell('reading', ok, reason),
+      tell: (ok, reason) => this.#tell(ok, reason),
     };
   }
 
@@ -319,7 +315,9 @@ export class Partition implements Holder {
       snapshot: () => this.#snapshot(),
       resting: () => this.#watermark.unsettled === 0,
       lost: () => this.#lose(),
-      tell: (ok, reason) => this.#tell('commits', ok, reason),
+      kept: () => this.#kept(),
+      retained: this.parts.retained,
+      tell: (ok, reason) => this.parts.commits(this.number, ok, reason),
     };
   }
 
@@ -329,48 +327,27 @@ export class Partition implements Holder {
     const reason = why instanceof LostError ? why.reason : 'its commit was refused';
     const told = { type: 'partition', queue: this.parts.queue.name, partition: this.number, change } as const;
     notices.tell(change === 'lost' ? { ...told, reason } : told);
-    if (change !== 'taken') for (const what of this.#troubled) this.#tell(what, true, 'it is not here any more');
+    if (change !== 'taken') this.#tell(true, 'it is not here any more');
   }
 
-  /** It works when all that did not does again. */
-  #tell(what: 'reading' | 'commits', ok: boolean, reason: string): void {
-    if (ok && !this.#troubled.delete(what)) return;
-    if (!ok) this.#troubled.add(what);
-    else if (this.#troubled.size > 0) return;
+  #tell(ok: boolean, reason: string): void {
+    if (ok && !this.#unreadable) return;
+    this.#unreadable = !ok;
     const part = `partition ${this.parts.queue.name}/${this.number}` as const;
     this.parts.take.notices.tell({ type: 'state', part, ok, reason });
-  }
-
-  #log(reason: string): void {
-    const fields = { queue: this.parts.queue.name, partition: this.number, reason };
-    const message = 'what the last commit of a partition carried is not readable: it goes on at its offset alone';
-    this.parts.take.notices.tell({ type: 'log', level: 'error', message, fields });
   }
 
   #tellReceived({ entry, id, envelope }: Message): void {
     this.parts.take.notices.tell({ type: 'received', kind: envelope?.kind ?? 'work', entry, id });
   }
 
-  /** Told once for each entry: an instance of another version may serve it. */
-  #hold({ entry, id, offset }: Message): void {
-    const held = this.#unserved.get(entry);
-    if (!held && this.#unserved.size >= heldEntriesMax) return;
-    const { waiting, sinceMs } = held ?? { waiting: 0, sinceMs: this.parts.take.clock.now() };
-    this.#unserved.set(entry, { entry, waiting: waiting + 1, sinceMs });
-    if (held) return;
-    this.#tellLow(`${entry} is not served here: ${id} at ${offset} waits, and what comes after it under its key`);
-  }
-
   async #tellStuck(offset: number): Promise<void> {
     if (!this.parts.lanes.hungry(this.number)) return; // it is only long: all handlers are busy
     const { take, queue } = this.parts;
-    const place = { partition: this.number, offset };
-    const [record] = await take.log.peek(queue.topic.name, place, { messages: 1, bytes: 1 }).catch(() => []);
-    const envelope = record && envelopeOf(record);
-    const who = envelope && 'id' in envelope ? `${envelope.entry} ${envelope.id}` : placeOf(queue.topic.name, place);
+    const what = await describeAt(take.log, queue.topic.name, { partition: this.number, offset });
     const { unsettled, openRanges } = this.#watermark;
     const behind = `${unsettled} messages are in memory, ${openRanges} ranges are settled above it`;
-    this.#tellLow(`${who} at ${offset} does not settle, so the partition is not read on: ${behind}`);
+    this.#tellLow(`${what} at ${offset} does not settle, so the partition is not read on: ${behind}`);
   }
 
   #tellLow(reason: string): void {
@@ -379,7 +356,7 @@ export class Partition implements Holder {
 
   #gap(from: number, start: number): void {
     this.#commits.touch();
-    if (!this.committed && from === 0) return; // a group that is new starts wherever the log does
+    if (!this.owned.committed && from === 0) return; // a group that is new starts wherever the log does
     const what = `${this.parts.queue.topic.name}/${this.number}/${from}-${start - 1}`;
     this.parts.take.notices.tell({ type: 'dropped', what, reason: 'the log no longer has them' });
   }
@@ -387,14 +364,14 @@ export class Partition implements Holder {
   /** As if it had been lost and were taken again where the log has ended: other messages come under those offsets. */
   #cut(end: number, reason: string): void {
     this.#end = end;
+    this.parts.retained.cut(end);
     // Whoever sent what was not handled may not know yet that it was there, and send it again.
     for (const { incarnation, position } of this.#watermark.unsettledFrom(end))
       this.#filter.forget(incarnation, position);
     if (this.#phase !== 'owned') return; // the next owner goes on from there
     const what = `${placeOf(this.parts.queue.topic.name, { partition: this.number, offset: end })} and behind`;
     this.parts.take.notices.tell({ type: 'dropped', what, reason });
-    const commit = this.#snapshot();
     this.#lose();
-    this.parts.again(this.owned, commit);
+    this.parts.again(this.owned, { ...this.#progress(), ahead: true });
   }
 }

@@ -3,7 +3,8 @@ import { every, type Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import { closable, deferred } from '../base/lifecycle';
 import type { Outcome } from '../delivery/deliver';
-import type { Commit, Owned, Owner } from '../ports/log';
+import type { Owned, Owner } from '../ports/log';
+import { CommitHealth } from './commits';
 import { Fifo } from './fifo';
 import { faultOf, handle } from './handle';
 import { openLanes, unreadable, type Lanes } from './lanes';
@@ -11,20 +12,12 @@ import type { Message } from './message';
 import { attemptOf, attemptsKept } from './park';
 import { Parking } from './parking';
 import { Partition, type PartitionParts } from './partition';
+import { recall, Retained, type Begin } from './retained';
 import { attemptsDefault, decide, longestMsDefault } from './retry';
 import { keepMsDefault } from './topics';
 import { trimSettled } from './trim';
-import type {
-  EntryLimits,
-  Handling,
-  Queue,
-  QueueStats,
-  RetryOptions,
-  Running,
-  TakenQueue,
-  TakeParts,
-  Unserved,
-} from './types';
+import { sumUp } from './unserved';
+import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts } from './types';
 
 /**
  * Joins the queue's group; resolves when this instance is a member. Creates the topics that are not there.
@@ -63,6 +56,8 @@ class Taken {
   /** When nothing that runs is waited for any longer. */
   readonly hurried = deferred<void>();
   readonly #partitions = new Map<number, Partition>();
+  readonly #retained = new Map<number, Retained>();
+  readonly #commitHealth: CommitHealth;
   readonly #limits = new Map<string, EntryLimits>();
   readonly #retries = new Map<string, RetryOptions>();
   readonly #lanes: Lanes<Message>;
@@ -86,6 +81,7 @@ class Taken {
     private readonly queue: Queue,
   ) {
     this.#parking = new Parking(parts, queue);
+    this.#commitHealth = new CommitHealth(parts.notices, queue.name);
     this.#ask();
     this.#limits.set(unreadable, limitsDefault);
     this.#lanes = openLanes<Message>(this.#limits, (message) => message.holder.mayStart(message));
@@ -95,23 +91,27 @@ class Taken {
 
   get owner(): Owner {
     return {
-      take: (owned) => this.#take(owned, owned.committed),
+      take: (owned) => this.#take(owned),
       give: async (partition) => this.#partitions.get(partition)?.give(),
     };
   }
 
-  #take(owned: Owned, committed: Commit | null): void {
+  #take(owned: Owned, begin?: Begin): void {
+    const retained = this.#retained.get(owned.partition) ?? new Retained();
+    this.#retained.set(owned.partition, retained);
     const parts: PartitionParts = {
       take: this.parts,
       queue: this.queue,
       lanes: this.#lanes,
+      retained,
       longestMs: this.#longestMs,
       hurried: this.hurried.promise,
       pump: () => this.#pump(),
       gone: (one) => this.#gone(one),
-      again: (same, commit) => this.#take(same, commit),
+      again: (same, from) => this.#take(same, from),
+      commits: (number, ok, reason) => this.#commitHealth.set(number, ok, reason),
     };
-    const partition = new Partition(parts, owned, committed);
+    const partition = new Partition(parts, owned, begin ?? recall(this.parts, this.queue, retained, owned));
     this.#partitions.set(owned.partition, partition);
     partition.start();
   }
@@ -128,6 +128,10 @@ class Taken {
   }
   get #runs(): boolean {
     return [...this.#partitions.values()].some(({ running }) => running.size > 0);
+  }
+  /** Also handlers whose partition was lost or given. */
+  get #runsAny(): boolean {
+    return this.#runs || [...this.#retained.values()].some(({ isRunning }) => isRunning);
   }
 
   stats(): QueueStats {
@@ -208,7 +212,7 @@ class Taken {
     const { message, started, untilMs } = this.#alone;
     if (!started && !message.holder.mayRun(message))
       this.#leave(message); // it moves
-    else if (!started && (nowMs >= untilMs || !this.#runs)) {
+    else if (!started && (nowMs >= untilMs || !this.#runsAny)) {
       this.#alone = { message, started: true, untilMs: nowMs + this.#longestMs };
       return message;
     } else if (!started || nowMs < untilMs) return undefined;
@@ -249,6 +253,7 @@ class Taken {
   #start(message: Message): void {
     message.sinceMs = this.parts.clock.now();
     message.holder.started(message);
+    if (this.#retained.get(message.partition)?.isDone(message)) return this.#settle(message);
     const handling = this.queue.entries.get(message.entry);
     if (!handling || message.refusal !== undefined) {
       void this.#park(message, message.refusal ?? `${message.entry} is not known here`);
@@ -284,7 +289,7 @@ class Taken {
   }
 
   #ended(message: Message, outcome: Outcome): void {
-    if (message.holder.closed.aborted) return this.#leave(message); // for the last commit it still runs
+    if (message.holder.closed.aborted) return this.#outlived(message, outcome.ok);
     message.context = undefined;
     if (outcome.ok) {
       this.#handled++;
@@ -315,12 +320,20 @@ class Taken {
 
   /** Sets it aside; settled only after that is confirmed. Until then it counts as running. */
   async #park(message: Message, reason: string, thrown?: unknown): Promise<void> {
-    if (!(await this.#parking.park(message, reason))) return this.#leave(message);
+    if (!(await this.#parking.park(message, reason))) return this.#outlived(message, false);
     this.#parked++;
     const { entry, id, attempts } = message;
     const how = thrown === undefined ? {} : { thrown };
     this.parts.notices.tell({ type: 'parked', queue: this.queue.name, entry, id, reason, attempts, ...how });
-    this.#settle(message);
+    if (message.holder.closed.aborted) this.#outlived(message, true);
+    else this.#settle(message);
+  }
+
+  /** It ended after its partition was lost or given: for the commits made until then it still runs. */
+  #outlived(message: Message, done: boolean): void {
+    this.#retained.get(message.partition)?.ended(message, done);
+    this.#lanes.offer(message.partition);
+    this.#leave(message);
   }
 
   #settle(message: Message): void {
@@ -342,15 +355,6 @@ class Taken {
     const how = { attempt: attempts, delayMs, error: sayError(error), thrown: error };
     this.parts.notices.tell({ type: 'retried', entry, id, ...how });
   }
-}
-
-function sumUp(unserved: readonly Unserved[]): readonly Unserved[] {
-  const sums = new Map<string, Unserved>();
-  for (const one of unserved) {
-    const { waiting = 0, sinceMs = Infinity } = sums.get(one.entry) ?? {};
-    sums.set(one.entry, { ...one, waiting: waiting + one.waiting, sinceMs: Math.min(sinceMs, one.sinceMs) });
-  }
-  return [...sums.values()];
 }
 
 const limitsDefault: EntryLimits = { concurrency: concurrencyDefault, perSecond: Infinity };

@@ -1,6 +1,6 @@
 import { openNotices } from '../../src/base/notices';
 import { partitionOf } from '../../src/format/partition';
-import { openScopes } from '../../src/delivery/context';
+import { openScopes, type WorkContext } from '../../src/delivery/context';
 import type { Run } from '../../src/delivery/deliver';
 import { incarnation } from '../../src/format/id';
 import { seededRandom } from '../../src/memory/clock';
@@ -30,7 +30,7 @@ const around = (one: KafkaProcess) => ({
 });
 
 /** A queue that one process works on, and another one submits to. */
-async function openQueue(run: (n: number) => unknown = () => undefined) {
+async function openQueue(run: (n: number, signal: AbortSignal) => unknown = () => undefined) {
   const [one, two] = [bench.process('one'), bench.process('two')];
   await bench.run(one.log.ensure(topic));
   await bench.run(one.log.ensure(parked));
@@ -43,8 +43,8 @@ async function openQueue(run: (n: number) => unknown = () => undefined) {
     version: '1.2.3',
   };
   parts.notices.watch((notice) => void (notice.type === 'dropped' && dropped.push(notice.what)));
-  const handle = async (job: { n: number }): Promise<void> => {
-    await run(job.n);
+  const handle = async (job: { n: number }, { signal }: WorkContext): Promise<void> => {
+    await run(job.n, signal);
     handled.push(job.n);
   };
   // The engine gives what the schema gave; this sends jobs and nothing else.
@@ -109,7 +109,10 @@ describe('work when the log has lost what was acknowledged', () => {
   it('does again what is left of the log and was not settled, and nothing else', async () => {
     let stuck = true;
     const { handled, submit, committed, taken } = await openQueue(
-      (n) => n === 0 && stuck && new Promise(() => undefined),
+      (n, signal) =>
+        n === 0 &&
+        stuck &&
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('lost')))),
     );
     await submit(0, 5);
     await bench.until(() => handled.length === 4);

@@ -272,7 +272,7 @@ test('a commit of unknown outcome is made again, and told when that goes on for 
       ? { error: new BusError('Unreachable', 'no answer', { waitedMs: 1 }), done: false }
       : undefined;
   await r.take(a, resize, () => undefined);
-  await r.clock.advance(3_000);
+  await r.clock.advance(1_900);
   expect(r.of('state')).toEqual([]);
   await r.clock.advance(60_000);
   expect(r.of('state')).toMatchObject([{ ok: false, reason: expect.stringContaining('no answer') }, { ok: true }]);
@@ -286,9 +286,9 @@ test('a commit that is not answered is told after a while, and when it was kept 
   await r.sender(a).send(resize, numbers(1));
   r.world.faults = ({ call, n }) => (call === 'commit' && n === 1 ? { delayMs: 60_000 } : undefined);
   await r.take(a, resize, () => undefined);
-  await r.clock.advance(4_000);
+  await r.clock.advance(1_900);
   expect(r.of('state')).toEqual([]);
-  await r.clock.advance(2_000);
+  await r.clock.advance(200);
   expect(r.of('state')).toMatchObject([{ ok: false, reason: expect.stringContaining('not answered') }]);
   await r.clock.advance(60_000);
   expect(r.of('state').slice(1)).toMatchObject([{ ok: true }]);

@@ -1,0 +1,121 @@
+/** Retains what this process knows of a partition between two ownerships: what it settled, and what still runs. */
+import type { Commit, Owned } from '../ports/log';
+import type { Message } from './message';
+import { isSameProgress, isWithin, mergeProgress, progressOf, type Progress } from './progress';
+import type { Queue, TakeParts } from './types';
+
+/** Where an ownership begins. */
+export interface Begin extends Progress {
+  /** Whether this process knows more than the log does, so that a commit is due at once. */
+  readonly ahead: boolean;
+}
+
+/** Commits of unknown outcome that are remembered, to recognize the one that the log has kept. */
+const sentMax = 8;
+
+/**
+ * An ownership can end before everything that was settled in it is committed, and handlers can outlive it. The next
+ * ownership of the partition in this process begins with all of that, so that a process that lives handles nothing
+ * twice. One for each partition of a queue; it holds no messages except those of handlers that still run.
+ */
+export class Retained {
+  /** Handlers of earlier ownerships that have not ended, by lane. */
+  readonly #running = new Map<string, Message>();
+  /** Messages whose handler ended well after its ownership: id by offset. */
+  readonly #done = new Map<number, string>();
+  #left: Progress | undefined;
+  /** Commits that this process has read or sent, one of which is the log's unless another owner made one. */
+  #known: Commit[] = [];
+  /** Whether the log has a commit as far as this process knows. */
+  #kept = false;
+
+  /** Progress at the beginning of a new ownership. */
+  recall(committed: Commit | null, tell: (reason: string) => void): Begin {
+    const [left, own] = [this.#left, this.#isKnown(committed)];
+    this.#left = undefined;
+    this.#known = committed ? [committed] : [];
+    this.#kept = committed !== null;
+    let readable = (committed?.state.length ?? 0) > 0;
+    const inLog = progressOf(committed, (reason) => {
+      readable = false;
+      tell(reason);
+    });
+    // A tool that moves the place of a group writes no state, and a log that has forgotten the group has no commit.
+    const moved = !own && !readable;
+    if (moved) this.#done.clear();
+    if (!left || moved) return { ...inLog, ahead: false };
+    // With no other owner in between, what this process knows includes what the log has.
+    const known = own ? left : mergeProgress(inLog, left);
+    this.#forgetSettled(known);
+    return { ...known, ahead: !isSameProgress(known, inLog) };
+  }
+
+  /** What an ownership leaves behind; undefined when the log has all of it. */
+  leave(progress: Progress | undefined): void {
+    this.#left = progress;
+  }
+  /** The log lost what it had from `end` on: other messages come there. */
+  cut(end: number): void {
+    for (const offset of this.#done.keys()) if (offset >= end) this.#done.delete(offset);
+  }
+
+  /** A commit is sent; its outcome is unknown until `acknowledged`. */
+  sent(commit: Commit): void {
+    this.#known.push(commit);
+    if (this.#known.length > sentMax) this.#known.shift();
+  }
+  acknowledged(commit: Commit): void {
+    this.#known = [commit];
+    this.#kept = true;
+  }
+  #isKnown(commit: Commit | null): boolean {
+    if (commit === null) return !this.#kept;
+    return this.#known.some(
+      ({ offset, state }) => offset === commit.offset && Buffer.compare(state, commit.state) === 0,
+    );
+  }
+
+  /** Its ownership has ended and its handler has not. */
+  outlives(message: Message): void {
+    this.#running.set(laneOf(message), message);
+  }
+  /** The handler of a message that outlived its ownership has ended; `done` when the message needs no other attempt. */
+  ended(message: Message, done: boolean): void {
+    if (this.#running.get(laneOf(message)) === message) this.#running.delete(laneOf(message));
+    if (done) this.#done.set(message.offset, message.id);
+  }
+  get isRunning(): boolean {
+    return this.#running.size > 0;
+  }
+  /** Whether a handler of an earlier ownership has to end before this message can start: its own, or one of its key. */
+  blocks(message: Message): boolean {
+    return this.#running.size > 0 && this.#running.has(laneOf(message));
+  }
+  isDone({ offset, id }: Message): boolean {
+    return this.#done.size > 0 && this.#done.get(offset) === id;
+  }
+  settled(offset: number): void {
+    if (this.#done.size > 0) this.#done.delete(offset);
+  }
+  #forgetSettled({ offset, state }: Progress): void {
+    for (const at of this.#done.keys()) {
+      if (at < offset || isWithin(state.ranges, at)) this.#done.delete(at);
+    }
+  }
+}
+
+const laneOf = ({ lane, offset }: Message): string => (lane === null ? `#${offset}` : `=${lane}`);
+
+/** Progress at which an ownership begins; reports a commit whose state cannot be read. */
+export function recall(
+  { notices }: TakeParts,
+  queue: Queue,
+  retained: Retained,
+  { partition, committed }: Owned,
+): Begin {
+  return retained.recall(committed, (reason) => {
+    const fields = { queue: queue.name, partition, reason };
+    const message = 'what the last commit of a partition carried is not readable: it goes on at its offset alone';
+    notices.tell({ type: 'log', level: 'error', message, fields });
+  });
+}

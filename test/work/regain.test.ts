@@ -1,0 +1,326 @@
+/** A process that loses its partitions and owns them again: what it finished is not repeated, what runs is not doubled. */
+import { BusError } from '../../src/base/errors';
+import { partitionOf } from '../../src/format/partition';
+import { gates, group, jobs, parked, rig, topic } from './rig';
+
+const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, n) => ({ n: from + n }));
+/** Jobs of one key, so that they are in one partition and run one after the other. */
+const keyed = (count: number, from = 0) => numbers(count, from).map(({ n }) => ({ n, key: 'k' }));
+/** Keys of lanes of their own in one partition. */
+const partition = 3;
+const keysThere = Array.from({ length: 2_000 }, (_, n) => `${n}`).filter(
+  (key) => partitionOf(Buffer.from(key), topic.partitions) === partition,
+);
+const together = (count: number, from = 0) => numbers(count, from).map(({ n }) => ({ n, key: keysThere[n]! }));
+const unreachable = () => new BusError('Unreachable', 'the coordinator is away', { waitedMs: 1 });
+const later = (r: ReturnType<typeof rig>, ms: number) => new Promise<void>((go) => void r.clock.after(ms, go));
+
+/** A job in each partition, handled and committed: what starts first in a partition waits for a commit. */
+const everywhere = Array.from({ length: topic.partitions }, (_, one) => {
+  const key = Array.from({ length: 2_000 }, (_, n) => `w${n}`).find(
+    (name) => partitionOf(Buffer.from(name), topic.partitions) === one,
+  )!;
+  return { n: -1 - one, key };
+});
+async function warmUp(r: ReturnType<typeof rig>, seen: unknown[] = []): Promise<void> {
+  await r.sender(r.process('warm')).send(jobs().resize, everywhere);
+  await r.clock.advance(1_000);
+  seen.length = 0;
+}
+
+/** No commit of `process` is accepted from now on, until the function returned is called. */
+function noCommits(r: ReturnType<typeof rig>, process = 'a'): () => void {
+  r.world.faults = (one) =>
+    one.process === process && one.call === 'commit' ? { error: unreachable(), done: false } : undefined;
+  return () => (r.world.faults = undefined);
+}
+
+test('what a process finished is not repeated when it loses its partitions before the commit and owns them again', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  const seen: number[] = [];
+  const sender = r.sender(r.process('web'));
+  await r.take(a, resize, ({ n }) => void seen.push(n));
+  await sender.send(resize, numbers(30));
+  await r.clock.advance(1_000);
+  const allow = noCommits(r);
+  await sender.send(resize, numbers(30, 30));
+  await r.clock.advance(1_500);
+  a.expire();
+  await r.clock.advance(1_000);
+  a.expire(); // and once more, before anything of it was committed
+  allow();
+  await sender.send(resize, numbers(30, 60));
+  await r.clock.advance(10_000);
+  expect(seen.toSorted((x, y) => x - y)).toEqual(numbers(90).map(({ n }) => n));
+  expect(await r.progress(a)).toEqual({ committed: 90, end: 90 });
+  expect(r.of('partition').filter(({ change }) => change === 'lost')).toHaveLength(2 * topic.partitions);
+});
+
+test('what was settled above an unsettled message is not repeated either, and what failed keeps its attempts', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs({ attempts: 3, backoffMs: 5_000 });
+  const seen: string[] = [];
+  await r.take(a, resize, ({ n }, { attempt }) => {
+    seen.push(`${n}: ${attempt}`);
+    if (n >= 0 && n % 3 === 0) throw new Error('no');
+  });
+  await warmUp(r, seen);
+  const allow = noCommits(r);
+  await r.sender(r.process('web')).send(resize, together(6));
+  await r.clock.advance(1_000);
+  expect(seen).toHaveLength(6);
+  a.expire();
+  allow();
+  await r.clock.advance(60_000);
+  const tries = ['0: 1', '0: 2', '0: 3', '1: 1', '2: 1', '3: 1', '3: 2', '3: 3', '4: 1', '5: 1'];
+  expect(seen.toSorted()).toEqual(tries);
+  expect((await r.parkedNow(a)).map(({ note }) => note.attemptCount)).toEqual([3, 3]);
+});
+
+test('a handler that still runs when its partition comes back is not started beside itself, and its end counts', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  const { wait, open } = gates();
+  const seen: string[] = [];
+  await r.sender(r.process('web')).send(resize, together(3));
+  await r.take(a, resize, async ({ n }, { attempt }) => {
+    seen.push(`${n}: ${attempt}`);
+    if (n === 1) await wait('1');
+  });
+  await r.clock.advance(1_000);
+  a.expire();
+  await r.clock.advance(5_000);
+  expect(seen).toEqual(['0: 1', '1: 1', '2: 1']);
+  a.expire();
+  await r.clock.advance(5_000);
+  open('1');
+  await r.clock.advance(5_000);
+  expect(seen).toEqual(['0: 1', '1: 1', '2: 1']);
+  expect((await r.progress(a)).committed).toBe(3);
+});
+
+test('what ends while the partition is elsewhere is not repeated when it comes back', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs();
+  const { wait, open } = gates();
+  const seen: string[] = [];
+  await r.sender(r.process('web')).send(resize, together(3));
+  await r.take(a, resize, async ({ n }) => {
+    seen.push(`a${n}`);
+    if (n === 1) await wait('1');
+  });
+  await r.clock.advance(1_000);
+  a.freeze();
+  // Another member that owns everything meanwhile and handles nothing.
+  const other = await b.log.join(group, topic.name, { take: () => undefined, give: () => Promise.resolve() });
+  await r.clock.advance(15_000);
+  a.thaw();
+  await r.clock.advance(10);
+  open('1');
+  await r.clock.advance(10);
+  await other.close();
+  await r.clock.advance(5_000);
+  expect(seen).toEqual(['a0', 'a1', 'a2']);
+  expect((await r.progress(a)).committed).toBe(3);
+});
+
+test('no other message of a key starts while a handler of that key still runs from before the loss', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs({ retry: 'aside', attempts: 5, backoffMs: 1_000 });
+  const { wait, open } = gates();
+  const seen: string[] = [];
+  await r.sender(r.process('web')).send(resize, keyed(3));
+  await r.take(a, resize, async ({ n }, { attempt }) => {
+    seen.push(`${n}: ${attempt}`);
+    if (n === 0 && attempt === 1) throw new Error('aside');
+    if (n === 1) await wait('1');
+  });
+  await r.clock.advance(100);
+  a.expire();
+  await r.clock.advance(10_000);
+  expect(seen).toEqual(['0: 1', '1: 1']);
+  open('1');
+  await r.clock.advance(10_000);
+  expect(seen).toEqual(['0: 1', '1: 1', '0: 2', '2: 1']);
+});
+
+test('a handler that stops because its partition was lost is started again once, after it has ended', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  const seen: string[] = [];
+  let running = 0;
+  await r.sender(r.process('web')).send(resize, keyed(2));
+  await r.take(a, resize, async ({ n }, { attempt, signal }) => {
+    seen.push(`${n}: ${attempt}, ${++running} at once`);
+    try {
+      if (attempt > 1 || n > 0) return;
+      await new Promise((_, reject) => signal.addEventListener('abort', () => void later(r, 700).then(reject)));
+    } finally {
+      running--;
+    }
+  });
+  await r.clock.advance(100);
+  a.expire();
+  await r.clock.advance(10_000);
+  expect(seen).toEqual(['0: 1, 1 at once', '0: 2, 1 at once', '1: 1, 1 at once']);
+});
+
+test('a message whose parking is acknowledged after the loss is neither handled nor parked again', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  const seen: number[] = [];
+  await r.sender(r.process('web')).send(resize, keyed(2));
+  r.world.faults = ({ call, topic: to }) => (call === 'append' && to === parked.name ? { delayMs: 2_000 } : undefined);
+  await r.take(a, resize, ({ n }, { park }) => {
+    seen.push(n);
+    if (n === 0) park('a reason');
+  });
+  await r.clock.advance(1_000);
+  a.expire();
+  await r.clock.advance(10_000);
+  expect(seen).toEqual([0, 1]);
+  expect(await r.parkedNow(a)).toHaveLength(1);
+  expect(r.of('parked')).toHaveLength(1);
+});
+
+test('what another process settled in between, and what it had not settled, is not repeated either', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs();
+  const seen: string[] = [];
+  const sender = r.sender(r.process('web'));
+  await r.take(a, resize, ({ n }) => void seen.push(`a${n}`));
+  await warmUp(r, seen);
+  const allow = noCommits(r);
+  await sender.send(resize, together(4));
+  await r.clock.advance(1_000);
+  a.freeze(); // with 4 finished jobs that the log does not know of
+  await r.take(b, resize, ({ n }) => {
+    seen.push(`b${n}`);
+    return n === 1 || n === 3 ? new Promise(() => undefined) : undefined;
+  });
+  await r.clock.advance(15_000);
+  await sender.send(resize, together(2, 4));
+  await r.clock.advance(2_000);
+  b.crash(); // it has settled 0, 2, 4 and 5
+  allow();
+  a.thaw();
+  await sender.send(resize, together(1, 6));
+  await r.clock.advance(20_000);
+  expect(seen.toSorted()).toEqual(['a0', 'a1', 'a2', 'a3', 'a6', 'b0', 'b1', 'b2', 'b3', 'b4', 'b5']);
+  expect(await r.progress(a)).toEqual({ committed: 19, end: 19 });
+});
+
+test('a place that was moved by hand counts, whatever the process remembers', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = jobs();
+  const seen: number[] = [];
+  await r.sender(r.process('web')).send(resize, keyed(6));
+  await r.take(a, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(1_000);
+  const { partition: at } = (await a.log.bounds(topic.name)).find(({ end }) => end > 0)!;
+  a.freeze();
+  const tool = await b.log.join(group, topic.name, {
+    take: (owned) => void (owned.partition === at && owned.commit({ offset: 4, state: new Uint8Array() })),
+    give: () => Promise.resolve(),
+  });
+  await r.clock.advance(15_000);
+  await tool.close();
+  a.thaw();
+  await r.clock.advance(10_000);
+  expect(seen).toEqual([0, 1, 2, 3, 4, 5, 4, 5]);
+});
+
+test('a record that is sent again after a loss is known from before it', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  const seen: number[] = [];
+  await r.take(a, resize, ({ n }) => void seen.push(n));
+  await warmUp(r, seen);
+  const allow = noCommits(r);
+  await r.sender(a, '0123456789abcdef').send(resize, keyed(2));
+  await r.clock.advance(1_000);
+  a.expire();
+  allow();
+  await r.clock.advance(1_000);
+  await r.sender(a, '0123456789abcdef').send(resize, keyed(2)); // a resend, as its positions say
+  await r.clock.advance(10_000);
+  expect(seen).toEqual([0, 1]);
+  expect(r.of('dropped').map(({ reason }) => reason)).toEqual(['repeated', 'repeated']);
+});
+
+describe('a process that cannot commit', () => {
+  const states = (r: ReturnType<typeof rig>) => r.of('state').map(({ part, ok, reason }) => ({ part, ok, reason }));
+
+  test('stops starting messages 2 s after a commit was due, reports it once, and goes on when commits are accepted', async () => {
+    const r = rig();
+    const a = r.process('a');
+    const { resize } = jobs();
+    const seen: number[] = [];
+    const sender = r.sender(r.process('web'));
+    await r.take(a, resize, ({ n }) => void seen.push(n));
+    await sender.send(resize, numbers(24));
+    await r.clock.advance(1_000);
+    const allow = noCommits(r);
+    const beganMs = r.clock.now();
+    for (let n = 24; n < 24 + 100; n++) {
+      await sender.send(resize, [{ n }]);
+      await r.clock.advance(100);
+    }
+    const stoppedAt = seen.length;
+    expect(stoppedAt).toBeLessThan(24 + 45); // each partition stops 2.5 s after its first message without a commit
+    expect(r.clock.now() - beganMs).toBe(10_000);
+    expect(states(r)).toEqual([
+      {
+        part: 'commits in photos.work',
+        ok: false,
+        reason: expect.stringMatching(/nothing could be committed for \d+ ms.*no message is started.*is away/),
+      },
+    ]);
+    allow();
+    await r.clock.advance(10_000);
+    expect(seen.toSorted((x, y) => x - y)).toEqual(numbers(124).map(({ n }) => n));
+    expect(states(r).slice(1)).toEqual([{ part: 'commits in photos.work', ok: true, reason: expect.any(String) }]);
+  });
+
+  test('stops at 5,000 messages of a partition, however fast they are', async () => {
+    const r = rig();
+    const a = r.process('a');
+    const { resize } = jobs();
+    let seen = 0;
+    const sender = r.sender(r.process('web'));
+    await r.take(a, resize, ({ n }) => void (n >= 0 && seen++));
+    await warmUp(r);
+    const allow = noCommits(r);
+    await sender.send(resize, keyed(12_000));
+    await r.clock.advance(1_000);
+    expect(seen).toBe(5_000);
+    allow();
+    await r.clock.advance(10_000);
+    expect(seen).toBe(12_000);
+  });
+
+  test('commits early when many messages settle within commitMs, so that it need not stop', async () => {
+    const r = rig();
+    const a = r.process('a');
+    const { resize } = jobs();
+    let seen = 0;
+    await r.sender(r.process('web')).send(resize, keyed(12_000));
+    const startMs = r.clock.now();
+    await r.take(a, resize, () => void (++seen === 12_000 && (endMs = r.clock.now())));
+    let endMs = 0;
+    await r.clock.advance(10_000);
+    expect(seen).toBe(12_000);
+    expect(endMs - startMs).toBeLessThan(100);
+  });
+});
