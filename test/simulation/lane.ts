@@ -24,6 +24,13 @@ export class Lane {
 
   #checkAlone({ track, tenure }: Handling): void {
     for (const other of this.running) {
+      if (other.tenure.member === tenure.member && other.tenure !== tenure) {
+        const about = `#${track.message.n} starts at ${tenure.who.name} in epoch ${tenure.epoch}`;
+        this.ledger.breaks(
+          'keys',
+          `${about} while its own #${other.track.message.n} of epoch ${other.tenure.epoch} runs`,
+        );
+      }
       if (other.overstays || other.tenure.excused || tenure.excused) continue;
       const mine = `#${track.message.n} starts at ${tenure.who.name}`;
       this.ledger.breaks('keys', `${mine} while #${other.track.message.n} runs at ${other.tenure.who.name}`);

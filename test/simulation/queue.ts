@@ -38,14 +38,14 @@ export class QueueCheck {
     if (!this.#tracks.get(message.n)?.settled) this.owed.add(message.n);
   }
 
-  took(who: Who, { partition, epoch, committed }: Owned): Tenure {
+  took(who: Who, { partition, epoch, committed }: Owned, member: object = who): Tenure {
     const shelf = this.#shelf(partition);
     const about = `${who.name} takes ${this.rules.group}/${partition}`;
     const begin = committed ? coverOf(committed) : { offset: 0, ranges: [] };
     this.ledger.note(`${about} epoch ${epoch} at ${begin.offset}`);
     shelf.readTo = Math.max(shelf.readTo, begin.offset);
     shelf.commits(begin, epoch - 1);
-    const tenure = new Tenure(who, shelf, epoch, this.ledger.nowMs, begin);
+    const tenure = new Tenure(who, shelf, epoch, this.ledger.nowMs, begin, member);
     for (const other of shelf.tenures) {
       const before = other.epoch < epoch ? other : tenure; // a take may come late to who has lost it again
       if (other.ended || before.excused) continue;
@@ -103,14 +103,15 @@ export class QueueCheck {
 
   /** Before a commit is sent: whether it says the truth. */
   commit(tenure: Tenure, commit: Commit): Cover {
-    const { who, shelf, begin, settled } = tenure;
+    const { who, shelf, begin } = tenure;
+    const own = shelf.tenures.filter(({ member }) => member === tenure.member);
     const cover = coverOf(commit);
     const about = `${who.name} commits ${this.rules.group}/${shelf.number} at ${cover.offset}`;
     tenure.shelf.tells(tenure, commit);
     this.ledger.note(`${about} ${cover.ranges.map(({ from, to }) => `${from}-${to}`).join(' ')}`);
     if (cover.offset > shelf.readTo) this.ledger.breaks('commit', `${about}, read was up to ${shelf.readTo}`);
     for (const { message, offset } of shelf.tracks) {
-      if (!covers(cover, offset) || covers(begin, offset) || settled.has(message.n)) continue;
+      if (!covers(cover, offset) || covers(begin, offset) || own.some((one) => one.hasSettled(message.n))) continue;
       this.ledger.breaks('commit', `${about}, #${message.n} at ${offset} is not settled`);
       break;
     }
@@ -145,6 +146,8 @@ export class QueueCheck {
     const { committed, tenures } = tenure.shelf;
     const about = `#${message.n} ${message.entry} starts again at ${tenure.who.name}`;
     if (tenure.settled.has(message.n)) return this.ledger.breaks('twice', `${about}, which has settled it`);
+    const own = tenures.find((one) => one.member === tenure.member && one.hasSettled(message.n));
+    if (own) return this.ledger.breaks('twice', `${about}, which settled it in epoch ${own.epoch}`);
     for (const before of tenures) {
       const passedOn = before.ended === 'given' && !before.excused && before.gaveInMs < lastCommitMs;
       if (!passedOn || before.epoch > tenure.epoch || !before.settled.has(message.n) || before.late.has(message.n))
@@ -195,7 +198,8 @@ export class QueueCheck {
   }
 
   #settle(track: Track, tenure: Tenure): void {
-    if (!tenure.ended) tenure.settled.add(track.message.n);
+    if (tenure.ended) tenure.settledAfter.add(track.message.n);
+    else tenure.settled.add(track.message.n);
     if (this.ledger.nowMs - tenure.givingMs >= this.rules.longestMs) tenure.late.add(track.message.n);
     if (!track.settled) this.ledger.count('settled');
     track.settled = true;

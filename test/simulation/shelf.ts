@@ -80,6 +80,8 @@ export class Tenure {
   /** Messages that the log was told to be started in it, which they were not yet. */
   readonly announced = new Set<number>();
   readonly settled = new Set<number>();
+  /** Messages whose handler ended well after it: they count when the same member owns the partition again. */
+  readonly settledAfter = new Set<number>();
   /** Of these, what ended when it was given without waiting any longer: whether that still counts is open. */
   readonly late = new Set<number>();
   givingMs = Infinity;
@@ -94,7 +96,13 @@ export class Tenure {
     readonly takenMs: number,
     /** What was settled before. */
     readonly begin: Cover,
+    /** One membership of the group: what it settled it must not handle again, whatever was committed. */
+    readonly member: object,
   ) {}
+
+  hasSettled(n: number): boolean {
+    return this.settled.has(n) || this.settledAfter.has(n);
+  }
 
   /** Whether others may have the partition although this owner has not given it: it died, or could give no sign of life. */
   get excused(): boolean {

@@ -35,10 +35,11 @@ function parkOf({ headers, value }: Append, who: Instance, checks: Checks): (() 
 
 function watchOwner(owner: Owner, who: Instance, check: QueueCheck): Owner {
   const tenures = new Map<number, Tenure>();
+  const member = {};
   return {
     take(owned) {
       if (who.dead) return;
-      const tenure = check.took(who, owned);
+      const tenure = check.took(who, owned, member);
       tenures.set(owned.partition, tenure);
       owned.lost.addEventListener('abort', () => check.ended(tenure, 'lost'), { once: true });
       owner.take(watchOwned(owned, tenure, check));
