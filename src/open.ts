@@ -94,7 +94,7 @@ async function checkStarted(ns: string, dir: string | undefined): Promise<void> 
   if (existsSync(at)) return;
   const cause = `${at} is not there`;
   const message = `nothing was ever started with ns ${ns} here: ${cause}; name another with --ns, --dir or BUSBAR_DIR`;
-  throw new BusError('Unreachable', message, { waitedMs: 0, cause });
+  throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause });
 }
 
 /** Servers may be away, and then there is no socket between two attempts to connect: the bus holds the process. */

@@ -98,7 +98,7 @@ test('photos are listed newest first, or as asked for', async () => {
 
 test('what a killed instance saved and did not tell, the next one tells', async () => {
   const { bus, caller } = await startPhotos();
-  bus.fault(thumbnails.resize, 'Unreachable', { waitedMs: 1 });
+  bus.fault(thumbnails.resize, 'Unreachable', { outcome: 'not-sent', waitedMs: 1 });
   await expect(caller.request(photos.add, { name: 'a', content: png('one') })).rejects.toThrow('Unreachable');
   expect(bus.sent(photos.added)).toEqual([]);
   const next = await startPhotos();

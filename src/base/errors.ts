@@ -2,26 +2,51 @@
  * What can go wrong, once: a closed table of codes, one class for them, and one class for failures a contract declares.
  */
 
+/**
+ * Whether a call that failed can have been carried out. `not-sent`: it was not, and will not be. `unknown`: it can have
+ * been, or can still be.
+ */
+export type SendOutcome = 'not-sent' | 'unknown';
+
 /** Facts that come with each code. */
 export interface BusDetails {
-  Invalid: { side: 'input' | 'reply' | 'failure'; issues: readonly Issue[]; instance?: string };
-  TooLarge: { bytes: number; limitBytes: number };
+  Invalid: { side: 'input' | 'reply' | 'failure'; issues: readonly Issue[]; instance?: string } & OfList;
+  TooLarge: TooManyBytes | TooManyMessages;
   NoHandler: { module: string; entry?: string };
   ResponderLost: { instance: string };
   Timeout: { reached: 'not-sent' | 'sent' | 'waiting' | 'running' | 'answered'; timeoutMs: number };
   Overloaded: { retryAfterMs: number; waiting?: number; limit?: number };
   Cancelled: { reason: unknown };
   HandlerFailed: { handlerError: string; instance?: string };
-  Unreachable: { waitedMs: number; cause?: string };
+  Unreachable: { outcome: SendOutcome; waitedMs: number; cause?: string };
   SpoolFull: { bytes: number; limitBytes: number };
   SpoolBroken: { cause: string };
-  Closed: { sinceMs: number };
+  Closed: { outcome: SendOutcome; sinceMs: number };
   Incompatible: { entry: string; instance?: string };
   Conflict: { key: string; expected?: number; found?: number };
   NotAllowed: { what: string };
-  Config: { faults: readonly string[] };
+  Config: { faults: readonly string[] } & OfList;
 }
 export type BusCode = keyof BusDetails;
+
+/** The first body that failed of a list that was sent: its place in it, from 0, and the id of its message. */
+interface OfList {
+  index?: number;
+  id?: string;
+}
+interface TooManyBytes extends OfList {
+  bytes: number;
+  limitBytes: number;
+  messages?: undefined;
+  limitMessages?: undefined;
+}
+/** A list with more messages than one call takes. */
+interface TooManyMessages extends OfList {
+  messages: number;
+  limitMessages: number;
+  bytes?: undefined;
+  limitBytes?: undefined;
+}
 
 /** One fault of a value: what is wrong, and the path of the field from the outside in. */
 export interface Issue {
@@ -30,10 +55,10 @@ export interface Issue {
 }
 
 interface CodeRow<C extends BusCode> {
-  readonly retryable: boolean;
+  readonly retryable: boolean | ((details: Partial<BusDetails[C]>) => boolean);
   readonly remedy: string | ((details: Partial<BusDetails[C]>) => string);
 }
-/** Whether trying the same again can help, and what a person should do. The only place that decides either. */
+/** The only place that decides whether an error is retryable, and what a person can do about it. */
 export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
   Invalid: {
     retryable: false,
@@ -42,7 +67,13 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
         ? 'Mend the handler that is named, or deploy one version of the contract at both ends.'
         : 'Send what the contract describes.',
   },
-  TooLarge: { retryable: false, remedy: 'Store the bytes elsewhere and send a reference.' },
+  TooLarge: {
+    retryable: false,
+    remedy: ({ messages }) =>
+      messages === undefined
+        ? 'Store the bytes elsewhere and send a reference.'
+        : 'Divide the list, and send the next part when the one before has resolved.',
+  },
   NoHandler: {
     retryable: true,
     remedy: 'Start an instance that serves the contract, or pass absentMs to wait for one.',
@@ -52,7 +83,7 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
     remedy: 'It may or may not have been done. Declare the entry `idempotent` to have it asked again elsewhere.',
   },
   Timeout: {
-    retryable: false,
+    retryable: ({ reached }) => reached === 'not-sent',
     remedy: ({ reached }) =>
       reached === 'not-sent'
         ? 'It was not sent, so it was not done. Raise timeoutMs, or find what took the time before.'
@@ -62,29 +93,42 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
   Cancelled: { retryable: false, remedy: 'The caller took it back; nothing to do.' },
   HandlerFailed: { retryable: false, remedy: 'Read the error of the handler at the instance named.' },
   Unreachable: {
-    retryable: true,
-    remedy: 'See whether what is named is up, and what `busbar status` says. What was being sent may have arrived.',
+    retryable: ({ outcome }) => outcome === 'not-sent',
+    remedy: ({ outcome }) =>
+      outcome === 'not-sent'
+        ? 'It was not sent. Check that what the message names is running (`busbar status`), then send it again.'
+        : 'It may or may not have arrived. Check that what the message names is running (`busbar status`). Send it again only if doing it twice is harmless.',
   },
   SpoolFull: { retryable: true, remedy: 'Wait until the spool has drained, or raise spoolBytesMax.' },
   SpoolBroken: { retryable: false, remedy: 'Restart the process; see the disk named in the cause.' },
-  Closed: { retryable: false, remedy: 'Open a new bus; this one was closed.' },
+  Closed: {
+    retryable: false,
+    remedy: ({ outcome }) =>
+      outcome === 'unknown'
+        ? 'The bus was closed before the answer arrived: it may or may not have been done. Wait for open calls before closing.'
+        : 'Nothing was sent. Open a new bus, since this one was closed.',
+  },
   Incompatible: { retryable: false, remedy: 'Deploy the version of the module that knows the entry.' },
   Conflict: { retryable: false, remedy: 'Read the newest version and decide again.' },
   NotAllowed: { retryable: false, remedy: 'Ask whoever runs the system for the right, or be somebody who has it.' },
   Config: { retryable: false, remedy: 'Mend what the message names; the same call fails until then.' },
 };
 
+// Details that arrived over the wire can be missing.
 function remedyOf<C extends BusCode>(code: C, details: BusDetails[C]): string {
   const { remedy } = busCodes[code];
-  // What came over the wire may have lost its details.
   return typeof remedy === 'string' ? remedy : remedy(details ?? {});
+}
+function isRetryable<C extends BusCode>(code: C, details: BusDetails[C]): boolean {
+  const { retryable } = busCodes[code];
+  return typeof retryable === 'boolean' ? retryable : retryable(details ?? {});
 }
 
 /** An error of the bus itself. `details` depends on `code`; narrow with {@link isBusError} or `switch (error.code)`. */
 export class BusError<C extends BusCode = BusCode> extends Error {
   readonly code: C;
   readonly details: BusDetails[C];
-  /** Whether the same call may be made again without risk and with hope. */
+  /** Whether the same call can succeed when it is made again, and cannot be done twice by that. */
   readonly retryable: boolean;
   /** What a person can do. */
   readonly remedy: string;
@@ -95,10 +139,29 @@ export class BusError<C extends BusCode = BusCode> extends Error {
     this.name = 'BusError';
     this.code = code;
     this.details = details;
-    this.retryable = busCodes[code].retryable;
+    this.retryable = isRetryable(code, details);
     this.remedy = remedy ?? remedyOf(code, details);
   }
 }
+/** The error of one body of a list, with its place and id in the details and the message. */
+export function ofList(error: unknown, index: number, count: number, id: string): Error {
+  const message = `body ${index} of ${count} (counted from 0, id ${id}): ${sayError(error)}`;
+  if (!isBusError(error)) return new Error(message, { cause: error });
+  const { code, details, cause, remedy } = error;
+  // The spread keeps the details of the code; TypeScript does not follow that through the union of codes.
+  return new BusError(code, message, { ...details, index, id } as BusDetails[BusCode], cause, remedy);
+}
+
+/** The error as it is for a call that can have been carried out in part. */
+export function inPart(error: unknown): unknown {
+  if (!isBusError(error, 'Unreachable', 'Closed') || error.details.outcome === 'unknown') return error;
+  const outcome = 'unknown';
+  // One for each code, since the details belong to it.
+  return error.code === 'Closed'
+    ? new BusError(error.code, error.message, { ...error.details, outcome }, error)
+    : new BusError(error.code, error.message, { ...error.details, outcome }, error);
+}
+
 /** The union form, so that `switch (error.code)` narrows `details`. */
 export type AnyBusError<C extends BusCode = BusCode> = { [K in C]: BusError<K> }[C];
 

@@ -26,7 +26,7 @@ export const limits = {
   bufferBytesMax: 64 * 1024 * 1024,
   /** Settled ranges that a commit may carry above the watermark; at the bound the partition waits. */
   openRangesMax: 700,
-  /** Messages for one topic that an instance is sending; beyond it Overloaded. */
+  /** Messages for one topic that an instance is sending. Beyond it Overloaded; TooLarge for a list that is longer. */
   sendingMax: 100_000,
   /** Senders whose last position one partition remembers, newest first. */
   incarnationsMax: 10_000,

@@ -131,7 +131,10 @@ export function buildBus(parts: BusParts): BuiltBus {
   /** While it leaves, handlers that still run may go on sending; nobody else. */
   function mustBeOpen(): void {
     if (phase === 'open' || (phase === 'leaving' && currentScope(scopes)?.id !== undefined)) return;
-    throw new BusError('Closed', `the bus of ${self.instance} was closed`, { sinceMs: clock.now() - phaseMs });
+    throw new BusError('Closed', `the bus of ${self.instance} was closed`, {
+      outcome: 'not-sent',
+      sinceMs: clock.now() - phaseMs,
+    });
   }
   /** Not `async`: another promise for each request would cost more than what is done here. */
   function ask(entry: Request, input: unknown, options?: AskOptions): Promise<unknown> {
@@ -157,14 +160,14 @@ export function buildBus(parts: BusParts): BuiltBus {
     );
   }
   type Kept = 'work' | 'event';
-  async function send(entry: AnyEntry, kind: Kept, inputs: readonly unknown[], how?: SubmitCall) {
+  async function send(entry: AnyEntry, kind: Kept, inputs: readonly unknown[], form: 'one' | 'list', how?: SubmitCall) {
     mustBeOpen();
     mustBe(entry, kind);
     checkCall(kind === 'work' ? 'submit' : 'publish', entry, how);
-    return sender.send(entry, inputs);
+    return sender.send(entry, inputs, form);
   }
   async function sendOne(entry: AnyEntry, kind: Kept, input: unknown, how?: SubmitCall): Promise<Sent> {
-    const [sent] = await send(entry, kind, [input], how);
+    const [sent] = await send(entry, kind, [input], 'one', how);
     if (!sent) throw new TypeError('a sender answers once for each input'); // as its type says
     return sent;
   }
@@ -258,7 +261,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     tryRequest: (entry: Request, input: unknown, options?: AskOptions) => asResult(ask(entry, input, options)),
     requestAll: askAll,
     submit: (entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how),
-    submitAll: (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'work', all, how),
+    submitAll: (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'work', all, 'list', how),
     async broadcast(entry: AnyEntry, input: unknown, options?: object) {
       mustBeOpen();
       mustBe(entry, 'broadcast');
@@ -266,7 +269,7 @@ export function buildBus(parts: BusParts): BuiltBus {
       return shouter.broadcast(entry, input);
     },
     publish: (entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'event', input, how),
-    publishAll: (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'event', all, how),
+    publishAll: (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'event', all, 'list', how),
     listen: (entry: Event, how: ListenOptions | Run, run?: Run) => start(listen(entry, how, run)),
     async serve(contract: AnyContract, given: object, options?: LooseServeOptions) {
       mustBeOpen();

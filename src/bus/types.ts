@@ -113,11 +113,14 @@ export interface Bus extends Closable {
 
   /**
    * Hands over a job. Resolves when it is safe, not when it is done; one instance handles it, again after a failure or
-   * a crash, until it is done or parked. Order per sender and key. Rejects with Unreachable when the outcome is
-   * unknown.
+   * a crash, until it is done or parked. Order per sender and key. Rejects with Unreachable when the log does not answer;
+   * its `details.outcome` says whether the job can have been accepted.
    */
   submit<M extends Work>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
-  /** As `submit` for a list, in its order and much cheaper than one by one; safe as a whole when it resolves. */
+  /**
+   * As `submit` for a list of at most 100,000, in its order and much cheaper than one by one; safe as a whole when it
+   * resolves. An error names the body that failed in `details.index` and `details.id`.
+   */
   submitAll<M extends Work>(entry: M, inputs: readonly Input<M>[], options?: SubmitCall): Promise<readonly Submitted[]>;
   /**
    * Tells every instance that is up. Resolves when it was handed to the post. Order per sender and module; never twice

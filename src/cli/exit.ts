@@ -49,7 +49,7 @@ export function exitOf(error: unknown): Exit {
   if (error instanceof TooSlow) return exits.timedOut;
   if (error instanceof Failure) return exits.failed;
   if (nameOf(error) === 'UnknownName') return exits.usage;
-  if (nameOf(error) === 'StoppedEarly') return exits.warning;
+  if (nameOf(error) === 'StoppedEarly' || nameOf(error) === 'NotParked') return exits.warning;
   // A directory of somebody else is a Config error by its code, whoever may not use it wants to know just that.
   if (/\b(?:EACCES|EPERM)\b|belongs to user \d/.test(sayError(error))) return exits.notAllowed;
   return isBusError(error) ? ofCode[error.code] : exits.failed;

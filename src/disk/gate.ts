@@ -58,7 +58,7 @@ function enter(folder: string, file: string): void {
 function unmade(file: string, error: unknown): BusError<'Unreachable'> {
   const cause = sayError(error);
   const message = `${file} cannot be made: ${cause}; see to its rights and to room on the disk`;
-  return new BusError('Unreachable', message, { waitedMs: 0, cause }, error);
+  return new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause }, error);
 }
 function leave(folder: string): void {
   try {

@@ -3,7 +3,7 @@ import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ABORT, open, type RootDatabase } from 'lmdb';
 import { holdProcess, sleep, type Clock } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, sayError, type SendOutcome } from '../base/errors';
 import { closeGate, Gate } from './gate';
 import { checkDataFile, newestTransaction } from './header';
 import { LockFile } from './lockfile';
@@ -150,7 +150,7 @@ async function untilFree(path: string, lock: LockFile, clock: Clock, writeMs: nu
     if (holder === undefined) return;
     if (!holder.stopped) looks += 1;
     const waitedMs = clock.mono() - startMs;
-    if (waitedMs > writeMs) throw unreachable(path, waitedMs, `it cannot be opened: ${lock.sayHolder()}`);
+    if (waitedMs > writeMs) throw unreachable(path, 'not-sent', waitedMs, `it cannot be opened: ${lock.sayHolder()}`);
     await sleep(clock, holder.stopped ? 50 : 2);
   }
 }
@@ -165,7 +165,9 @@ function limited<T>(
   lock: LockFile,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = clock.after(waitMs, () => reject(unreachable(path, waitMs, `${late}; ${lock.sayHolder()}`)));
+    const timer = clock.after(waitMs, () =>
+      reject(unreachable(path, 'unknown', waitMs, `${late}; ${lock.sayHolder()}`)),
+    );
     promise.then(resolve, reject).finally(() => timer.cancel());
   });
 }
@@ -223,9 +225,10 @@ function makeStore(
   async function write(guard: Guard | null, changes: readonly Change[]): Promise<boolean> {
     const opening = gate.wait();
     if (opening) await opening;
-    if (releasedMs !== undefined) throw new BusError('Closed', `${path} was closed`, { sinceMs: releasedMs });
+    if (releasedMs !== undefined)
+      throw new BusError('Closed', `${path} was closed`, { outcome: 'not-sent', sinceMs: releasedMs });
     if (shared.broken !== undefined) {
-      throw unreachable(path, 0, `a write failed before and ${reopen}: ${shared.broken}`);
+      throw unreachable(path, 'not-sent', 0, `a write failed before and ${reopen}: ${shared.broken}`);
     }
     try {
       return await submit(db, guard, changes);
@@ -235,7 +238,7 @@ function makeStore(
       // A full disk leaves the files as they were. After anything else nobody knows what is on it.
       if (!full) shared.broken = cause;
       const what = full ? `the disk is full (${cause})` : cause;
-      throw unreachable(path, 0, `writing failed, whether it was written is unknown: ${what}`);
+      throw unreachable(path, 'unknown', 0, `writing failed, whether it was written is unknown: ${what}`);
     }
   }
 
@@ -330,8 +333,8 @@ const roomBytesMin = 8 * 1024 * 1024;
 
 const reopen = 'nothing more is written until the log is opened anew';
 
-function unreachable(path: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
-  return new BusError('Unreachable', `${path}: ${cause}`, { waitedMs, cause });
+function unreachable(path: string, outcome: SendOutcome, waitedMs: number, cause: string): BusError<'Unreachable'> {
+  return new BusError('Unreachable', `${path}: ${cause}`, { outcome, waitedMs, cause });
 }
 
 /** The package rejects with a promise of the reason inside, which would end the process if nobody listened to it. */

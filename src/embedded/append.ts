@@ -1,7 +1,7 @@
 /** Puts records at the end of partitions: all calls of a moment in one transaction, in the order of the calls. */
 import type { Clock, Random, Timer } from '../base/clock';
 import { sleep } from '../base/clock';
-import { BusError } from '../base/errors';
+import { BusError, inPart } from '../base/errors';
 import { limits } from '../base/limits';
 import type { Change, Store } from '../disk/lmdb';
 import type { Append, Place, Topic } from '../ports/log';
@@ -35,6 +35,8 @@ interface Item {
 interface Call {
   readonly places: Place[];
   left: number;
+  /** Records that are being written, or were. */
+  writing: number;
   over: boolean;
   timer: Timer;
   done(places: readonly Place[]): void;
@@ -130,8 +132,9 @@ export class Appender {
     const call: Call = {
       places: Array.from<Place>({ length: left }),
       left,
+      writing: 0,
       over: false,
-      timer: this.parts.clock.after(appendMs, () => call.fail(this.late(topic))),
+      timer: this.parts.clock.after(appendMs, () => call.fail(this.late(topic, call))),
       done(places) {
         call.over = true;
         call.timer.cancel();
@@ -147,11 +150,15 @@ export class Appender {
     return call;
   }
 
-  private late(topic: string): BusError<'Unreachable'> {
+  /** What waits when its call has ended is dropped, so that it is known to be unwritten. */
+  private late(topic: string, { writing }: Call): BusError<'Unreachable'> {
     const { store } = this.parts;
-    const late = `appending to ${topic} took longer than ${appendMs} ms, what was written is unknown`;
-    const cause = `${late}; ${store.holder()}`;
-    return new BusError('Unreachable', `${store.path}: ${cause}`, { waitedMs: appendMs, cause });
+    const [outcome, what] =
+      writing === 0
+        ? (['not-sent', 'nothing of it was written'] as const)
+        : (['unknown', 'it may be written'] as const);
+    const cause = `appending to ${topic} took longer than ${appendMs} ms, ${what}; ${store.holder()}`;
+    return new BusError('Unreachable', `${store.path}: ${cause}`, { outcome, waitedMs: appendMs, cause });
   }
 
   private laneOf(topic: Topic, partition: number): Lane {
@@ -221,14 +228,19 @@ export class Appender {
       const end = first + batch.length;
       const changes = lane.topic.compacted ? this.compacting(lane, batch, first) : plain(lane, batch, first);
       changes.push({ key: lane.endKey, value: mark, version: end });
+      for (const { call } of batch) call.writing += 1;
       const written = await this.parts.store.write({ key: lane.endKey, version: first }, changes);
       lane.end = written ? end : undefined;
       if (written) this.settle(lane, batch, first);
+      else for (const { call } of batch) call.writing -= 1;
       return written;
     } catch (error) {
       lane.end = undefined;
       for (const item of batch) this.free(item);
-      for (const item of batch) item.call.fail(error);
+      const counts = new Map<Call, number>();
+      for (const { call } of batch) counts.set(call, (counts.get(call) ?? 0) + 1);
+      // Records of the call in other partitions can be in the log, or get there.
+      for (const [call, count] of counts) call.fail(count < call.places.length ? inPart(error) : error);
       return true;
     }
   }

@@ -128,7 +128,8 @@ class EmbeddedLog {
   }
 
   private check(): void {
-    if (this.closedMs !== undefined) throw new BusError('Closed', 'the log was closed', { sinceMs: this.closedMs });
+    if (this.closedMs !== undefined)
+      throw new BusError('Closed', 'the log was closed', { outcome: 'not-sent', sinceMs: this.closedMs });
   }
 
   /** Makes a call of the port of a function: refused after close, and what it throws becomes a rejection. */

@@ -127,7 +127,10 @@ class RollRegistry implements EmbeddedRegistry {
   }
   private checkOpen(): void {
     if (this.closedAtMs === undefined) return;
-    throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.closedAtMs });
+    throw new BusError('Closed', 'this bus is closed', {
+      outcome: 'not-sent',
+      sinceMs: this.parts.clock.now() - this.closedAtMs,
+    });
   }
 
   /** A name is unique among the living; of the dead nothing stands in the way. */

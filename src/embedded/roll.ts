@@ -84,7 +84,7 @@ export class Roll {
     } catch (error) {
       fs.rmSync(this.path(`~${file}`), { force: true });
       const message = `${this.path(file)} cannot be written: ${sayError(error)}; see to its rights and space`;
-      throw new BusError('Unreachable', message, { waitedMs: 0, cause: sayError(error) }, error);
+      throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause: sayError(error) }, error);
     }
     this.own = file;
     if (was !== undefined) this.removeFile(was);

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Random } from '../base/clock';
 import { every, randomHex, sleep } from '../base/clock';
-import { BusError, isBusError, sayError } from '../base/errors';
+import { BusError, isBusError, sayError, type SendOutcome } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
@@ -100,7 +100,10 @@ class FileSettings implements Settings {
   }
   private checkOpen(): void {
     if (this.closedAtMs === undefined) return;
-    throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.closedAtMs });
+    throw new BusError('Closed', 'this bus is closed', {
+      outcome: 'not-sent',
+      sinceMs: this.parts.clock.now() - this.closedAtMs,
+    });
   }
 
   private async write(key: string, value: string | null, was: number): Promise<number> {
@@ -109,7 +112,10 @@ class FileSettings implements Settings {
       if (await this.replace(number, changed(settings, key, value, was))) return value === null ? 0 : was + 1;
       await sleep(this.parts.clock, this.parts.random.next() * Math.min(tries, 20));
     }
-    throw unreachable(`${this.parts.directory.settings}: ${triesMax} times somebody else wrote at the same moment`);
+    throw unreachable(
+      'not-sent',
+      `${this.parts.directory.settings}: ${triesMax} times somebody else wrote at the same moment`,
+    );
   }
 
   /** Makes generation `was` + 1, unless another process did first. */
@@ -120,7 +126,11 @@ class FileSettings implements Settings {
       if (!(await this.publish(draft, was + 1))) return false;
     } catch (error) {
       if (isBusError(error)) throw error;
-      throw unreachable(`${draft} cannot be written: ${sayError(error)}; see to its rights and space`, error);
+      throw unreachable(
+        'unknown',
+        `${draft} cannot be written: ${sayError(error)}; see to its rights and space`,
+        error,
+      );
     } finally {
       fs.rmSync(draft, { force: true });
     }
@@ -166,7 +176,7 @@ class FileSettings implements Settings {
       for (const see of this.watchers) this.show(see);
       return this.newest;
     }
-    throw unreachable(`${this.parts.directory.settings} changed ${triesMax} times while it was read`);
+    throw unreachable('not-sent', `${this.parts.directory.settings} changed ${triesMax} times while it was read`);
   }
 
   private show(see: (settings: readonly Setting[]) => void): void {
@@ -237,7 +247,7 @@ function readIfThere(file: string): string | undefined {
     return fs.readFileSync(file, 'utf8');
   } catch (error) {
     if (isCode(error, 'ENOENT')) return undefined;
-    throw unreachable(`${file} cannot be read: ${sayError(error)}; see to its rights`, error);
+    throw unreachable('not-sent', `${file} cannot be read: ${sayError(error)}; see to its rights`, error);
   }
 }
 async function writeDurably(file: string, text: string): Promise<void> {
@@ -257,6 +267,6 @@ async function syncDirectory(at: string): Promise<void> {
     await handle.close();
   }
 }
-function unreachable(message: string, cause?: unknown): BusError {
-  return new BusError('Unreachable', message, { waitedMs: 0, cause: message }, cause);
+function unreachable(outcome: SendOutcome, message: string, cause?: unknown): BusError {
+  return new BusError('Unreachable', message, { outcome, waitedMs: 0, cause: message }, cause);
 }

@@ -123,14 +123,17 @@ export class Sockets implements Closable {
   /** Throws Closed once `close` was called. */
   checkOpen(): void {
     if (this.closedAtMs === undefined) return;
-    throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.closedAtMs });
+    throw new BusError('Closed', 'this bus is closed', {
+      outcome: 'not-sent',
+      sinceMs: this.parts.clock.now() - this.closedAtMs,
+    });
   }
 
   private reach(to: string): Peer {
     const peer = this.peers.get(to);
     if (peer !== undefined) return peer;
     if (this.refused.has(to) || !isAddress(to)) {
-      throw new BusError('Unreachable', `nobody listens at ${to}`, { waitedMs: 0 });
+      throw new BusError('Unreachable', `nobody listens at ${to}`, { outcome: 'not-sent', waitedMs: 0 });
     }
     return this.know(to);
   }

@@ -11,7 +11,7 @@ export type { Chosen, ChosenMessage, Exported, MendOptions, Which } from './mend
 export { inspect } from './open';
 export type { Inspection, InspectOptions } from './open';
 export type { Setting, Settings } from '../ports/settings';
-export { StoppedEarly, UnknownName } from './types';
+export { NotParked, StoppedEarly, UnknownName } from './types';
 export type {
   Alarm,
   FoundView,

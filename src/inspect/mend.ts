@@ -6,7 +6,7 @@ import { OriginalGoneError, readOriginal } from '../work/stub';
 import { findQueues } from './names';
 import { readNote } from '../work/note';
 import { findParked, parkedView } from './parked';
-import { UnknownName, type InspectorParts, type MessageFilter, type ParkedView } from './types';
+import { NotParked, UnknownName, type InspectorParts, type MessageFilter, type ParkedView } from './types';
 
 /** Which of the parked messages; all that is given must hold. */
 export interface Which extends MessageFilter {
@@ -39,8 +39,8 @@ export interface ChosenMessage {
 }
 
 /**
- * What is parked in `queue` and meant by `which`, in the order of the log it came from. Throws UnknownName for an id
- * that is not parked there, or that several begin with.
+ * What is parked in `queue` and meant by `which`, in the order of the log it came from. Throws NotParked for an id
+ * that is not parked there, UnknownName for one that several begin with.
  */
 export async function choose(parts: InspectorParts, queue: string, which: Which): Promise<Chosen> {
   const { ids, reasonLike, ...filter } = which;
@@ -54,7 +54,7 @@ export async function choose(parts: InspectorParts, queue: string, which: Which)
     messages.push(chosenOf(parked));
     entries.add(parked.note.entry);
   }
-  if (ids) checkIds(ids, messages);
+  if (ids) checkIds(queue, ids, messages);
   messages.sort(inOrder);
   return { queue, messages, alsoIn: await alsoIn(parts, queue, entries) };
 }
@@ -80,10 +80,10 @@ function inOrder({ origin: one }: ChosenMessage, { origin: other }: ChosenMessag
   return one[1] - other[1] || one[2] - other[2];
 }
 
-function checkIds(ids: readonly string[], found: readonly ChosenMessage[]): void {
+function checkIds(queue: string, ids: readonly string[], found: readonly ChosenMessage[]): void {
   for (const start of ids) {
     const meant = new Set(found.map(({ id }) => id).filter((id) => id.startsWith(start)));
-    if (meant.size === 0) throw new UnknownName('parked message', start, [], '; `busbar parked` lists them');
+    if (meant.size === 0) throw new NotParked(queue, start);
     if (meant.size > 1 && !meant.has(start)) {
       throw new UnknownName('single parked message', start, [], `: ${meant.size} ids begin so, give more of it`);
     }

@@ -203,6 +203,19 @@ export class UnknownName extends Error {
   }
 }
 
+/** An id that no parked message of the queue begins with. */
+export class NotParked extends Error {
+  override readonly name = 'NotParked';
+  constructor(
+    readonly queue: string,
+    readonly id: string,
+  ) {
+    super(
+      `no message whose id begins with ${id} is parked in ${queue}; \`busbar parked ${queue}\` lists those that are`,
+    );
+  }
+}
+
 /** Reading stopped at its bound: what came so far is right, and not all. */
 export class StoppedEarly extends Error {
   override readonly name = 'StoppedEarly';

@@ -15,10 +15,14 @@ export interface Landed {
 /** One append; done when all of its records are. */
 export interface Call {
   readonly topic: string;
+  /** Records of it. */
+  readonly count: number;
   readonly begunMs: number;
   /** After so long its caller is told that nobody knows. */
   readonly withinMs: number;
   over: boolean;
+  /** Some of its records are in the log. */
+  landed: boolean;
   done(): void;
   /** This record of it is in the log. */
   land(index: number, place: Landed): void;
@@ -78,9 +82,11 @@ export class Calls {
     };
     const call: Call = {
       topic,
+      count,
       begunMs: this.clock.mono(),
       withinMs,
       over: false,
+      landed: false,
       done() {
         end();
         const error = partlyFailed(failed, count);
@@ -89,6 +95,7 @@ export class Calls {
       },
       land(index, place) {
         places[index] = place;
+        call.landed = true;
         known();
       },
       refuse(index, error) {

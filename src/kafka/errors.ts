@@ -167,15 +167,16 @@ export function busErrorOf(error: unknown, what: string, waitedMs: number, user?
   const hint = error instanceof WireError ? hintOf(error, user) : undefined;
   const message = `${what}: ${sayError(error)}${hint === undefined ? '' : `; ${hint}`}`;
   const ms = Math.round(waitedMs);
+  const outcome = error instanceof WireError && !error.uncertain ? 'not-sent' : 'unknown';
   switch (error instanceof WireError ? rowOf(error.code).bus : 'Unreachable') {
     case 'NotAllowed':
       return new BusError('NotAllowed', message, { what }, error, notAllowedRemedy(error));
     case 'Config':
       return new BusError('Config', message, { faults: [message] }, error);
     case 'Closed':
-      return new BusError('Closed', message, { sinceMs: ms }, error);
+      return new BusError('Closed', message, { outcome, sinceMs: ms }, error);
     default:
-      return new BusError('Unreachable', message, { waitedMs: ms, cause: sayError(error) }, error);
+      return new BusError('Unreachable', message, { outcome, waitedMs: ms, cause: sayError(error) }, error);
   }
 }
 

@@ -84,6 +84,13 @@ export class Lane implements Spot {
     this.#batches.splice(0, 1, ...made.map((part) => ({ ...part, uncertain, firstSentMs, tries, trouble })));
   }
 
+  /** Whether records of the call were sent, or will be: those that {@link dropOver} cannot take back. */
+  maySend(call: Call): boolean {
+    return this.#batches.some(
+      (batch, n) => (n > 0 || batch.uncertain || this.flight) && batch.items.some((item) => item.call === call),
+    );
+  }
+
   /** Frees those that nobody waits for any more, unless they may have been written. */
   dropOver(freed: (item: Item) => void): void {
     const { batch } = this;

@@ -23,7 +23,7 @@ export async function mustListen(brokers: readonly string[], clock: Clock): Prom
   const cause = 'ECONNREFUSED';
   const there = `nobody listens at ${brokers.join(',')} (${cause})`;
   const message = `no broker is there: ${there}; start one, or correct the address`;
-  throw new BusError('Unreachable', message, { waitedMs: clock.mono() - startedMs, cause });
+  throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: clock.mono() - startedMs, cause });
 }
 
 async function isRefused(broker: string, clock: Clock): Promise<boolean> {

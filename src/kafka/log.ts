@@ -63,7 +63,10 @@ class KafkaLog {
   /** Throws Closed once it is. */
   #mustBeOpen(): void {
     if (this.#closedMs === undefined) return;
-    throw new BusError('Closed', 'the log was closed', { sinceMs: this.parts.clock.mono() - this.#closedMs });
+    throw new BusError('Closed', 'the log was closed', {
+      outcome: 'not-sent',
+      sinceMs: this.parts.clock.mono() - this.#closedMs,
+    });
   }
 
   port(): Log {

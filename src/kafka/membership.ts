@@ -126,7 +126,7 @@ export class Membership implements Member {
     const limit = this.parts.view.parts.clock.after(limitMs, () => {
       const cause = this.#reason ?? 'the group gave no answer';
       const message = `joining group ${this.of.group} took longer than ${limitMs} ms: ${cause}`;
-      this.#started.reject(new BusError('Unreachable', message, { waitedMs: limitMs, cause }));
+      this.#started.reject(new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: limitMs, cause }));
     });
     this.#running = this.#run();
     try {
@@ -396,6 +396,8 @@ export class Membership implements Member {
     await this.#running;
     this.#commits.close();
     await leaveGroup(this.parts.view, this.of.group, this.#memberId);
-    this.#started.reject(new BusError('Closed', `the member of ${this.of.group} was closed`, { sinceMs: 0 }));
+    this.#started.reject(
+      new BusError('Closed', `the member of ${this.of.group} was closed`, { outcome: 'not-sent', sinceMs: 0 }),
+    );
   }
 }

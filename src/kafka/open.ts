@@ -71,5 +71,9 @@ async function checkStarted(view: View, ns: string, brokers: readonly string[]):
   const inbox = namesIn(ns).inbox();
   if ((await view.find(inbox)) !== undefined) return;
   const cause = `there is no topic ${inbox} at ${brokers.join(',')}`;
-  throw new BusError('Unreachable', `nothing was ever started with ns ${ns} there: ${cause}`, { waitedMs: 0, cause });
+  throw new BusError('Unreachable', `nothing was ever started with ns ${ns} there: ${cause}`, {
+    outcome: 'not-sent',
+    waitedMs: 0,
+    cause,
+  });
 }

@@ -75,7 +75,11 @@ export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
   if (isOpen) return post;
   await post.close();
   const cause = `nothing came through partition ${partition} of ${inbox}`;
-  throw new BusError('Unreachable', `${cause} within ${openWithinMs} ms`, { waitedMs: openWithinMs, cause });
+  throw new BusError('Unreachable', `${cause} within ${openWithinMs} ms`, {
+    outcome: 'not-sent',
+    waitedMs: openWithinMs,
+    cause,
+  });
 }
 
 /** Where somebody leads, as far as known: a broker that is away need not keep anybody from opening. */
@@ -300,7 +304,10 @@ class KafkaPost implements Post {
   }
   #checkOpen(): void {
     if (this.#closedAtMs === undefined) return;
-    throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.#closedAtMs });
+    throw new BusError('Closed', 'this bus is closed', {
+      outcome: 'not-sent',
+      sinceMs: this.parts.clock.now() - this.#closedAtMs,
+    });
   }
 
   #dropped(what: string, reason: string): void {

@@ -42,7 +42,8 @@ export class Peers {
     const known = this.#known.get(address);
     if (known) return this.#known.size > renewAt ? this.#renew(address, known) : known;
     const peer = peerAt(address);
-    if (!peer || this.#dead.has(address)) throw new BusError('Unreachable', `nobody is at ${address}`, { waitedMs: 0 });
+    if (!peer || this.#dead.has(address))
+      throw new BusError('Unreachable', `nobody is at ${address}`, { outcome: 'not-sent', waitedMs: 0 });
     return this.#meet(address, peer);
   }
   /** False where nothing was exchanged. */

@@ -3,7 +3,7 @@
  * known.
  */
 import { every, sleep, type Timer } from '../base/clock';
-import { BusError } from '../base/errors';
+import { BusError, inPart } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import type { Append } from '../ports/log';
 import { busErrorOf, WireError, wireErrorOf } from './errors';
@@ -94,7 +94,7 @@ export class Sender implements Closable {
     const copies = records.map(sendable.copyRecord); // the caller may reuse its buffers
     const { call, landed } = this.#calls.begin(topic, records.length, withinMs);
     try {
-      if (this.#closed) throw new BusError('Closed', 'the log was closed', { sinceMs: 0 });
+      if (this.#closed) throw new BusError('Closed', 'the log was closed', { outcome: 'not-sent', sinceMs: 0 });
       const items = this.#calls.itemsOf(call, copies, this.#calls.checkRoom(topic, copies));
       const shape = of.shapeFor(items, this.view.parts.clock.mono());
       if (shape) this.#enqueue(of, shape, call, items);
@@ -328,10 +328,13 @@ export class Sender implements Closable {
   #abandon(lane: Lane, batch: Batch, error: WireError): void {
     lane.shift();
     const told = this.#toldOf(batch, error, (waitedMs) => busErrorOf(error, lane.name, waitedMs));
+    const counts = new Map<Call, number>();
     for (const item of batch.items) {
       this.#calls.free(item);
-      item.call.fail(told);
+      counts.set(item.call, (counts.get(item.call) ?? 0) + 1);
     }
+    // Records of the call that are elsewhere can be in the log, or get there.
+    for (const [call, count] of counts) call.fail(count < call.count ? inPart(told) : told);
     this.#offer(lane);
   }
 
@@ -363,13 +366,18 @@ export class Sender implements Closable {
   /** Tells those who have waited too long. Their records keep their place if they may have been written. */
   #sweepOver(): void {
     const overdue = this.#calls.overdue();
-    for (const call of overdue) {
-      call.fail(sendable.unknownOutcome(call.topic, call.withinMs, this.#troubleOf(call.topic)));
-    }
+    for (const call of overdue) call.fail(this.#gaveUp(call, call.withinMs, this.#troubleOf(call.topic)));
     if (overdue.length === 0) return;
     for (const { lanes } of this.#topics.values()) {
       lanes.forEach((lane) => lane.dropOver((item) => this.#calls.free(item)));
     }
+  }
+
+  /** Not written where no record of it was ever sent: what is left of it in the lanes is dropped. */
+  #gaveUp(call: Call, waitedMs: number, cause: string): BusError {
+    const lanes = this.#topics.get(call.topic)?.lanes ?? [];
+    const isUncertain = call.landed || lanes.some((lane) => lane.maySend(call));
+    return (isUncertain ? sendable.unknownOutcome : sendable.notWritten)(call.topic, waitedMs, cause);
   }
 
   #troubleOf(topic: string): string {
@@ -391,9 +399,7 @@ export class Sender implements Closable {
     this.#closing.abort();
     this.#sweep.cancel();
     const cause = 'the log was closed while it was being written';
-    for (const call of this.#calls.all()) {
-      call.fail(sendable.unknownOutcome(call.topic, clock.mono() - call.begunMs, cause));
-    }
+    for (const call of this.#calls.all()) call.fail(this.#gaveUp(call, clock.mono() - call.begunMs, cause));
     for (const { lanes } of this.#topics.values()) lanes.forEach((lane) => lane.resting?.cancel());
   }
 }

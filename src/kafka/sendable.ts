@@ -52,11 +52,18 @@ export function refusal(lane: string, item: Item, error: WireError, reason: stri
   return new BusError('Config', fault, { faults: [fault] }, error);
 }
 
+/** None of it was written, and none will be. */
+export function notWritten(topic: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
+  const ms = Math.round(waitedMs);
+  const message = `appending to ${topic}: not written within ${ms} ms (${cause})`;
+  return new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: ms, cause });
+}
+
 /** Nobody knows whether it was written. */
 export function unknownOutcome(topic: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
   const ms = Math.round(waitedMs);
   const message = `appending to ${topic}: no outcome after ${ms} ms, it may or may not have been written (${cause})`;
-  return new BusError('Unreachable', message, { waitedMs: ms, cause });
+  return new BusError('Unreachable', message, { outcome: 'unknown', waitedMs: ms, cause });
 }
 
 export function overloaded(topic: string, waiting: number, bytes: number, bytesMax: number): BusError<'Overloaded'> {

@@ -1,7 +1,7 @@
 /** One simulated process: how it and the world reach each other, while it lives, stands still, or is dead. */
 import { AsyncResource } from 'node:async_hooks';
 import { sleep, type Clock, type Random, type Timer } from '../base/clock';
-import { BusError } from '../base/errors';
+import { BusError, type SendOutcome } from '../base/errors';
 import { delayOf, errorOf, type Fault, type FaultScript, type Operation } from './faults';
 
 /** What all processes of a world share. */
@@ -124,7 +124,8 @@ export class Life {
 
   #perform<T>(what: string, effect: () => T | Promise<T>, fault: Fault | undefined): T | Promise<T> {
     if (fault === 'disconnect') this.expire();
-    if (fault === 'disconnect' || fault === 'drop') throw unreachable(`${what} of ${this.name} was lost on its way`);
+    if (fault === 'disconnect' || fault === 'drop')
+      throw unreachable('unknown', `${what} of ${this.name} was lost on its way`);
     const planned = errorOf(fault);
     if (planned) {
       if (planned.done) void Promise.resolve(effect()).catch(() => undefined); // its own error is never told
@@ -239,6 +240,6 @@ export class Life {
   }
 }
 
-export function unreachable(message: string): BusError {
-  return new BusError('Unreachable', message, { waitedMs: 0 });
+export function unreachable(outcome: SendOutcome, message: string): BusError {
+  return new BusError('Unreachable', message, { outcome, waitedMs: 0 });
 }

@@ -32,7 +32,10 @@ export function memoryLog(world: LogWorld, life: Life): Log {
 
   const call = async <T>(name: string, topic: string, effect: () => T | Promise<T>, lane?: Lane): Promise<T> => {
     if (closedMs !== undefined)
-      throw new BusError('Closed', 'this log was closed', { sinceMs: life.clock.now() - closedMs });
+      throw new BusError('Closed', 'this log was closed', {
+        outcome: 'not-sent',
+        sinceMs: life.clock.now() - closedMs,
+      });
     return life.call(['log', name, topic], effect, lane);
   };
   const keep = <C extends Closable>(made: C): C => {

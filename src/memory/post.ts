@@ -44,7 +44,10 @@ export function memoryPost(world: PostWorld, life: Life): Post {
 
   const check = (): void => {
     if (box.closed)
-      throw new BusError('Closed', `the post of ${life.name} was closed`, { sinceMs: life.clock.now() - closedMs });
+      throw new BusError('Closed', `the post of ${life.name} was closed`, {
+        outcome: 'not-sent',
+        sinceMs: life.clock.now() - closedMs,
+      });
   };
   const sendToAll = (module: string, packet: Packet): number => {
     const receivers = world.roll.members(module).flatMap(({ address }) => world.boxes.get(address) ?? []);
@@ -85,7 +88,7 @@ export function memoryPost(world: PostWorld, life: Life): Post {
 
 function send(world: PostWorld, box: Box, address: string, packet: Packet): void {
   const to = world.boxes.get(address);
-  if (!to) throw unreachable(`nobody is at ${address} any more`);
+  if (!to) throw unreachable('not-sent', `nobody is at ${address} any more`);
   if (to.waiting >= world.packetsMax) {
     const message = `${to.waiting} packets wait for ${address}, no more are taken`;
     throw new BusError('Overloaded', message, { retryAfterMs: 10, waiting: to.waiting, limit: world.packetsMax });

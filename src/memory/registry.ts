@@ -87,7 +87,10 @@ export function memoryRegistry(roll: Roll, life: Life, sessionMs: number): Regis
   const session = life.hold(sessionMs, lost);
   const check = (): void => {
     if (closedMs !== undefined)
-      throw new BusError('Closed', 'this registry was closed', { sinceMs: life.clock.now() - closedMs });
+      throw new BusError('Closed', 'this registry was closed', {
+        outcome: 'not-sent',
+        sinceMs: life.clock.now() - closedMs,
+      });
   };
 
   return {

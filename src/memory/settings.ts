@@ -58,7 +58,10 @@ export function memorySettings(values: Values, life: Life): Settings {
 
   const call = async <T>(name: string, key: string, effect: () => T | Promise<T>): Promise<T> => {
     if (closedMs !== undefined)
-      throw new BusError('Closed', 'these settings were closed', { sinceMs: life.clock.now() - closedMs });
+      throw new BusError('Closed', 'these settings were closed', {
+        outcome: 'not-sent',
+        sinceMs: life.clock.now() - closedMs,
+      });
     return life.call(['settings', name, key], effect);
   };
   return {

@@ -167,7 +167,7 @@ export class PartlyError extends BusError {
     count: number,
   ) {
     const said = `${failed.size} of ${count} were not taken, the others are in the log: ${first.message}`;
-    super(first.code, said, first.details, first);
+    super(first.code, said, first.details, first, first.remedy);
   }
 
   /** What became of these records of it, as if they had been appended alone: undefined if all are in the log. */

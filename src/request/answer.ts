@@ -210,7 +210,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
 
   function refuseToStart(envelope: Envelope, from: string): void {
     const sinceMs = clock.now() - (drainingMs ?? clock.now());
-    answerError(envelope, from, 'Closed', `${parts.self} is leaving`, { sinceMs });
+    answerError(envelope, from, 'Closed', `${parts.self} is leaving`, { outcome: 'not-sent', sinceMs });
   }
   function answerError<C extends BusCode>(
     envelope: Envelope,

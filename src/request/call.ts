@@ -72,8 +72,10 @@ export class OpenCall {
   target: PeerTarget<OpenCall> | undefined;
   /** Addresses that refused it: it was not started there. */
   readonly refusedBy = new Set<string>();
-  /** Why the last of them refused. */
+  /** Why the last of them refused; once it may have been done somewhere, the error that says so. */
   refusal: BusError | undefined;
+  /** An instance that it was sent to may have carried it out: it died with it, or its answer was lost. */
+  mayBeDone = false;
   /** Of the last time it was sent: a probe asks for that one, and only its answer counts. */
   stamp: Envelope['stamp'];
   deadlineTimer: Timer | undefined;
@@ -149,7 +151,7 @@ export function createCaller(parts: CallerParts): Caller {
    */
   function tooLate(call: OpenCall): BusError {
     const isStarted = call.reached === 'running' || call.reached === 'answered';
-    if (call.refusal?.code === 'ResponderLost' && !isStarted) return call.refusal;
+    if (call.refusal && call.mayBeDone && !isStarted) return call.refusal;
     const trouble = call.reached === 'sent' && call.target && post.trouble?.(call.target.instance.address);
     return trouble ? unreachable(call, clock, trouble) : timedOut(call);
   }
@@ -200,7 +202,9 @@ export function createCaller(parts: CallerParts): Caller {
     call.target = undefined;
     call.reached = 'not-sent';
     call.refusedBy.add(address);
-    if (call.refusal?.code !== 'ResponderLost') call.refusal = why; // that it may have been done must not get lost
+    const isUncertain = isBusError(why, 'ResponderLost', 'Timeout');
+    if (isUncertain || !call.mayBeDone) call.refusal = why;
+    call.mayBeDone ||= isUncertain;
     dispatch(call);
   }
 
@@ -336,7 +340,7 @@ export function createCaller(parts: CallerParts): Caller {
     open: () => open.values(),
     close() {
       closedMs = clock.now();
-      for (const call of open.values()) settle(call, closed(clock, closedMs));
+      for (const call of open.values()) settle(call, closed(clock, closedMs, call));
     },
   };
 }

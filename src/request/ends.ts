@@ -1,6 +1,6 @@
 /** How requests end that are not answered. */
 import type { Clock } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, sayError, type SendOutcome } from '../base/errors';
 import { limits } from '../base/limits';
 import { moduleOf } from '../contract/contract';
 import type { Request } from '../contract/types';
@@ -26,6 +26,10 @@ export function timedOut({
     { reached, timeoutMs },
   );
 }
+/** Whether an instance can have carried it out. */
+function outcomeOf({ reached, mayBeDone }: OpenCall): SendOutcome {
+  return reached === 'not-sent' && !mayBeDone ? 'not-sent' : 'unknown';
+}
 /** Its instance has nothing more to say. It has seen this one, or a later one of the same sender. */
 export function answerLost(call: OpenCall, clock: Clock): BusError<'Timeout'> {
   const { entry, target, timeoutMs } = call;
@@ -50,7 +54,7 @@ export function cancelled(call: Pick<OpenCall, 'entry' | 'options'>): BusError<'
 export function unreachable(call: OpenCall, clock: Clock, why: string, cause?: unknown): BusError<'Unreachable'> {
   const waitedMs = Math.round(clock.mono() - call.begunMs);
   const message = `${call.entry.name}: no answer within ${waitedMs} ms: ${why}`;
-  return new BusError('Unreachable', message, { waitedMs, cause: why }, cause);
+  return new BusError('Unreachable', message, { outcome: outcomeOf(call), waitedMs, cause: why }, cause);
 }
 export function unread(call: OpenCall, clock: Clock, error: unknown): BusError<'Unreachable'> {
   return unreachable(call, clock, `the registry cannot be read: ${sayError(error)}`, error);
@@ -63,9 +67,11 @@ export function tooManyOpen(entry: Request): BusError<'Overloaded'> {
     { retryAfterMs: 100, waiting: limit, limit },
   );
 }
-export function closed(clock: Clock, closedMs: number): BusError<'Closed'> {
+/** Without a call: one that came after the bus was closed. */
+export function closed(clock: Clock, closedMs: number, call?: OpenCall): BusError<'Closed'> {
   const sinceMs = clock.now() - closedMs;
-  return new BusError('Closed', `the bus was closed ${sinceMs} ms ago`, { sinceMs });
+  const outcome = call ? outcomeOf(call) : 'not-sent';
+  return new BusError('Closed', `the bus was closed ${sinceMs} ms ago`, { outcome, sinceMs });
 }
 /** Why nobody is left to ask. That the others leave is no fault of this bus: for the caller, nobody is there. */
 export function lastRefusal(call: OpenCall): BusError {

@@ -197,7 +197,7 @@ async function insist(
         const waitedMs = clock.mono() - sinceMs;
         const cause = sayError(error);
         const message = `${records.length} records for ${topic} were not confirmed in ${tries} tries: ${cause}`;
-        throw new BusError('Unreachable', message, { waitedMs, cause }, error);
+        throw new BusError('Unreachable', message, { outcome: 'unknown', waitedMs, cause }, error);
       }
       await sleep(clock, retryMs * 2 ** tries);
     }

@@ -1,5 +1,5 @@
 /** Sends work and events: checks, encodes, stamps, and appends what one turn of the event loop brought together. */
-import { BusError, sayError } from '../base/errors';
+import { BusError, isBusError, ofList, sayError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { check } from '../contract/check';
@@ -23,8 +23,13 @@ const keyBytesMax = 1_024;
 
 const nothingInherited: ReturnType<typeof inherited> = {};
 
+/** Whether the caller gave one message or a list: errors of a list name the body. */
+export type How = 'one' | 'list';
+type Packed = readonly Ready[] | Promise<readonly Ready[]>;
+
 /** Messages of one call, ready but for their stamps. */
 interface Parcel {
+  readonly how: How;
   readonly messages: readonly Ready[];
   readonly answers: readonly Submitted[];
   resolve(answers: readonly Submitted[]): void;
@@ -56,12 +61,11 @@ export function openSender(parts: SenderParts): Sender {
     return found;
   }
 
-  function pack(entry: AnyEntry, input: unknown, checked: unknown): Ready {
+  function pack(entry: AnyEntry, id: string, input: unknown, checked: unknown): Ready {
     const key = keyOf(entry, checked);
     if (key && key.length > keyBytesMax) throw keyTooLarge(entry, key.length);
     const scope = currentScope(parts.scopes);
     const from = scope ? inherited(scope) : nothingInherited;
-    const id = makeId();
     const kind = entry.kind === 'event' ? 'event' : 'work';
     return {
       key,
@@ -81,26 +85,45 @@ export function openSender(parts: SenderParts): Sender {
     };
   }
 
-  function packAll(entry: AnyEntry, inputs: readonly unknown[]): readonly Ready[] | Promise<readonly Ready[]> {
+  function packAll(entry: AnyEntry, inputs: readonly unknown[], how: How): Packed {
+    const ids = inputs.map(makeId);
+    const failed = (error: unknown, n: number): unknown =>
+      how === 'list' ? ofList(error, n, inputs.length, ids[n] ?? '') : error;
     const checked: unknown[] = [];
+    let n = 0;
     try {
-      for (const input of inputs) checked.push(check(entry.schemas.input, input, 'input', entry.name));
+      for (; n < inputs.length; n++) checked.push(check(entry.schemas.input, inputs[n], 'input', entry.name));
+      if (!checked.some((one) => one instanceof Promise)) {
+        const packed: Ready[] = [];
+        for (n = 0; n < inputs.length; n++) packed.push(pack(entry, ids[n] ?? '', inputs[n], checked[n]));
+        return packed;
+      }
     } catch (error) {
-      void Promise.allSettled(checked); // one is refused at once; whether others are later, nobody asks any more
-      throw error;
+      void Promise.allSettled(checked); // the list is refused already; the checks that still run change nothing
+      throw failed(error, n);
     }
-    const all = (bodies: readonly unknown[]) => inputs.map((input, n) => pack(entry, input, bodies[n]));
-    return checked.some((one) => one instanceof Promise) ? Promise.all(checked).then(all) : all(checked);
+    const packLate = async (one: unknown, at: number): Promise<Ready> => {
+      try {
+        return pack(entry, ids[at] ?? '', inputs[at], await one);
+      } catch (error) {
+        throw failed(error, at);
+      }
+    };
+    return Promise.all(checked.map(packLate));
   }
 
-  async function send(entry: AnyEntry, inputs: readonly unknown[]): Promise<readonly Submitted[]> {
+  async function send(entry: AnyEntry, inputs: readonly unknown[], how: How = 'one'): Promise<readonly Submitted[]> {
     if (closedMs !== undefined) {
-      throw new BusError('Closed', `${parts.self.instance} sends nothing any more`, { sinceMs: closedMs });
+      throw new BusError('Closed', `${parts.self.instance} sends nothing any more`, {
+        outcome: 'not-sent',
+        sinceMs: closedMs,
+      });
     }
     if (inputs.length === 0) return [];
+    if (inputs.length > limits.sendingMax) throw tooMany(entry, inputs.length);
     const line = lineOf(entry);
     line.mustHaveRoom(inputs.length);
-    const answers = await line.send(inputs.length, packAll(entry, inputs));
+    const answers = await line.send(inputs.length, how, packAll(entry, inputs, how));
     if (parts.notices.watched) {
       for (const { id } of answers) parts.notices.tell({ type: 'sent', kind: entry.kind, entry: entry.name, id });
     }
@@ -126,13 +149,37 @@ function keyOf(entry: AnyEntry, body: unknown): Uint8Array | null {
   try {
     // `key` was declared for the body of this very entry, which its schema has just given.
     const key: unknown = entry.options.key(body as never);
-    if (typeof key === 'string') return Buffer.from(key);
-    fault = `gave ${key === null ? 'null' : typeof key}, not a string`;
+    if (typeof key === 'string' && key.isWellFormed()) return Buffer.from(key);
+    fault =
+      typeof key === 'string'
+        ? 'returned a string with half of a surrogate pair, which UTF-8 cannot hold'
+        : `returned ${key === null ? 'null' : typeof key}, not a string`;
   } catch (error) {
     fault = `threw: ${sayError(error)}`;
   }
   const message = `key of ${entry.name} ${fault}`;
   throw new BusError('Invalid', message, { side: 'input', issues: [{ message }] });
+}
+
+/** Waiting does not help: so many never fit. */
+function tooMany(entry: AnyEntry, messages: number): BusError<'TooLarge'> {
+  const limitMessages = limits.sendingMax;
+  const message = `a list of ${messages} messages for ${entry.name}; one call takes at most ${limitMessages}`;
+  return new BusError('TooLarge', message, { messages, limitMessages });
+}
+
+/** The topic could not be made ready, so nothing was appended. */
+function notSent(error: unknown): unknown {
+  if (!isBusError(error, 'Unreachable')) return error;
+  const { message, details, cause } = error;
+  return new BusError('Unreachable', message, { ...details, outcome: 'not-sent' }, cause);
+}
+
+/** With the place and id of the first message of the parcel that was not taken. */
+function named({ how, messages }: Parcel, error: BusError | undefined): BusError | Error | undefined {
+  if (how === 'one' || !error) return error;
+  const [index = 0] = error instanceof PartlyError ? error.failed.keys() : [];
+  return ofList(error, index, messages.length, messages[index]?.id ?? '');
 }
 
 function keyTooLarge(entry: AnyEntry, bytes: number): BusError<'TooLarge'> {
@@ -170,10 +217,10 @@ class Line {
   }
 
   /** Resolves when all of them are safe. */
-  async send(count: number, packed: readonly Ready[] | Promise<readonly Ready[]>): Promise<readonly Submitted[]> {
-    if (!this.#checking && !(packed instanceof Promise)) return this.#put(packed);
+  async send(count: number, how: How, packed: Packed): Promise<readonly Submitted[]> {
+    if (!this.#checking && !(packed instanceof Promise)) return this.#put(how, packed);
     this.#unchecked += count;
-    const turn = this.#inTurn(count, packed, this.#checking);
+    const turn = this.#inTurn(count, how, packed, this.#checking);
     const passed = turn.catch(() => undefined); // whoever sent it hears of it; those behind go on
     this.#checking = passed;
     void passed.then(() => {
@@ -185,13 +232,14 @@ class Line {
   /** Wrapped, so that nobody waits for the append who only waits for the turn. */
   async #inTurn(
     count: number,
-    packed: readonly Ready[] | Promise<readonly Ready[]>,
+    how: How,
+    packed: Packed,
     before: Promise<unknown> | undefined,
   ): Promise<{ readonly sent: Promise<readonly Submitted[]> }> {
     if (packed instanceof Promise) packed.catch(() => undefined); // it may be refused while it waits; told below
     await before;
     const ready = await Promise.resolve(packed).finally(() => (this.#unchecked -= count));
-    return { sent: this.#put(ready) };
+    return { sent: this.#put(how, ready) };
   }
 
   /** Resolves when nothing is under way. */
@@ -200,12 +248,12 @@ class Line {
     if (this.#underWay > 0) await new Promise<void>((resolve) => this.#idlers.push(resolve));
   }
 
-  #put(messages: readonly Ready[]): Promise<readonly Submitted[]> {
+  #put(how: How, messages: readonly Ready[]): Promise<readonly Submitted[]> {
     const { reached } = this.parts;
     this.#underWay += messages.length;
     return new Promise((resolve, reject) => {
       const answers = messages.map(({ id }) => ({ id, reached }));
-      this.#parcels.push({ messages, answers, resolve, reject });
+      this.#parcels.push({ how, messages, answers, resolve, reject });
       if (this.#planned) return;
       this.#planned = true;
       if (this.#ready) queueMicrotask(() => this.#flush());
@@ -222,7 +270,8 @@ class Line {
     } catch (error) {
       this.#there = undefined; // the next message asks again
       this.#planned = false;
-      for (const parcel of this.#parcels.splice(0)) this.#end(parcel, () => parcel.reject(error));
+      const unsent = notSent(error);
+      for (const parcel of this.#parcels.splice(0)) this.#end(parcel, () => parcel.reject(unsent));
     }
   }
 
@@ -249,10 +298,11 @@ class Line {
     const records: Append[] = [];
     for (const parcel of parcels) {
       try {
-        records.push(...parcel.messages.map((message) => this.#record(message)));
+        const made = parcel.messages.map((message, n) => this.#recordOf(parcel, message, n));
+        for (const record of made) records.push(record);
         sent.push(parcel);
       } catch (error) {
-        this.#end(parcel, () => parcel.reject(error)); // such as baggage that is too large: its neighbours go
+        this.#end(parcel, () => parcel.reject(error)); // such as baggage that is too large: its neighbors are sent
       }
     }
     try {
@@ -268,9 +318,17 @@ class Line {
     let from = 0;
     for (const parcel of sent) {
       const count = parcel.messages.length;
-      const mine = error instanceof PartlyError ? error.of(from, count) : error;
+      const mine = error instanceof PartlyError ? named(parcel, error.of(from, count)) : error;
       this.#end(parcel, () => (mine === undefined ? parcel.resolve(parcel.answers) : parcel.reject(mine)));
       from += count;
+    }
+  }
+
+  #recordOf({ how, messages }: Parcel, message: Ready, n: number): Append {
+    try {
+      return this.#record(message);
+    } catch (error) {
+      throw how === 'list' ? ofList(error, n, messages.length, message.id) : error;
     }
   }
 

@@ -142,8 +142,8 @@ export interface Submitted {
 export interface Sender extends Closable {
   /**
    * Resolves when all of `inputs` are safe, one answer each. Messages of one turn of the event loop and one topic go
-   * in one append. Rejects with Invalid, TooLarge, Overloaded or Closed (nothing was sent), or
-   * Unreachable (it may have been).
+   * in one append. Rejects with Invalid, TooLarge, Overloaded or Closed (nothing was sent), or with Unreachable, whose
+   * `details.outcome` says whether it can have been. With `how` 'list', errors name the body that failed.
    */
-  send(entry: AnyEntry, inputs: readonly unknown[]): Promise<readonly Submitted[]>;
+  send(entry: AnyEntry, inputs: readonly unknown[], how?: 'one' | 'list'): Promise<readonly Submitted[]>;
 }

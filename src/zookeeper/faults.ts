@@ -1,5 +1,5 @@
 /** What goes wrong in ZooKeeper, and how it is said to those who use the bus. */
-import { BusError, sayError } from '../base/errors';
+import { BusError, sayError, type SendOutcome } from '../base/errors';
 
 /** Codes of ZooKeeper's protocol that mean something here. */
 export const codes = {
@@ -61,11 +61,16 @@ export function busErrorOf(error: unknown, what: string, where: string, waitedMs
   return new BusError('NotAllowed', message, { what: sayError(error) }, error);
 }
 
-export function unreachable(message: string, waitedMs: number, cause?: unknown): BusError<'Unreachable'> {
+export function unreachable(
+  message: string,
+  waitedMs: number,
+  cause?: unknown,
+  outcome: SendOutcome = 'unknown',
+): BusError<'Unreachable'> {
   return new BusError(
     'Unreachable',
     message,
-    { waitedMs: Math.round(waitedMs), cause: sayError(cause ?? message) },
+    { outcome, waitedMs: Math.round(waitedMs), cause: sayError(cause ?? message) },
     cause,
   );
 }

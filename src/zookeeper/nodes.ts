@@ -23,5 +23,5 @@ export async function list(connection: Connection, path: string, changed: () => 
     await ensure(connection, path);
   }
   const message = `${path} is removed again and again; somebody else must stop that`;
-  throw new BusError('Unreachable', message, { waitedMs: 0, cause: message });
+  throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause: message });
 }

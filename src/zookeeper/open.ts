@@ -110,7 +110,7 @@ function lastSeen(session: Session, cache: SettingsCache | undefined, error: Bus
     why = sayError(fault);
   }
   const message = `${sayAway(session)}, and ${why}; start ZooKeeper, or correct its address`;
-  throw unreachable(message, error.details.waitedMs, session.reason);
+  throw unreachable(message, error.details.waitedMs, session.reason, 'not-sent');
 }
 function sayAway({ where, reason }: Session): string {
   return `ZooKeeper at ${where} does not answer (${reason})`;

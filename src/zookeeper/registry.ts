@@ -143,7 +143,10 @@ class SessionRegistry implements Registry {
   }
   private checkOpen(): void {
     if (this.closedAtMs === undefined) return;
-    throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.closedAtMs });
+    throw new BusError('Closed', 'this bus is closed', {
+      outcome: 'not-sent',
+      sinceMs: this.parts.clock.now() - this.closedAtMs,
+    });
   }
 
   // --- what is ours

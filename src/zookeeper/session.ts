@@ -140,7 +140,10 @@ class KeptSession implements Session {
   }
   private checkOpen(): void {
     if (!this.closed.signal.aborted) return;
-    throw new BusError('Closed', 'this bus is closed', { sinceMs: this.parts.clock.now() - this.closedAtMs });
+    throw new BusError('Closed', 'this bus is closed', {
+      outcome: 'not-sent',
+      sinceMs: this.parts.clock.now() - this.closedAtMs,
+    });
   }
   private wake(): void {
     for (const waiter of this.waiting) waiter.resolve();

@@ -1,5 +1,5 @@
 /** Whatever a handler or a schema throws becomes a line of text, and never another error. */
-import { BusError, busCodes, outlookOf, readable, sayError, type BusCode } from '../../src/base/errors';
+import { BusError, busCodes, inPart, ofList, outlookOf, readable, sayError, type BusCode } from '../../src/base/errors';
 
 const revoked = (() => {
   const { proxy, revoke } = Proxy.revocable({}, {});
@@ -51,4 +51,67 @@ describe('the outlook of repeating a call', () => {
     }
     for (const error of [new Error('EIO'), 'full', undefined, revoked]) expect(outlookOf(error)).toBe('transient');
   });
+});
+
+describe('retryable', () => {
+  const closed = { sinceMs: 1 };
+  const away = { waitedMs: 1 };
+  it.each<[BusError, boolean]>([
+    [new BusError('NoHandler', 'none', { module: 'm' }), true],
+    [new BusError('Overloaded', 'full', { retryAfterMs: 1 }), true],
+    [new BusError('Timeout', 'late', { reached: 'not-sent', timeoutMs: 1 }), true],
+    [new BusError('Timeout', 'late', { reached: 'sent', timeoutMs: 1 }), false],
+    [new BusError('Timeout', 'late', { reached: 'waiting', timeoutMs: 1 }), false],
+    [new BusError('Unreachable', 'away', { ...away, outcome: 'not-sent' }), true],
+    [new BusError('Unreachable', 'away', { ...away, outcome: 'unknown' }), false],
+    [new BusError('ResponderLost', 'died', { instance: 'm#1' }), false],
+    [new BusError('Closed', 'closed', { ...closed, outcome: 'not-sent' }), false],
+    [new BusError('Closed', 'closed', { ...closed, outcome: 'unknown' }), false],
+    [new BusError('HandlerFailed', 'threw', { handlerError: 'no' }), false],
+    [new BusError('TooLarge', 'long', { messages: 3, limitMessages: 2 }), false],
+  ])('is true only where a second call cannot do it twice: %s', (error, retryable) => {
+    expect(error.retryable).toBe(retryable);
+  });
+
+  it('is false for an error that lost its details on the wire', () => {
+    for (const code of Object.keys(busCodes) as BusCode[]) {
+      const { retryable } = new BusError(code, 'm', undefined as never);
+      if (retryable) expect(['NoHandler', 'Overloaded', 'SpoolFull']).toContain(code);
+    }
+  });
+});
+
+test('the remedy of Unreachable and Closed says whether it can have been done', () => {
+  const unreachable = (outcome: 'not-sent' | 'unknown') => new BusError('Unreachable', 'm', { outcome, waitedMs: 1 });
+  expect(unreachable('not-sent').remedy).toMatch(/^It was not sent\./);
+  expect(unreachable('unknown').remedy).toMatch(/^It may or may not have arrived\./);
+  const closed = (outcome: 'not-sent' | 'unknown') => new BusError('Closed', 'm', { outcome, sinceMs: 1 });
+  expect(closed('not-sent').remedy).toMatch(/^Nothing was sent\./);
+  expect(closed('unknown').remedy).toMatch(/may or may not have been done/);
+});
+
+test('the remedy of a list that is too long is to divide it', () => {
+  const { remedy } = new BusError('TooLarge', 'long', { messages: 3, limitMessages: 2 });
+  expect(remedy).toMatch(/^Divide the list/);
+});
+
+test('an error of part of a call is of unknown outcome', () => {
+  const away = new BusError('Unreachable', 'away', { outcome: 'not-sent', waitedMs: 1 });
+  expect(inPart(away)).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' }, retryable: false });
+  const closed = new BusError('Closed', 'closed', { outcome: 'not-sent', sinceMs: 1 });
+  expect(inPart(closed)).toMatchObject({ code: 'Closed', details: { outcome: 'unknown' } });
+  const other = new TypeError('no');
+  expect(inPart(other)).toBe(other);
+});
+
+test('the error of a body of a list keeps code, details, cause and remedy', () => {
+  const large = new BusError('TooLarge', 'too large', { bytes: 2, limitBytes: 1 }, 'why', 'Send less.');
+  expect(ofList(large, 3, 7, 'id3')).toMatchObject({
+    code: 'TooLarge',
+    message: 'body 3 of 7 (counted from 0, id id3): too large',
+    details: { bytes: 2, limitBytes: 1, index: 3, id: 'id3' },
+    cause: 'why',
+    remedy: 'Send less.',
+  });
+  expect(ofList(new TypeError('no'), 0, 1, 'x')).toMatchObject({ message: expect.stringContaining('no') });
 });

@@ -372,7 +372,7 @@ test('a trace goes with a message and with what it causes', async () => {
 
 test('fault makes the next sends fail as told', async () => {
   const bus = await open();
-  bus.fault(maths.ping, 'Unreachable', { waitedMs: 1 }, 2);
+  bus.fault(maths.ping, 'Unreachable', { outcome: 'not-sent', waitedMs: 1 }, 2);
   expect(await codeOf(bus.request(maths.ping))).toBe('Unreachable');
   expect(await bus.tryRequest(maths.ping)).toMatchObject({ ok: false, error: { code: 'Unreachable' } });
   expect(await bus.request(maths.ping)).toBe('pong');

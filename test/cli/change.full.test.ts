@@ -66,7 +66,8 @@ test('which messages must be said, and ids may be cut', async () => {
     'say which: ids, or --reason-like TEXT, or --all',
   );
   expect((await k.run(['replay', 'shop.work', id, '--all', '--yes'])).code).toBe(64);
-  expect(await k.run(['replay', 'shop.work', 'zzz', '--yes'])).toMatchObject({ code: 64 });
+  expect(await k.run(['replay', 'shop.work', 'zzz', '--yes'])).toMatchObject({ code: 1 });
+  expect(await k.run(['drop', 'shop.work', 'zzz', '--yes'])).toMatchObject({ code: 1 });
   expect(await k.run(['replay', 'shop.work', '--reason-like', 'never said', '--yes'])).toMatchObject({ code: 1 });
   expect(await parkedNow()).toBe(1);
   expect(await k.run(['replay', 'shop.pack', id.slice(0, 12), '--yes'])).toMatchObject({ code: 0 });

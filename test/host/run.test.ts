@@ -171,7 +171,11 @@ test('a signal during the start lets the start finish, then leaves', async () =>
 
 const startErrors: readonly [string, unknown, number][] = [
   ['Config', new BusError('Config', 'dir is not ours', { faults: ['dir is not ours'] }), exitCodes.config],
-  ['Unreachable', new BusError('Unreachable', 'no server', { waitedMs: 5 }), exitCodes.unreachable],
+  [
+    'Unreachable',
+    new BusError('Unreachable', 'no server', { outcome: 'not-sent', waitedMs: 5 }),
+    exitCodes.unreachable,
+  ],
   ['anything else', new Error('out of luck'), exitCodes.failed],
 ];
 test.each(startErrors)(

@@ -72,7 +72,7 @@ test('messages are chosen by reason, by key and by the beginning of an id', asyn
   expect(await count({ reasonLike: 'econnrefused STORE-1' })).toBe(10);
   expect(await count({ reasonLike: 'store', key: 'k1' })).toBe(7);
   expect(await count({ ids: [sent[1]?.id] })).toBe(1);
-  await expect(count({ ids: [sent[0]?.id] })).rejects.toThrow('there is no parked message');
+  await expect(count({ ids: [sent[0]?.id] })).rejects.toThrow('no message whose id begins with');
   await expect(count({ ids: ['0'] })).rejects.toThrow('20 ids begin so');
 });
 

@@ -201,7 +201,7 @@ describe('sending', () => {
     await bench.clock.advance(4_000);
     const second = bench.watch(log.append(topic, [record('b')]));
     await bench.clock.advance(2_500);
-    expect(isBusError(first.error, 'Unreachable')).toBe(true);
+    expect(first.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' } });
     expect(second.settled).toBe(false);
     bench.cluster.thaw(1);
     await bench.until(() => second.settled);
@@ -214,10 +214,20 @@ describe('sending', () => {
     const { log } = bench.process('two', { appendMs: 2_000 });
     const late = bench.watch(log.append(topic, [record('late')]));
     await bench.until(() => late.settled);
-    expect(isBusError(late.error, 'Unreachable')).toBe(true);
+    expect(late.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'not-sent' }, retryable: true });
     bench.cluster.lead(topic, 0, 2);
     await bench.run(log.append(topic, [record('new')]));
     expect(bench.cluster.values(topic)).toEqual(['new']);
+  });
+
+  it('rejects as unknown when a part of the call is written and a part is not', async () => {
+    const { topic } = await bench.open(2);
+    bench.cluster.lead(topic, 1, null);
+    const { log } = bench.process('two', { appendMs: 2_000 });
+    const both = bench.watch(log.append(topic, [record('a', 0), record('b', 1)]));
+    await bench.until(() => both.settled);
+    expect(both.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' }, retryable: false });
+    expect(bench.cluster.values(topic, 0)).toEqual(['a']);
   });
 
   it('gives a batch of unknown outcome up for good, says so, and only then goes on', async () => {

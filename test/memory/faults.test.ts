@@ -46,7 +46,10 @@ describe('a scripted fault of the log', () => {
 
   it('loses the acknowledgement of a call that had its effect', async () => {
     const { world, log, values } = await openLog();
-    once(world, 'log.append', { error: new BusError('Unreachable', 'no answer', { waitedMs: 5 }), done: true });
+    once(world, 'log.append', {
+      error: new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 5 }),
+      done: true,
+    });
     expect(isBusError(await rejection(log.append('t', [record('a')])), 'Unreachable')).toBe(true);
     expect(await values()).toEqual(['a']);
   });
@@ -107,7 +110,10 @@ describe('a scripted fault of the log', () => {
   it('leaves no member behind that came in although its join failed', async () => {
     const { world, log } = await openLog(2);
     const [a, b] = [new Worker('a', new Ledger()), new Worker('b', new Ledger())];
-    once(world, 'log.join', { error: new BusError('Unreachable', 'no answer', { waitedMs: 5 }), done: true });
+    once(world, 'log.join', {
+      error: new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 5 }),
+      done: true,
+    });
     expect(isBusError(await rejection(log.join('g', 't', a)), 'Unreachable')).toBe(true);
     await log.join('g', 't', b);
     await promisesRunOut();

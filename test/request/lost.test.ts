@@ -166,6 +166,43 @@ test('a call whose responder died ends with that when nobody else takes it in ti
   expect(await lost).toMatchObject({ error: { code: 'ResponderLost', details: { instance: 'maths#1' } } });
 });
 
+test('a refusal elsewhere does not hide that a lost answer was of a request that may have been done', async () => {
+  const { clock, world, join } = system();
+  const web = join('web');
+  const done: number[] = [];
+  const serving = join('maths', 1).bus.serve(maths, { double: () => 0, half: (n) => done.push(n) });
+  // The older version of the module does not know the entry.
+  const old = defineModule('maths', { double: maths.double });
+  const older = join('maths', 2).bus.serve(old, { double: () => 0 });
+  await clock.advance(100);
+  await Promise.all([serving, older]);
+  world.faults = ({ call, process }) =>
+    call === 'send' && process === 'maths#1' && done.length === 1 ? 'drop' : undefined;
+  const asked = web.bus.tryRequest(maths.half, 1);
+  await clock.advance(500);
+  world.faults = undefined;
+  await clock.advance(9_000);
+  expect(done).toEqual([1]);
+  expect(await asked).toMatchObject({ error: { code: 'Timeout', retryable: false } });
+});
+
+test('closing a bus ends its open requests as Closed of unknown outcome, and later ones as not sent', async () => {
+  const { clock, join } = system();
+  const [web, server] = [join('web'), join('maths')];
+  const serving = server.bus.serve(maths, { double: () => new Promise<never>(() => {}), half });
+  await clock.advance(100);
+  await serving;
+  const open = web.bus.tryRequest(maths.double, 1, { timeoutMs: 60_000 });
+  await clock.advance(100);
+  const closing = web.bus.close();
+  await clock.advance(10_000);
+  await closing;
+  expect(await open).toMatchObject({ error: { code: 'Closed', details: { outcome: 'unknown' } } });
+  expect(await web.bus.tryRequest(maths.double, 1)).toMatchObject({
+    error: { code: 'Closed', details: { outcome: 'not-sent' } },
+  });
+});
+
 /** A caller that has been answered once by an instance that shall leave. */
 async function leaving() {
   const { clock, world, join } = system();

@@ -98,6 +98,13 @@ export class Checks {
     else if (message.entry === 'jobs.shout') this.broadcasts.accepted(message);
   }
 
+  /** Its caller was told that it can be sent again without being done twice. */
+  notDone({ message, startedBy }: Ask, code: string): void {
+    this.ledger.told(message, 'refused', code);
+    const [who] = startedBy;
+    if (who) this.ledger.breaks('refused', `#${message.n} ${message.entry} ended as ${code}, ${who.name} started it`);
+  }
+
   /** Who leaves in good order answers what it has, and what it never started is asked elsewhere. */
   responderLost({ message, caller }: Ask, name: string): void {
     const packetsGetLost = this.plan.faults.perCall > 0;

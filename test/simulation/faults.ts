@@ -1,5 +1,5 @@
 /** Puts faults into a run: at single port calls, and to whole processes at the times that the plan says. */
-import { BusError } from '../../src/base/errors';
+import { BusError, type SendOutcome } from '../../src/base/errors';
 import { sleep, type Clock } from '../../src/base/clock';
 import type { Fault, FaultScript, Operation } from '../../src/memory';
 import type { Log, Owned } from '../../src/ports/log';
@@ -72,14 +72,16 @@ export class CallFaults {
   #make(kind: Kind, { call }: Operation): Fault {
     if (kind === 'delay') return { delayMs: this.#dice.whole(1, 800) };
     if (kind === 'failed' || kind === 'lost answer') {
-      return { error: unreachable(`${call}: ${kind}`), done: kind === 'lost answer' };
+      const done = kind === 'lost answer';
+      return { error: unreachable(`${call}: ${kind}`, done ? 'unknown' : 'not-sent'), done };
     }
     return kind;
   }
 
   #ofTheLog({ port, call }: Operation): Fault | undefined {
     if (port !== 'log') return undefined;
-    if (this.ledger.nowMs < this.#awayMs) return { error: unreachable(`${call}: the log is away`), done: false };
+    if (this.ledger.nowMs < this.#awayMs)
+      return { error: unreachable(`${call}: the log is away`, 'not-sent'), done: false };
     return this.ledger.nowMs < this.#slow.tillMs ? { delayMs: this.#slow.byMs } : undefined;
   }
 
@@ -130,6 +132,6 @@ function sayFault(fault: Exclude<Fault, string>): string {
   if ('delayMs' in fault) return 'delay';
   return fault.done ? 'lost answer' : 'failed call';
 }
-function unreachable(message: string): BusError {
-  return new BusError('Unreachable', message, { waitedMs: 0 });
+function unreachable(message: string, outcome: SendOutcome): BusError {
+  return new BusError('Unreachable', message, { outcome, waitedMs: 0 });
 }

@@ -1,5 +1,6 @@
 /** Bugs put in on purpose, to see that the checkers find them: parts that a bus is handed, nothing in src knows of them. */
 import type { Clock } from '../../src/base/clock';
+import { BusError, isBusError } from '../../src/base/errors';
 import type { Log, Owned, Owner } from '../../src/ports/log';
 import { openWatermark, type MakeWatermark, type Watermark } from '../../src/work/watermark';
 import type { MakeFilter } from '../../src/work/duplicates';
@@ -53,12 +54,23 @@ const twoOwners = (log: Log): Log =>
 const lostWakeup = (log: Log, dice: Dice, clock: Clock): Log =>
   withOwner(log, (owner) => ({ ...owner, take: (owned) => owner.take(sleepy(owned, dice, clock)) }));
 
+/** An append whose answer is lost is reported as one that was never sent. */
+const surelyNot = (log: Log): Log => ({
+  ...log,
+  append: (topic, records) =>
+    log.append(topic, records).catch((error: unknown) => {
+      if (!isBusError(error, 'Unreachable')) throw error;
+      throw new BusError('Unreachable', error.message, { ...error.details, outcome: 'not-sent' });
+    }),
+});
+
 export const plants: Readonly<Record<string, Plant>> = {
   'commit-first': { makeWatermark: commitFirst },
   'commit-max': { makeWatermark: commitMax },
   'no-filter': { makeFilter: noFilter },
   'two-owners': { log: twoOwners },
   'lost-wakeup': { log: lostWakeup },
+  'surely-not': { log: surelyNot },
 };
 
 function changed(inner: Watermark, change: (inner: Watermark) => Partial<Watermark>): Watermark {

@@ -1,6 +1,6 @@
 /** A log that sends again what it has no answer for, as a spool does: its sender never goes past a batch that is unknown. */
 import { sleep, type Clock } from '../../src/base/clock';
-import { isBusError } from '../../src/base/errors';
+import { inPart, isBusError } from '../../src/base/errors';
 import type { Append, Log, Place } from '../../src/ports/log';
 import type { Dice } from './dice';
 import type { Ledger } from './ledger';
@@ -32,14 +32,17 @@ export function resendingLog(parts: ResendParts): Log {
 
 async function appendOnce(parts: ResendParts, topic: string, records: readonly Append[]): Promise<readonly Place[]> {
   const { log, clock, dice, ledger } = parts;
+  let isUncertain = false;
   for (let tries = 1; ; tries++) {
     try {
       const places = await log.append(topic, records);
       if (!dice.chance(parts.chance())) return places;
       ledger.note(`an answer of ${topic} is lost`);
       ledger.count('fault resend');
+      isUncertain = true;
     } catch (error) {
-      if (tries >= triesMax || !isBusError(error, 'Unreachable')) throw error;
+      if (tries >= triesMax || !isBusError(error, 'Unreachable')) throw isUncertain ? inPart(error) : error;
+      isUncertain ||= error.details.outcome === 'unknown';
     }
     await sleep(clock, dice.whole(0, pauseMsMax));
   }

@@ -138,9 +138,10 @@ export class Senders {
 
   #failed(message: Message, error: unknown, bad: boolean): void {
     const code = isBusError(error) ? error.code : `no BusError: ${String(error)}`;
-    if (code === 'Unreachable' && !bad) return this.ledger.told(message, 'unknown', code);
+    const isUnknown = isBusError(error, 'Unreachable') && error.details.outcome === 'unknown';
+    if (isUnknown && !bad) return this.ledger.told(message, 'unknown', code);
     this.ledger.told(message, 'refused', code);
-    if (code === (bad ? 'Invalid' : 'Overloaded') || code === 'Closed') return;
+    if (code === (bad ? 'Invalid' : 'Overloaded') || code === 'Closed' || (code === 'Unreachable' && !bad)) return;
     this.ledger.breaks('quiet', `#${message.n} ${message.entry} was refused with ${code}`);
   }
 
@@ -180,6 +181,7 @@ export class Senders {
 
   #askFailed(ask: Ask, error: unknown): void {
     this.checks.requests.settles(ask, outcomeOf(error));
+    if (isBusError(error) && error.retryable) this.checks.notDone(ask, error.code);
     if (isBusError(error, 'ResponderLost')) this.checks.responderLost(ask, error.details.instance);
   }
 

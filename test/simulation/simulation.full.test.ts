@@ -55,6 +55,7 @@ describe('with a plant', () => {
     ['no-filter', 'twice'],
     ['two-owners', 'owner'],
     ['lost-wakeup', 'drained'],
+    ['surely-not', 'refused'],
   ];
 
   it.each(planted)('%s is found', async (name, promise) => {

@@ -83,6 +83,19 @@ export function errors(error: unknown) {
     is<Same<typeof error.code, 'Timeout' | 'NoHandler'>>();
     return error.code === 'Timeout' ? error.details.timeoutMs : error.details.module;
   }
+  if (isBusError(error, 'Unreachable', 'Closed') && error.details.outcome === 'unknown') {
+    is<Same<typeof error.details.outcome, 'unknown'>>();
+    return error.retryable;
+  }
+  if (isBusError(error, 'Unreachable') && error.details.outcome !== 'unknown') {
+    is<Same<typeof error.details.outcome, 'not-sent'>>();
+    return error.details.waitedMs;
+  }
+  if (isBusError(error, 'TooLarge')) {
+    if (error.details.messages === undefined) is<Same<typeof error.details.limitBytes, number>>();
+    else is<Same<typeof error.details.limitMessages, number>>();
+    is<Same<typeof error.details.index, number | undefined>>();
+  }
   return isBusError(error) ? error.remedy : undefined;
 }
 

@@ -269,7 +269,7 @@ test('a commit of unknown outcome is made again, and told when that goes on for 
   await r.sender(a).send(resize, numbers(1));
   r.world.faults = ({ call, n }) =>
     call === 'commit' && n <= 8
-      ? { error: new BusError('Unreachable', 'no answer', { waitedMs: 1 }), done: false }
+      ? { error: new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 1 }), done: false }
       : undefined;
   await r.take(a, resize, () => undefined);
   await r.clock.advance(1_900);
@@ -300,7 +300,7 @@ test('a partition that is lost while its commits are refused leaves no trouble b
   const a = r.process('a');
   const { resize } = jobs();
   await r.sender(a).send(resize, numbers(1));
-  let error: Error = new BusError('Unreachable', 'no answer', { waitedMs: 1 });
+  let error: Error = new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 1 });
   r.world.faults = ({ call }) => (call === 'commit' ? { error, done: false } : undefined);
   await r.take(a, resize, () => undefined);
   await r.clock.advance(10_000);
@@ -318,7 +318,7 @@ test('a partition that is lost while the log is told of a first start: its messa
   r.world.faults = ({ call }) => {
     if (call !== 'commit' || commits++ > 0) return undefined;
     a.expire();
-    return { error: new BusError('Unreachable', 'no answer', { waitedMs: 1 }), done: false };
+    return { error: new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 1 }), done: false };
   };
   const seen: number[] = [];
   const queue = await r.take(a, resize, ({ n }) => void seen.push(n), { limits: () => ({ concurrency: 1 }) });

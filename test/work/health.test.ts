@@ -3,7 +3,7 @@ import { BusError } from '../../src/base/errors';
 import type { Log, Owned } from '../../src/ports/log';
 import { jobs, parked, rig } from './rig';
 
-const unreachable = () => new BusError('Unreachable', 'away', { waitedMs: 1 });
+const unreachable = () => new BusError('Unreachable', 'away', { outcome: 'not-sent', waitedMs: 1 });
 const { resize } = jobs({ attempts: 1 });
 
 /** The parts that were told last not to work. */

@@ -12,7 +12,7 @@ const keysThere = Array.from({ length: 2_000 }, (_, n) => `${n}`).filter(
   (key) => partitionOf(Buffer.from(key), topic.partitions) === partition,
 );
 const together = (count: number, from = 0) => numbers(count, from).map(({ n }) => ({ n, key: keysThere[n]! }));
-const unreachable = () => new BusError('Unreachable', 'the coordinator is away', { waitedMs: 1 });
+const unreachable = () => new BusError('Unreachable', 'the coordinator is away', { outcome: 'not-sent', waitedMs: 1 });
 const later = (r: ReturnType<typeof rig>, ms: number) => new Promise<void>((go) => void r.clock.after(ms, go));
 
 /** A job in each partition, handled and committed: what starts first in a partition waits for a commit. */

@@ -94,7 +94,7 @@ test('an append of unknown outcome is made again with the same stamps: its messa
   let failures = 2;
   r.world.faults = ({ call, topic: to }) =>
     call === 'append' && to === topic.name && failures-- > 0
-      ? { error: new BusError('Unreachable', 'no answer', { waitedMs: 1 }), done: true }
+      ? { error: new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 1 }), done: true }
       : undefined;
   const done = replay(parts(p), await findParked(p.log, parked.name));
   await r.clock.advance(60_000);

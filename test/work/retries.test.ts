@@ -218,7 +218,7 @@ test.each([true, false])(
     await r.sender(p).send(resize, [{ n: 1 }]);
     r.world.faults = ({ call, topic: to, n }) =>
       call === 'append' && to === parked.name && n <= 3
-        ? { error: new BusError('Unreachable', 'no answer', { waitedMs: 1 }), done }
+        ? { error: new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 1 }), done }
         : undefined;
     const queue = await r.take(p, resize, () => fails());
     await r.clock.advance(50);

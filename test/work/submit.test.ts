@@ -159,7 +159,7 @@ test('a body over the limit is TooLarge, a key that is none Invalid, and what ca
   const noText = keyed(() => 7);
   await expect(sender.send(noText, [1])).rejects.toMatchObject({
     code: 'Invalid',
-    message: 'key of keyed.job gave number, not a string',
+    message: 'key of keyed.job returned number, not a string',
   });
   const throws = keyed(() => {
     throw new Error('no id');
@@ -206,6 +206,84 @@ test('a message that the log refuses is refused to who sent it, while its neighb
   expect(list).toMatchObject({ code: 'TooLarge', message: expect.stringContaining('1 of 2 were not taken') });
 });
 
+describe('an error of a list names the index and the id of the body that failed', () => {
+  const slow: Schema = {
+    '~standard': {
+      version: 1,
+      vendor: 'test',
+      validate: async (value) => (value === 'bad' ? { issues: [{ message: 'no' }] } : { value }),
+    },
+  };
+  const { late, keyed } = defineModule('lists', {
+    late: work(slow),
+    keyed: work(unchecked<string>(), { key: (text) => (text === 'bad' ? (undefined as never) : text) }),
+  });
+  const good = { id: 'a', width: '21' };
+  it.each([
+    ['a schema refuses', resize, [good, good, { id: 1, width: '2' }, good], 2, 'Invalid'],
+    ['an asynchronous schema refuses', late, ['a', 'bad', 'c'], 1, 'Invalid'],
+    ['cannot be sent', sharpen, [1, () => 1], 1, 'Invalid'],
+    ['is too large', sharpen, [1, 2, 'x'.repeat(1_000_001)], 2, 'TooLarge'],
+    ['has no key', keyed, ['a', 'b', 'c', 'bad'], 3, 'Invalid'],
+  ] as const)('that %s', async (_what, entry, bodies, index, code) => {
+    const { sender, sent } = open();
+    await sender.send(entry, [bodies[0]]);
+    const topic = entry === sharpen ? 't.photos.work.slow' : `t.${entry.name.split('.')[0]}.work`;
+    const before = await sent(topic);
+    const error: unknown = await sender.send(entry, bodies, 'list').catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code, details: { index, id: expect.stringMatching(/^[0-9a-z]{26}$/) } });
+    const { details, message } = error as BusError<'Invalid'>;
+    expect(message).toContain(`body ${index} of ${bodies.length} (counted from 0, id ${details.id})`);
+    expect(await sent(topic)).toEqual(before); // nothing of the list was sent
+  });
+
+  it('that the log refuses, while the others are in it', async () => {
+    const { process } = open();
+    const refusal = new BusError('TooLarge', 'the topic takes less', { bytes: 2, limitBytes: 1 });
+    const append = () => Promise.reject(new PartlyError(refusal, new Map([[2, refusal]]), 3));
+    const { sender } = open({ log: { ...process.log, append } });
+    const error: unknown = await sender.send(sharpen, [1, 2, 3], 'list').catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'TooLarge', details: { index: 2, id: expect.any(String) } });
+  });
+
+  it('and one message alone is named without', async () => {
+    const { sender } = open();
+    const error: unknown = await sender.send(sharpen, [() => 1]).catch((thrown: unknown) => thrown);
+    expect((error as BusError<'Invalid'>).details).not.toHaveProperty('index');
+  });
+});
+
+test('a list that is longer than the bound is TooLarge, not Overloaded for ever', async () => {
+  const { sender, appends } = open();
+  const list = Array.from({ length: limits.sendingMax + 1 }, () => 1);
+  await expect(sender.send(sharpen, list, 'list')).rejects.toMatchObject({
+    code: 'TooLarge',
+    retryable: false,
+    details: { messages: 100_001, limitMessages: 100_000 },
+    remedy: expect.stringContaining('Divide the list'),
+  });
+  expect(appends).toEqual([]);
+});
+
+heavy('a list of as many as the bound is sent', async () => {
+  const { sender, appends } = open();
+  await sender.send(
+    sharpen,
+    Array.from({ length: limits.sendingMax }, () => 1),
+    'list',
+  );
+  expect(appends).toEqual([limits.sendingMax]);
+});
+
+test('a key with half of a surrogate pair is Invalid, since two such keys would be one in UTF-8', async () => {
+  const { keyed } = defineModule('halves', { keyed: work(unchecked<string>(), { key: (text) => text }) });
+  const { sender } = open();
+  await expect(sender.send(keyed, ['a\ud800'])).rejects.toMatchObject({
+    code: 'Invalid',
+    message: expect.stringContaining('half of a surrogate pair'),
+  });
+});
+
 test('what is sent within a handler carries its cause, baggage and trace', async () => {
   const { sender, scopes, sent } = open();
   const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
@@ -220,9 +298,13 @@ test('an append of unknown outcome is Unreachable for its messages, and later on
   const { world, sender, sent } = open();
   world.faults = ({ call, n }) =>
     call === 'append' && n === 1
-      ? { error: new BusError('Unreachable', 'no answer', { waitedMs: 1 }), done: true }
+      ? { error: new BusError('Unreachable', 'no answer', { outcome: 'unknown', waitedMs: 1 }), done: true }
       : undefined;
-  await expect(sender.send(sharpen, [1])).rejects.toMatchObject({ code: 'Unreachable' });
+  await expect(sender.send(sharpen, [1])).rejects.toMatchObject({
+    code: 'Unreachable',
+    details: { outcome: 'unknown' },
+    retryable: false,
+  });
   await sender.send(sharpen, [2]);
   expect(await sent('t.photos.work.slow')).toHaveLength(2);
 });
@@ -231,7 +313,13 @@ test('a topic that cannot be made ready rejects what waits for it; the next mess
   const { world, sender } = open();
   world.faults = ({ call, n }) => (call === 'ensure' && n === 1 ? 'drop' : undefined);
   const answers = [sender.send(sharpen, [1]), sender.send(sharpen, [2])];
-  for (const answer of answers) await expect(answer).rejects.toMatchObject({ code: 'Unreachable' });
+  for (const answer of answers) {
+    await expect(answer).rejects.toMatchObject({
+      code: 'Unreachable',
+      details: { outcome: 'not-sent' },
+      retryable: true,
+    });
+  }
   await expect(sender.send(sharpen, [3])).resolves.toHaveLength(1);
 });
 

@@ -28,6 +28,6 @@ test('other refusals are said in words, or by their number', () => {
 });
 
 test('errors of the bus and others pass as they are', () => {
-  const own = new BusError('Closed', 'closed', { sinceMs: 1 });
+  const own = new BusError('Closed', 'closed', { outcome: 'not-sent', sinceMs: 1 });
   expect(said(own)).toBe(own);
 });
