@@ -97,7 +97,8 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
     remedy: ({ outcome }) =>
       outcome === 'not-sent'
         ? 'It was not sent. Check that what the message names is running (`busbar status`), then send it again.'
-        : 'It may or may not have arrived. Check that what the message names is running (`busbar status`). Send it again only if doing it twice is harmless.',
+        : 'It may or may not have arrived. Check that what the message names is running (`busbar status`). ' +
+          'Send it again only if doing it twice is harmless.',
   },
   SpoolFull: { retryable: true, remedy: 'Wait until the spool has drained, or raise spoolBytesMax.' },
   SpoolBroken: { retryable: false, remedy: 'Restart the process; see the disk named in the cause.' },
@@ -105,7 +106,7 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
     retryable: false,
     remedy: ({ outcome }) =>
       outcome === 'unknown'
-        ? 'The bus was closed before the answer arrived: it may or may not have been done. Wait for open calls before closing.'
+        ? 'It may or may not have been done: the bus was closed before the answer arrived. Close it after its calls.'
         : 'Nothing was sent. Open a new bus, since this one was closed.',
   },
   Incompatible: { retryable: false, remedy: 'Deploy the version of the module that knows the entry.' },

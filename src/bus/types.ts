@@ -113,8 +113,8 @@ export interface Bus extends Closable {
 
   /**
    * Hands over a job. Resolves when it is safe, not when it is done; one instance handles it, again after a failure or
-   * a crash, until it is done or parked. Order per sender and key. Rejects with Unreachable when the log does not answer;
-   * its `details.outcome` says whether the job can have been accepted.
+   * a crash, until it is done or parked. Order per sender and key. Rejects with Unreachable when the log does not
+   * answer; its `details.outcome` says whether the job can have been accepted.
    */
   submit<M extends Work>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
   /**

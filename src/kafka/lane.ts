@@ -1,5 +1,6 @@
 /** What waits to be written to one partition: batches in order, of which only the first is ever on its way. */
 import type { Timer } from '../base/clock';
+import { inPart, type BusError } from '../base/errors';
 import type { Call, Item } from './calls';
 import type { TopicShape } from './sendable';
 import type { Spot } from './wire';
@@ -102,6 +103,13 @@ export class Lane implements Spot {
     if (gone.length > 0) this.#waiting = this.#waiting.filter(({ call }) => !call.over);
     for (const item of gone) freed(item);
   }
+}
+
+/** Ends the calls of a batch that is given up. Records that a call has elsewhere can be in the log, or get there. */
+export function failCalls({ items }: Batch, error: BusError): void {
+  const counts = new Map<Call, number>();
+  for (const { call } of items) counts.set(call, (counts.get(call) ?? 0) + 1);
+  for (const [call, count] of counts) call.fail(count < call.count ? inPart(error) : error);
 }
 
 function batchOf(items: readonly Item[]): Batch {

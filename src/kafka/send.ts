@@ -3,12 +3,12 @@
  * known.
  */
 import { every, sleep, type Timer } from '../base/clock';
-import { BusError, inPart } from '../base/errors';
+import { BusError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import type { Append } from '../ports/log';
 import { busErrorOf, WireError, wireErrorOf } from './errors';
 import { Calls, type Call, type Item, type Landed } from './calls';
-import { Lane, TopicLanes, type Batch } from './lane';
+import { failCalls, Lane, TopicLanes, type Batch } from './lane';
 import * as sendable from './sendable';
 import { pauseMs, type View } from './view';
 import type { Produced, Via } from './wire';
@@ -328,13 +328,8 @@ export class Sender implements Closable {
   #abandon(lane: Lane, batch: Batch, error: WireError): void {
     lane.shift();
     const told = this.#toldOf(batch, error, (waitedMs) => busErrorOf(error, lane.name, waitedMs));
-    const counts = new Map<Call, number>();
-    for (const item of batch.items) {
-      this.#calls.free(item);
-      counts.set(item.call, (counts.get(item.call) ?? 0) + 1);
-    }
-    // Records of the call that are elsewhere can be in the log, or get there.
-    for (const [call, count] of counts) call.fail(count < call.count ? inPart(told) : told);
+    for (const item of batch.items) this.#calls.free(item);
+    failCalls(batch, told);
     this.#offer(lane);
   }
 
@@ -375,8 +370,7 @@ export class Sender implements Closable {
 
   /** Not written where no record of it was ever sent: what is left of it in the lanes is dropped. */
   #gaveUp(call: Call, waitedMs: number, cause: string): BusError {
-    const lanes = this.#topics.get(call.topic)?.lanes ?? [];
-    const isUncertain = call.landed || lanes.some((lane) => lane.maySend(call));
+    const isUncertain = call.landed || this.#topics.get(call.topic)?.lanes.some((lane) => lane.maySend(call));
     return (isUncertain ? sendable.unknownOutcome : sendable.notWritten)(call.topic, waitedMs, cause);
   }
 

@@ -55,7 +55,7 @@ export function refusal(lane: string, item: Item, error: WireError, reason: stri
 /** None of it was written, and none will be. */
 export function notWritten(topic: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
   const ms = Math.round(waitedMs);
-  const message = `appending to ${topic}: not written within ${ms} ms (${cause})`;
+  const message = `appending to ${topic}: nothing was written after ${ms} ms (${cause})`;
   return new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: ms, cause });
 }
 
