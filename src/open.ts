@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { holdProcess, randomHex, systemClock, systemRandom } from './base/clock';
 import { BusError } from './base/errors';
+import { teardown } from './base/lifecycle';
 import { openNotices } from './base/notices';
 import { configError } from './base/options';
 import { buildBus } from './bus/bus';
@@ -65,7 +66,7 @@ async function openWithPorts(options: OpenOptions, look = false): Promise<WithPo
   try {
     await opened;
   } catch (error) {
-    await bus.close();
+    await bus.close().catch(() => undefined); // the caller must see why it could not be opened
     throw error;
   }
   return { bus, ports: parts };
@@ -138,14 +139,14 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
       ...(replicas !== undefined && { replicas }),
     });
     const { log, post, registry } = kafka;
-    const closePorts = async (): Promise<void> => {
-      await kafka.close();
-      await zookeeper.close();
-    };
+    const closePorts = teardown('the servers', [
+      ['Kafka', () => kafka.close()],
+      ['ZooKeeper', () => zookeeper.close()],
+    ]);
     // What a change of the registry takes to be seen, where many change at once.
     return { log, post, registry, settings: zookeeper.settings, reached: 'broker', lingerMs: 300, closePorts };
   } catch (error) {
-    await zookeeper.close();
+    await zookeeper.close().catch(() => undefined); // the caller must see why it could not be opened
     throw error;
   }
 }

@@ -243,12 +243,12 @@ describe('src', () => {
     expect(linesWhere(src, (line) => line.length > 120)).toEqual([]);
   });
 
-  it('has files of at most 400 lines unless the first says why, half of them at most 120, and 8 in base', () => {
+  it('has files of at most 400 lines unless the first says why, half of them at most 120, and 9 in base', () => {
     const long = src.filter(({ lines }) => lines.length > 400 && !/\blong because\b/.test(lines[0] ?? ''));
     expect(long.map(({ file, lines }) => `${file}:${lines.length}: more than 400 lines`)).toEqual([]);
     const lengths = src.map(({ lines }) => lines.length).toSorted((a, b) => a - b);
     expect(lengths[lengths.length >> 1]).toBeLessThanOrEqual(120);
-    expect(src.filter(({ file }) => file.startsWith('src/base/')).length).toBeLessThanOrEqual(8);
+    expect(src.filter(({ file }) => file.startsWith('src/base/')).length).toBeLessThanOrEqual(9);
   });
 });
 

@@ -15,7 +15,7 @@ export interface BusDetails {
   NoHandler: { module: string; entry?: string };
   ResponderLost: { instance: string };
   Timeout: { reached: 'not-sent' | 'sent' | 'waiting' | 'running' | 'answered'; timeoutMs: number };
-  Overloaded: { retryAfterMs: number; waiting?: number; limit?: number };
+  Overloaded: { retryAfterMs: number; waiting?: number; limit?: number; bytes?: number; limitBytes?: number };
   Cancelled: { reason: unknown };
   HandlerFailed: { handlerError: string; instance?: string };
   Unreachable: { outcome: SendOutcome; waitedMs: number; cause?: string };

@@ -6,6 +6,7 @@ import { moduleOf } from '../contract/contract';
 import type { Broadcast } from '../contract/types';
 import { DeliveryContext } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
+import { Gate } from '../delivery/gate';
 import { createTurns } from '../delivery/turns';
 import { peerOf } from '../delivery/peer';
 import { decodeBody } from '../format/codec';
@@ -14,7 +15,11 @@ import { createSeen, type Seen } from '../delivery/seen';
 
 export interface Hearer {
   add(entry: Broadcast, run: Run): void;
-  remove(entry: string): void;
+  /**
+   * Starts no broadcast of these entries any longer: those that wait are dropped, which is reported. Resolves when no
+   * handler of them runs, after `drainMs` at the latest.
+   */
+  close(entries: readonly string[], drainMs: number): Promise<void>;
   hear(envelope: Envelope, body: Uint8Array): void;
   /** Broadcasts that wait or run. */
   readonly waiting: number;
@@ -22,20 +27,20 @@ export interface Hearer {
   drain(drainMs: number): Promise<void>;
 }
 
-interface Share {
-  messages: number;
-  bytes: number;
+interface Handler {
+  readonly entry: Broadcast;
+  readonly run: Run;
+  readonly gate: Gate;
 }
 
 export function createHearer(parts: DeliverParts): Hearer {
   const { clock, notices } = parts;
-  const handlers = new Map<string, { readonly entry: Broadcast; readonly run: Run }>();
+  const handlers = new Map<string, Handler>();
   /** By module: each has a way of its own, so what was sent to another one may overtake. */
   const seen = new Map<string, Seen>();
-  const turns = createTurns();
-  /** Of those that wait or run, by their sender. */
-  const shares = new Map<string, Share>();
-  let waitingBytes = 0;
+  /** By sender. */
+  const turns = createTurns({ count: limits.bufferMessagesMax, bytes: limits.bufferBytesMax });
+  const { capacity } = turns;
   let draining = false;
 
   function seenOf(module: string): Seen {
@@ -46,17 +51,11 @@ export function createHearer(parts: DeliverParts): Hearer {
   function drop({ entry, id }: Envelope, reason: string): void {
     notices.tell({ type: 'dropped', what: 'broadcast', reason, entry, id });
   }
-  /** A sender may have as much here as is left for others: one whose handler hangs holds up nobody else. */
-  function hasRoom({ messages, bytes }: Share, more: number): boolean {
-    const isFew = messages < limits.bufferMessagesMax - turns.waiting;
-    return isFew && bytes + more <= limits.bufferBytesMax - waitingBytes;
-  }
-  function count(from: string, share: Share, messages: number, bytes: number): void {
-    share.messages += messages;
-    share.bytes += bytes;
-    waitingBytes += bytes;
-    if (share.messages > 0) shares.set(from, share);
-    else shares.delete(from);
+  /** A sender can use as much as it leaves for others: one whose handler hangs does not hold up the others. */
+  function hasRoom(from: string, bytes: number): boolean {
+    const { max } = capacity;
+    const share = turns.share(from);
+    return share.count < max.count - capacity.count && share.bytes + bytes <= max.bytes - capacity.bytes;
   }
   function hear(envelope: Envelope, body: Uint8Array): void {
     const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
@@ -64,34 +63,38 @@ export function createHearer(parts: DeliverParts): Hearer {
     if (!handler) return drop(envelope, 'no handler for it here');
     if (stamp && !seenOf(moduleOf(handler.entry)).fresh(stamp)) return drop(envelope, 'it came twice');
     if (draining) return drop(envelope, 'this instance is leaving');
-    const share = shares.get(from) ?? { messages: 0, bytes: 0 };
     const { length } = body;
-    if (!hasRoom(share, length)) {
-      const own = `${share.messages} broadcasts of ${share.bytes} bytes of ${from} wait already`;
-      return drop(envelope, `${own}, and ${turns.waiting} of ${waitingBytes} bytes in all`);
+    if (!hasRoom(from, length)) {
+      const { count, bytes } = turns.share(from);
+      const own = `${count} broadcasts of ${bytes} bytes of ${from} wait already`;
+      return drop(envelope, `${own}, and in all ${capacity.describe('broadcasts')}`);
     }
     const decoded = decodeBody(body);
     if (!decoded.ok) return drop(envelope, `the bytes are not a body: ${decoded.reason}`);
     if (notices.watched) notices.tell({ type: 'received', kind: 'broadcast', entry, id });
     const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };
-    count(from, share, 1, length);
-    turns.take(from, async () => {
+    turns.take(from, length, async () => {
+      if (!handler.gate.enter()) return drop(envelope, 'its handler was closed before it was started');
       const context = new DeliveryContext(facts, clock, notices);
       const outcome = await deliver(parts, handler.entry, facts, decoded.value, handler.run, context);
       if (!outcome.ok) drop(envelope, `its handler failed: ${sayError(outcome.error)}`);
-      count(from, share, -1, -length);
+      handler.gate.leave();
     });
   }
   return {
-    add: (entry, run) => void handlers.set(entry.name, { entry, run }),
-    remove: (entry) => void handlers.delete(entry),
+    add: (entry, run) => void handlers.set(entry.name, { entry, run, gate: new Gate() }),
+    async close(entries, drainMs) {
+      const closing = entries.flatMap((entry) => handlers.get(entry) ?? []);
+      for (const entry of entries) handlers.delete(entry);
+      await within(clock, drainMs, Promise.all(closing.map(({ gate }) => gate.close())));
+    },
     hear,
     get waiting() {
-      return turns.waiting;
+      return capacity.count;
     },
     async drain(drainMs) {
       draining = true;
-      await within(clock, drainMs, turns.below(1));
+      await within(clock, drainMs, capacity.below(0));
     },
   };
 }

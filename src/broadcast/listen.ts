@@ -4,14 +4,15 @@ import { sayError } from '../base/errors';
 import { aborted, closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Event } from '../contract/types';
-import { DeliveryContext } from '../delivery/context';
+import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
+import { Gate } from '../delivery/gate';
 import { peerOf } from '../delivery/peer';
 import { createSeen, type Seen } from '../delivery/seen';
 import { createTurns } from '../delivery/turns';
 import { parseEnvelope } from '../format/envelope';
 import { decodeValue } from '../format/json';
-import { OutOfRangeError, type Log, type Stored, type Topic } from '../ports/log';
+import { OutOfRangeError, type Log, type ReadMax, type Stored, type Topic } from '../ports/log';
 
 /** One reader of a topic for all plain listeners of this instance to it. */
 export interface Ear extends Closable {
@@ -26,16 +27,29 @@ interface EarParts extends DeliverParts {
   readonly drainMs: number;
 }
 
-const roomMax = { messages: limits.bufferMessagesMax, bytes: 8 * 1024 * 1024 };
+const waitingMax = { count: limits.bufferMessagesMax, bytes: limits.bufferBytesMax };
+/** Most bytes of one read. */
+const readBytesMax = 8 * 1024 * 1024;
+/** The largest record of a topic: a message, its envelope, and what a parked one carries beside it. */
+const recordBytesMax = limits.messageBytesMax + 192 * 1024;
+/** A buffer that was full is filled again when at most this share of it is used. */
+const refillShare = 0.5;
 const atOnceMax = 100; // events without a key that are handled side by side
 const againMs = 500; // after a log that could not be read
+
+interface Listener {
+  readonly entry: Event;
+  readonly run: Run;
+  readonly gate: Gate;
+}
 
 /** Resolves when everything appended from now on will be heard. */
 export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   const { clock, notices, log, drainMs } = parts;
-  const listeners = new Set<{ readonly entry: Event; readonly run: Run }>();
+  const listeners = new Set<Listener>();
   const seen = new Map<number, Seen>();
-  const turns = createTurns();
+  const turns = createTurns(waitingMax);
+  const { capacity } = turns;
   let keyless = 0;
   await log.ensure(topic);
   const tail = await log.tail(topic.name, 'end');
@@ -46,19 +60,24 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   async function walk(): Promise<void> {
     while (!stop.signal.aborted) {
       try {
-        for (const record of await tail.read(roomMax)) hear(record);
-        // Full: what was heard has to be handled before more is read, so memory stays bounded.
-        if (turns.waiting >= limits.bufferMessagesMax) await makeRoom();
+        for (const record of await tail.read(room())) hear(record);
+        // No more is read than can be held: the rest waits in the log.
+        if (!capacity.fits(recordBytesMax)) await makeRoom();
       } catch (error) {
         notices.tell({ type: 'dropped', what: 'events', reason: sayError(error) });
         if (!(error instanceof OutOfRangeError)) await sleep(clock, againMs, stop.signal);
       }
     }
   }
+  function room(): ReadMax {
+    const { count, bytes, max } = capacity;
+    return { messages: max.count - count, bytes: Math.min(readBytesMax, max.bytes - bytes) };
+  }
   async function makeRoom(): Promise<void> {
-    const reason = `${turns.waiting} events wait for their listeners here, so no more are read`;
+    const held = capacity.describe('events');
+    const reason = `its listeners in this instance do not keep up, so it is not read on (${held})`;
     notices.tell({ type: 'stuck', queue: topic.name, partition: 0, reason });
-    await Promise.race([turns.below(limits.bufferMessagesMax / 2), stopped]);
+    await Promise.race([capacity.below(refillShare), stopped]);
   }
   function hear(record: Stored): void {
     const envelope = parseEnvelope(record.headers['bus'] ?? '');
@@ -77,20 +96,20 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
     const lane = record.key
       ? `${record.partition} ${Buffer.from(record.key).toString('latin1')}`
       : `${keyless++ % atOnceMax}`;
-    for (const listener of heard) {
-      turns.take(lane, async () => {
-        const context = new DeliveryContext(facts, clock, notices);
-        const outcome = await deliver(parts, listener.entry, facts, decoded.value, listener.run, context);
-        if (!outcome.ok)
-          notices.tell({
-            type: 'dropped',
-            what: 'event',
-            reason: `its listener failed: ${sayError(outcome.error)}`,
-            entry,
-            id,
-          });
-      });
-    }
+    const bytes = record.value?.length ?? 0;
+    const turn = async (): Promise<void> => {
+      for (const listener of heard) await handle(listener, facts, decoded.value);
+    };
+    if (!turns.take(lane, bytes, turn)) drop(facts, `no room for more: ${capacity.describe('events')}`);
+  }
+  async function handle({ entry, run, gate }: Listener, facts: Facts, body: unknown): Promise<void> {
+    if (!gate.enter()) return drop(facts, 'its listener was closed before it was started');
+    const outcome = await deliver(parts, entry, facts, body, run, new DeliveryContext(facts, clock, notices));
+    if (!outcome.ok) drop(facts, `its listener failed: ${sayError(outcome.error)}`);
+    gate.leave();
+  }
+  function drop({ entry, id }: Facts, reason: string): void {
+    notices.tell({ type: 'dropped', what: 'event', reason, entry, id });
   }
   function seenOn(partition: number): Seen {
     const found = seen.get(partition) ?? createSeen();
@@ -99,18 +118,21 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   }
   return {
     add(entry, run) {
-      const listener = { entry, run };
+      const listener = { entry, run, gate: new Gate() };
       listeners.add(listener);
-      return closable(async () => void listeners.delete(listener));
+      return closable(async () => {
+        listeners.delete(listener);
+        await within(clock, drainMs, listener.gate.close());
+      });
     },
     get waiting() {
-      return turns.waiting;
+      return capacity.count;
     },
     ...closable(async () => {
       stop.abort();
       await tail.close();
       await walking;
-      await within(clock, drainMs, turns.below(1));
+      await within(clock, drainMs, capacity.below(0));
     }),
   };
 }

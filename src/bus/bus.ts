@@ -1,7 +1,7 @@
 /** Puts the parts together into the verbs. */
 import { sleep, within } from '../base/clock';
 import { BusError, Failure, isBusError, sayError } from '../base/errors';
-import { closable } from '../base/lifecycle';
+import { closable, teardown } from '../base/lifecycle';
 import type { StatePart } from '../base/parts';
 import { createHearer } from '../broadcast/hear';
 import { openEar, type Ear } from '../broadcast/listen';
@@ -86,7 +86,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     const { host, pid, version } = parts;
     const { module, instance: name } = self;
     const { address } = post;
-    await registry.announce({
+    const instance = {
       name,
       module,
       address,
@@ -97,7 +97,12 @@ export function buildBus(parts: BusParts): BuiltBus {
       version,
       serves: { ...serves },
       leaving,
-    });
+    };
+    try {
+      await registry.announce(instance);
+    } catch (error) {
+      throw isBusError(error) ? error : notAnnounced(name, error);
+    }
   }
   const serving: ServeParts = {
     bus: parts,
@@ -233,7 +238,6 @@ export function buildBus(parts: BusParts): BuiltBus {
     [phase, phaseMs] = ['closed', clock.now()];
     await orTell('registry', peers.close());
     health.close();
-    await parts.closePorts();
   }
 
   const status = () => ({
@@ -281,7 +285,12 @@ export function buildBus(parts: BusParts): BuiltBus {
     instances: (contract: AnyContract) => peers.known(contract[CONTRACT]).map(peerOfInstance),
     health: () => health.read(),
     watch: (hear: Parameters<Bus['watch']>[0]) => notices.watch(hear),
-    ...closable(leave),
+    ...closable(
+      teardown(`the bus of ${self.instance}`, [
+        ['leaving', leave],
+        ['ports', () => parts.closePorts()],
+      ]),
+    ),
   };
   return {
     bus: verbs as unknown as Bus,
@@ -299,6 +308,12 @@ export interface BuiltBus {
   readonly opened: Promise<void>;
   /** Whether a handler runs here, or is about to; what waits for time or for a setting does not count. */
   busy(): boolean;
+}
+function notAnnounced(instance: string, error: unknown): BusError<'Unreachable'> {
+  const cause = sayError(error);
+  const message = `${instance} could not be announced, so other instances do not see what it serves now: ${cause}`;
+  const remedy = 'Repair what the cause names, then make the same call again.';
+  return new BusError('Unreachable', message, { waitedMs: 0, cause }, error, remedy);
 }
 type Sent = Awaited<ReturnType<ReturnType<typeof openSender>['send']>>[number];
 

@@ -1,6 +1,6 @@
 /** Serves a contract: each kind of entry goes to the part that handles it, and the registry learns of it. */
 import { BusError, didYouMean, nearest } from '../base/errors';
-import { closable, type Closable } from '../base/lifecycle';
+import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import type { Hearer } from '../broadcast/hear';
 import { entriesOf } from '../contract/contract';
 import { fingerprint } from '../contract/fingerprint';
@@ -58,6 +58,26 @@ export async function serveContract(
   }
   const events = [...entriesOf(contract).values()].filter(({ kind }) => kind === 'event');
   for (const entry of events) parts.entries.set(entry.name, entry); // nobody handles them here, `check` knows them
+  const names = [...runs.values()].map(({ entry }) => entry.name);
+  const { drainMs } = parts.bus.timings;
+  /** Callers stop choosing this instance first. Then what runs ends, and nothing that waits is started. */
+  const letGo = teardown(`what is served of ${module}`, [
+    ['announcement', () => parts.announce(module, undefined)],
+    [
+      'handlers',
+      () =>
+        allEnded(module, [
+          parts.answerer.close(names, drainMs),
+          parts.hearer.close(names, drainMs),
+          ...taken.map((one) => one.close()),
+        ]),
+    ],
+    ['settings', () => stops.forEach((stop) => stop())],
+  ]);
+  /** From now on they can be served again. */
+  const forget = (): void => {
+    for (const name of [...names, ...events.map((event) => event.name)]) parts.entries.delete(name);
+  };
   const hears = [...runs.values()].some(({ entry }) => entry.kind === 'broadcast');
   try {
     if (hears) taken.push(await parts.bus.post.join(module));
@@ -66,21 +86,11 @@ export async function serveContract(
     for (const queue of workQueues(parts.bus, module, runs, given))
       taken.push(await take(parts, queue, [...queue.entries.keys()]));
   } catch (error) {
-    await release();
+    await letGo().catch(() => undefined); // the caller must see why it could not be served
+    forget();
     throw error;
   }
-  async function release(): Promise<void> {
-    await parts.announce(module, undefined);
-    for (const stop of stops) stop();
-    for (const { entry } of runs.values()) {
-      parts.entries.delete(entry.name);
-      parts.answerer.remove(entry.name);
-      parts.hearer.remove(entry.name);
-    }
-    for (const entry of events) parts.entries.delete(entry.name);
-    await Promise.all(taken.map((one) => one.close()));
-  }
-  return closable(release);
+  return closable(() => letGo().then(forget));
 }
 
 export async function listenAs(parts: ServeParts, entry: Event, options: ListenOptions, run: Run): Promise<Served> {

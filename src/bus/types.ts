@@ -79,6 +79,13 @@ export type RequestFailure<M extends Request> = FailureOf<M> | AnyBusError<Reque
 /** What one instance answered. */
 export type Answer<M extends Request> = { readonly from: Peer } & Result<Output<M>, RequestFailure<M>>;
 
+/**
+ * What `serve` or `listen` started. Closing it tells the other instances first. Then it starts nothing more, waits for
+ * what runs (`drainMs` at most for requests, broadcasts and plain listeners, which are aborted then) and lets go of its
+ * queues. Requests that wait here are answered so that their callers ask another instance; broadcasts and events of a
+ * plain listener that wait are dropped, each with a notice. Rejects with Unreachable when the change could not be
+ * announced; everything else is closed all the same, and the next call tries again.
+ */
 export interface Served extends Closable {}
 
 export interface Health {
@@ -168,7 +175,7 @@ export interface Bus extends Closable {
   /**
    * Leaves: tells its callers, waiting five seconds for those that are slow, then takes nothing new, finishes what runs
    * within `drainMs`, answers what it did not start so that callers ask elsewhere, lets go of its partitions, closes.
-   * Asking again gives the same promise.
+   * A second call returns the same promise, unless the first one failed: then it tries again.
    */
   close(): Promise<void>;
 }

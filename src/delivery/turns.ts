@@ -1,41 +1,44 @@
-/** Lets what has one name run one after the other, and different names side by side. */
+/** Runs what has one name one after the other, and different names side by side, within bounds over all of them. */
+import { BoundedQueue, Capacity, type Bounds } from '../base/bounded';
 
 export interface Turns {
-  /** Runs `turn` after all that was taken for `name` before. `turn` must not reject. */
-  take(name: string, turn: () => Promise<void>): void;
   /** Turns that wait or run. */
-  readonly waiting: number;
-  /** Resolves when fewer than `limit` wait or run; with 1, when none does. */
-  below(limit: number): Promise<void>;
+  readonly capacity: Capacity;
+  /** Those of one name. */
+  share(name: string): Pick<Capacity, 'count' | 'bytes'>;
+  /**
+   * Runs `turn` after all that was taken for `name` before. `turn` must not reject. Returns false when there is no
+   * room.
+   */
+  take(name: string, bytes: number, turn: () => Promise<void>): boolean;
 }
 
-export function createTurns(): Turns {
-  const lines = new Map<string, (() => Promise<void>)[]>();
-  let waiting = 0;
-  const watchers = new Set<{ readonly limit: number; readonly resolve: () => void }>();
+type Line = BoundedQueue<() => Promise<void>>;
+const nothing = { count: 0, bytes: 0 } as const;
 
-  async function walk(name: string, line: (() => Promise<void>)[]): Promise<void> {
-    for (let turn = line[0]; turn; turn = line[0]) {
+export function createTurns(max: Bounds): Turns {
+  const capacity = new Capacity(max);
+  const lines = new Map<string, Line>();
+
+  /** A turn keeps its place while it runs. */
+  async function walk(name: string, line: Line): Promise<void> {
+    for (let turn = line.first; turn; turn = line.first) {
       await turn();
       line.shift();
-      waiting--;
-      for (const watcher of watchers) if (waiting < watcher.limit && watchers.delete(watcher)) watcher.resolve();
     }
     lines.delete(name);
   }
   return {
-    get waiting() {
-      return waiting;
+    capacity,
+    share: (name) => lines.get(name)?.capacity ?? nothing,
+    take(name, bytes, turn) {
+      const known = lines.get(name);
+      const line = known ?? new BoundedQueue(max, capacity);
+      if (!line.push(turn, bytes)) return false;
+      if (known) return true;
+      lines.set(name, line);
+      void walk(name, line);
+      return true;
     },
-    take(name, turn) {
-      waiting++;
-      const line = lines.get(name);
-      if (line) return void line.push(turn);
-      const started = [turn];
-      lines.set(name, started);
-      void walk(name, started);
-    },
-    below: (limit) =>
-      waiting < limit ? Promise.resolve() : new Promise((resolve) => watchers.add({ limit, resolve })),
   };
 }

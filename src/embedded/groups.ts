@@ -1,6 +1,7 @@
 /** Groups of members that share the partitions of a topic: joining, where a group starts, and how far it has come. */
 import { every, type Timer } from '../base/clock';
 import { BusError } from '../base/errors';
+import { allEnded } from '../base/lifecycle';
 import type { GroupOptions, GroupPlace, Member, Owner } from '../ports/log';
 import { behind, checkName, keyOf, kinds, namesIn, partitionKey } from './keys';
 import { Membership, parseOwner, type MembershipParts, type OwnerRow } from './membership';
@@ -120,8 +121,14 @@ export class Groups {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.members].map((member) => member.close()));
-    this.tick.cancel();
-    this.unhear();
+    try {
+      await allEnded(
+        'leaving groups',
+        [...this.members].map((member) => member.close()),
+      );
+    } finally {
+      this.tick.cancel();
+      this.unhear();
+    }
   }
 }

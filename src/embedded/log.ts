@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync 
 import { join } from 'node:path';
 import { randomHex, type Clock, type Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
-import { closable } from '../base/lifecycle';
+import { allEnded, closable, teardown } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { openStore, type Store } from '../disk/lmdb';
 import type { Append, GroupOptions, Log, Owner, Place, ReadMax, Tail, TailFrom, Topic } from '../ports/log';
@@ -143,7 +143,10 @@ class EmbeddedLog {
   port(): Log {
     const { groups, topics, trimmer, appender } = this;
     return {
-      ...closable(() => this.close()),
+      ...closable(() => {
+        this.closedMs ??= this.parts.clock.now();
+        return this.letGo();
+      }),
       stateBytesMax,
       gapless: true,
       ensure: this.call((topic: Topic) => topics.ensure(topic)),
@@ -190,15 +193,21 @@ class EmbeddedLog {
     return this.reader(name, from.partition).read(Math.max(from.offset, start), end, max).records;
   }
 
-  private async close(): Promise<void> {
-    this.closedMs = this.parts.clock.now();
-    this.trimmer.close();
-    await Promise.all([...this.tails].map((tail) => tail.close()));
-    await this.groups.close();
-    this.wake.close();
-    await this.lease.close();
-    await this.appender.close();
-    await this.live.release();
-    await this.log.release();
-  }
+  private readonly letGo = teardown('the log', [
+    ['trimmer', () => this.trimmer.close()],
+    [
+      'tails',
+      () =>
+        allEnded(
+          'tails',
+          [...this.tails].map((tail) => tail.close()),
+        ),
+    ],
+    ['groups', () => this.groups.close()],
+    ['wake', () => this.wake.close()],
+    ['lease', () => this.lease.close()],
+    ['appender', () => this.appender.close()],
+    ['live store', () => this.live.release()],
+    ['log store', () => this.log.release()],
+  ]);
 }

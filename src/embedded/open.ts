@@ -1,7 +1,6 @@
 /** Opens all that one bus needs between the processes of one machine, in one shared directory. */
 import type { Clock, Random } from '../base/clock';
-import type { Closable } from '../base/lifecycle';
-import { closable } from '../base/lifecycle';
+import { closable, runAll, teardown, type Closable, type Step } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Log } from '../ports/log';
 import type { Post } from '../ports/post';
@@ -42,25 +41,24 @@ export interface Embedded extends Closable {
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { dir, ns, name, clock, random, notices } = options;
   const directory = openDirectory(dir, ns, random);
-  const opened: Closable[] = [];
-  const closeAll = async (): Promise<void> => {
-    for (let part = opened.pop(); part !== undefined; part = opened.pop()) await part.close();
-  };
+  /** What was opened last is closed first. */
+  const opened: Step[] = [];
+  const isOpen = (name: string, part: Closable): void => void opened.unshift([name, () => part.close()]);
   try {
     const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
-    opened.push(sockets);
+    isOpen('sockets', sockets);
     const rings = openRings({ directory, sockets, clock });
     await sweep(directory, rings, clock);
     const log = await openEmbeddedLog({ dir: directory.path, self: name, clock, random, notices, neighbours: rings });
-    opened.push(log);
+    isOpen('log', log);
     const settings = openSettings({ directory, rings, clock, random, notices });
-    opened.push(settings);
+    isOpen('settings', settings);
     const registry = openRegistry({ directory, sockets, rings, clock, notices });
-    opened.push(registry);
+    isOpen('registry', registry);
     const post = openPost({ sockets, instancesOf: (module) => registry.instancesOf(module), notices });
-    return { log, post, registry, settings, ...closable(closeAll) };
+    return { log, post, registry, settings, ...closable(teardown(directory.path, opened)) };
   } catch (error) {
-    await closeAll();
+    await runAll(opened); // the caller must see why it could not be opened
     throw error;
   }
 }

@@ -56,7 +56,7 @@ class RollRegistry implements EmbeddedRegistry {
   private toldVersion = 0;
   private closedAtMs: number | undefined;
   private readonly stops: (() => void)[];
-  private closing: Promise<void> | undefined;
+  private readonly closing = closable(() => this.closeOnce());
 
   constructor(private readonly parts: RegistryParts) {
     const { clock, directory, notices, rings, sockets } = parts;
@@ -114,16 +114,19 @@ class RollRegistry implements EmbeddedRegistry {
   }
 
   close(): Promise<void> {
-    return (this.closing ??= this.closeOnce());
+    return this.closing.close();
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
   private async closeOnce(): Promise<void> {
-    await this.withdraw();
-    this.closedAtMs = this.parts.clock.now();
-    for (const stop of this.stops) stop();
-    this.watchers.clear();
+    try {
+      await this.withdraw();
+    } finally {
+      this.closedAtMs = this.parts.clock.now();
+      for (const stop of this.stops) stop();
+      this.watchers.clear();
+    }
   }
   private checkOpen(): void {
     if (this.closedAtMs === undefined) return;

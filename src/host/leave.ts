@@ -1,6 +1,6 @@
 /** The way out of a process that runs a module: first signal, drain, deadline, second signal. */
 import { sayError } from '../base/errors';
-import type { Closable } from '../base/lifecycle';
+import { runAll, type Closable, type Step } from '../base/lifecycle';
 import type { Bus } from '../index';
 import type { Logger } from '../telemetry/logger';
 import { exitCodes } from './exit';
@@ -58,24 +58,23 @@ async function leave(signal: ExitSignal, running: Running, starting: Promise<voi
 
 /** Goes on after a step that fails: what comes after it must be let go of all the same. */
 async function stopAll(running: Running, proc: Process): Promise<{ ok: boolean; drainedMs: number }> {
-  let ok = true;
-  const step = async (what: string, run: () => unknown): Promise<void> => {
-    try {
-      await run();
-    } catch (error) {
-      ok = false;
-      running.logger.error({ err: error }, `${what} failed while leaving: ${sayError(error)}`);
-    }
-  };
   const { made, bus, health, module } = running;
-  await step(`close() of ${module}`, () => made?.handlers.close?.());
-  const startMs = proc.clock.mono();
-  await step('closing the bus', () => bus?.close());
-  const drainedMs = proc.clock.mono() - startMs;
-  if (made)
-    for (const thing of [made.handlers, ...made.needed.toReversed()]) await step('putting away', () => dispose(thing));
-  await step('closing the health port', () => health?.close());
-  return { ok, drainedMs };
+  let drainedMs = 0;
+  const drain = async (): Promise<void> => {
+    const startMs = proc.clock.mono();
+    await bus?.close().finally(() => (drainedMs = proc.clock.mono() - startMs));
+  };
+  const things = made ? [made.handlers, ...made.needed.toReversed()] : [];
+  const steps: readonly Step[] = [
+    [`close() of ${module}`, () => made?.handlers.close?.()],
+    ['closing the bus', drain],
+    ...things.map((thing): Step => ['putting away', () => dispose(thing)]),
+    ['closing the health port', () => health?.close()],
+  ];
+  const failed = await runAll(steps, ({ step: [what], error }) =>
+    running.logger.error({ err: error }, `${what} failed while leaving: ${sayError(error)}`),
+  );
+  return { ok: failed.length === 0, drainedMs };
 }
 
 function dispose(thing: unknown): unknown {

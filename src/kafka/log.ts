@@ -1,5 +1,5 @@
 /** The log on Kafka: the port over single requests, by loops of our own. */
-import { closable, type Closable } from '../base/lifecycle';
+import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import { BusError } from '../base/errors';
 import type { Append, GroupOptions, Log, Member, Owner, Place, ReadMax, Stored, Tail, TailFrom } from '../ports/log';
 import { boundsOf, Fetcher } from './fetching';
@@ -73,7 +73,10 @@ class KafkaLog {
     const prefix = this.parts.ns === '' ? '' : `${this.parts.ns}.`;
     const [topics, groups] = [this.#topics, this.#groups];
     return {
-      ...closable(() => this.#close()),
+      ...closable(() => {
+        this.#closedMs ??= this.parts.clock.mono();
+        return this.#letGo();
+      }),
       stateBytesMax,
       gapless: false, // the ends of other producers' transactions take an offset each
       ensure: this.#call((topic: Parameters<Log['ensure']>[0]) => topics.ensure(topic)),
@@ -156,15 +159,28 @@ class KafkaLog {
     });
   }
 
-  async #close(): Promise<void> {
-    this.#closedMs = this.parts.clock.mono();
-    await Promise.all([...this.#members].map((member) => member.close()));
-    await Promise.all([...this.#tails].map((tail) => tail.close()));
-    await this.#sender.close();
-    await this.#working.close();
-    await this.#tailing.close();
-    this.#view.close();
-  }
+  readonly #letGo = teardown('the log', [
+    [
+      'groups',
+      () =>
+        allEnded(
+          'leaving groups',
+          [...this.#members].map((member) => member.close()),
+        ),
+    ],
+    [
+      'tails',
+      () =>
+        allEnded(
+          'tails',
+          [...this.#tails].map((tail) => tail.close()),
+        ),
+    ],
+    ['sender', () => this.#sender.close()],
+    ['working', () => this.#working.close()],
+    ['tailing', () => this.#tailing.close()],
+    ['view', () => this.#view.close()],
+  ]);
 }
 
 /** Of what is there: at least one, no more than was asked for. */

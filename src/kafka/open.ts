@@ -1,6 +1,6 @@
 /** Opens log and post of one bus on Kafka, over one wire. */
 import { BusError } from '../base/errors';
-import { closable, type Closable } from '../base/lifecycle';
+import { closable, runAll, teardown, type Closable, type Step } from '../base/lifecycle';
 import { namesIn } from '../format/names';
 import type { Log } from '../ports/log';
 import type { Post } from '../ports/post';
@@ -47,22 +47,19 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
   const log = openKafkaLog({ ...around, ...topics, wire, view, self, ns });
   const roads = openRoads(view, topics);
   const living = watchLiving(options.registry, clock);
-  const closeRest = async (): Promise<void> => {
-    await living.close();
-    await roads.close();
-    await log.close();
-    await wire.close();
-  };
+  const rest: readonly Step[] = [
+    ['registry', () => living.close()],
+    ['messages', () => roads.close()],
+    ['log', () => log.close()],
+    ['connections', () => wire.close()],
+  ];
   try {
     if (look) await checkStarted(view, ns, brokers);
     const post = await openKafkaPost({ ...options, roads, living });
-    const closing = closable(async () => {
-      await post.close();
-      await closeRest();
-    });
+    const closing = closable(teardown('Kafka', [['post', () => post.close()], ...rest]));
     return { log, post, registry: living.registry, ...closing };
   } catch (error) {
-    await closeRest();
+    await runAll(rest); // the caller must see why it could not be opened
     throw error;
   }
 }

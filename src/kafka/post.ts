@@ -1,7 +1,7 @@
 /** The post over Kafka: every instance tails one partition of the inbox, and the broadcasts of what it serves. */
 import { sleep, type Clock, type Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
-import { closable, type Closable } from '../base/lifecycle';
+import { allEnded, closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import { incarnation as drawIncarnation } from '../format/id';
@@ -289,7 +289,10 @@ class KafkaPost implements Post {
     this.#asks.close();
     this.#peers.close();
     await this.#backlog.runOut(closeWithinMs);
-    await Promise.all([...this.#tails].map((tail) => tail.close()));
+    await allEnded(
+      'tails',
+      [...this.#tails].map((tail) => tail.close()),
+    );
   }
   /** What cannot be said is told: they learn it from the registry, or ask again. */
   async #say(address: string, what: Mark, id: string): Promise<void> {

@@ -1,5 +1,5 @@
 /** What the post needs of Kafka, on one wire: a sender and readers of its own, so that nothing else holds it up. */
-import { closable, type Closable } from '../base/lifecycle';
+import { allEnded, closable, type Closable } from '../base/lifecycle';
 import { Fetcher } from './fetching';
 import type { Roads } from './post';
 import { Sender, type SenderOptions } from './send';
@@ -29,7 +29,7 @@ export function openRoads(view: View, options: TopicsOptions = {}): Roads & Clos
     },
     isLed: (topic, partition) => view.leader({ topic, partition }) !== undefined,
     ...closable(async () => {
-      await Promise.all([fetchers.inbox.close(), fetchers.tails.close(), sender.close()]);
+      await allEnded('closing the post', [fetchers.inbox.close(), fetchers.tails.close(), sender.close()]);
     }),
   };
 }

@@ -1,6 +1,6 @@
 /** The log of one simulated process: what it appends and reads in the world's topics. */
 import { BusError } from '../base/errors';
-import { closable, onAbort, type Closable } from '../base/lifecycle';
+import { allEnded, closable, onAbort, type Closable } from '../base/lifecycle';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Tail, type TailFrom } from '../ports/log';
 import { Group, Seat } from './groups';
 import { Lane, type Life } from './life';
@@ -44,7 +44,10 @@ export function memoryLog(world: LogWorld, life: Life): Log {
   };
   const closing = closable(async () => {
     closedMs = life.clock.now();
-    await Promise.all([...open].map((one) => one.close()));
+    await allEnded(
+      'closing the log',
+      [...open].map((one) => one.close()),
+    );
   });
 
   return {

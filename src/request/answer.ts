@@ -1,17 +1,18 @@
 /** The responder's side of requests: starts each once, within its limits, and answers. */
-import type { Timer } from '../base/clock';
+import { within } from '../base/clock';
+import { RecentSet } from '../base/bounded';
 import { BusError, Failure, isBusError, sayError, type BusCode, type BusDetails } from '../base/errors';
 import { deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
-import type { Request } from '../contract/types';
 import { DeliveryContext, type Facts } from '../delivery/context';
-import { deliver, type DeliverParts, type Outcome, type Run } from '../delivery/deliver';
-import type { Pace, PaceLimits } from '../delivery/pace';
+import { deliver, type DeliverParts, type Outcome } from '../delivery/deliver';
+import type { PaceLimits } from '../delivery/pace';
 import { peerOf } from '../delivery/peer';
 import { createSeen } from '../delivery/seen';
 import { decodeBody } from '../format/codec';
 import { printEnvelope, type Envelope } from '../format/envelope';
 import type { Post } from '../ports/post';
+import { Line, type ServedRequest, type Waiting } from './line';
 import { errorReply, replyOf, type Reply } from './outcome';
 
 export interface AnswererParts extends DeliverParts {
@@ -19,15 +20,14 @@ export interface AnswererParts extends DeliverParts {
   readonly self: string;
   readonly messageBytesMax: number;
 }
-/** One request entry as it is served here. */
-export interface ServedRequest {
-  readonly entry: Request;
-  readonly run: Run;
-  readonly pace: Pace;
-}
 export interface Answerer {
   add(served: ServedRequest): void;
-  remove(entry: string): void;
+  /**
+   * Starts no request of these entries any longer. Those that wait are answered so that their callers ask another
+   * instance, and so are those that still come. Resolves when no handler of them runs, after `drainMs` at the latest:
+   * then what still runs is aborted.
+   */
+  close(entries: readonly string[], drainMs: number): Promise<void>;
   /** Takes effect with the next request that starts. */
   setLimits(entry: string, limits: PaceLimits): void;
   request(envelope: Envelope, body: Uint8Array, from: string): void;
@@ -47,39 +47,26 @@ export interface Answerer {
 }
 
 /** A request that waits for a handler or has one. */
-export interface Active {
+export interface Active extends Waiting {
   readonly envelope: Envelope;
   readonly from: string;
-  readonly line: Line;
+  readonly line: Line<Active>;
   readonly raw: unknown;
   readonly facts: Facts;
   readonly context: DeliveryContext;
-  /** Of its body, as it came. */
-  readonly bytes: number;
   readonly arrivedMs: number;
-  /** Its deadline by the monotonic clock, which nobody sets; the other one goes on while the machine sleeps. */
-  readonly untilMs: number;
   state: 'waiting' | 'running';
   /** Its caller wants no answer any more. */
   takenBack: boolean;
 }
-/** An entry with its requests that wait for a handler, in the order they came. */
-interface Line extends ServedRequest {
-  readonly waiting: Set<Active>;
-  waitingBytes: number;
-  /** Those that may start are being started. */
-  starting: boolean;
-  /** Looks again when the rate allows another start. */
-  wake: Timer | undefined;
-}
 
 export function createAnswerer(parts: AnswererParts): Answerer {
   const { clock, notices, post } = parts;
-  const lines = new Map<string, Line>();
+  const lines = new Map<string, Line<Active>>();
   const active = new Map<string, Active>();
   const seen = createSeen();
-  /** Of requests that came and were not started, nor answered; the oldest is forgotten first. */
-  const unstarted = new Set<string>();
+  /** Requests that were received, but neither started nor answered. */
+  const unstarted = new RecentSet<string>(unstartedMax);
   let drainingMs: number | undefined;
   /** Set while it drains: nothing runs any more. */
   let idle: (() => void) | undefined;
@@ -87,13 +74,16 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   function request(envelope: Envelope, body: Uint8Array, from: string): void {
     const { entry, id, stamp } = envelope;
     if (stamp && !seen.fresh(stamp)) return drop(envelope, 'it came twice');
-    if (drainingMs !== undefined) return refuseToStart(envelope, from);
+    if (drainingMs !== undefined) return refuseLeaving(envelope, from);
     const line = lines.get(entry);
     if (!line) {
       const details = { entry, instance: parts.self };
       return answerError(envelope, from, 'Incompatible', `${parts.self} does not serve ${entry}`, details);
     }
-    if (line.waiting.size > 0) dropLate(line);
+    if (line.closedMs !== undefined) return refuseClosed(envelope, from, line.closedMs);
+    const bytes = body.length;
+    // Before the body is decoded: a refusal costs the same whatever waits and however large the request is.
+    if (!line.hasRoom(bytes)) return overloaded(envelope, from, line);
     const facts = factsOf(envelope);
     const arrivedMs = clock.now();
     if (facts.deadline <= arrivedMs) return dropUnstarted(envelope, 'its deadline passed before it was started');
@@ -103,100 +93,48 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       const details = { side: 'input', issues: [{ message }] } as const;
       return answerError(envelope, from, 'Invalid', `input of ${entry}: ${message}`, details);
     }
-    const bytes = body.length;
-    if (!hasRoom(line, bytes)) return overloaded(envelope, from, line);
-    const context = new DeliveryContext(facts, clock, notices);
     const one: Active = {
       envelope,
       from,
       line,
       raw: decoded.value,
       facts,
-      context,
+      context: new DeliveryContext(facts, clock, notices),
       bytes,
       arrivedMs,
+      deadlineMs: facts.deadline,
       untilMs: clock.mono() + (facts.deadline - arrivedMs),
       state: 'waiting',
       takenBack: false,
+      place: undefined,
     };
     active.set(id, one);
     unstarted.delete(id);
     if (notices.watched) notices.tell({ type: 'received', kind: 'request', entry, id });
-    if (line.pace.mayStart(arrivedMs)) return start(one);
-    line.waiting.add(one);
-    line.waitingBytes += bytes;
-    wakeWhenPaced(line);
-  }
-
-  /** Requests whose deadline passed while they waited hold no place: handlers that hang must not close the entry. */
-  function hasRoom(line: Line, bytes: number): boolean {
-    const isRoom = (): boolean =>
-      line.waiting.size < limits.waitingRequestsMax && line.waitingBytes + bytes <= limits.waitingBytesMax;
-    if (isRoom()) return true;
-    for (const one of line.waiting) if (isLate(one)) end(one, lateReason);
-    return isRoom();
-  }
-  /** Those that wait longest; among others that have more time it may be found later. */
-  function dropLate({ waiting }: Line): void {
-    for (const one of waiting) {
-      if (!isLate(one)) return;
-      end(one, lateReason);
-    }
-  }
-  /** When either clock says so. */
-  function isLate({ facts, untilMs }: Active): boolean {
-    return facts.deadline <= clock.now() || untilMs <= clock.mono();
-  }
-  /** A rate that is used up ends by time, not by a handler that ends; so a timer looks again. */
-  function wakeWhenPaced(line: Line): void {
-    const delayMs = line.pace.delayMs(clock.now());
-    if (delayMs === 0 || line.wake) return;
-    line.wake = clock.after(delayMs, () => {
-      line.wake = undefined;
-      next(line);
-    });
-  }
-  function next(line: Line): void {
-    if (line.starting) return; // a handler that waits for nothing has ended: whoever started it goes on
-    line.starting = true;
-    for (const one of line.waiting) {
-      if (isLate(one)) end(one, lateReason);
-      else if (line.pace.mayStart(clock.now())) start(one);
-      else {
-        wakeWhenPaced(line);
-        break;
-      }
-    }
-    line.starting = false;
+    line.take(one);
   }
 
   function start(one: Active): void {
-    const { line } = one;
-    waitsNoMore(one);
     one.state = 'running';
-    line.pace.started(clock.now());
-    const outcome = deliver(parts, line.entry, one.facts, one.raw, line.run, one.context);
+    const { served } = one.line;
+    const outcome = deliver(parts, served.entry, one.facts, one.raw, served.run, one.context);
     if (outcome instanceof Promise) void outcome.then((late) => answer(one, late));
     else answer(one, outcome);
   }
   function answer(one: Active, outcome: Outcome): void {
-    const reply = replyOf(parts, one.line.entry, expired(one, outcome));
+    const reply = replyOf(parts, one.line.served.entry, expired(one, outcome));
     if (reply instanceof Promise) void reply.then((late) => ended(one, late));
     else ended(one, reply);
   }
   function ended(one: Active, { body, ...how }: Reply): void {
-    one.line.pace.ended();
     if (!one.takenBack) send(one.envelope, one.from, how, body);
     forget(one);
-    next(one.line);
+    one.line.ended();
   }
   function forget(one: Active): void {
     active.delete(one.envelope.id);
-    waitsNoMore(one);
+    one.line.leave(one);
     if (active.size === 0) idle?.();
-  }
-  function waitsNoMore(one: Active): void {
-    if (one.line.waiting.delete(one)) one.line.waitingBytes -= one.bytes;
   }
   function end(one: Active, reason: string): void {
     dropUnstarted(one.envelope, reason);
@@ -208,9 +146,13 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     if (one.state === 'waiting') end(one, reason);
   }
 
-  function refuseToStart(envelope: Envelope, from: string): void {
+  function refuseLeaving(envelope: Envelope, from: string): void {
     const sinceMs = clock.now() - (drainingMs ?? clock.now());
     answerError(envelope, from, 'Closed', `${parts.self} is leaving`, { outcome: 'not-sent', sinceMs });
+  }
+  function refuseClosed(envelope: Envelope, from: string, closedMs: number): void {
+    const message = `${parts.self} no longer serves ${envelope.entry}`;
+    answerError(envelope, from, 'Closed', message, { sinceMs: clock.now() - closedMs });
   }
   function answerError<C extends BusCode>(
     envelope: Envelope,
@@ -222,13 +164,12 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     const { body, ...how } = errorReply({ code, message, details });
     send(envelope, from, how, body);
   }
-  function overloaded(envelope: Envelope, from: string, { waiting, waitingBytes, pace }: Line): void {
-    const limit = limits.waitingRequestsMax;
-    const why = pace.concurrency === 0 ? 'it is paused' : `concurrency ${pace.concurrency}`;
-    const waits = `${waiting.size} requests of ${waitingBytes} bytes wait at ${parts.self} (${why})`;
-    const bounds = `at most ${limit} (waitingRequestsMax) of ${limits.waitingBytesMax} bytes (waitingBytesMax) may`;
-    const message = `${envelope.entry}: ${waits}; ${bounds}`;
-    answerError(envelope, from, 'Overloaded', message, { retryAfterMs: 250, waiting: waiting.size, limit });
+  function overloaded(envelope: Envelope, from: string, { waiting, served }: Line<Active>): void {
+    const { concurrency } = served.pace;
+    const why = concurrency === 0 ? 'the entry is paused' : `concurrency is ${concurrency}`;
+    const where = `${envelope.entry} at ${parts.self} (${why})`;
+    const { message, details } = waiting.capacity.overloaded(where, 'requests', retryAfterMs);
+    answerError(envelope, from, 'Overloaded', message, details);
   }
   function send(
     to: Envelope,
@@ -245,7 +186,6 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   }
   /** Whoever asks after it may send it again. */
   function dropUnstarted(envelope: Envelope, reason: string): void {
-    if (unstarted.size >= unstartedMax) for (const oldest of unstarted) if (unstarted.delete(oldest)) break;
     unstarted.add(envelope.id);
     drop(envelope, reason);
   }
@@ -254,16 +194,24 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   }
 
   return {
-    add: (one) =>
-      void lines.set(one.entry.name, { ...one, waiting: new Set(), waitingBytes: 0, starting: false, wake: undefined }),
-    remove: (entry) => void lines.delete(entry),
-    setLimits(entry, changed) {
-      const line = lines.get(entry);
-      if (!line) return;
-      line.pace.change(changed);
-      line.wake?.cancel(); // it was set for the rate before
-      line.wake = undefined;
-      next(line);
+    add: (served) =>
+      void lines.set(
+        served.entry.name,
+        new Line<Active>(served, { clock, start, expire: (one) => end(one, lateReason) }),
+      ),
+    setLimits: (entry, changed) => lines.get(entry)?.setLimits(changed),
+    async close(entries, drainMs) {
+      // A closed line stays, so that its callers receive the reason; serving the entry again replaces it.
+      const closing = entries.flatMap((entry) => lines.get(entry) ?? []);
+      for (const line of closing) {
+        for (const one of line.close()) {
+          refuseClosed(one.envelope, one.from, clock.now());
+          forget(one);
+        }
+      }
+      await within(clock, drainMs, Promise.all(closing.map((line) => line.idle())));
+      const reason = new BusError('Cancelled', `${parts.self} no longer serves it`, { reason: 'closed' });
+      for (const one of active.values()) if (closing.includes(one.line)) one.context.abort(reason);
     },
     request,
     active: () => active.values(),
@@ -291,7 +239,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       drainingMs = clock.now();
       for (const one of active.values()) {
         if (one.state !== 'waiting') continue;
-        refuseToStart(one.envelope, one.from);
+        refuseLeaving(one.envelope, one.from);
         forget(one);
       }
       if (active.size === 0) return;
@@ -309,7 +257,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
 
 const nothing = new Uint8Array(0);
 const lateReason = 'its deadline passed while it waited';
-const unstartedMax = limits.waitingRequestsMax;
+const unstartedMax = 2 * limits.waitingRequestsMax;
+const retryAfterMs = 250;
 
 /** What a handler throws since its deadline ended it is no failure of it; callers may hear it before theirs passes. */
 function expired({ context }: Active, outcome: Outcome): Outcome {

@@ -2,7 +2,7 @@
 import type { Clock } from '../base/clock';
 import { BusError } from '../base/errors';
 import type { Notices } from '../base/notices';
-import { deferred, type Closable, type Deferred } from '../base/lifecycle';
+import { allEnded, deferred, type Closable, type Deferred } from '../base/lifecycle';
 import type { Instance, Registry } from '../ports/registry';
 import type { Target } from './pick';
 
@@ -107,7 +107,10 @@ export function openPeers<Open>(registry: Registry, clock: Clock, notices: Notic
     at: (address) => byAddress.get(address),
     known: (name) => watched.get(name)?.ready.map(({ instance }) => instance) ?? [],
     async close() {
-      await Promise.all([...watched.values()].map(async ({ watching }) => watching?.close()));
+      await allEnded(
+        'closing the watches',
+        [...watched.values()].map(async ({ watching }) => watching?.close()),
+      );
     },
   };
 }

@@ -1,4 +1,5 @@
 /** What the test buses of one test share: a world in memory, its time, and a record of what was sent. */
+import { allEnded } from '../base/lifecycle';
 import { openNotices } from '../base/notices';
 import { buildBus, type BuiltBus } from '../bus/bus';
 import { defaults, liveConfig } from '../config';
@@ -51,7 +52,7 @@ export function openNetwork(): Network {
       middleware: [],
       timings,
       async closePorts() {
-        await Promise.all([registry.close(), post.close(), log.close(), settings.close()]);
+        await allEnded('closing the ports', [registry.close(), post.close(), log.close(), settings.close()]);
       },
     });
     members.push(built);

@@ -1,7 +1,7 @@
 /** Opens the registry and the settings of one bus on ZooKeeper. */
 import type { Clock, Random } from '../base/clock';
 import { BusError, isBusError, sayError } from '../base/errors';
-import { closable, type Closable } from '../base/lifecycle';
+import { closable, teardown, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
@@ -57,16 +57,18 @@ export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeepe
   session.onConnection((connection) => ensureAll(connection, paths));
   const settings = openSettings({ ...around, session, paths, cache });
   const registry = openRegistry({ ...around, session, paths });
-  const closing = closable(async () => {
-    await registry.close();
-    await settings.close();
-    await session.close();
-  });
+  const closing = closable(
+    teardown('ZooKeeper', [
+      ['registry', () => registry.close()],
+      ['settings', () => settings.close()],
+      ['session', () => session.close()],
+    ]),
+  );
   try {
     const cached = await begin(session, paths, rights, cache, notices);
     if (cached) settings.assume(cached.settings);
   } catch (error) {
-    await closing.close();
+    await closing.close().catch(() => undefined); // the caller must see why it could not be opened
     throw error;
   }
   return { registry, settings, ...closing };

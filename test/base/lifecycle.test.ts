@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { sleep } from '../../src/base/clock';
-import { aborted, onAbort } from '../../src/base/lifecycle';
+import { aborted, allEnded, closable, onAbort, runAll, teardown } from '../../src/base/lifecycle';
 import { virtualClock } from '../../src/memory/clock';
 
 describe('onAbort', () => {
@@ -39,4 +39,80 @@ describe('onAbort', () => {
     onAbort(controller.signal, late);
     expect(late).not.toHaveBeenCalled();
   });
+});
+
+const fails = (message: string) => () => Promise.reject(new Error(message));
+
+test('a close that failed is tried again by the next call, and calls meanwhile share one attempt', async () => {
+  let calls = 0;
+  const thing = closable(async () => {
+    calls++;
+    if (calls === 1) throw new Error('not now');
+  });
+  const first = [thing.close(), thing.close()];
+  for (const closing of first) await expect(closing).rejects.toThrow('not now');
+  expect(calls).toBe(1);
+  await thing.close();
+  await thing.close();
+  expect(calls).toBe(2);
+});
+
+test('a teardown runs every step, then rejects with the error of the one that failed', async () => {
+  const done: string[] = [];
+  const error = new Error('disk');
+  const close = teardown('it', [
+    ['one', () => done.push('one')],
+    ['two', () => Promise.reject(error)],
+    ['three', async () => done.push('three')],
+  ]);
+  await expect(close()).rejects.toBe(error);
+  expect(done).toEqual(['one', 'three']);
+});
+
+test('several failed steps are one error that holds all of them, also those that throw at once', async () => {
+  const close = teardown('the log', [
+    ['files', fails('disk')],
+    [
+      'lock',
+      () => {
+        throw new Error('gone');
+      },
+    ],
+  ]);
+  const error: unknown = await close().catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({ name: 'AggregateError', message: 'closing the log: files: disk; lock: gone' });
+  expect(error).toHaveProperty('errors', [new Error('disk'), new Error('gone')]);
+});
+
+test('a teardown that is tried again runs only the steps that failed', async () => {
+  const done: string[] = [];
+  let broken = true;
+  const close = teardown('it', [
+    ['one', () => done.push('one')],
+    ['two', () => (broken ? Promise.reject(new Error('not now')) : done.push('two'))],
+  ]);
+  await expect(close()).rejects.toThrow('not now');
+  broken = false;
+  await close();
+  await close();
+  expect(done).toEqual(['one', 'two']);
+});
+
+test('a failed step is reported before the next one runs', async () => {
+  const order: string[] = [];
+  await runAll(
+    [
+      ['one', fails('a')],
+      ['two', () => order.push('two')],
+    ],
+    ({ step }) => order.push(`${step[0]} failed`),
+  );
+  expect(order).toEqual(['one failed', 'two']);
+});
+
+test('what ends together is waited for as a whole, although one of it fails at once', async () => {
+  let isDone = false;
+  const slow = new Promise<void>((resolve) => setImmediate(resolve)).then(() => (isDone = true));
+  await expect(allEnded('tails', [fails('broken')(), slow])).rejects.toThrow('broken');
+  expect(isDone).toBe(true);
 });

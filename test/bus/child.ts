@@ -9,11 +9,23 @@ const [given = '{}', ledger = ''] = process.argv.slice(2);
 const note = (line: string): void => appendFileSync(ledger, `${process.pid} ${Date.now()} ${line}\n`);
 const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+let busiestMs = 0;
+/** Processor time, not time: what other processes of this machine do does not count. */
+function measureTicks(): void {
+  let before = process.cpuUsage();
+  setInterval(() => {
+    const { user, system } = process.cpuUsage(before);
+    busiestMs = Math.max(busiestMs, (user + system) / 1_000);
+    before = process.cpuUsage();
+  }, 5);
+}
+
 async function main(): Promise<void> {
   const bus = await openBus({ module: shop, ...(JSON.parse(given) as BusGiven) }); // as the scene writes it
   if (process.argv[4] === 'tells')
     bus.watch((notice) => notice.type === 'partition' && note(`${notice.change} ${notice.queue} ${notice.partition}`));
   if (process.argv[4] === 'ticks') setInterval(() => note('tick'), tickMs);
+  if (process.argv[4] === 'measures') measureTicks();
   await bus.serve(
     shop,
     {
@@ -43,6 +55,11 @@ async function main(): Promise<void> {
       slowAgain: async ({ ms }) => {
         await later(ms);
         return bus.self.instance;
+      },
+      busiest: () => {
+        const ms = busiestMs;
+        busiestMs = 0;
+        return ms;
       },
       die: () => process.kill(process.pid, 'SIGKILL') as never,
       pack: async ({ order, n }, { attempt }) => {

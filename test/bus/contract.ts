@@ -9,6 +9,8 @@ export const shop = defineModule('shop', {
   hangAgain: request(z.object({ file: z.string() }), z.string(), { timeoutMs: 20_000, idempotent: true }),
   slow: request(z.object({ ms: z.number() }), z.string()),
   slowAgain: request(z.object({ ms: z.number() }), z.string(), { idempotent: true }),
+  /** The most processor time, in ms, between two ticks of its event loop since this was asked last. */
+  busiest: request(z.void(), z.number()),
   die: request(z.void(), z.void()),
   pack: work(z.object({ order: z.string(), n: z.number() }), { key: (job) => job.order, backoffMs: 50 }),
   shut: broadcast(z.object({ n: z.number() })),

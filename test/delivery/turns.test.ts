@@ -1,25 +1,32 @@
 import { createTurns } from '../../src/delivery/turns';
 import { createSeen } from '../../src/delivery/seen';
 
-test('what has one name runs one after the other, different names side by side', async () => {
-  const turns = createTurns();
+const max = { count: 3, bytes: 100 };
+
+test('turns of one name run one after the other, turns of different names side by side', async () => {
+  const turns = createTurns(max);
   const steps: string[] = [];
   const turn = (name: string) => async (): Promise<void> => {
     steps.push(`${name} starts`);
     await Promise.resolve();
     steps.push(`${name} ends`);
   };
-  turns.take('a', turn('a1'));
-  turns.take('a', turn('a2'));
-  turns.take('b', turn('b1'));
-  expect(turns.waiting).toBe(3);
-  await turns.below(1);
+  turns.take('a', 10, turn('a1'));
+  turns.take('a', 20, turn('a2'));
+  turns.take('b', 30, turn('b1'));
+  expect(turns.capacity).toMatchObject({ count: 3, bytes: 60 });
+  expect(turns.share('a')).toMatchObject({ count: 2, bytes: 30 });
+  await turns.capacity.below(0);
   expect(steps).toEqual(['a1 starts', 'b1 starts', 'a1 ends', 'b1 ends', 'a2 starts', 'a2 ends']);
-  expect(turns.waiting).toBe(0);
+  expect([turns.capacity.count, turns.capacity.bytes, turns.share('a').count]).toEqual([0, 0, 0]);
 });
 
-test('idle resolves at once when nothing waits', async () => {
-  await expect(createTurns().below(1)).resolves.toBeUndefined();
+test('refuses a turn beyond the bound of count or bytes, over all names', () => {
+  const hang = (): Promise<void> => new Promise(() => {});
+  const few = createTurns(max);
+  expect(['a', 'b', 'c', 'd'].map((name) => few.take(name, 1, hang))).toEqual([true, true, true, false]);
+  const large = createTurns(max);
+  expect([60, 60, 40].map((bytes) => large.take('a', bytes, hang))).toEqual([true, false, true]);
 });
 
 test('a position is fresh once, and a lower one never after it', () => {

@@ -25,7 +25,12 @@ interface Reply {
 function open(concurrency = 100, perSecond?: number) {
   const virtual = virtualClock();
   let setMs = 0;
-  const clock = { ...virtual, now: () => virtual.now() + setMs };
+  let clockReads = 0;
+  const read = (ms: number): number => {
+    clockReads++;
+    return ms;
+  };
+  const clock = { ...virtual, now: () => read(virtual.now() + setMs), mono: () => read(virtual.mono()) };
   /** Sets the wall clock of the instance. */
   const setClock = (byMs: number): void => void (setMs += byMs);
   const notices = openNotices();
@@ -85,7 +90,20 @@ function open(concurrency = 100, perSecond?: number) {
     );
   /** What probes were answered. */
   const states = () => replies.flatMap(({ envelope }) => (envelope.status === 'state' ? envelope.code : []));
-  return { clock, setClock, answerer, replies, states, started, ends, signals, ask, probe, heard };
+  return {
+    clock,
+    clockReads: () => clockReads,
+    setClock,
+    answerer,
+    replies,
+    states,
+    started,
+    ends,
+    signals,
+    ask,
+    probe,
+    heard,
+  };
 }
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -128,6 +146,28 @@ heavy('beyond the limit of waiting requests the answer is Overloaded, with a tim
   ]);
 });
 
+heavy(
+  'a refusal takes the same steps whatever waits, and searches for late requests at most every 100 ms',
+  async () => {
+    const { clock, clockReads, ask, replies, heard } = open(1);
+    const deadlineMs = clock.now() + 1_000;
+    for (const one of [1, 2]) ask(one);
+    for (let i = 3; i <= limits.waitingRequestsMax + 1; i++) ask(i, i, { deadlineMs: deadlineMs + i });
+    const refused = (count: number): number => {
+      const [from, before] = [replies.length, clockReads()];
+      for (let i = 0; i < count; i++) ask(20_000 + replies.length);
+      expect(replies.slice(from).map(({ envelope }) => envelope.code)).toEqual(Array(count).fill('Overloaded'));
+      return clockReads() - before;
+    };
+    expect(refused(1_000)).toBeLessThan(10 * 1_000);
+    // Some are late behind one that has time: the next search finds them, and as many can wait again.
+    await clock.advance(1_500);
+    ask(40_000);
+    expect(heard.filter(({ type }) => type === 'dropped')).toHaveLength(498);
+    expect(replies).toHaveLength(1_000);
+  },
+);
+
 heavy('so it is beyond the limit of their bytes, and what is too late takes up none', async () => {
   const { clock, ask, answerer, replies } = open(1);
   ask(1);
@@ -138,7 +178,10 @@ heavy('so it is beyond the limit of their bytes, and what is too late takes up n
   expect(replies).toEqual([]);
   ask(2 + some, large, { deadlineMs });
   expect(replies).toMatchObject([
-    { envelope: { code: 'Overloaded' }, value: { message: expect.stringContaining('waitingBytesMax') } },
+    {
+      envelope: { code: 'Overloaded' },
+      value: { message: expect.stringContaining(`of ${limits.waitingBytesMax} bytes`) },
+    },
   ]);
   await clock.advance(100);
   for (let i = 3 + some; i < 3 + 2 * some; i++) ask(i, large);

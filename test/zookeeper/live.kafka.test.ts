@@ -184,6 +184,7 @@ const handlers: Handlers<typeof shop> = {
   hangAgain: () => '',
   slow: () => '',
   slowAgain: () => '',
+  busiest: () => 0,
   die: () => {},
   pack: () => {},
   shut: () => {},
