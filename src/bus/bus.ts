@@ -313,7 +313,7 @@ function notAnnounced(instance: string, error: unknown): BusError<'Unreachable'>
   const cause = sayError(error);
   const message = `${instance} could not be announced, so other instances do not see what it serves now: ${cause}`;
   const remedy = 'Repair what the cause names, then make the same call again.';
-  return new BusError('Unreachable', message, { waitedMs: 0, cause }, error, remedy);
+  return new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause }, error, remedy);
 }
 type Sent = Awaited<ReturnType<ReturnType<typeof openSender>['send']>>[number];
 

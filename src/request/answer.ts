@@ -152,7 +152,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   }
   function refuseClosed(envelope: Envelope, from: string, closedMs: number): void {
     const message = `${parts.self} no longer serves ${envelope.entry}`;
-    answerError(envelope, from, 'Closed', message, { sinceMs: clock.now() - closedMs });
+    answerError(envelope, from, 'Closed', message, { outcome: 'not-sent', sinceMs: clock.now() - closedMs });
   }
   function answerError<C extends BusCode>(
     envelope: Envelope,
