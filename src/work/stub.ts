@@ -2,7 +2,7 @@
 import { sha256Of } from '../format/digest';
 import type { Append, Log, LogRecord, Stored } from '../ports/log';
 import { placeOf } from './message';
-import { keyOf, ours, printNote, type ParkedNote } from './park';
+import { keyOf, ours, printNote, type ParkedNote, type Stub } from './park';
 
 /** `stub` has the first bytes of the value, the envelope and the attempts; `least` only what identifies the message. */
 export type StubForm = 'stub' | 'least';
@@ -14,7 +14,6 @@ const stubNoteBytesMax = 8_000;
 /** A longer envelope is not readable for any instance, see `limits.envelopeBytesMax`. */
 const stubHeaderBytesMax = 8_192;
 const refusalCharsMax = 500;
-const leastNoteBytesMax = 1_200;
 const leastTextCharsMax = 120;
 
 /** Returns the record that stands in the parked topic for `record`. `refusal`: why that could not be parked whole. */
@@ -34,18 +33,17 @@ export function stubRecord(note: ParkedNote, record: LogRecord, refusal: string,
   };
 }
 
-/** The key is left out where it is long: the whole message has it. */
-function least({ stub, ...note }: ParkedNote): string {
-  const { keyBase64: _left, ...rest } = note;
+/** Without attempts, and without a key that is long: the whole message has it. */
+function least({ keyBase64: _left, ...note }: ParkedNote & { readonly stub: Stub }): string {
   const short = (text: string): string => text.slice(0, leastTextCharsMax);
-  const cut = {
-    ...rest,
+  const cut: ParkedNote = {
+    ...note,
     key: note.key !== null && note.key.length > leastTextCharsMax ? null : note.key,
     reason: short(note.reason),
     attempts: [],
-    ...(stub && { stub: { ...stub, refusal: short(stub.refusal) } }),
+    stub: { ...note.stub, refusal: short(note.stub.refusal) },
   };
-  return printNote({ ...cut, attempts: note.attempts }, leastNoteBytesMax) ?? JSON.stringify(cut);
+  return JSON.stringify(cut);
 }
 
 /** The whole message of a stub is no longer in the log it came from. */

@@ -1,5 +1,6 @@
 /** All checkers of one run, and the system's queues as its contracts describe them. */
-import type { Stored } from '../../src/ports/log';
+import type { LogRecord, Stored } from '../../src/ports/log';
+import type { ParkedNote } from '../../src/work/park';
 import type { Body, Contracts } from './contracts';
 import { numberOf, padOf } from './contracts';
 import { HearCheck } from './hearing';
@@ -139,9 +140,17 @@ export class Checks {
     return this.requests.waiting === 0 && this.broadcasts.waiting === 0 && this.events.waiting === 0;
   }
 
+  /** Whose message a parked record is; a stub may have lost the bytes that tell. Undefined for what is none of ours. */
+  parkedOf({ value, headers }: LogRecord): Message | undefined {
+    const message = this.ledger.messages.get(numberOf(value) ?? 0);
+    if (message || value?.length !== 0) return message;
+    const { id } = JSON.parse(headers['parked'] ?? '{}') as Partial<ParkedNote>; // written by work/park
+    return [...this.ledger.messages.values()].find((one) => one.id === id);
+  }
+
   /** `parked` is what lies in the topics of parked messages. */
   end(parked: readonly Stored[]): void {
-    const there = new Set(parked.map(({ value }) => numberOf(value)));
+    const there = new Set(parked.map((record) => this.parkedOf(record)?.n));
     for (const queue of this.queues) {
       queue.end();
       for (const n of queue.parked) if (!there.has(n)) this.ledger.breaks('lost', `#${n} was parked and is not there`);

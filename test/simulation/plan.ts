@@ -34,6 +34,8 @@ export interface Plan {
   readonly healMs: number;
   /** From here on nothing new is sent. */
   readonly sentMs: number;
+  /** The largest record that a parked topic takes, in bytes: what does not fit is parked as a stub. Null: any. */
+  readonly parkedBytesMax: number | null;
 }
 export interface FaultPlan {
   /** Chance of a fault at each port call. */
@@ -92,6 +94,7 @@ export function drawPlan(seed: number): Plan {
     faults: drawFaults(d, healMs, sessionMs),
     healMs,
     sentMs: healMs + 1_000,
+    parkedBytesMax: d.chance(0.4) ? d.pick([800, 1_000, 2_000]) : null,
   };
 }
 

@@ -64,6 +64,16 @@ const surelyNot = (log: Log): Log => ({
     }),
 });
 
+/** A parked record that is too large is sent again as it is, although it will never be taken. */
+const wholeOnly = (log: Log): Log => ({
+  ...log,
+  append: (topic, records) =>
+    log.append(topic, records).catch((error: unknown) => {
+      if (!topic.endsWith('.parked') || !isBusError(error, 'TooLarge')) throw error;
+      throw new BusError('Unreachable', error.message, { outcome: 'not-sent', waitedMs: 0 });
+    }),
+});
+
 export const plants: Readonly<Record<string, Plant>> = {
   'commit-first': { makeWatermark: commitFirst },
   'commit-max': { makeWatermark: commitMax },
@@ -71,6 +81,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   'two-owners': { log: twoOwners },
   'lost-wakeup': { log: lostWakeup },
   'surely-not': { log: surelyNot },
+  'whole-only': { log: wholeOnly },
 };
 
 function changed(inner: Watermark, change: (inner: Watermark) => Partial<Watermark>): Watermark {

@@ -1,6 +1,9 @@
 /** One run: a system from a seed, faults while it works, then peace; and what was found. */
 import { virtualClock, type VirtualClock } from '../../src/memory';
+import { sayError } from '../../src/base/errors';
 import type { Stored } from '../../src/ports/log';
+import type { ParkedNote } from '../../src/work/park';
+import { readOriginal } from '../../src/work/stub';
 import { Ledger, type Broken } from './ledger';
 import { drawPlan, type Plan } from './plan';
 import type { Plant } from './plants';
@@ -107,6 +110,13 @@ async function rest({ world, checks }: System, clock: VirtualClock, ledger: Ledg
     const there = await ask(log.topics());
     if (!there.some(({ name }) => name === topic)) continue;
     parked.push(...(await ask(log.peek(topic, { partition: 0, offset: 0 }, { messages: 10_000, bytes: 1e9 }))));
+  }
+  for (const record of parked) {
+    const note = JSON.parse(record.headers['parked'] ?? '{}') as Partial<ParkedNote>; // written by work/park
+    if (note.stub === undefined) continue;
+    ledger.count('stubs');
+    const gone = await ask(readOriginal(log, note as ParkedNote).then(() => undefined, sayError)); // one with a stub is whole
+    if (gone !== undefined) ledger.breaks('lost', gone);
   }
   return parked;
 }

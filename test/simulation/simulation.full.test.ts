@@ -35,7 +35,17 @@ describe('without a plant', () => {
     const kinds = ['crash', 'crash-after', 'crash-before', 'delay', 'disconnect', 'double', 'drop', 'expire', 'freeze']
       .concat(['failed call', 'late answer', 'leave', 'lost answer', 'no log', 'rebalance', 'resend', 'slow log'])
       .map((kind) => `fault ${kind}`);
-    const fates = ['accepted', 'unknown', 'refused', 'settled', 'attempts failed', 'heard', 'answered', 'deaths'];
+    const fates = [
+      'accepted',
+      'unknown',
+      'refused',
+      'settled',
+      'attempts failed',
+      'heard',
+      'answered',
+      'deaths',
+      'stubs',
+    ];
     expect([...kinds, ...fates].filter((what) => (totals.get(what) ?? 0) < 10)).toEqual([]);
   });
 });
@@ -56,6 +66,7 @@ describe('with a plant', () => {
     ['two-owners', 'owner'],
     ['lost-wakeup', 'drained'],
     ['surely-not', 'refused'],
+    ['whole-only', 'drained'],
   ];
 
   it.each(planted)('%s is found', async (name, promise) => {

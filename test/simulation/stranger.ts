@@ -26,6 +26,7 @@ const shapes: readonly [Omit<LogRecord, 'key'>, ...Omit<LogRecord, 'key'>[]] = [
   { value: bytes('no header'), headers: {} },
   { value: bytes('a bad header'), headers: { bus: 'what is this' } },
   { value: bytes('\u00c1 no body'), headers: { bus: line } },
+  { value: bytes('much '.repeat(1_000)), headers: {} },
   { value: null, headers: {} },
 ];
 

@@ -50,9 +50,11 @@ export class System {
     private readonly ledger: Ledger,
     private readonly plant: Plant | undefined,
   ) {
-    const { seed, delays, sessionMs, crashNoticedMs } = plan;
+    const { seed, delays, sessionMs, crashNoticedMs, parkedBytesMax } = plan;
     const random = seededRandom(seed);
-    this.world = memoryWorld({ clock, random, sessionMs, crashNoticedMs, ...(delays && { delays }) });
+    const recordBytesMax = (topic: string): number =>
+      topic.endsWith('.parked') ? (parkedBytesMax ?? Infinity) : Infinity;
+    this.world = memoryWorld({ clock, random, sessionMs, crashNoticedMs, recordBytesMax, ...(delays && { delays }) });
     this.contracts = contractsOf(plan);
     this.checks = new Checks(ledger, plan, this.contracts);
     this.#senders = new Senders(plan, this.contracts, ledger, this.checks);

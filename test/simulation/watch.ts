@@ -1,7 +1,6 @@
 /** Shows the checkers what one instance does with the log, without changing it. */
 import type { Append, Log, Owned, Owner } from '../../src/ports/log';
 import type { Checks } from './checks';
-import { numberOf } from './contracts';
 import type { Instance } from './instance';
 import type { QueueCheck } from './queue';
 import type { Tenure } from './shelf';
@@ -24,9 +23,9 @@ export function watchLog(log: Log, who: Instance, checks: Checks): Log {
 }
 
 /** What the queue's check is to be told once the record is in the log; undefined for one that parks nothing. */
-function parkOf({ headers, value }: Append, who: Instance, checks: Checks): (() => void) | undefined {
-  const line = headers['parked'];
-  const message = line === undefined ? undefined : checks.ledger.messages.get(numberOf(value) ?? 0);
+function parkOf(record: Append, who: Instance, checks: Checks): (() => void) | undefined {
+  const line = record.headers['parked'];
+  const message = line === undefined ? undefined : checks.parkedOf(record);
   if (line === undefined || !message) return undefined;
   const { queue } = JSON.parse(line) as { queue: string }; // written by work/park a moment ago
   for (const check of checks.queues) if (check.rules.queue === queue) return check.parks(who, message);
