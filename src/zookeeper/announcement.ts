@@ -14,19 +14,30 @@ export interface Announcement {
 /** A listing repeats every name, so long ones are kept out of it. */
 const nodeBytesMax = 1_000;
 const instanceBytesMax = 64 * 1024;
-/** All of them change in one transaction, which must stay below the 1 MB that a server takes. */
 const contractsMax = 256;
+/**
+ * All nodes of an announcement change in one transaction. A server closes the connection of a client that sends 1 MB
+ * (jute.maxbuffer) or more, so a larger transaction would end each new connection as well.
+ */
+const transactionBytesMax = 900_000;
+/** Path, rights and lengths of one node in a transaction. */
+const nodeOverheadBytes = 512;
 
 /** `photos#0a1b,<incarnation>,<address>,photos,<host>,<pid>,<sinceMs>,<version>,<0 or 1>,photos=<fingerprint>,…` */
 export function announcementOf(instance: Instance): Announcement {
-  const { name, incarnation, address, module, host, pid, sinceMs, version, leaving, serves } = instance;
-  const texts = [name, incarnation, address, module, host, `${pid}`, `${sinceMs}`, version, leaving ? '1' : '0'];
-  const served = Object.entries(serves).map(([contract, print]) => `${escape(contract)}=${escape(print)}`);
-  const node = [...texts.map(escape), ...served].join(',');
+  const { name, incarnation } = instance;
+  const node = nodeNameOf(instance);
   if (node.length <= nodeBytesMax) return { node, data: '' };
   const data = textOfInstance(instance);
   const mark = createHash('sha256').update(data).digest('hex').slice(0, 16);
   return { node: [name, incarnation].map(escape).concat(mark).join(','), data };
+}
+
+function nodeNameOf(instance: Instance): string {
+  const { name, incarnation, address, module, host, pid, sinceMs, version, leaving, serves } = instance;
+  const texts = [name, incarnation, address, module, host, `${pid}`, `${sinceMs}`, version, leaving ? '1' : '0'];
+  const served = Object.entries(serves).map(([contract, print]) => `${escape(contract)}=${escape(print)}`);
+  return [...texts.map(escape), ...served].join(',');
 }
 
 /** The whole announcement as JSON, for people and for names that would be too long. Throws TooLarge. */
@@ -36,6 +47,10 @@ export function textOfInstance(instance: Instance): string {
   const served = Object.keys(instance.serves).length;
   if (bytes > instanceBytesMax) throw tooLarge(instance, 'bytes', bytes, instanceBytesMax);
   if (served > contractsMax) throw tooLarge(instance, 'contracts', served, contractsMax);
+  const node = nodeNameOf(instance).length;
+  const nodeBytes = nodeOverheadBytes + (node > nodeBytesMax ? bytes : node);
+  const total = bytes + served * nodeBytes;
+  if (total > transactionBytesMax) throw tooLarge(instance, 'bytes in one transaction', total, transactionBytesMax);
   return text;
 }
 function tooLarge({ name }: Instance, what: string, bytes: number, limitBytes: number): BusError<'TooLarge'> {

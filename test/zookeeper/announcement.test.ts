@@ -63,4 +63,9 @@ test('too many contracts and too many bytes are refused, with what to do', () =>
     });
   expect(() => textOfInstance(instance('a', { serves: serves(257, 1) }))).toThrow(tooLarge('contracts'));
   expect(() => textOfInstance(instance('a', { serves: serves(2, 40_000) }))).toThrow(tooLarge('bytes'));
+  // Each contract has a node with the whole announcement: 250 of them are more than a server takes at once.
+  expect(() => textOfInstance(instance('a', { serves: serves(250, 32) }))).toThrow(
+    tooLarge('bytes in one transaction'),
+  );
+  expect(textOfInstance(instance('a', { serves: serves(100, 32) }))).toMatch(/^\{/);
 });

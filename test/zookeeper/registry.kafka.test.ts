@@ -109,6 +109,12 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     expect(seen.at(-1)).toHaveLength(1);
     const many = Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`contract${n}`, 'f']));
     await expect(one.registry.announce({ ...large, serves: many })).rejects.toMatchObject({ code: 'TooLarge' });
+    // Together they are more than a server takes: it would close the connection, and each one that repeats it.
+    const heavy = Object.fromEntries(Array.from({ length: 250 }, (_, n) => [`contract${n}`, 'f'.repeat(32)]));
+    await expect(one.registry.announce({ ...large, serves: heavy })).rejects.toMatchObject({ code: 'TooLarge' });
+    expect(one.notices.filter((notice) => notice.type === 'state')).toEqual([]);
+    await one.registry.announce(large);
+    expect(seen.at(-1)).toHaveLength(1);
   });
 
   test('fifty watchers see who comes and who goes, and are told only of what they watch', async () => {
