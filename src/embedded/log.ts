@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomHex, type Clock, type Random } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError } from '../base/errors';
 import { allEnded, closable, teardown } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { openStore, type Store } from '../disk/lmdb';
@@ -103,9 +103,9 @@ class EmbeddedLog {
     this.lease = new Lease(live, clock, id);
     const appended = (topic: string): void => this.wake.appended(topic);
     this.appender = new Appender({ store: log, topics: this.topics, clock, random, appended });
-    this.trimmer = new Trimmer(log, this.topics, clock, random, (error) => {
-      const fields = { reason: sayError(error) };
-      notices.tell({ type: 'log', level: 'warn', message: 'old records could not be removed', fields });
+    this.trimmer = new Trimmer(log, this.topics, clock, random, (reason) => {
+      const message = 'old records could not be removed, so the log grows';
+      notices.tell({ type: 'log', level: 'warn', message, fields: { reason } });
     });
     this.groups = new Groups({
       self: parts.self,

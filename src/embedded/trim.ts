@@ -1,5 +1,6 @@
 /** Lets old records go, in small steps so that no transaction holds others up: by offset, by age, old tombstones. */
 import type { Clock, Random, Timer } from '../base/clock';
+import { sayError } from '../base/errors';
 import type { Change, Store } from '../disk/lmdb';
 import type { Topic } from '../ports/log';
 import { kinds, partitionKey, PlaceKeys } from './keys';
@@ -16,23 +17,32 @@ const tombstoneMs = 3_600_000;
 export class Trimmer {
   private timer: Timer | undefined;
   private closed = false;
+  private failure = '';
 
   constructor(
     private readonly store: Store,
     private readonly topics: Topics,
     private readonly clock: Clock,
     random: Random,
-    /** Hears why a sweep failed; the next one tries again. */
-    failed: (error: unknown) => void,
+    /** Called with the reason for which a sweep failed, once as long as it is the same; the next sweep tries again. */
+    private readonly failed: (reason: string) => void,
   ) {
     const schedule = (): void => {
       if (this.closed) return;
-      this.timer = clock.after(
-        sweepMs * (0.5 + random.next() / 2),
-        () => void this.sweep().catch(failed).finally(schedule),
-      );
+      this.timer = clock.after(sweepMs * (0.5 + random.next() / 2), () => void this.trySweep().finally(schedule));
     };
     schedule();
+  }
+
+  private async trySweep(): Promise<void> {
+    try {
+      await this.sweep();
+      this.failure = '';
+    } catch (error) {
+      const reason = sayError(error);
+      if (reason !== this.failure) this.failed(reason);
+      this.failure = reason;
+    }
   }
 
   close(): void {

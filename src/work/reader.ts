@@ -1,6 +1,6 @@
 /** Reads one partition from where its group has come to: no further than there is room, on after trouble. */
 import { sleep, type Clock } from '../base/clock';
-import { sayError } from '../base/errors';
+import { outlookOf, sayError } from '../base/errors';
 import { LostError, OutOfRangeError, type Owned, type ReadMax, type Stored } from '../ports/log';
 
 export interface ReaderParts {
@@ -124,8 +124,10 @@ export class Reader {
       this.parts.cut(error.next, error.message);
     } else {
       if (this.#failures === 0) this.parts.tell(false, `it cannot be read: ${sayError(error)}`);
-      const delayMs = Math.min(retryMsMin * 2 ** Math.min(this.#failures++, 10), retryMsMax);
-      await sleep(this.parts.clock, delayMs, this.#stop.signal);
+      const delayMs = retryMsMin * 2 ** Math.min(this.#failures++, 10);
+      // What only an operator or another version changes is asked for slowly from the start.
+      const pauseMs = outlookOf(error) === 'transient' ? Math.min(delayMs, retryMsMax) : retryMsMax;
+      await sleep(this.parts.clock, pauseMs, this.#stop.signal);
     }
   }
 }

@@ -14,8 +14,7 @@ import { Parking } from './parking';
 import { Partition, type PartitionParts } from './partition';
 import { recall, Retained, type Begin } from './retained';
 import { attemptsDefault, decide, longestMsDefault } from './retry';
-import { keepMsDefault } from './topics';
-import { trimSettled } from './trim';
+import { Trimming } from './trim';
 import { sumUp } from './unserved';
 import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts } from './types';
 
@@ -65,6 +64,7 @@ class Taken {
   /** Started messages that the log knows of: their handlers come next. */
   readonly #announced = new Fifo<Message>();
   readonly #parking: Parking;
+  readonly #trimming: Trimming;
   #alone: Alone | undefined;
   #wake: Timer | undefined;
   #wakeAtMs = Infinity;
@@ -82,6 +82,7 @@ class Taken {
   ) {
     this.#parking = new Parking(parts, queue);
     this.#commitHealth = new CommitHealth(parts.notices, queue.name);
+    this.#trimming = new Trimming(parts, queue);
     this.#ask();
     this.#limits.set(unreadable, limitsDefault);
     this.#lanes = openLanes<Message>(this.#limits, (message) => message.holder.mayStart(message));
@@ -154,16 +155,11 @@ class Taken {
     };
   }
 
-  /** Lets go of settled records that are older than they are kept, where the log keeps them until trimmed. */
   trim(): void {
-    const { topic, keepMs = keepMsDefault } = this.queue;
-    if (topic.keepMs !== null || topic.compacted) return;
-    const beforeMs = this.parts.clock.now() - keepMs;
-    for (const { number, committedOffset } of this.#partitions.values()) {
-      trimSettled(this.parts.log, topic.name, { partition: number, offset: committedOffset }, beforeMs).catch(
-        (error) => this.#log(`${topic.name}/${number} could not be trimmed: ${sayError(error)}`), // it is tried again
-      );
-    }
+    const settled = [...this.#partitions.values()].map(({ number, committedOffset }) => {
+      return { partition: number, offset: committedOffset };
+    });
+    void this.#trimming.run(settled);
   }
 
   end(): void {
@@ -345,10 +341,6 @@ class Taken {
     this.#lanes.done(message);
     if (this.#alone?.message === message) this.#alone = undefined;
     this.#pump();
-  }
-
-  #log(message: string): void {
-    this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { queue: this.queue.name } });
   }
 
   #tellRetried({ entry, id, attempts }: Message, delayMs: number, error: unknown): void {

@@ -1,5 +1,8 @@
 /** Frees what is settled and old, in a log that keeps everything until it is told. */
-import type { Log, Place } from '../ports/log';
+import { isBusError, sayError } from '../base/errors';
+import type { Place, Log } from '../ports/log';
+import { keepMsDefault } from './topics';
+import type { Queue, TakeParts } from './types';
 
 const stepsMax = 64; // halving 2^53 offsets takes fewer
 
@@ -18,4 +21,38 @@ export async function trimSettled(log: Log, topic: string, settled: Place, befor
     else high = middle;
   }
   if (low > bounds.start) await log.trim(topic, partition, low);
+}
+
+/** Trims the partitions of a queue where the log keeps records until they are trimmed. */
+export class Trimming {
+  /** The last reported failure of each partition: one that stays the same is reported once. */
+  readonly #failures = new Map<number, string>();
+
+  constructor(
+    private readonly parts: Pick<TakeParts, 'log' | 'clock' | 'notices'>,
+    private readonly queue: Queue,
+  ) {}
+
+  /** Trims what is settled and older than it is kept. A failure is reported, and the next run tries again. */
+  async run(settled: readonly Place[]): Promise<void> {
+    const { topic, keepMs = keepMsDefault } = this.queue;
+    if (topic.keepMs !== null || topic.compacted) return;
+    const beforeMs = this.parts.clock.now() - keepMs;
+    await Promise.all(settled.map((place) => this.#trim(place, beforeMs)));
+  }
+
+  async #trim(place: Place, beforeMs: number): Promise<void> {
+    const { name } = this.queue.topic;
+    try {
+      await trimSettled(this.parts.log, name, place, beforeMs);
+      this.#failures.delete(place.partition);
+    } catch (error) {
+      const reason = sayError(error);
+      if (this.#failures.get(place.partition) === reason) return;
+      this.#failures.set(place.partition, reason);
+      const fields = { queue: this.queue.name, ...(isBusError(error) && { remedy: error.remedy }) };
+      const message = `${name}/${place.partition} could not be trimmed, so it grows: ${reason}`;
+      this.parts.notices.tell({ type: 'log', level: 'warn', message, fields });
+    }
+  }
 }

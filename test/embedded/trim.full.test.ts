@@ -8,6 +8,7 @@ import { behind, keyOf, kinds } from '../../src/embedded/keys';
 import { decodeRecord } from '../../src/embedded/record';
 import { Topics } from '../../src/embedded/topics';
 import { Trimmer } from '../../src/embedded/trim';
+import { virtualClock } from '../../src/memory';
 import type { Append } from '../../src/ports/log';
 
 let dir: string;
@@ -148,5 +149,26 @@ describe('a compacted topic', () => {
     expect([count('newest'), count('tombstone')]).toEqual([2, 0]);
     await put(['a', 'back']);
     expect(there()).toEqual(['b=1', 'c=again', 'a=back']);
+  });
+});
+
+describe('a sweep that fails', () => {
+  it('is reported once as long as the reason stays the same, and again after one that succeeded', async () => {
+    const time = virtualClock();
+    let failure = '';
+    const broken: Store = {
+      ...store,
+      forgetDeadReaders() {
+        if (failure !== '') throw new Error(failure);
+      },
+    };
+    const reported: string[] = [];
+    const trimmer = new Trimmer(broken, new Topics(store), time, systemRandom, (reason) => reported.push(reason));
+    for (const next of ['EIO', 'EIO', 'EROFS', '', 'EROFS']) {
+      failure = next;
+      await time.advance(120_000);
+    }
+    trimmer.close();
+    expect(reported).toEqual(['EIO', 'EROFS', 'EROFS']);
   });
 });

@@ -33,9 +33,26 @@ test('a trim that fails is a line in the log, and is tried again', async () => {
   await r.clock.advance(2 * 600_000);
   expect(bounds.mock.calls.length).toBeGreaterThan(12);
   expect(r.of('log')).toMatchObject([
-    { level: 'warn', message: expect.stringContaining('could not be trimmed: away') },
+    { level: 'warn', message: expect.stringContaining('could not be trimmed, so it grows: away') },
   ]);
   expect(r.of('state')).toEqual([]);
+});
+
+test('a trim that fails each time for the same reason is reported once for each partition, until it succeeds', async () => {
+  const r = rig();
+  const p = r.process('p');
+  let allowed = false;
+  const refused = new BusError('NotAllowed', 'no right Delete', { what: 'trim' });
+  const bounds: Log['bounds'] = (topic) => (allowed ? p.log.bounds(topic) : Promise.reject(refused));
+  await r.take(p, resize, () => undefined, {}, { log: { ...p.log, bounds } });
+  await r.clock.advance(24 * 3_600_000);
+  expect(r.of('log')).toHaveLength(12);
+  expect(r.of('log')[0]?.fields).toEqual({ queue: 'photos.work', remedy: refused.remedy });
+  allowed = true;
+  await r.clock.advance(600_000);
+  allowed = false;
+  await r.clock.advance(3_600_000);
+  expect(r.of('log')).toHaveLength(24);
 });
 
 test('a partition that cannot be read works again when nothing is wrong any more, though nothing comes', async () => {
