@@ -33,19 +33,28 @@ export interface WithPorts {
   readonly ports: Pick<BusParts, 'log' | 'registry' | 'settings' | 'ns' | 'clock'>;
 }
 
-/** As {@link openBus}, but rejects with Unreachable where no bus was ever opened, instead of making what it needs. */
-export async function openToLook(options: OpenOptions): Promise<WithPorts> {
-  return openWithPorts(options, true);
+/** How a person who waits is served. */
+interface Look {
+  /** Called when a server does not answer at once, with its address. */
+  readonly waiting: (message: string) => void;
 }
 
-async function openWithPorts(options: OpenOptions, look = false): Promise<WithPorts> {
+/**
+ * As {@link openBus}, but rejects with Unreachable where no bus was ever opened, instead of making what it needs. Gives
+ * up after a few seconds when servers do not answer, and calls `waiting` before.
+ */
+export async function openToLook(options: OpenOptions, waiting: Look['waiting'] = () => undefined): Promise<WithPorts> {
+  return openWithPorts(options, { waiting });
+}
+
+async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPorts> {
   const { module, incoming = [], hear, ...overrides } = options ?? {};
   const { values } = loadConfig({ overrides });
   const name = checkName('module', moduleName(module));
   const self = { module: name, instance: `${name}#${randomHex(systemRandom, instanceBits)}` };
   const notices = openNotices();
   if (hear) notices.watch(hear);
-  const around = { clock: systemClock, random: systemRandom, notices, name: self.instance, look };
+  const around = { clock: systemClock, random: systemRandom, notices, name: self.instance, ...(look && { look }) };
   const { lingerMs, ...ports } = await (values.transport === 'kafka' ? onKafka : onThisMachine)(values, around);
   const parts: BusParts = {
     ...ports,
@@ -75,7 +84,7 @@ async function openWithPorts(options: OpenOptions, look = false): Promise<WithPo
 interface Around extends Pick<BusParts, 'clock' | 'random' | 'notices'> {
   /** Of this instance. */
   readonly name: string;
-  readonly look: boolean;
+  readonly look?: Look;
 }
 interface Made extends Pick<BusParts, 'log' | 'post' | 'registry' | 'settings' | 'reached' | 'closePorts'> {
   readonly lingerMs: number;
@@ -118,8 +127,12 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
     import('./kafka/open'),
     import('./kafka/listening'),
   ]);
+  const { look, ...rest } = around;
+  const listening = look ? mustListen(brokers, around.clock, look.waiting) : Promise.resolve();
+  listening.catch(() => undefined); // awaited below
   const zookeeper = await openZookeeper({
-    ...around,
+    ...rest,
+    ...look,
     connect,
     ns,
     sessionMs: Math.min(sessionMs, aliveMs),
@@ -127,7 +140,7 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
     ...zookeeperAuth(values),
   });
   try {
-    if (around.look) await mustListen(brokers, around.clock);
+    await listening;
     const kafka = await openKafka({
       ...around,
       ns,

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import type { Bus } from '../index';
 import type { Inspection, Inspector, InspectorParts } from '../inspect';
 import { sleep, systemClock } from '../base/clock';
+import { isBusError } from '../base/errors';
 import { asTyped, duration } from './args';
 import { explain, exitOf, exits, TooSlow, Usage, type Exit } from './exit';
 import { Output, type Form } from './output';
@@ -43,6 +44,10 @@ const limitMsDefault = 30_000;
 const answerMsMost = 2_000;
 /** A bus that does not close in this time is left to the end of the process. */
 const closeMs = 2_000;
+/** The same when servers did not answer, so they will not answer what closing sends either. */
+const closeUnansweredMs = 300;
+/** Different lines about servers that do not answer; a cluster can have many brokers. */
+const waitingLinesMax = 5;
 
 export async function run(options: Everywhere, how: How, verb: Verb): Promise<void> {
   process.exitCode = await guarded(options, how, verb);
@@ -77,20 +82,33 @@ async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> 
   const limitMs = how.limitMs ?? given ?? limitMsDefault;
   const stop = stopped();
   const { inspect } = await import('../inspect');
-  const opening = inspect({ answerMs: Math.min(answerMsMost, limitMs) });
+  const opening = inspect({ answerMs: Math.min(answerMsMost, limitMs), waiting: sayOnce() });
   const inspection = await Promise.race([opening, stop.early, tooLong(limitMs)]);
   if (typeof inspection === 'number') return inspection;
   const { inspector, parts, bus, settings } = inspection;
   const nowMs = (): number => systemClock.now();
   const confirm = (question: string): Promise<boolean> => ask(question, options.yes ?? false, stop.signal);
+  let limitOfCloseMs = closeMs;
   try {
     const work = verb({ inspector, parts, bus, settings, out, signal: stop.signal, nowMs, confirm });
-    if (how.stopsItself) return await work;
     work.catch(() => undefined); // it is left behind when the race is over
-    return await Promise.race([work, stop.early, tooLong(limitMs)]);
+    return how.stopsItself ? await work : await Promise.race([work, stop.early, tooLong(limitMs)]);
+  } catch (error) {
+    if (isBusError(error, 'Unreachable')) limitOfCloseMs = closeUnansweredMs;
+    throw error;
   } finally {
-    await Promise.race([inspection.close(), sleep(systemClock, closeMs)]);
+    await Promise.race([inspection.close(), sleep(systemClock, limitOfCloseMs)]);
   }
+}
+
+/** Writes each different line once, to stderr. */
+function sayOnce(): (message: string) => void {
+  const lines = new Set<string>();
+  return (message) => {
+    if (lines.has(message) || lines.size >= waitingLinesMax) return;
+    lines.add(message);
+    process.stderr.write(`busbar: ${message}\n`);
+  };
 }
 
 async function tooLong(limitMs: number): Promise<never> {

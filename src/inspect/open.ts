@@ -20,12 +20,14 @@ export interface Inspection extends Closable {
 export interface InspectOptions extends Omit<OpenOptions, 'module' | 'incoming' | 'hear'> {
   /** How long an instance may take to answer, in ms. Default 2,000. */
   readonly answerMs?: number;
+  /** Called when a server does not answer at once, with its address. */
+  readonly waiting?: (message: string) => void;
 }
 
 /** Rejects with Unreachable where no bus was ever opened; creates nothing. */
 export async function inspect(options: InspectOptions = {}): Promise<Inspection> {
-  const { answerMs, ...rest } = options;
-  const { bus, ports } = await openToLook({ ...rest, module: consoleModule });
+  const { answerMs, waiting, ...rest } = options;
+  const { bus, ports } = await openToLook({ ...rest, module: consoleModule }, waiting);
   const { log, registry, settings, ns, clock } = ports;
   const parts: InspectorParts = {
     log,

@@ -131,7 +131,9 @@ export class Connection {
   #within<T>(work: Promise<T>, timeoutMs: number, what: string, sent: boolean): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = this.#options.clock.after(timeoutMs, () =>
-        reject(new WireError('DEADLINE', `${what}: no answer of ${this.#place} in ${timeoutMs} ms`, { sent })),
+        reject(
+          new WireError('DEADLINE', `${what}: no answer of ${this.#place} in ${Math.round(timeoutMs)} ms`, { sent }),
+        ),
       );
       this.#rejects.add(reject);
       const settled = (): void => {

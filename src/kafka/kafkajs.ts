@@ -18,12 +18,20 @@ export interface KafkajsOptions {
   readonly security?: Security;
   readonly clock: Clock;
   readonly random: Random;
+  /** Deadline of a request for which the caller gives none. Default 5,000 ms. */
+  readonly requestMs?: number;
+  /** Called once for each broker that has left a request unanswered for `overdueMs`. */
+  readonly overdue?: (message: string) => void;
 }
 
-/** Unless the caller says otherwise. */
-const requestMs = 5_000;
-/** Of one broker among several that could answer: a frozen one must not use up the time for all. */
-const attemptMs = 2_000;
+const requestMsDefault = 5_000;
+/** Deadline of one broker among several that can answer: a frozen one must not use up the time for all. */
+const attemptMsMax = 2_000;
+const attemptShare = 0.4;
+/** A request that has been unanswered for this long is reported to a person who waits for it. */
+const overdueMs = 500;
+/** Requests that brokers answer late by design. */
+const waitingRequests: readonly string[] = ['Fetch', 'JoinGroup', 'SyncGroup'];
 /** One that did not answer is asked behind all others for so long. */
 const shunMs = 30_000;
 /** Connecting, encryption and login. */
@@ -34,7 +42,7 @@ const spareMs = 2_000;
 /** Connects to nobody yet: what is wrong with brokers, certificates or secrets, the first request says. */
 export function openKafkajs(options: KafkajsOptions): Wire {
   const links = new Links(options);
-  const { clock } = options;
+  const { clock, requestMs = requestMsDefault } = options;
   const one = <T>(at: At, ask: Ask<T>, timeoutMs = requestMs): Promise<T> => links.ask(at, ask, timeoutMs);
   return {
     async metadata(names, timeoutMs = requestMs) {
@@ -94,6 +102,7 @@ class Links {
   /** By request: whose turn it is. */
   readonly #turns = new Map<string, number>();
   readonly #silentMs = new Map<string, number>();
+  readonly #overdue = new Set<string>();
   #closed = false;
 
   constructor(readonly options: KafkajsOptions) {}
@@ -106,7 +115,18 @@ class Links {
     const place = this.#places.get(node);
     if (place === undefined)
       throw new WireError('UNKNOWN_NODE', `nobody said where broker ${node} is`, { sent: false });
-    return this.#link(place, via).ask(ask, timeoutMs);
+    return this.#ask(place, via, ask, timeoutMs);
+  }
+  async #ask<T>(place: string, via: string, ask: Ask<T>, timeoutMs: number): Promise<T> {
+    const { overdue, clock } = this.options;
+    const asked = this.#link(place, via).ask(ask, timeoutMs);
+    if (!overdue || this.#overdue.has(place) || waitingRequests.includes(ask.name)) return asked;
+    const timer = clock.after(overdueMs, () => {
+      if (this.#overdue.has(place) || this.#closed) return;
+      this.#overdue.add(place);
+      overdue(`the broker at ${place} has not answered ${ask.name} for ${overdueMs} ms`);
+    });
+    return asked.finally(() => timer.cancel());
   }
 
   /** What is asked next goes over a new connection: the way that it takes may have been to blame. */
@@ -120,10 +140,11 @@ class Links {
     const { clock } = this.options;
     const end = clock.mono() + timeoutMs;
     const failures: WireError[] = [];
+    const attemptMs = Math.min(attemptMsMax, timeoutMs * attemptShare);
     for (const place of this.#inTurn(ask.name)) {
       if (clock.mono() >= end) break;
       try {
-        return await this.#link(place, 'any').ask(ask, Math.min(end - clock.mono(), attemptMs));
+        return await this.#ask(place, 'any', ask, Math.min(end - clock.mono(), attemptMs));
       } catch (error) {
         if (!(error instanceof WireError) || error.fatal || error.code === 'CLOSED') throw error;
         failures.push(error);

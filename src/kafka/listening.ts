@@ -11,13 +11,18 @@ const answerMs = 500;
 
 /**
  * Rejects with Unreachable when each of the addresses refuses to be connected to: then nobody listens there. Resolves
- * when anybody does, or when that cannot be known.
+ * when anybody does, or when that cannot be known. Calls `waiting` when the first try has failed.
  */
-export async function mustListen(brokers: readonly string[], clock: Clock): Promise<void> {
+export async function mustListen(
+  brokers: readonly string[],
+  clock: Clock,
+  waiting: (message: string) => void = () => undefined,
+): Promise<void> {
   const startedMs = clock.mono();
   for (let tried = 1; ; tried++) {
     if (!(await Promise.all(brokers.map((broker) => isRefused(broker, clock)))).every(Boolean)) return;
     if (tried === tries) break;
+    waiting(`no broker accepts connections at ${brokers.join(',')} (ECONNREFUSED); trying again for ${betweenMs} ms`);
     await sleep(clock, betweenMs);
   }
   const cause = 'ECONNREFUSED';

@@ -23,9 +23,16 @@ export interface KafkaOptions
   readonly name: string;
   /** Who is alive; stays open when this is closed. */
   readonly registry: Registry;
-  /** Only to look: rejects with Unreachable where nothing was ever started, and creates nothing. */
-  readonly look?: boolean;
+  /**
+   * Only to look, for a person who waits: rejects with Unreachable where nothing was ever started, and creates nothing.
+   * Gives up after two seconds without an answer, and calls `waiting` with the broker that has not answered.
+   */
+  readonly look?: { readonly waiting: (message: string) => void };
 }
+/** Limits of one request, and of all tries of one question, while a person waits. */
+const lookRequestMs = 2_000;
+const lookAskMs = 1_500;
+const lookOpenMs = 2_000;
 export interface Kafka extends Closable {
   readonly log: Log;
   readonly post: Post;
@@ -39,10 +46,17 @@ export interface Kafka extends Closable {
  * says goodbye, so it comes before the registry's.
  */
 export async function openKafka(options: KafkaOptions): Promise<Kafka> {
-  const { brokers, security, ns, name: self, clock, random, notices, look = false } = options;
+  const { brokers, security, ns, name: self, clock, random, notices, look } = options;
   const around = { clock, random, notices };
-  const wire = openKafkajs({ brokers, clientId: self, ...around, ...(security && { security }) });
-  const view = new View({ wire, ...around, user: security?.sasl?.username });
+  const wire = openKafkajs({
+    brokers,
+    clientId: self,
+    ...around,
+    ...(security && { security }),
+    ...(look && { requestMs: lookRequestMs, overdue: look.waiting }),
+  });
+  const user = security?.sasl?.username;
+  const view = new View({ wire, ...around, user, ...(look && { askMs: lookAskMs }) });
   const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify' }) };
   const log = openKafkaLog({ ...around, ...topics, wire, view, self, ns });
   const roads = openRoads(view, topics);
@@ -55,7 +69,7 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
   ];
   try {
     if (look) await checkStarted(view, ns, brokers);
-    const post = await openKafkaPost({ ...options, roads, living });
+    const post = await openKafkaPost({ ...options, roads, living, ...(look && { openMs: lookOpenMs }) });
     const closing = closable(teardown('Kafka', [['post', () => post.close()], ...rest]));
     return { log, post, registry: living.registry, ...closing };
   } catch (error) {

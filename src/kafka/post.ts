@@ -39,6 +39,8 @@ export interface KafkaPostParts {
   readonly living: Living;
   /** Where nobody has made the inbox yet. Default 64. */
   readonly inboxPartitions?: number;
+  /** How long opening waits for a packet to itself. Default 10,000 ms. */
+  readonly openMs?: number;
 }
 
 /** Packets between posts: whoever sends it goes; asks whether the other lives; answers that. */
@@ -47,7 +49,7 @@ type Mark = 'bye' | 'ask' | 'here';
 /** Packets older than this are of no use to anybody. */
 const keepMs = 600_000;
 const inboxPartitionsDefault = 64;
-const openWithinMs = 10_000;
+const openMsDefault = 10_000;
 const closeWithinMs = 800;
 /** Of what nobody has set a time for. */
 const sendMs = 30_000;
@@ -62,7 +64,7 @@ const nothing = new Uint8Array(0);
  * seconds, and with Config or NotAllowed when they refuse.
  */
 export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
-  const { clock, roads, ns } = parts;
+  const { clock, roads, ns, openMs = openMsDefault } = parts;
   const inbox = namesIn(ns).inbox();
   const wanted = { name: inbox, partitions: parts.inboxPartitions ?? inboxPartitionsDefault, compacted: false, keepMs };
   const partitions = await roads.ensure(wanted);
@@ -70,14 +72,14 @@ export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
   const tail = await roads.tail(inbox, partition, 'inbox');
   const post = new KafkaPost(parts, inbox, partition, tail);
   const late = new AbortController();
-  const isOpen = await Promise.race([post.measure(), sleep(clock, openWithinMs, late.signal).then(() => false)]);
+  const isOpen = await Promise.race([post.measure(), sleep(clock, openMs, late.signal).then(() => false)]);
   late.abort();
   if (isOpen) return post;
   await post.close();
   const cause = `nothing came through partition ${partition} of ${inbox}`;
-  throw new BusError('Unreachable', `${cause} within ${openWithinMs} ms`, {
+  throw new BusError('Unreachable', `${cause} within ${openMs} ms`, {
     outcome: 'not-sent',
-    waitedMs: openWithinMs,
+    waitedMs: openMs,
     cause,
   });
 }

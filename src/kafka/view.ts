@@ -17,6 +17,8 @@ export interface ViewParts {
   readonly notices: Notices;
   /** Whom we log in as, for errors. */
   readonly user?: string | undefined;
+  /** How long one question to the brokers is retried before it fails. Default 10,000 ms. */
+  readonly askMs?: number;
 }
 interface Known {
   /** By partition; null where nobody leads, or where an answer said that our leader does not. */
@@ -34,8 +36,7 @@ type Seeing = Pick<TopicMetadata, 'partitions'>;
 
 /** A broker may hear of a new topic a little later than the one that created it. */
 const absentMsMax = 1_000;
-/** How long a single question is asked again before it fails. */
-export const askMs = 10_000;
+const askMsDefault = 10_000;
 const pauseMsMin = 20;
 const pauseMsMax = 500;
 /** Trouble for so long is told. */
@@ -66,7 +67,11 @@ export class View {
   /** Topics that this instance uses. */
   readonly own = new OwnTopics();
 
-  constructor(readonly parts: ViewParts) {}
+  readonly #askMs: number;
+
+  constructor(readonly parts: ViewParts) {
+    this.#askMs = parts.askMs ?? askMsDefault;
+  }
 
   /** When the brokers were last asked, by the clock that only goes on. */
   get lookedMs(): number {
@@ -149,7 +154,7 @@ export class View {
       const waitedMs = clock.mono() - begunMs;
       const failure = this.#failure ?? this.#topics.get(topic)?.fault;
       if (failure !== undefined) {
-        const over = !(failure instanceof WireError && failure.retriable) || waitedMs > askMs;
+        const over = !(failure instanceof WireError && failure.retriable) || waitedMs > this.#askMs;
         if (over || this.#closing.signal.aborted) throw this.#toUser(failure, `topic ${topic}`, waitedMs);
       } else if (this.#topics.get(topic)?.absentMs !== undefined && waitedMs >= absentMs) {
         if (this.#topics.get(topic)?.leaders.length === 0) this.#topics.delete(topic); // nobody uses it
@@ -253,7 +258,7 @@ export class View {
    * Runs what asks a broker until it succeeds: after each refusal that time or another broker can mend, for at most
    * `forMs`. Rejects with a BusError about `what`.
    */
-  async ask<T>(what: string, run: () => Promise<T>, forMs = askMs): Promise<T> {
+  async ask<T>(what: string, run: () => Promise<T>, forMs = this.#askMs): Promise<T> {
     const { clock, random } = this.parts;
     const begunMs = clock.mono();
     for (let tries = 0; ; tries++) {

@@ -32,6 +32,8 @@ export interface ZookeeperOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
+  /** Called when no server has answered for half a second, for a person who waits. */
+  readonly waiting?: (message: string) => void;
 }
 export interface Zookeeper extends Closable {
   readonly registry: Registry;
@@ -40,6 +42,8 @@ export interface Zookeeper extends Closable {
 
 const sessionMsDefault = 4_000;
 const portDefault = 2_181;
+/** A server that has not answered for this long is reported to a person who waits for it. */
+const overdueMs = 500;
 
 /**
  * Resolves once ZooKeeper was reached, or, after a session time-out, with the settings that were seen last. Rejects
@@ -64,12 +68,16 @@ export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeepe
       ['session', () => session.close()],
     ]),
   );
+  const { waiting } = options;
+  const overdue = waiting && clock.after(overdueMs, () => !session.connection && waiting(sayAway(session)));
   try {
     const cached = await begin(session, paths, rights, cache, notices);
     if (cached) settings.assume(cached.settings);
   } catch (error) {
     await closing.close().catch(() => undefined); // the caller must see why it could not be opened
     throw error;
+  } finally {
+    overdue?.cancel();
   }
   return { registry, settings, ...closing };
 }

@@ -1,14 +1,73 @@
-/** The command where the servers of the configuration are away: no process ends without a word. */
+/** The command where servers of the configuration do not answer: it reports that at once, and ends soon. */
+import net from 'node:net';
+import { openHole, type Hole } from '../cluster/hole';
+import { startFake } from '../zookeeper/fake';
+import { cleanUp } from '../zookeeper/kit';
 import { kit } from './kit';
 
 jest.setTimeout(240_000);
 
-const servers = { BUSBAR_BROKERS: '127.0.0.1:1', BUSBAR_ZOOKEEPER: '127.0.0.1:1', BUSBAR_SESSION_MS: '1000' };
+/** Accepts connections as a frozen server does, in the kernel, and never answers. */
+const holes: Hole[] = [];
+async function frozen(): Promise<string> {
+  const hole = await openHole();
+  holes.push(hole);
+  return hole.place;
+}
+/** A port that was free a moment ago. */
+async function refused(): Promise<string> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as net.AddressInfo; // it listens on TCP
+  await new Promise((resolve) => server.close(resolve));
+  return `127.0.0.1:${port}`;
+}
+afterEach(async () => {
+  for (const hole of holes.splice(0)) await hole.close();
+  await cleanUp();
+});
+
+/** Runs `busbar` and measures from its start, less what its process needs until it runs any code of ours. */
+async function runAgainst(brokers: string, zookeeper: string) {
+  const k = kit({ BUSBAR_TRANSPORT: 'kafka', BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper });
+  const [help, helpMs] = await timed(() => k.run(['--version']));
+  expect(help.code).toBe(0);
+  const beganMs = performance.now();
+  const going = k.start([]);
+  let firstMs = Infinity;
+  going.child.stderr?.once('data', () => (firstMs = performance.now() - beganMs));
+  const ended = await going.ended;
+  const endMs = performance.now() - beganMs;
+  await k.close();
+  return { ...ended, firstMs: firstMs - helpMs, endMs: endMs - helpMs };
+}
+async function timed<T>(run: () => Promise<T>): Promise<readonly [T, number]> {
+  const beganMs = performance.now();
+  return [await run(), performance.now() - beganMs];
+}
 
 test('servers that are away are unreachable, and named, although nothing but the waiting bus holds the process', async () => {
+  const servers = { BUSBAR_BROKERS: '127.0.0.1:1', BUSBAR_ZOOKEEPER: '127.0.0.1:1', BUSBAR_SESSION_MS: '1000' };
   const k = kit({ BUSBAR_TRANSPORT: 'kafka', ...servers });
   const { code, out, err } = await k.run(['queues']);
   await k.close();
   expect({ code, out }).toEqual({ code: 69, out: '' });
   expect(err).toContain('ZooKeeper at 127.0.0.1:1 does not answer');
+});
+
+const answers = async (): Promise<string> => (await startFake()).connect;
+test.each([
+  ['brokers that refuse connections', refused, answers, /no broker accepts connections at 127\.0\.0\.1:\d+/],
+  ['brokers that never answer', frozen, answers, /the broker at 127\.0\.0\.1:\d+ has not answered/],
+  ['a ZooKeeper that refuses connections', refused, refused, /does not answer|no broker accepts connections/],
+  ['a ZooKeeper that never answers', frozen, frozen, /ZooKeeper at 127\.0\.0\.1:\d+ does not answer/],
+])('with %s a first line comes within 1 s, and the end within 5 s', async (_, brokers, zookeeper, first) => {
+  const list = [await brokers(), await brokers(), await brokers()];
+  const { code, out, err, firstMs, endMs } = await runAgainst(list.join(), await zookeeper());
+  expect({ code, out }).toEqual({ code: 69, out: '' });
+  const lines = err.trimEnd().split('\n');
+  expect(lines[0]).toMatch(first);
+  expect(lines.at(-1)).toMatch(/^busbar: .*127\.0\.0\.1:\d+/);
+  expect(firstMs).toBeLessThan(1_000);
+  expect(endMs).toBeLessThan(5_000);
 });
