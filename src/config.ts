@@ -126,7 +126,9 @@ export const busOptions = options({
         .split(',')
         .map((server) => addressFault(server.trim(), 2181))
         .find((fault) => fault !== undefined),
-    says: 'ZooKeeper: `host:port` of its servers, with commas between them.',
+    says:
+      'ZooKeeper: `host:port` of its servers, with commas between them. Default port: 2181, or 2281 with TLS ' +
+      '(`secureClientPort` of the servers).',
   },
   topics: {
     is: 'choice',
@@ -162,6 +164,27 @@ export const busOptions = options({
   zookeeperAuthFile: {
     is: 'text',
     says: 'ZooKeeper: file with user:password. Default: the variable BUSBAR_ZOOKEEPER_AUTH, if it is there.',
+  },
+  zookeeperTls: {
+    is: 'flag',
+    default: false,
+    says: 'ZooKeeper: connections are encrypted, and servers must prove their identity.',
+  },
+  zookeeperTlsCaFile: {
+    is: 'text',
+    says: 'ZooKeeper: PEM file with the certificates to trust, instead of the list of the system. Turns TLS on.',
+  },
+  zookeeperTlsCertFile: {
+    is: 'text',
+    says: 'ZooKeeper: PEM file with the certificate of this client, where servers ask for one. Turns TLS on.',
+  },
+  zookeeperTlsKeyFile: { is: 'text', says: 'ZooKeeper: PEM file with the key of that certificate.' },
+  credentialsWithoutTls: {
+    is: 'flag',
+    default: false,
+    says:
+      'Allows passwords on connections without TLS, where everyone on the network path can read them: user and ' +
+      'password of ZooKeeper, and `saslMechanism` PLAIN of Kafka.',
   },
 });
 

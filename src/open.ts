@@ -122,6 +122,9 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
   const { ns, dir, brokers = [], zookeeper: connect = '', sessionMs, inboxPartitions, topics, replicas } = values;
   const missing = [brokers.length === 0 && 'brokers', connect === '' && 'zookeeper'].filter((name) => name !== false);
   if (missing.length > 0) throw configError(missing.map((name) => `transport = kafka needs ${name}`));
+  const [security, auth, tls] = [securityOf(values), zookeeperAuth(values), zookeeperTls(values)];
+  const exposed = values.credentialsWithoutTls ? [] : exposedBy(security, auth, tls);
+  if (exposed.length > 0) throw configError(exposed);
   const [{ openZookeeper }, { openKafka }, { mustListen }] = await Promise.all([
     import('./zookeeper/open'),
     import('./kafka/open'),
@@ -137,7 +140,8 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
     ns,
     sessionMs: Math.min(sessionMs, aliveMs),
     ...(dir !== undefined && { cacheDir: dir }),
-    ...zookeeperAuth(values),
+    ...(auth && { auth }),
+    ...(tls && { tls }),
   });
   try {
     await listening;
@@ -146,7 +150,7 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
       ns,
       brokers,
       inboxPartitions,
-      security: securityOf(values),
+      security,
       registry: zookeeper.registry,
       topics,
       ...(replicas !== undefined && { replicas }),
@@ -169,10 +173,36 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
  */
 const aliveMs = 3_500;
 
-function zookeeperAuth({ zookeeperAuthFile: file }: BusValues): Pick<ZookeeperOptions, 'auth'> {
-  if (file !== undefined) return { auth: { file } };
+function zookeeperAuth({ zookeeperAuthFile: file }: BusValues): ZookeeperOptions['auth'] {
+  if (file !== undefined) return { file };
   const variable = secretVariables.zookeeperAuth;
-  return process.env[variable] ? { auth: { variable } } : {};
+  return process.env[variable] ? { variable } : undefined;
+}
+function zookeeperTls(values: BusValues): ZookeeperOptions['tls'] {
+  const { zookeeperTls: on, zookeeperTlsCaFile: caFile, zookeeperTlsCertFile: certFile } = values;
+  const { zookeeperTlsKeyFile: keyFile } = values;
+  if (!on && caFile === undefined && certFile === undefined) return undefined;
+  return { ...(caFile && { caFile }), ...(certFile && { certFile }), ...(keyFile && { keyFile }) };
+}
+
+/** Returns a fault for each password that would be sent in clear text. */
+function exposedBy(security: Security, auth: ZookeeperOptions['auth'], tls: ZookeeperOptions['tls']): string[] {
+  const allow = 'or set credentialsWithoutTls to true on a network that you trust';
+  const faults: string[] = [];
+  if (auth && !tls) {
+    const place = 'file' in auth ? `zookeeperAuthFile (${auth.file})` : auth.variable;
+    faults.push(
+      `${place} would be sent to ZooKeeper in clear text: set zookeeperTls to true and name the servers' ` +
+        `secureClientPort in zookeeper, ${allow}`,
+    );
+  }
+  if (security.sasl?.mechanism === 'PLAIN' && !security.tls) {
+    faults.push(
+      'saslMechanism PLAIN would send the password to Kafka in clear text: set tls to true and name a SASL_SSL ' +
+        `listener in brokers, use SCRAM-SHA-512, ${allow}`,
+    );
+  }
+  return faults;
 }
 function securityOf(values: BusValues): Security {
   const { tls, tlsCaFile: caFile, tlsCertFile: certFile, tlsKeyFile: keyFile } = values;

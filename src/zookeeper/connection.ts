@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock';
 import { deferred } from '../base/lifecycle';
 import { codes, isServerError, LostError, ServerError } from './faults';
 import { openClient, type Address, type End, type GuardedClient, type Ticket } from './library';
+import { readTls, type TlsPaths } from './tls';
 
 export interface Rights {
   /** `user:password`; never in a message. */
@@ -18,6 +19,8 @@ export interface ConnectOptions {
   /** From the beginning until the server has greeted. */
   readonly connectMs: number;
   readonly rights: Rights;
+  /** Undefined for a connection without TLS. */
+  readonly tls?: TlsPaths | undefined;
   readonly clock: Clock;
 }
 
@@ -97,13 +100,13 @@ class LibraryConnection implements Connection {
   private readonly acls: ACL[];
   private readonly clock: Clock;
 
-  constructor({ address, ticket, sessionMs, rights, clock }: ConnectOptions) {
+  constructor({ address, ticket, sessionMs, rights, tls, clock }: ConnectOptions) {
     const end = deferred<End>();
     const greeting = deferred<void>();
     [this.address, this.ended, this.greeted, this.clock] = [address, end.promise, greeting.promise, clock];
     this.acls = aclsOf(rights);
     this.guarded = openClient(
-      { address, ticket, sessionMs, digest: rights.digest },
+      { address, ticket, sessionMs, digest: rights.digest, tls: tls && readTls(tls) },
       {
         greeted: () => greeting.resolve(),
         ended: (how) => {

@@ -4,13 +4,15 @@
  *
  * What it does wrong, measured: it hangs when a server accepts and never answers, or cuts a frame in two; it does not
  * notice a server that stands still; forgets calls that wait; says who it is after what it has waited to send; throws
- * into the event loop at codes that it does not know. And it knows no TLS: whoever is on the way can read and change
- * everything, the password of a digest user too. Run it in a network that you trust, or through a tunnel.
+ * into the event loop at codes that it does not know. And it knows no TLS, so the socket is made here.
  */
-import { createClient, type Client, type ClientState } from 'node-zookeeper-client';
+import net from 'node:net';
+import tls from 'node:tls';
+import { createClient, type Client, type ClientState, type ConnectionManager } from 'node-zookeeper-client';
 import { sayError } from '../base/errors';
 import { meanings } from './faults';
 import { openFrames } from './frames';
+import { tlsFailureOf, type TlsFailure, type TlsFiles } from './tls';
 
 export interface Address {
   readonly host: string;
@@ -23,9 +25,12 @@ export interface Ticket {
   /** The last that the session has seen: a server that is behind it turns us away. */
   readonly zxid: Buffer;
 }
-/** How a connection ended: with its session (`expired`) or perhaps not; `denied` when the server refuses the user. */
+/**
+ * How a connection ended: with its session (`expired`) or perhaps not; `denied` when the server refuses the user,
+ * `config` when only a change of certificates or options can repair it.
+ */
 export interface End {
-  readonly how: 'lost' | 'expired' | 'denied';
+  readonly how: 'lost' | 'expired' | 'denied' | 'config';
   readonly reason: string;
 }
 
@@ -36,6 +41,8 @@ export interface LibraryOptions {
   readonly sessionMs: number;
   /** `user:password`; never in a message. */
   readonly digest: string | undefined;
+  /** Undefined for a connection without TLS. */
+  readonly tls: TlsFiles | undefined;
 }
 export interface Events {
   greeted(): void;
@@ -55,10 +62,9 @@ export interface GuardedClient {
 export function openClient(options: LibraryOptions, events: Events): GuardedClient {
   const { address, ticket, sessionMs, digest } = options;
   const session = ticket && { sessionId: ticket.id, sessionPassword: ticket.password };
-  // A placeholder for the address: the library reads no IPv6 from it.
+  // A placeholder for the address: the socket is made here.
   const client = createClient('0', { sessionTimeout: sessionMs, spinDelay: 1, retries: 0, ...session });
   const manager = client.connectionManager;
-  manager.servers = [address];
   if (ticket) manager.zxid = ticket.zxid;
   if (digest !== undefined) client.addAuthInfo('digest', Buffer.from(digest));
 
@@ -67,27 +73,21 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
   function end(how: End['how'], reason: string): void {
     if (over) return;
     over = true;
-    process.nextTick(tearDown); // the socket may have to be made first
+    manager.socket?.destroy();
     events.ended({ how, reason });
   }
 
-  function tearDown(): void {
-    if (manager.connectTimeoutHandler) clearTimeout(manager.connectTimeoutHandler);
-    manager.socket?.destroy();
-  }
-
   const takeBytes = manager.onSocketData.bind(manager);
-  const takeError = manager.onSocketError.bind(manager);
   const takeClose = manager.onSocketClosed.bind(manager);
-  let socketError: string | undefined;
+  let socketError: TlsFailure | undefined;
   let greeted = false;
   manager.onSocketError = (error) => {
-    socketError = sayError(error);
-    takeError(error);
+    socketError = tlsFailureOf(error) ?? { untrusted: false, reason: sayError(error) };
   };
   manager.onSocketClosed = (hadError) => {
     takeClose(hadError);
-    end('lost', socketError ?? (greeted ? closed : closedEarly));
+    const { untrusted, reason } = socketError ?? { untrusted: false, reason: greeted ? closed : closedEarly };
+    end(untrusted ? 'config' : 'lost', reason);
   };
   const frames = openFrames();
   manager.onSocketData = (bytes) => {
@@ -110,8 +110,8 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
     else if (name === 'EXPIRED') end('expired', 'the session has expired');
     else if (name === 'AUTH_FAILED') end('denied', 'the server refuses user and password');
   });
-  client.connect();
   manager.connect = () => undefined; // it would connect again by itself
+  begin(manager, address, options.tls);
   return {
     client,
     ticket: () => ({ id: client.getSessionId(), password: client.getSessionPassword(), zxid: manager.zxid }),
@@ -121,7 +121,27 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
 }
 
 const closed = 'the server closed the connection';
-const closedEarly = `${closed} without a greeting: it starts, or has too many from here (maxClientCnxns)`;
+const closedEarly =
+  `${closed} without a greeting: it starts, has too many from here (maxClientCnxns), ` +
+  'or its port expects TLS (see zookeeperTls)';
+
+/** Does what the library does to connect, with a socket that can be one of TLS. */
+function begin(manager: ConnectionManager, { host, port }: Address, files: TlsFiles | undefined): void {
+  manager.setState(connecting);
+  const connected = (): void => manager.onSocketConnected();
+  const named = net.isIP(host) === 0 ? { servername: host } : {};
+  const socket = files
+    ? tls.connect({ host, port, ...named, ...files }, connected)
+    : net.connect({ host, port }, connected);
+  manager.socket = socket;
+  socket.setNoDelay(true);
+  socket.on('data', (bytes) => manager.onSocketData(bytes));
+  socket.on('drain', () => manager.onSocketDrain());
+  socket.on('close', (hadError) => manager.onSocketClosed(hadError));
+  socket.on('error', (error) => manager.onSocketError(error));
+}
+/** The library's state of a connection that waits for the greeting. */
+const connecting = 1;
 
 /** The library throws at an answer with a code that it does not know: it gets 'system error' for it. */
 function disguise(frame: Buffer): number | undefined {

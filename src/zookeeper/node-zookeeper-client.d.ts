@@ -25,7 +25,6 @@ declare module 'node-zookeeper-client' {
   }
   export interface Client extends EventEmitter {
     readonly connectionManager: ConnectionManager;
-    connect(): void;
     /** Asks the server to end the session. */
     close(): void;
     addAuthInfo(scheme: string, auth: Buffer): void;
@@ -49,12 +48,13 @@ declare module 'node-zookeeper-client' {
   }
   /** Internal to the library. */
   export interface ConnectionManager {
-    servers: { readonly host: string; readonly port: number }[];
     /** The last transaction that this client has seen, 8 bytes: no server that is behind it is talked to. */
     zxid: Buffer;
-    readonly socket: Socket | undefined;
-    readonly connectTimeoutHandler: NodeJS.Timeout | null;
+    socket: Socket | undefined;
     connect(): void;
+    setState(state: number): void;
+    onSocketConnected(): void;
+    onSocketDrain(): void;
     onSocketError(error: Error): void;
     onSocketClosed(hadError: boolean): void;
     onSocketData(bytes: Buffer): void;

@@ -15,15 +15,18 @@ import { pathsOf, type Paths } from './paths';
 import { openRegistry } from './registry';
 import { openSession, type Session } from './session';
 import { openSettings } from './settings';
+import { readTls, type TlsPaths } from './tls';
 
 export interface ZookeeperOptions {
-  /** `host:port,host:port`; the port is 2181 where there is none. There is no TLS. */
+  /** `host:port,host:port`; the port is 2181 where there is none, or 2281 with TLS. */
   readonly connect: string;
   readonly ns: string;
   /** Where the settings last seen are kept for a start without ZooKeeper; without it there is no such start. */
   readonly cacheDir?: string;
   /** A user of the scheme `digest`. What is made is then for this user only, and with `worldRead` to be read by all. */
   readonly auth?: Secret & { readonly worldRead?: boolean };
+  /** Connects to the servers' `secureClientPort`; they must prove their identity. */
+  readonly tls?: TlsPaths;
   /**
    * How long others believe in a process that is silent, or whose event loop stands still. Default 4,000 ms, the least
    * that a server grants by its own default.
@@ -42,6 +45,7 @@ export interface Zookeeper extends Closable {
 
 const sessionMsDefault = 4_000;
 const portDefault = 2_181;
+const securePortDefault = 2_281;
 /** A server that has not answered for this long is reported to a person who waits for it. */
 const overdueMs = 500;
 
@@ -51,13 +55,14 @@ const overdueMs = 500;
  * Closing withdraws and ends the session, within two seconds also when nobody answers.
  */
 export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeeper> {
-  const { ns, cacheDir, auth, sessionMs = sessionMsDefault, clock, random, notices } = options;
+  const { ns, cacheDir, auth, tls, sessionMs = sessionMsDefault, clock, random, notices } = options;
   const around = { clock, random, notices };
   const rights = { digest: auth && readSecret(auth), worldRead: auth?.worldRead ?? false };
-  const addresses = addressesIn(options.connect);
+  const addresses = addressesIn(options.connect, tls ? securePortDefault : portDefault);
+  if (tls) readTls(tls); // files that are missing are an error of the configuration, not of a connection
   const cache = cacheDir === undefined ? undefined : new SettingsCache({ ...around, dir: cacheDir, ns });
   const paths = pathsOf(ns);
-  const session = openSession({ ...around, addresses, rights, sessionMs });
+  const session = openSession({ ...around, addresses, rights, tls, sessionMs });
   session.onConnection((connection) => ensureAll(connection, paths));
   const settings = openSettings({ ...around, session, paths, cache });
   const registry = openRegistry({ ...around, session, paths });
@@ -143,10 +148,10 @@ export function sayAge(ms: number): string {
 }
 
 /** Throws Config. */
-export function addressesIn(connect: string): readonly Address[] {
+export function addressesIn(connect: string, usualPort = portDefault): readonly Address[] {
   return connect.split(',').map((text) => {
     const found = /^\s*(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::(\d{1,5}))?\s*$/.exec(text);
-    const [, six, name, port = `${portDefault}`] = found ?? [];
+    const [, six, name, port = `${usualPort}`] = found ?? [];
     const host = six ?? name;
     if (host === undefined || Number(port) < 1 || Number(port) > 65_535) {
       const fault = `'${text}' is not host:port, as the address of a ZooKeeper server has to be`;

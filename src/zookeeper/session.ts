@@ -1,17 +1,20 @@
 /** One session that is kept as long as any server can be reached: connected again, and then made and read anew. */
 import { sleep, type Clock, type Random } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, isBusError, sayError } from '../base/errors';
 import { deferred, type Closable, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { connect, EndError, type Connection, type Rights } from './connection';
 import { busErrorOf, codes, LostError, ServerError } from './faults';
 import type { Address, End, Ticket } from './library';
+import type { TlsPaths } from './tls';
 import { watchOver } from './watchdog';
 
 export interface SessionParts {
   /** At least one. */
   readonly addresses: readonly Address[];
   readonly rights: Rights;
+  /** Undefined for connections without TLS. */
+  readonly tls?: TlsPaths | undefined;
   /** What is asked for; servers grant within their bounds. */
   readonly sessionMs: number;
   readonly clock: Clock;
@@ -69,7 +72,9 @@ class KeptSession implements Session {
   reason = 'no answer yet';
   private ticket: Ticket | undefined;
   private awaySinceMs: number;
-  private denied = false;
+  /** What the servers refused in a row, if all of them did: it cannot be repaired by waiting. */
+  private refusal: Error | undefined;
+  private refusals = 0;
   private told = true;
   private wasUp = false;
   /** Ends of connections since all was well. */
@@ -121,7 +126,7 @@ class KeptSession implements Session {
   private async connected(withinMs: number): Promise<Connection> {
     this.checkOpen();
     if (this.connection?.alive) return this.connection;
-    if (this.denied) throw this.noWay();
+    if (this.refusal) throw this.noWay();
     const waiter = deferred<void>();
     const timer = this.parts.clock.after(withinMs, () => waiter.reject(this.noWay()));
     this.waiting.add(waiter);
@@ -136,7 +141,7 @@ class KeptSession implements Session {
     return this.connection;
   }
   private noWay(): Error {
-    return this.denied ? new ServerError(codes.authFailed, this.where) : new LostError(this.reason);
+    return this.refusal ?? new LostError(this.reason);
   }
   private checkOpen(): void {
     if (!this.closed.signal.aborted) return;
@@ -166,9 +171,9 @@ class KeptSession implements Session {
   }
   /** From connecting to a server to the end of that connection. */
   private async one(address: Address): Promise<End> {
-    const { rights, clock, sessionMs } = this.parts;
+    const { rights, tls, clock, sessionMs } = this.parts;
     const { least, most, perSession } = connectMs;
-    const options = { address, rights, clock, sessionMs, ticket: this.keptTicket() };
+    const options = { address, rights, tls, clock, sessionMs, ticket: this.keptTicket() };
     const withinMs = Math.round(Math.min(most, Math.max(least, sessionMs * perSession)));
     try {
       const connection = await connect({ ...options, connectMs: withinMs }, this.closed.signal);
@@ -179,7 +184,8 @@ class KeptSession implements Session {
       this.awaySinceMs = clock.mono();
       return end;
     } catch (error) {
-      return error instanceof EndError ? error.end : { how: 'lost', reason: sayError(error) };
+      if (error instanceof EndError) return error.end;
+      return { how: isBusError(error, 'Config') ? 'config' : 'lost', reason: sayError(error) };
     }
   }
   private keptTicket(): Ticket | undefined {
@@ -188,11 +194,16 @@ class KeptSession implements Session {
   }
   private note(address: Address, { how, reason }: End): void {
     if (how === 'expired') this.ticket = undefined;
-    this.denied = how === 'denied';
     this.ends++;
     this.reason = `${sayAddress(address)}: ${reason}`;
+    this.refusals = how === 'denied' || how === 'config' ? this.refusals + 1 : 0;
+    if (this.refusals < this.parts.addresses.length) this.refusal = undefined;
+    else {
+      this.told ||= this.refusal === undefined; // waiting does not help any longer, so it is reported with this reason
+      this.refusal = how === 'config' ? configError(this.reason) : new ServerError(codes.authFailed, this.where);
+    }
     this.tell(false, `ZooKeeper is away (${this.reason}); going on with what is known`);
-    if (this.denied) this.wake();
+    if (this.refusal) this.wake();
   }
   /** The first round through all servers is quick; no two clients come back at the same moment. */
   private pauseMs(): number {
@@ -211,7 +222,7 @@ class KeptSession implements Session {
     this.ticket = connection.ticket();
     if (connection.sessionMs > Math.max(this.sessionMs, this.parts.sessionMs)) this.tellLonger(connection);
     this.sessionMs = connection.sessionMs;
-    [this.denied, this.wasUp] = [false, true];
+    [this.refusal, this.refusals, this.wasUp] = [undefined, 0, true];
     watchOver(connection, clock);
     void this.restore(connection, this.comeback.awayMs);
     this.wake();
@@ -290,4 +301,9 @@ class KeptSession implements Session {
 
 export function sayAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function configError(reason: string): BusError<'Config'> {
+  const fault = `no connection to ZooKeeper: ${reason}`;
+  return new BusError('Config', fault, { faults: [fault] });
 }

@@ -17,6 +17,40 @@ export interface Keys {
   readonly settings: Readonly<Record<string, string>>;
 }
 
+export interface ClientKeys {
+  /** PEM, signed by itself as the certificate of the servers is, which is the same one. */
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+/** A certificate that servers with the keys of {@link makeKeys} trust. */
+export async function makeClientKeys(): Promise<ClientKeys> {
+  const { caFile } = await makeKeys();
+  const store = path.join(path.dirname(caFile), 'broker.p12');
+  const folder = await cached({
+    name: 'client-keys',
+    async make(to) {
+      const pass = ['-passin', `pass:${storePassword}`];
+      await run('openssl', ['pkcs12', '-in', store, ...pass, '-nodes', '-nocerts', '-out', path.join(to, 'key.pem')]);
+    },
+  });
+  return { certFile: caFile, keyFile: path.join(folder, 'key.pem') };
+}
+
+/** Settings of a ZooKeeper with a port for TLS, on which clients must prove their identity. */
+export async function zookeeperTls(port: number): Promise<Readonly<Record<string, string>>> {
+  const { caFile } = await makeKeys();
+  return {
+    secureClientPort: `${port}`,
+    secureClientPortAddress: '127.0.0.1',
+    serverCnxnFactory: 'org.apache.zookeeper.server.NettyServerCnxnFactory',
+    'ssl.keyStore.location': path.join(path.dirname(caFile), 'broker.p12'),
+    'ssl.keyStore.password': storePassword,
+    'ssl.keyStore.type': 'PKCS12',
+    'ssl.trustStore.location': caFile,
+    'ssl.trustStore.type': 'PEM',
+  };
+}
+
 const storePassword = 'of-the-store';
 
 export async function makeKeys(): Promise<Keys> {

@@ -6,7 +6,11 @@ import { zookeeperServes } from './ports';
 import { JavaServer } from './server';
 
 /** Not started yet. Sessions may be as short as a second. */
-export async function makeZookeeper(dir: string, port: number): Promise<JavaServer> {
+export async function makeZookeeper(
+  dir: string,
+  port: number,
+  more: Readonly<Record<string, string>> = {},
+): Promise<JavaServer> {
   const jars = await zookeeperJars();
   const name = 'zookeeper';
   const file = path.join(dir, `${name}.cfg`);
@@ -20,6 +24,7 @@ export async function makeZookeeper(dir: string, port: number): Promise<JavaServ
     maxClientCnxns: '0',
     'admin.enableServer': 'false',
     '4lw.commands.whitelist': 'ruok,srvr',
+    ...more,
   };
   await writeFile(
     file,

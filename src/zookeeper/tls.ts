@@ -1,0 +1,62 @@
+/** TLS of connections to ZooKeeper: the files that it needs, and what its errors mean for an operator. */
+import { readFileSync } from 'node:fs';
+import { BusError, sayError } from '../base/errors';
+
+/** Paths of PEM files. */
+export interface TlsPaths {
+  /** The certificates to trust; the list of the system unless given. */
+  readonly caFile?: string;
+  /** This client's certificate and its key, where servers ask for one. */
+  readonly certFile?: string;
+  readonly keyFile?: string;
+}
+export interface TlsFiles {
+  readonly ca?: Buffer;
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
+
+/** Reads the files, again for each connection, so that a renewed certificate needs no restart. Throws Config. */
+export function readTls({ caFile, certFile, keyFile }: TlsPaths): TlsFiles {
+  return {
+    ...(caFile !== undefined && { ca: read(caFile, 'zookeeperTlsCaFile') }),
+    ...(certFile !== undefined && { cert: read(certFile, 'zookeeperTlsCertFile') }),
+    ...(keyFile !== undefined && { key: read(keyFile, 'zookeeperTlsKeyFile') }),
+  };
+}
+function read(file: string, option: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    const fault = `${option} cannot be read: ${sayError(error)}`;
+    throw new BusError('Config', fault, { faults: [fault] }, error);
+  }
+}
+
+/** How a connection failed, in the terms of the options. */
+export interface TlsFailure {
+  /** Whether only a change of certificates or options can repair it. */
+  readonly untrusted: boolean;
+  readonly reason: string;
+}
+
+/** Returns undefined for an error that has nothing to do with TLS. */
+export function tlsFailureOf(error: Error): TlsFailure | undefined {
+  const { code = '' } = error as NodeJS.ErrnoException; // only read; other errors have none
+  const said = sayError(error);
+  // What a port without TLS does: it closes. So does a server that is going down.
+  if (/before secure TLS connection/.test(said))
+    return { untrusted: false, reason: `${said}. If it stays so, ${noTls}` };
+  if (!/^(?:ERR_TLS|ERR_SSL|EPROTO|CERT_|UNABLE_TO|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH)/.test(code))
+    return undefined;
+  return { untrusted: true, reason: `${said} (${code}). ${remedyOf(code)}` };
+}
+const noTls = "the port speaks no TLS: name the servers' secureClientPort in zookeeper";
+
+function remedyOf(code: string): string {
+  if (/WRONG_VERSION|EPROTO|PACKET_LENGTH/.test(code)) return `Probably ${noTls}`;
+  if (/ALTNAME|HOSTNAME/.test(code)) return 'Name the host in zookeeper as its certificate does';
+  if (/ALERT/.test(code))
+    return 'The server refuses the certificate of this client: set zookeeperTlsCertFile and zookeeperTlsKeyFile';
+  return 'Name the certificate of the authority that signed it in zookeeperTlsCaFile';
+}
