@@ -28,6 +28,8 @@ export const limits = {
   openRangesMax: 700,
   /** Messages for one topic that an instance is sending. Beyond it Overloaded; TooLarge for a list that is longer. */
   sendingMax: 100_000,
-  /** Senders whose last position one partition remembers, newest first. */
+  /** Senders whose last position the owner of a partition keeps in memory, those of the newest records. */
   incarnationsMax: 10_000,
+  /** Of these, the ones that each commit carries: about 1 KB, written with every commit. */
+  committedSendersMax: 64,
 } as const;

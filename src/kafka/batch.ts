@@ -2,6 +2,7 @@
 import type { LogRecord } from '../ports/log';
 import { writeI64 } from './bytes';
 import { crc32c } from './crc32c';
+import type { ProducerState } from './wire';
 
 /**
  * base offset i64 · length of what follows i32 · leader epoch i32 · version i8 · checksum u32 of all that follows ·
@@ -66,13 +67,18 @@ export function writeBatch(
   records: readonly LogRecord[],
   sizes: readonly number[],
   timeMs: number,
+  producer?: ProducerState,
 ): void {
   let end = from + at.records;
   for (let i = 0; i < records.length; i++) {
     end = writeVarint(buffer, sizes[i] ?? 0, end);
     end = writeBody(buffer, records[i] as LogRecord, i, end); // i is below the length
   }
-  buffer.fill(0xff, from + at.producer, from + at.count); // no producer id, epoch or sequence
+  if (producer) {
+    writeI64(buffer, producer.id, from + at.producer);
+    buffer.writeInt16BE(producer.epoch, from + at.producerEpoch);
+    buffer.writeInt32BE(producer.sequence, from + at.sequence);
+  } else buffer.fill(0xff, from + at.producer, from + at.count); // no producer id, epoch or sequence
   writeI64(buffer, 0, from);
   buffer.writeInt32BE(end - from - at.leaderEpoch, from + at.length);
   buffer.writeInt32BE(-1, from + at.leaderEpoch);

@@ -69,8 +69,12 @@ const rows = {
   NOT_CONTROLLER: row(41, 'leader'),
   INVALID_REQUEST: row(42, 'refused'),
   POLICY_VIOLATION: row(44, 'stop'),
+  // The batch was not written: the broker has no batch before it, a later one, or a higher epoch of this producer.
+  OUT_OF_ORDER_SEQUENCE_NUMBER: row(45, 'again'),
+  INVALID_PRODUCER_EPOCH: row(47, 'again'),
   KAFKA_STORAGE_ERROR: row(56, 'leader', unsure),
   SASL_AUTHENTICATION_FAILED: row(58, 'stop', notAllowed),
+  UNKNOWN_PRODUCER_ID: row(59, 'again'),
   NON_EMPTY_GROUP: row(68, 'refused'),
   GROUP_ID_NOT_FOUND: row(69, 'refused'),
   FENCED_LEADER_EPOCH: row(74, 'leader'),
@@ -151,7 +155,16 @@ function rowOf(code: string): Row {
 }
 
 /** An operation as Kafka's ACLs call it. */
-export type Right = 'Read' | 'Write' | 'Create' | 'Delete' | 'Describe' | 'Alter' | 'DescribeConfigs' | 'AlterConfigs';
+export type Right =
+  | 'Read'
+  | 'Write'
+  | 'IdempotentWrite'
+  | 'Create'
+  | 'Delete'
+  | 'Describe'
+  | 'Alter'
+  | 'DescribeConfigs'
+  | 'AlterConfigs';
 
 /** The error that a broker names by number; null for 0, which is none. `right` is what one needs to be answered. */
 export function errorOf(number: number, about: string, said?: string | null, right?: Right): WireError | null {

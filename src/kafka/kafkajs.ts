@@ -55,6 +55,7 @@ export function openKafkajs(options: KafkajsOptions): Wire {
       links.learn([found]);
       return found.node;
     },
+    initProducerId: (timeoutMs = requestMs) => links.askAny(requests.initProducerId(), timeoutMs),
     // The broker gives up first, so that the connection stays.
     produce: (at, batches, timeoutMs) =>
       one(at, requests.produce(batches, Math.round(timeoutMs * 0.9), clock.now()), timeoutMs),

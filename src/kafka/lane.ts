@@ -1,9 +1,10 @@
 /** What waits to be written to one partition: batches in order, of which only the first is ever on its way. */
-import type { Timer } from '../base/clock';
+import type { Clock, Timer } from '../base/clock';
 import { inPart, type BusError } from '../base/errors';
 import type { Call, Item } from './calls';
+import { nextEpoch, written } from './producer-id';
 import type { TopicShape } from './sendable';
-import type { Spot } from './wire';
+import type { ProducerState, Spot } from './wire';
 
 /** Of one batch, unless its first record alone is larger. */
 const batchBytesMax = 512 * 1024;
@@ -15,7 +16,8 @@ const againMs = 1_000;
 export interface Batch {
   readonly items: readonly Item[];
   readonly bytes: number;
-  firstSentMs: number | undefined;
+  /** By the clock that only goes on, which stands still while a machine is suspended, and by the time of day. */
+  firstSent: { readonly monoMs: number; readonly nowMs: number } | undefined;
   /** It may have been written already. */
   uncertain: boolean;
   tries: number;
@@ -29,6 +31,8 @@ export class Lane implements Spot {
   resting: Timer | undefined;
   /** It is in the queue of a leader, or waits for one. */
   queued = false;
+  /** How the broker recognizes copies of the first batch; undefined before the first send, or where it need not. */
+  producer: ProducerState | undefined;
   readonly #batches: Batch[] = [];
   #waiting: Item[] = [];
 
@@ -74,15 +78,26 @@ export class Lane implements Spot {
     return made;
   }
 
-  /** The first batch has ended: everything in it was told what became of it. */
-  shift(): void {
-    this.#batches.shift();
+  /** The first batch was written. */
+  acknowledged(): void {
+    const batch = this.#batches.shift();
+    if (batch && this.producer) this.producer = written(this.producer, batch.items.length);
   }
-  /** Instead of the first batch these parts of it, in order: what nobody knows of it, nobody knows of them. */
+  /** The first batch is not sent again, written or not. */
+  giveUp(): void {
+    const batch = this.#batches.shift();
+    if (batch && batch.tries > 0) this.restart();
+  }
+  /** Replaces the first batch, which was not written, by these parts of it, in order. */
   replaceFirst(parts: readonly (readonly Item[])[]): void {
-    const { uncertain = false, firstSentMs, tries = 0, trouble = '' } = this.batch ?? {};
+    const { firstSent, tries = 0, trouble = '' } = this.batch ?? {};
     const made = parts.filter((items) => items.length > 0).map(batchOf);
-    this.#batches.splice(0, 1, ...made.map((part) => ({ ...part, uncertain, firstSentMs, tries, trouble })));
+    this.#batches.splice(0, 1, ...made.map((part) => ({ ...part, firstSent, tries, trouble })));
+    if (tries > 0) this.restart();
+  }
+  /** What was sent under the epoch so far is not written from now on, once the broker has seen the next epoch. */
+  restart(): void {
+    this.producer = this.producer && nextEpoch(this.producer);
   }
 
   /** Whether records of the call were sent, or will be: those that {@link dropOver} cannot take back. */
@@ -114,7 +129,15 @@ export function failCalls({ items }: Batch, error: BusError): void {
 
 function batchOf(items: readonly Item[]): Batch {
   const bytes = items.reduce((sum, item) => sum + item.bytes, 0);
-  return { items, bytes, firstSentMs: undefined, uncertain: false, tries: 0, trouble: '' };
+  return { items, bytes, firstSent: undefined, uncertain: false, tries: 0, trouble: '' };
+}
+
+/**
+ * How long ago it was sent first. Time in which the machine was suspended counts, as brokers forget a producer that has
+ * not written for a day, and with it which batches they have.
+ */
+export function sinceSentMs({ firstSent }: Batch, clock: Clock): number {
+  return firstSent ? Math.max(clock.mono() - firstSent.monoMs, clock.now() - firstSent.nowMs) : 0;
 }
 
 /** Where the sender has come to with one topic. */

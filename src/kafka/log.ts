@@ -48,7 +48,11 @@ class KafkaLog {
     this.#view = parts.view ?? new View(parts);
     this.#topics = new Topics(this.#view, parts);
     this.#groups = new Groups(this.#view, this.#topics);
-    this.#sender = new Sender(this.#view, { ...parts, shapeOf: (topic) => this.#topics.shape(topic) });
+    this.#sender = new Sender(this.#view, {
+      ...parts,
+      idempotent: true,
+      shapeOf: (topic) => this.#topics.shape(topic),
+    });
     this.#tailing = new Fetcher(this.#view, 'tails');
     this.#working = new Fetcher(this.#view, 'work');
   }

@@ -42,13 +42,24 @@ function byPartition(a: { readonly partition: number }, b: { readonly partition:
   return a.partition - b.partition;
 }
 
+/** For a producer without transactions. The broker allocates a new id at each call, and starts it with epoch 0. */
+export function initProducerId(): Ask<number> {
+  const unusedTimeoutMs = -1; // of a transaction
+  return ask('InitProducerId', 22, 1, new Writer().text(null).i32(unusedTimeoutMs), (answer) => {
+    const number = answer.throttle().i16();
+    const refusal = errorOf(number, 'a producer id', null, 'IdempotentWrite');
+    if (refusal) throw refusal;
+    return answer.i64();
+  });
+}
+
 export function produce(batches: readonly Batch[], timeoutMs: number, nowMs: number): Ask<Produced[]> {
   const measured = batches.map((batch) => ({ ...batch, ...measureBatch(batch.records) }));
   const body = new Writer(64 + measured.reduce((sum, { bytes, topic }) => sum + bytes + topic.length * 3 + 16, 0));
   body.text(null).i16(-1).i32(timeoutMs);
-  writeByTopic(body, measured, ({ partition, records, bytes, sizes }) => {
+  writeByTopic(body, measured, ({ partition, records, bytes, sizes, producer }) => {
     const [buffer, at] = body.i32(partition).i32(bytes).room(bytes);
-    writeBatch(buffer, at, records, sizes, nowMs);
+    writeBatch(buffer, at, records, sizes, nowMs, producer);
   });
   return ask('Produce', 0, 8, body, (answer) => {
     const answers = readByTopic(answer, readProduced);

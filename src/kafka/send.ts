@@ -2,13 +2,16 @@
  * Puts records into the log: what waits goes together, one batch of a partition at a time, the same one until it is
  * known.
  */
-import { every, sleep, type Timer } from '../base/clock';
+import { every, type Timer } from '../base/clock';
 import { BusError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import type { Append } from '../ports/log';
 import { busErrorOf, WireError, wireErrorOf } from './errors';
 import { Calls, type Call, type Item, type Landed } from './calls';
-import { failCalls, Lane, TopicLanes, type Batch } from './lane';
+import { failCalls, Lane, sinceSentMs, TopicLanes, type Batch } from './lane';
+import { Leader } from './leader';
+import { LeaderSearch } from './leader-search';
+import { isSequenceError, ProducerId } from './producer-id';
 import * as sendable from './sendable';
 import { pauseMs, type View } from './view';
 import type { Produced, Via } from './wire';
@@ -20,11 +23,6 @@ const requestLanesMax = 100;
 const produceMs = 15_000;
 /** A request without an answer for so long is looked after: its leader may be another one by now. */
 const slowMs = 1_000;
-/** Requests under way at one broker. */
-const flightsMax = 1;
-/** Answers that take longer make what comes next wait a little, so that more goes together. */
-const quickMs = 10;
-const lingerMsMax = 2;
 const retryMsMax = 1_000;
 /** A topic unknown to the brokers for this long was deleted. One that has just started can lack it for a moment. */
 const topicAbsentMsMax = 5_000;
@@ -37,6 +35,8 @@ export interface SenderOptions {
   /** A batch of unknown outcome is given up for good after so long. Default 600,000 ms. */
   readonly unknownMs?: number;
   readonly via?: Via;
+  /** Whether the broker writes each batch once, however often it is sent. Costs one request before the first batch. */
+  readonly idempotent?: boolean;
   /**
    * How many partitions the topic has, and whether records need keys; rejects with Config when it is not there. `again`
    * when somebody named a partition that was not there the last time.
@@ -44,15 +44,6 @@ export interface SenderOptions {
   readonly shapeOf: (topic: string, again: boolean) => Promise<sendable.TopicShape>;
 }
 
-/** One broker as far as this sender is concerned. */
-interface Leader {
-  readonly node: number;
-  readonly ready: Lane[];
-  flights: number;
-  planned: boolean;
-  /** How long answers take, a moving mean. */
-  answerMs: number;
-}
 /** One lane's part of a request. */
 interface Flight {
   readonly lane: Lane;
@@ -62,9 +53,10 @@ interface Flight {
 export class Sender implements Closable {
   readonly #topics = new Map<string, TopicLanes>();
   readonly #leaders = new Map<number, Leader>();
-  /** Lanes whose leader nobody knows. */
-  readonly #leaderless: Lane[] = [];
-  #seeking = false;
+  readonly #leaderSearch: LeaderSearch;
+  readonly #producerId: ProducerId | undefined;
+  /** Lanes that have something to send and wait for a producer id. */
+  readonly #unidentified: Lane[] = [];
   readonly #calls: Calls;
   readonly #closing = new AbortController();
   #ended = false;
@@ -82,6 +74,12 @@ export class Sender implements Closable {
     this.#unknownMs = options.unknownMs ?? 600_000;
     this.#via = options.via ?? 'produce';
     this.#calls = new Calls(view.parts.clock);
+    const { signal: closing } = this.#closing;
+    this.#leaderSearch = new LeaderSearch(view, (lane) => this.#offerAgain(lane), closing);
+    const ready = (): void => this.#unidentified.splice(0).forEach((lane) => this.#offerAgain(lane));
+    const refused = (error: WireError): void =>
+      this.#unidentified.splice(0).forEach((lane) => this.#abandonAll(lane, error));
+    this.#producerId = options.idempotent ? new ProducerId({ view, ready, refused, closing }) : undefined;
     this.#sweep = every(view.parts.clock, slowMs, () => this.#sweepOver());
   }
 
@@ -115,6 +113,7 @@ export class Sender implements Closable {
   async #enqueueLater(topic: string, of: TopicLanes, call: Call, items: readonly Item[]): Promise<void> {
     of.waiting.push({ call, items });
     if (of.waiting.length > 1) return;
+    this.#producerId?.stateFor(undefined); // so that it is requested meanwhile
     let failure: unknown;
     try {
       of.shape = await this.options.shapeOf(topic, of.shape !== undefined);
@@ -153,43 +152,30 @@ export class Sender implements Closable {
     lane.queued = true;
     const node = this.view.leader(lane);
     if (node === undefined) {
-      this.#leaderless.push(lane);
-      void this.#seek();
+      this.#leaderSearch.add(lane);
       return;
     }
     let leader = this.#leaders.get(node);
-    if (!leader) this.#leaders.set(node, (leader = { node, ready: [], flights: 0, planned: false, answerMs: 0 }));
+    if (!leader) this.#leaders.set(node, (leader = new Leader(node)));
     leader.ready.push(lane);
     this.#plan(leader);
   }
 
-  async #seek(): Promise<void> {
-    if (this.#seeking) return;
-    this.#seeking = true;
-    await this.view.refresh();
-    if (this.#leaderless.some((lane) => this.view.leader(lane) === undefined)) {
-      await sleep(this.view.parts.clock, pauseMs(this.view.parts.random, 0), this.#closing.signal);
-    }
-    this.#seeking = false;
-    // Also those that came during the pause: nobody else seeks for them.
-    for (const lane of this.#leaderless.splice(0)) {
-      lane.queued = false;
-      this.#expire(lane);
-      this.#offer(lane);
-    }
+  #offerAgain(lane: Lane): void {
+    this.#expire(lane);
+    lane.queued = false;
+    this.#offer(lane);
   }
 
   /** Sends soon: after all that is asked for in this very moment, or a little later when answers are slow. */
   #plan(leader: Leader): void {
-    if (leader.planned || leader.flights >= flightsMax || leader.ready.length === 0) return;
+    if (!leader.maySend) return;
     leader.planned = true;
     const go = (): void => {
       leader.planned = false;
       this.#send(leader);
     };
-    // Of requests and replies one batch is on its way, so what comes meanwhile goes together anyway.
-    const isQuick = this.#via === 'post' || leader.answerMs < quickMs;
-    const lingerMs = isQuick ? 0 : Math.min(lingerMsMax, leader.answerMs / quickMs);
+    const lingerMs = leader.lingerMs(this.#via);
     // After all promises that can go on now: each of them may have something to send.
     if (lingerMs === 0) queueMicrotask(() => process.nextTick(go));
     else this.view.parts.clock.after(lingerMs, go);
@@ -203,7 +189,10 @@ export class Sender implements Closable {
       if (!lane) break;
       lane.queued = false;
       if (this.view.leader(lane) !== leader.node) this.#offer(lane);
-      else {
+      else if (!lane.empty && !this.#isIdentified(lane)) {
+        lane.queued = true;
+        this.#unidentified.push(lane);
+      } else {
         const batch = this.#firstOf(lane);
         if (!batch) continue;
         flights.push({ lane, batch });
@@ -213,6 +202,12 @@ export class Sender implements Closable {
     if (flights.length > 0) void this.#fly(leader, flights);
   }
 
+  #isIdentified(lane: Lane): boolean {
+    if (!this.#producerId) return true;
+    lane.producer = this.#producerId.stateFor(lane.producer);
+    return lane.producer !== undefined;
+  }
+
   async #fly(leader: Leader, flights: readonly Flight[]): Promise<void> {
     const { wire, clock } = this.view.parts;
     const token = {};
@@ -220,7 +215,7 @@ export class Sender implements Closable {
     for (const { lane, batch } of flights) {
       lane.flight = token;
       batch.tries++;
-      batch.firstSentMs ??= sentMs;
+      batch.firstSent ??= { monoMs: sentMs, nowMs: clock.now() };
     }
     leader.flights++;
     const watch = every(clock, slowMs, () => void this.#watch(leader, token, flights));
@@ -230,9 +225,10 @@ export class Sender implements Closable {
         topic: lane.topic,
         partition: lane.partition,
         records: batch.items.map(({ record }) => record),
+        ...(lane.producer && { producer: lane.producer }),
       }));
       const answers = await wire.produce(at, asked, produceMs);
-      leader.answerMs += (clock.mono() - sentMs - leader.answerMs) / 8;
+      leader.answered(clock.mono() - sentMs);
       flights.forEach(({ lane, batch }, i) => this.#answered(leader.node, token, lane, batch, answers[i]));
     } catch (error) {
       for (const { lane, batch } of flights) this.#failed(leader.node, token, lane, batch, wireErrorOf(error));
@@ -251,10 +247,7 @@ export class Sender implements Closable {
       const said = `broker ${node} did not answer, and broker ${leader} leads now`;
       this.#failed(node, token, lane, batch, new WireError('DEADLINE', said));
     }
-    for (const lane of ready.splice(0)) {
-      lane.queued = false;
-      this.#offer(lane);
-    }
+    for (const lane of ready.splice(0)) this.#offerAgain(lane);
   }
 
   #answered(node: number, token: object, lane: Lane, batch: Batch, answer: Produced | undefined): void {
@@ -264,16 +257,12 @@ export class Sender implements Closable {
     }
     if (lane.flight !== token) return;
     lane.flight = undefined;
-    lane.shift();
+    lane.acknowledged();
     batch.items.forEach((item, i) => {
-      this.#landed(item, { partition: lane.partition, offset: answer.offset + i, timeMs: answer.timeMs });
+      this.#calls.free(item);
+      item.call.land(item.index, { partition: lane.partition, offset: answer.offset + i, timeMs: answer.timeMs });
     });
     this.#offer(lane);
-  }
-
-  #landed(item: Item, place: Landed): void {
-    this.#calls.free(item);
-    item.call.land(item.index, place);
   }
 
   #failed(
@@ -290,6 +279,8 @@ export class Sender implements Closable {
     if (error.uncertain) batch.uncertain = true;
     if (error.fatal || error.code === 'CLOSED') return this.#abandon(lane, batch, error);
     if (error.step === 'refused') return this.#refused(lane, batch, error, refused);
+    // A copy of it would have been recognized: the log has lost what it acknowledged before.
+    if (isSequenceError(error)) lane.restart();
     if (error.step === 'leader') {
       this.view.doubt(lane, node);
       void this.view.refresh();
@@ -302,23 +293,24 @@ export class Sender implements Closable {
     });
   }
 
-  /** Somebody in the batch is guilty: named by the broker, or found by halving. The others go on in their order. */
+  /**
+   * Finds the records that the broker refuses, named by it or by halving the batch; the others go on in their order.
+   * If the batch may have been written before the refusal, parts of it would be written a second time.
+   */
   #refused(lane: Lane, batch: Batch, error: WireError, refused: Produced['refused']): void {
+    if (batch.uncertain) return this.#abandon(lane, batch, error);
     const { items } = batch;
-    const named = refused.filter(({ index }) => items[index] !== undefined);
-    const guilty = new Map(named.map(({ index, reason }) => [index, reason]));
-    if (items.length === 1) guilty.set(0, guilty.get(0) ?? error.message);
-    if (guilty.size === 0) {
+    const reasons = sendable.reasonsByIndex(items.length, refused, error);
+    if (reasons.size === 0) {
       const half = items.length >> 1;
       lane.replaceFirst([items.slice(0, half), items.slice(half)]);
     } else {
-      lane.replaceFirst([items.filter((_, i) => !guilty.has(i))]);
-      for (const [index, reason] of guilty) {
+      lane.replaceFirst([items.filter((_, i) => !reasons.has(i))]);
+      for (const [index, reason] of reasons) {
         const item = items[index];
         if (!item) continue;
         this.#calls.free(item);
-        const told = this.#toldOf(batch, error, () => sendable.refusal(lane.name, item, error, reason));
-        item.call.refuse(item.index, told);
+        item.call.refuse(item.index, sendable.refusal(lane.name, item, error, reason));
       }
     }
     this.#offer(lane);
@@ -326,25 +318,31 @@ export class Sender implements Closable {
 
   /** It is not sent again. Who waits for it hears why, or that nobody knows. */
   #abandon(lane: Lane, batch: Batch, error: WireError): void {
-    lane.shift();
-    const told = this.#toldOf(batch, error, (waitedMs) => busErrorOf(error, lane.name, waitedMs));
+    lane.giveUp();
+    const told = this.#toldOf(batch, error, lane.name);
     for (const item of batch.items) this.#calls.free(item);
     failCalls(batch, told);
     this.#offer(lane);
   }
 
+  #abandonAll(lane: Lane, error: WireError): void {
+    for (let first = this.#firstOf(lane); first; first = this.#firstOf(lane)) this.#abandon(lane, first, error);
+    lane.queued = false;
+  }
+
   /** Of a batch that may have been written before nothing else is known, whatever is said of it now. */
-  #toldOf(batch: Batch, { message }: WireError, known: (waitedMs: number) => BusError): BusError {
-    const waitedMs = Math.round(this.view.parts.clock.mono() - (batch.firstSentMs ?? 0));
-    const topic = batch.items[0]?.call.topic ?? '';
-    return batch.uncertain ? sendable.unknownOutcome(topic, waitedMs, message) : known(waitedMs);
+  #toldOf(batch: Batch, error: WireError, lane: string): BusError {
+    const { items, uncertain } = batch;
+    const waitedMs = Math.round(sinceSentMs(batch, this.view.parts.clock));
+    if (!uncertain) return busErrorOf(error, lane, waitedMs, this.view.parts.user);
+    return sendable.unknownOutcome(items[0]?.call.topic ?? '', waitedMs, error.message);
   }
 
   /** Gives up the first batch when its outcome has been unknown for too long, and all records of a deleted topic. */
   #expire(lane: Lane): void {
     const { batch, flight } = lane;
     if (flight) return;
-    const sinceMs = this.view.parts.clock.mono() - (batch?.firstSentMs ?? Infinity);
+    const sinceMs = batch ? sinceSentMs(batch, this.view.parts.clock) : 0;
     if (this.view.absentMs(lane.topic) > topicAbsentMsMax) {
       const reason = this.view.whyLeaderless(lane.topic);
       for (let first = this.#firstOf(lane); first; first = this.#firstOf(lane)) this.#giveUp(lane, first, reason);
@@ -376,7 +374,8 @@ export class Sender implements Closable {
 
   #troubleOf(topic: string): string {
     if (this.view.absentMs(topic) > 0) return this.view.whyLeaderless(topic);
-    return this.#topics.get(topic)?.trouble ?? 'no broker leads the partition, or its leader does not answer';
+    const trouble = this.#topics.get(topic)?.trouble ?? this.#producerId?.failure;
+    return trouble ?? 'no broker leads the partition, or its leader does not answer';
   }
 
   close(): Promise<void> {

@@ -4,6 +4,7 @@ import { limits } from '../base/limits';
 import type { Append, LogRecord } from '../ports/log';
 import type { WireError } from './errors';
 import type { Item } from './calls';
+import type { Produced } from './wire';
 
 /** The largest record that topics take of anybody: a message with its envelope. */
 export const messageRecordBytesMax = limits.messageBytesMax + 128 * 1024;
@@ -39,6 +40,19 @@ export function recordBytes({ key, value, headers }: LogRecord): number {
 export function tooLarge(topic: string, bytes: number): BusError<'TooLarge'> {
   const message = `a record for ${topic} has ${bytes} bytes, at most ${recordBytesMax} are taken`;
   return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax });
+}
+
+/** Why each record is refused, by its place in a batch of `count`; empty if the broker names none of several. */
+export function reasonsByIndex(
+  count: number,
+  named: Produced['refused'],
+  { message }: WireError,
+): ReadonlyMap<number, string> {
+  const reasons = new Map(
+    named.filter(({ index }) => index >= 0 && index < count).map(({ index, reason }) => [index, reason]),
+  );
+  if (count === 1 && !reasons.has(0)) reasons.set(0, message);
+  return reasons;
 }
 
 /** The broker will never take this one. */

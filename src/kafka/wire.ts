@@ -49,9 +49,22 @@ export interface PartitionMetadata {
   readonly inSync: readonly number[];
 }
 
+/**
+ * Identifies a batch to the broker that leads the partition. The broker writes a batch only if `sequence` follows the
+ * last one that it has written for this producer id and epoch, so it writes each batch once, however often it is sent.
+ */
+export interface ProducerState {
+  readonly id: number;
+  /** A higher epoch starts at sequence 0. The broker refuses batches of lower ones from then on. */
+  readonly epoch: number;
+  /** Number of the first record of the batch, counted per partition from 0; after 2^31 - 1 it wraps to 0. */
+  readonly sequence: number;
+}
 export interface Batch extends Spot {
   /** At least one; written in this order, as neighbours. */
   readonly records: readonly LogRecord[];
+  /** Without it the broker writes the batch as often as it arrives. */
+  readonly producer?: ProducerState;
 }
 export interface Produced extends Answer {
   /** Offset of the first record; -1 with an error. */
@@ -161,6 +174,8 @@ export interface Wire extends Closable {
   metadata(topics: readonly string[] | null, timeoutMs?: number): Promise<Metadata>;
   /** The node that coordinates the group. Asks like `metadata`. */
   findCoordinator(group: string, timeoutMs?: number): Promise<number>;
+  /** A producer id that no other producer of the cluster has; its epoch is 0. Asks like `metadata`. */
+  initProducerId(timeoutMs?: number): Promise<number>;
 
   /** Waits for all in-sync replicas. Partitions whose leader `at` is not answer NOT_LEADER_OR_FOLLOWER. */
   produce(at: At, batches: readonly Batch[], timeoutMs: number): Promise<readonly Produced[]>;

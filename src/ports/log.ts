@@ -122,7 +122,8 @@ export interface Log extends Closable {
   ensure(topic: Topic): Promise<Topic>;
   /**
    * Appends in order, durable when it resolves; records of one call to one partition are neighbours in no promised way
-   * but in order. Calls overlap freely: two calls to one partition land in the order of the calls. Rejects with
+   * but in order. Calls overlap freely: two calls to one partition land in the order of the calls. The log holds each
+   * record at most once, whatever is resent on the way, also after the call has rejected. Rejects with
    * Unreachable when the outcome is unknown, with TooLarge when a record was refused before anything was written, with
    * a {@link PartlyError} when some of several were refused.
    */

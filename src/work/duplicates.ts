@@ -1,15 +1,25 @@
-/** Drops what a partition holds twice: each record carries its sender's incarnation and a position that only rises. */
+/**
+ * Drops records that a partition holds twice: each carries its sender's incarnation and a position that only rises.
+ *
+ * The guarantee does not rest on this filter. A log writes what one append gives it at most once, whatever it resends
+ * (see `Log.append`), so a partition holds a record twice only if something else copied it: a mirror of the cluster, or
+ * a producer that resends without a producer id, such as an earlier version of busbar. Therefore its memory has a fixed
+ * size. A commit carries the senders of the newest records, so its cost does not depend on how many senders there are.
+ */
 import { limits } from '../base/limits';
 
 export interface Filter {
-  /** Whether the record is not a repetition; notes how far its sender has come. `timeMs` is when the log took it. */
+  /**
+   * Whether the record is not a copy of one that was here before. Notes the position of its sender. `timeMs` is when
+   * the log took the record.
+   */
   fresh(incarnation: string, position: number, timeMs: number): boolean;
-  /** The log has lost that record before it was handled: it may come again, and so may what was sent after it. */
+  /** The log has lost that record before it was handled, so it and later ones of its sender are fresh again. */
   forget(incarnation: string, position: number): void;
-  /** The one heard last comes first. */
+  /** The senders that a commit carries, the one with the newest record first. */
   senders(): readonly SenderPlace[];
 }
-/** How far a sender was heard on this partition, and when last. */
+/** The last position of a sender on this partition, and when its newest record arrived. */
 export interface SenderPlace {
   readonly incarnation: string;
   readonly position: number;
@@ -18,13 +28,7 @@ export interface SenderPlace {
 /** `senders` as {@link Filter.senders} gave them. */
 export type MakeFilter = (senders: readonly SenderPlace[]) => Filter;
 
-/** A sender that was silent for so long is forgotten; it resends nothing that is older. */
-export const silentMsMax = 7 * 24 * 3_600_000;
-
-/**
- * Exact and without a window: a sender never goes past a record whose outcome it does not know, so what is not above
- * the last position of its incarnation was here before. At most `limits.incarnationsMax` senders, the newest ones.
- */
+/** Exact for the senders that it remembers: a record that is not above the last position of its sender is a copy. */
 export const openFilter: MakeFilter = (senders) => new StampFilter(senders);
 
 /** The position of each sender that either list has, the higher one; in the order of the first list. */
@@ -38,45 +42,54 @@ export function mergeSenders(newer: readonly SenderPlace[], older: readonly Send
   return [...merged.values()];
 }
 
+interface Place {
+  position: number;
+  timeMs: number;
+}
+
+/** Both maps are in the order of the newest records of their senders, and all of `#newest` are newer than `#older`. */
 class StampFilter implements Filter {
-  /** In the order they were heard, the newest last. */
-  readonly #heard = new Map<string, { position: number; timeMs: number }>();
-  #newest = '';
+  readonly #newest = new Map<string, Place>();
+  readonly #older = new Map<string, Place>();
+  #last = '';
 
   constructor(senders: readonly SenderPlace[]) {
-    for (const { incarnation, position, timeMs } of senders.toReversed()) {
-      this.#heard.set(incarnation, { position, timeMs });
-      this.#newest = incarnation;
-    }
+    // A commit of an earlier version can carry more than one of this version does.
+    for (const { incarnation, position, timeMs } of senders.toReversed()) this.#put(incarnation, { position, timeMs });
   }
 
   fresh(incarnation: string, position: number, timeMs: number): boolean {
-    const place = this.#heard.get(incarnation);
-    const fresh = !place || position > place.position;
-    if (place) {
-      if (fresh) place.position = position;
-      place.timeMs = timeMs;
-    }
-    if (incarnation !== this.#newest) this.#moveUp(incarnation, place ?? { position, timeMs });
+    const place = this.#newest.get(incarnation) ?? this.#older.get(incarnation) ?? { position: -1, timeMs };
+    const fresh = position > place.position;
+    if (fresh) place.position = position;
+    place.timeMs = timeMs;
+    if (incarnation !== this.#last) this.#put(incarnation, place);
     return fresh;
   }
 
   forget(incarnation: string, position: number): void {
-    const place = this.#heard.get(incarnation);
+    const place = this.#newest.get(incarnation) ?? this.#older.get(incarnation);
     if (place) place.position = Math.min(place.position, position - 1);
   }
 
   senders(): readonly SenderPlace[] {
-    return [...this.#heard].toReversed().map(([incarnation, place]) => ({ incarnation, ...place }));
+    return Array.from(this.#newest, ([incarnation, place]) => ({ incarnation, ...place })).reverse();
   }
 
-  #moveUp(incarnation: string, place: { position: number; timeMs: number }): void {
-    this.#heard.delete(incarnation);
-    this.#heard.set(incarnation, place);
-    this.#newest = incarnation;
-    for (const [oldest, { timeMs }] of this.#heard) {
-      if (this.#heard.size <= limits.incarnationsMax && timeMs >= place.timeMs - silentMsMax) return;
-      this.#heard.delete(oldest);
+  #put(incarnation: string, place: Place): void {
+    if (!this.#newest.delete(incarnation)) this.#older.delete(incarnation);
+    this.#newest.set(incarnation, place);
+    this.#last = incarnation;
+    if (this.#newest.size <= limits.committedSendersMax) return;
+    for (const [oldest, its] of this.#newest) {
+      this.#newest.delete(oldest);
+      this.#older.set(oldest, its);
+      break;
+    }
+    if (this.#newest.size + this.#older.size <= limits.incarnationsMax) return;
+    for (const oldest of this.#older.keys()) {
+      this.#older.delete(oldest);
+      break;
     }
   }
 }

@@ -42,11 +42,13 @@ export class FakeBench {
     const { clock } = this;
     return new View({ wire: this.cluster.wire(name), clock, random: seededRandom(3), notices });
   }
-  /** A process, and a topic that is there. */
+  /** A process that has a producer id, and a topic that is there. */
   async open(partitions = 1, more: Partial<Topic> = {}, parts: Partial<KafkaLogParts> = {}) {
     const one = this.process('one', parts);
     const topic = { name: 'a.b.work', partitions, compacted: false, keepMs: null, ...more };
     await this.run(one.log.ensure(topic));
+    await this.run(one.log.append(topic.name, []));
+    await this.clock.advance(3 * this.cluster.latencyMs);
     return { ...one, topic: topic.name };
   }
 

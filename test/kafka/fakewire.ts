@@ -6,6 +6,7 @@ import type * as port from '../../src/kafka/wire';
 import type { At, Spot, Wire } from '../../src/kafka/wire';
 import type { LogRecord, Stored } from '../../src/ports/log';
 import { FakeGroup } from './fakegroup';
+import { FakeProducers } from './fakeproducers';
 
 /** A request on its way, as a script sees it. */
 export interface FakeRequest {
@@ -40,6 +41,7 @@ export interface FakePartition {
   end: number;
   /** How far the leader knows its replicas to be: a little behind just after a restart. Default: to the end. */
   high?: number;
+  producers?: FakeProducers;
 }
 export interface FakeTopic {
   readonly name: string;
@@ -74,6 +76,9 @@ export class FakeCluster {
   latencyMs = 0;
   /** The answer to each partition of a produce, instead of writing; undefined writes. */
   refuse: ((batch: port.Batch) => { error: string; refused?: port.Produced['refused'] } | undefined) | undefined;
+  /** How long a leader recognizes copies of what a producer wrote last, as `producer.id.expiration.ms`. */
+  producerExpiryMs = 86_400_000;
+  #producerIds = 0;
   /** What is said instead of records. */
   faultOfReads: string | undefined;
   /** A batch that cannot be read, up to but without `until`: it comes damaged, unless `code` says otherwise. */
@@ -205,6 +210,7 @@ export class FakeCluster {
     return {
       metadata: (names, ms = 5_000) => attempt('metadata', [names], ms, () => this.#metadata(names)),
       findCoordinator: (group, ms = 5_000) => attempt('findCoordinator', [group], ms, () => this.#find(group)),
+      initProducerId: (ms = 5_000) => attempt('initProducerId', [], ms, () => ++this.#producerIds),
       produce: (at, batches, ms) =>
         ask('produce', at, [batches], ms, () => batches.map((batch) => this.#produce(at, batch))),
       fetch: (at, asked, signal) => {
@@ -355,9 +361,15 @@ export class FakeCluster {
         if (refusal) return { error: new WireError(refusal.error, 'refused'), refused: refusal.refused ?? [] };
         const offset = log.end;
         const timeMs = this.clock.now();
-        for (const record of batch.records) {
+        const { producer, records } = batch;
+        const producers = (log.producers ??= new FakeProducers());
+        const known = producer && producers.check(producer, records.length, offset, timeMs - this.producerExpiryMs);
+        if (known && 'error' in known) return { error: new WireError(known.error, `${topic}/${partition}`) };
+        if (known) return { offset: known.copyOf.offset, timeMs: known.copyOf.timeMs };
+        for (const record of records) {
           log.records.push({ ...copy(record), partition, offset: log.end++, timeMs });
         }
+        if (producer) producers.written(producer, records.length, offset, timeMs);
         this.#wake();
         return { offset, timeMs };
       }),

@@ -47,16 +47,15 @@ describe('sending', () => {
     const second = log.append(topic, [record('c')]);
     expect((await bench.run(Promise.all([first, second]))).flat()).toHaveLength(3);
     expect(produced()).toEqual([[['a', 'b']], [['a', 'b']], [['c']]]);
-    const values = bench.cluster.values(topic);
-    expect(values.slice(-3)).toEqual(['a', 'b', 'c']);
-    expect(values.slice(0, -3)).toEqual(values.length > 3 ? ['a', 'b'] : []);
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c']);
   });
 
-  it('names the place of the copy that was acknowledged', async () => {
+  it('names the place of the first copy when a batch that was written is sent again', async () => {
     const { log, topic } = await bench.open();
+    await bench.run(log.append(topic, [record('before')]));
     bench.faults('produce', 'lost');
     const [place] = await bench.run(log.append(topic, [record('a')]));
-    expect(bench.cluster.values(topic)).toEqual(['a', 'a']);
+    expect(bench.cluster.values(topic)).toEqual(['before', 'a']);
     expect(place).toEqual({ partition: 0, offset: 1 });
   });
 
@@ -157,9 +156,12 @@ describe('sending', () => {
     await bench.clock.advance(5); // it was written, but nobody said so
     bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
     await bench.until(() => small!.settled && large!.settled, 30_000);
-    expect([small!.error, isBusError(large!.error, 'Unreachable')]).toEqual([undefined, true]);
-    expect(String(large!.error)).toContain('may or may not have been written');
-    expect(bench.cluster.values(topic)).toEqual(['a', 'x'.repeat(2_000), 'a']);
+    for (const { error } of [small!, large!]) {
+      expect(isBusError(error, 'Unreachable')).toBe(true);
+      expect(String(error)).toContain('may or may not have been written');
+    }
+    await bench.run(log.append(topic, [record('b')]));
+    expect(bench.cluster.values(topic)).toEqual(['a', 'x'.repeat(2_000), 'b']);
   });
 
   it('finds the guilty one by halving when the broker names none that was sent', async () => {

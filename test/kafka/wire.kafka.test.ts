@@ -1,5 +1,5 @@
 import { Kafka, logLevel, CompressionTypes } from 'kafkajs';
-import type { At, Wire } from '../../src/kafka/wire';
+import type { At, ProducerState, Wire } from '../../src/kafka/wire';
 import type { Stored } from '../../src/ports/log';
 import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';
@@ -60,6 +60,33 @@ kafkaSuite(
       expect(second).toMatchObject({ error: null, offset: 2 });
       const [large] = await wire.produce(leader, [{ ...batch, records: [record('x'.repeat(3_000))] }], 10_000);
       expect(large?.error).toMatchObject({ code: 'MESSAGE_TOO_LARGE', step: 'refused', uncertain: false });
+    });
+
+    it('writes a batch of a producer once, and only in the order of its sequences and epochs', async () => {
+      const fresh = `${suite.namespace}.once`;
+      await makeTopic(wire, fresh, 1);
+      const leader = await leaderOf(wire, fresh, 0, 'produce');
+      const newId = () => again(60_000, () => wire.initProducerId()); // a broker first has to get a block of them
+      const [id, other] = [await newId(), await newId()];
+      expect(other).not.toBe(id);
+      const send = async (count: number, producer: ProducerState) => {
+        const records = Array.from({ length: count }, (_, n) => record(`${n}`));
+        const [answer] = await wire.produce(leader, [{ topic: fresh, partition: 0, records, producer }], 10_000);
+        return answer?.error?.code ?? answer?.offset;
+      };
+      const outcomes = [
+        await send(2, { id, epoch: 0, sequence: 0 }),
+        await send(1, { id, epoch: 0, sequence: 2 }),
+        await send(2, { id, epoch: 0, sequence: 0 }), // a copy: it has the place of the first one
+        await send(1, { id, epoch: 0, sequence: 0 }), // no copy, as it has another size
+        await send(1, { id, epoch: 0, sequence: 7 }),
+        await send(1, { id, epoch: 1, sequence: 3 }),
+        await send(1, { id, epoch: 1, sequence: 0 }),
+        await send(1, { id, epoch: 0, sequence: 2 }),
+        await send(1, { id: other, epoch: 0, sequence: 7 }), // the broker knows nothing of this producer
+      ];
+      const [early, late] = ['OUT_OF_ORDER_SEQUENCE_NUMBER', 'INVALID_PRODUCER_EPOCH'];
+      expect(outcomes).toEqual([0, 2, 0, early, early, early, 3, late, 4]);
     });
 
     it('names the record that made the broker refuse a batch', async () => {

@@ -2,6 +2,7 @@
 import type { Clock } from '../../src/base/clock';
 import { BusError, isBusError } from '../../src/base/errors';
 import type { Log, Owned, Owner } from '../../src/ports/log';
+import type { Batch, Wire } from '../../src/kafka/wire';
 import { openWatermark, type MakeWatermark, type Watermark } from '../../src/work/watermark';
 import type { MakeFilter } from '../../src/work/duplicates';
 import type { Dice } from './dice';
@@ -11,6 +12,8 @@ export interface Plant {
   readonly makeWatermark?: MakeWatermark;
   /** The log as the instance gets it. */
   readonly log?: (log: Log, dice: Dice, clock: Clock) => Log;
+  /** The requests to Kafka brokers of each process. */
+  readonly wire?: (wire: Wire) => Wire;
 }
 
 /** A message counts as settled as soon as it is read. */
@@ -63,6 +66,13 @@ const surelyNot = (log: Log): Log => ({
       throw new BusError('Unreachable', error.message, { ...error.details, outcome: 'not-sent' });
     }),
 });
+/** Batches carry no producer, so that brokers write each copy. */
+const noSequence = (wire: Wire): Wire =>
+  withBatches(wire, ({ topic, partition, records }) => ({ topic, partition, records }));
+
+/** The sequence does not rise, so that brokers take the next batch of the same size for a copy. */
+const sameSequence = (wire: Wire): Wire =>
+  withBatches(wire, (batch) => (batch.producer ? { ...batch, producer: { ...batch.producer, sequence: 0 } } : batch));
 
 /** A parked record that is too large is sent again as it is, although it will never be taken. */
 const wholeOnly = (log: Log): Log => ({
@@ -82,7 +92,13 @@ export const plants: Readonly<Record<string, Plant>> = {
   'lost-wakeup': { log: lostWakeup },
   'surely-not': { log: surelyNot },
   'whole-only': { log: wholeOnly },
+  'no-sequence': { wire: noSequence },
+  'same-sequence': { wire: sameSequence },
 };
+
+function withBatches(wire: Wire, change: (batch: Batch) => Batch): Wire {
+  return { ...wire, produce: (at, batches, timeoutMs) => wire.produce(at, batches.map(change), timeoutMs) };
+}
 
 function changed(inner: Watermark, change: (inner: Watermark) => Partial<Watermark>): Watermark {
   const whole: Watermark = {

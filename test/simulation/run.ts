@@ -7,6 +7,7 @@ import { readOriginal } from '../../src/work/stub';
 import { Ledger, type Broken } from './ledger';
 import { drawPlan, type Plan } from './plan';
 import type { Plant } from './plants';
+import { playResends } from './resends';
 import { shareStorage } from './storages';
 import { System } from './system';
 
@@ -33,6 +34,9 @@ const closeMsMax = 40_000;
 /** With so many messages accepted during the faults some of them must have been settled. */
 const progressOf = 20;
 
+/** One in so many runs also resends batches on brokers in memory, which takes as long as ten other runs. */
+const resendsEvery = 10;
+
 export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   const plan = drawPlan(seed);
   const clock = virtualClock();
@@ -44,6 +48,7 @@ export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   process.on('unhandledRejection', uncaught);
   try {
     await play(plan, clock, ledger, plant);
+    if (plant?.wire || seed % resendsEvery === 0) await playResends(seed, ledger, plant);
   } catch (error) {
     uncaught(error);
   } finally {

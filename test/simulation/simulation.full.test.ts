@@ -67,6 +67,8 @@ describe('with a plant', () => {
     ['lost-wakeup', 'drained'],
     ['surely-not', 'refused'],
     ['whole-only', 'drained'],
+    ['no-sequence', 'twice'],
+    ['same-sequence', 'lost'],
   ];
 
   it.each(planted)('%s is found', async (name, promise) => {

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { limits } from '../../src/base/limits';
-import { openFilter, silentMsMax } from '../../src/work/duplicates';
+import { openFilter } from '../../src/work/duplicates';
 
 test('lets pass what is above the last position of its incarnation, and nothing else', () => {
   const record = fc.record({ incarnation: fc.constantFrom('a', 'b', 'c'), position: fc.nat(20) });
@@ -48,18 +48,33 @@ test('names the sender heard last first, also when what it sent was a repetition
   ]);
 });
 
-test('forgets who was silent for more than 7 days of record time, and nobody else', () => {
+test('a commit carries the senders of the newest records, however many there are', () => {
   const filter = openFilter([]);
-  filter.fresh('old', 5, 0);
-  filter.fresh('younger', 5, 1);
-  filter.fresh('new', 5, silentMsMax + 1);
-  expect(filter.senders().map(({ incarnation }) => incarnation)).toEqual(['new', 'younger']);
+  const many = 3 * limits.committedSendersMax;
+  for (let n = 0; n < many; n++) filter.fresh(`i${n}`, 1, 1000 + n);
+  filter.fresh('i5', 2, 9000);
+  const senders = filter.senders();
+  expect(senders).toHaveLength(limits.committedSendersMax);
+  expect(senders.slice(0, 2).map(({ incarnation }) => incarnation)).toEqual(['i5', `i${many - 1}`]);
+  const next = openFilter(senders);
+  expect(next.senders()).toEqual(senders);
+  expect([next.fresh('i5', 2, 9001), next.fresh('i0', 1, 9001)]).toEqual([false, true]);
 });
 
-test('keeps the newest senders within the bound', () => {
+test('the owner remembers more senders than a commit carries, those of the newest records', () => {
   const filter = openFilter([]);
-  for (let n = 0; n < limits.incarnationsMax + 3; n++) filter.fresh(`i${n}`, 1, 1000);
-  const senders = filter.senders();
-  expect(senders).toHaveLength(limits.incarnationsMax);
-  expect(senders.at(-1)?.incarnation).toBe('i3');
+  const many = limits.incarnationsMax + 3;
+  for (let n = 0; n < many; n++) filter.fresh(`i${n}`, 1, 1000);
+  const remembered = [3, 4, many - 1].map((n) => filter.fresh(`i${n}`, 1, 1000));
+  expect(remembered).toEqual([false, false, false]);
+  expect([0, 1, 2].map((n) => filter.fresh(`i${n}`, 1, 1000))).toEqual([true, true, true]);
+});
+
+test('takes over all senders of a commit that carries more than this version would', () => {
+  const senders = Array.from({ length: 2 * limits.committedSendersMax }, (_, n) => {
+    return { incarnation: `i${n}`, position: n, timeMs: 9000 - n };
+  });
+  const filter = openFilter(senders);
+  expect(filter.senders()).toEqual(senders.slice(0, limits.committedSendersMax));
+  expect(senders.some(({ incarnation, position }) => filter.fresh(incarnation, position, 9001))).toBe(false);
 });
