@@ -16,12 +16,15 @@ import { OutOfRangeError, type Log, type ReadMax, type Stored, type Topic } from
 
 /** One reader of a topic for all plain listeners of this instance to it. */
 export interface Ear extends Closable {
-  add(entry: Event, run: Run): Closable;
+  /** Returns undefined when this reader has been closed. */
+  add(entry: Event, run: Run): Closable | undefined;
+  /** Whether it has no listener. */
+  readonly idle: boolean;
   /** Events that wait or run. */
   readonly waiting: number;
 }
 
-interface EarParts extends DeliverParts {
+export interface EarParts extends DeliverParts {
   readonly log: Log;
   /** How long closing waits for listeners that run. */
   readonly drainMs: number;
@@ -118,12 +121,16 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   }
   return {
     add(entry, run) {
+      if (stop.signal.aborted) return undefined;
       const listener = { entry, run, gate: new Gate() };
       listeners.add(listener);
       return closable(async () => {
         listeners.delete(listener);
         await within(clock, drainMs, listener.gate.close());
       });
+    },
+    get idle() {
+      return listeners.size === 0;
     },
     get waiting() {
       return capacity.count;

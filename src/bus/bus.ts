@@ -4,7 +4,7 @@ import { BusError, Failure, isBusError, sayError } from '../base/errors';
 import { closable, teardown } from '../base/lifecycle';
 import type { StatePart } from '../base/parts';
 import { createHearer } from '../broadcast/hear';
-import { openEar, type Ear } from '../broadcast/listen';
+import { openEars } from '../broadcast/ears';
 import { createShouter } from '../broadcast/send';
 import { CONTRACT, type AnyContract, type AnyEntry, type Event, type Request } from '../contract/types';
 import { currentScope, openScopes, type Peer, type Scope } from '../delivery/context';
@@ -128,8 +128,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     entries: new Map(),
   };
   const queueStats = () => [...serving.queues].map((queue) => ({ queue: queue.name, ...queue.stats() }));
-  const ears = new Map<string, Promise<Ear>>();
-  const heard: Ear[] = [];
+  const ears = openEars({ ...deliverParts, log, drainMs: timings.drainMs });
   let phase: 'open' | 'leaving' | 'closed' = 'open';
   let phaseMs = sinceMs;
 
@@ -179,23 +178,10 @@ export function buildBus(parts: BusParts): BuiltBus {
   async function listen(entry: Event, how: ListenOptions | Run, run?: Run): Promise<Served> {
     mustBeOpen();
     mustBe(entry, 'event');
-    if (typeof how === 'function') return (await earOf(entry)).add(entry, how);
+    if (typeof how === 'function') return ears.listen(eventTopic(parts.ns, entry, timings.keepMs), entry, how);
     if (typeof run !== 'function') throw fault(`listen(${entry.name}) has no handler`);
     return listenAs(serving, entry, how, run);
   }
-  function earOf(entry: Event): Promise<Ear> {
-    const topic = eventTopic(parts.ns, entry, timings.keepMs);
-    const known = ears.get(topic.name);
-    if (known) return known;
-    const ear = openEar({ ...deliverParts, log, drainMs: timings.drainMs }, topic);
-    ears.set(topic.name, ear);
-    ear.then(
-      (opened) => heard.push(opened),
-      () => ears.delete(topic.name), // the next listen tries again
-    );
-    return ear;
-  }
-
   /** What is being opened when the bus closes is waited for, so that nothing opens behind its back. */
   const starting = new Set<Promise<unknown>>();
   function start<T>(step: Promise<T>): Promise<T> {
@@ -228,7 +214,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     if (starting.size > 0) await within(clock, timings.drainMs, Promise.allSettled(starting));
     await Promise.all([
       ...[...serving.queues].map(leaveQueue),
-      ...heard.map((ear) => orTell('events', ear.close())),
+      orTell('events', ears.close()),
       answerer.drain(timings.drainMs),
       hearer.drain(timings.drainMs),
     ]);
@@ -296,10 +282,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     bus: verbs as unknown as Bus,
     opened: Promise.all([following, opened]).then(() => undefined),
     busy: () =>
-      hearer.waiting > 0 ||
-      answerer.busy ||
-      [...serving.queues].some((queue) => queue.busy) ||
-      heard.some((ear) => ear.waiting > 0),
+      hearer.waiting > 0 || answerer.busy || [...serving.queues].some((queue) => queue.busy) || ears.waiting > 0,
   };
 }
 /** A bus as its maker sees it. */

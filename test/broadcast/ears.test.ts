@@ -1,0 +1,86 @@
+import { openNotices } from '../../src/base/notices';
+import { deferred } from '../../src/base/lifecycle';
+import { openEars } from '../../src/broadcast/ears';
+import { openScopes } from '../../src/delivery/context';
+import { encodeBody } from '../../src/format/codec';
+import { printEnvelope } from '../../src/format/envelope';
+import { defineModule, event, unchecked } from '../../src/index';
+import { memoryWorld, virtualClock } from '../../src/memory';
+import type { Topic } from '../../src/ports/log';
+
+const { added, removed } = defineModule('photos', {
+  added: event(unchecked<number>()),
+  removed: event(unchecked<number>()),
+});
+const topic: Topic = { name: 't.photos.events', partitions: 2, compacted: false, keepMs: null };
+
+/** Readers on a log in memory, and how many tails are open. */
+function open() {
+  const clock = virtualClock();
+  const { log } = memoryWorld({ clock }).process('a');
+  const tails = { open: 0, opened: 0 };
+  const counted: typeof log = {
+    ...log,
+    async tail(...args) {
+      const tail = await log.tail(...args);
+      tails.open++;
+      tails.opened++;
+      return { ...tail, close: () => tail.close().then(() => void tails.open--) };
+    },
+  };
+  const around = { clock, notices: openNotices(), scopes: openScopes(), middleware: [] };
+  const ears = openEars({ ...around, log: counted, drainMs: 1_000 });
+  const publish = async (entry: string, n: number): Promise<void> => {
+    const bus = printEnvelope({ kind: 'event', entry, id: `id${n}`, from: 'photos#1' });
+    const value = encodeBody(n, 100, 'input', entry);
+    await log.append(topic.name, [{ partition: 0, key: null, value, headers: { bus } }]);
+    await clock.advance(10);
+  };
+  return { clock, ears, tails, publish };
+}
+
+describe('plain listeners of a topic', () => {
+  it('share one reader, which closes with the last of them', async () => {
+    const { ears, tails } = open();
+    const one = await ears.listen(topic, added, () => undefined);
+    const two = await ears.listen(topic, removed, () => undefined);
+    expect(tails).toEqual({ open: 1, opened: 1 });
+    await one.close();
+    expect(tails.open).toBe(1);
+    await two.close();
+    expect(tails.open).toBe(0);
+  });
+
+  it('get a new reader when one listens after the last was closed, and while that closes', async () => {
+    const { clock, ears, tails, publish } = open();
+    const heard: number[] = [];
+    const listen = () => ears.listen(topic, added, (n) => void heard.push(n as number)); // the contract's type
+    await (await listen()).close();
+    const running = deferred<void>();
+    const slow = await ears.listen(topic, added, () => running.promise);
+    await publish(added.name, 1);
+    const closing = slow.close();
+    const next = await listen();
+    await publish(added.name, 2);
+    expect(heard).toEqual([2]);
+    running.resolve();
+    await clock.advance(2_000);
+    await closing;
+    expect(tails).toEqual({ open: 1, opened: 3 });
+    await next.close();
+    expect(tails.open).toBe(0);
+  });
+
+  it('are refused after close, and a reader that opens meanwhile is closed', async () => {
+    const { ears, tails } = open();
+    const listening = ears.listen(topic, added, () => undefined);
+    await (await listening).close();
+    const late = ears.listen(topic, added, () => undefined).catch((error: unknown) => error);
+    await ears.close();
+    await late;
+    expect(await ears.listen(topic, added, () => undefined).catch((error: unknown) => error)).toMatchObject({
+      code: 'Closed',
+    });
+    expect(tails.open).toBe(0);
+  });
+});
