@@ -1,5 +1,7 @@
 /** First in, first out, without moving what waits when the first one leaves. */
 
+const roomMin = 8;
+
 export class Fifo<T> {
   #items: (T | undefined)[] = [];
   #head = 0;
@@ -15,8 +17,20 @@ export class Fifo<T> {
   }
   /** In front of all others. */
   pushFirst(item: T): void {
-    if (this.#head > 0) this.#items[--this.#head] = item;
-    else this.#items.unshift(item);
+    if (this.#head === 0) this.#makeRoom();
+    this.#items[--this.#head] = item;
+  }
+  /** Removes all items that `isGone` is true of. Costs as much as looking at each item. */
+  remove(isGone: (item: T) => boolean): void {
+    // The places before the head are empty.
+    this.#items = this.#items.slice(this.#head).filter((item) => item !== undefined && !isGone(item));
+    this.#head = 0;
+  }
+  /** As much room in front as there are items, so that it is made seldom. */
+  #makeRoom(): void {
+    const room = Math.max(roomMin, this.#items.length);
+    this.#items = [...Array.from<undefined>({ length: room }), ...this.#items];
+    this.#head = room;
   }
   shift(): T | undefined {
     if (this.size === 0) return undefined;

@@ -1,6 +1,7 @@
 /** Says which message may start next: one key in order, one at a time; keys side by side, in turn, within limits. */
 import { createPace, type Pace } from '../delivery/pace';
 import { Fifo } from './fifo';
+import { Heap } from './heap';
 import type { EntryLimits } from './types';
 
 /** Stands for the entry of a record that says none: such records are set aside, a few at a time. */
@@ -73,6 +74,10 @@ class Lane<T> {
     this.first = this.#rest?.shift();
     return first;
   }
+  clear(): void {
+    this.first = undefined;
+    this.#rest = undefined;
+  }
 }
 /** The lanes of one partition. */
 interface Shelf<T> {
@@ -90,7 +95,6 @@ interface Turn<T> {
   readonly offered: Fifo<Lane<T>>;
 }
 interface Due<T> {
-  readonly dueMs: number;
   readonly item: T;
   /** The one it holds, or once was in. */
   readonly lane: Lane<T>;
@@ -102,8 +106,8 @@ class LaneTable<T extends Item> implements Lanes<T> {
   readonly #order: Turn<T>[] = [];
   #nextTurn = 0;
   readonly #shelves = new Map<number, Shelf<T>>();
-  /** The next one last. */
-  #later: Due<T>[] = [];
+  /** Messages that wait for another attempt, by when that is due. */
+  readonly #later = new Heap<Due<T>>();
   waiting = 0;
 
   constructor(
@@ -118,7 +122,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
   }
 
   get inBackoff(): number {
-    return this.#later.length;
+    return this.#later.size;
   }
 
   add(item: T): void {
@@ -149,13 +153,12 @@ class LaneTable<T extends Item> implements Lanes<T> {
     if (!lane) return;
     // A lane of its own is not given up for others.
     const holds = how === 'in-order' || lane.key === null;
-    this.#later.splice(this.#placeOf(dueMs), 0, { dueMs, item, lane, holds });
+    this.#later.add(dueMs, { item, lane, holds });
     if (!holds) this.#free(lane);
   }
 
   wakeMs(nowMs: number): number | undefined {
-    const due = this.#later.at(-1);
-    let wakeMs = due ? Math.max(0, due.dueMs - nowMs) : Infinity;
+    let wakeMs = Math.max(0, (this.#later.lowest ?? Infinity) - nowMs);
     for (const { pace, offered } of this.#order) {
       if (offered.size > 0 && pace.running < pace.concurrency) wakeMs = Math.min(wakeMs, pace.delayMs(nowMs));
     }
@@ -174,10 +177,17 @@ class LaneTable<T extends Item> implements Lanes<T> {
   drop(partition: number): void {
     const shelf = this.#shelves.get(partition);
     if (!shelf) return;
-    shelf.open = false; // its lanes that are offered are passed over when their turn comes
+    shelf.open = false;
     this.#shelves.delete(partition);
     this.waiting -= shelf.waiting;
-    this.#later = this.#later.filter(({ lane }) => lane.shelf !== shelf);
+    // Removed here, since the turn of an entry that is paused or limited may never come.
+    const isOf = ({ shelf: other }: Lane<T>): boolean => other === shelf;
+    for (const turn of this.#order) if (shelf.offered[turn.number]) turn.offered.remove(isOf);
+    this.#later.remove(({ lane }) => isOf(lane));
+    // A handler that still runs holds its lane, and with it the shelf.
+    for (const lane of shelf.lanes.values()) lane.clear();
+    shelf.lanes.clear();
+    shelf.refused.clear();
   }
 
   setLimits(entry: string, limits: EntryLimits): void {
@@ -201,7 +211,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
     while (turn.offered.size > 0 && turn.pace.mayStart(nowMs)) {
       const lane = turn.offered.shift();
       const item = lane?.first;
-      if (!lane || !item || !lane.shelf.open) continue;
+      if (!lane || !item) continue;
       countOffered(lane.shelf, turn, -1);
       if (this.#turns.get(item.entry) !== turn)
         this.#offer(lane); // another one came first since
@@ -247,22 +257,11 @@ class LaneTable<T extends Item> implements Lanes<T> {
     turn.offered.push(lane);
   }
 
-  /** Before all that are due at the same time or sooner: the last one is the next. */
-  #placeOf(dueMs: number): number {
-    let low = 0;
-    let high = this.#later.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#later[middle]?.dueMs ?? 0) > dueMs) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
   /** Puts back what has waited long enough. */
   #release(nowMs: number): void {
-    for (let due = this.#later.at(-1); due && due.dueMs <= nowMs; due = this.#later.at(-1)) {
-      this.#later.pop();
+    while ((this.#later.lowest ?? Infinity) <= nowMs) {
+      const due = this.#later.shift();
+      if (!due) return;
       if (due.holds) due.lane.state = 'empty';
       this.#putFirst(due.holds ? due.lane : this.#laneOf(due.item), due.item);
     }

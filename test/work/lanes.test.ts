@@ -25,6 +25,8 @@ class Model {
   waiting: Item[] = [];
   running: Item[] = [];
   later: { item: Item; dueMs: number; holds: boolean }[] = [];
+  /** What ran when its partition was dropped. */
+  readonly gone = new Set<Item>();
   nowMs = 0;
   constructor(
     readonly concurrency: Record<string, number>,
@@ -39,11 +41,16 @@ class Model {
       this.waiting.unshift(one.item);
     }
   }
+  drop(partition: number): void {
+    this.waiting = this.waiting.filter((one) => one.partition !== partition);
+    this.later = this.later.filter(({ item: one }) => one.partition !== partition);
+    for (const one of this.running) if (one.partition === partition) this.gone.add(one);
+  }
   /** What may start: first of its lane, lane neither running nor held by one that waits for its time, entry not full. */
   mayStart(): Item[] {
     return this.waiting.filter((one, index) => {
       const first = this.waiting.findIndex((other) => this.sameLane(one, other)) === index;
-      const free = !this.running.some((other) => this.sameLane(one, other));
+      const free = !this.running.some((other) => !this.gone.has(other) && this.sameLane(one, other));
       const held = this.later.some((other) => other.holds && this.sameLane(one, other.item));
       const room = this.running.filter(({ entry }) => entry === one.entry).length < (this.concurrency[one.entry] ?? 0);
       return first && free && !held && room && !this.blocked();
@@ -62,6 +69,7 @@ const script = fc.array(
     { weight: 2, arbitrary: fc.record({ again: fc.nat(), inMs: fc.nat(50), aside: fc.boolean() }) },
     { weight: 2, arbitrary: fc.record({ pass: fc.nat(60) }) },
     { weight: 1, arbitrary: fc.constant('block' as const) },
+    { weight: 1, arbitrary: fc.record({ drop: fc.nat(1) }) },
   ),
   { maxLength: 150 },
 );
@@ -87,7 +95,10 @@ heavy('agrees with a model that looks through all messages each time', () => {
           lanes.add(added);
           model.waiting.push(added);
         } else if ('pass' in step) model.pass(step.pass);
-        else {
+        else if ('drop' in step) {
+          lanes.drop(step.drop);
+          model.drop(step.drop);
+        } else {
           const [ended] = model.running.splice(
             ('done' in step ? step.done : step.again) % (model.running.length || 1),
             1,
@@ -96,7 +107,9 @@ heavy('agrees with a model that looks through all messages each time', () => {
           else if (ended && 'again' in step) {
             const dueMs = model.nowMs + step.inMs;
             lanes.again(ended, dueMs, step.aside ? 'aside' : 'in-order');
-            model.later.push({ item: ended, dueMs, holds: !step.aside || ended.lane === null });
+            if (!model.gone.has(ended)) {
+              model.later.push({ item: ended, dueMs, holds: !step.aside || ended.lane === null });
+            }
             model.pass(0);
           }
         }
