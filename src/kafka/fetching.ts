@@ -1,13 +1,13 @@
 /** Fetches for many positions: all that one broker leads in one long poll, on through deaths, moves and trouble. */
-import { every, sleep } from '../base/clock';
+import { every, sleep, type Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
-import { OutOfRangeError, type Stored } from '../ports/log';
 import { busErrorOf, WireError } from './errors';
+import { Answers, failedRestMs } from './fetched';
 import { Position } from './position';
 import { Troubles } from './troubles';
-import { allGood, pauseMs, type View } from './view';
-import type { At, FetchAsk, Fetched, Spot, Via } from './wire';
+import { pauseMs, type View } from './view';
+import type { At, FetchAsk, Spot, Via } from './wire';
 
 /** How long a broker may wait for something new. */
 const maxWaitMs = 500;
@@ -26,21 +26,18 @@ const slownessMax = 4;
 const slowBytesMin = 64 * 1024;
 /** An answer that took less lets it be asked for more again. */
 const quickMs = 1_000;
-/** One that is cut off from the others leads on for itself, with nothing new: who leads is asked anew so often. */
+/** A broker that is cut off from the others goes on as a leader, with nothing new: so who leads is asked this often. */
 const leadersMs = 30_000;
-/** After trouble that moving on does not mend. */
-const restMs = 100;
-const failedRestMs = 1_000;
-/** That the log ends before what was read is believed after so long. */
-const beyondMsMax = 5_000;
-/** What came damaged is asked for again for so long, over new connections: it may be whole where it lies. */
-const damagedMsMax = 60_000;
-/** In an inbox everybody who asks waits behind it, and not for long. */
-const damagedInboxMsMax = 2_000;
+/**
+ * A position that wants records is reported when no fetch of it was under way for this long, and is fetched again. Longer
+ * than the pauses after trouble, so that nothing but a fault in this code or a partition without a leader takes so long.
+ */
+const unpolledMsMax = 5_000;
+const auditIntervalMs = 1_000;
 
 /** What is under way at one broker. */
 interface Poll {
-  /** Positions that need not ask before this poll is answered. */
+  /** Positions that are part of it, or were looked at since it was sent. */
   asked: Set<Position>;
   catchingUp: boolean;
   /** Requests that were not answered in time, less the answers that were quick. */
@@ -48,12 +45,20 @@ interface Poll {
 }
 type AskedSpot = FetchAsk['partitions'][number] & { readonly members: readonly Position[] };
 
+/**
+ * What is fetched from which broker is derived, by `#plan`, from the positions and from who leads their partitions. It is
+ * derived again whenever one of the two changes, whatever changed it: the view is shared, so other fetchers and the
+ * senders of the process refresh it too.
+ */
 export class Fetcher implements Closable {
   readonly #positions = new Set<Position>();
   readonly #polls = new Map<number, Poll>();
   readonly #closing = new AbortController();
   readonly #troubles: Troubles;
-  #kicked = false;
+  readonly #answers: Answers;
+  readonly #unwatch: () => void;
+  #audit: Timer | undefined;
+  #planned = false;
   #seeking = false;
   #turn = 0;
 
@@ -61,11 +66,17 @@ export class Fetcher implements Closable {
     private readonly view: View,
     private readonly via: Via,
   ) {
-    this.#troubles = new Troubles(view);
+    const troubles = new Troubles(view);
+    this.#troubles = troubles;
+    const changed = (position: Position): void => this.#changed(position);
+    this.#answers = new Answers({ view, via, troubles, closing: this.#closing.signal, changed });
+    this.#unwatch = view.watch(() => this.#planSoon());
   }
 
   close(): Promise<void> {
     this.#closing.abort();
+    this.#unwatch();
+    this.#audit?.cancel();
     for (const position of this.#positions) position.close();
     return Promise.resolve();
   }
@@ -77,7 +88,9 @@ export class Fetcher implements Closable {
   open({ topic, partition }: Spot, from: number): Position {
     const absences = (): number => this.view.absences(topic);
     const position = new Position(topic, partition, from, (one) => this.#changed(one), absences);
+    position.polledMs = this.view.parts.clock.mono();
     this.#positions.add(position);
+    this.#audit ??= every(this.view.parts.clock, auditIntervalMs, () => this.#lookForUnpolled());
     this.#changed(position);
     return position;
   }
@@ -87,16 +100,20 @@ export class Fetcher implements Closable {
       this.#positions.delete(position);
       this.#troubles.over(position);
     }
-    if (this.#kicked) return;
-    this.#kicked = true;
+    this.#planSoon();
+  }
+  /** Once for all that changes in this moment. */
+  #planSoon(): void {
+    if (this.#planned) return;
+    this.#planned = true;
     queueMicrotask(() => {
-      this.#kicked = false;
-      this.#kick();
+      this.#planned = false;
+      this.#plan();
     });
   }
 
-  /** Sees to it that everything that wants records is asked for. */
-  #kick(): void {
+  /** Sees to it that everything that wants records is asked for where it is led. */
+  #plan(): void {
     if (this.#closing.signal.aborted) return;
     const nodes = new Set<number>();
     for (const position of this.#positions) {
@@ -123,7 +140,7 @@ export class Fetcher implements Closable {
     }
     await sleep(this.view.parts.clock, pauseMs(this.view.parts.random, 0), this.#closing.signal);
     this.#seeking = false;
-    this.#kick();
+    this.#plan();
   }
 
   #wantingAt(node: number): Position[] {
@@ -147,21 +164,22 @@ export class Fetcher implements Closable {
       try {
         await this.#fetch({ node, via: this.via }, positions, maxWaitMs, poll.slowness);
         failures = 0;
-        if (clock.mono() - this.view.lookedMs >= leadersMs) void this.view.refresh().then(() => this.#kick());
+        if (clock.mono() - this.view.learnedMs >= leadersMs) void this.view.refresh();
         if (clock.mono() - sentMs < quickMs) poll.slowness = Math.max(0, poll.slowness - 1);
       } catch (error) {
         const late = error instanceof WireError && error.code === 'DEADLINE' && error.uncertain; // connected, that is
         if (late) poll.slowness = Math.min(slownessMax, poll.slowness + 1);
-        await this.#unanswered(positions, error, failures++);
+        await this.#unanswered(node, positions, error, failures++);
       }
     }
     this.#polls.delete(node);
-    this.#kick(); // what has another leader now, as somebody else found out, is asked for there
+    this.#plan();
   }
 
   /** For what came too late for the poll that is under way: a look at what is there already. */
   async #catchUp(node: number, poll: Poll): Promise<void> {
-    const late = this.#wantingAt(node).filter((one) => !poll.asked.has(one));
+    const { asked } = poll;
+    const late = this.#wantingAt(node).filter((one) => !asked.has(one));
     if (late.length === 0) return;
     poll.catchingUp = true;
     const before = late.map(({ next }) => next);
@@ -170,11 +188,15 @@ export class Fetcher implements Closable {
     } catch {
       // The poll will say what is wrong.
     }
-    late.forEach((one, i) => {
-      if (one.next === before[i]) poll.asked.add(one);
+    const idle = late.filter(({ next }, i) => next === before[i]);
+    for (const one of idle) asked.add(one);
+    // The poll may take long yet, so they are looked at again unless its next round has begun by then.
+    this.view.parts.clock.after(maxWaitMs, () => {
+      for (const one of idle) asked.delete(one);
+      if (poll.asked === asked) this.#planSoon();
     });
     poll.catchingUp = false;
-    this.#kick();
+    this.#plan();
   }
 
   async #fetch(at: At, positions: readonly Position[], waitMs: number, slowness: number): Promise<void> {
@@ -184,18 +206,26 @@ export class Fetcher implements Closable {
     const jumps = new Map(positions.map((position) => [position, position.jumps]));
     const spareMs = Math.min(spareMsMax, spareMsMin * 2 ** slowness);
     const ask = { partitions: asks, maxWaitMs: apart ? 0 : waitMs, bytesMax, spareMs };
-    const fetching = this.view.parts.wire.fetch(at, ask, this.#closing.signal);
-    const answers = await (slowness === 0 ? fetching : this.#watched(fetching));
-    answers.forEach((answer, i) => {
-      const asked = asks[i];
-      const members = asked?.members.filter((one) => !one.closed && one.jumps === jumps.get(one)) ?? [];
-      if (asked) this.#answered(at.node, asked, answer, members);
-    });
+    for (const position of positions) position.polls++;
+    try {
+      const fetching = this.view.parts.wire.fetch(at, ask, this.#closing.signal);
+      const answers = await (slowness === 0 ? fetching : this.#watched(fetching));
+      answers.forEach((answer, i) => {
+        const asked = asks[i];
+        const members = asked?.members.filter((one) => !one.closed && one.jumps === jumps.get(one)) ?? [];
+        if (asked) this.#answers.take(at.node, asked, answer, members);
+      });
+    } finally {
+      for (const position of positions) {
+        position.polls--;
+        position.polledMs = this.view.parts.clock.mono();
+      }
+    }
   }
 
   /** Meanwhile another broker may lead: then it is asked there, and not when the slow one has had all its time. */
   async #watched<T>(fetching: Promise<T>): Promise<T> {
-    const watch = every(this.view.parts.clock, spareMsMin, () => void this.view.refresh().then(() => this.#kick()));
+    const watch = every(this.view.parts.clock, spareMsMin, () => void this.view.refresh());
     try {
       return await fetching;
     } finally {
@@ -203,118 +233,34 @@ export class Fetcher implements Closable {
     }
   }
 
-  #answered(node: number, asked: AskedSpot, answer: Fetched, members: readonly Position[]): void {
-    const { error } = answer;
-    const fits = members.filter(({ next }) => next >= asked.offset && next <= answer.next);
-    fits.forEach((position, i) => {
-      if (error === null) {
-        this.#troubles.over(position);
-        // What that broker has there now was written since its log ended before.
-        if (position.beyond?.node === node) return this.#lose(position, position.beyond.end, answer.start);
-        position.beyond = position.damaged = undefined;
-      }
-      position.put(i === 0 ? answer.records : answer.records.map(copyOf), answer.next);
-    });
-    if (error === null) return;
-    const ofAll = error.step === 'leader' || (error.fatal && error.until === undefined);
-    const affected = ofAll ? members : members.filter((p) => p.next === answer.next);
-    if (error.step === 'leader') this.view.doubt(asked, node);
-    for (const position of affected) this.#refused(position, error);
-  }
-
-  #refused(position: Position, error: WireError): void {
-    if (!error.fatal && error.until === undefined) this.#troubles.bad(position, error.message);
-    if (error.step === 'leader') void this.#rest(position, () => this.view.refresh(), 0);
-    else if (error.step === 'gone') void this.#rest(position, () => this.#findOut(position), restMs);
-    else if (error.until !== undefined) this.#unreadable(position, error, error.until);
-    else if (error.retriable) void this.#rest(position, undefined, restMs);
-    else this.#fail(position, error);
-  }
-
-  #fail(position: Position, error: WireError): void {
-    position.fail(busErrorOf(error, `reading ${position.topic}/${position.partition}`, 0));
-    void this.#rest(position, undefined, failedRestMs);
-  }
-
-  /** Nothing is passed that may be read yet: by asking again, or by another member of the group on another Node. */
-  #unreadable(position: Position, error: WireError, until: number): void {
-    const { clock } = this.view.parts;
-    if (error.code === 'UNSUPPORTED_COMPRESSION_TYPE' && this.via === 'work') return this.#fail(position, error);
-    if (error.code !== 'CORRUPT_MESSAGE') return this.#skip(position, error, until);
-    if (position.damaged?.at !== position.next) position.damaged = { at: position.next, sinceMs: clock.mono() };
-    const [longestMs, restsMs] = this.via === 'inbox' ? [damagedInboxMsMax, restMs] : [damagedMsMax, failedRestMs];
-    if (clock.mono() - position.damaged.sinceMs >= longestMs) return this.#skip(position, error, until);
-    this.#troubles.bad(position, error.message);
-    void this.#rest(position, undefined, restsMs);
-  }
-
-  /** The whole request failed. */
-  async #unanswered(positions: readonly Position[], error: unknown, failures: number): Promise<void> {
+  /** The whole request failed. What another broker leads by now is fetched from there. */
+  async #unanswered(node: number, positions: readonly Position[], error: unknown, failures: number): Promise<void> {
     const { clock, random } = this.view.parts;
     const hopeless = error instanceof WireError && !error.retriable;
     for (const position of positions) {
+      if (this.view.leader(position) !== node) continue;
       if (hopeless) position.fail(busErrorOf(error, `reading ${position.topic}`, 0));
       else this.#troubles.bad(position, sayError(error));
     }
-    const refreshed = this.view.refresh().then(() => this.#kick());
+    void this.view.refresh();
     await sleep(clock, hopeless ? failedRestMs : pauseMs(random, failures), this.#closing.signal);
-    await refreshed;
   }
 
-  /** Leaves it alone until `meanwhile` has ended and a little longer. */
-  async #rest(position: Position, meanwhile: (() => Promise<void>) | undefined, atLeastMs: number): Promise<void> {
-    const { clock, random } = this.view.parts;
-    position.resting = true;
-    await meanwhile?.();
-    await sleep(clock, Math.max(atLeastMs, pauseMs(random, 0)), this.#closing.signal);
-    position.resting = false;
-    this.#changed(position);
-  }
-
-  #skip(position: Position, error: WireError, until: number): void {
-    const { topic, partition, next } = position;
-    const what = `${topic}/${partition}/${next}-${until - 1}`;
-    this.view.parts.notices.tell({ type: 'dropped', what, reason: error.message });
-    position.put([], until);
-  }
-
-  /** Nothing can be read at the place: is it before the start, or behind the end? */
-  async #findOut(position: Position): Promise<void> {
-    const { topic, partition, next, jumps } = position;
-    try {
-      const node = this.view.mustLead(position);
-      const { start, end } = await boundsOf(this.view, position);
-      if (position.jumps !== jumps || position.closed || (next >= start && next <= end)) return;
-      if (next > end) await this.#beyond(position, { start, end }, node);
-      else position.fail(new OutOfRangeError(topic, partition, next, start));
-    } catch {
-      await this.view.refresh(); // and then it is asked for again
+  /** Reports what wants records and is not fetched, although each change should have seen to it; and fetches it. */
+  #lookForUnpolled(): void {
+    const nowMs = this.view.parts.clock.mono();
+    for (const position of this.#positions) {
+      if (position.polls > 0 || !position.hungry) position.polledMs = nowMs;
+      if (nowMs - position.polledMs < unpolledMsMax) continue;
+      this.#troubles.bad(position, this.#whyUnpolled(position), position.polledMs);
+      this.#planSoon();
     }
   }
-
-  /**
-   * A leader whose log is whole never says so, not even just after a restart: until it has heard how far its replicas
-   * are, it answers a fetch of what they all have with nothing, and does not say where its log ends. So either
-   * acknowledged records are lost, or this broker leads no more and has not heard of it. Others know, so they are
-   * asked; and while it stays so, what is written meanwhile must not hide where it ended.
-   */
-  async #beyond(position: Position, { start, end }: { start: number; end: number }, node: number): Promise<void> {
-    const { clock } = this.view.parts;
-    const before = position.beyond ?? { sinceMs: clock.mono(), end };
-    position.beyond = { sinceMs: before.sinceMs, end: Math.min(before.end, end), node };
-    if (clock.mono() - before.sinceMs < beyondMsMax) await this.view.refresh();
-    else this.#lose(position, position.beyond.end, start);
-  }
-
-  /** What was read from `end` on is lost; of a topic that was made anew, everything. */
-  #lose(position: Position, end: number, start: number): void {
-    const { topic, partition, next } = position;
-    const goOn = this.view.absences(topic) === position.absences ? end : start;
-    const error = new OutOfRangeError(topic, partition, next, start, goOn);
-    const fields = { topic, partition, next, start, end };
-    const message = `${error.message}: was a replica elected that had not all, or the topic made anew?`;
-    this.view.parts.notices.tell({ type: 'log', level: 'error', message, fields });
-    position.fail(error);
+  #whyUnpolled(position: Position): string {
+    const node = this.view.leader(position);
+    if (node === undefined) return this.view.whyLeaderless(position.topic);
+    const why = position.resting ? 'the pause after its last failure has not ended' : 'no fetch was sent there';
+    return `broker ${node} leads it, but ${why}`;
   }
 }
 
@@ -339,21 +285,4 @@ function askFor(
     return [{ topic, partition, offset, bytesMax, members }];
   });
   return { asks, apart };
-}
-
-function copyOf(record: Stored): Stored {
-  const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && Uint8Array.from(bytes);
-  return { ...record, key: copy(record.key), value: copy(record.value), headers: { ...record.headers } };
-}
-
-/** Start and end of a partition, asked of its leader once. Rejects with a WireError. */
-export async function boundsOf(view: View, spot: Spot): Promise<{ readonly start: number; readonly end: number }> {
-  const at = { node: view.mustLead(spot), via: 'admin' } as const;
-  const { topic, partition } = spot;
-  const offset = async (time: 'start' | 'end'): Promise<number> => {
-    const [answer] = allGood(await view.parts.wire.listOffsets(at, [{ topic, partition, time }]));
-    return answer?.offset ?? 0;
-  };
-  const [start, end] = await Promise.all([offset('start'), offset('end')]);
-  return { start, end };
 }

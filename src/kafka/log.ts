@@ -2,7 +2,8 @@
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import { BusError } from '../base/errors';
 import type { Append, GroupOptions, Log, Member, Owner, Place, ReadMax, Stored, Tail, TailFrom } from '../ports/log';
-import { boundsOf, Fetcher } from './fetching';
+import { boundsOf } from './fetched';
+import { Fetcher } from './fetching';
 import { Groups } from './groups';
 import { Membership } from './membership';
 import { stateBytesMax } from './owned';

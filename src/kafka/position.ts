@@ -23,6 +23,10 @@ export class Position implements Spot {
   /** Not to be fetched now: something went wrong a moment ago. */
   resting = false;
   closed = false;
+  /** Fetches of it that are under way. */
+  polls = 0;
+  /** When one was last under way, or was not wanted; monotonic time. */
+  polledMs = -Infinity;
   /** The log seems to end before `next`: since when, where at the lowest, and which broker said so last. */
   beyond: { readonly sinceMs: number; readonly end: number; readonly node: number } | undefined;
   /** What came from there on was damaged: since when. */
@@ -50,9 +54,13 @@ export class Position implements Spot {
     this.#read = from;
   }
 
-  get wanting(): boolean {
+  /** Whether its reader would take more than is in hand. */
+  get hungry(): boolean {
     const room = this.#bytes < lowBytes && this.#messages < lowMessages;
-    return room && !this.resting && !this.closed && this.failure === undefined;
+    return room && !this.closed && this.failure === undefined;
+  }
+  get wanting(): boolean {
+    return this.hungry && !this.resting;
   }
 
   get hasNews(): boolean {

@@ -8,7 +8,7 @@ import type { Answer, Batch, FetchAsk, Fetched, Metadata, Produced, Spot } from 
 
 export function metadata(topics: readonly string[] | null): Ask<Metadata> {
   const body = new Writer().list(topics, (name, writer) => writer.text(name)).bool(false);
-  return ask('Metadata', 3, 5, body, (answer) => {
+  return ask('Metadata', 3, 7, body, (answer) => {
     const nodes = answer.throttle().list((one) => {
       const node = readNode(one);
       one.textOrNull(); // rack
@@ -26,10 +26,10 @@ function readTopic(answer: Bytes): Metadata['topics'][number] {
   const partitions = answer.list((one) => {
     one.i16(); // says only again that there is no leader
     const partition = one.i32();
-    const leader = one.i32();
+    const [leader, epoch] = [one.i32(), one.i32()];
     const [replicas, inSync] = [one.list((r) => r.i32()), one.list((r) => r.i32())];
     one.list((r) => r.i32()); // replicas that are away
-    return { partition, leader: leader < 0 ? null : leader, replicas, inSync };
+    return { partition, leader: leader < 0 ? null : leader, epoch, replicas, inSync };
   });
   return {
     name,

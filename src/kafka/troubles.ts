@@ -16,13 +16,13 @@ export class Troubles {
 
   constructor(private readonly view: View) {}
 
-  /** It could not be read just now. */
-  bad(position: Spot, reason: string): void {
+  /** It could not be read just now, or has not been since `beganMs`. */
+  bad(position: Spot, reason: string, beganMs = this.view.parts.clock.mono()): void {
     const { clock, notices } = this.view.parts;
     const nowMs = clock.mono();
     let topic = this.#topics.get(position.topic);
     if (!topic) this.#topics.set(position.topic, (topic = { bad: new Map(), told: false }));
-    const sinceMs = topic.bad.get(position) ?? nowMs;
+    const sinceMs = topic.bad.get(position) ?? beganMs;
     topic.bad.set(position, sinceMs);
     // While no broker says where anything is, the view tells.
     if (topic.told || nowMs - sinceMs < patienceMs || this.view.failing) return;

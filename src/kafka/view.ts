@@ -23,6 +23,8 @@ export interface ViewParts {
 interface Known {
   /** By partition; null where nobody leads, or where an answer said that our leader does not. */
   readonly leaders: (number | null)[];
+  /** Of the leaders, by partition. */
+  readonly epochs: number[];
   /** When the brokers first said that there is no such topic. */
   absentMs: number | undefined;
   /** Of the partition that has fewest. */
@@ -48,14 +50,21 @@ export function pauseMs(random: Random, tries: number, maxMs = pauseMsMax): numb
   return longestMs * (0.5 + random.next() / 2);
 }
 
+/**
+ * Shared by all parts of a process that use the cluster. Each part derives what it does from what is known here, and does so
+ * again at every change, whichever part asked the brokers: see `watch`.
+ */
 export class View {
   readonly #topics = new Map<string, Known>();
+  readonly #watchers = new Set<() => void>();
   readonly #coordinators = new Map<string, Promise<number>>();
   readonly #closing = new AbortController();
   /** Everybody who wants to know what a look that begins from now on finds. */
   #wanted: Deferred<void> | undefined;
   #looking = false;
+  /** When the last look ended, however it did. */
   #lookedMs = -Infinity;
+  #learnedMs = -Infinity;
   /** Looks in a row that found nothing new. */
   #fruitless = 0;
   #failure: unknown;
@@ -73,9 +82,20 @@ export class View {
     this.#askMs = parts.askMs ?? askMsDefault;
   }
 
-  /** When the brokers were last asked, by the clock that only goes on. */
-  get lookedMs(): number {
-    return this.#lookedMs;
+  /** When brokers last answered what is where; monotonic time. Any part may have asked them. */
+  get learnedMs(): number {
+    return this.#learnedMs;
+  }
+  /**
+   * Calls `changed` after each look at the cluster, however it ended, and after each doubt about a leader; until the
+   * function that it returns is called. `changed` must be quick and must not throw.
+   */
+  watch(changed: () => void): () => void {
+    this.#watchers.add(changed);
+    return () => void this.#watchers.delete(changed);
+  }
+  #changed(): void {
+    for (const changed of this.#watchers) changed();
   }
   /** Who leads as far as known; undefined: ask for a refresh. */
   leader({ topic, partition }: Spot): number | undefined {
@@ -90,7 +110,9 @@ export class View {
   /** `node` said that it does not lead the partition, or does not answer. */
   doubt({ topic, partition }: Spot, node: number): void {
     const leaders = this.#topics.get(topic)?.leaders;
-    if (leaders?.[partition] === node) leaders[partition] = null;
+    if (leaders?.[partition] !== node) return;
+    leaders[partition] = null;
+    this.#changed();
   }
   /** Whether nobody said, when we looked last, where anything is. */
   get failing(): boolean {
@@ -149,7 +171,14 @@ export class View {
       const known = this.#topics.get(topic);
       if (known && known.leaders.length > 0 && known.absentMs === undefined) return known.leaders.length;
       if (!known)
-        this.#topics.set(topic, { leaders: [], absentMs: undefined, replicas: 0, absences: 0, fault: undefined });
+        this.#topics.set(topic, {
+          leaders: [],
+          epochs: [],
+          absentMs: undefined,
+          replicas: 0,
+          absences: 0,
+          fault: undefined,
+        });
       await this.refresh();
       const waitedMs = clock.mono() - begunMs;
       const failure = this.#failure ?? this.#topics.get(topic)?.fault;
@@ -191,6 +220,7 @@ export class View {
       if (this.#closing.signal.aborted) throw new WireError('CLOSED', 'the log was closed', { sent: false });
       const found = await wire.metadata([...this.#topics.keys()]);
       this.#failure = undefined;
+      this.#learnedMs = clock.mono();
       this.#fruitless = this.#learn(found) ? 0 : this.#fruitless + 1;
     } catch (error) {
       this.#failure = error;
@@ -198,6 +228,7 @@ export class View {
     }
     this.#lookedMs = clock.mono();
     this.#tell();
+    this.#changed();
   }
 
   /** Whether anything was new. */
@@ -218,7 +249,7 @@ export class View {
         known.replicas = Math.min(...partitions.map(({ replicas }) => replicas.length));
       }
       known.fault = error === null || absent ? undefined : error;
-      if (error === null && learnLeaders(known.leaders, { partitions })) changed = true;
+      if (error === null && learnLeaders(known, { partitions })) changed = true;
       if (absent && known.leaders.some((leader) => leader !== null)) known.leaders.fill(null);
     }
     return changed;
@@ -285,12 +316,18 @@ export class View {
   }
 }
 
-/** Whether any leader changed; a partition that is new is a change. */
-function learnLeaders(leaders: (number | null)[], { partitions }: Seeing): boolean {
+/**
+ * Whether any leader changed; a partition that is new is a change. A broker that is cut off, or was just started, may answer
+ * with the leaders of before: they do not replace one of a later election, unless that one itself was doubted or is gone.
+ */
+function learnLeaders({ leaders, epochs }: Pick<Known, 'leaders' | 'epochs'>, { partitions }: Seeing): boolean {
   let changed = false;
-  for (const { partition, leader } of partitions) {
+  for (const { partition, leader, epoch } of partitions) {
+    const isOld = epoch >= 0 && epoch < (epochs[partition] ?? -1);
+    if (isOld && leaders[partition] != null) continue;
     if (leaders[partition] !== leader) changed = true;
     leaders[partition] = leader;
+    epochs[partition] = epoch;
   }
   for (let i = 0; i < leaders.length; i++) leaders[i] ??= null; // a partition that the answer left out
   return changed;

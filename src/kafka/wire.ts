@@ -45,6 +45,8 @@ export interface PartitionMetadata {
   readonly partition: number;
   /** null while it has none. */
   readonly leader: number | null;
+  /** Rises with each election of a leader; -1 where the broker does not know it. */
+  readonly epoch: number;
   readonly replicas: readonly number[];
   readonly inSync: readonly number[];
 }

@@ -26,7 +26,7 @@ export interface FakeRequest {
 export type FakeFault =
   'lost' | 'never' | { readonly error: string; readonly done?: boolean } | { readonly delayMs: number };
 
-interface FakeNode {
+export interface FakeNode {
   readonly node: number;
   up: boolean;
   frozen: boolean;
@@ -36,12 +36,16 @@ interface FakeNode {
 }
 export interface FakePartition {
   leader: number | null;
+  /** Rises with each election. */
+  epoch: number;
   start: number;
   records: Stored[];
   end: number;
   /** How far the leader knows its replicas to be: a little behind just after a restart. Default: to the end. */
   high?: number;
   producers?: FakeProducers;
+  /** A leader of before that has not learned yet that another one was elected: it answers fetches, with nothing new. */
+  deposed?: { readonly node: number; readonly untilMs: number };
 }
 export interface FakeTopic {
   readonly name: string;
@@ -98,16 +102,20 @@ export class FakeCluster {
   // What happens to it
 
   kill(node: number): void {
+    this.cut(node);
+    this.moveFrom(node);
+  }
+  /** Ends the broker without electing leaders in its place, as until its session has run out. */
+  cut(node: number): void {
     const one = this.node(node);
     one.up = false;
     for (const reject of one.flights) reject(new WireError('CONNECTION', `broker ${node} died`));
-    this.moveFrom(node);
   }
   /** Others take over what it leads and coordinates, as when it is fenced. */
   moveFrom(node: number): void {
     const next = [...this.nodes.values()].find((other) => other.up && !other.frozen && other.node !== node)?.node;
     for (const topic of this.topics.values()) {
-      for (const partition of topic.partitions) if (partition.leader === node) partition.leader = next ?? null;
+      for (const partition of topic.partitions) if (partition.leader === node) elect(partition, next ?? null);
     }
     for (const [group, coordinator] of this.coordinators) {
       if (coordinator !== node || next === undefined) continue;
@@ -119,7 +127,7 @@ export class FakeCluster {
   start(node: number): void {
     Object.assign(this.node(node), { up: true, frozen: false });
     for (const topic of this.topics.values()) {
-      for (const partition of topic.partitions) partition.leader ??= node;
+      for (const partition of topic.partitions) if (partition.leader === null) elect(partition, node);
     }
   }
   freeze(node: number): void {
@@ -130,9 +138,15 @@ export class FakeCluster {
     one.frozen = false;
     for (const go of one.waiting.splice(0)) go();
   }
-  lead(topic: string, partition: number, node: number | null): void {
-    this.partition({ topic, partition }).leader = node;
-    this.#wake();
+  /** `learnsMs`: how much later than the metadata the leader of before learns of it. */
+  lead(topic: string, partition: number, node: number | null, learnsMs = 0): void {
+    const one = this.partition({ topic, partition });
+    const { leader } = one;
+    elect(one, node);
+    if (leader !== null && leader !== node && learnsMs > 0) {
+      one.deposed = { node: leader, untilMs: this.clock.mono() + learnsMs };
+      this.clock.after(learnsMs, () => this.#wake());
+    } else this.#wake();
   }
   close(): void {
     for (const group of this.groups.values()) group.close();
@@ -318,9 +332,9 @@ export class FakeCluster {
       const fault = this.faultOfTopics ?? (found ? undefined : 'UNKNOWN_TOPIC_OR_PARTITION');
       const error = fault === undefined ? null : new WireError(fault, name);
       if (this.faultOfTopics) return { name, error, internal: false, partitions: [] };
-      const partitions = (found?.partitions ?? []).map(({ leader }, partition) => {
+      const partitions = (found?.partitions ?? []).map(({ leader, epoch }, partition) => {
         const replicas = [...this.nodes.keys()].slice(0, found?.replicas);
-        return { partition, leader, replicas, inSync: replicas };
+        return { partition, leader, epoch, replicas, inSync: replicas };
       });
       return { name, error, internal: false, partitions };
     };
@@ -403,7 +417,7 @@ export class FakeCluster {
   #read(at: At, spot: port.FetchAsk['partitions'][number]): port.Fetched {
     const { topic, partition, offset, bytesMax } = spot;
     const none = { topic, partition, error: null, records: [], next: offset, start: -1, end: -1 };
-    if (at.node === this.cutOff && this.partition(spot).leader !== at.node) return none;
+    if (this.#isUnaware(at.node, this.partition(spot))) return none;
     return {
       ...none,
       ...this.#led(at, spot, ({ start, end, records, high = end }) => {
@@ -425,6 +439,11 @@ export class FakeCluster {
         return { start, end: high, records: out, next, error: next === bad?.offset ? unreadable : null };
       }),
     };
+  }
+
+  #isUnaware(node: number, { leader, deposed }: FakePartition): boolean {
+    if (node === leader) return false;
+    return node === this.cutOff || (node === deposed?.node && this.clock.mono() < deposed.untilMs);
   }
 
   #offset(at: At, spot: Spot & { readonly time: 'start' | 'end' | number }) {
@@ -474,7 +493,7 @@ export class FakeCluster {
     if (this.topics.has(name)) return { topic: name, error: new WireError('TOPIC_ALREADY_EXISTS', name) };
     const nodes = [...this.nodes.keys()];
     const made = Array.from({ length: partitions }, (_, partition): FakePartition => {
-      return { leader: nodes[partition % nodes.length] ?? null, start: 0, records: [], end: 0 };
+      return { leader: nodes[partition % nodes.length] ?? null, epoch: 0, start: 0, records: [], end: 0 };
     });
     this.topics.set(name, { name, configs: { ...configs }, partitions: made, replicas });
     return { topic: name, error: null };
@@ -485,6 +504,11 @@ export class FakeCluster {
     const configs = Object.entries(found.configs).map(([name, value]) => [name, { value, isDefault: false }] as const);
     return { topic, error: null, configs: Object.fromEntries(configs) };
   }
+}
+
+function elect(partition: FakePartition, node: number | null): void {
+  partition.leader = node;
+  partition.epoch++;
 }
 
 function copy({ key, value, headers }: LogRecord): LogRecord {

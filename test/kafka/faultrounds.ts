@@ -3,6 +3,7 @@ import { type Cluster, startCluster } from '../cluster/cluster';
 import type { Load } from './faultcontract';
 import type { Report } from './faultreport';
 import { FaultScene } from './faultscene';
+import { WireError } from '../../src/kafka/errors';
 import { openRealWire } from './rig';
 
 export interface Profile {
@@ -17,7 +18,7 @@ export interface Profile {
 /** The two profiles of the fault suites: what sleeps is seen only in the first, what races more often in the second. */
 export const profiles = {
   light: {
-    load: { jobsPerSecond: 50, keys: 12, requestsPerSecond: 2.5, broadcastsPerSecond: 1, jobMs: 5 },
+    load: { jobsPerSecond: 40, keys: 12, requestsPerSecond: 2.5, broadcastsPerSecond: 1, jobMs: 5 },
     sessionMs: 10_000,
     brokerSessionMs: 9_000,
     // Kafka's own defaults, which the test cluster shortens with the session.
@@ -70,6 +71,43 @@ export const faults = {
   },
 } as const satisfies Readonly<Record<string, Fault>>;
 
+const probePartitions = 12;
+const probeMs = 1_000;
+/**
+ * Resolves when each partition of a topic takes a record on all in-sync replicas, and the group of the workers has a
+ * coordinator that answers: brokers that were just started go on for seconds to answer with what was so before.
+ */
+async function worksAgain({ cluster, ns }: Around): Promise<void> {
+  const topic = `${ns}.probe`;
+  await asked(cluster, async (wire) => {
+    for (;;) {
+      try {
+        const { topics, controller } = await wire.metadata([topic], probeMs);
+        if (topics[0]?.error)
+          await wire.createTopics(
+            { node: controller, via: 'admin' },
+            [{ name: topic, partitions: probePartitions, replicas: 3, configs: { 'min.insync.replicas': '2' } }],
+            probeMs,
+          );
+        const partitions = topics[0]?.partitions ?? [];
+        const records = [{ key: null, value: Buffer.from('probe'), headers: {} }];
+        const answers = await Promise.all(
+          partitions.map(async ({ partition, leader }) => {
+            const at = { node: leader ?? -1, via: 'admin' } as const;
+            return (await wire.produce(at, [{ topic, partition, records }], probeMs))[0]?.error;
+          }),
+        );
+        const node = await wire.findCoordinator(`${ns}.ledger.work`, probeMs);
+        await wire.fetchOffsets({ node, via: 'admin' }, `${ns}.ledger.work`, null, probeMs);
+        if (answers.length === probePartitions && answers.every((error) => error === null)) return;
+      } catch (error) {
+        if (!(error instanceof WireError)) throw error;
+      }
+      await later(100);
+    }
+  });
+}
+
 /** The broker that leads the partition. */
 export async function leaderOf(cluster: Cluster, topic: string, partition: number): Promise<number> {
   const { topics } = await asked(cluster, (wire) => wire.metadata([topic]));
@@ -118,6 +156,7 @@ export async function runRound(round: Round): Promise<Report> {
     await later(beforeMs);
     scene.fault();
     await fault({ cluster, scene, ns });
+    await worksAgain({ cluster, scene, ns });
     scene.whole();
     await later(afterMs);
     return await scene.finish(60_000);

@@ -82,7 +82,7 @@ test('whoever was there before the inbox got more partitions reaches those who c
   const a = await open(1);
   a.post.send(a.post.address, { line: 'before', body: new Uint8Array(0) });
   await clock.advance(100);
-  const more = [1, 2, 3].map((leader) => ({ leader, start: 0, records: [], end: 0 }));
+  const more = [1, 2, 3].map((leader) => ({ leader, epoch: 0, start: 0, records: [], end: 0 }));
   cluster.topics.get('test.inbox')?.partitions.push(...more);
   let b = await open(1);
   for (let seed = 10; seed < 30 && b.partition === 0; seed++) b = await open(1, seed);

@@ -1,0 +1,139 @@
+import type { Notice } from '../../src/base/notices';
+import { WireError } from '../../src/kafka/errors';
+import { View } from '../../src/kafka/view';
+import type { Metadata } from '../../src/kafka/wire';
+import { FakeBench, Holder, max, record, valuesOf } from './fakebench';
+
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(async () => {
+  jest.restoreAllMocks();
+  await bench.close();
+});
+
+/** As if nothing were derived anew when another part of the process refreshes the metadata. */
+function makeDeaf(): void {
+  jest.spyOn(View.prototype, 'watch').mockImplementation(() => () => undefined);
+}
+const states = (heard: readonly Notice[]): readonly (readonly [boolean, string])[] =>
+  heard.flatMap((one) => (one.type === 'state' && one.part === 'reading a.b.work' ? [[one.ok, one.reason]] : []));
+
+/** A member that reads two partitions of one broker, which goes on with one and does not learn that another got the other. */
+async function openMoved() {
+  const { log, topic, heard } = await bench.open(2);
+  bench.cluster.lead(topic, 1, 1);
+  const holder = new Holder();
+  await bench.run(log.join('g', topic, holder));
+  await bench.until(() => holder.owned.size === 2);
+  const reads = [0, 1].map((partition) => {
+    const owned = holder.owned.get(partition)!;
+    return bench.watch(owned.read(0, max, owned.lost));
+  });
+  await bench.clock.advance(1_000);
+  bench.cluster.lead(topic, 1, 2, 600_000);
+  await bench.run(log.append(topic, [record('a', 1)])); // refreshes the metadata, as broker 1 refuses it
+  return { heard, moved: reads[1]! };
+}
+
+describe('a partition that another broker leads now', () => {
+  it('is fetched there at once when another part of the process has learned it', async () => {
+    const { moved, heard } = await openMoved();
+    await bench.clock.advance(20);
+    expect(valuesOf(moved.value)).toEqual(['a']);
+    expect(states(heard)).toEqual([]);
+  });
+
+  it('is reported when it was not polled for five seconds, and is fetched then', async () => {
+    makeDeaf();
+    const { moved, heard } = await openMoved();
+    await bench.clock.advance(4_000);
+    expect([moved.settled, states(heard)]).toEqual([false, []]);
+    await bench.clock.advance(3_000);
+    expect(valuesOf(moved.value)).toEqual(['a']);
+    expect(states(heard)).toEqual([
+      [
+        false,
+        expect.stringMatching(/^a\.b\.work\/1 cannot be read for 5\d\d\d ms: broker 2 leads it, but no fetch was/),
+      ],
+      [true, expect.any(String)],
+    ]);
+  });
+
+  it('is not waited for at the broker of before while that one stands still', async () => {
+    const { log, topic } = await bench.open(2);
+    for (const partition of [0, 1]) bench.cluster.lead(topic, partition, 2);
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const read = bench.watch(tail.read(max));
+    await bench.clock.advance(1_000);
+    bench.cluster.freeze(2);
+    bench.cluster.lead(topic, 1, 3);
+    await bench.run(bench.process('other').log.append(topic, [record('a', 1)]));
+    await bench.until(() => read.settled, 3_000);
+    expect(valuesOf(read.value)).toEqual(['a']);
+    bench.cluster.thaw(2);
+  });
+});
+
+describe('a position that came while the poll of its broker was under way', () => {
+  it('is looked at again as long as that poll takes', async () => {
+    const { log, topic } = await bench.open(1);
+    const early = await bench.run(log.tail(topic, 'end'));
+    void early.read(max);
+    await bench.clock.advance(600);
+    bench.cluster.script = ({ name, via }) => (name === 'fetch' && via === 'tails' ? 'never' : undefined);
+    await bench.clock.advance(600); // a poll is under way that is not answered before its deadline
+    const late = await bench.run(log.tail(topic, 'end'));
+    const read = bench.watch(late.read(max));
+    await bench.clock.advance(50);
+    await bench.run(log.append(topic, [record('a')]));
+    await bench.clock.advance(600);
+    expect(valuesOf(read.value)).toEqual(['a']);
+    bench.cluster.script = undefined;
+  });
+});
+
+describe('the view of the cluster', () => {
+  const answer = (leader: number | null, epoch: number): Metadata => {
+    const partitions = [{ partition: 0, leader, epoch, replicas: [1, 2], inSync: [1, 2] }];
+    return { cluster: '', controller: 1, nodes: [], topics: [{ name: 't', error: null, internal: false, partitions }] };
+  };
+  const spot = { topic: 't', partition: 0 };
+  async function openView() {
+    const view = bench.view('one');
+    const look = async (said: Metadata | WireError): Promise<number | undefined> => {
+      view.parts.wire.metadata = () => (said instanceof WireError ? Promise.reject(said) : Promise.resolve(said));
+      await bench.run(view.refresh());
+      return view.leader(spot);
+    };
+    view.parts.wire.metadata = () => Promise.resolve(answer(1, 3));
+    await bench.run(view.find('t'));
+    return { view, look };
+  }
+
+  it('keeps a leader when a broker answers with one of an earlier election', async () => {
+    const { view, look } = await openView();
+    expect(await look(answer(2, 4))).toBe(2);
+    expect(await look(answer(1, 3))).toBe(2);
+    expect(await look(answer(null, 5))).toBeUndefined();
+    expect(await look(answer(1, 6))).toBe(1);
+    // A topic that was made again counts its elections from 0, and the leader that is known refuses it.
+    view.doubt(spot, 1);
+    expect(await look(answer(2, 0))).toBe(2);
+    expect(await look(answer(1, -1))).toBe(1); // a broker that knows no elections
+  });
+
+  it('tells those who watch it of every look and every doubt, whichever part asked', async () => {
+    const { view, look } = await openView();
+    let changes = 0;
+    const unwatch = view.watch(() => changes++);
+    await look(answer(2, 4));
+    await look(new WireError('CONNECTION', 'no broker answers'));
+    view.doubt(spot, 1);
+    expect(changes).toBe(2);
+    view.doubt(spot, 2);
+    expect(changes).toBe(3);
+    unwatch();
+    await look(answer(2, 5));
+    expect(changes).toBe(3);
+  });
+});
