@@ -11,7 +11,10 @@ export interface Clock {
   now(): number;
   /** Milliseconds from an arbitrary start that never go back; for measuring how long something took. */
   mono(): number;
-  /** Calls `run` once after `delayMs` (0 or more, at most 2^31-1). The process may end while it waits. */
+  /**
+   * Calls `run` once, when `mono` has advanced by at least `delayMs` (0 or more, at most 2^31-1): never earlier, so that
+   * `run` may compare times. The process may end while it waits.
+   */
   after(delayMs: number, run: () => void): Timer;
 }
 
@@ -74,8 +77,18 @@ export const systemClock: Clock = {
   mono: () => performance.now(),
   after(delayMs, run) {
     if (delayMs <= 0) return nextTurn(run); // a timer of Node's waits a millisecond at least
-    const handle = setTimeout(run, Math.min(delayMs, 2 ** 31 - 1));
-    handle.unref();
+    const dueMs = performance.now() + delayMs;
+    let handle = wait(delayMs);
+    function wait(ms: number): NodeJS.Timeout {
+      const timeout = setTimeout(fire, Math.min(ms, 2 ** 31 - 1));
+      return timeout.unref();
+    }
+    // Node counts whole milliseconds, so every second timer fires up to two milliseconds early.
+    function fire(): void {
+      const leftMs = dueMs - performance.now();
+      if (leftMs > 0) handle = wait(leftMs);
+      else run();
+    }
     return { cancel: () => clearTimeout(handle) };
   },
 };

@@ -64,6 +64,9 @@ export class Membership implements Member {
   #roundMs = 0;
   /** From the first request of a round until its assignment is there. */
   #joining = false;
+  /** The broker where the round under way waits. */
+  #roundNode: number | undefined;
+  readonly #unwatch: () => void;
   #failures = 0;
   /** Since when what it tries is refused. */
   #failingMs: number | undefined;
@@ -103,6 +106,7 @@ export class Membership implements Member {
       unknown: (reason) => this.#joinAgain(reason),
       expelled: (reason) => this.#expelled(reason),
     });
+    this.#unwatch = view.watch(() => this.#lookAtCoordinator());
     const [fence, commits] = [(): void => this.#pulse.check(), this.#commits];
     this.#holdings = new Holdings({
       group,
@@ -178,8 +182,9 @@ export class Membership implements Member {
     this.#round++;
     this.#roundMs = clock.mono();
     this.#joining = true;
-    const node = await orAborted(view.coordinator(this.of.group), signal);
-    const probing = every(clock, probeMs, () => void this.#probe(node));
+    this.#roundNode = undefined;
+    const node = (this.#roundNode = await orAborted(view.coordinator(this.of.group), signal));
+    const probing = every(clock, probeMs, () => this.#probe());
     const joining = orAborted(wire.join(this.#at(node), this.#join()), signal);
     const joined = await joining.finally(() => probing.cancel());
     this.#memberId = joined.memberId;
@@ -235,12 +240,17 @@ export class Membership implements Member {
   }
 
   /** A member that is new has no heartbeats to tell it that its coordinator moved while it waits there. */
-  async #probe(node: number): Promise<void> {
+  #probe(): void {
     if (!this.#joining || this.#who() !== undefined) return;
     const { view } = this.parts;
     view.forgetCoordinator(this.of.group);
-    const found = await view.coordinator(this.of.group).catch(() => node);
-    if (found !== node) this.#abandonRound(new WireError('NOT_COORDINATOR', `broker ${found} coordinates it now`));
+    view.coordinator(this.of.group).catch(() => undefined); // no broker answers: it is asked again
+  }
+  /** What waits at a broker that coordinates the group no longer is not waited for, whichever part has found that out. */
+  #lookAtCoordinator(): void {
+    const known = this.parts.view.knownCoordinator(this.of.group);
+    if (known === undefined || this.#roundNode === undefined || known === this.#roundNode) return;
+    this.#abandonRound(new WireError('NOT_COORDINATOR', `broker ${known} coordinates it now`));
   }
 
   /** Gives what is missing in the assignment, takes what is new in it, and compares. */
@@ -389,6 +399,7 @@ export class Membership implements Member {
     this.#leaving = true;
     await giveEverything(this.parts.view, this.#holdings, this.#commits, this.sessionMs);
     this.#over = true;
+    this.#unwatch();
     this.#pulse.stop();
     this.#stop.abort();
     this.#wake?.resolve();

@@ -93,10 +93,16 @@ export class Pulse {
   }
   #alive(sentMs: number): void {
     this.#aliveMs = Math.max(this.#aliveMs, sentMs);
-    if (this.#stopped) return;
+    if (!this.#stopped) this.#setFence();
+  }
+  /** The timer is set again as long as its time has not come: without it a member that starts nothing is never fenced. */
+  #setFence(): void {
     const { clock } = this.parts.view.parts;
     this.#fence?.cancel();
-    this.#fence = clock.after(Math.max(0, this.#fenceAtMs - clock.mono()), () => this.check());
+    this.#fence = clock.after(Math.max(1, this.#fenceAtMs - clock.mono()), () => {
+      if (clock.mono() < this.#fenceAtMs) this.#setFence();
+      else this.check();
+    });
   }
 
   /** Whoever is waited for in a join is given up after the time for that, heartbeats or not. */

@@ -58,6 +58,7 @@ export class View {
   readonly #topics = new Map<string, Known>();
   readonly #watchers = new Set<() => void>();
   readonly #coordinators = new Map<string, Promise<number>>();
+  readonly #coordinatorNodes = new Map<string, number>();
   readonly #closing = new AbortController();
   /** Everybody who wants to know what a look that begins from now on finds. */
   #wanted: Deferred<void> | undefined;
@@ -87,8 +88,8 @@ export class View {
     return this.#learnedMs;
   }
   /**
-   * Calls `changed` after each look at the cluster, however it ended, and after each doubt about a leader; until the
-   * function that it returns is called. `changed` must be quick and must not throw.
+   * Calls `changed` after each look at the cluster, however it ended, after each doubt about a leader, and when the
+   * coordinator of a group was found; until the function that it returns is called. `changed` must be quick and must not throw.
    */
   watch(changed: () => void): () => void {
     this.#watchers.add(changed);
@@ -275,14 +276,26 @@ export class View {
     if (known) return known;
     const asked = this.parts.wire.findCoordinator(group);
     this.#coordinators.set(group, asked);
-    asked.catch(() => {
-      if (this.#coordinators.get(group) === asked) this.#coordinators.delete(group);
-    });
+    asked.then(
+      (node) => {
+        if (this.#coordinators.get(group) !== asked) return;
+        this.#coordinatorNodes.set(group, node);
+        this.#changed();
+      },
+      () => {
+        if (this.#coordinators.get(group) === asked) this.#coordinators.delete(group);
+      },
+    );
     return asked;
+  }
+  /** The node that keeps the group, as far as any part has asked; undefined while that is in doubt. */
+  knownCoordinator(group: string): number | undefined {
+    return this.#coordinatorNodes.get(group);
   }
   /** The coordinator does not answer, or says that it is none. */
   forgetCoordinator(group: string): void {
     this.#coordinators.delete(group);
+    this.#coordinatorNodes.delete(group);
   }
 
   /**

@@ -6,7 +6,8 @@ import { decodeDeclared } from '../../src/kafka/grouptalk';
 import { LostError, type Owned } from '../../src/ports/log';
 import type { Join, MemberAs } from '../../src/kafka/wire';
 import { commitAt, FakeBench, Holder, max, never, record, valuesOf } from './fakebench';
-import type { KafkaProcess } from './rig';
+import { seededRandom } from '../../src/memory/clock';
+import { openProcess, type KafkaProcess } from './rig';
 
 const sessionMs = 10_000;
 let bench: FakeBench;
@@ -344,6 +345,37 @@ describe('a member that is cut off', () => {
     await bench.until(() => third.settled, sessionMs);
     expect(third.error).toBeUndefined();
     expect(one.holder.ever.some(({ lost: signal }) => signal.aborted)).toBe(false);
+  });
+
+  it('does not wait at the broker of before when another part has found the new coordinator', async () => {
+    const one = await openOne();
+    const joins = (): number => bench.cluster.asked('join').filter(({ client }) => client === 'one').length;
+    const before = joins();
+    bench.cluster.script = ({ name, client }) => (name === 'join' && client === 'one' ? 'never' : undefined);
+    const second = bench.watch(bench.process('two').log.join('g', one.topic, new Holder(), { sessionMs }));
+    await bench.until(() => joins() > before); // its own join waits for an answer that never comes
+    await bench.clock.advance(20);
+    bench.cluster.script = undefined;
+    bench.cluster.coordinators.set('g', coordinator() === 1 ? 2 : 1);
+    await bench.run(one.log.places('g', one.topic)); // is refused, and finds the new one before a heartbeat does
+    await bench.until(() => second.settled, 2_000);
+    expect(one.owned.lost.aborted).toBe(false);
+  });
+
+  it('is fenced also when its timers fire early, and it starts nothing that would look at the time', async () => {
+    const clock = {
+      ...bench.clock,
+      after: (ms: number, run: () => void) => bench.clock.after(ms > 2 ? ms - 1 : ms, run),
+    };
+    const { log, topic } = await bench.open(1);
+    const early = openProcess('early', bench.cluster.wire('early'), { clock, random: seededRandom(3) });
+    const holder = new Holder();
+    await bench.run(early.log.join('g', topic, holder, { sessionMs }));
+    const owned = holder.owned.get(0)!;
+    bench.cluster.script = ({ client }) => (client === 'early' ? 'never' : undefined);
+    await bench.until(() => owned.lost.aborted, sessionMs);
+    bench.cluster.script = undefined;
+    await bench.run(Promise.all([early.close(), log.close()]));
   });
 
   it('gives up what it had when generations passed that it knows nothing of', async () => {
