@@ -12,8 +12,8 @@ export interface Clock {
   /** Milliseconds from an arbitrary start that never go back; for measuring how long something took. */
   mono(): number;
   /**
-   * Calls `run` once, when `mono` has advanced by at least `delayMs` (0 or more, at most 2^31-1): never earlier, so that
-   * `run` may compare times. The process may end while it waits.
+   * Calls `run` once, when `mono` has advanced by at least `delayMs` (0 or more, at most 2^31-1): never earlier, so
+   * that `run` may compare times. The process may end while it waits.
    */
   after(delayMs: number, run: () => void): Timer;
 }

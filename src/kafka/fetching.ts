@@ -29,8 +29,9 @@ const quickMs = 1_000;
 /** A broker that is cut off from the others goes on as a leader, with nothing new: so who leads is asked this often. */
 const leadersMs = 30_000;
 /**
- * A position that wants records is reported when no fetch of it was under way for this long, and is fetched again. Longer
- * than the pauses after trouble, so that nothing but a fault in this code or a partition without a leader takes so long.
+ * A position that wants records is reported when no fetch of it was under way for this long, and is fetched again.
+ * Longer than the pauses after trouble, so that nothing but a fault in this code or a partition without a leader takes
+ * so long.
  */
 const unpolledMsMax = 5_000;
 const auditIntervalMs = 1_000;
@@ -46,8 +47,8 @@ interface Poll {
 type AskedSpot = FetchAsk['partitions'][number] & { readonly members: readonly Position[] };
 
 /**
- * What is fetched from which broker is derived, by `#plan`, from the positions and from who leads their partitions. It is
- * derived again whenever one of the two changes, whatever changed it: the view is shared, so other fetchers and the
+ * What is fetched from which broker is derived, by `#plan`, from the positions and from who leads their partitions. It
+ * is derived again whenever one of the two changes, whatever changed it: the view is shared, so other fetchers and the
  * senders of the process refresh it too.
  */
 export class Fetcher implements Closable {

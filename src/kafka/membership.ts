@@ -246,7 +246,9 @@ export class Membership implements Member {
     view.forgetCoordinator(this.of.group);
     view.coordinator(this.of.group).catch(() => undefined); // no broker answers: it is asked again
   }
-  /** What waits at a broker that coordinates the group no longer is not waited for, whichever part has found that out. */
+  /**
+   * What waits at a broker that coordinates the group no longer is not waited for, whichever part has found that out.
+   */
   #lookAtCoordinator(): void {
     const known = this.parts.view.knownCoordinator(this.of.group);
     if (known === undefined || this.#roundNode === undefined || known === this.#roundNode) return;

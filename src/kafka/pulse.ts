@@ -95,7 +95,9 @@ export class Pulse {
     this.#aliveMs = Math.max(this.#aliveMs, sentMs);
     if (!this.#stopped) this.#setFence();
   }
-  /** The timer is set again as long as its time has not come: without it a member that starts nothing is never fenced. */
+  /**
+   * The timer is set again as long as its time has not come: without it a member that starts nothing is never fenced.
+   */
   #setFence(): void {
     const { clock } = this.parts.view.parts;
     this.#fence?.cancel();

@@ -51,8 +51,8 @@ export function pauseMs(random: Random, tries: number, maxMs = pauseMsMax): numb
 }
 
 /**
- * Shared by all parts of a process that use the cluster. Each part derives what it does from what is known here, and does so
- * again at every change, whichever part asked the brokers: see `watch`.
+ * Shared by all parts of a process that use the cluster. Each part derives what it does from what is known here, and
+ * does so again at every change, whichever part asked the brokers: see `watch`.
  */
 export class View {
   readonly #topics = new Map<string, Known>();
@@ -89,7 +89,8 @@ export class View {
   }
   /**
    * Calls `changed` after each look at the cluster, however it ended, after each doubt about a leader, and when the
-   * coordinator of a group was found; until the function that it returns is called. `changed` must be quick and must not throw.
+   * coordinator of a group was found; until the function that it returns is called. `changed` must be quick and must
+   * not throw.
    */
   watch(changed: () => void): () => void {
     this.#watchers.add(changed);
@@ -330,8 +331,9 @@ export class View {
 }
 
 /**
- * Whether any leader changed; a partition that is new is a change. A broker that is cut off, or was just started, may answer
- * with the leaders of before: they do not replace one of a later election, unless that one itself was doubted or is gone.
+ * Whether any leader changed; a partition that is new is a change. A broker that is cut off, or was just started, may
+ * answer with the leaders of before: they do not replace one of a later election, unless that one itself was doubted or
+ * is gone.
  */
 function learnLeaders({ leaders, epochs }: Pick<Known, 'leaders' | 'epochs'>, { partitions }: Seeing): boolean {
   let changed = false;
