@@ -16,6 +16,8 @@ export const limits = {
   bodyItemsMax: 100_000,
   /** Requests of one instance without an answer; beyond it Overloaded. */
   pendingRequestsMax: 65_536,
+  /** Bytes of the bodies of those; beyond it Overloaded. */
+  pendingBytesMax: 256 * 1024 * 1024,
   /** Requests waiting in one instance for a free handler; beyond it Overloaded. */
   waitingRequestsMax: 10_000,
   /** Bytes of the requests of one entry that wait in one instance; beyond it Overloaded. */

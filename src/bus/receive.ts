@@ -24,7 +24,7 @@ export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
         leaver.heardFrom(from);
         return answerer.request(inOurTime(envelope, post.skewMaxMs ?? post.skewMs), body, from);
       case 'reply':
-        return caller.reply(envelope, body);
+        return caller.reply(envelope, body, from);
       case 'cancel':
         return answerer.cancel(envelope);
       case 'probe':

@@ -129,7 +129,7 @@ class KafkaPost implements Post {
     this.#peers = new Peers({
       clock,
       echo: () => this.#echoes.once(),
-      answers: (address) => this.#asks.answers(address),
+      answers: (address, readAll) => this.#asks.answers(address, readAll),
       gone: (address) => this.#receiver?.gone(address),
     });
     this.#hold(tail, (records) => this.#takeAll(records));
@@ -249,7 +249,15 @@ class KafkaPost implements Post {
   #takeAll(records: readonly Stored[]): void {
     const last = records.at(-1);
     if (last) this.#echoes.heard(last);
+    // First: whether this instance lives must not depend on how many packets it has to handle before.
+    for (const { headers } of records) if (headers['to'] === this.#incarnation) this.#takeSign(headers);
     for (const record of records) this.#take(record);
+  }
+  /** Signs of life, which need no order. */
+  #takeSign({ from = '', bus = '', post }: Stored['headers']): void {
+    if (this.#closedAtMs !== undefined) return;
+    if (post === 'here') this.#asks.heard(bus);
+    if (post === 'ask') void this.#say(from, 'here', bus);
   }
   #take(record: Stored): void {
     const { to, from = '', bus = '', post } = record.headers;
@@ -257,8 +265,7 @@ class KafkaPost implements Post {
     if (post === 'echo') return this.#echoes.came(bus, record);
     if (this.#closedAtMs !== undefined) return;
     if (post === 'bye') return this.#peers.left(from);
-    if (post === 'here') return this.#asks.heard(bus);
-    if (post === 'ask') return void this.#say(from, 'here', bus);
+    if (post === 'here' || post === 'ask') return;
     if (!this.#peers.heard(from)) return this.#dropped('packet', `from '${from.slice(0, 80)}', which is no address`);
     this.#give({ line: bus, body: record.value ?? nothing }, from);
   }

@@ -21,15 +21,21 @@ export class Asks {
 
   constructor(private readonly parts: AskParts) {}
 
-  /** Whether it answers soon after it could know that it was asked; false also when this is closed. */
-  async answers(address: string): Promise<boolean> {
+  /**
+   * Whether it answers in the time that an answer takes. An answer that was written in that time can still be behind
+   * other packets in our own inbox, so silence counts only when `readAll` has resolved, which reads up to there. False
+   * also when this is closed.
+   */
+  async answers(address: string, readAll: () => Promise<unknown>): Promise<boolean> {
     const { clock, random } = this.parts;
     if (this.#closed.signal.aborted) return false;
     const id = drawId(random);
     const answered = deferred<boolean>();
     this.#waiting.set(id, answered);
     const late = new AbortController();
-    const silence = within(clock, sendMs, this.parts.send(address, id)).then(() => sleep(clock, answerMs, late.signal));
+    const silence = within(clock, sendMs, this.parts.send(address, id))
+      .then(() => sleep(clock, answerMs, late.signal))
+      .then(() => (late.signal.aborted ? undefined : readAll()));
     const isThere = await Promise.race([answered.promise, silence.then(() => false)]);
     late.abort();
     this.#waiting.delete(id);

@@ -11,8 +11,8 @@ interface PeersParts {
   readonly clock: Clock;
   /** Whether a packet to ourselves came back: all that others had sent before it has come then. */
   echo(): Promise<boolean>;
-  /** Whether it answers when it is asked, soon. */
-  answers(address: string): Promise<boolean>;
+  /** Whether it answers when it is asked, soon; false only when `readAll` has resolved after the time for that. */
+  answers(address: string, readAll: () => Promise<unknown>): Promise<boolean>;
   /** Called once for each that is gone. */
   gone(address: string): void;
 }
@@ -26,12 +26,18 @@ const againMs = 500;
 /** Until who lives, but is not in the registry, is asked again: twice as long each time. */
 const livesMs = { first: 1_000, most: 4_000 } as const;
 
+interface Doubt {
+  readonly over: AbortController;
+  /** A packet of it has come since it was asked. */
+  isHeard: boolean;
+}
+
 export class Peers {
   readonly #known = new Map<string, Peer>();
   /** Who vanished from the registry, or said goodbye; true when nothing of theirs can come any more. */
   readonly #dead = new Map<string, boolean>();
   /** Who of these are being asked, as what they sent may still lie in our inbox, or they only lost their session. */
-  readonly #doubted = new Map<string, AbortController>();
+  readonly #doubted = new Map<string, Doubt>();
   #closed = false;
   #echo: Promise<boolean> | undefined;
 
@@ -71,7 +77,11 @@ export class Peers {
 
   /** A packet came from there; false when that is no address. */
   heard(address: string): boolean {
-    if (this.#known.has(address)) return true;
+    if (this.#known.has(address)) {
+      const doubt = this.#doubted.size > 0 ? this.#doubted.get(address) : undefined;
+      if (doubt) doubt.isHeard = true;
+      return true;
+    }
     const peer = peerAt(address);
     if (!peer) return false;
     this.#meet(address, peer);
@@ -106,21 +116,26 @@ export class Peers {
   #doubt(address: string): void {
     this.#bury(address, false);
     if (this.#doubted.has(address) || this.#closed) return;
-    const over = new AbortController();
-    this.#doubted.set(address, over);
-    void this.#confirm(address, over.signal);
+    const doubt = { over: new AbortController(), isHeard: false };
+    this.#doubted.set(address, doubt);
+    void this.#confirm(address, doubt);
   }
   #trust(address: string): void {
-    this.#doubted.get(address)?.abort();
+    this.#doubted.get(address)?.over.abort();
     this.#doubted.delete(address);
   }
   /**
    * Dead is who does not answer, once an echo has come behind all that it sent. Without an echo nothing is certain, so
-   * another one is tried. Who answers has only lost its session, and is asked again until it is in the registry.
+   * another one is tried. Who answers has only lost its session, and is asked again until it is in the registry. So has
+   * one from which anything else arrives meanwhile: its answer can wait behind the requests that it has to read first.
    */
-  async #confirm(address: string, over: AbortSignal): Promise<void> {
+  async #confirm(address: string, doubt: Doubt): Promise<void> {
+    const over = doubt.over.signal;
     for (let pauseMs: number = livesMs.first; !over.aborted;) {
-      const [certain, lives] = await Promise.all([this.#echoOfAll(), this.parts.answers(address)]);
+      let certain = false;
+      doubt.isHeard = false;
+      const answers = await this.parts.answers(address, async () => (certain = await this.#echoOfAll()));
+      const lives = answers || doubt.isHeard;
       if (over.aborted) return;
       if (certain && !lives) return this.left(address);
       await sleep(this.parts.clock, lives ? pauseMs : againMs, over);

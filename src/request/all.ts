@@ -5,14 +5,15 @@ import { moduleOf } from '../contract/contract';
 import type { Request } from '../contract/types';
 import { currentScope, type Scopes } from '../delivery/context';
 import type { Instance } from '../ports/registry';
-import type { AskOptions } from './call';
+
 import { badTimeout, cancelled, timedOut } from './ends';
-import type { Peers } from './peers';
+import type { AskOptions } from './open-call';
+import type { About, Peers } from './peers';
 
 export interface EverybodyParts {
   readonly clock: Clock;
   readonly scopes: Scopes;
-  readonly peers: Pick<Peers<unknown>, 'of'>;
+  readonly peers: Pick<Peers<About>, 'of'>;
   /** For calls that say nothing themselves, in ms. */
   readonly timeoutMs: (entry: Request) => number;
 }

@@ -1,10 +1,9 @@
 /** How requests end that are not answered. */
 import type { Clock } from '../base/clock';
 import { BusError, sayError, type SendOutcome } from '../base/errors';
-import { limits } from '../base/limits';
 import { moduleOf } from '../contract/contract';
 import type { Request } from '../contract/types';
-import type { OpenCall } from './call';
+import type { OpenCall } from './open-call';
 
 export function timedOut({
   reached,
@@ -59,15 +58,6 @@ export function unreachable(call: OpenCall, clock: Clock, why: string, cause?: u
 export function unread(call: OpenCall, clock: Clock, error: unknown): BusError<'Unreachable'> {
   return unreachable(call, clock, `the registry cannot be read: ${sayError(error)}`, error);
 }
-export function tooManyOpen(entry: Request): BusError<'Overloaded'> {
-  const limit = limits.pendingRequestsMax;
-  return new BusError(
-    'Overloaded',
-    `${entry.name}: ${limit} requests of this instance wait for an answer already (pendingRequestsMax)`,
-    { retryAfterMs: 100, waiting: limit, limit },
-  );
-}
-/** Without a call: one that came after the bus was closed. */
 export function closed(clock: Clock, closedMs: number, call?: OpenCall): BusError<'Closed'> {
   const sinceMs = clock.now() - closedMs;
   const outcome = call ? outcomeOf(call) : 'not-sent';

@@ -3,18 +3,57 @@ import type { Clock } from '../base/clock';
 import { BusError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { allEnded, deferred, type Closable, type Deferred } from '../base/lifecycle';
+import type { Request } from '../contract/types';
+import type { Envelope } from '../format/envelope';
 import type { Instance, Registry } from '../ports/registry';
 import type { Target } from './pick';
 
 /** What a caller keeps about one address; `Open` is a request without an answer. */
-export class PeerTarget<Open> implements Target {
+export class PeerTarget<Open extends About> implements Target {
   readonly open = new Set<Open>();
   /** It said that it goes: nothing new is sent to it. */
   leaving = false;
+  silentSinceMs: number | undefined;
+  /** When it was probed last, by the monotonic clock. */
+  probedMs = -Infinity;
+  /** The request that was sent last. Without its body, as it is kept after its end. */
+  last: About | undefined;
+  /** Requests that ended here without an answer since the last sign of life: they may still wait there. */
+  #givenUp = 0;
   constructor(public instance: Instance) {}
+
+  get load(): number {
+    return this.open.size + this.#givenUp;
+  }
+  sent(call: Open, monoMs: number): void {
+    this.open.add(call);
+    this.last = { id: call.id, entry: call.entry, stamp: call.stamp };
+    this.silentSinceMs ??= monoMs;
+  }
+  /** A request has ended here. `isAnswered`: by something that this instance sent. */
+  ended(call: Open, isAnswered: boolean): void {
+    if (!this.open.delete(call)) return;
+    if (!isAnswered) this.#givenUp++;
+    if (this.load === 0) this.silentSinceMs = undefined;
+  }
+  /** It has sent an answer of any kind. */
+  heard(monoMs: number): void {
+    this.#givenUp = 0;
+    this.silentSinceMs = this.open.size > 0 ? monoMs : undefined;
+  }
+  /** Nothing can be sent to it now. */
+  unreachable(): void {
+    this.silentSinceMs = -Infinity;
+  }
+}
+/** What names a request in a packet. */
+export interface About {
+  readonly id: string;
+  readonly entry: Request;
+  readonly stamp: Envelope['stamp'];
 }
 
-export interface Peers<Open> {
+export interface Peers<Open extends About> {
   /** Those that may be asked now. The first use of a module waits for the registry. */
   of(module: string): readonly PeerTarget<Open>[] | Promise<readonly PeerTarget<Open>[]>;
   /**
@@ -32,7 +71,7 @@ export interface Peers<Open> {
 
 const modulesMax = 1_000; // watched at once; a program that calls more builds names from data, which is a mistake
 
-export function openPeers<Open>(registry: Registry, clock: Clock, notices: Notices): Peers<Open> {
+export function openPeers<Open extends About>(registry: Registry, clock: Clock, notices: Notices): Peers<Open> {
   const watched = new Map<string, Watched<Open>>();
   const byAddress = new Map<string, PeerTarget<Open>>();
 
@@ -42,6 +81,7 @@ export function openPeers<Open>(registry: Registry, clock: Clock, notices: Notic
       const target = byAddress.get(instance.address) ?? new PeerTarget<Open>(instance);
       if (!before.delete(target)) {
         target.leaving = false; // it was thought to be gone
+        target.heard(clock.mono());
         notices.tell({ type: 'instance', instance: instance.name, change: 'up' });
       }
       target.instance = instance;
@@ -115,7 +155,7 @@ export function openPeers<Open>(registry: Registry, clock: Clock, notices: Notic
   };
 }
 
-interface Watched<Open> {
+interface Watched<Open extends About> {
   all: readonly PeerTarget<Open>[];
   /** Those of `all` that do not leave. */
   ready: readonly PeerTarget<Open>[];
@@ -124,7 +164,7 @@ interface Watched<Open> {
   opening: Promise<void> | undefined;
 }
 
-function refresh<Open>(module: Watched<Open>): readonly PeerTarget<Open>[] {
+function refresh<Open extends About>(module: Watched<Open>): readonly PeerTarget<Open>[] {
   module.ready = module.all.filter(({ instance, leaving }) => !leaving && !instance.leaving);
   return module.ready;
 }

@@ -11,9 +11,11 @@ function system(lives: (address: string) => boolean = () => false) {
   const peers = new Peers({
     clock,
     echo: async () => true,
-    async answers(address) {
+    async answers(address, readAll) {
       asked.push(clock.mono());
-      return lives(address);
+      if (lives(address)) return true;
+      await readAll();
+      return false;
     },
     gone: (address) => void gone.push(address),
   });
@@ -60,6 +62,18 @@ test('who is lost, back, and lost again is asked as often as who is lost once', 
   const before = asked.length;
   await clock.advance(3_000); // after one second, and after two more
   expect(asked.length - before).toBe(2);
+});
+
+test('one from which anything arrives while it is asked is not dead, and is when nothing arrives any longer', async () => {
+  const { clock, peers, gone } = system();
+  const address = addressOf(1);
+  peers.at(address);
+  peers.lost([address]);
+  peers.heard(address);
+  await clock.advance(900);
+  expect(gone).toEqual([]);
+  await clock.advance(200);
+  expect(gone).toEqual([address]);
 });
 
 test('once closed it asks nobody and tells nothing', async () => {

@@ -181,6 +181,98 @@ test('who is asked whether it lives has time from when a broker has the question
   expect(a.gone).toEqual([]);
 });
 
+/** Reads of this inbox return only what was read when `held` resolves. */
+function reading(held: () => Promise<unknown> | undefined): (own: Roads) => Roads {
+  return (own) => ({
+    ...own,
+    async tail(topic, partition, via) {
+      const tail = await own.tail(topic, partition, via);
+      return {
+        ...tail,
+        async read(max) {
+          const records = await tail.read(max);
+          await held();
+          return records;
+        },
+      };
+    },
+  });
+}
+
+test('one whose answer waits in our own inbox is not dead, however late that is read', async () => {
+  const { clock, open } = system();
+  let held: Promise<void> | undefined;
+  const [a, b] = [await open('a', { roads: reading(() => held) }), await open('b')];
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await clock.advance(100);
+  for (let round = 0; round < 10; round++) {
+    let goOn: (() => void) | undefined;
+    held = new Promise((resolve) => (goOn = resolve));
+    if (round === 0) await b.registry.withdraw();
+    await clock.advance(2_000);
+    held = undefined;
+    goOn?.();
+    await clock.advance(1);
+  }
+  expect(a.gone).toEqual([]);
+});
+
+test('one that reads the question late is not dead while anything else arrives from it', async () => {
+  const { clock, open } = system();
+  let held: Promise<void> | undefined;
+  let goOn: (() => void) | undefined;
+  const [a, b] = [await open('a'), await open('b', { roads: reading(() => held) })];
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await clock.advance(100);
+  held = new Promise((resolve) => (goOn = resolve));
+  await b.registry.withdraw();
+  for (let n = 0; n < 50; n++) {
+    b.post.send(a.post.address, { line: 'a refusal', body: nothing });
+    await clock.advance(100);
+  }
+  expect(a.gone).toEqual([]);
+  held = undefined;
+  goOn?.();
+  await clock.advance(10_000);
+  expect(a.gone).toEqual([]);
+});
+
+test('answers whether it lives before it handles the packets that were read with the question', async () => {
+  const { clock, open } = system();
+  let held: Promise<void> | undefined;
+  let goOn: (() => void) | undefined;
+  let handled = 0;
+  const handledBefore: number[] = [];
+  const roads = (own: Roads): Roads => ({
+    ...reading(() => held)(own),
+    append(topic, partition, record, withinMs) {
+      if (record.headers['post'] === 'here') handledBefore.push(handled);
+      return own.append(topic, partition, record, withinMs);
+    },
+  });
+  const [a, b] = [await open('a'), await open('b', { roads })];
+  b.post.receive({ packet: () => void handled++, gone: () => undefined });
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'first', body: nothing });
+  await clock.advance(100);
+  held = new Promise((resolve) => (goOn = resolve));
+  a.post.send(b.post.address, { line: 'one that is being read', body: nothing });
+  await clock.advance(10);
+  const before = handled;
+  for (let n = 0; n < 100; n++) a.post.send(b.post.address, { line: `${n}`, body: nothing });
+  await b.registry.withdraw();
+  await clock.advance(50);
+  held = undefined;
+  goOn?.();
+  await clock.advance(1_000);
+  expect([handled - before, handledBefore[0]]).toEqual([101, before + 1]);
+});
+
 test('a death is told within half a second after the registry says so, whoever else died just before', async () => {
   const { clock, open } = system();
   const [a, b, c] = [await open('a'), await open('b'), await open('c')];

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { seededRandom } from '../../src/memory';
 import type { Instance } from '../../src/ports/registry';
-import { pickByKey, pickLessBusy } from '../../src/request/pick';
+import { orderByKey, pickByKey, pickLessBusy } from '../../src/request/pick';
 
 const instance = (name: string): Instance => ({
   name,
@@ -15,18 +15,51 @@ const instance = (name: string): Instance => ({
   serves: {},
   leaving: false,
 });
-const targets = (sizes: readonly number[]) =>
-  sizes.map((size, i) => ({ instance: instance(`m#${i}`), open: { size } }));
+const targets = (loads: readonly number[], silentSinceMs: readonly (number | undefined)[] = []) =>
+  loads.map((load, i) => ({ instance: instance(`m#${i}`), load, silentSinceMs: silentSinceMs[i] }));
 
-test('the busier one of two is not chosen', () => {
-  const two = targets([0, 50]);
-  const counts = [0, 0];
-  const random = seededRandom(7);
-  for (let i = 0; i < 1_000; i++) {
-    const picked = pickLessBusy(two, random);
-    if (picked) counts[two.indexOf(picked)]!++;
+/** How often each is chosen out of `count` draws. */
+function draws(all: ReturnType<typeof targets>, count: number, seed = 7): number[] {
+  const random = seededRandom(seed);
+  const counts = all.map(() => 0);
+  for (let i = 0; i < count; i++) {
+    const picked = pickLessBusy(all, random, 10_000);
+    if (picked) counts[all.indexOf(picked)]!++;
   }
-  expect(counts[0]).toBeGreaterThan(700);
+  return counts;
+}
+
+test('the busier one of two is never chosen', () => {
+  expect(draws(targets([0, 50]), 1_000)).toEqual([1_000, 0]);
+  expect(draws(targets([3, 2]), 1_000)).toEqual([0, 1_000]);
+});
+
+test('instances that are equally busy are chosen equally often', () => {
+  for (const size of [2, 3, 10])
+    for (const count of draws(targets(Array(size).fill(1)), 1_000 * size)) {
+      expect(Math.abs(count - 1_000)).toBeLessThan(120);
+    }
+});
+
+test('the busiest of several is never chosen, and the idlest more often than any other', () => {
+  fc.assert(
+    fc.property(fc.uniqueArray(fc.nat(100), { minLength: 3, maxLength: 8 }), fc.integer(), (loads, seed) => {
+      const counts = draws(targets(loads), 1_000, seed);
+      expect(counts[loads.indexOf(Math.max(...loads))]).toBe(0);
+      expect(Math.max(...counts)).toBe(counts[loads.indexOf(Math.min(...loads))]);
+    }),
+    { numRuns: 20 },
+  );
+});
+
+test('an instance that owes an answer for 2 s is not chosen while another one does not, however busy that is', () => {
+  expect(draws(targets([0, 50], [8_000, undefined]), 100)).toEqual([0, 100]);
+  expect(draws(targets([0, 50], [8_001, 9_999]), 100)).toEqual([100, 0]);
+  expect(draws(targets([0, 0, 50, 0], [1, 2, undefined, 3]), 100)).toEqual([0, 0, 100, 0]);
+});
+
+test('when all owe an answer, the less busy one is chosen', () => {
+  expect(draws(targets([5, 1], [0, 0]), 100)).toEqual([0, 100]);
 });
 
 test('a key keeps its instance when another one leaves', () => {
@@ -44,6 +77,16 @@ test('a key keeps its instance when another one leaves', () => {
   );
 });
 
+test('the order for a key is the one in which instances that left would be replaced', () => {
+  const all = targets(Array(20).fill(0));
+  const order = orderByKey(all, 'alps');
+  for (let left = [...all], n = 0; left.length > 0; n++) {
+    const best = pickByKey(left, 'alps');
+    expect(order[n]).toBe(best);
+    left = left.filter((one) => one !== best);
+  }
+});
+
 test('keys spread over instances about evenly', () => {
   const all = targets([0, 0, 0, 0]);
   const counts = new Map<string, number>();
@@ -55,6 +98,6 @@ test('keys spread over instances about evenly', () => {
 });
 
 test('nobody to choose from is nobody', () => {
-  expect(pickLessBusy([], seededRandom(1))).toBeUndefined();
+  expect(pickLessBusy([], seededRandom(1), 0)).toBeUndefined();
   expect(pickByKey([], 'k')).toBeUndefined();
 });

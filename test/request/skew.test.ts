@@ -113,7 +113,7 @@ test('a request that the post could not get rid of ends as Unreachable at its de
   const again = web.bus.tryRequest(maths.double, 4, { timeoutMs: 1_000 });
   await clock.advance(1_100);
   expect(await again).toMatchObject({ error: { code: 'Timeout', details: { reached: 'sent' } } });
-  expect(kinds.slice(1)).toEqual(['request', 'probe']);
+  expect(kinds.slice(1)).toEqual(['request', 'probe', 'probe']); // the instance is asked after, and the request
 });
 
 test('an instance joins the broadcasts to a module before others learn that it serves it', async () => {

@@ -1,0 +1,149 @@
+/** Sends a request to an instance that has not refused it, and to the next one where it cannot be sent. */
+import type { Clock, Random } from '../base/clock';
+import { isBusError, type BusError } from '../base/errors';
+import type { Notices } from '../base/notices';
+import { moduleOf } from '../contract/contract';
+import { inherited } from '../delivery/context';
+import { printEnvelope } from '../format/envelope';
+import type { Packet, Post } from '../ports/post';
+import { lastRefusal, unread } from './ends';
+import type { OpenCall } from './open-call';
+import type { PeerTarget, Peers } from './peers';
+import { orderByKey, pickByKey, pickLessBusy } from './pick';
+import type { Prober } from './probe';
+
+export interface SendParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+  readonly post: Post;
+  readonly peers: Peers<OpenCall>;
+  /** This instance's name. */
+  readonly self: string;
+  readonly incarnation: string;
+  readonly nextPosition: () => number;
+}
+interface DispatcherParts extends SendParts {
+  readonly prober: Prober;
+  /** Ends a request that cannot be sent. */
+  settle(call: OpenCall, error: unknown): void;
+}
+export interface Dispatcher {
+  /** Never sends what was settled meanwhile. */
+  send(call: OpenCall): void;
+  /** It was not started at this address, for this reason: another instance gets it. */
+  refuse(call: OpenCall, address: string, why: BusError): void;
+}
+
+type Peer = PeerTarget<OpenCall>;
+
+/** After so many instances that cannot be reached the event loop gets a turn, and then the next ones are tried. */
+const triesPerTurnMax = 50;
+
+export function createDispatcher(parts: DispatcherParts): Dispatcher {
+  const { clock, random, notices, post, peers, prober, settle } = parts;
+
+  function send(call: OpenCall): void {
+    const targets = peers.of(moduleOf(call.entry));
+    if (!(targets instanceof Promise)) return sendToOneOf(call, targets);
+    targets.then(
+      (found) => sendToOneOf(call, found),
+      (error: unknown) => settle(call, isBusError(error) ? error : unread(call, clock, error)),
+    );
+  }
+  function sendToOneOf(call: OpenCall, targets: readonly Peer[]): void {
+    if (call.settled) return;
+    const { refusedBy, options } = call;
+    const able = refusedBy.size > 0 ? targets.filter(({ instance }) => !refusedBy.has(instance.address)) : targets;
+    const target = choose(call, able);
+    if (!target) return waitForInstance(call);
+    if (sendTo(call, target)) return;
+    const others = options.to === undefined ? able.filter((other) => other !== target) : [];
+    tryOthers(call, options.key === undefined ? others : orderByKey(others, options.key).toReversed());
+  }
+  /** Instances that died together are still listed for a moment: goes on until one can be reached. */
+  function tryOthers(call: OpenCall, others: Peer[]): void {
+    for (let tries = 0; tries < triesPerTurnMax; tries++) {
+      if (call.settled) return;
+      const target = takeNext(call, others);
+      if (!target) return waitForInstance(call);
+      if (sendTo(call, target)) return;
+    }
+    clock.after(0, () => tryOthers(call, others));
+  }
+  function choose({ options }: OpenCall, able: readonly Peer[]): Peer | undefined {
+    const { to, key } = options;
+    if (to !== undefined) return able.find(({ instance }) => instance.name === to);
+    return key === undefined ? pickLessBusy(able, random, clock.mono()) : pickByKey(able, key);
+  }
+  function takeNext({ options }: OpenCall, others: Peer[]): Peer | undefined {
+    if (options.key !== undefined) return others.pop();
+    const target = pickLessBusy(others, random, clock.mono());
+    if (target) others.splice(others.indexOf(target), 1);
+    return target;
+  }
+
+  /** Returns false when nothing was sent, as it cannot be reached or too much waits for it. */
+  function sendTo(call: OpenCall, target: Peer): boolean {
+    call.stamp = { incarnation: parts.incarnation, position: parts.nextPosition() };
+    try {
+      post.send(target.instance.address, packetOf(parts, call));
+    } catch (error) {
+      if (isBusError(error, 'Unreachable', 'Overloaded')) {
+        if (error.code === 'Unreachable') target.unreachable();
+        prober.watch(target);
+        note(call, target.instance.address, error);
+        return false;
+      }
+      settle(call, error);
+      return true;
+    }
+    call.target = target;
+    call.reached = 'sent';
+    call.isAnswered = false;
+    target.sent(call, clock.mono());
+    prober.watch(target);
+    if (notices.watched) notices.tell({ type: 'sent', kind: 'request', entry: call.entry.name, id: call.id });
+    return true;
+  }
+  /** Waits for a first instance as long as the caller wants, then reports what is missing. */
+  function waitForInstance(call: OpenCall): void {
+    const waitMs = Math.min(call.options.absentMs ?? 0, call.timeoutMs) + call.begunMs - clock.mono();
+    if (waitMs <= 0) return settle(call, lastRefusal(call));
+    const ended = (stop: () => void): void => void (call.stopWaiting = stop);
+    void peers.appears(moduleOf(call.entry), waitMs, ended).then(() => send(call));
+  }
+  function note(call: OpenCall, address: string, why: BusError): void {
+    call.refusedBy.add(address);
+    const isUncertain = isBusError(why, 'ResponderLost', 'Timeout');
+    if (isUncertain || !call.mayBeDone) call.refusal = why;
+    call.mayBeDone ||= isUncertain;
+  }
+
+  return {
+    send,
+    refuse(call, address, why) {
+      call.target?.ended(call, true);
+      call.target = undefined;
+      call.reached = 'not-sent';
+      note(call, address, why);
+      send(call);
+    },
+  };
+}
+
+function packetOf({ clock, post, self }: SendParts, call: OpenCall): Packet {
+  const { scope, stamp } = call;
+  const leftMs = call.leftMs(clock);
+  const line = printEnvelope({
+    kind: 'request',
+    entry: call.entry.name,
+    id: call.id,
+    from: self,
+    stamp,
+    // By our clock as it is now, for it may have been set since the call began; never later than was promised.
+    ...(leftMs !== Infinity && { deadlineMs: Math.floor(clock.now() + leftMs) + (post.skewMs ?? 0) }),
+    ...(scope && inherited(scope)),
+  });
+  return { line, body: call.body, withinMs: leftMs };
+}

@@ -1,0 +1,209 @@
+/** Which instance gets a request: what its caller knows of the others, and what it does when they cannot be reached. */
+import { BusError } from '../../src/base/errors';
+import { closable } from '../../src/base/lifecycle';
+import { openNotices } from '../../src/base/notices';
+import { defineModule, request, unchecked } from '../../src/contract/contract';
+import { openScopes } from '../../src/delivery/context';
+import { encodeBody } from '../../src/format/codec';
+import { parseEnvelope, printEnvelope, type Envelope } from '../../src/format/envelope';
+import { seededRandom, virtualClock } from '../../src/memory';
+import type { Packet, Post } from '../../src/ports/post';
+import type { Instance, Registry } from '../../src/ports/registry';
+import { createCaller } from '../../src/request/call';
+import { openPeers } from '../../src/request/peers';
+import { heavy } from '../heavy';
+
+const maths = defineModule('maths', {
+  double: request(unchecked<number>(), unchecked<number>(), { idempotent: true }),
+});
+
+const instance = (name: string): Instance => ({
+  name,
+  module: 'maths',
+  address: `at ${name}`,
+  incarnation: name,
+  host: 'h',
+  pid: 1,
+  sinceMs: 0,
+  version: '',
+  serves: { maths: 'f' },
+  leaving: false,
+});
+
+/** One that works answers probes, and its requests much later. */
+type Behavior = 'answers' | 'works' | 'silent' | 'dead' | 'full';
+
+/** A caller of instances that behave as `behavior` says, with a record of what was sent to each. */
+function system(names: readonly string[], behavior: (name: string) => Behavior) {
+  const virtual = virtualClock();
+  let pauses = 0;
+  const after: typeof virtual.after = (delayMs, run) => {
+    if (delayMs === 0) pauses++;
+    return virtual.after(delayMs, run);
+  };
+  const clock = { ...virtual, after };
+  const notices = openNotices();
+  const sent: { readonly to: string; readonly kind: string; readonly position: number | undefined }[] = [];
+  let triesOfTurn = 0;
+  let triesOfTurnMax = 0;
+  const post = {
+    send(to: string, { line }: Packet): void {
+      const name = to.slice(3);
+      const how = behavior(name);
+      triesOfTurnMax = Math.max(triesOfTurnMax, ++triesOfTurn);
+      if (triesOfTurn === 1) queueMicrotask(() => (triesOfTurn = 0));
+      if (how === 'dead') throw new BusError('Unreachable', `${to} is dead`, { outcome: 'not-sent', waitedMs: 0 });
+      if (how === 'full') throw new BusError('Overloaded', `${to} is full`, { retryAfterMs: 1 });
+      const envelope = parseEnvelope(line);
+      if ('bad' in envelope) throw new Error(envelope.bad);
+      sent.push({ to: name, kind: envelope.kind, position: envelope.stamp?.position });
+      if (how === 'answers' || (how === 'works' && envelope.kind === 'probe'))
+        clock.after(1, () => answer(name, envelope));
+    },
+  };
+  function answer(name: string, { kind, entry, id, stamp }: Envelope): void {
+    const how = kind === 'probe' ? { status: 'state', code: 'running', stamp } : { status: 'ok' };
+    const line = printEnvelope({ kind: 'reply', entry, id, from: name, ...how } as Envelope);
+    const reply = parseEnvelope(line);
+    if (!('bad' in reply)) caller.reply(reply, encodeBody(1, 100), `at ${name}`);
+  }
+  const registry: Pick<Registry, 'watch'> = {
+    async watch(_module, see) {
+      see(names.map(instance));
+      return closable(async () => undefined);
+    },
+  };
+  let position = 0;
+  let ids = 0;
+  const caller = createCaller({
+    clock,
+    random: seededRandom(3),
+    notices,
+    scopes: openScopes(),
+    // A caller uses nothing else of the two.
+    post: post as unknown as Post,
+    peers: openPeers(registry as Registry, clock, notices),
+    self: 'web#1',
+    incarnation: '0123456789abcdef',
+    nextPosition: () => ++position,
+    makeId: () => `id${++ids}`,
+    messageBytesMax: 1_000_000,
+    timeoutMs: () => 1_000,
+  });
+  /** The codes with which requests end that are sent one after the other, `atOnce` of them at a time. */
+  async function ask(count: number, atOnce = 1, options = {}): Promise<string[]> {
+    const ends: string[] = [];
+    let left = count;
+    const loop = async (): Promise<void> => {
+      while (left-- > 0) {
+        const code = await caller.ask(maths.double, 1, options).then(
+          () => 'ok',
+          (error: BusError) => error.code,
+        );
+        ends.push(code);
+      }
+    };
+    const loops = Promise.all(Array.from({ length: atOnce }, loop));
+    await clock.runUntil(() => ends.length === count, 3_600_000);
+    await loops;
+    return ends;
+  }
+  const requestsTo = (name: string): number => sent.filter((one) => one.to === name && one.kind === 'request').length;
+  return { clock, caller, ask, sent, requestsTo, pauses: () => pauses, triesOfTurnMax: () => triesOfTurnMax };
+}
+
+const failures = (ends: readonly string[]): number => ends.filter((end) => end !== 'ok').length;
+
+heavy('of two instances of which one is frozen, only the first requests reach it', async () => {
+  const { ask, requestsTo } = system(['a', 'b'], (name) => (name === 'a' ? 'silent' : 'answers'));
+  expect(failures(await ask(200))).toBeLessThanOrEqual(1);
+  expect(requestsTo('a')).toBeLessThanOrEqual(1);
+  const many = system(['a', 'b'], (name) => (name === 'a' ? 'silent' : 'answers'));
+  expect(failures(await many.ask(2_000, 20))).toBeLessThanOrEqual(20);
+});
+
+test('an instance that was frozen is chosen again once it has answered a probe, although no request waits there', async () => {
+  let isFrozen = true;
+  const { clock, ask, requestsTo } = system(['a', 'b'], (name) => (name === 'a' && isFrozen ? 'silent' : 'answers'));
+  await ask(500, 20);
+  await clock.advance(10_000);
+  const before = requestsTo('a');
+  expect(failures(await ask(100, 20))).toBe(0);
+  expect(requestsTo('a')).toBe(before);
+  isFrozen = false;
+  await clock.advance(2_000);
+  expect(failures(await ask(100, 20))).toBe(0);
+  expect(requestsTo('a')).toBeGreaterThan(before + 30);
+});
+
+heavy('an instance that works for long answers the probes, and is chosen like any other', async () => {
+  const { clock, caller, requestsTo } = system(['a', 'b'], () => 'works');
+  for (let n = 0; n < 200; n++) {
+    caller.ask(maths.double, 1, { timeoutMs: 3_600_000 }).catch(() => undefined);
+    await clock.advance(100);
+  }
+  expect(requestsTo('a')).toBe(100);
+  caller.close();
+});
+
+heavy(
+  'a request whose instances are all dead but one reaches that one, and blocks no turn of the event loop',
+  async () => {
+    const names = Array.from({ length: 2_000 }, (_, n) => `dead${n}`);
+    for (const options of [{}, { key: 'alps' }]) {
+      const { ask, triesOfTurnMax } = system([...names, 'alive'], (name) => (name === 'alive' ? 'answers' : 'dead'));
+      expect(await ask(1, 1, { ...options, timeoutMs: 60_000 })).toEqual(['ok']);
+      expect(triesOfTurnMax()).toBeLessThanOrEqual(51);
+    }
+    const none = system(names, () => 'dead');
+    expect(await none.ask(1)).toEqual(['Unreachable']);
+    expect(none.triesOfTurnMax()).toBeLessThanOrEqual(51);
+    expect(none.pauses()).toBeGreaterThanOrEqual(2_000 / 50 - 1);
+  },
+);
+
+test('instances that could not be reached are not tried again by the next request', async () => {
+  const names = Array.from({ length: 100 }, (_, n) => `dead${n}`);
+  let tries = 0;
+  const { ask } = system([...names, 'alive'], (name) => {
+    tries++;
+    return name === 'alive' ? 'answers' : 'dead';
+  });
+  await ask(100);
+  expect(tries).toBeLessThan(100 + 100 + 10);
+});
+
+test('an instance for which too much waits here is passed over, and the reason is given when there is no other', async () => {
+  const { ask } = system(['a', 'b'], (name) => (name === 'a' ? 'full' : 'answers'));
+  expect(failures(await ask(50))).toBe(0);
+  const none = system(['a'], () => 'full');
+  expect(await none.ask(1)).toEqual(['Overloaded']);
+});
+
+heavy('probes are bounded however many requests wait, and each request is asked after in time', async () => {
+  const { clock, caller, sent } = system(['a'], () => 'silent');
+  const asked = Array.from({ length: 5_000 }, () => caller.ask(maths.double, 1, { timeoutMs: 60_000 }));
+  asked.forEach((one) => one.catch(() => undefined));
+  await clock.advance(11_000);
+  const probes = sent.filter(({ kind }) => kind === 'probe');
+  expect(probes.length).toBeLessThan(11 * 1_010);
+  expect(new Set(probes.map(({ position }) => position)).size).toBe(5_000);
+  caller.close();
+});
+
+heavy('bodies of requests without an answer are bounded in bytes', async () => {
+  const { clock, caller } = system(['a'], () => 'silent');
+  const large = 'x'.repeat(900_000);
+  const codes: string[] = [];
+  for (let n = 0; n < 300; n++) {
+    caller.ask(maths.double, large, { timeoutMs: 1_000 }).catch((error: BusError) => codes.push(error.code));
+  }
+  await clock.advance(1);
+  expect(codes).toEqual(Array(2).fill('Overloaded')); // 298 of them are below 256 MiB
+  await clock.advance(1_000);
+  expect(codes.filter((code) => code === 'Timeout')).toHaveLength(298);
+  caller.ask(maths.double, large).catch((error: BusError) => codes.push(`again ${error.code}`));
+  await clock.advance(1);
+  expect(codes).not.toContain('again Overloaded');
+  caller.close();
+});
