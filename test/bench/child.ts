@@ -45,14 +45,14 @@ async function start(): Promise<() => Promise<void>> {
   const served = await bus.serve(
     bench,
     {
-      echo: (order) => order,
+      echo: role === 'overload' ? () => new Promise<never>(() => {}) : (order) => order,
       job: role === 'stuck' ? () => new Promise<void>(() => {}) : () => count(1),
       tell: ({ sentNs }) => void latenciesMs.push(Number(process.hrtime.bigint() - sentNs) / 1e6),
     },
-    { concurrency: { echo: 1_000, job: 64 } },
+    { concurrency: { echo: role === 'overload' ? 1 : 1_000, job: 64 } },
   );
   void served;
-  return role === 'stuck' ? async () => {} : () => bus.close();
+  return role === 'stuck' || role === 'overload' ? async () => {} : () => bus.close();
 }
 
 async function writeMoves(bus: Bus): Promise<void> {

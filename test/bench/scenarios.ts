@@ -17,6 +17,7 @@ export interface Run {
 export type Scenarios = Readonly<Record<string, (run: Run) => Promise<readonly Line[]>>>;
 export const scenarios: Scenarios = {
   request,
+  overload,
   broadcast,
   submit,
   handle,
@@ -42,6 +43,43 @@ async function request(run: Run): Promise<readonly Line[]> {
   for (const subject of subjects) await subject.close();
   return lines;
 }
+
+/**
+ * 20,000 requests in one go to an instance whose handler hangs: half of them wait, the others are refused. The latency is
+ * that of the refused ones, `per_s` their rate, the CPU that of the instance for each of the 20,000.
+ */
+async function overload(run: Run): Promise<readonly Line[]> {
+  const rounds: Round[] = [];
+  for (let n = 0; n <= run.rounds; n++) {
+    const dir = join(run.dir, `overload-${n}`);
+    const child = await startChild('overload', dir);
+    const bus = await openBus({ module: 'caller', dir });
+    await bus.tryRequest(bench.echo, order, { timeoutMs: 100 });
+    const cpuBefore = Number(await child.ask('cpu'));
+    const start = performance.now();
+    const refusedMs: number[] = [];
+    const ended = new Promise<void>((resolve) => {
+      for (let i = 0; i < overloadRequests; i++) {
+        void bus.tryRequest(bench.echo, order, { timeoutMs: 600_000 }).then((result) => {
+          if (result.ok || result.error.code !== 'Overloaded') return;
+          refusedMs.push(performance.now() - start);
+          if (refusedMs.length === overloadRequests / 2) resolve();
+        });
+      }
+    });
+    await ended;
+    const tookMs = performance.now() - start;
+    const cpuUs = (Number(await child.ask('cpu')) - cpuBefore) / overloadRequests;
+    refusedMs.sort((a, b) => a - b);
+    const [p50Ms = 0, p99Ms = 0] = [refusedMs[refusedMs.length >> 1], refusedMs[Math.floor(refusedMs.length * 0.99)]];
+    if (n > 0) rounds.push({ perS: (refusedMs.length * 1_000) / tookMs, p50Ms, p99Ms, cpuUs });
+    run.say(`overload: round ${n} of ${run.rounds}, all refused after ${Math.round(tookMs)} ms`);
+    await bus.close();
+    await child.close();
+  }
+  return [lineOf('overload', 'busbar', overloadRequests, rounds)];
+}
+const overloadRequests = 20_000;
 
 /** From the call in one process to the handler in each of four others. */
 async function broadcast(run: Run): Promise<readonly Line[]> {
