@@ -26,13 +26,13 @@ export interface SendParts {
 interface DispatcherParts extends SendParts {
   readonly prober: Prober;
   /** Ends a request that cannot be sent. */
-  settle(call: OpenCall, error: unknown): void;
+  readonly settle: (call: OpenCall, error: unknown) => void;
 }
 export interface Dispatcher {
   /** Never sends what was settled meanwhile. */
-  send(call: OpenCall): void;
+  readonly send: (call: OpenCall) => void;
   /** It was not started at this address, for this reason: another instance gets it. */
-  refuse(call: OpenCall, address: string, why: BusError): void;
+  readonly refuse: (call: OpenCall, address: string, why: BusError) => void;
 }
 
 type Peer = PeerTarget<OpenCall>;

@@ -10,7 +10,7 @@ interface ProberParts {
   /** All requests without an answer. */
   readonly open: ReadonlyMap<string, OpenCall>;
   /** Sends a probe for this request; returns false when nothing can be sent to the instance any longer. */
-  send(target: PeerTarget<OpenCall>, about: About): boolean;
+  readonly send: (target: PeerTarget<OpenCall>, about: About) => boolean;
 }
 export interface Prober {
   /** A request was sent to it, or could not be. */
