@@ -74,6 +74,8 @@ export type Notice =
       readonly reason: string;
       /** Only with `ok: false`: nothing in this process can repair it, so health is not live. */
       readonly final?: boolean;
+      /** Only with `ok: false`: the instance takes work as before, so health gives the reason and stays ready. */
+      readonly ready?: boolean;
     }
   | {
       readonly type: 'log';

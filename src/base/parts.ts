@@ -5,6 +5,7 @@ export const singleParts = {
   registry: 'announcements of instances can be read and written',
   kafka: 'the brokers report which broker leads which partition',
   zookeeper: 'the session with ZooKeeper',
+  'commit size': 'the brokers take commits of the usual size',
   sender: 'messages that were accepted are handed to the log',
   events: 'the reader of a plain listener closes',
 } as const;

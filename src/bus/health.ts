@@ -13,6 +13,13 @@ export interface HealthBook {
   close(): void;
 }
 
+interface Broken {
+  readonly reason: string;
+  readonly atMs: number;
+  readonly final: boolean;
+  readonly ready: boolean;
+}
+
 /** `queues` are those that this instance works on. */
 export function openHealth(
   clock: Clock,
@@ -20,13 +27,13 @@ export function openHealth(
   live: Pick<BusLive, 'refused'>,
   queues: () => readonly (Pick<QueueStats, 'unserved'> & { readonly queue: string })[],
 ): HealthBook {
-  const broken = new Map<StatePart, { readonly reason: string; readonly atMs: number; readonly final: boolean }>();
+  const broken = new Map<StatePart, Broken>();
   let left = false;
   const stop = notices.watchStates((notice) => {
     if (notice.ok) broken.delete(notice.part);
     else {
-      const { part, reason, final = false } = notice;
-      broken.set(part, { reason, final, atMs: broken.get(part)?.atMs ?? clock.now() });
+      const { part, reason, final = false, ready = false } = notice;
+      broken.set(part, { reason, final, ready, atMs: broken.get(part)?.atMs ?? clock.now() });
     }
   });
   return {
@@ -37,7 +44,9 @@ export function openHealth(
       const unserved = queues().flatMap(({ queue, ...stats }) => stats.unserved.map((one) => sayUnserved(queue, one)));
       const known = [...broken, ...refused, ...unserved];
       const reasons = known.map(([part, { reason, atMs }]) => ({ part, reason, sinceMs: clock.now() - atMs }));
-      return { live: ![...broken.values()].some(({ final }) => final), ready: !left && broken.size === 0, reasons };
+      const states = [...broken.values()];
+      const isReady = !left && states.every(({ ready }) => ready);
+      return { live: !states.some(({ final }) => final), ready: isReady, reasons };
     },
     leave() {
       left = true;

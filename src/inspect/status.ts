@@ -30,7 +30,7 @@ export async function lookForTrouble(
 ): Promise<Looked> {
   const first = new Map(counted.map((one) => [one.name.queue, viewOfQueue(one, around)]));
   const slow = counted.filter(({ name }) => isSlow(first.get(name.queue)));
-  const alarms = around.instances.flatMap(alarmsOfInstance);
+  const alarms = [...around.instances.flatMap(alarmsOfInstance), ...degraded(around.instances)];
   if (slow.length > 0) await sleep(parts.clock, lookAgainMs);
   for (const before of slow) {
     const view = first.get(before.name.queue);
@@ -132,6 +132,28 @@ function alarmsOfInstance({ name, module, status, silent, leaving }: InstanceVie
   return [{ ...about, severity: live ? 'warning' : 'critical', what: 'unwell', forMs, says }];
 }
 
+/** What works worse than it should in instances that are ready: one alarm for all instances that report a reason. */
+function degraded(instances: readonly InstanceView[]): Alarm[] {
+  const alarms = new Map<string, { readonly alarm: Alarm; readonly names: string[] }>();
+  for (const { name, module, status } of instances) {
+    if (!status?.health.ready) continue;
+    for (const { part, reason, sinceMs } of status.health.reasons) {
+      if (toldOtherwise.some((prefix) => part.startsWith(prefix))) continue;
+      const next = `busbar instances ${module}`;
+      const alarm: Alarm = { severity: 'warning', about: part, what: 'degraded', forMs: sinceMs, says: reason, next };
+      const found = alarms.get(`${part} ${reason}`) ?? { alarm, names: [] };
+      alarms.set(`${part} ${reason}`, found);
+      found.names.push(name);
+    }
+  }
+  return [...alarms.values()].map(({ alarm, names: [first, ...others] }) => {
+    const where = others.length > 0 ? `${first} and ${others.length} more` : first;
+    return { ...alarm, says: `${where}: ${alarm.says}` };
+  });
+}
+/** Entries that are not served and settings that were refused have alarms of their own, or a verb that lists them. */
+const toldOtherwise = ['queue ', 'setting '];
+
 function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
   const says = `${waiting} wait, and no instance of ${module} takes them`;
   return { severity: 'critical', about: queue, what: 'nobody', forMs: oldestMs, says, next: `busbar peek ${queue}` };
@@ -174,6 +196,7 @@ const order: readonly Alarm['what'][] = [
   'unserved',
   'silent',
   'unwell',
+  'degraded',
   'growing',
   'paused',
   'parked',

@@ -169,9 +169,9 @@ export interface MessageFilter {
 export type Severity = 'critical' | 'warning';
 export interface Alarm {
   readonly severity: Severity;
-  /** A queue or an instance. */
+  /** A queue, an instance, or a part of instances. */
   readonly about: string;
-  readonly what: 'stuck' | 'growing' | 'parked' | 'nobody' | 'silent' | 'unwell' | 'paused' | 'unserved';
+  readonly what: 'stuck' | 'growing' | 'parked' | 'nobody' | 'silent' | 'unwell' | 'degraded' | 'paused' | 'unserved';
   /** How long already, in ms, where that is known. */
   readonly forMs: number | null;
   readonly says: string;

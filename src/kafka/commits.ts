@@ -5,7 +5,7 @@ import { sleep } from '../base/clock';
 import { BusError } from '../base/errors';
 import { LostError, type Commit } from '../ports/log';
 import { busErrorOf, WireError } from './errors';
-import { decodeState, encodeState, type OwnedPartition, stateBytesMax } from './owned';
+import { decodeState, encodeState, type OwnedPartition } from './owned';
 import { allGood, pauseMs, type View } from './view';
 import type { Answer, At, CommitSpot, MemberAs, Via, Wire } from './wire';
 
@@ -109,6 +109,11 @@ export class Commits {
     this.#settled.clear();
   }
 
+  #refused(waiting: Waiting, error: WireError): void {
+    const { owned, commit } = waiting;
+    if (tooLarge.has(error.code)) owned.parts.room.refused(commit.state.length, error.message);
+    this.#reject(waiting, refusal(waiting, error));
+  }
   #reject({ failed }: Waiting, error: unknown): void {
     for (const reject of failed) reject(error);
   }
@@ -156,7 +161,7 @@ export class Commits {
     mine.forEach((waiting, i) => {
       const error = answers[i]?.error;
       if (error === null) for (const done of waiting.done) done();
-      else if (error?.step === 'refused' || error?.fatal) this.#reject(waiting, refusal(waiting, error));
+      else if (error?.step === 'refused' || error?.fatal) this.#refused(waiting, error);
       else {
         this.#again(waiting);
         trouble ??= error ?? new WireError('UNVERIFIED', 'a commit is not named in the answer');
@@ -191,7 +196,7 @@ export class Commits {
     if (trouble.fatal) {
       for (const waiting of Array.from(this.#waiting.values())) {
         this.#waiting.delete(waiting.owned);
-        this.#reject(waiting, refusal(waiting, trouble));
+        this.#refused(waiting, trouble);
       }
     } else if (as && trouble.uncertain && this.#flying.size > 0) {
       // It may arrive after all, behind the next one. A new generation makes sure that it is refused then.
@@ -230,7 +235,8 @@ function refusal({ owned, commit }: Waiting, error: WireError): BusError {
   if (error.fatal) return busErrorOf(error, what, 0);
   const message = `${what}: the broker refuses it: ${error.message}`;
   if (!tooLarge.has(error.code)) return new BusError('Config', message, { faults: [message] }, error);
-  return new BusError('TooLarge', message, { bytes: commit.state.length, limitBytes: stateBytesMax }, error);
+  const limitBytes = owned.parts.room.stateBytesMax;
+  return new BusError('TooLarge', message, { bytes: commit.state.length, limitBytes }, error);
 }
 const tooLarge: ReadonlySet<string> = new Set(['OFFSET_METADATA_TOO_LARGE', 'INVALID_COMMIT_OFFSET_SIZE']);
 

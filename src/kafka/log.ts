@@ -2,11 +2,11 @@
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import { BusError } from '../base/errors';
 import type { Append, GroupOptions, Log, Member, Owner, Place, ReadMax, Stored, Tail, TailFrom } from '../ports/log';
+import { CommitRoom } from './commit-room';
 import { boundsOf } from './fetched';
 import { Fetcher } from './fetching';
 import { Groups } from './groups';
 import { Membership } from './membership';
-import { stateBytesMax } from './owned';
 import { Sender, type SenderOptions } from './send';
 import { openTail } from './tail';
 import { Topics, type TopicsOptions } from './topics';
@@ -41,6 +41,7 @@ class KafkaLog {
   readonly #sender: Sender;
   readonly #tailing: Fetcher;
   readonly #working: Fetcher;
+  readonly #room: CommitRoom;
   readonly #tails = new Set<Closable>();
   readonly #members = new Set<Closable>();
   #closedMs: number | undefined;
@@ -56,6 +57,7 @@ class KafkaLog {
     });
     this.#tailing = new Fetcher(this.#view, 'tails');
     this.#working = new Fetcher(this.#view, 'work');
+    this.#room = new CommitRoom(parts.notices);
   }
 
   /** Makes a call of the port of a function: refused after close, and what it throws becomes a rejection. */
@@ -76,13 +78,15 @@ class KafkaLog {
 
   port(): Log {
     const prefix = this.parts.ns === '' ? '' : `${this.parts.ns}.`;
-    const [topics, groups] = [this.#topics, this.#groups];
+    const [topics, groups, room] = [this.#topics, this.#groups, this.#room];
     return {
       ...closable(() => {
         this.#closedMs ??= this.parts.clock.mono();
         return this.#letGo();
       }),
-      stateBytesMax,
+      get stateBytesMax() {
+        return room.stateBytesMax;
+      },
       gapless: false, // the ends of other producers' transactions take an offset each
       ensure: this.#call((topic: Parameters<Log['ensure']>[0]) => topics.ensure(topic)),
       append: this.#call((topic: string, records: readonly Append[]) => this.#append(topic, records)),
@@ -124,7 +128,7 @@ class KafkaLog {
   async #join(group: string, topic: string, owner: Owner, options: GroupOptions = {}): Promise<Member> {
     const { partitions } = await this.#topics.shape(topic);
     this.#mustBeOpen();
-    const around = { view: this.#view, self: this.parts.self, fetcher: this.#working };
+    const around = { view: this.#view, self: this.parts.self, fetcher: this.#working, room: this.#room };
     const sessionMs = options.sessionMs ?? sessionMsDefault;
     const member = new Membership(around, { group, topic, partitions }, owner, sessionMs);
     this.#members.add(member);

@@ -4,6 +4,7 @@ import { BusError, sayError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
 import type { Member, Owner } from '../ports/log';
 import { assignmentsOf } from './assign';
+import type { CommitRoom } from './commit-room';
 import { Commits, committedOf } from './commits';
 import { busErrorOf, WireError } from './errors';
 import type { Fetcher } from './fetching';
@@ -21,6 +22,7 @@ export interface MembershipParts {
   /** This instance's name. */
   readonly self: string;
   readonly fetcher: Fetcher;
+  readonly room: CommitRoom;
 }
 export interface GroupOfTopic {
   readonly group: string;
@@ -85,7 +87,7 @@ export class Membership implements Member {
     private readonly sessionMs: number,
   ) {
     const { group, topic } = of;
-    const { view, fetcher } = parts;
+    const { view, fetcher, room } = parts;
     this.#rebalanceMs = Math.max(rebalanceMsMin, 3 * sessionMs);
     this.#pulse = new Pulse({
       view,
@@ -113,7 +115,7 @@ export class Membership implements Member {
       owner,
       notices: view.parts.notices,
       open: (given) =>
-        new OwnedPartition({ ...given, group, topic, fetcher, fence, commit: (owned, one) => commits.add(owned, one) }),
+        new OwnedPartition({ ...given, group, topic, fetcher, room, fence, commit: (...one) => commits.add(...one) }),
       settled: (owned) => commits.settled(owned),
       lost: (owned, reason) => commits.drop(owned, reason),
       released: () => this.#hasReleased(),

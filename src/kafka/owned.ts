@@ -1,11 +1,9 @@
 /** A partition while this member has it: reading from it, and commits that only this member's generation can make. */
 import { BusError } from '../base/errors';
 import { LostError, type Commit, type Owned, type ReadMax, type Stored } from '../ports/log';
+import type { CommitRoom } from './commit-room';
 import type { Fetcher } from './fetching';
 import { whenReady, type Position } from './position';
-
-/** In base64, what brokers take as metadata of a commit: 4,096 characters. */
-export const stateBytesMax = 3_072;
 
 export interface OwnedParts {
   readonly group: string;
@@ -14,6 +12,7 @@ export interface OwnedParts {
   readonly epoch: number;
   readonly committed: Commit | null;
   readonly fetcher: Fetcher;
+  readonly room: CommitRoom;
   /** Takes everything away if this member may have been given up; called before anything is started. */
   readonly fence: () => void;
   readonly commit: (owned: OwnedPartition, commit: Commit) => Promise<void>;
@@ -78,9 +77,10 @@ export class OwnedPartition implements Owned {
   async commit(commit: Commit): Promise<void> {
     this.check();
     const bytes = commit.state.length;
-    if (bytes > stateBytesMax) {
-      const message = `the state of a commit of ${this.parts.group} has ${bytes} bytes, at most are ${stateBytesMax}`;
-      throw new BusError('TooLarge', message, { bytes, limitBytes: stateBytesMax });
+    const limitBytes = this.parts.room.stateBytesMax;
+    if (bytes > limitBytes) {
+      const message = `the state of a commit of ${this.parts.group} has ${bytes} bytes, at most are ${limitBytes}`;
+      throw new BusError('TooLarge', message, { bytes, limitBytes });
     }
     await this.parts.commit(this, { offset: commit.offset, state: Uint8Array.from(commit.state) });
   }

@@ -135,7 +135,10 @@ export interface Log extends Closable {
   startGroup(group: string, topic: string, at: 'start' | 'end'): Promise<void>;
   /** Records below `before` may go. */
   trim(topic: string, partition: number, before: number): Promise<void>;
-  /** The largest `Commit.state` that a commit takes, in bytes. */
+  /**
+   * The largest `Commit.state` that a commit takes, in bytes; smaller after a commit was refused with TooLarge for its
+   * size. Can be 0.
+   */
   readonly stateBytesMax: number;
 
   // Looking: joins nothing, moves nothing, creates nothing.

@@ -44,6 +44,13 @@ export function byteWriter(): ByteWriter {
   };
 }
 
+/** How many bytes {@link ByteWriter.number} takes for a number. */
+export function numberBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= 128; rest /= 128) bytes++;
+  return bytes;
+}
+
 export interface ByteReader {
   readonly left: number;
   number(): number;

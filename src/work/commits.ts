@@ -1,6 +1,6 @@
 /** Commits of one partition: seldom while it is busy, soon when it rests, and again when the outcome is unknown. */
 import { sleep, type Clock, type Timer } from '../base/clock';
-import { sayError } from '../base/errors';
+import { isBusError, sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { LostError, type Commit, type Owned } from '../ports/log';
 import type { Retained } from './retained';
@@ -13,6 +13,8 @@ export interface CommitsParts {
   commitMs(): number;
   /** What to commit, taken when the commit is made. */
   snapshot(): Commit;
+  /** How much state a commit takes now. */
+  stateBytesMax(): number;
   /** Whether nothing is under way, so that waiting for more to commit makes no sense. */
   resting(): boolean;
   lost(error: LostError): void;
@@ -166,12 +168,9 @@ export class Commits {
     this.#tryingMs ??= clock.mono();
     this.#watch ??= clock.after(unkeptMsMax, () => this.#tellLong());
     try {
-      const { retained } = this.parts;
       const acknowledged = this.#unkept.mark();
-      const commit = this.parts.snapshot();
-      retained.sent(commit);
-      await this.parts.owned.commit(commit);
-      if (!this.#stopped) retained.acknowledged(commit);
+      const commit = await this.#send();
+      if (!this.#stopped) this.parts.retained.acknowledged(commit);
       acknowledged();
       this.offset = commit.offset;
       this.kept = true;
@@ -185,6 +184,21 @@ export class Commits {
     } catch (error) {
       this.#asking.unshift(...asked);
       this.#failed(error);
+    }
+  }
+
+  /** Sends what there is to commit; again, and smaller, each time that the log refuses its size. */
+  async #send(): Promise<Commit> {
+    for (;;) {
+      const commit = this.parts.snapshot();
+      this.parts.retained.sent(commit);
+      try {
+        await this.parts.owned.commit(commit);
+        return commit;
+      } catch (error) {
+        const isSmaller = this.parts.stateBytesMax() < commit.state.length;
+        if (!isBusError(error, 'TooLarge') || !isSmaller) throw error;
+      }
     }
   }
 

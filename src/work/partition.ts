@@ -1,7 +1,6 @@
 /** One partition of a queue while this instance owns it: fills lanes, knows what is settled, commits, is given up. */
 import type { Timer } from '../base/clock';
 import { aborted } from '../base/lifecycle';
-import { limits } from '../base/limits';
 import { LostError, type Commit, type Owned, type Stored } from '../ports/log';
 import { Commits, type CommitsParts } from './commits';
 import { openFilter, type Filter } from './duplicates';
@@ -70,7 +69,8 @@ export class Partition implements Holder {
     const { offset: at, state } = begin;
     this.#seenBefore = state.seen;
     this.#watermark = (take.makeWatermark ?? openWatermark)(at, state.seen, state.ranges);
-    this.#room = new Room(this.#watermark, state.seen, () => parts.lanes.hungry(this.number));
+    const isHungry = (): boolean => parts.lanes.hungry(this.number);
+    this.#room = new Room(this.#watermark, () => take.log.stateBytesMax, this.running, state.seen, isHungry);
     this.#filter = (take.makeFilter ?? openFilter)(state.senders);
     const commitMs = take.commitMs ?? commitMsDefault;
     this.#trials = new Trials(state.tried, take.clock, commitMs);
@@ -101,7 +101,7 @@ export class Partition implements Holder {
 
   mayStart(message: Message): boolean {
     if (!this.#isOurs() || this.parts.retained.blocks(message)) return false;
-    const isOpen = this.#watermark.openRanges < limits.openRangesMax || message.offset === this.#watermark.at;
+    const isOpen = this.#watermark.openRanges < this.#room.rangesMax || message.offset === this.#watermark.at;
     const may = isOpen && !this.#commits.isFull;
     if (!may) this.#refused = true;
     return may;
@@ -254,7 +254,7 @@ export class Partition implements Holder {
 
   /** At the bound of ranges only the lowest message may start; with room again, all. */
   #offerAgain(moved: boolean): void {
-    if (this.#watermark.openRanges < limits.openRangesMax * fullShare) {
+    if (this.#watermark.openRanges < this.#room.rangesMax * fullShare) {
       this.#refused = false;
       this.parts.lanes.offer(this.number);
     } else if (moved) this.parts.lanes.offer(this.number, this.#watermark.at);
@@ -313,6 +313,7 @@ export class Partition implements Holder {
       owned: this.owned,
       commitMs: () => this.#trials.commitMs(),
       snapshot: () => this.#snapshot(),
+      stateBytesMax: () => take.log.stateBytesMax,
       resting: () => this.#watermark.unsettled === 0,
       lost: () => this.#lose(),
       kept: () => this.#kept(),

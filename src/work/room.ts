@@ -1,6 +1,7 @@
 /** Decides how much of a partition is read ahead of its handlers: few messages while these are busy, within limits. */
 import { limits } from '../base/limits';
 import type { ReadMax } from '../ports/log';
+import { rangesThatFit } from './state';
 import type { Watermark } from './watermark';
 
 /** Messages of a partition in memory while its handlers have enough to do: few, as the garbage collector moves them. */
@@ -15,12 +16,22 @@ export class Room {
   bytes = 0;
 
   constructor(
-    private readonly watermark: Pick<Watermark, 'unsettled' | 'openRanges'>,
+    private readonly watermark: Pick<Watermark, 'at' | 'seen' | 'unsettled' | 'openRanges'>,
+    private readonly stateBytesMax: () => number,
+    /** Messages whose handlers run; each can make one more range. */
+    private readonly running: ReadonlySet<unknown>,
     /** Everything below was read by an earlier owner. */
     private readonly seenBefore: number,
     /** Whether handlers are free and no message in memory can start. */
     private readonly isHungry: () => boolean,
   ) {}
+
+  /** Settled ranges above the watermark that a commit has room for. At this number only the lowest message starts. */
+  get rangesMax(): number {
+    const { at, seen } = this.watermark;
+    const fit = rangesThatFit(this.stateBytesMax(), seen - at) - this.running.size;
+    return Math.max(0, Math.min(limits.openRangesMax, fit));
+  }
 
   /**
    * A few messages are enough as long as they keep the handlers busy; up to the bounds of the buffer when all that is
@@ -44,6 +55,7 @@ export class Room {
   }
   /** Reading what was read before makes no new ranges, and can be what it takes to find the lowest message. */
   #rangesFull(next: number): boolean {
-    return this.watermark.openRanges >= limits.openRangesMax && next >= this.seenBefore;
+    const { openRanges } = this.watermark;
+    return openRanges > 0 && openRanges >= this.rangesMax && next >= this.seenBefore;
   }
 }

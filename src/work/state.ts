@@ -1,7 +1,7 @@
 /** What a commit carries besides its offset, in bytes: what is settled above it, what was tried, and who was heard. */
 import { sayError } from '../base/errors';
 import type { Commit } from '../ports/log';
-import { byteReader, byteWriter, type ByteReader, type ByteWriter } from './bytes';
+import { byteReader, byteWriter, numberBytes, type ByteReader, type ByteWriter } from './bytes';
 import type { SenderPlace } from './duplicates';
 import type { Range } from './watermark';
 
@@ -40,11 +40,24 @@ export function cutState({ seen, ranges, tried, senders }: State, end: number): 
   };
 }
 
+/** Bytes of the version, the two offsets and the three counts. */
+const headerBytesMax = 24;
+/** Kept for attempts, where the ranges would take all. */
+const triedBytesMin = 200;
+
+/** How many ranges surely fit into `bytesMax` bytes, when they lie between `offset` and `seen`. */
+export function rangesThatFit(bytesMax: number, span: number): number {
+  const reserved = headerBytesMax + 2 * countBytes + Math.min(triedBytesMin, bytesMax >> 3);
+  return Math.max(0, Math.floor((bytesMax - reserved) / (2 * numberBytes(span))));
+}
+
 /**
- * As few bytes as it takes, and at most `bytesMax` (64 or more). What does not fit is left out: first the senders that
- * were silent longest, then the highest of what was tried, last the highest ranges, which a later commit will carry.
+ * As few bytes as it takes, and at most `bytesMax`; none where that is too few for anything. What does not fit is left
+ * out: first the senders that were silent longest, then the highest of what was tried, last the highest ranges, which a
+ * later commit will carry.
  */
 export function encodeState(offset: number, state: State, bytesMax: number): Uint8Array {
+  if (bytesMax < headerBytesMax) return new Uint8Array();
   const bytes = byteWriter();
   bytes.number(version);
   bytes.number(offset);

@@ -32,3 +32,12 @@ test('a part that does not work makes the instance not ready, with its newest re
   notices.tell({ type: 'state', part: 'registry', ok: true, reason: 'it can be read' });
   expect(health.read()).toEqual({ live: true, ready: true, reasons: [] });
 });
+
+test('a part that works worse than it should leaves the instance ready, and health gives the reason', async () => {
+  const { notices, health } = open();
+  const reason = 'the brokers refuse commits of the usual size';
+  notices.tell({ type: 'state', part: 'commit size', ok: false, reason, ready: true });
+  expect(health.read()).toEqual({ live: true, ready: true, reasons: [{ part: 'commit size', reason, sinceMs: 0 }] });
+  notices.tell({ type: 'state', part: 'registry', ok: false, reason: 'ENOENT' });
+  expect(health.read()).toMatchObject({ live: true, ready: false });
+});

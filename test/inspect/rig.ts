@@ -1,5 +1,5 @@
 /** What the tests of inspection share: buses on a memory world, and an inspector that has its ports. */
-import { openNotices } from '../../src/base/notices';
+import { openNotices, type Notice } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
 import type { Bus } from '../../src/bus/types';
@@ -33,7 +33,7 @@ export function rig(options: Pick<WorldOptions, 'recordBytesMax'> = {}) {
     return { self: { module, instance }, ...world.process(instance) };
   }
 
-  async function open(module: string): Promise<Bus & { crash(): void }> {
+  async function open(module: string): Promise<Bus & { crash(): void; tell(notice: Notice): void }> {
     const process = ports(module);
     const { self, log, post, registry, settings } = process;
     const notices = openNotices();
@@ -67,7 +67,7 @@ export function rig(options: Pick<WorldOptions, 'recordBytesMax'> = {}) {
       },
     });
     await opened;
-    return Object.assign(bus, { crash: () => process.crash() });
+    return Object.assign(bus, { crash: () => process.crash(), tell: (notice: Notice) => notices.tell(notice) });
   }
 
   async function inspector(more: Partial<InspectorParts> = {}) {

@@ -115,6 +115,25 @@ test('messages that no instance takes, what is parked and instances that do not 
   expect(queues.find(({ queue }) => queue === 'photos.slow')).toMatchObject({ state: 'nobody', waiting: 1 });
 });
 
+test('what works worse in instances that are ready is one warning for each reason, with how many instances report it', async () => {
+  const { open, inspector, soon } = rig();
+  const reason = 'the brokers refuse commits of the usual size';
+  for (const module of ['photos', 'photos', 'web']) {
+    const bus = await open(module);
+    bus.tell({ type: 'state', part: 'commit size', ok: false, ready: true, reason });
+  }
+  const { alarms } = await soon((await inspector()).status());
+  expect(alarms).toMatchObject([
+    {
+      severity: 'warning',
+      what: 'degraded',
+      about: 'commit size',
+      says: `photos#1 and 2 more: ${reason}`,
+      next: 'busbar instances photos',
+    },
+  ]);
+});
+
 test('a queue whose instances are all dead has nobody, though the log still says who owned it', async () => {
   const { open, inspector, soon, ports } = rig();
   const web = await open('web');

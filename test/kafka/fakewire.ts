@@ -80,6 +80,8 @@ export class FakeCluster {
   latencyMs = 0;
   /** The answer to each partition of a produce, instead of writing; undefined writes. */
   refuse: ((batch: port.Batch) => { error: string; refused?: port.Produced['refused'] } | undefined) | undefined;
+  /** As `offset.metadata.max.bytes`. */
+  offsetMetadataMax = 4_096;
   /** How long a leader recognizes copies of what a producer wrote last, as `producer.id.expiration.ms`. */
   producerExpiryMs = 86_400_000;
   #producerIds = 0;
@@ -467,12 +469,18 @@ export class FakeCluster {
 
   #commit(at: At, as: port.MemberAs, places: readonly port.CommitSpot[]): readonly port.Answer[] {
     let error: WireError | null = null;
+    const isTooLarge = ({ metadata }: port.CommitSpot): boolean => metadata.length > this.offsetMetadataMax;
     try {
-      this.#coordinates(as.group, at.node).commit(as, places);
+      const taken = places.filter((place) => !isTooLarge(place));
+      this.#coordinates(as.group, at.node).commit(as, taken);
     } catch (refused) {
       error = refused as WireError; // nothing else is thrown in here
     }
-    return places.map(({ topic, partition }) => ({ topic, partition, error }));
+    return places.map((place) => {
+      const { topic, partition } = place;
+      const tooLarge = isTooLarge(place) ? new WireError('OFFSET_METADATA_TOO_LARGE', `${topic}/${partition}`) : null;
+      return { topic, partition, error: error ?? tooLarge };
+    });
   }
   #offsets(at: At, name: string, spots: readonly Spot[] | null): readonly port.FetchedOffset[] {
     const { offsets } = this.#coordinates(name, at.node);

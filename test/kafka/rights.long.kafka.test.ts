@@ -37,7 +37,8 @@ kafkaSuite(
     beforeEach(() => {
       const { listeners, zookeeper } = cluster;
       const brokers = (listeners.SASL_PLAINTEXT ?? '').split(',');
-      const login = { saslMechanism: 'PLAIN', saslUsername: 'alice', saslPasswordFile: passwordFile } as const;
+      const user = { saslMechanism: 'PLAIN', saslUsername: 'alice', saslPasswordFile: passwordFile } as const;
+      const login = { ...user, credentialsWithoutTls: true };
       scene = openScene({ transport: 'kafka', brokers, zookeeper, ns, sessionMs: 10_000, ...login });
     });
     afterEach(() => scene.close());

@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { decodeState, encodeState, type State } from '../../src/work/state';
+import { decodeState, encodeState, rangesThatFit, type State } from '../../src/work/state';
 import { tries } from '../heavy';
 
 const offsets = fc.nat(2 ** 40);
@@ -95,4 +95,32 @@ test('refuses bytes of another kind, a newer version, another offset, or with a 
 
 test('no state at all is an empty one', () => {
   expect(decodeState(7, new Uint8Array())).toEqual({ seen: 7, ranges: [], tried: [], senders: [] });
+});
+
+test('as many ranges fit into a commit as it says, wherever they lie', () => {
+  const sizes = fc.tuple(fc.integer({ min: 0, max: 4_000 }), fc.nat(2 ** 24), offsets);
+  fc.assert(
+    fc.property(sizes, ([bytesMax, spread, offset]) => {
+      const count = Math.min(rangesThatFit(bytesMax, spread), Math.floor(spread / 2));
+      const gap = count > 0 ? Math.floor(spread / count) : 1;
+      const ranges = Array.from({ length: count }, (_, n) => {
+        const from = offset + n * gap + 1;
+        return { from, to: from + Math.max(1, gap - 1) };
+      });
+      const given = { seen: offset + spread, ranges, tried: [], senders: [] };
+      const encoded = encodeState(offset, given, bytesMax);
+      expect(encoded.length).toBeLessThanOrEqual(bytesMax);
+      expect(decodeState(offset, encoded).ranges).toEqual(ranges);
+    }),
+    { numRuns: tries(50) },
+  );
+  expect(rangesThatFit(3_072, 16_000)).toBeGreaterThan(700);
+});
+
+test('with too little room for anything there is no state, and with room for nothing else how far was read', () => {
+  const offset = 2 ** 52;
+  const seen = offset + 2 ** 51;
+  const given = { seen, ranges: [{ from: offset + 9, to: offset + 12 }], tried: [], senders: [] };
+  expect(encodeState(offset, given, 23)).toEqual(new Uint8Array());
+  expect(decodeState(offset, encodeState(offset, given, 24))).toEqual({ seen, ranges: [], tried: [], senders: [] });
 });
