@@ -238,7 +238,7 @@ export const entryOptions = options({
     is: 'duration',
     ...bounds.backoffMs,
     live: true,
-    says: 'Wait before its second attempt; doubles with each.',
+    says: 'Longest wait before its second attempt, and half of the shortest; doubles with each, up to a minute.',
   },
   paused: { is: 'flag', live: true, says: 'Nothing of it is started; it waits.' },
 });

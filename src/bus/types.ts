@@ -64,8 +64,10 @@ export interface ServeOptions<C extends AnyContract> {
 export interface ListenOptions {
   /** Names the queue: one instance of this module handles each event, and none is missed from the first `listen` on. */
   readonly as: string;
+  /** As of a work entry. @default 8 */
   readonly attempts?: number;
   readonly retry?: RetryKind;
+  /** As of a work entry. @default 1_000 */
   readonly backoffMs?: number;
   readonly longestMs?: number;
   readonly concurrency?: number;

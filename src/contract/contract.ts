@@ -49,11 +49,19 @@ export function request<I extends Schema, O extends Schema, E extends Schemas = 
 export interface WorkOptions<B> {
   /** Messages of one key are handled one after the other, in the order sent. Default: each message has its own key. */
   readonly key?: (body: B) => string;
-  /** How often a handler is tried before the message is parked. Default 5. */
+  /**
+   * How often a handler is tried before the message is parked. With the default backoffMs, the default attempts span
+   * one to two minutes, such as the restart of a database.
+   * @default 8
+   */
   readonly attempts?: number;
   /** What the messages of its key do while a failed one waits. Default 'in-order'. */
   readonly retry?: RetryKind;
-  /** Wait before the second attempt, in ms; doubles with each, up to a minute, with jitter. Default 1,000. */
+  /**
+   * Longest wait before the second attempt, in ms. It doubles with each attempt, up to a minute. Each wait is a random
+   * one between half of that and all of it, so that messages that failed together do not come back together.
+   * @default 1_000
+   */
   readonly backoffMs?: number;
   /** How long a handler may go on when its partition must move, in ms. Default 30,000. */
   readonly longestMs?: number;

@@ -4,10 +4,12 @@ import { sayError } from '../base/errors';
 import { ParkSignal } from '../delivery/context';
 import type { RetryOptions } from './types';
 
-export const attemptsDefault = 5;
+/** With the default backoff they span 61 to 123 s: a database has time to restart. */
+export const attemptsDefault = 8;
 export const longestMsDefault = 30_000;
 const backoffMsDefault = 1_000;
-const backoffMsMax = 60_000;
+/** A wait is not doubled beyond this. */
+const doubledMsMax = 60_000;
 
 /** It cannot be handled however often it is tried: bytes that are no body, or a body that the schema refuses. */
 export class Refused extends Error {
@@ -17,8 +19,9 @@ export class Refused extends Error {
 export type Decision = { readonly againMs: number } | { readonly park: string; readonly thrown?: unknown };
 
 /**
- * `attempt` is the one that failed, from 1. Waits from 0 up to backoffMs, doubled with each attempt up to a minute:
- * any moment in between, so that what failed together does not come back together.
+ * Decides after attempt number `attempt` has failed, from 1. The full wait is backoffMs, doubled with each attempt up
+ * to a minute. The wait is a random one between half of that and all of it ("equal jitter"): messages that failed
+ * together do not come back together, and none comes back before a dependency had the time that its author counted on.
  */
 export function decide(options: RetryOptions, attempt: number, error: unknown, random: Random): Decision {
   if (error instanceof ParkSignal) return { park: error.message };
@@ -26,6 +29,8 @@ export function decide(options: RetryOptions, attempt: number, error: unknown, r
   const attempts = options.attempts ?? attemptsDefault;
   if (attempt >= attempts)
     return { park: `attempt ${attempt} of ${attempts} failed: ${sayError(error)}`, thrown: error };
-  const mostMs = Math.min((options.backoffMs ?? backoffMsDefault) * 2 ** (attempt - 1), backoffMsMax);
-  return { againMs: Math.floor(random.next() * (mostMs + 1)) };
+  const { backoffMs = backoffMsDefault } = options;
+  const fullMs = Math.min(backoffMs * 2 ** (attempt - 1), Math.max(doubledMsMax, backoffMs));
+  const halfMs = Math.ceil(fullMs / 2);
+  return { againMs: halfMs + Math.floor(random.next() * (fullMs - halfMs + 1)) };
 }

@@ -22,7 +22,7 @@ export interface TakeParts extends DeliverParts {
   readonly makeFilter?: MakeFilter;
 }
 
-/** How a failed message comes back. Defaults: 5 attempts, 'in-order', 1,000 ms, 30,000 ms. */
+/** How a failed message comes back. Defaults: 8 attempts, 'in-order', 1,000 ms, 30,000 ms. */
 export interface RetryOptions {
   readonly attempts?: number;
   readonly retry?: RetryKind;
