@@ -116,6 +116,8 @@ export function buildBus(parts: BusParts): BuiltBus {
       commitMs: timings.commitMs,
       ...(parts.makeFilter && { makeFilter: parts.makeFilter }),
       ...(parts.makeWatermark && { makeWatermark: parts.makeWatermark }),
+      ...(parts.makeRetained && { makeRetained: parts.makeRetained }),
+      ...(parts.makeUnkept && { makeUnkept: parts.makeUnkept }),
     },
     answerer,
     hearer,

@@ -20,7 +20,9 @@ export interface Timings {
   readonly lingerMs: number;
   readonly messageBytesMax: number;
 }
-export interface BusParts extends Pick<TakeParts, 'makeFilter' | 'makeWatermark'> {
+/** Parts of the work engine that a simulator replaces to plant bugs. */
+type Planted = Pick<TakeParts, 'makeFilter' | 'makeWatermark' | 'makeRetained' | 'makeUnkept'>;
+export interface BusParts extends Planted {
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;

@@ -4,8 +4,9 @@ import { BusError } from '../base/errors';
 import { allEnded } from '../base/lifecycle';
 import type { GroupOptions, GroupPlace, Member, Owner } from '../ports/log';
 import { behind, checkName, keyOf, kinds, namesIn, partitionKey } from './keys';
-import { Membership, parseOwner, type MembershipParts, type OwnerRow } from './membership';
+import { Membership, type MembershipParts } from './membership';
 import { decodeCommit, encodeCommit } from './owned';
+import { parseOwner, type OwnerRow } from './targets';
 import { mark } from './topics';
 
 const sessionMsDefault = 10_000;
@@ -42,7 +43,7 @@ export class Groups {
     const topic = this.parts.topics.get(topicName);
     await this.note(group, topicName);
     const parts = { ...this.parts, changed: (name: string) => this.look(name) };
-    const member = new Membership(parts, group, topic, owner, sessionMs);
+    const member = new Membership(parts, group, topic, owner, sessionMs, options.serves ?? []);
     this.members.add(member);
     try {
       await member.start();

@@ -4,12 +4,12 @@ import { sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import type { Store } from '../disk/lmdb';
 import type { Member, Owner, Topic } from '../ports/log';
-import { assign } from './assign';
 import { kinds, partitionKey } from './keys';
 import type { Leased } from './lease';
 import { decodeCommit, OwnedPartition } from './owned';
 import type { Reader } from './read';
 import { Roster, type MemberRow, type RosterParts } from './roster';
+import { parseOwner, targetsOf, type OwnerRow } from './targets';
 import type { Topics } from './topics';
 import type { Wake } from './wake';
 
@@ -19,11 +19,6 @@ const lookMsPerMember = 10;
 /** A member that is counted out comes back at most this often. */
 const enrolMsMin = 1000;
 
-/** Who owns a partition; null when it was given back. */
-export interface OwnerRow {
-  readonly member: string | null;
-  readonly instance: string | null;
-}
 interface Ownership extends OwnerRow {
   readonly epoch: number;
 }
@@ -45,10 +40,15 @@ export class Membership implements Member, Leased {
   private readonly mine = new Map<number, OwnedPartition>();
   /** Partitions whose `give` runs, also those that were lost meanwhile: they cannot come back before it ends. */
   private readonly giving = new Map<number, Promise<void>>();
+  /** Entries that wait in partitions and are not served here. */
+  private readonly misses = new Map<number, readonly string[]>();
+  /** Id under which it lost everything, as long as its row is there. */
+  private former: string | undefined;
   private leaving = false;
   private started = false;
   /** What the others read of us is not there yet, or not true any more. */
   private toEnrol = true;
+  private isEnrolled = false;
   private failure: unknown;
   private ended = false;
   private isLate = false;
@@ -66,6 +66,7 @@ export class Membership implements Member, Leased {
     private readonly topic: Topic,
     private readonly owner: Owner,
     readonly sessionMs: number,
+    private readonly serves: readonly string[],
   ) {
     this.id = this.newId();
     this.roster = new Roster(parts, group, topic.name);
@@ -81,7 +82,7 @@ export class Membership implements Member, Leased {
     await this.parts.lease.keep(this);
     this.started = true;
     await this.look();
-    if (this.toEnrol) throw this.failure;
+    if (!this.isEnrolled) throw this.failure;
   }
 
   private async enrol(): Promise<void> {
@@ -90,13 +91,18 @@ export class Membership implements Member, Leased {
     this.toEnrol = false;
     this.enrolledMs = clock.mono();
     try {
-      await this.roster.set(this.id, {
+      const row: MemberRow = {
         instance: self,
         address: neighbours.address,
         lease: leaseId,
         sessionMs,
         leaving,
-      });
+        serves: this.serves,
+        misses: Object.fromEntries(this.misses),
+      };
+      await this.roster.set(this.id, row, this.former);
+      this.former = undefined;
+      this.isEnrolled = true;
     } catch (error) {
       this.toEnrol = true;
       throw error;
@@ -157,21 +163,12 @@ export class Membership implements Member, Leased {
     if (!members.has(this.id)) return this.givenUp();
     const owners = this.owners();
     this.checkMine(owners);
-    const targets = this.targets(members, owners);
+    const { targets, holders } = targetsOf(members, owners, { id: this.id, leaving: this.leaving });
     for (const partition of this.mine.keys()) if (targets[partition] !== this.id) this.give(partition);
-    const moves = owners.map((ownership, partition) => this.move(partition, ownership, targets[partition], members));
+    const moves = owners.map((ownership, partition) =>
+      this.move(partition, ownership, targets[partition], holders[partition]),
+    );
     await Promise.all(moves);
-  }
-
-  private targets(
-    members: ReadonlyMap<string, MemberRow>,
-    owners: readonly Ownership[],
-  ): readonly (string | undefined)[] {
-    const staying = [...members]
-      .filter(([id, row]) => !(id === this.id ? this.leaving : row.leaving))
-      .map(([id]) => id);
-    const alive = owners.map(({ member }) => (member !== null && members.has(member) ? member : undefined));
-    return assign(staying, alive);
   }
 
   private ownerKey(partition: number): Buffer {
@@ -203,12 +200,15 @@ export class Membership implements Member, Leased {
     void this.look();
   }
 
-  /** With a new name, as somebody who owns nothing: `late` has let everything go. */
+  /**
+   * Comes back under a new id, as a member that owns nothing. The row of the old id stays until the new one is written,
+   * so that no other member takes what this one gets back.
+   */
   private async rejoin(): Promise<void> {
     const { lease } = this.parts;
-    await this.roster.set(this.id, null);
     lease.drop(this);
     await lease.keep(this);
+    this.former ??= this.id;
     this.id = this.newId();
     this.isLate = false;
     this.toEnrol = true;
@@ -270,12 +270,13 @@ export class Membership implements Member, Leased {
     partition: number,
     ownership: Ownership,
     target: string | undefined,
-    members: ReadonlyMap<string, MemberRow>,
+    holder: string | undefined,
   ): Promise<void> {
     if (this.mine.has(partition) || this.giving.has(partition)) return;
     const { member, epoch } = ownership;
-    const free = member === null || member === this.id || !members.has(member);
-    if (target === this.id && free) {
+    const isFree = holder === undefined || holder === this.id;
+    const comesBack = holder === this.id && member !== this.id;
+    if (isFree && (target === this.id || comesBack)) {
       if (await this.setOwner(partition, epoch, { member: this.id, instance: this.parts.self })) {
         this.take(partition, epoch + 1);
       }
@@ -312,12 +313,21 @@ export class Membership implements Member, Leased {
       ownerKey: this.ownerKey(partition),
       commitKey,
       fence: this.fence,
+      cannotServe: (entries) => this.miss(partition, entries),
       refused: () => {
         if (this.mine.get(partition) === owned) this.lose(partition, 'another member took it');
       },
     });
     this.mine.set(partition, owned);
+    if (this.misses.delete(partition)) this.toEnrol = this.again = true; // what still waits there is reported again
     this.owner.take(owned);
+  }
+
+  private miss(partition: number, entries: readonly string[]): void {
+    if (!this.mine.has(partition)) return;
+    this.misses.set(partition, entries);
+    this.toEnrol = true;
+    void this.look();
   }
 
   // Leaving
@@ -350,8 +360,4 @@ export class Membership implements Member, Leased {
     }
     this.tellOthers();
   }
-}
-
-export function parseOwner(value: Buffer): OwnerRow {
-  return JSON.parse(value.toString()) as OwnerRow; // only `setOwner` writes these
 }

@@ -23,6 +23,7 @@ export interface OwnedParts {
   readonly commitKey: Buffer;
   /** Takes the partition away if this member may have been given up; called before anything is started. */
   readonly fence: () => void;
+  readonly cannotServe: (entries: readonly string[]) => void;
   /** Somebody else owns it: found when a commit was refused. */
   readonly refused: () => void;
 }
@@ -65,6 +66,10 @@ export class OwnedPartition implements Owned {
   check(): void {
     this.parts.fence();
     if (this.over !== undefined) throw new LostError(this.parts.group, this.partition, this.over);
+  }
+
+  cannotServe(entries: readonly string[]): void {
+    this.parts.cannotServe(entries);
   }
 
   async read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]> {

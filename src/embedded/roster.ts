@@ -19,6 +19,10 @@ export interface MemberRow {
   readonly sessionMs: number;
   /** It gives everything away and must not be given anything. */
   readonly leaving: boolean;
+  /** Entries whose messages it handles. Members of busbar 0.1.0 do not write it. */
+  readonly serves?: readonly string[];
+  /** By partition, entries whose messages it met there and does not serve. */
+  readonly misses?: Readonly<Record<string, readonly string[]>>;
 }
 
 export interface RosterParts {
@@ -48,11 +52,12 @@ export class Roster {
     return keyOf(kinds.member, [this.group, this.topic, id]);
   }
 
-  /** Makes a member known, changes its row, or (null) takes it out. */
-  async set(id: string, row: MemberRow | null): Promise<void> {
+  /** Makes a member known, changes its row, or (null) takes it out; `former` is taken out in the same step. */
+  async set(id: string, row: MemberRow | null, former?: string): Promise<void> {
     const { live } = this.parts;
-    const value = row === null ? null : Buffer.from(JSON.stringify(row));
-    await live.within(live.write(null, [{ key: this.key(id), value }]));
+    const changes: Change[] = [{ key: this.key(id), value: row === null ? null : Buffer.from(JSON.stringify(row)) }];
+    if (former !== undefined) changes.push({ key: this.key(former), value: null });
+    await live.within(live.write(null, changes));
   }
 
   /** Everybody who takes part, dead ones too until somebody counts them out. */

@@ -1,4 +1,5 @@
-/** Who of a group gets which partition: evenly, moving as few as possible, and nothing before whoever has it let go. */
+/** Which member of a group gets which partition, and how partitions move: none before its owner let go of it. */
+import { shareOut } from '../ports/share';
 import { type Assigned, decodeDeclared, type Declared, encodeAssigned } from './grouptalk';
 import type { Joined } from './wire';
 
@@ -8,76 +9,76 @@ export interface Candidate {
 }
 
 /**
- * What each member has from now on. What must move is taken from nobody: it is only missing in what its owner is told,
- * who gives it up and joins again; until then it is given to nobody.
+ * What each member has from now on. What must move is taken from no member: it is only missing in the assignment of its
+ * owner, which gives it up and joins again; until then no other member gets it. A partition that a member has lost goes
+ * back to that member first, since it may know of finished messages that are not committed.
  */
 export function assign(members: readonly Candidate[], partitions: number): ReadonlyMap<string, Assigned> {
   const sorted = members.toSorted((a, b) => (a.id < b.id ? -1 : 1)); // the same whoever works it out
   const claims = claimsOf(sorted, partitions);
   const targets = targetsOf(sorted, claims);
   const told = new Map(sorted.map(({ id }) => [id, [] as number[]]));
+  const passing = new Set<string>();
   let moving = false;
   targets.forEach((target, partition) => {
-    const claim = claims[partition];
-    const free = claim === undefined || claim.holders.length === 0;
-    if (target !== undefined && (free || claim.owner === target)) told.get(target)?.push(partition);
-    else moving = true;
+    const { holders = [], owner, former } = claims[partition] ?? {};
+    if (target === undefined) moving = true;
+    else if (owner === target || (holders.length === 0 && (former ?? target) === target))
+      told.get(target)?.push(partition);
+    else {
+      moving = true;
+      if (holders.length > 0 || former === undefined) return;
+      told.get(former)?.push(partition);
+      passing.add(former);
+    }
   });
-  return new Map(sorted.map(({ id, declared: { round } }) => [id, { partitions: told.get(id) ?? [], moving, round }]));
+  return new Map(
+    sorted.map(({ id, declared: { round } }) => {
+      return [id, { partitions: told.get(id) ?? [], moving, round, again: passing.has(id) }];
+    }),
+  );
 }
 
-/** Who says that it has a partition, and its one owner if nobody else has it and it wants to keep it. */
 interface Claim {
+  /** Members that say that they have it. */
   readonly holders: string[];
+  /** The one holder, if it wants to keep it. */
   owner: string | undefined;
+  /** Without a holder: the member that lost it, if it can take it back. */
+  former: string | undefined;
 }
 
 function claimsOf(members: readonly Candidate[], partitions: number): readonly Claim[] {
-  const claims = Array.from({ length: partitions }, (): Claim => ({ holders: [], owner: undefined }));
+  const claims = Array.from({ length: partitions }, (): Claim => {
+    return { holders: [], owner: undefined, former: undefined };
+  });
   for (const { id, declared } of members) {
     for (const partition of [...declared.owned, ...declared.giving]) claims[partition]?.holders.push(id);
     if (declared.leaving) continue;
     for (const partition of declared.owned) if (claims[partition]) claims[partition].owner = id;
+    for (const partition of declared.had) {
+      if (claims[partition] && !declared.busy.includes(partition)) claims[partition].former ??= id;
+    }
   }
-  // Two owners must both let go, however that came about.
-  for (const claim of claims) if (claim.holders.length > 1) claim.owner = undefined;
+  for (const claim of claims) {
+    if (claim.holders.length > 1) claim.owner = undefined; // both must let go, however that came about
+    if (claim.holders.length > 0) claim.former = undefined;
+  }
   return claims;
 }
 
 function targetsOf(members: readonly Candidate[], claims: readonly Claim[]): readonly (string | undefined)[] {
   const staying = members.filter(({ declared }) => !declared.leaving);
-  const counts = new Map(staying.map(({ id }) => [id, 0]));
-  for (const { owner } of claims) if (owner !== undefined) counts.set(owner, (counts.get(owner) ?? 0) + 1);
-  const room = quotas(counts, claims.length);
-  const targets: (string | undefined)[] = claims.map(({ owner }) => {
-    const left = owner === undefined ? 0 : (room.get(owner) ?? 0);
-    if (owner === undefined || left === 0) return undefined;
-    room.set(owner, left - 1);
-    return owner;
-  });
-  const isBusy = (partition: number, { declared }: Candidate): boolean => declared.busy.includes(partition);
-  const open = targets.flatMap((target, partition) => (target === undefined ? [partition] : []));
-  const busyFirst = open.toSorted((a, b) => wanted(b) - wanted(a));
-  function wanted(partition: number): number {
-    return staying.filter((member) => isBusy(partition, member)).length;
-  }
-  for (const partition of busyFirst) {
-    const able = staying.filter((member) => !isBusy(partition, member));
-    // One too many is better than nobody; the next round evens it out.
-    const taker = able.find(({ id }) => (room.get(id) ?? 0) > 0) ?? able[0];
-    if (!taker) continue;
-    targets[partition] = taker.id;
-    room.set(taker.id, (room.get(taker.id) ?? 0) - 1);
-  }
-  return targets;
-}
-
-/** How many each may have: the same for all, and one more for those who have most already until it adds up. */
-function quotas(counts: ReadonlyMap<string, number>, partitions: number): Map<string, number> {
-  const least = Math.floor(partitions / Math.max(1, counts.size));
-  const extra = partitions % Math.max(1, counts.size);
-  const byCount = [...counts].toSorted(([, a], [, b]) => b - a); // equal ones stay in the order of their names
-  return new Map(byCount.map(([id], rank) => [id, least + (rank < extra ? 1 : 0)]));
+  const sharers = staying.map(({ id, declared: { busy, serves, misses } }) => ({
+    id,
+    serves: serves && new Set(serves),
+    misses,
+    isAble: (partition: number) => !busy.includes(partition),
+  }));
+  return shareOut(
+    sharers,
+    claims.map(({ owner, former }) => owner ?? former),
+  );
 }
 
 /** What the leader sends with its sync; nobody else sends any. */
@@ -91,6 +92,6 @@ export function assignmentsOf(
     return said?.topic === topic ? [{ id, declared: said.declared }] : [];
   });
   const assigned = assign(candidates, partitions);
-  const none = { partitions: [], moving: false, round: -1 };
+  const none = { partitions: [], moving: false, round: -1, again: false };
   return members.map(({ id }) => ({ memberId: id, assignment: encodeAssigned(topic, assigned.get(id) ?? none) }));
 }

@@ -1,4 +1,5 @@
 /** What members of a group tell each other through Kafka, within the forms that its own tools can read. */
+import { createHash } from 'node:crypto';
 import { Reader, Writer } from './bytes';
 
 /** What a member says of itself when it joins. */
@@ -15,7 +16,14 @@ export interface Declared {
   readonly busy: readonly number[];
   /** It wants nothing any more. */
   readonly leaving: boolean;
+  /** Partitions that it lost and wants back: it may know of finished messages there that are not committed. */
+  readonly had: readonly number[];
+  /** Entries whose messages it handles, as hashes; undefined when it does not state them. */
+  readonly serves: readonly string[] | undefined;
+  /** By partition, entries whose messages it met there and does not serve, as hashes. */
+  readonly misses: Misses;
 }
+export type Misses = ReadonlyMap<number, readonly string[]>;
 /** What the leader tells one member. */
 export interface Assigned {
   readonly partitions: readonly number[];
@@ -23,6 +31,8 @@ export interface Assigned {
   readonly moving: boolean;
   /** The word of this member that the leader has heard. */
   readonly round: number;
+  /** This member has a partition that must move on: it joins again as soon as it has taken it. */
+  readonly again: boolean;
 }
 
 /** The one protocol of our groups; brokers refuse members that know only others. */
@@ -33,7 +43,8 @@ const mark = 'busbar1 ';
 /** ConsumerProtocolSubscription, version 0. */
 export function encodeDeclared(topic: string, declared: Declared): Buffer {
   const body = new Writer().i16(0).list([topic], (name, writer) => writer.text(name));
-  return body.blob(Buffer.from(mark + JSON.stringify(declared))).bytes;
+  const misses = Object.fromEntries(declared.misses);
+  return body.blob(Buffer.from(mark + JSON.stringify({ ...declared, misses }))).bytes;
 }
 /** undefined for what no member of ours says. */
 export function decodeDeclared(bytes: Uint8Array): { readonly topic: string; readonly declared: Declared } | undefined {
@@ -41,22 +52,28 @@ export function decodeDeclared(bytes: Uint8Array): { readonly topic: string; rea
     const body = new Reader(Buffer.from(bytes));
     body.i16();
     const [topic] = body.list((one) => one.text());
-    const said = parseMarked(body.blob()) as Partial<Declared> | undefined; // each part is checked below
+    const said = parseMarked(body.blob()) as Partial<Record<keyof Declared, unknown>> | undefined; // checked below
     if (topic === undefined || !said) return undefined;
     const { instance, leaving, round } = said;
     const [owned, giving, busy] = [numbers(said.owned), numbers(said.giving), numbers(said.busy)];
     if (typeof instance !== 'string' || typeof round !== 'number' || !owned || !giving || !busy) return undefined;
-    return { topic, declared: { instance, round, owned, giving, busy, leaving: leaving === true } };
+    // Members of busbar 0.1.0 do not state these.
+    const [had, serves, misses] = [numbers(said.had ?? []), texts(said.serves), missesOf(said.misses ?? {})];
+    if (!had || !misses || (said.serves !== undefined && !serves)) return undefined;
+    return {
+      topic,
+      declared: { instance, round, owned, giving, busy, leaving: leaving === true, had, serves, misses },
+    };
   });
 }
 
 /** ConsumerProtocolAssignment, version 0. */
-export function encodeAssigned(topic: string, { partitions, moving, round }: Assigned): Buffer {
+export function encodeAssigned(topic: string, { partitions, moving, round, again }: Assigned): Buffer {
   const listed = partitions.length === 0 ? [] : [topic];
   const body = new Writer()
     .i16(0)
     .list(listed, (name, writer) => writer.text(name).list(partitions, (one, each) => each.i32(one)));
-  return body.blob(Buffer.from(mark + JSON.stringify({ moving, round }))).bytes;
+  return body.blob(Buffer.from(mark + JSON.stringify({ moving, round, ...(again && { again }) }))).bytes;
 }
 /** undefined for what no leader of ours says. */
 export function decodeAssigned(bytes: Uint8Array, topic: string): Assigned | undefined {
@@ -64,8 +81,9 @@ export function decodeAssigned(bytes: Uint8Array, topic: string): Assigned | und
     const body = new Reader(Buffer.from(bytes));
     const partitions = readPartitions(body, topic);
     // checked below
-    const said = parseMarked(body.blob()) as { readonly moving?: unknown; readonly round?: unknown } | undefined;
-    return said && { partitions, moving: said.moving === true, round: Number(said.round) };
+    const said = parseMarked(body.blob()) as Partial<Record<keyof Assigned, unknown>> | undefined;
+    if (!said) return undefined;
+    return { partitions, moving: said.moving === true, round: Number(said.round), again: said.again === true };
   });
 }
 
@@ -101,6 +119,28 @@ function numbers(value: unknown): readonly number[] | undefined {
   // each is
   return Array.isArray(value) && value.every((one) => Number.isInteger(one)) ? (value as number[]) : undefined;
 }
+
+function texts(value: unknown): readonly string[] | undefined {
+  // each is
+  return Array.isArray(value) && value.every((one) => typeof one === 'string') ? (value as string[]) : undefined;
+}
+
+function missesOf(value: unknown): Misses | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const all = Object.entries(value).map(([partition, entries]) => [Number(partition), texts(entries)] as const);
+  const misses = new Map<number, readonly string[]>();
+  for (const [partition, entries] of all) {
+    if (!Number.isInteger(partition) || !entries) return undefined;
+    misses.set(partition, entries);
+  }
+  return misses;
+}
+
+/** Short, so that the members of a large group fit into one record of the coordinator. */
+export function entryHash(entry: string): string {
+  return createHash('sha256').update(entry).digest('base64url').slice(0, hashChars);
+}
+const hashChars = 6; // 36 bits: among 1,000 entries two are alike once in 100,000 groups
 
 /** Others may write anything: what cannot be read is not there. */
 function orUndefined<T>(read: () => T | undefined): T | undefined {

@@ -20,12 +20,21 @@ export class Holdings {
   readonly #held = new Map<number, OwnedPartition>();
   /** Whose `give` runs, also of those that were lost meanwhile. */
   readonly #giving = new Map<number, Promise<void>>();
+  readonly #had = new Set<number>();
 
   constructor(private readonly parts: HoldingsParts) {}
 
   /** What it has and keeps. */
   get owned(): readonly number[] {
     return [...this.#held.keys()].filter((partition) => !this.#giving.has(partition));
+  }
+  /** What it lost, and nobody else has got since as far as it knows. */
+  get had(): readonly number[] {
+    return [...this.#had].filter((partition) => !this.#giving.has(partition));
+  }
+  /** Another member has got them. */
+  forget(partitions: Iterable<number>): void {
+    for (const partition of partitions) this.#had.delete(partition);
   }
   /** What it still has. */
   get giving(): readonly number[] {
@@ -45,6 +54,7 @@ export class Holdings {
   take(partition: number, epoch: number, committed: Commit | null): void {
     const owned = this.parts.open({ partition, epoch, committed });
     this.#held.set(partition, owned);
+    this.#had.delete(partition);
     this.parts.owner.take(owned);
   }
 
@@ -82,6 +92,7 @@ export class Holdings {
   loseAll(reason: string): void {
     for (const [partition, owned] of Array.from(this.#held)) {
       this.#held.delete(partition);
+      this.#had.add(partition);
       owned.lose(reason);
       this.parts.lost(owned, reason);
     }

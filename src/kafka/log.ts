@@ -130,7 +130,7 @@ class KafkaLog {
     this.#mustBeOpen();
     const around = { view: this.#view, self: this.parts.self, fetcher: this.#working, room: this.#room };
     const sessionMs = options.sessionMs ?? sessionMsDefault;
-    const member = new Membership(around, { group, topic, partitions }, owner, sessionMs);
+    const member = new Membership(around, { group, topic, partitions }, owner, sessionMs, options.serves);
     this.#members.add(member);
     try {
       await member.start();

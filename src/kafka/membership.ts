@@ -8,7 +8,7 @@ import type { CommitRoom } from './commit-room';
 import { Commits, committedOf } from './commits';
 import { busErrorOf, WireError } from './errors';
 import type { Fetcher } from './fetching';
-import { type Assigned, decodeAssigned, encodeDeclared, protocolName } from './grouptalk';
+import { type Assigned, decodeAssigned, encodeDeclared, entryHash, protocolName } from './grouptalk';
 import { Holdings } from './holdings';
 import { giveEverything, leaveGroup } from './leaving';
 import { OwnedPartition } from './owned';
@@ -49,6 +49,10 @@ export class Membership implements Member {
   readonly #commits: Commits;
   readonly #pulse: Pulse;
   readonly #rebalanceMs: number;
+  readonly #serves: readonly string[] | undefined;
+  /** By partition, entries that wait or waited there and are not served here. */
+  readonly #misses = new Map<number, readonly string[]>();
+  #declaredHad: readonly number[] = [];
   #memberId = '';
   /** Of the last sync that was completed, and of the last join that was answered; -1 for none. */
   #generation = -1;
@@ -85,7 +89,9 @@ export class Membership implements Member {
     private readonly of: GroupOfTopic,
     owner: Owner,
     private readonly sessionMs: number,
+    serves?: readonly string[],
   ) {
+    this.#serves = serves?.map(entryHash);
     const { group, topic } = of;
     const { view, fetcher, room } = parts;
     this.#rebalanceMs = Math.max(rebalanceMsMin, 3 * sessionMs);
@@ -115,7 +121,16 @@ export class Membership implements Member {
       owner,
       notices: view.parts.notices,
       open: (given) =>
-        new OwnedPartition({ ...given, group, topic, fetcher, room, fence, commit: (...one) => commits.add(...one) }),
+        new OwnedPartition({
+          ...given,
+          group,
+          topic,
+          fetcher,
+          room,
+          fence,
+          commit: (...one) => commits.add(...one),
+          cannotServe: ({ partition }, entries) => this.#miss(partition, entries),
+        }),
       settled: (owned) => commits.settled(owned),
       lost: (owned, reason) => commits.drop(owned, reason),
       released: () => this.#hasReleased(),
@@ -223,7 +238,8 @@ export class Membership implements Member {
     const { group, topic } = this.of;
     this.#reason = undefined;
     this.#released = false;
-    const { owned, giving, busy } = this.#holdings;
+    const { owned, giving, busy, had } = this.#holdings;
+    this.#declaredHad = had;
     const declared = {
       instance: this.parts.self,
       round: this.#round,
@@ -231,6 +247,9 @@ export class Membership implements Member {
       giving,
       busy,
       leaving: this.#leaving,
+      had,
+      serves: this.#serves,
+      misses: this.#misses,
     };
     return {
       group,
@@ -258,12 +277,13 @@ export class Membership implements Member {
   }
 
   /** Gives what is missing in the assignment, takes what is new in it, and compares. */
-  async #apply({ partitions, round }: Assigned, as: MemberAs, at: At): Promise<void> {
+  async #apply({ partitions, round, again }: Assigned, as: MemberAs, at: At): Promise<void> {
     const mine = new Set(partitions);
     // An older join of ours, thought to be lost, came last: the others were told what is not true any more.
     if (round !== this.#round) return this.#joinAgain('the group heard something older');
     for (const partition of this.#holdings.owned) if (!mine.has(partition)) this.#holdings.give(partition);
     if (this.#leaving) return;
+    this.#holdings.forget(this.#declaredHad.filter((partition) => !mine.has(partition)));
     const fresh = partitions.filter((partition) => this.#holdings.can(partition));
     if (fresh.length === 0) return;
     // Where it joined: commits of others that are on their way would hold it up.
@@ -271,7 +291,11 @@ export class Membership implements Member {
     const commits = await orAborted(asked, this.#abandon.signal);
     this.#pulse.check();
     if (this.#generation !== as.generation || this.#leaving || this.#over) return;
-    for (const partition of fresh) this.#holdings.take(partition, as.generation, commits.get(partition) ?? null);
+    for (const partition of fresh) {
+      this.#misses.delete(partition); // what still waits there is reported again
+      this.#holdings.take(partition, as.generation, commits.get(partition) ?? null);
+    }
+    if (again) this.#joinAgain('it has taken back what another member is to have');
   }
 
   async #recover(error: unknown): Promise<void> {
@@ -383,6 +407,13 @@ export class Membership implements Member {
   }
 
   // Leaving
+
+  #miss(partition: number, entries: readonly string[]): void {
+    this.#misses.set(partition, entries.map(entryHash));
+    this.parts.view.parts.clock.after(releaseMs, () => {
+      if (this.#misses.has(partition) && !this.#over) this.#joinAgain('messages wait there that it does not serve');
+    });
+  }
 
   #hasReleased(): void {
     this.#released = true;

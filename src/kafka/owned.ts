@@ -16,6 +16,7 @@ export interface OwnedParts {
   /** Takes everything away if this member may have been given up; called before anything is started. */
   readonly fence: () => void;
   readonly commit: (owned: OwnedPartition, commit: Commit) => Promise<void>;
+  readonly cannotServe: (owned: OwnedPartition, entries: readonly string[]) => void;
 }
 
 export class OwnedPartition implements Owned {
@@ -72,6 +73,10 @@ export class OwnedPartition implements Owned {
       await whenReady(() => signal.aborted || position.hasNews, [position], [signal, this.#ended.signal]);
     }
     return [];
+  }
+
+  cannotServe(entries: readonly string[]): void {
+    if (!this.ended) this.parts.cannotServe(this, entries);
   }
 
   async commit(commit: Commit): Promise<void> {

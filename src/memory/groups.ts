@@ -1,4 +1,5 @@
 /** Groups of a memory world: who owns which partition, hand-over without overlap, commits by the owner alone. */
+import type { Clock } from '../base/clock';
 import { BusError } from '../base/errors';
 import { closable, onAbort } from '../base/lifecycle';
 import {
@@ -10,10 +11,13 @@ import {
   type Owned,
   type Owner,
 } from '../ports/log';
-import { assign } from './assign';
-import { Lane, type Life } from './life';
+import { shareOut, type Sharer } from '../ports/share';
+import { Lane, unreachable, type Life } from './life';
 import { whenThere } from './reading';
 import type { Partition } from './topics';
+
+/** Part of its session after which a member without an answer of the coordinator owns nothing any longer. */
+const fenceShare = 0.8;
 
 /** One ownership of one partition by one member. */
 interface Tenure {
@@ -34,8 +38,10 @@ interface Share {
 }
 
 /** A member, and the process it lives in. */
-export class Seat {
+export class Seat implements Sharer {
   readonly id: string;
+  readonly serves: ReadonlySet<string> | undefined;
+  readonly misses = new Map<number, readonly string[]>();
   leaving = false;
   session: { end(): void } | undefined;
   /** Who waits for it to be gone. */
@@ -49,7 +55,9 @@ export class Seat {
     readonly life: Life,
     owner: Owner,
     readonly sessionMs: number,
+    serves?: readonly string[],
   ) {
+    this.serves = serves && new Set(serves);
     this.id = `${life.name}/${life.nextNumber()}`;
     this.take = life.bind((owned: Owned) => owner.take(owned));
     this.give = life.bind((partition: number) => owner.give(partition));
@@ -70,6 +78,8 @@ export class Seat {
 export class Group {
   readonly #shares: readonly Share[];
   readonly #seats = new Set<Seat>();
+  /** Reasons for which no member reaches the coordinator. */
+  #away = 0;
 
   constructor(
     readonly name: string,
@@ -127,6 +137,33 @@ export class Group {
     for (const resolve of seat.left.splice(0)) resolve();
   }
 
+  /**
+   * No member reaches the coordinator for `forMs`: commits fail, and after most of its session each member loses what
+   * it owns, without another one getting it. Then each gets back what it had, unless it has left meanwhile.
+   */
+  cutOff(clock: Clock, forMs: number): void {
+    this.#away++;
+    const timers = [...this.#seats].map((seat) => clock.after(seat.sessionMs * fenceShare, () => this.#fence(seat)));
+    clock.after(forMs, () => {
+      for (const timer of timers) timer.cancel();
+      this.#away--;
+      this.#move();
+    });
+  }
+
+  /** A member ends its ownerships itself, before another one can get them. */
+  #fence(seat: Seat): void {
+    const ended = this.#shares.flatMap((share) => {
+      const { tenure } = share;
+      return tenure?.seat === seat ? [{ tenure: this.#end(share, tenure), partition: share.records.partition }] : [];
+    });
+    seat.life.notify(seat.lane, () => {
+      for (const { tenure, partition } of ended) {
+        tenure.lost.abort(new LostError(this.name, partition, 'the coordinator did not answer for most of a session'));
+      }
+    });
+  }
+
   /** No sign of life: others get what it owned. It learns of that when it can, and then joins again. */
   #expel(seat: Seat): void {
     if (!this.#seats.has(seat)) return;
@@ -160,9 +197,10 @@ export class Group {
   }
 
   #balance(): void {
-    const current = this.#shares.map(({ target }) => target);
-    const targets = assign(current, this.#staying());
-    this.#shares.forEach((share, index) => (share.target = targets[index] ?? null));
+    const staying = this.#staying();
+    const owners = this.#shares.map(({ target }) => target?.id);
+    const targets = shareOut(staying, owners);
+    this.#shares.forEach((one, index) => (one.target = staying.find(({ id }) => id === targets[index]) ?? null));
     this.#move();
   }
 
@@ -171,7 +209,7 @@ export class Group {
     for (const share of this.#shares) {
       const { tenure, target } = share;
       if (tenure && tenure.seat !== target && !tenure.giving) this.#ask(share, tenure);
-      if (!tenure && target) this.#grant(share, target);
+      if (!tenure && target && this.#away === 0) this.#grant(share, target);
     }
     for (const seat of this.#seats) {
       if (seat.leaving && !this.#shares.some(({ tenure }) => tenure?.seat === seat)) this.#remove(seat);
@@ -181,6 +219,7 @@ export class Group {
   #grant(share: Share, seat: Seat): void {
     const tenure: Tenure = { seat, epoch: ++share.epoch, lost: new AbortController(), giving: false };
     share.tenure = tenure;
+    seat.misses.delete(share.records.partition);
     const take = (): void => {
       if (!tenure.lost.signal.aborted) seat.take(this.#owned(share, tenure));
     };
@@ -197,6 +236,12 @@ export class Group {
       void seat.life.insist(['log', 'release', this.topic], () => this.#release(share, tenure));
     };
     seat.life.notify(seat.lane, () => seat.inTurn(partition, give));
+  }
+
+  #miss(share: Share, tenure: Tenure, entries: readonly string[]): void {
+    if (share.tenure !== tenure) return;
+    tenure.seat.misses.set(share.records.partition, entries);
+    this.#balance();
   }
 
   #release(share: Share, tenure: Tenure): void {
@@ -240,10 +285,14 @@ export class Group {
         const copy = copyCommit(commit);
         const write = (): void => {
           check();
+          if (this.#away > 0) throw unreachable('not-sent', `committing ${this.name}: the coordinator does not answer`);
           this.#checkState(copy.state.length);
           share.commit = copy;
         };
         return seat.life.call(['log', 'commit', this.topic], write, commits);
+      },
+      cannotServe: (entries) => {
+        void seat.life.insist(['log', 'cannotServe', this.topic], () => this.#miss(share, tenure, entries));
       },
     };
   }

@@ -64,7 +64,7 @@ export function memoryLog(world: LogWorld, life: Life): Log {
     tail: async (topic, from) =>
       keep(memoryTail(life, topic, await call('tail', topic, () => positions(topics.partitions(topic), from)))),
     async join(name, topic, owner, options) {
-      const seat = new Seat(life, owner, options?.sessionMs ?? defaultSessionMs);
+      const seat = new Seat(life, owner, options?.sessionMs ?? defaultSessionMs, options?.serves);
       let group: Group | undefined;
       const enter = (): Group => {
         group = groupOf(world, name, topic);

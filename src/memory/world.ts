@@ -61,6 +61,8 @@ export interface MemoryWorld {
   faults: FaultScript | undefined;
   /** Moves every partition of a group to its next member. */
   rebalance(group: string, topic: string): void;
+  /** No member of the group reaches its coordinator for so long: they cannot commit, and lose what they own. */
+  cutOff(group: string, topic: string, forMs: number): void;
 }
 
 export function memoryWorld(options: WorldOptions): MemoryWorld {
@@ -111,5 +113,6 @@ export function memoryWorld(options: WorldOptions): MemoryWorld {
       around.faults = script;
     },
     rebalance: (group, topic) => groupOf(logs, group, topic).shake(),
+    cutOff: (group, topic, forMs) => groupOf(logs, group, topic).cutOff(clock, forMs),
   };
 }

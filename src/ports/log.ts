@@ -72,6 +72,11 @@ export interface Owned {
   check(): void;
   /** Resolves when it is durable and this member still owned the partition in that very step. */
   commit(commit: Commit): Promise<void>;
+  /**
+   * Reports entries whose messages wait in the partition and that this member does not serve (`GroupOptions.serves`).
+   * The partition moves to a member that serves one of them, if there is one, and not back while that one is a member.
+   */
+  cannotServe(entries: readonly string[]): void;
 }
 export interface ReadMax {
   readonly messages: number;
@@ -91,6 +96,8 @@ export interface Owner {
 export interface GroupOptions {
   /** After this long without a sign of life a member's partitions go to others. Default 10,000 ms. */
   readonly sessionMs?: number;
+  /** Entries whose messages this member handles; see {@link Owned.cannotServe}. Default: it does not state any. */
+  readonly serves?: readonly string[];
 }
 export interface Member extends Closable {
   /** This member's name within the group. */

@@ -4,7 +4,7 @@ import { isBusError, sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { LostError, type Commit, type Owned } from '../ports/log';
 import type { Retained } from './retained';
-import { hurryMessages, Unkept, unkeptMsMax } from './unkept';
+import { hurryMessages, unkeptMsMax, type Unkept } from './unkept';
 
 export interface CommitsParts {
   readonly clock: Clock;
@@ -21,6 +21,7 @@ export interface CommitsParts {
   /** A commit was acknowledged. */
   kept(): void;
   readonly retained: Pick<Retained, 'sent' | 'acknowledged'>;
+  readonly unkept: Unkept;
   /** Commits fail for longer than a moment, or work again. */
   tell(ok: boolean, reason: string): void;
 }
@@ -52,21 +53,17 @@ export class Commits {
   #trouble = unanswered;
   #told = false;
   #stopped = false;
-  readonly #unkept: Unkept;
 
   constructor(
     private readonly parts: CommitsParts,
     offset: number,
-    /** Longest time between a settling and its commit. */
-    usualMs: number,
   ) {
     this.offset = offset;
-    this.#unkept = new Unkept(parts.clock, usualMs);
   }
 
   /** Whether so much is settled and not committed that nothing may be started. */
   get isFull(): boolean {
-    return this.#unkept.isFull();
+    return this.parts.unkept.isFull();
   }
   /** Whether the log has acknowledged all that there is to commit. */
   get isClean(): boolean {
@@ -75,13 +72,13 @@ export class Commits {
 
   /** A message was settled. */
   settled(): void {
-    this.#unkept.add();
+    this.parts.unkept.add();
     this.touch();
     if (this.#isHurried) this.#plan();
   }
 
   get #isHurried(): boolean {
-    return this.#asking.length > 0 || this.#unkept.count >= hurryMessages;
+    return this.#asking.length > 0 || this.parts.unkept.count >= hurryMessages;
   }
 
   /** There is something to commit. */
@@ -168,7 +165,7 @@ export class Commits {
     this.#tryingMs ??= clock.mono();
     this.#watch ??= clock.after(unkeptMsMax, () => this.#tellLong());
     try {
-      const acknowledged = this.#unkept.mark();
+      const acknowledged = this.parts.unkept.mark();
       const commit = await this.#send();
       if (!this.#stopped) this.parts.retained.acknowledged(commit);
       acknowledged();

@@ -13,6 +13,7 @@ import { fullShare, Room } from './room';
 import { cutState, encodeState } from './state';
 import { Trials } from './trials';
 import type { Queue, TakeParts, Unserved } from './types';
+import { openUnkept, type Unkept } from './unkept';
 import { UnservedEntries } from './unserved';
 import { openWatermark, type Watermark } from './watermark';
 
@@ -74,8 +75,14 @@ export class Partition implements Holder {
     this.#filter = (take.makeFilter ?? openFilter)(state.senders);
     const commitMs = take.commitMs ?? commitMsDefault;
     this.#trials = new Trials(state.tried, take.clock, commitMs);
-    this.#unserved = new UnservedEntries(take.clock, (reason) => this.#tellLow(reason));
-    this.#commits = new Commits(this.#commitsParts(), owned.committed?.offset ?? 0, commitMs);
+    this.#unserved = new UnservedEntries({
+      clock: take.clock,
+      givenAway: parts.retained.givenAway,
+      report: (reason) => this.#tellLow(reason),
+      offer: (entries) => owned.cannotServe(entries),
+    });
+    const unkept = (take.makeUnkept ?? openUnkept)(take.clock, commitMs);
+    this.#commits = new Commits(this.#commitsParts(unkept), owned.committed?.offset ?? 0);
     this.#reader = new Reader(this.#readerParts(), at);
   }
 
@@ -164,6 +171,7 @@ export class Partition implements Holder {
   async give(): Promise<void> {
     if (this.#phase !== 'owned') return;
     this.#phase = 'giving';
+    if (this.#unserved.size > 0) this.parts.retained.givenAway++;
     this.#reader.stop();
     this.parts.lanes.drop(this.number);
     await this.#runOut();
@@ -192,6 +200,7 @@ export class Partition implements Holder {
   /** What still runs is told to stop. Its end counts if this process owns the partition again. */
   #close(reason: string): void {
     if (this.closed.aborted) return;
+    this.#unserved.end();
     const error = new LostError(this.parts.queue.group, this.number, reason);
     this.#closed.abort(error);
     for (const message of this.running) {
@@ -306,7 +315,7 @@ export class Partition implements Holder {
     };
   }
 
-  #commitsParts(): CommitsParts {
+  #commitsParts(unkept: Unkept): CommitsParts {
     const { take } = this.parts;
     return {
       clock: take.clock,
@@ -318,6 +327,7 @@ export class Partition implements Holder {
       lost: () => this.#lose(),
       kept: () => this.#kept(),
       retained: this.parts.retained,
+      unkept,
       tell: (ok, reason) => this.parts.commits(this.number, ok, reason),
     };
   }

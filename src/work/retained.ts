@@ -19,6 +19,8 @@ const sentMax = 8;
  * twice. One for each partition of a queue; it holds no messages except those of handlers that still run.
  */
 export class Retained {
+  /** How often the partition was given up while messages waited in it that this process does not serve. */
+  givenAway = 0;
   /** Handlers of earlier ownerships that have not ended, by lane. */
   readonly #running = new Map<string, Message>();
   /** Messages whose handler ended well after its ownership: id by offset. */

@@ -28,8 +28,10 @@ export async function takeQueue(parts: TakeParts, queue: Queue): Promise<TakenQu
   await log.ensure(queue.parkedTopic);
   if (queue.from === 'end') await log.startGroup(queue.group, queue.topic.name, 'end');
   const taken = new Taken(parts, queue);
-  const options = queue.sessionMs === undefined ? {} : { sessionMs: queue.sessionMs };
-  const member = await log.join(queue.group, queue.topic.name, taken.owner, options);
+  const member = await log.join(queue.group, queue.topic.name, taken.owner, {
+    ...(queue.sessionMs !== undefined && { sessionMs: queue.sessionMs }),
+    ...(queue.other === 'hold' && { serves: [...queue.entries.keys()] }),
+  });
   const trimming = every(clock, trimEveryMs, () => taken.trim());
   return {
     stats: () => taken.stats(),
@@ -98,7 +100,7 @@ class Taken {
   }
 
   #take(owned: Owned, begin?: Begin): void {
-    const retained = this.#retained.get(owned.partition) ?? new Retained();
+    const retained = this.#retained.get(owned.partition) ?? this.parts.makeRetained?.() ?? new Retained();
     this.#retained.set(owned.partition, retained);
     const parts: PartitionParts = {
       take: this.parts,

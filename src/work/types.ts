@@ -7,9 +7,11 @@ import type { Peer, Scopes } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
 import type { Log, Topic } from '../ports/log';
 import type { MakeFilter } from './duplicates';
+import type { Retained } from './retained';
+import type { MakeUnkept } from './unkept';
 import type { MakeWatermark } from './watermark';
 
-/** What surrounds a taken queue; `makeWatermark` and `makeFilter` are there so that a simulator can plant bugs. */
+/** What surrounds a taken queue. The functions named `make…` exist so that a simulator can plant bugs. */
 export interface TakeParts extends DeliverParts {
   readonly log: Log;
   readonly random: Random;
@@ -20,6 +22,8 @@ export interface TakeParts extends DeliverParts {
   readonly commitMs?: number;
   readonly makeWatermark?: MakeWatermark;
   readonly makeFilter?: MakeFilter;
+  readonly makeRetained?: () => Retained;
+  readonly makeUnkept?: MakeUnkept;
 }
 
 /** How a failed message comes back. Defaults: 8 attempts, 'in-order', 1,000 ms, 30,000 ms. */

@@ -8,7 +8,22 @@ export const hurryMessages = unkeptMessagesMax / 2;
 /** A partition starts no message when a commit is overdue for so long: longer than a commit takes on a busy machine. */
 export const unkeptMsMax = 2_000;
 
-export class Unkept {
+export interface Unkept {
+  /** Settled messages without a commit. */
+  readonly count: number;
+  /** A message was settled. */
+  add(): void;
+  /** Whether nothing may be started until a commit is acknowledged. */
+  isFull(): boolean;
+  /** To be called when a commit is made; the function returned when it is acknowledged. */
+  mark(): () => void;
+}
+/** `commitMs` is the longest time that a settled message waits for its commit while commits are accepted. */
+export type MakeUnkept = (clock: Clock, commitMs: number) => Unkept;
+
+export const openUnkept: MakeUnkept = (clock, commitMs) => new UnkeptMessages(clock, commitMs);
+
+class UnkeptMessages implements Unkept {
   /** Settled in this ownership, and how many of these are committed. */
   #settled = 0;
   #kept = 0;
@@ -17,7 +32,6 @@ export class Unkept {
 
   constructor(
     private readonly clock: Clock,
-    /** Longest time that a settled message waits for its commit while commits are accepted. */
     private readonly commitMs: number,
   ) {}
 
@@ -28,13 +42,11 @@ export class Unkept {
     this.#settled++;
     this.#sinceMs ??= this.clock.mono();
   }
-  /** Whether nothing may be started until a commit is acknowledged. */
   isFull(): boolean {
     if (this.#sinceMs === undefined) return false;
     return this.count >= unkeptMessagesMax || this.clock.mono() - this.#sinceMs >= this.commitMs + unkeptMsMax;
   }
 
-  /** To be called when a commit is made; the function returned when it is acknowledged. */
   mark(): () => void {
     const [settled, atMs] = [this.#settled, this.clock.mono()];
     return () => {

@@ -33,8 +33,8 @@ export interface Scene {
 /** How often one that plays the role `ticks` notes that it lives. */
 export const tickMs = 50;
 
-/** `more` is how the buses are opened, over a directory of the scene's own. */
-export function openScene(more: BusGiven = {}): Scene {
+/** `more` is how the buses are opened, over a directory of the scene's own; `program` what each process runs. */
+export function openScene(more: BusGiven = {}, program = join(__dirname, 'child.ts')): Scene {
   const dir = mkdtempSync(join(tmpdir(), 'busbar-bus-'));
   const given: BusGiven = { dir: join(dir, 'bus'), ns: 'test', sessionMs: 2_000, ...more };
   const file = join(dir, 'ledger');
@@ -61,7 +61,7 @@ export function openScene(more: BusGiven = {}): Scene {
       return bus;
     },
     async start(role = '') {
-      const child = fork(join(__dirname, 'child.ts'), [JSON.stringify(given), file, role], {
+      const child = fork(program, [JSON.stringify(given), file, role], {
         execArgv: ['-r', join(__dirname, '..', 'register.cjs')],
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       });

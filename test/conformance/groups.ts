@@ -124,12 +124,21 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
   suite(`${name}: groups`, openRig, options, (bench) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
 
-    async function hold(topic: string, group: string, one?: RigProcess) {
+    async function hold(topic: string, group: string, one?: RigProcess, serves?: readonly string[]) {
       const process = one ?? (await bench.process());
       const holder = new Holder();
-      const member = await process.log.join(group, topic, holder, { sessionMs: bench.rig.sessionMs });
+      const options = { sessionMs: bench.rig.sessionMs, ...(serves && { serves }) };
+      const member = await process.log.join(group, topic, holder, options);
       return { process, log: process.log, holder, member };
     }
+    /** A topic and a group for members that serve different entries. */
+    async function openMixed(partitions: number) {
+      const process = await bench.process();
+      const [topic, group] = [bench.name('topic'), bench.name('group')];
+      await process.log.ensure({ name: topic, partitions, compacted: false, keepMs: null });
+      return (...serves: string[]) => hold(topic, group, undefined, serves);
+    }
+    const sizes = (...all: { holder: Holder }[]): number[] => all.map(({ holder }) => holder.owned.size);
     async function openHolder(partitions = 1) {
       const process = await bench.process();
       const [topic, group] = [bench.name('topic'), bench.name('group')];
@@ -329,6 +338,36 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
         await crew.settled();
       });
     }
+
+    test('moves partitions in which messages wait to a member that serves them, and not back', async () => {
+      const join = await openMixed(4);
+      const old = await join('a', 'b');
+      await bench.wait(() => old.holder.owned.size === 4, 'the only member owns everything');
+      for (const owned of old.holder.owned.values()) owned.cannotServe(['c']);
+      const newer = await join('a', 'b', 'c');
+      await bench.wait(() => newer.holder.owned.size === 4, 'the member that serves them owns everything');
+      // Another member of each kind changes nothing for the older ones.
+      const [older, newest] = [await join('a', 'b'), await join('a', 'b', 'c')];
+      await bench.wait(() => String(sizes(older, newest)) === '1,1', 'both have their share');
+      await bench.wait(() => sizes(old)[0] === 0, 'the first one has none');
+      await newest.member.close();
+      await newer.member.close();
+      await bench.wait(() => String(sizes(old, older)) === '2,2', 'without such a member all are shared evenly');
+    });
+
+    test('leaves partitions where they are while no member serves what waits there', async () => {
+      const join = await openMixed(2);
+      const [one, two] = [await join('a'), await join('a', 'b')];
+      await bench.wait(() => String(sizes(one, two)) === '1,1', 'both have one');
+      const [mine] = one.holder.owned.values();
+      mine!.cannotServe(['c']);
+      const three = await join('a', 'b');
+      await three.member.close();
+      await bench.wait(() => String(sizes(one, two)) === '1,1', 'both have one again');
+      expect([...one.holder.owned.values()]).toEqual([mine]);
+      const four = await join('c');
+      await bench.wait(() => four.holder.owned.has(mine!.partition), 'a member that serves it has come');
+    });
 
     test('waits in read until something is there, and stops by signal with nothing', async () => {
       const { topic, log, owned } = await openHolder();

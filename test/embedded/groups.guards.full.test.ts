@@ -60,6 +60,7 @@ it('a commit is refused when another member took the partition in the very momen
     commitKey,
     reader: new Reader(store, openNotices(), 't', 0),
     fence: () => undefined,
+    cannotServe: () => undefined,
     refused,
   });
   await owned.commit({ offset: 1, state: value });

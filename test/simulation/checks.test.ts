@@ -41,7 +41,14 @@ describe('a queue', () => {
       ['jobs.ordered', { retry: 'in-order', attempts: 3 }],
       ['jobs.aside', { retry: 'aside', attempts: 3 }],
     ] as const);
-    const check = new QueueCheck(all.ledger, { group: 'g', queue: 'q', entries, longestMs: 100, owes: () => true });
+    const check = new QueueCheck(all.ledger, {
+      group: 'g',
+      queue: 'q',
+      entries,
+      longestMs: 100,
+      unkeptMsMax: 2_000,
+      owes: () => true,
+    });
     const commitOf = (offset: number, ...ranges: { from: number; to: number }[]): Commit => {
       const seen = Math.max(offset, ...ranges.map(({ to }) => to));
       return { offset, state: encodeState(offset, { ...emptyState(offset), seen, ranges }, 1_000) };
@@ -56,6 +63,7 @@ describe('a queue', () => {
         check: () => undefined,
         read: () => Promise.reject(new Error('nothing reads here')),
         commit: () => Promise.resolve(),
+        cannotServe: () => undefined,
       };
       return check.took(who, owned);
     };

@@ -43,7 +43,8 @@ export class Checks {
   }
 
   #rules({ jobs, facts }: Contracts): QueueRules[] {
-    const { attempts, longestMs } = this.plan;
+    const { attempts, longestMs, commitMs } = this.plan;
+    const unkeptMsMax = commitMs + 2_000;
     const ruleOf = (retry: Rule['retry']): Rule => ({ retry, attempts });
     const work = new Map<string, Rule>(
       [jobs.ordered, jobs.checked, jobs.aside, jobs.loose].map(({ name, options }) => [
@@ -56,10 +57,11 @@ export class Checks {
       queue,
       entries: new Map([[entry, ruleOf('in-order')]]),
       longestMs,
+      unkeptMsMax,
       owes: ({ n }) => n > (this.opened.get(group) ?? Infinity),
     });
     return [
-      { group: 'sim.jobs.work', queue: 'jobs.work', entries: work, longestMs, owes: () => true },
+      { group: 'sim.jobs.work', queue: 'jobs.work', entries: work, longestMs, unkeptMsMax, owes: () => true },
       listener('sim.index.index.facts.fact', 'index.index', facts.fact.name),
       listener('sim.jobs.news.facts.news', 'jobs.news', facts.news.name),
     ];

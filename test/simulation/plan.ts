@@ -49,9 +49,21 @@ export interface FaultPlan {
   /** What happens to whole processes, and when. */
   readonly events: readonly FaultEvent[];
 }
-/** again: it stops what it serves and listens to, and begins anew · strange bytes: somebody else writes into a topic. */
+/**
+ * no group: no member reaches the coordinator of its group · again: it stops what it serves and listens to, and begins anew · strange bytes: somebody else writes into
+ * a topic.
+ */
 type EventKind =
-  'crash' | 'freeze' | 'expire' | 'leave' | 'again' | 'rebalance' | 'slow log' | 'no log' | 'strange bytes';
+  | 'crash'
+  | 'freeze'
+  | 'expire'
+  | 'leave'
+  | 'again'
+  | 'rebalance'
+  | 'slow log'
+  | 'no log'
+  | 'no group'
+  | 'strange bytes';
 export interface FaultEvent {
   readonly atMs: number;
   readonly what: EventKind;
@@ -115,6 +127,8 @@ const eventKinds: readonly [EventKind, ...EventKind[]] = [
   'rebalance',
   'slow log',
   'no log',
+  'no group',
+  'no group',
   'again',
   'strange bytes',
   'strange bytes',
@@ -124,8 +138,10 @@ function drawFaults(d: Dice, healMs: number, sessionMs: number): FaultPlan {
   const count = d.chance(0.1) ? 0 : d.whole(1, 7);
   const events = Array.from({ length: count }, (): FaultEvent => {
     const what = d.pick(eventKinds);
-    const forMs = what === 'freeze' ? Math.floor(sessionMs * (0.2 + 2 * d.next())) : d.whole(10, 2_000);
-    return { atMs: d.whole(200, healMs - 200), what, whom: d.whole(0, 1_000), forMs };
+    const ofSessions = what === 'freeze' || what === 'no group';
+    const forMs = ofSessions ? Math.floor(sessionMs * (0.2 + 2 * d.next())) : d.whole(10, 2_000);
+    const atMs = d.whole(200, healMs - 200);
+    return { atMs, what, whom: d.whole(0, 1_000), forMs: what === 'no group' ? Math.min(forMs, healMs - atMs) : forMs };
   });
   return {
     perCall: d.pick([0, 0.002, 0.01, 0.03]),

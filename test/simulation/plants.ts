@@ -5,11 +5,15 @@ import type { Log, Owned, Owner } from '../../src/ports/log';
 import type { Batch, Wire } from '../../src/kafka/wire';
 import { openWatermark, type MakeWatermark, type Watermark } from '../../src/work/watermark';
 import type { MakeFilter } from '../../src/work/duplicates';
+import { Retained } from '../../src/work/retained';
+import { openUnkept, type MakeUnkept } from '../../src/work/unkept';
 import type { Dice } from './dice';
 
 export interface Plant {
   readonly makeFilter?: MakeFilter;
   readonly makeWatermark?: MakeWatermark;
+  readonly makeRetained?: () => Retained;
+  readonly makeUnkept?: MakeUnkept;
   /** The log as the instance gets it. */
   readonly log?: (log: Log, dice: Dice, clock: Clock) => Log;
   /** The requests to Kafka brokers of each process. */
@@ -83,6 +87,30 @@ const wholeOnly = (log: Log): Log => ({
       throw new BusError('Unreachable', error.message, { outcome: 'not-sent', waitedMs: 0 });
     }),
 });
+/** What a process settled and could not commit is forgotten when its partition is lost. */
+class Forgetful extends Retained {
+  override leave(): void {
+    super.leave(undefined);
+  }
+}
+/** A message starts although a handler of its key, or its own, still runs from before the loss. */
+class Unblocked extends Retained {
+  override blocks(): boolean {
+    return false;
+  }
+}
+/** Messages are started however long none could be committed. */
+const neverFull: MakeUnkept = (...how) => {
+  const inner = openUnkept(...how);
+  return {
+    get count() {
+      return inner.count;
+    },
+    add: () => inner.add(),
+    mark: () => inner.mark(),
+    isFull: () => false,
+  };
+};
 
 export const plants: Readonly<Record<string, Plant>> = {
   'commit-first': { makeWatermark: commitFirst },
@@ -94,6 +122,9 @@ export const plants: Readonly<Record<string, Plant>> = {
   'whole-only': { log: wholeOnly },
   'no-sequence': { wire: noSequence },
   'same-sequence': { wire: sameSequence },
+  forgetful: { makeRetained: () => new Forgetful() },
+  unblocked: { makeRetained: () => new Unblocked() },
+  'never-full': { makeUnkept: neverFull },
 };
 
 function withBatches(wire: Wire, change: (batch: Batch) => Batch): Wire {

@@ -5,6 +5,7 @@ export const promises = {
   phantom: 'what is handled was sent, byte for byte',
   refused: 'what was refused is never delivered',
   twice: 'nothing is handled again after its settling was committed, or without a loss',
+  unkept: 'nothing is started while settled messages cannot be committed for long',
   order: 'per sender and key messages are handled in order',
   lane: 'a message that is tried again in order holds its lane',
   keys: 'no two handlers of one key at once',

@@ -10,6 +10,8 @@ export interface QueueRules {
   /** As notices and parked messages name it. */
   readonly queue: string;
   readonly entries: ReadonlyMap<string, Rule>;
+  /** Nothing starts when the oldest settled message without a commit is older. */
+  readonly unkeptMsMax: number;
   /** The longest of its entries. */
   readonly longestMs: number;
   /** Whether it is for the message: a listener gets what was sent since it first listened. */
@@ -118,8 +120,9 @@ export class QueueCheck {
     return cover;
   }
 
-  committed({ shelf, epoch }: Tenure, cover: Cover): void {
-    shelf.commits(cover, epoch);
+  committed(tenure: Tenure, cover: Cover): void {
+    tenure.shelf.commits(cover, tenure.epoch);
+    tenure.keeps(cover);
   }
 
   /** A handler begins. Undefined when it should never have got the message. */
@@ -133,6 +136,7 @@ export class QueueCheck {
     if (tenure.ended) this.ledger.breaks('owner', `${who.name} starts #${message.n} of a partition it ${tenure.ended}`);
     const handling: Handling = { track, tenure, overstays: false };
     this.#checkTwice(handling);
+    this.#checkUnkept(handling);
     tenure.announced.delete(message.n);
     this.#checkAttempt(track, attempt);
     this.#checkFirst(track);
@@ -157,6 +161,14 @@ export class QueueCheck {
     if (!committed || !covers(committed, offset)) return;
     if (committed.epoch > tenure.epoch && tenure.excused) return; // it cannot know yet that it lost the partition
     this.ledger.breaks('twice', `${about}, its settling was committed`);
+  }
+
+  /** What is settled and not committed would be done again by the next owner: while it cannot be, nothing starts. */
+  #checkUnkept({ track: { message }, tenure }: Handling): void {
+    const sinceMs = this.ledger.nowMs - tenure.oldestUnkeptMs;
+    if (sinceMs <= this.rules.unkeptMsMax) return;
+    const about = `#${message.n} starts at ${tenure.who.name}`;
+    this.ledger.breaks('unkept', `${about}, which could not commit for ${sinceMs} ms`);
   }
 
   #checkAttempt(track: Track, attempt: number): void {
@@ -199,7 +211,7 @@ export class QueueCheck {
 
   #settle(track: Track, tenure: Tenure): void {
     if (tenure.ended) tenure.settledAfter.add(track.message.n);
-    else tenure.settled.add(track.message.n);
+    else tenure.settles(track, this.ledger.nowMs);
     if (this.ledger.nowMs - tenure.givingMs >= this.rules.longestMs) tenure.late.add(track.message.n);
     if (!track.settled) this.ledger.count('settled');
     track.settled = true;

@@ -82,6 +82,7 @@ export class Tenure {
   readonly settled = new Set<number>();
   /** Messages whose handler ended well after it: they count when the same member owns the partition again. */
   readonly settledAfter = new Set<number>();
+  readonly #unkept = new Map<number, number>();
   /** Of these, what ended when it was given without waiting any longer: whether that still counts is open. */
   readonly late = new Set<number>();
   givingMs = Infinity;
@@ -99,6 +100,19 @@ export class Tenure {
     /** One membership of the group: what it settled it must not handle again, whatever was committed. */
     readonly member: object,
   ) {}
+
+  settles({ message, offset }: Track, atMs: number): void {
+    if (!this.settled.has(message.n)) this.#unkept.set(offset, atMs);
+    this.settled.add(message.n);
+  }
+  /** A commit was acknowledged. */
+  keeps(cover: Cover): void {
+    for (const offset of this.#unkept.keys()) if (covers(cover, offset)) this.#unkept.delete(offset);
+  }
+  /** When the first message was settled of those that no commit covers. */
+  get oldestUnkeptMs(): number {
+    return Math.min(Infinity, ...this.#unkept.values());
+  }
 
   hasSettled(n: number): boolean {
     return this.settled.has(n) || this.settledAfter.has(n);

@@ -33,7 +33,17 @@ describe('without a plant', () => {
 
   it('runs messages of every fate, and puts in faults of every kind', () => {
     const kinds = ['crash', 'crash-after', 'crash-before', 'delay', 'disconnect', 'double', 'drop', 'expire', 'freeze']
-      .concat(['failed call', 'late answer', 'leave', 'lost answer', 'no log', 'rebalance', 'resend', 'slow log'])
+      .concat([
+        'failed call',
+        'late answer',
+        'leave',
+        'lost answer',
+        'no group',
+        'no log',
+        'rebalance',
+        'resend',
+        'slow log',
+      ])
       .map((kind) => `fault ${kind}`);
     const fates = [
       'accepted',
@@ -69,6 +79,9 @@ describe('with a plant', () => {
     ['whole-only', 'drained'],
     ['no-sequence', 'twice'],
     ['same-sequence', 'lost'],
+    ['forgetful', 'twice'],
+    ['unblocked', 'keys'],
+    ['never-full', 'unkept'],
   ];
 
   it.each(planted)('%s is found', async (name, promise) => {

@@ -27,6 +27,8 @@ interface Slot {
 }
 
 const startsMax = 200;
+/** A member without an answer of its coordinator owns nothing after this part of its session. */
+const fenceShare = 0.8;
 
 export class System {
   readonly world: MemoryWorld;
@@ -164,6 +166,8 @@ export class System {
       },
       ...(this.plant?.makeFilter && { makeFilter: this.plant.makeFilter }),
       ...(this.plant?.makeWatermark && { makeWatermark: this.plant.makeWatermark }),
+      ...(this.plant?.makeRetained && { makeRetained: this.plant.makeRetained }),
+      ...(this.plant?.makeUnkept && { makeUnkept: this.plant.makeUnkept }),
       async closePorts() {
         await Promise.all([registry.close(), post.close(), log.close(), settings.close()]);
       },
@@ -178,6 +182,7 @@ export class System {
     if (what === 'slow log') return this.#faults.slowLog(forMs);
     if (what === 'no log') return this.#faults.noLog(forMs);
     if (what === 'rebalance') return this.#rebalance();
+    if (what === 'no group') return this.#cutOff(forMs);
     if (what === 'strange bytes') return void this.#stranger.write(this.plan.keys);
     if (!slot || !instance || instance.dead) return;
     if (what === 'leave') return void this.leave(instance).then(() => this.#startLater(slot));
@@ -190,6 +195,15 @@ export class System {
 
   #rebalance(): void {
     for (const [group, topic] of this.checks.joined) this.world.rebalance(group, topic);
+  }
+  /** No coordinator answers: after most of a session all members lose what they own, frozen ones without knowing. */
+  #cutOff(forMs: number): void {
+    for (const [group, topic] of this.checks.joined) this.world.cutOff(group, topic, forMs);
+    const fencedMs = this.plan.sessionMs * fenceShare;
+    if (forMs < fencedMs) return;
+    this.clock.after(fencedMs, () => {
+      for (const instance of this.alive) instance.expires();
+    });
   }
   #again(instance: Instance): void {
     if (!instance.ready || instance.leaving || instance.served.length === 0) return;

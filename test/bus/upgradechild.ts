@@ -1,0 +1,29 @@
+/** One instance of the depot in a process of its own, of the version that its third argument names. */
+import { appendFileSync } from 'node:fs';
+import type { BusGiven } from '../../src/config';
+import { openBus } from '../../src/index';
+import { newer, older } from './upgrade';
+
+const [given = '{}', ledger = '', version = 'old'] = process.argv.slice(2);
+const note = (line: string): void => appendFileSync(ledger, `${process.pid} ${Date.now()} ${line}\n`);
+const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function main(): Promise<void> {
+  const bus = await openBus({ module: older, ...(JSON.parse(given) as BusGiven) }); // as the scene writes it
+  bus.watch((notice) => notice.type === 'partition' && note(`${notice.change} ${notice.partition}`));
+  const handle =
+    (entry: string) =>
+    async ({ n }: { n: number }): Promise<void> => {
+      await later(2);
+      note(`${version} ${entry} ${n}`);
+    };
+  if (version === 'old') await bus.serve(older, { pack: handle('pack') });
+  else await bus.serve(newer, { pack: handle('pack'), wrap: handle('wrap') });
+  process.on('SIGTERM', () => void bus.close().then(() => process.exit(0)));
+  process.on('disconnect', () => process.exit(0));
+  process.send?.(bus.self.instance);
+}
+void main().catch((error: unknown) => {
+  console.error(error);
+  process.exit(1);
+});

@@ -1,0 +1,180 @@
+/** Workers while the coordinator of their group is away: partitions come back to the process that had them, with all it finished. */
+import { openNotices, type Notice } from '../../src/base/notices';
+import { openScopes } from '../../src/delivery/context';
+import type { Run } from '../../src/delivery/deliver';
+import { incarnation } from '../../src/format/id';
+import { seededRandom } from '../../src/memory/clock';
+import { openSender } from '../../src/work/submit';
+import { takeQueue } from '../../src/work/take';
+import { heavy } from '../heavy';
+import { group, jobs, parked, topic } from '../work/rig';
+import { FakeBench, Holder } from './fakebench';
+import type { KafkaProcess } from './rig';
+
+const sessionMs = 10_000;
+const { resize } = jobs();
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+const coordinator = (): number => bench.cluster.coordinators.get(group) ?? 0;
+const ofGroups: ReadonlySet<string> = new Set([
+  'heartbeat',
+  'commit',
+  'join',
+  'sync',
+  'fetchOffsets',
+  'findCoordinator',
+]);
+/**
+ * The coordinator is away until the function returned is called: no request about a group is answered, and no session
+ * runs out. Records are read and written all the while.
+ */
+function cutOff(name = group): () => void {
+  bench.cluster.script = (request) => (ofGroups.has(request.name) ? 'never' : undefined);
+  bench.cluster.group(name).close();
+  return () => {
+    bench.cluster.script = undefined;
+    bench.cluster.group(name).takeOver();
+  };
+}
+const around = (one: KafkaProcess) => ({
+  clock: { ...bench.clock, now: () => Math.round(bench.clock.now()) }, // in whole milliseconds, as a machine has it
+  random: { next: () => 0.5 },
+  notices: openNotices(),
+  scopes: openScopes(),
+  log: one.log,
+});
+
+/** Jobs by the worker that handled them. */
+class Crew {
+  readonly handled: string[] = [];
+  readonly states: string[] = [];
+  readonly partitions = new Map<string, () => readonly number[]>();
+  #sent = 0;
+
+  async worker(name: string): Promise<void> {
+    const parts = {
+      ...around(bench.process(name)),
+      middleware: [],
+      self: { module: 'photos', instance: `photos#${name}` },
+      version: '1',
+    };
+    parts.notices.watch((notice: Notice) => {
+      if (notice.type === 'state') this.states.push(`${name} ${notice.part} ${notice.ok}`);
+    });
+    const run = ({ n }: { n: number }): void => void this.handled.push(`${name}:${n}`);
+    // The engine gives what the schema gave; this sends jobs and nothing else.
+    const entries = new Map([[resize.name, { entry: resize, run: run as Run }]]);
+    const queue = {
+      name: 'photos.work',
+      topic,
+      group,
+      parkedTopic: parked,
+      entries,
+      other: 'hold' as const,
+      sessionMs,
+    };
+    const taken = await bench.run(takeQueue(parts, queue));
+    this.partitions.set(name, () => taken.stats().partitions);
+  }
+
+  /** Submits `count` jobs, one each `everyMs`. */
+  async load(count: number, everyMs: number): Promise<void> {
+    const one = bench.process(`web${this.#sent}`);
+    const self = { module: 'web', instance: 'web#1' };
+    const life = incarnation(seededRandom(this.#sent + 7));
+    const sender = openSender({ ...around(one), self, ns: 't', incarnation: life, reached: 'broker' });
+    for (let sent = 0; sent < count; sent++) {
+      void sender.send(resize, [{ n: this.#sent++ }]).catch(() => undefined); // counted when they are handled
+      await bench.clock.advance(everyMs);
+    }
+  }
+  get repeated(): string[] {
+    const numbers = this.handled.map((one) => one.split(':')[1]);
+    return this.handled.filter((_, at) => numbers.indexOf(numbers[at]) !== at);
+  }
+  owned(): string {
+    return [...this.partitions].map(([name, owned]) => `${name}: ${owned().join()}`).join('; ');
+  }
+}
+
+async function openCrew(): Promise<Crew> {
+  const crew = new Crew();
+  await bench.run(bench.process('admin').log.ensure(topic));
+  await bench.run(bench.process('admin2').log.ensure(parked));
+  await crew.worker('a');
+  await crew.worker('b');
+  await bench.until(() => [...crew.partitions.values()].every((owned) => owned().length === 6));
+  await crew.load(100, 10);
+  return crew;
+}
+
+/** Jobs that were handled twice, with a job each `everyMs`. */
+const away = async (forMs: number, everyMs: number): Promise<string[]> => {
+  const crew = await openCrew();
+  const before = crew.owned();
+  const comeBack = cutOff();
+  await crew.load(forMs / everyMs, everyMs);
+  comeBack();
+  await crew.load(10_000 / everyMs, everyMs);
+  const sent = 100 + forMs / everyMs + 10_000 / everyMs;
+  await bench.until(() => new Set(crew.handled.map((one) => one.split(':')[1])).size === sent);
+  expect(crew.owned()).toBe(before);
+  return crew.repeated;
+};
+test('a coordinator that is away for 30 s under light traffic: no job is handled twice', async () => {
+  expect(await away(30_000, 500)).toEqual([]);
+});
+heavy('a coordinator that is away for 30 s under load: no job is handled twice', async () => {
+  expect(await away(30_000, 20)).toEqual([]);
+});
+heavy('a coordinator that is away for less than a session: no job is handled twice', async () => {
+  expect(await away(5_000, 20)).toEqual([]);
+});
+
+heavy(
+  'a coordinator that is killed under load: none is handled twice, and what cannot be committed is reported',
+  async () => {
+    const crew = await openCrew();
+    const comeBack = cutOff();
+    await crew.load(450, 20);
+    bench.cluster.kill(coordinator());
+    comeBack();
+    await crew.load(500, 20);
+    await bench.until(() => new Set(crew.handled.map((one) => one.split(':')[1])).size === 1_050);
+    expect(crew.repeated).toEqual([]);
+    const about = (name: string): string[] => crew.states.filter((one) => one.startsWith(`${name} commits in`));
+    expect(about('a')).toEqual(['a commits in photos.work false', 'a commits in photos.work true']);
+    expect(about('b')).toEqual(['b commits in photos.work false', 'b commits in photos.work true']);
+  },
+);
+
+heavy('a member that joins as the coordinator comes back gets its share after the others committed', async () => {
+  const crew = await openCrew();
+  const comeBack = cutOff();
+  await crew.load(600, 50);
+  comeBack();
+  await crew.worker('c');
+  await crew.load(200, 20);
+  await bench.until(() => [...crew.partitions.values()].every((owned) => owned().length === 4));
+  await bench.until(() => new Set(crew.handled.map((one) => one.split(':')[1])).size === 900);
+  expect(crew.repeated).toEqual([]);
+});
+
+test('a member gets back what it lost before another one gets it, whatever its share', async () => {
+  const one = await bench.open(4);
+  const holder = new Holder();
+  await bench.run(one.log.join('g', one.topic, holder, { sessionMs }));
+  const owned = [...holder.owned.values()];
+  const comeBack = cutOff('g');
+  await bench.until(() => owned.every(({ lost }) => lost.aborted), sessionMs);
+  const two = bench.process('two');
+  const other = new Holder();
+  const second = bench.watch(two.log.join('g', one.topic, other, { sessionMs }));
+  await bench.clock.advance(1_000);
+  comeBack();
+  await bench.until(() => second.settled && other.owned.size === 2);
+  expect(holder.ever).toHaveLength(8);
+  expect(holder.owned.size).toBe(2);
+});
