@@ -18,7 +18,7 @@ test('what came from outside cannot become markup', () => {
   expect(html).toContain('&quot;&gt;&lt;img src=x onerror=alert(&#39;1&#39;)&gt;');
 });
 
-test('a photo is shown as being made, ready, or broken with the reason', () => {
+test('a photo is shown as being made, ready, or broken, without the words of the image library', () => {
   const thumbnail = { file: 'thumbnails/x.webp', width: 480, height: 360 };
   const html = tiles({ photos: [photo(), photo({ thumbnail }), photo({ broken: 'premature end' })], total: 3 }, '');
   expect(html.match(/data-state="(\w+)"/g)).toEqual([
@@ -27,8 +27,16 @@ test('a photo is shown as being made, ready, or broken with the reason', () => {
     'data-state="broken"',
   ]);
   expect(html).toContain('src="/files/thumbnails/x.webp" width="480" height="360" alt="Eiger"');
-  expect(html).toContain('premature end');
+  expect(html).not.toContain('premature end');
+  expect(html).toContain('the file is damaged, or not a picture');
   expect(html).toContain('data-count="3 photos, 1 in the making"');
+});
+
+test('a tall picture is cropped to the shape of its tile, and does not stretch the row', () => {
+  const html = page({ photos: [photo()], total: 1 }, '', 'web#1');
+  const ruleOf = (selector: string): string => html.split(`\n${selector} {`)[1]?.split('}')[0] ?? '';
+  expect(ruleOf('.picture')).toMatch(/position: relative; overflow: hidden; aspect-ratio: 4 \/ 3/);
+  expect(ruleOf('.picture img')).toMatch(/position: absolute; inset: 0; .*object-fit: cover/);
 });
 
 test('an empty gallery and a search without a result say what they are', () => {

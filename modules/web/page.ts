@@ -96,7 +96,9 @@ function picture({ name, thumbnail, broken }: Shown): string {
     const size = `width="${width}" height="${height}"`;
     return `<img src="/files/${esc(file)}" ${size} alt="${esc(name)}" loading="lazy" decoding="async">`;
   }
-  return broken === undefined ? '<p>Making the thumbnail…</p>' : `<p>This image cannot be read.<br>${esc(broken)}</p>`;
+  // The words of the image library are for the operator: `busbar parked thumbnails.work` shows them.
+  const damaged = 'This picture cannot be shown: the file is damaged, or not a picture. Upload it again.';
+  return `<p>${broken === undefined ? 'Making the thumbnail…' : damaged}</p>`;
 }
 
 function count({ photos, total }: Listed, query: string): string {

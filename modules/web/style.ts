@@ -71,9 +71,13 @@ input[type=search], input[type=text] {
 }
 .tile a { display: block; color: inherit; text-decoration: none; }
 .picture {
-  aspect-ratio: 4 / 3; display: grid; place-items: center; background: color-mix(in srgb, var(--ink) 6%, var(--card));
+  position: relative; overflow: hidden; aspect-ratio: 4 / 3; display: grid; place-items: center;
+  background: color-mix(in srgb, var(--ink) 6%, var(--card));
 }
-.picture img { width: 100%; height: 100%; object-fit: cover; display: block; transition: transform .25s; }
+/* Out of the flow, so that a tall picture is cropped instead of stretching its row. */
+.picture img {
+  position: absolute; inset: 0; width: 100%; height: 100%; object-fit: cover; display: block; transition: transform .25s;
+}
 .tile a:hover img { transform: scale(1.03); }
 .tile a:focus-visible { outline-offset: -3px; }
 .picture p { margin: 0; padding: 1rem; text-align: center; font-size: .9rem; color: var(--quiet); }

@@ -10,6 +10,7 @@ import { CONTRACT, type AnyContract, type AnyEntry, type Event, type Request } f
 import { currentScope, openScopes, type Peer, type Scope } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
 import { incarnation as drawIncarnation, idMaker } from '../format/id';
+import { parseGroup, queueOf } from '../format/names';
 import type { Instance } from '../ports/registry';
 import { findEverybody } from '../request/all';
 import { createAnswerer } from '../request/answer';
@@ -46,7 +47,7 @@ export function buildBus(parts: BusParts): BuiltBus {
   const nextPosition = (): number => ++position;
   const health = openHealth(clock, notices, live, () => queueStats());
 
-  const deliverParts: DeliverParts = { clock, notices, scopes, middleware: parts.middleware };
+  const deliverParts: DeliverParts = { clock, notices, scopes, middleware: parts.middleware, calls: parts.calls };
   const peers = openPeers<OpenCall>(registry, clock, notices);
   const { messageBytesMax } = timings;
   const outgoing = {
@@ -286,7 +287,14 @@ export function buildBus(parts: BusParts): BuiltBus {
     opened: Promise.all([following, opened]).then(() => undefined),
     busy: () =>
       hearer.waiting > 0 || answerer.busy || [...serving.queues].some((queue) => queue.busy) || ears.waiting > 0,
+    entries: serving.entries,
+    listeners: () => [...serving.listening].flatMap((group) => listenerOf(group) ?? []),
   };
+}
+/** `module.as` of the group of a named listener. */
+function listenerOf(group: string): string | undefined {
+  const name = parseGroup(group);
+  return name?.kind === 'listen' ? queueOf(name.listener, name.as) : undefined;
 }
 /** A bus as its maker sees it. */
 export interface BuiltBus {
@@ -294,6 +302,10 @@ export interface BuiltBus {
   readonly opened: Promise<void>;
   /** Whether a handler runs here, or is about to; what waits for time or for a setting does not count. */
   busy(): boolean;
+  /** Entries that it serves, by full name. */
+  readonly entries: ReadonlyMap<string, AnyEntry>;
+  /** Names of its named listeners as settings have them, such as `search.index`. */
+  listeners(): readonly string[];
 }
 function notAnnounced(instance: string, error: unknown): BusError<'Unreachable'> {
   const cause = sayError(error);

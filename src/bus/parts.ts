@@ -2,6 +2,7 @@
 import type { Clock, Random } from '../base/clock';
 import type { Notices } from '../base/notices';
 import type { Peer } from '../delivery/context';
+import type { DeliverParts } from '../delivery/deliver';
 import type { Middleware } from '../delivery/middleware';
 import type { Log } from '../ports/log';
 import type { Post } from '../ports/post';
@@ -22,7 +23,7 @@ export interface Timings {
 }
 /** Parts of the work engine that a simulator replaces to plant bugs. */
 type Planted = Pick<TakeParts, 'makeFilter' | 'makeWatermark' | 'makeRetained' | 'makeUnkept'>;
-export interface BusParts extends Planted {
+export interface BusParts extends Planted, Pick<DeliverParts, 'calls'> {
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;

@@ -12,6 +12,8 @@ export interface DeliverParts {
   readonly notices: Notices;
   readonly scopes: Scopes;
   readonly middleware: readonly Middleware[];
+  /** Handler calls that have not ended yet, kept for the tests that wait for them. */
+  readonly calls?: Set<Pick<Facts, 'entry' | 'id'>> | undefined;
 }
 /** A handler as the bus holds it: body and context in, reply (or nothing) out. */
 export type Run = (body: unknown, context: DeliveryContext) => unknown;
@@ -76,6 +78,7 @@ class Call implements Scope {
           ? body.then(ifInTime(parts.clock, facts, (checked) => this.#handle(checked)))
           : this.#handle(body);
       if (!isThenable(value)) return this.#end({ ok: true, value });
+      parts.calls?.add(facts);
       return Promise.resolve(value).then(
         (late) => this.#end({ ok: true, value: late }),
         (error: unknown) => this.#failed(error),
@@ -97,6 +100,7 @@ class Call implements Scope {
     this.open = false;
     this.context.end();
     const { parts, entry, facts, context } = this;
+    parts.calls?.delete(facts);
     if (this.#startedMs !== undefined) tell(parts, entry, facts, context, this.#startedMs, outcome);
     return outcome;
   }

@@ -7,7 +7,7 @@ import { peerOf } from '../delivery/peer';
 import { openNetwork, type Network } from './network';
 import type { TestBus } from './types';
 
-export type { ParkedMessage, SentMessage, TestBus } from './types';
+export type { ParkedMessage, SentMessage, SetOptions, TestBus } from './types';
 
 /** A bus of `module` on a network of its own: the real bus on ports in memory and virtual time. */
 export function testBus(module: AnyContract | string = 'test'): TestBus {
@@ -21,7 +21,7 @@ interface Fault {
 type Faults = Map<string, Fault>;
 
 function onNetwork(network: Network, faults: Faults, module: AnyContract | string): TestBus {
-  const { bus, opened } = network.join(nameOf(module));
+  const { bus, opened } = network.join(module);
   opened.catch(() => undefined); // whatever the bus is used for next rejects with the same
   const failing = (entry: AnyEntry): void => {
     const fault = faults.size > 0 ? faults.get(entry.name) : undefined;
@@ -33,7 +33,7 @@ function onNetwork(network: Network, faults: Faults, module: AnyContract | strin
     as: (other) => onNetwork(network, faults, other),
     stub: (contract, handlers) => stub(network, contract, handlers),
     settled: () => network.settled(),
-    set: (key, value) => network.set(key, value),
+    set: (key, value, options) => network.set(key, value, options),
     // The casts give back the types of the entry: what was recorded under its name passed its schema.
     sent: (entry) =>
       tape.sent.filter((one) => one.entry === entry.name).map((one) => ({ ...one, from: peerOf(one.from) })) as never,
@@ -73,7 +73,7 @@ function withFaults(bus: Bus, failing: (entry: AnyEntry) => void): Bus {
 }
 
 function stub<C extends AnyContract>(network: Network, contract: C, handlers: Partial<Handlers<C>>): Promise<Closer> {
-  const { bus } = network.join(nameOf(contract));
+  const { bus } = network.join(contract);
   return bus.serve(contract, withRefusals(contract, handlers));
 }
 type Closer = Awaited<ReturnType<Bus['serve']>>;
@@ -86,8 +86,4 @@ function withRefusals<C extends AnyContract>(contract: C, handlers: Partial<Hand
   const named = Object.entries<AnyEntry>(contract).filter(([, { kind }]) => kind !== 'event');
   const all = Object.fromEntries(named.map(([name]) => [name, refuse(name)]));
   return { ...all, ...handlers } as unknown as Handlers<C>; // complete now: a handler for each name of the contract
-}
-
-function nameOf(module: AnyContract | string): string {
-  return typeof module === 'string' ? module : module[CONTRACT];
 }

@@ -2,9 +2,14 @@
 import { allEnded } from '../base/lifecycle';
 import { openNotices } from '../base/notices';
 import { buildBus, type BuiltBus } from '../bus/bus';
+import type { BusParts } from '../bus/parts';
 import { defaults, liveConfig } from '../config';
+import { entriesOf, moduleOf } from '../contract/contract';
+import { CONTRACT, type AnyContract, type AnyEntry } from '../contract/types';
 import { memoryWorld, seededRandom, virtualClock, type VirtualClock } from '../memory';
 import { recordLog, recordPost, type Tape } from './record';
+import { mustBeSetting, type Settable } from './settable';
+import type { SetOptions } from './types';
 
 /** Nobody reads a registry late here, and a test that closes must not have to move the time. */
 const timings = { ...defaults, lingerMs: 0 };
@@ -13,23 +18,32 @@ const settleMsMax = 5_000; // real time: a handler that takes longer belongs int
 export interface Network {
   readonly clock: VirtualClock;
   readonly tape: Tape;
-  /** Another instance of `module`. */
-  join(module: string): BuiltBus;
+  /** Another instance of `module`. Settings can be about the entries of a contract from now on. */
+  join(module: AnyContract | string): BuiltBus;
   /** See TestBus.settled. */
   settled(): Promise<void>;
   /** See TestBus.set. */
-  set(key: string, value: string | number | boolean | null): Promise<void>;
+  set(key: string, value: string | number | boolean | null, options?: SetOptions): Promise<void>;
 }
+
+interface Member extends BuiltBus {
+  readonly calls: ReadonlySet<{ readonly entry: string; readonly id: string }>;
+}
+const namedMax = 10;
 
 export function openNetwork(): Network {
   const clock = virtualClock();
   const world = memoryWorld({ clock, sessionMs: timings.sessionMs, stateBytesMax: 1_000_000 });
   const random = seededRandom(1);
   const tape: Tape = { sent: [], parked: [] };
-  const members: BuiltBus[] = [];
+  const members: Member[] = [];
+  const declared = new Map<string, AnyEntry>();
   const operator = world.process('operator').settings;
 
-  function join(module: string): BuiltBus {
+  function join(of: AnyContract | string): BuiltBus {
+    const module = typeof of === 'string' ? of : of[CONTRACT];
+    if (typeof of !== 'string') for (const entry of entriesOf(of).values()) declared.set(entry.name, entry);
+    const calls: Member['calls'] & BusParts['calls'] = new Set();
     const instance = `${module}#${members.length + 1}`;
     const { log, post, registry, settings } = world.process(instance);
     const notices = openNotices();
@@ -50,29 +64,53 @@ export function openNetwork(): Network {
       version: '0',
       reached: 'disk',
       middleware: [],
+      calls,
       timings,
       async closePorts() {
         await allEnded('closing the ports', [registry.close(), post.close(), log.close(), settings.close()]);
       },
     });
-    members.push(built);
+    members.push({ ...built, calls });
     return built;
   }
   async function settled(): Promise<void> {
     const giveUp = AbortSignal.timeout(settleMsMax);
     for (let quiet = 0; quiet < 2;) {
-      if (giveUp.aborted) throw new Error(`not settled within ${settleMsMax} ms: a handler still runs or waits`);
+      if (giveUp.aborted) throw new Error(`not settled within ${settleMsMax} ms: ${describeBusy(members)}`);
       await clock.advance(0);
       // A handler may wait for something real, such as a file: a turn of the real event loop lets it come.
       await new Promise((resolve) => setImmediate(resolve));
       quiet = members.some((member) => member.busy()) ? 0 : quiet + 1;
     }
   }
-  async function set(key: string, value: string | number | boolean | null): Promise<void> {
+  async function set(
+    key: string,
+    value: string | number | boolean | null,
+    { unchecked = false }: SetOptions = {},
+  ): Promise<void> {
     await Promise.all(members.map(({ opened }) => opened));
+    if (value !== null && !unchecked) mustBeSetting(key, String(value), settable());
     const was = (await operator.get(key))?.version ?? 0;
     await operator.set(key, value === null ? null : String(value), was);
     await clock.advance(0);
   }
+  /** The kind of each entry and named listener that a setting can be about, by name. */
+  function settable(): ReadonlyMap<string, Settable> {
+    const entries = [declared, ...members.map((member) => member.entries)].flatMap((some) => [...some.values()]);
+    const listeners = members.flatMap((member) => member.listeners());
+    return new Map([
+      ...entries.filter(({ name }) => moduleOf({ name }) !== 'busbar').map(({ name, kind }) => [name, kind] as const),
+      ...listeners.map((name) => [name, 'listener'] as const),
+    ]);
+  }
   return { clock, tape, join, settled, set };
+}
+
+function describeBusy(members: readonly Member[]): string {
+  const running = members.flatMap(({ bus, calls }) =>
+    [...calls].map(({ entry, id }) => `${entry} of ${bus.self.instance} (${id})`),
+  );
+  if (running.length === 0) return 'messages go on being sent and handled';
+  const more = running.length > namedMax ? `, and ${running.length - namedMax} more` : '';
+  return `the handler of ${running.slice(0, namedMax).join(', ')}${more} has not ended`;
 }

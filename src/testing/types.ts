@@ -18,6 +18,10 @@ export interface ParkedMessage<M extends AnyEntry> {
   readonly reason: string;
   readonly attempts: number;
 }
+export interface SetOptions {
+  /** Writes the setting as another tool would, without a check: each bus then refuses it by itself. Default false. */
+  readonly unchecked?: boolean;
+}
 export interface TestBus extends Bus {
   /** An instance of another module (or another one of the same) on this network; a new one with each call. */
   as(module: AnyContract | string): TestBus;
@@ -25,16 +29,18 @@ export interface TestBus extends Bus {
   stub<C extends AnyContract>(contract: C, handlers: Partial<Handlers<C>>): Promise<Served>;
   /**
    * Resolves when no handler runs and nothing waits that may run now; messages waiting for another attempt wait for
-   * `clock.advance`. Real work inside handlers, such as reading a file, is waited for, 5 s at most.
+   * `clock.advance`. Real work inside handlers, such as reading a file, is waited for, 5 s at most; then it rejects
+   * with an error that names the handlers that have not ended.
    */
   settled(): Promise<void>;
   /** Virtual time: deadlines, backoff and rates obey it. Stands still until `advance`. */
   readonly clock: { now(): number; advance(ms: number): Promise<void> };
   /**
-   * Changes a setting of this network as an operator would with `busbar set`, such as `set('photos.resize.paused',
-   * true)`; null removes it. Resolves when every bus has it; one that would be refused is refused there.
+   * Changes a setting of this network as `busbar set` does, such as `set('photos.resize.paused', true)`; null removes
+   * it. Resolves when every bus has it. Rejects with Config, and changes nothing, for what `busbar set` refuses: a
+   * value that no bus would apply, or a name that no contract or named listener of this test has.
    */
-  set(key: string, value: string | number | boolean | null): Promise<void>;
+  set(key: string, value: string | number | boolean | null, options?: SetOptions): Promise<void>;
   /** All messages of the entry sent on this network, oldest first. */
   sent<M extends AnyEntry>(entry: M): readonly SentMessage<M>[];
   /** Those of them that were set aside. */

@@ -146,7 +146,7 @@ describe('work', () => {
   test('what is paused before an instance comes up is paused there too', async () => {
     let handled = 0;
     const { bus } = open();
-    await bus.set('thumbs.make.paused', true);
+    await bus.set('thumbs.make.paused', true, { unchecked: true });
     const thumbs = defineModule('thumbs', { make: work(Job) });
     const late = bus.as(thumbs);
     await late.serve(thumbs, { make: () => void handled++ });
@@ -403,7 +403,7 @@ describe('a setting', () => {
     const { bus, serving, settings } = open({ resize: hall.enter });
     await serving;
     await bus.set('photos.resize.concurrency', 3);
-    await bus.set('photos.resize.concurrency', 0);
+    await bus.set('photos.resize.concurrency', 0, { unchecked: true });
     const key = 'photos.resize.concurrency';
     expect(settings()).toEqual([
       { type: 'setting', key, change: 'applied', value: '3' },

@@ -62,7 +62,7 @@ test('a broken image is set aside with its reason while the others go on', async
   const told = await viewers[0]?.hear('broken', ({ event, data }) => event === 'broken' && data.id === broken);
   expect(told?.data.reason).toMatch(/premature end|corrupt/i);
   await until('the page says why', async () =>
-    (await (await fetch(`${site.urls[1]}/tiles`)).text()).includes('cannot be read'),
+    (await (await fetch(`${site.urls[1]}/tiles`)).text()).includes('cannot be shown'),
   );
   const parked = /thumbnails\.resize parked after 1 attempt: .*(premature end|corrupt)/i;
   await until('it was parked', async () => site.lines.some((line) => parked.test(line)));
