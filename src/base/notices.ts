@@ -129,3 +129,24 @@ export function openNotices(): Notices {
     },
   };
 }
+
+/** Reports of parts whether they work: one notice for each change. */
+export interface States {
+  /** A notice unless the same part failed for the same reason before. */
+  fails(part: StatePart, reason: string, more?: Pick<State, 'final' | 'ready'>): void;
+  /** A notice if the part failed before. */
+  works(part: StatePart, reason: string): void;
+}
+export function openStates(notices: Pick<Notices, 'tell'>): States {
+  const failing = new Map<StatePart, string>();
+  return {
+    fails(part, reason, more = {}) {
+      if (failing.get(part) === reason) return;
+      failing.set(part, reason);
+      notices.tell({ type: 'state', part, ok: false, reason, ...more });
+    },
+    works(part, reason) {
+      if (failing.delete(part)) notices.tell({ type: 'state', part, ok: true, reason });
+    },
+  };
+}

@@ -6,6 +6,7 @@ export const singleParts = {
   kafka: 'the brokers report which broker leads which partition',
   zookeeper: 'the session with ZooKeeper',
   'commit size': 'the brokers take commits of the usual size',
+  'topic settings': 'the settings of Kafka topics can be read',
   sender: 'messages that were accepted are handed to the log',
   events: 'the reader of a plain listener closes',
 } as const;
@@ -18,6 +19,9 @@ export const namedParts = {
   group: 'this instance is a member of the Kafka group',
   'commits of': 'commits of this Kafka group succeed',
   reading: 'the partitions of this Kafka topic can be read',
+  topic: 'this Kafka topic exists, can be read and written, and has the settings that the promises need',
+  writing: 'the brokers take records for this Kafka topic from this user',
+  'transactions in': 'no open transaction of another producer holds a partition of this Kafka topic',
 } as const;
 
 export type StatePart = keyof typeof singleParts | `${keyof typeof namedParts} ${string}`;

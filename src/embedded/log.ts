@@ -159,6 +159,7 @@ class EmbeddedLog {
       trim: this.call((topic: string, partition: number, before: number) => trimmer.below(topic, partition, before)),
       topics: this.call(() => topics.all()),
       bounds: this.call((topic: string) => this.bounds(topic)),
+      openTransactions: () => Promise.resolve([]),
       peek: this.call((topic: string, from: Place, max: ReadMax) => this.peek(topic, from, max)),
       groups: this.call(() => groups.all()),
       places: this.call((group: string, topic: string) => groups.places(group, topic)),

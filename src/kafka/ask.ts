@@ -45,13 +45,16 @@ export function keyOf({ topic, partition }: Spot): string {
 
 /** Kafka lists partitions under their topic, each topic once. */
 export function writeByTopic<S extends Spot>(body: Writer, spots: readonly S[], write: (spot: S) => unknown): void {
+  body.list(byTopic(spots), ([topic, list]) => body.text(topic).list(list, write));
+}
+export function byTopic<S extends Spot>(spots: readonly S[]): readonly (readonly [topic: string, spots: S[]])[] {
   const topics = new Map<string, S[]>();
   for (const spot of spots) {
     const list = topics.get(spot.topic);
     if (list) list.push(spot);
     else topics.set(spot.topic, [spot]);
   }
-  body.list([...topics], ([topic, list]) => body.text(topic).list(list, write));
+  return [...topics];
 }
 export function readByTopic<T>(answer: Bytes, read: (answer: Bytes, topic: string) => T): T[] {
   return answer

@@ -67,6 +67,33 @@ export class Writer {
     for (const value of values ?? []) write(value, this);
     return this;
   }
+
+  // Flexible versions of requests: lengths as varints, one too high, and a number of tagged fields behind each struct.
+
+  uvarint(value: number): this {
+    if (value > 0x7f) return this.u8((value % 0x80) + 0x80).uvarint(Math.floor(value / 0x80));
+    return this.u8(value);
+  }
+  private u8(value: number): this {
+    const [buffer, at] = this.room(1);
+    buffer.writeUInt8(value, at);
+    return this;
+  }
+  noTags(): this {
+    return this.i8(0);
+  }
+  compactText(value: string): this {
+    const length = Buffer.byteLength(value);
+    this.uvarint(length + 1);
+    const [buffer, at] = this.room(length);
+    buffer.write(value, at);
+    return this;
+  }
+  compactList<T>(values: readonly T[], write: (value: T, writer: this) => unknown): this {
+    this.uvarint(values.length + 1);
+    for (const value of values) write(value, this);
+    return this;
+  }
 }
 
 /** What is read lies within the buffer, or a RangeError is thrown. */
@@ -118,6 +145,38 @@ export class Reader {
   }
   list<T>(read: (reader: this) => T): T[] {
     const count = Math.max(this.i32(), 0);
+    if (count > this.left) throw new RangeError(`a list of ${count} in ${this.left} bytes`);
+    const values: T[] = [];
+    for (let i = 0; i < count; i++) values.push(read(this));
+    return values;
+  }
+
+  // Flexible versions, as above.
+
+  uvarint(): number {
+    let value = 0;
+    for (let shift = 1; shift <= 0x80 ** 4; shift *= 0x80) {
+      const byte = this.i8() & 0xff;
+      value += (byte & 0x7f) * shift;
+      if (byte < 0x80) return value;
+    }
+    throw new RangeError('a varint of more than 5 bytes');
+  }
+  /** Steps over tagged fields, which only newer versions know. */
+  tags(): void {
+    for (let left = this.uvarint(); left > 0; left--) {
+      this.uvarint();
+      this.skip(this.uvarint());
+    }
+  }
+  /** '' for null. */
+  compactText(): string {
+    const length = Math.max(this.uvarint() - 1, 0);
+    const at = this.skip(length);
+    return this.buffer.toString('utf8', at, at + length);
+  }
+  compactList<T>(read: (reader: this) => T): T[] {
+    const count = Math.max(this.uvarint() - 1, 0);
     if (count > this.left) throw new RangeError(`a list of ${count} in ${this.left} bytes`);
     const values: T[] = [];
     for (let i = 0; i < count; i++) values.push(read(this));

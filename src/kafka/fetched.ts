@@ -40,6 +40,7 @@ export class Answers {
         position.beyond = position.damaged = undefined;
       }
       position.put(i === 0 ? answer.records : answer.records.map(copyOf), answer.next);
+      if (error === null) this.parts.view.held.see(position, answer);
     });
     if (error === null) return;
     const leader = this.parts.view.leader(asked);

@@ -100,6 +100,7 @@ export class Fetcher implements Closable {
     if (position.closed) {
       this.#positions.delete(position);
       this.#troubles.over(position);
+      this.view.held.over(position);
     }
     this.#planSoon();
   }

@@ -7,6 +7,7 @@ import type { Ask } from './ask';
 import * as groups from './grouprequests';
 import * as requests from './requests';
 import * as topics from './topicrequests';
+import * as transactions from './transactionrequests';
 import type { Security } from './security';
 import type { At, Fetched, Node, Wire } from './wire';
 
@@ -80,6 +81,9 @@ export function openKafkajs(options: KafkajsOptions): Wire {
       one(at, topics.growTopic(topic, count, timeoutMs), timeoutMs),
     topicConfigs: (at, names, timeoutMs) => one(at, topics.topicConfigs(names), timeoutMs),
     alterTopic: (at, topic, configs, timeoutMs) => one(at, topics.alterTopic(topic, configs), timeoutMs),
+    describeProducers: (at, spots, timeoutMs) => one(at, transactions.describeProducers(spots), timeoutMs),
+    listTransactions: (at, ids, timeoutMs) => one(at, transactions.listTransactions(ids), timeoutMs),
+    describeTransactions: (at, ids, timeoutMs) => one(at, transactions.describeTransactions(ids), timeoutMs),
     listGroups: (at, timeoutMs) => one(at, groups.listGroups(), timeoutMs),
     describeGroups: (at, names, timeoutMs) => one(at, groups.describeGroups(names), timeoutMs),
     ...closable(() => Promise.resolve(links.close())),

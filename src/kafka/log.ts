@@ -2,6 +2,7 @@
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import { BusError } from '../base/errors';
 import type { Append, GroupOptions, Log, Member, Owner, Place, ReadMax, Stored, Tail, TailFrom } from '../ports/log';
+import { ClusterWatch } from './cluster-watch';
 import { CommitRoom } from './commit-room';
 import { boundsOf } from './fetched';
 import { Fetcher } from './fetching';
@@ -9,6 +10,7 @@ import { Groups } from './groups';
 import { Membership } from './membership';
 import { Sender, type SenderOptions } from './send';
 import { openTail } from './tail';
+import { openTransactions } from './transactions';
 import { Topics, type TopicsOptions } from './topics';
 import { View, type ViewParts } from './view';
 
@@ -42,12 +44,14 @@ class KafkaLog {
   readonly #tailing: Fetcher;
   readonly #working: Fetcher;
   readonly #room: CommitRoom;
+  readonly #watch: ClusterWatch;
   readonly #tails = new Set<Closable>();
   readonly #members = new Set<Closable>();
   #closedMs: number | undefined;
 
   constructor(private readonly parts: KafkaLogParts) {
     this.#view = parts.view ?? new View(parts);
+    this.#watch = new ClusterWatch(this.#view);
     this.#topics = new Topics(this.#view, parts);
     this.#groups = new Groups(this.#view, this.#topics);
     this.#sender = new Sender(this.#view, {
@@ -98,6 +102,9 @@ class KafkaLog {
       trim: this.#call((topic: string, partition: number, before: number) => topics.trim(topic, partition, before)),
       topics: this.#call(() => topics.all(prefix)),
       bounds: this.#call((topic: string) => topics.bounds(topic)),
+      openTransactions: this.#call((topic: string, partitions: readonly number[]) =>
+        openTransactions(this.#view, topic, partitions),
+      ),
       peek: this.#call((topic: string, from: Place, max: ReadMax) => this.#peek(topic, from, max)),
       groups: this.#call(() => groups.all(prefix)),
       places: this.#call((group: string, topic: string) => groups.places(group, topic)),
@@ -188,6 +195,7 @@ class KafkaLog {
     ['sender', () => this.#sender.close()],
     ['working', () => this.#working.close()],
     ['tailing', () => this.#tailing.close()],
+    ['watch', () => this.#watch.close()],
     ['view', () => this.#view.close()],
   ]);
 }

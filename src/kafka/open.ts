@@ -56,7 +56,7 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
     ...(look && { requestMs: lookRequestMs, overdue: look.waiting }),
   });
   const user = security?.sasl?.username;
-  const view = new View({ wire, ...around, user, ...(look && { askMs: lookAskMs }) });
+  const view = new View({ wire, ...around, brokers, user, ...(look && { askMs: lookAskMs }) });
   const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify' }) };
   const log = openKafkaLog({ ...around, ...topics, wire, view, self, ns });
   const roads = openRoads(view, topics);

@@ -37,17 +37,6 @@ export function configsOf({ compacted, keepMs }: Topic, replicas: number): Confi
   };
 }
 
-/** Differences in these change what is promised; in the others they are somebody's decision. */
-export const watched = [
-  'cleanup.policy',
-  'retention.ms',
-  'retention.bytes',
-  'message.timestamp.type',
-  'max.message.bytes',
-  'compression.type',
-  'min.insync.replicas',
-];
-
 export function createCommand({ name, partitions, replicas, configs }: NewTopic): string {
   const settings = Object.entries(configs).map(([config, value]) => ` --config ${config}=${value}`);
   return (
@@ -56,20 +45,36 @@ export function createCommand({ name, partitions, replicas, configs }: NewTopic)
   );
 }
 
-interface Own {
+/** A topic that this instance uses. */
+export interface OwnTopic {
   readonly topic: Topic;
+  /** How many replicas a new topic would get. */
   readonly replicas: number;
+  /** As its brokers reported them last; undefined when they have not yet. */
+  readonly configs: Configs | undefined;
 }
 
 /** Topics that this instance has ensured; shared by everything that uses one view of the cluster. */
 export class OwnTopics {
-  readonly #own = new Map<string, Own>();
+  readonly #own = new Map<string, OwnTopic>();
+  #begin: (() => void) | undefined;
 
-  /** `replicas` is what a new topic would get. */
-  add(topic: Topic, replicas: number): void {
-    this.#own.set(topic.name, { topic, replicas });
+  add(own: OwnTopic): void {
+    this.#own.set(own.topic.name, own);
+    this.#begin?.();
+    this.#begin = undefined;
   }
-  all(): readonly Own[] {
+  /** Calls `begin` once, as soon as there is a topic. */
+  onFirst(begin: () => void): void {
+    if (this.#own.size > 0) begin();
+    else this.#begin = begin;
+  }
+  /** The brokers reported these settings. */
+  learn(name: string, configs: Configs): void {
+    const own = this.#own.get(name);
+    if (own) this.#own.set(name, { ...own, configs });
+  }
+  all(): readonly OwnTopic[] {
     return [...this.#own.values()];
   }
 

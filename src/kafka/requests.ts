@@ -97,29 +97,31 @@ export function fetch({ partitions, maxWaitMs, bytesMin = 1, bytesMax }: FetchAs
     const taken = new Taken();
     const answers = readByTopic(answer, (one, topic) => readFetched(one, topic, from, taken));
     return verified(partitions, answers, ({ topic, partition, offset }, error) => {
-      return { topic, partition, error, records: [], next: offset, start: -1, end: -1 };
+      return { topic, partition, error, records: [], next: offset, start: -1, end: -1, high: -1 };
     });
   });
 }
 function readFetched(answer: Bytes, topic: string, from: ReadonlyMap<string, number>, taken: Taken): Fetched {
   const partition = answer.i32();
   const refusal = errorOf(answer.i16(), `${topic}/${partition}`, null, 'Read');
-  answer.i64(); // the high watermark: what is behind the last stable offset is not for us
-  const end = answer.i64();
+  const high = answer.i64();
+  const end = answer.i64(); // the last stable offset: what is behind it belongs to transactions that are open
   const start = answer.i64();
   const aborted = answer.list((one) => ({ producer: one.i64(), first: one.i64() }));
   answer.i32(); // a nearer replica, for who says where it is
   const bytes = answer.blob();
   const offset = from.get(keyOf({ topic, partition })) ?? 0;
   const { records, next, error } = readRecords(bytes, partition, offset, aborted, taken);
-  return { topic, partition, error: refusal ?? error, records, next, start, end };
+  return { topic, partition, error: refusal ?? error, records, next, start, end, high };
 }
 
-const times = { start: -2, end: -1 };
+const times = { start: -2, end: -1, high: -1 };
+const uncommitted = 0;
+const committed = 1;
 export function listOffsets(
-  spots: readonly (Spot & { readonly time: 'start' | 'end' | number })[],
+  spots: readonly (Spot & { readonly time: 'start' | 'end' | 'high' | number })[],
 ): Ask<(Answer & { readonly offset: number })[]> {
-  const body = new Writer().i32(-1).i8(1);
+  const body = new Writer().i32(-1).i8(spots.some(({ time }) => time === 'high') ? uncommitted : committed);
   writeByTopic(body, spots, ({ partition, time }) => {
     body.i32(partition).i64(typeof time === 'number' ? time : times[time]);
   });

@@ -262,6 +262,7 @@ export class Sender implements Closable {
       this.#calls.free(item);
       item.call.land(item.index, { partition: lane.partition, offset: answer.offset + i, timeMs: answer.timeMs });
     });
+    this.view.writes.taken(lane.topic);
     this.#offer(lane);
   }
 
@@ -277,6 +278,7 @@ export class Sender implements Closable {
     lane.flight = undefined;
     batch.trouble = error.message;
     if (error.uncertain) batch.uncertain = true;
+    if (error.fatal) this.view.writes.refused(lane.topic, error);
     if (error.fatal || error.code === 'CLOSED') return this.#abandon(lane, batch, error);
     if (error.step === 'refused') return this.#refused(lane, batch, error, refused);
     // A copy of it would have been recognized: the log has lost what it acknowledged before.

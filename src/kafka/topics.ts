@@ -3,7 +3,7 @@
 import { BusError } from '../base/errors';
 import type { Bounds, Topic } from '../ports/log';
 import { WireError } from './errors';
-import { configsOf, createCommand, watched, type Configs } from './own-topics';
+import { configsOf, createCommand, type Configs } from './own-topics';
 import type { TopicShape } from './sendable';
 import { allGood, byLeader, type View } from './view';
 import type { NewTopic, Spot, TopicConfigs } from './wire';
@@ -33,12 +33,9 @@ export class Topics {
     const partitions = found ?? (await this.#make(topic));
     const brokers = (await this.view.ask(`topic ${topic.name}`, () => this.view.nodes())).length;
     const wantedReplicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, brokers));
-    this.view.own.add(topic, wantedReplicas);
     const there = await this.#describe(topic.name, partitions);
     if (partitions !== topic.partitions) throw fault(sayPartitions(topic, partitions));
-    const replicas = this.view.replicas(topic.name);
-    await this.#tellFewReplicas(topic, replicas);
-    this.#tellDrift(topic, replicas, there.configs);
+    this.view.own.add({ topic, replicas: wantedReplicas, configs: there.configs });
     this.#shapes.set(topic.name, Promise.resolve(there.topic));
     return there.topic;
   }
@@ -100,28 +97,6 @@ export class Topics {
     return allGood(await wire.topicConfigs({ node, via: 'admin' }, names));
   }
 
-  /** A topic that was made while brokers were away stays with the few that there were. */
-  async #tellFewReplicas({ name }: Topic, replicas: number): Promise<void> {
-    const brokers = (await this.view.ask(`topic ${name}`, () => this.view.nodes())).length;
-    const wanted = Math.min(this.options.replicas ?? replicasDefault, brokers);
-    if (replicas >= wanted) return;
-    const message = `topic ${name} has ${replicas} replicas, not ${wanted}: fewer lost brokers lose what is in it`;
-    const remedy = 'kafka-reassign-partitions.sh --execute, with a plan that names more brokers for each partition';
-    this.view.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { remedy } });
-  }
-
-  /** Tells what differs from what this version would have created, and how to change it. */
-  #tellDrift(topic: Topic, replicas: number, configs: Configs): void {
-    const wanted = configsOf(topic, replicas);
-    const differ = watched.filter((name) => wanted[name] !== undefined && configs[name] !== wanted[name]);
-    if (differ.length === 0) return;
-    const message = `topic ${topic.name} differs from what this version would create`;
-    const said = differ.map((name) => `${name} is ${configs[name] ?? 'unknown'}, not ${wanted[name]}`).join('; ');
-    const settings = differ.map((name) => `${name}=${wanted[name]}`).join();
-    const remedy = `kafka-configs.sh --alter --entity-type topics --entity-name ${topic.name} --add-config ${settings}`;
-    this.view.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { differs: said, remedy } });
-  }
-
   /** All whose names begin with `prefix`, but Kafka's own. */
   async all(prefix: string): Promise<readonly Topic[]> {
     const found = await this.view.ask('the topics', () => this.view.parts.wire.metadata(null));
@@ -139,16 +114,19 @@ export class Topics {
   async bounds(topic: string): Promise<readonly Bounds[]> {
     const count = await this.view.partitions(topic);
     const spots = Array.from({ length: count }, (_, partition) => ({ topic, partition }));
-    const [starts, ends] = await Promise.all([this.offsets(spots, 'start'), this.offsets(spots, 'end')]);
-    return spots.map(({ partition }) => ({
-      partition,
-      start: Math.min(starts.get(partition) ?? 0, ends.get(partition) ?? 0),
-      end: ends.get(partition) ?? 0,
-    }));
+    const [starts, highs] = await Promise.all([this.offsets(spots, 'start'), this.offsets(spots, 'high')]);
+    // After the others: what is appended meanwhile must not look as if a transaction held it.
+    const ends = await this.offsets(spots, 'end');
+    return spots.map(({ partition }) => {
+      const end = ends.get(partition) ?? 0;
+      const high = highs.get(partition) ?? 0;
+      const start = Math.min(starts.get(partition) ?? 0, end);
+      return { partition, start, end, ...(high > end && { high }) };
+    });
   }
 
   /** By partition, as their leaders say. */
-  async offsets(spots: readonly Spot[], time: 'start' | 'end'): Promise<ReadonlyMap<number, number>> {
+  async offsets(spots: readonly Spot[], time: 'start' | 'end' | 'high'): Promise<ReadonlyMap<number, number>> {
     const { wire } = this.view.parts;
     return this.view.ask(`the bounds of ${spots[0]?.topic}`, async () => {
       const led = [...byLeader(this.view, spots)];
@@ -185,7 +163,7 @@ function topicOf(name: string, partitions: number, said: TopicConfigs | undefine
   const keepMs = Number(configs['retention.ms'] ?? -1);
   return { name, partitions, compacted, keepMs: compacted || !(keepMs >= 0) ? null : keepMs };
 }
-function valuesOf(said: TopicConfigs | undefined): Configs {
+export function valuesOf(said: TopicConfigs | undefined): Configs {
   return Object.fromEntries(Object.entries(said?.configs ?? {}).map(([name, { value }]) => [name, value]));
 }
 

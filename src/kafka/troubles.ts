@@ -24,8 +24,9 @@ export class Troubles {
     if (!topic) this.#topics.set(position.topic, (topic = { bad: new Map(), told: false }));
     const sinceMs = topic.bad.get(position) ?? beganMs;
     topic.bad.set(position, sinceMs);
-    // While no broker says where anything is, the view tells.
+    // While no broker says where anything is, the view tells; of a topic that does not exist, the watch does.
     if (topic.told || nowMs - sinceMs < patienceMs || this.view.failing) return;
+    if (this.view.absentMs(position.topic) > 0) return;
     topic.told = true;
     const partitions = [...new Set([...topic.bad.keys()].map(({ partition }) => partition))].toSorted((a, b) => a - b);
     const part = `${position.topic}/${partitions.join()}`;

@@ -7,14 +7,19 @@ import { BusError, sayError } from '../base/errors';
 import { deferred, onAbort, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { busErrorOf, WireError } from './errors';
+import { HeldPartitions } from './held-partitions';
 import { OwnTopics } from './own-topics';
-import type { Metadata, Spot, TopicMetadata, Wire } from './wire';
+import type { TopicSeen } from './topic-findings';
+import type { Metadata, PartitionMetadata, Spot, TopicMetadata, Wire } from './wire';
+import { WriteRefusals } from './write-refusals';
 
 export interface ViewParts {
   readonly wire: Wire;
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
+  /** Addresses to begin with, for commands that an operator can run. */
+  readonly brokers?: readonly string[];
   /** Whom we log in as, for errors. */
   readonly user?: string | undefined;
   /** How long one question to the brokers is retried before it fails. Default 10,000 ms. */
@@ -27,8 +32,8 @@ interface Known {
   readonly epochs: number[];
   /** When the brokers first said that there is no such topic. */
   absentMs: number | undefined;
-  /** Of the partition that has fewest. */
-  replicas: number;
+  /** As reported last. */
+  partitions: readonly PartitionMetadata[];
   /** How often they began to say so. */
   absences: number;
   /** What else they said of it instead of where it is. */
@@ -77,12 +82,22 @@ export class View {
   /** Topics that this instance uses. */
   readonly own = new OwnTopics();
 
+  /** Partitions that readers of this process cannot read on. */
+  readonly held: HeldPartitions;
+  /** Topics that refuse what this process writes. */
+  readonly writes: WriteRefusals;
   readonly #askMs: number;
 
   constructor(readonly parts: ViewParts) {
+    this.held = new HeldPartitions(parts.clock);
+    this.writes = new WriteRefusals(parts.clock, parts.user);
     this.#askMs = parts.askMs ?? askMsDefault;
   }
 
+  /** The addresses, as Kafka's tools take them. */
+  get bootstrap(): string {
+    return this.parts.brokers?.join(',') ?? 'HOST:PORT';
+  }
   /** When brokers last answered what is where; monotonic time. Any part may have asked them. */
   get learnedMs(): number {
     return this.#learnedMs;
@@ -137,9 +152,11 @@ export class View {
     return this.#topics.get(topic)?.absences ?? 0;
   }
 
-  /** How many replicas each of its partitions has at least, as far as known. */
-  replicas(topic: string): number {
-    return this.#topics.get(topic)?.replicas ?? 0;
+  /** What the brokers reported last about a topic that exists. */
+  seen(topic: string): TopicSeen | undefined {
+    const known = this.#topics.get(topic);
+    if (!known || known.absentMs !== undefined || known.partitions.length === 0) return undefined;
+    return { partitions: known.partitions, nodes: this.#nodes };
   }
 
   /** All brokers that live, and whom to ask for changes of topics. */
@@ -177,7 +194,7 @@ export class View {
           leaders: [],
           epochs: [],
           absentMs: undefined,
-          replicas: 0,
+          partitions: [],
           absences: 0,
           fault: undefined,
         });
@@ -248,7 +265,7 @@ export class View {
       }
       if (error === null) {
         known.absentMs = undefined;
-        known.replicas = Math.min(...partitions.map(({ replicas }) => replicas.length));
+        known.partitions = partitions;
       }
       known.fault = error === null || absent ? undefined : error;
       if (error === null && learnLeaders(known, { partitions })) changed = true;

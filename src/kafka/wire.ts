@@ -93,9 +93,11 @@ export interface Fetched extends Answer {
   readonly records: readonly Stored[];
   /** Where to read on: behind all that the answer held, also when it held nothing to give out. */
   readonly next: number;
-  /** First offset that is there, and the first that is not there yet; -1 with an error. */
+  /** First offset that is there, and the first that cannot be read yet; -1 with an error. */
   readonly start: number;
   readonly end: number;
+  /** Where the log ends. It is behind `end` while a transaction is open there; -1 with an error. */
+  readonly high: number;
 }
 
 export interface Join {
@@ -164,6 +166,30 @@ export interface GroupMember {
   readonly assignment: Uint8Array;
 }
 
+/** A producer that has written to a partition, as its leader remembers it. */
+export interface ActiveProducer {
+  readonly producerId: number;
+  readonly epoch: number;
+  readonly lastWrittenMs: number;
+  /** Offset of the first record of its open transaction; null if it has none there. */
+  readonly openFrom: number | null;
+}
+export interface PartitionProducers extends Answer {
+  readonly producers: readonly ActiveProducer[];
+}
+export interface Transaction {
+  /** The transactional id. */
+  readonly id: string;
+  readonly error: WireError | null;
+  /** Empty, Ongoing, PrepareCommit, PrepareAbort, CompleteCommit, CompleteAbort, PrepareEpochFence, Dead. */
+  readonly state: string;
+  readonly timeoutMs: number;
+  /** null when none has begun. */
+  readonly startMs: number | null;
+  readonly producerId: number;
+  readonly epoch: number;
+}
+
 /**
  * Each call is one request, sent once, with a deadline: `timeoutMs` from the call on, connecting included, 5,000 unless
  * said otherwise. Rejects with a WireError; one partition's error is in its answer instead. A partition stands at most
@@ -187,10 +213,13 @@ export interface Wire extends Closable {
    * `until` says that the records at `next` came and cannot be read; when they came damaged, the connection ends.
    */
   fetch(at: At, ask: FetchAsk, signal?: AbortSignal): Promise<readonly Fetched[]>;
-  /** The first offset at or behind a time; 'end' is the offset that the next record will get. */
+  /**
+   * The first offset at or behind a time. 'end' is where readers have to wait; 'high' is the offset that the next
+   * record will get, which is higher while a transaction is open. No request has both.
+   */
   listOffsets(
     at: At,
-    ask: readonly (Spot & { readonly time: 'start' | 'end' | number })[],
+    ask: readonly (Spot & { readonly time: 'start' | 'end' | 'high' | number })[],
     timeoutMs?: number,
   ): Promise<readonly (Answer & { readonly offset: number })[]>;
   /** Records below `before` may go. */
@@ -227,6 +256,17 @@ export interface Wire extends Closable {
   topicConfigs(at: At, topics: readonly string[], timeoutMs?: number): Promise<readonly TopicConfigs[]>;
   /** Sets single configs of a topic and leaves the others as they are. */
   alterTopic(at: At, topic: string, configs: Readonly<Record<string, string>>, timeoutMs?: number): Promise<void>;
+
+  /** Producers that have written to these partitions, of the leader. */
+  describeProducers(at: At, spots: readonly Spot[], timeoutMs?: number): Promise<readonly PartitionProducers[]>;
+  /** Transactional ids of these producers, as far as this one broker coordinates them. */
+  listTransactions(
+    at: At,
+    producerIds: readonly number[],
+    timeoutMs?: number,
+  ): Promise<readonly { readonly id: string; readonly producerId: number }[]>;
+  /** Of the broker that coordinates them, see `listTransactions`. */
+  describeTransactions(at: At, ids: readonly string[], timeoutMs?: number): Promise<readonly Transaction[]>;
 
   /** The groups that this one broker coordinates. */
   listGroups(at: At, timeoutMs?: number): Promise<readonly { readonly group: string; readonly protocolType: string }[]>;

@@ -86,6 +86,7 @@ export function memoryLog(world: LogWorld, life: Life): Log {
       }),
 
     topics: () => call('topics', '', () => topics.all()),
+    openTransactions: () => Promise.resolve([]),
     bounds: (topic) => call('bounds', topic, () => topics.partitions(topic).map((partition) => partition.bounds())),
     peek: (topic, from, max) =>
       call('peek', topic, () => topics.partition(topic, from.partition).from(from.offset, max)),

@@ -36,11 +36,28 @@ export interface Topic {
   /** How long records are kept after they were appended, in ms; null keeps them until they are trimmed. */
   readonly keepMs: number | null;
 }
-/** First offset that is still there, and the one the next record will get. */
+/** First offset that is still there, and the first that readers wait for. */
 export interface Bounds {
   readonly partition: number;
   readonly start: number;
   readonly end: number;
+  /**
+   * The offset that the next record will get, where it is higher than `end`: what is between cannot be read before an
+   * open transaction of another producer ends.
+   */
+  readonly high?: number;
+}
+/** A transaction of another producer that is open: nothing is read of its partition from its offset on. */
+export interface OpenTransaction extends Place {
+  /** The transactional id; null where the user cannot see it. */
+  readonly id: string | null;
+  readonly producerId: number;
+  readonly epoch: number;
+  /** When it began, and after how long its coordinator aborts it; null where the user cannot see it. */
+  readonly sinceMs: number | null;
+  readonly timeoutMs: number | null;
+  /** The command with which an operator aborts it. */
+  readonly abort: string;
 }
 /**
  * How far a group has come on a partition: the watermark, and what else its owner keeps with it, written in one step.
@@ -153,6 +170,8 @@ export interface Log extends Closable {
   readonly gapless: boolean;
   topics(): Promise<readonly Topic[]>;
   bounds(topic: string): Promise<readonly Bounds[]>;
+  /** Transactions that keep readers of these partitions from records; [] for logs that have none. */
+  openTransactions(topic: string, partitions: readonly number[]): Promise<readonly OpenTransaction[]>;
   /** Records that are there now from `from` on; [] at the end. */
   peek(topic: string, from: Place, max: ReadMax): Promise<readonly Stored[]>;
   groups(): Promise<readonly { readonly group: string; readonly topic: string }[]>;

@@ -46,6 +46,15 @@ export interface FakePartition {
   producers?: FakeProducers;
   /** A leader of before that has not learned yet that another one was elected: it answers fetches, with nothing new. */
   deposed?: { readonly node: number; readonly untilMs: number };
+  /** An open transaction: what is behind `from` cannot be read before it ends. */
+  open?: FakeTransaction | undefined;
+}
+export interface FakeTransaction {
+  readonly from: number;
+  readonly producerId: number;
+  readonly id: string;
+  readonly startMs: number;
+  readonly timeoutMs: number;
 }
 export interface FakeTopic {
   readonly name: string;
@@ -262,6 +271,17 @@ export class FakeCluster {
       topicConfigs: (at, names, ms = 5_000) =>
         ask('topicConfigs', at, [names], ms, () => names.map((name) => this.#configs(name))),
       alterTopic: () => Promise.reject(new WireError('UNSUPPORTED_VERSION', 'alterTopic')),
+      describeProducers: (at, spots, ms = 5_000) =>
+        ask('describeProducers', at, [spots], ms, () => spots.map((one) => this.#producers(at, one))),
+      listTransactions: (at, ids, ms = 5_000) =>
+        ask('listTransactions', at, [ids], ms, () =>
+          this.#transactions(at).filter(({ producerId }) => ids.includes(producerId)),
+        ),
+      describeTransactions: (at, ids, ms = 5_000) =>
+        ask('describeTransactions', at, [ids], ms, () => {
+          const more = { error: null, state: 'Ongoing', epoch: 0 };
+          return this.#transactions(at).flatMap((one) => (ids.includes(one.id) ? [{ ...one, ...more }] : []));
+        }),
       listGroups: (at, ms = 5_000) =>
         ask('listGroups', at, [], ms, () =>
           [...this.groups.keys()]
@@ -336,7 +356,8 @@ export class FakeCluster {
       if (this.faultOfTopics) return { name, error, internal: false, partitions: [] };
       const partitions = (found?.partitions ?? []).map(({ leader, epoch }, partition) => {
         const replicas = [...this.nodes.keys()].slice(0, found?.replicas);
-        return { partition, leader, epoch, replicas, inSync: replicas };
+        const inSync = replicas.filter((node) => this.nodes.get(node)?.up);
+        return { partition, leader, epoch, replicas, inSync };
       });
       return { name, error, internal: false, partitions };
     };
@@ -418,27 +439,28 @@ export class FakeCluster {
   }
   #read(at: At, spot: port.FetchAsk['partitions'][number]): port.Fetched {
     const { topic, partition, offset, bytesMax } = spot;
-    const none = { topic, partition, error: null, records: [], next: offset, start: -1, end: -1 };
+    const none = { topic, partition, error: null, records: [], next: offset, start: -1, end: -1, high: -1 };
     if (this.#isUnaware(at.node, this.partition(spot))) return none;
     return {
       ...none,
-      ...this.#led(at, spot, ({ start, end, records, high = end }) => {
+      ...this.#led(at, spot, ({ start, end, records, high = end, open }) => {
         if (this.faultOfReads) return { error: new WireError(this.faultOfReads, 'by script') };
         if (offset < start || offset > end) return { error: new WireError('OFFSET_OUT_OF_RANGE', `${offset}`) };
         const out: Stored[] = [];
         let bytes = 0;
+        const stable = Math.min(open?.from ?? high, high);
         const bad = this.spoil?.topic === topic && this.spoil.partition === partition ? this.spoil : undefined;
         // Offsets have no gaps here.
         for (let i = offset - start; i < records.length; i++) {
           const record = records[i];
-          if (!record || record.offset === bad?.offset || record.offset >= high) break;
+          if (!record || record.offset === bad?.offset || record.offset >= stable) break;
           bytes += recordBytes(record);
           if (out.length > 0 && bytes > bytesMax) break;
           out.push({ ...record, ...copy(record) });
         }
         const next = (out.at(-1)?.offset ?? offset - 1) + 1;
         const unreadable = new WireError(bad?.code ?? 'CORRUPT_MESSAGE', 'bad bytes', { until: bad?.until ?? 0 });
-        return { start, end: high, records: out, next, error: next === bad?.offset ? unreadable : null };
+        return { start, end: stable, high, records: out, next, error: next === bad?.offset ? unreadable : null };
       }),
     };
   }
@@ -448,13 +470,27 @@ export class FakeCluster {
     return node === this.cutOff || (node === deposed?.node && this.clock.mono() < deposed.untilMs);
   }
 
-  #offset(at: At, spot: Spot & { readonly time: 'start' | 'end' | number }) {
+  #offset(at: At, spot: Spot & { readonly time: 'start' | 'end' | 'high' | number }) {
     const { topic, partition, time } = spot;
-    const found = this.#led(at, spot, ({ start, end, high = end }) => {
+    const found = this.#led(at, spot, ({ start, end, high = end, open }) => {
       if (time !== 'start' && high < end) return { error: new WireError('LEADER_NOT_AVAILABLE', 'it has just begun') };
-      return { offset: time === 'start' ? start : end };
+      if (time === 'start') return { offset: start };
+      return { offset: time === 'high' ? end : Math.min(open?.from ?? end, end) };
     });
     return { topic, partition, error: null, offset: -1, ...found };
+  }
+  #producers(at: At, spot: Spot): port.PartitionProducers {
+    const { topic, partition } = spot;
+    const found = this.#led(at, spot, ({ open }) => {
+      const { producerId = 0, from = null, startMs = 0 } = open ?? {};
+      return { producers: open ? [{ producerId, epoch: 0, lastWrittenMs: startMs, openFrom: from }] : [] };
+    });
+    return { topic, partition, error: null, producers: [], ...found };
+  }
+  /** Each node coordinates those that it leads. */
+  #transactions(at: At): readonly FakeTransaction[] {
+    const partitions = [...this.topics.values()].flatMap((topic) => topic.partitions);
+    return partitions.flatMap(({ leader, open }) => (open && leader === at.node ? [open] : []));
   }
   #trim(at: At, spot: Spot & { readonly before: number }) {
     const { topic, partition, before } = spot;

@@ -383,10 +383,20 @@ describe('a tail', () => {
   });
 
   it.each([
-    ['a broker cannot read it', (on: boolean) => (bench.cluster.faultOfReads = on ? 'CORRUPT_MESSAGE' : undefined)],
-    ['a broker fails', (on: boolean) => (bench.cluster.faultOfReads = on ? 'UNKNOWN_SERVER_ERROR' : undefined)],
-    ['it may not be seen any more', (on: boolean) => seen(!on)],
-  ])('tells while nothing comes because %s, once, and when that is over', async (_, make) => {
+    [
+      'a broker cannot read it',
+      (on: boolean) => (bench.cluster.faultOfReads = on ? 'CORRUPT_MESSAGE' : undefined),
+      'reading',
+      'a.b.work/0,1,2,3',
+    ],
+    [
+      'a broker fails',
+      (on: boolean) => (bench.cluster.faultOfReads = on ? 'UNKNOWN_SERVER_ERROR' : undefined),
+      'reading',
+      'a.b.work/0,1,2,3',
+    ],
+    ['it may not be seen any more', (on: boolean) => seen(!on), 'topic', 'topic a.b.work does not exist'],
+  ])('tells while nothing comes because %s, once, and when that is over', async (_, make, part, said) => {
     const { log, topic, heard } = await bench.open(4);
     const tail = await bench.run(log.tail(topic, 'start'));
     const reading = bench.watch(tail.read(max));
@@ -395,12 +405,12 @@ describe('a tail', () => {
     await bench.clock.advance(1_500);
     expect(states(heard)).toEqual([]); // it could be over in a moment
     await bench.clock.advance(8_000);
-    expect(states(heard)).toEqual([[`reading ${topic}`, false, expect.stringContaining(`${topic}/0,1,2,3`)]]);
+    expect(states(heard)).toEqual([[`${part} ${topic}`, false, expect.stringContaining(said)]]);
     make(false);
     await bench.run(log.append(topic, [record('a')]));
     await bench.until(() => reading.settled);
     await bench.clock.advance(2_000);
-    expect(states(heard).slice(1)).toEqual([[`reading ${topic}`, true, expect.any(String)]]);
+    expect(states(heard).slice(1)).toEqual([[`${part} ${topic}`, true, expect.any(String)]]);
   });
   /** As when the right to DESCRIBE is withdrawn: then it seems not to be there. */
   function seen(isSeen: boolean): void {

@@ -46,6 +46,52 @@ kafkaSuite(
       expect((await wire.metadata([])).topics).toEqual([]);
     });
 
+    it('finds the open transaction that holds a partition, and whose it is', async () => {
+      const held = `${suite.namespace}.held`;
+      await makeTopic(wire, held, 1);
+      const client = new Kafka({ brokers: suite.cluster.brokers.split(','), logLevel: logLevel.NOTHING });
+      const transactionalId = `${suite.namespace}-billing`;
+      const producer = client.producer({ transactionalId, maxInFlightRequests: 1, transactionTimeout: 45_000 });
+      await producer.connect();
+      const transaction = await producer.transaction();
+      await transaction.send({ topic: held, messages: [{ value: 'a' }, { value: 'b' }] });
+      const at = await leaderOf(wire, held, 0, 'admin');
+      await wire.produce({ ...at, via: 'produce' }, [{ topic: held, partition: 0, records: [record('c')] }], 10_000);
+
+      const offset = async (time: 'start' | 'end' | 'high'): Promise<number | undefined> =>
+        sound(await wire.listOffsets(at, [{ topic: held, partition: 0, time }]))[0]?.offset;
+      expect([await offset('start'), await offset('end'), await offset('high')]).toEqual([0, 0, 3]);
+      const partitions = [{ topic: held, partition: 0, offset: 0, bytesMax: 1_000 }];
+      const [fetched] = await wire.fetch(at, { partitions, maxWaitMs: 0, bytesMax: 1_000 });
+      expect(fetched).toMatchObject({ error: null, records: [], next: 0, end: 0, high: 3 });
+
+      const [described] = sound(await wire.describeProducers(at, [{ topic: held, partition: 0 }]));
+      const open = described?.producers.filter(({ openFrom }) => openFrom !== null) ?? [];
+      expect(open).toMatchObject([{ openFrom: 0 }]);
+      expect(Math.abs((open[0]?.lastWrittenMs ?? 0) - Date.now())).toBeLessThan(60_000);
+      const { nodes } = await wire.metadata([]);
+      const ids = [open[0]?.producerId ?? -1];
+      const listed = await Promise.all(
+        nodes.map(async ({ node }) => ({ node, found: await wire.listTransactions({ node, via: 'admin' }, ids) })),
+      );
+      const coordinators = listed.filter(({ found }) => found.length > 0);
+      expect(coordinators.map(({ found }) => found)).toEqual([[{ id: transactionalId, producerId: ids[0] }]]);
+      const coordinator = { node: coordinators[0]?.node ?? -1, via: 'admin' } as const;
+      const [about] = await wire.describeTransactions(coordinator, [transactionalId]);
+      expect(about).toMatchObject({
+        id: transactionalId,
+        error: null,
+        state: 'Ongoing',
+        timeoutMs: 45_000,
+        producerId: ids[0],
+      });
+      expect(Math.abs((about?.startMs ?? 0) - Date.now())).toBeLessThan(60_000);
+
+      await transaction.abort();
+      await until('the partition is free', 30_000, async () => (await offset('end')) === 4);
+      await producer.disconnect();
+    });
+
     it('produces and says for each partition where and when, or what was wrong with it', async () => {
       const fresh = `${suite.namespace}.fresh`;
       await makeTopic(wire, fresh, 1, { 'message.timestamp.type': 'LogAppendTime', 'max.message.bytes': '2000' });
