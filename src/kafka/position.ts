@@ -111,7 +111,7 @@ export class Position implements Spot {
     }
     let end = this.#head;
     let bytes = 0;
-    while (end < chunk.records.length && end - this.#head < max.messages) {
+    while (end < chunk.records.length && end - this.#head < Math.max(1, max.messages)) {
       bytes += chunk.sizes[end] ?? 0;
       if (bytes > max.bytes && end > this.#head) break;
       end++;

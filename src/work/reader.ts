@@ -95,10 +95,16 @@ export class Reader {
 
   /** Waits until there is room, and tells when one message alone keeps it from being. */
   async #room(): Promise<ReadMax> {
+    for (;;) {
+      this.parts.come(this.#next); // what was read last may be what is waited for
+      const max = this.parts.room(this.#next);
+      if (max.messages > 0 || this.#stop.signal.aborted) return max;
+      await this.#roomAgain(); // what made room can be taken by other messages before this goes on
+    }
+  }
+
+  async #roomAgain(): Promise<void> {
     const { clock } = this.parts;
-    this.parts.come(this.#next); // what was read last may be what is waited for
-    const max = this.parts.room(this.#next);
-    if (max.messages > 0 || this.#stop.signal.aborted) return max;
     let [lowest, told] = [this.parts.lowest(), -1];
     const watch = (): void => {
       const stuck = lowest === this.parts.lowest();
@@ -110,7 +116,6 @@ export class Reader {
     await new Promise<void>((resolve) => (this.#roomy = resolve));
     this.#roomy = undefined;
     timer.cancel();
-    return this.parts.room(this.#next);
   }
 
   async #failed(error: unknown): Promise<void> {

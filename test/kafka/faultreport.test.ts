@@ -10,7 +10,7 @@ const linesOf = (text: string): readonly Line[] =>
       const [process = '', atMs, ...words] = line.trim().split(' ');
       return { process, atMs: Number(atMs), words };
     });
-const marks = { faultMs: 1_000, wholeMs: 20_000, deaths: new Map([['w3', 25_000]]) };
+const marks = { faultMs: 1_000, wholeMs: 20_000, deaths: new Map([['w3', 25_000]]), stops: new Map([['w4', 25_000]]) };
 const report = (text: string) => reportOf(linesOf(text), marks);
 
 describe('the report of a fault scene', () => {
@@ -34,7 +34,7 @@ describe('the report of a fault scene', () => {
   });
 
   it('tells repeats by the same process, by another one, and after a death apart from what was cut off', () => {
-    const { repeatedBySame, repeatedByOther, repeatedAfterDeath, begunAgain } = report(`
+    const { repeatedBySame, repeatedByOther, repeatedAfterDeath, repeatedAfterStop, ...rest } = report(`
       w1 100 begin a 1 1
       w1 105 end a 1
       w1 9000 begin a 1 1
@@ -45,11 +45,22 @@ describe('the report of a fault scene', () => {
       w3 305 end c 1
       w2 26000 begin c 1 1
       w3 24000 begin d 1 1
-      w2 26000 begin d 1 2`);
-    expect(
-      [repeatedBySame, repeatedByOther, repeatedAfterDeath].map((texts) => texts.map((one) => one.slice(0, 3))),
-    ).toEqual([['a/1'], ['b/1'], ['c/1']]);
-    expect(begunAgain).toBe(1);
+      w2 26000 begin d 1 2
+      w4 24000 begin e 1 1
+      w4 24600 end e 1
+      w2 26000 begin e 1 1
+      w2 26005 end e 1
+      w4 27000 begin f 1 1
+      w4 27005 end f 1
+      w2 28000 begin f 1 1`);
+    const all = [repeatedBySame, repeatedByOther, repeatedAfterDeath, repeatedAfterStop];
+    expect(all.map((texts) => texts.map((one) => one.slice(0, 3)))).toEqual([
+      ['a/1'],
+      ['b/1', 'f/1'],
+      ['c/1'],
+      ['e/1'],
+    ]);
+    expect(rest).toMatchObject({ begunAgain: 1, oldestRepeatMs: 24_695 });
   });
 
   it('finds jobs of one key that overtake each other, and takes no repeat for one', () => {

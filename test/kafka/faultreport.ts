@@ -6,6 +6,8 @@ export interface Marks {
   readonly wholeMs: number;
   /** By process: when it was killed. */
   readonly deaths: ReadonlyMap<string, number>;
+  /** By process: when it was stopped for longer than its session. */
+  readonly stops: ReadonlyMap<string, number>;
 }
 export interface Report {
   readonly accepted: number;
@@ -24,6 +26,10 @@ export interface Report {
   readonly repeatedByOther: readonly string[];
   /** Jobs that began again in another process, after the one that had ended them was killed. */
   readonly repeatedAfterDeath: readonly string[];
+  /** Jobs that began again in another process, after the one that had ended them was stopped past its session. */
+  readonly repeatedAfterStop: readonly string[];
+  /** The longest time from the end of a job to the death or stop of its process after which it was repeated. */
+  readonly oldestRepeatMs: number;
   /** Beginnings of jobs that had begun before and not ended. */
   readonly begunAgain: number;
   /** Jobs of one key that began in another order than they were sent, or before the one before them ended. */
@@ -56,8 +62,10 @@ interface Job {
   readonly steps: Step[];
 }
 interface Repeat {
-  readonly kind: 'same' | 'other' | 'death';
+  readonly kind: 'same' | 'other' | 'death' | 'stop';
   readonly text: string;
+  /** From the end of the job to the death or stop of its process. */
+  readonly ageMs: number;
 }
 
 export function reportOf(lines: readonly Line[], marks: Marks): Report {
@@ -82,6 +90,8 @@ export function reportOf(lines: readonly Line[], marks: Marks): Report {
     repeatedBySame: repeated('same'),
     repeatedByOther: repeated('other'),
     repeatedAfterDeath: repeated('death'),
+    repeatedAfterStop: repeated('stop'),
+    oldestRepeatMs: repeats.reduce((most, { ageMs }) => Math.max(most, ageMs), 0),
     begunAgain: begins.length - repeats.length,
     orderBroken: orderFaults(jobs),
     requests: countsOf(ofKind('asked').map(({ words }) => words[1] ?? '')),
@@ -117,14 +127,16 @@ function waitMsOf({ acceptedMs = 0, steps: [first] }: Job, wholeMs: number): num
 }
 
 /** Each beginning of the job after an end of it. */
-function repeatsOf(job: Job, { faultMs, deaths }: Marks): readonly Repeat[] {
+function repeatsOf(job: Job, { faultMs, deaths, stops }: Marks): readonly Repeat[] {
   return job.steps.flatMap(({ what, process, atMs }, i): readonly Repeat[] => {
     const end = job.steps.slice(0, i).find((before) => before.what === 'end');
     if (what === 'end' || !end) return [];
-    const isDead = (deaths.get(end.process) ?? Infinity) <= atMs;
-    const kind = end.process === process ? 'same' : isDead ? 'death' : 'other';
+    const [deathMs, stopMs] = [deaths.get(end.process) ?? Infinity, stops.get(end.process) ?? Infinity];
+    const isStopped = stopMs <= atMs && end.atMs <= stopMs;
+    const kind = end.process === process ? 'same' : deathMs <= atMs ? 'death' : isStopped ? 'stop' : 'other';
+    const ageMs = kind === 'death' ? deathMs - end.atMs : kind === 'stop' ? stopMs - end.atMs : 0;
     const after = `${atMs - end.atMs} ms after its end in ${end.process}, ${end.atMs - faultMs} ms after the fault`;
-    return [{ kind, text: `${nameOf(job)} in ${process} ${after}` }];
+    return [{ kind, text: `${nameOf(job)} in ${process} ${after}`, ageMs }];
   });
 }
 

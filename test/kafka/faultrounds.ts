@@ -40,6 +40,7 @@ export interface Around {
   readonly cluster: Cluster;
   readonly scene: FaultScene;
   readonly ns: string;
+  readonly profile: Profile;
 }
 /** Resolves when the cluster has no fault any more, as far as servers do. */
 export type Fault = (around: Around) => Promise<void>;
@@ -68,6 +69,44 @@ export const faults = {
     await cluster.broker(node).kill();
     await later(downMs);
     await cluster.mend();
+  },
+  /** The broker that leads a partition of the jobs is killed, and started again 30 s later. */
+  leader: async ({ cluster, ns }) => {
+    await cluster.broker(await leaderOf(cluster, `${ns}.ledger.work`, 0)).kill();
+    await later(downMs);
+    await cluster.mend();
+  },
+  /** The broker that leads a partition of the jobs stands still for 30 s; its connections stay open. */
+  frozen: async ({ cluster, ns }) => {
+    const broker = cluster.broker(await leaderOf(cluster, `${ns}.ledger.work`, 0));
+    await broker.freeze();
+    await later(downMs);
+    await broker.thaw();
+    await cluster.mend();
+  },
+  /** ZooKeeper is killed, and started again 30 s later. */
+  zookeeper: async ({ cluster }) => {
+    await cluster.zookeeperServer.kill();
+    await later(downMs);
+    await cluster.mend();
+  },
+  /** A worker is killed, and another one is started at once. */
+  'worker-killed': async ({ scene }) => {
+    scene.workers[0]?.signal('SIGKILL');
+    await scene.start('worker');
+  },
+  /** A worker is stopped for one and a half of its session, and goes on. */
+  'worker-stopped': async ({ scene, profile }) => {
+    scene.workers[0]?.signal('SIGSTOP');
+    await later(profile.sessionMs * 1.5);
+    scene.workers[0]?.signal('SIGCONT');
+  },
+  /** Each worker is closed and replaced in turn. */
+  'workers-restarted': async ({ scene }) => {
+    for (const worker of Array.from(scene.workers)) {
+      await scene.start('worker');
+      await worker.close();
+    }
   },
 } as const satisfies Readonly<Record<string, Fault>>;
 
@@ -155,8 +194,8 @@ export async function runRound(round: Round): Promise<Report> {
     await Promise.all([scene.start('sender'), scene.start('sender')]);
     await later(beforeMs);
     scene.fault();
-    await fault({ cluster, scene, ns });
-    await worksAgain({ cluster, scene, ns });
+    await fault({ cluster, scene, ns, profile });
+    await worksAgain({ cluster, scene, ns, profile });
     scene.whole();
     await later(afterMs);
     return await scene.finish(60_000);

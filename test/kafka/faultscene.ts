@@ -18,8 +18,10 @@ export interface FaultSceneOptions {
 export interface FaultProcess {
   readonly name: string;
   readonly pid: number;
-  /** SIGKILL is a death in the ledger's report; any other signal is not. */
+  /** SIGKILL is a death in the ledger's report, SIGSTOP a stop: what the process had not committed can be repeated. */
   readonly signal: (signal: NodeJS.Signals) => void;
+  /** Closes its bus, as a process does that is to end; resolves when it has ended. */
+  readonly close: () => Promise<void>;
 }
 
 const openWithinMs = 120_000;
@@ -37,6 +39,7 @@ export class FaultScene {
   readonly #children: Child[] = [];
   readonly #dir: string;
   readonly #deaths = new Map<string, number>();
+  readonly #stops = new Map<string, number>();
   /** When the fault began, and when the cluster was whole again; in milliseconds since 1970. */
   faultMs = 0;
   wholeMs = 0;
@@ -89,7 +92,12 @@ export class FaultScene {
       said,
       signal: (signal) => {
         if (signal === 'SIGKILL') this.#deaths.set(name, Date.now());
+        if (signal === 'SIGSTOP') this.#stops.set(name, Date.now());
         child.kill(signal);
+      },
+      close: async () => {
+        child.send('close');
+        await ended;
       },
     };
     this.#children.push(one);
@@ -120,7 +128,7 @@ export class FaultScene {
 
   report(): Report {
     const { faultMs, wholeMs } = this;
-    return reportOf(this.lines(), { faultMs, wholeMs, deaths: this.#deaths });
+    return reportOf(this.lines(), { faultMs, wholeMs, deaths: this.#deaths, stops: this.#stops });
   }
 
   /**
