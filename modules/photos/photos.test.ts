@@ -1,6 +1,7 @@
 import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { serveModule } from 'busbar/host';
 import { testBus } from 'busbar/testing';
 import { thumbnails } from '../thumbnails/contract';
 import { web } from '../web/contract';
@@ -20,7 +21,7 @@ async function startPhotos() {
   const bus = testBus(photos);
   const module = new Photos(new PhotoStore(siteDir), bus);
   await module.open();
-  await bus.serve(photos, module);
+  await serveModule(bus, module);
   return { bus, caller: bus.as(web) };
 }
 

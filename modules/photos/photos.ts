@@ -1,6 +1,6 @@
 /** Takes new photos in, has thumbnails made, and tells everybody. */
-import { handler, type Bus } from 'busbar';
-import { BUS, SystemModule } from 'busbar/host';
+import { handler, type Body, type Bus } from 'busbar';
+import { BUS, Listen, SystemModule } from 'busbar/host';
 import { thumbnails } from '../thumbnails/contract';
 import { web } from '../web/contract';
 import { photoBytesMax, photos } from './contract';
@@ -16,18 +16,18 @@ export class Photos {
     private readonly bus: Bus,
   ) {}
 
-  /** Hears of thumbnails, and tells what an instance that was killed no longer could. */
+  /** Sends what an instance that was killed no longer could. */
   async open(): Promise<void> {
-    // At once, as each may have to wait until an instance that was killed is missed.
-    await Promise.all([
-      this.bus.listen(thumbnails.done, { as: 'done' }, ({ photoId, file, width, height }) =>
-        this.#note(photoId, { thumbnail: { file, width, height } }),
-      ),
-      this.bus.listen(thumbnails.broken, { as: 'broken' }, ({ photoId, reason }) =>
-        this.#note(photoId, { broken: reason }),
-      ),
-    ]);
     for (const id of await this.store.untold()) await this.#tell(id);
+  }
+
+  @Listen(thumbnails.done, { as: 'done' })
+  done({ photoId, file, width, height }: Body<typeof thumbnails.done>): Promise<void> {
+    return this.#note(photoId, { thumbnail: { file, width, height } });
+  }
+  @Listen(thumbnails.broken, { as: 'broken' })
+  broken({ photoId, reason }: Body<typeof thumbnails.broken>): Promise<void> {
+    return this.#note(photoId, { broken: reason });
   }
 
   add = handler(photos.add, async ({ name, tags, content }, { fail, log }) => {

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { serveModule } from 'busbar/host';
 import { testBus } from 'busbar/testing';
 import { photos } from '../photos/contract';
 import { search } from './contract';
@@ -23,9 +24,7 @@ const added = (id: string, name: string, tags: string[]) => ({
 });
 
 async function startSearch(bus = testBus(search)) {
-  const module = new Search(new SearchIndex(join(folder, 'words.jsonl')), bus);
-  await module.open();
-  await bus.serve(search, module);
+  await serveModule(bus, new Search(new SearchIndex(join(folder, 'words.jsonl'))));
   return bus;
 }
 

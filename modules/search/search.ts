@@ -1,7 +1,7 @@
 /** Finds photos by the words of their names and tags. Hears of each photo once, durably, whichever instance is up. */
 import { join, resolve } from 'node:path';
-import { handler, type Bus } from 'busbar';
-import { BUS, SystemModule } from 'busbar/host';
+import { handler, type Body } from 'busbar';
+import { Listen, SystemModule } from 'busbar/host';
 import { photos } from '../photos/contract';
 import { search } from './contract';
 import { Words, wordsOf } from './words';
@@ -12,17 +12,13 @@ export class SearchIndex extends Words {
   }
 }
 
-@SystemModule(search, { needs: [SearchIndex, BUS] })
+@SystemModule(search, { needs: [SearchIndex] })
 export class Search {
-  constructor(
-    private readonly index: SearchIndex,
-    private readonly bus: Bus,
-  ) {}
+  constructor(private readonly index: SearchIndex) {}
 
-  async open(): Promise<void> {
-    await this.bus.listen(photos.added, { as: 'index' }, ({ id, name, tags, addedAt }) =>
-      this.index.add({ id, addedAtMs: addedAt.getTime(), words: wordsOf([name, ...tags].join(' ')) }),
-    );
+  @Listen(photos.added, { as: 'index' })
+  async added({ id, name, tags, addedAt }: Body<typeof photos.added>): Promise<void> {
+    await this.index.add({ id, addedAtMs: addedAt.getTime(), words: wordsOf([name, ...tags].join(' ')) });
   }
 
   find = handler(search.find, async ({ text, limit }) => ({ ids: await this.index.find(text, limit) }));

@@ -13,6 +13,7 @@ import type {
   Out,
   Request,
   RetryKind,
+  Same,
   Schema,
   Schemas,
   SomeEntry,
@@ -34,14 +35,27 @@ export function request<I extends Schema, O extends Schema, E extends Schemas = 
   input: I,
   output: O,
   options: RequestOptions<E & NotABusCode<E>> = {},
-): Request<{
-  input: In<I>;
-  body: Out<I>;
-  reply: In<O>;
-  output: Out<O>;
   // Written out here: under a name of its own the compiler would keep the name, with the schema types, in every .d.ts.
-  failures: { [K in keyof E]: { given: In<E[K]>; data: Out<E[K]> } };
-}> {
+): Request<
+  Same<In<I>, Out<I>> extends true
+    ? Same<In<O>, Out<O>> extends true
+      ? { input: In<I>; reply: In<O>; failures: { [K in keyof E]: { given: In<E[K]>; data: Out<E[K]> } } }
+      : {
+          input: In<I>;
+          reply: In<O>;
+          output: Out<O>;
+          failures: { [K in keyof E]: { given: In<E[K]>; data: Out<E[K]> } };
+        }
+    : Same<In<O>, Out<O>> extends true
+      ? { input: In<I>; body: Out<I>; reply: In<O>; failures: { [K in keyof E]: { given: In<E[K]>; data: Out<E[K]> } } }
+      : {
+          input: In<I>;
+          body: Out<I>;
+          reply: In<O>;
+          output: Out<O>;
+          failures: { [K in keyof E]: { given: In<E[K]>; data: Out<E[K]> } };
+        }
+> {
   const { failures, ...rest } = options;
   return entry('request', { input, output, ...(failures && { failures }) }, rest);
 }
@@ -72,12 +86,14 @@ export interface WorkOptions<B> {
 export function work<I extends Schema>(
   input: I,
   options: WorkOptions<Out<I>> = {},
-): Work<{ input: In<I>; body: Out<I> }> {
+): Work<Same<In<I>, Out<I>> extends true ? { input: In<I> } : { input: In<I>; body: Out<I> }> {
   return entry('work', { input }, options);
 }
 
 /** A command to every instance of the module that is up; not kept. */
-export function broadcast<I extends Schema>(input: I): Broadcast<{ input: In<I>; body: Out<I> }> {
+export function broadcast<I extends Schema>(
+  input: I,
+): Broadcast<Same<In<I>, Out<I>> extends true ? { input: In<I> } : { input: In<I>; body: Out<I> }> {
   return entry('broadcast', { input }, {});
 }
 
@@ -89,7 +105,7 @@ export interface EventOptions<B> {
 export function event<I extends Schema>(
   input: I,
   options: EventOptions<Out<I>> = {},
-): Event<{ input: In<I>; body: Out<I> }> {
+): Event<Same<In<I>, Out<I>> extends true ? { input: In<I> } : { input: In<I>; body: Out<I> }> {
   return entry('event', { input }, options);
 }
 

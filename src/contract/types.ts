@@ -10,15 +10,24 @@ export type Schema<I = unknown, O = I> = StandardSchemaV1<I, O>;
 export type In<S extends Schema> = StandardSchemaV1.InferInput<S>;
 export type Out<S extends Schema> = StandardSchemaV1.InferOutput<S>;
 
-/** input: what a sender passes · body: what a handler gets, after the transforms of the schema. */
+/** Whether two types are the same: `any` and wider types are not. */
+export type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+
+/**
+ * input: what a sender passes · body: what a handler gets, where the transforms of the schema make it another type.
+ * Where they do not, `body` is left out, so that hovers show the type once.
+ */
 export interface Types {
   input: unknown;
-  body: unknown;
+  body?: unknown;
 }
-/** reply: what a handler returns · output: what the caller gets · failures: declared ones, as given and as received. */
+/**
+ * reply: what a handler returns · output: what the caller gets, where that is another type · failures: declared ones,
+ * as given and as received.
+ */
 export interface RequestTypes extends Types {
   reply: unknown;
-  output: unknown;
+  output?: unknown;
   failures: Record<string, { given: unknown; data: unknown }>;
 }
 
@@ -59,11 +68,11 @@ export type AnyEntry = Request | Work | Broadcast | Event;
 /** What a sender of the entry passes. */
 export type Input<M extends AnyEntry> = M['~types']['input'];
 /** What a handler of the entry gets. */
-export type Body<M extends AnyEntry> = M['~types']['body'];
+export type Body<M extends AnyEntry> = M extends { '~types': { body: infer B } } ? B : M['~types']['input'];
 /** What a handler of the request returns. */
 export type Reply<M extends Request> = M['~types']['reply'];
 /** What the caller of the request gets. */
-export type Output<M extends Request> = M['~types']['output'];
+export type Output<M extends Request> = M extends { '~types': { output: infer O } } ? O : M['~types']['reply'];
 /** The declared failures as a union that `switch (error.code)` narrows. */
 export type FailureOf<M extends Request> = {
   [K in keyof M['~types']['failures'] & string]: Failure<K, M['~types']['failures'][K]['data']>;

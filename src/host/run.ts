@@ -12,6 +12,7 @@ import type { HealthServer } from './health';
 import { hearSignals, type Running } from './leave';
 import { knownModule, makeModule, type AnyClass } from './module';
 import { thisProcess, type Process } from './process';
+import { serveModule } from './serve';
 
 /** Options of the bus and of the host, over files and variables; and what only code can give. */
 export interface RunOptions extends HostGiven {
@@ -62,7 +63,7 @@ export async function run(target: AnyClass, options: RunOptions, proc: Process):
 
 async function start(target: AnyClass, options: RunOptions, proc: Process, running: Running): Promise<void> {
   const startMs = proc.clock.mono();
-  const { contract, options: serveOptions } = knownModule(target);
+  const { contract } = knownModule(target);
   running.module = contract[CONTRACT];
   const { values } = readConfig(options, proc, running);
   running.drainMs = values.drainMs;
@@ -76,7 +77,7 @@ async function start(target: AnyClass, options: RunOptions, proc: Process, runni
   const made = makeModule(target, bus, options.container);
   running.made = made;
   await made.handlers.open?.();
-  await bus.serve(contract, made.handlers, serveOptions);
+  await serveModule(bus, made.handlers);
   health?.serves(bus);
   running.logger.info(`serves ${running.module} after ${Math.round(proc.clock.mono() - startMs)} ms`);
 }

@@ -1,8 +1,16 @@
 /**
  * Classes that are modules, and classes that cannot be: compiled with legacy and with standard decorators, never run.
  */
-import { handler, type Body, type Bus, type Handlers, type RequestContext, type WorkContext } from 'busbar';
-import { BUS, runModule, SystemModule } from 'busbar/host';
+import {
+  handler,
+  type Body,
+  type Bus,
+  type Context,
+  type Handlers,
+  type RequestContext,
+  type WorkContext,
+} from 'busbar';
+import { BUS, Listen, runModule, SystemModule } from 'busbar/host';
 import { shop } from './shop';
 
 class Store {
@@ -60,6 +68,18 @@ class Injected extends Base {
     super(); // the container finds out what it takes
   }
   closeTill() {}
+}
+@SystemModule(shop)
+class Listening extends Base {
+  closeTill() {}
+  @Listen(shop.sold, { as: 'ledger', attempts: 3 })
+  async sold({ article }: Body<typeof shop.sold>, { attempt, park }: WorkContext) {
+    if (attempt > 2) park(article);
+  }
+  @Listen(shop.sold)
+  note(_sale: { id: string }, _context: Context) {}
+  @Listen(shop.sold, { as: 'other' })
+  less() {}
 }
 void runModule(Methods, { drainMs: '5s', healthPort: 9_000, logFormat: 'json' });
 
@@ -180,6 +200,27 @@ abstract class Abstract extends Base {
   closeTill() {}
 }
 
+class BadListeners extends Base {
+  // @ts-expect-error requests are not listened to
+  @Listen(shop.order)
+  order2(_order: Body<typeof shop.order>) {}
+  // @ts-expect-error it takes something else
+  @Listen(shop.sold)
+  other(_sale: { till: number }) {}
+  // @ts-expect-error it takes less than the event lets in
+  @Listen(shop.sold)
+  narrow(_sale: { id: 'o1' }) {}
+  // @ts-expect-error a plain listener is not tried again, so it cannot park
+  @Listen(shop.sold)
+  parks(_sale: Body<typeof shop.sold>, _context: WorkContext) {}
+  // @ts-expect-error an option that listeners do not have
+  @Listen(shop.sold, { as: 'x', atempts: 3 })
+  option() {}
+  // @ts-expect-error a named listener has a name
+  @Listen(shop.sold, { attempts: 3 })
+  nameless() {}
+}
+
 class Undeclared extends Base {
   override async order(body: Body<typeof shop.order>, context?: RequestContext<typeof shop.order>) {
     // @ts-expect-error an undeclared failure
@@ -193,5 +234,19 @@ void runModule(Methods, { drainMS: 5 });
 // @ts-expect-error a module is a class
 void runModule(new Methods(new Store(), undefined as never));
 
-void [Properties, Hooked, Injected, Missing, Misspelt, Narrow, Wrong, More, BadReply, ShortReply, Hidden];
+void [
+  Listening,
+  BadListeners,
+  Properties,
+  Hooked,
+  Injected,
+  Missing,
+  Misspelt,
+  Narrow,
+  Wrong,
+  More,
+  BadReply,
+  ShortReply,
+  Hidden,
+];
 void [OtherNeeds, MoreNeeds, TurnedNeeds, BadLimit, BadHook, Abstract, Undeclared];

@@ -12,6 +12,10 @@ const contract = `
     resize: work(Photo),
     dropCache: broadcast(Photo.pick({ id: true })),
     added: event(Photo),
+  });
+  export const others = defineModule('others', {
+    due: work(z.object({ at: z.coerce.date<string>() })),
+    when: request(z.string(), z.coerce.date<string>()),
   });`;
 
 /**
@@ -131,5 +135,18 @@ describe('compiled', () => {
     const declared = readFileSync(join(folder, 'out', folder.slice(root.length + 1), 'contract.d.ts'), 'utf8');
     expect(declared).toContain('limitBytes: number');
     expect(declared).not.toMatch(/zod|\bz\./i);
+  });
+
+  test('input and body, and reply and output, are shown once where they are the same type', () => {
+    const declared = readFileSync(join(folder, 'out', folder.slice(root.length + 1), 'contract.d.ts'), 'utf8');
+    const partsOf = (entry: string): string[] => {
+      const start = declared.search(new RegExp(`\\n    ${entry}: `));
+      const text = declared.slice(start, declared.indexOf('}>;', start));
+      return [...text.matchAll(/\n {8}(\w+)\??:/g)].map(([, name = '']) => name);
+    };
+    expect(partsOf('add')).toEqual(['input', 'reply', 'failures']);
+    for (const entry of ['resize', 'dropCache', 'added']) expect(partsOf(entry)).toEqual(['input']);
+    expect(partsOf('due')).toEqual(['input', 'body']);
+    expect(partsOf('when')).toEqual(['input', 'reply', 'output', 'failures']);
   });
 });

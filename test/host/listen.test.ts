@@ -1,0 +1,173 @@
+import { compileFunction } from 'node:vm';
+import { transformSync, type Options } from '@swc/core';
+import { defineModule, event, request, unchecked } from '../../src/contract/contract';
+import type { Body } from '../../src/contract/types';
+import * as host from '../../src/host';
+import { Listen, serveModule, SystemModule } from '../../src/host';
+import type { AnyClass } from '../../src/host/module';
+import type { Bus, Context, Served } from '../../src/index';
+import { testBus } from '../../src/testing';
+
+const desk = defineModule('desk', { ask: request(unchecked<string>(), unchecked<string>()) });
+const mail = defineModule('mail', {
+  sent: event(unchecked<{ n: number }>()),
+  read: event(unchecked<{ n: number }>()),
+  look: request(unchecked<string>(), unchecked<string>()),
+});
+type Sent = Body<typeof mail.sent>;
+
+@SystemModule(desk)
+class Desk {
+  readonly heard: string[] = [];
+  ask(question: string) {
+    return question;
+  }
+  @Listen(mail.sent, { as: 'index' })
+  async index({ n }: Sent, { attempt }: Context) {
+    await Promise.resolve();
+    this.heard.push(`index ${n} attempt ${attempt}`);
+  }
+  @Listen(mail.sent)
+  @Listen(mail.read)
+  note({ n }: Sent, { entry }: Context & { entry?: string }) {
+    this.heard.push(`note ${n}${entry ?? ''}`);
+  }
+}
+
+test('methods with @Listen handle events, durably under their name or plainly, as methods of the instance', async () => {
+  const bus = testBus(desk);
+  const instance = new Desk();
+  await serveModule(bus, instance);
+  await bus.as('mail').publish(mail.sent, { n: 1 });
+  await bus.as('mail').publish(mail.read, { n: 2 });
+  await bus.settled();
+  expect(instance.heard.toSorted()).toEqual(['index 1 attempt 1', 'note 1', 'note 2']);
+  expect(await bus.as('web').request(desk.ask, 'x')).toBe('x');
+});
+
+test('a module serves before its listeners are ready, and they handle nothing before it serves', async () => {
+  const bus = testBus(desk);
+  const order: string[] = [];
+  let ready = (): void => undefined;
+  const joined = new Promise<void>((resolve) => (ready = resolve));
+  // A group that has to wait for an instance that was killed.
+  const slow: Bus = {
+    ...bus,
+    serve: async (...how: Parameters<Bus['serve']>) => {
+      await bus.clock.advance(10); // the groups exist by now, though no partition is ready
+      await bus.as('mail').publish(mail.sent, { n: 1 });
+      await bus.clock.advance(10);
+      const served = await bus.serve(...how);
+      order.push('serves');
+      return served;
+    },
+    listen: async (...how: readonly unknown[]) => {
+      const listening = await (bus.listen as (...all: readonly unknown[]) => Promise<Served>)(...how);
+      order.push('listens');
+      await joined;
+      return listening;
+    },
+  } as Bus;
+  const instance = new Desk();
+  instance.index = async ({ n }) => void order.push(`index ${n}`);
+  const serving = serveModule(slow, instance).then(() => order.push('ready'));
+  await bus.settled();
+  expect(await bus.as('web').request(desk.ask, 'x')).toBe('x');
+  ready();
+  await serving;
+  await bus.settled();
+  expect(order).toEqual(['listens', 'listens', 'listens', 'serves', 'index 1', 'ready']);
+});
+
+test('a subclass can override a listener, and adds its own', async () => {
+  @SystemModule(desk)
+  class Other extends Desk {
+    override async index({ n }: Sent) {
+      this.heard.push(`overridden ${n}`);
+    }
+    @Listen(mail.read, { as: 'more' })
+    more({ n }: Sent) {
+      this.heard.push(`more ${n}`);
+    }
+  }
+  const bus = testBus(desk);
+  const instance = new Other();
+  await serveModule(bus, instance);
+  await bus.as('mail').publishAll(mail.sent, [{ n: 1 }]);
+  await bus.as('mail').publishAll(mail.read, [{ n: 2 }]);
+  await bus.settled();
+  expect(instance.heard.toSorted()).toEqual(['more 2', 'note 1', 'note 2', 'overridden 1']);
+});
+
+test('closing what was served closes the listeners too', async () => {
+  const bus = testBus(desk);
+  const instance = new Desk();
+  const served = await serveModule(bus, instance);
+  await served.close();
+  await bus.as('mail').publish(mail.sent, { n: 1 });
+  await bus.settled();
+  expect(instance.heard).toEqual([]);
+  await serveModule(bus, instance); // and it can be served again
+  await bus.settled();
+  expect(instance.heard).toEqual(['index 1 attempt 1']);
+});
+
+test('a listener that cannot be started ends the start, and nothing is left of it', async () => {
+  const bus = testBus(desk);
+  const before = await bus.listen(mail.sent, { as: 'index' }, () => undefined);
+  await expect(serveModule(bus, new Desk())).rejects.toMatchObject({ code: 'Config' });
+  expect(await bus.as('web').tryRequest(desk.ask, 'x')).toMatchObject({ ok: false, error: { code: 'NoHandler' } });
+  await before.close();
+  await serveModule(bus, new Desk());
+});
+
+test('an instance of a class without @SystemModule is refused by its name', async () => {
+  class Nobody {}
+  await expect(serveModule(testBus(desk), new Nobody())).rejects.toThrow('Nobody is not a module');
+});
+
+const source = `
+  import { Listen, SystemModule } from 'busbar/host';
+  import { desk, mail } from './contract';
+  @SystemModule(desk, { needs: [] })
+  export class Desk {
+    heard = [];
+    ask(question: string) { return question; }
+    @Listen(mail.sent, { as: 'index' })
+    index({ n }) { this.heard.push('index ' + n); }
+    @Listen(mail.sent)
+    note({ n }) { this.heard.push('note ' + n); }
+  }`;
+type Decorators = NonNullable<NonNullable<Options['jsc']>['transform']>;
+function compile(text: string, transform: Decorators): AnyClass {
+  const { code } = transformSync(text, {
+    jsc: { target: 'es2022', parser: { syntax: 'typescript', decorators: true }, transform },
+    module: { type: 'commonjs' },
+  });
+  const modules: Record<string, unknown> = { 'busbar/host': host, './contract': { desk, mail } };
+  const exported: { Desk?: AnyClass } = {};
+  compileFunction(code, ['require', 'exports', 'Reflect'])((name: string) => modules[name], exported, Reflect);
+  if (!exported.Desk) throw new Error('nothing came out');
+  return exported.Desk;
+}
+const compilers: readonly [string, Decorators][] = [
+  ['legacy decorators with metadata (tsc, swc)', { legacyDecorator: true, decoratorMetadata: true }],
+  ['legacy decorators without metadata (tsx, esbuild)', { legacyDecorator: true, decoratorMetadata: false }],
+  ['standard decorators', { decoratorVersion: '2022-03' }],
+];
+test.each(compilers)('%s: listeners are found', async (_name, transform) => {
+  const instance = new (compile(source, transform))() as { readonly heard: readonly string[] };
+  const bus = testBus(desk);
+  await serveModule(bus, instance);
+  await bus.as('mail').publish(mail.sent, { n: 7 });
+  await bus.settled();
+  expect(instance.heard.toSorted()).toEqual(['index 7', 'note 7']);
+});
+
+test.each(compilers)('%s: a static or a #private method is refused', (name, transform) => {
+  const bad = source.replace('    note({', '    static note({');
+  expect(() => compile(bad, transform)).toThrow(/@Listen: the method 'note' is static/);
+  if (!name.startsWith('standard')) return; // others cannot decorate those at all
+  const hidden = source.replace('    note({', '    #note({');
+  expect(() => compile(hidden, transform)).toThrow(/@Listen: the method '#note' is private/);
+});
