@@ -80,6 +80,7 @@ export class OwnedPartition implements Owned {
       log.refresh();
       const { start, end } = topics.bounds(topic, this.partition);
       if (next < start) throw new OutOfRangeError(topic, this.partition, next, start);
+      if (next > end) throw new OutOfRangeError(topic, this.partition, next, start, end);
       const out = reader.read(next, end, max);
       if (out.records.length > 0) return out.records;
       next = out.next;

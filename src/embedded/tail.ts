@@ -40,6 +40,10 @@ export function openTail(parts: TailParts, topic: Topic, from: TailFrom, onClose
       position.offset = start;
       throw new OutOfRangeError(topic.name, position.partition, asked, start);
     }
+    if (asked > end) {
+      position.offset = end;
+      throw new OutOfRangeError(topic.name, position.partition, asked, start, end);
+    }
     const { records, next } = reader.read(asked, end, max);
     position.offset = next;
     return records;

@@ -19,7 +19,10 @@ export interface Backlog extends Span {
   readonly tried: ReadonlyMap<number, Tried>;
   /** The instance that works on it now. */
   readonly owner: string | null;
-  /** False when the commit cannot be read: then what it settled above the watermark counts as waiting. */
+  /**
+   * False when the commit cannot be read, or belongs to another log, as its place lies beyond the end of this one: then
+   * what it settled counts as waiting.
+   */
   readonly readable: boolean;
 }
 
@@ -28,7 +31,9 @@ export async function readBacklog(log: Log, source: Source): Promise<readonly Ba
   const places = source.group === null ? [] : await log.places(source.group, source.topic);
   const placeOf = new Map(places.map((place) => [place.partition, place]));
   return (await log.bounds(source.topic)).map(({ partition, start, end }) => {
-    const place = placeOf.get(partition);
+    const found = placeOf.get(partition);
+    const isBeyond = found !== undefined && found.offset > end;
+    const place = found && (isBeyond ? { ...found, offset: start, state: new Uint8Array() } : found);
     const state = place ? readState(place.offset, place.state) : emptyState(start);
     return {
       source,
@@ -39,7 +44,7 @@ export async function readBacklog(log: Log, source: Source): Promise<readonly Ba
       without: state?.ranges ?? [],
       tried: new Map(state?.tried.map((one) => [one.offset, one])),
       owner: place?.owner ?? null,
-      readable: state !== undefined,
+      readable: state !== undefined && !isBeyond,
     };
   });
 }

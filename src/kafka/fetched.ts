@@ -1,5 +1,6 @@
 /** What the answer to a fetch means for each position that was part of it: records, a pause, a gap, or a loss. */
 import { sleep } from '../base/clock';
+import { sayError } from '../base/errors';
 import { OutOfRangeError, type Stored } from '../ports/log';
 import { busErrorOf, type WireError } from './errors';
 import type { Position } from './position';
@@ -37,6 +38,8 @@ export class Answers {
         this.parts.troubles.over(position);
         // What that broker has there now was written since its log ended before.
         if (position.beyond?.node === node) return this.#lose(position, position.beyond.end, answer.start);
+        if (position.absences !== this.parts.view.absences(position.topic))
+          return void this.#rest(position, () => this.#recognize(position), 0);
         position.beyond = position.damaged = undefined;
       }
       position.put(i === 0 ? answer.records : answer.records.map(copyOf), answer.next);
@@ -123,6 +126,35 @@ export class Answers {
     position.beyond = { sinceMs: before.sinceMs, end: Math.min(before.end, end), node };
     if (clock.mono() - before.sinceMs < beyondMsMax) await this.parts.view.refresh();
     else this.#lose(position, position.beyond.end, start);
+  }
+
+  /**
+   * The topic was away for a moment: it may have been deleted and made again, and hold other records at and before the
+   * place of the position. It is the same where the last record that was read still lies.
+   */
+  async #recognize(position: Position): Promise<void> {
+    const { view } = this.parts;
+    const { topic, partition, last, jumps } = position;
+    const absences = view.absences(topic);
+    try {
+      const { start } = await boundsOf(view, position);
+      const isSame = last === undefined || last.offset < start || (await this.#isThere(position, last));
+      if (position.jumps !== jumps || position.closed) return;
+      if (isSame) position.absences = absences;
+      else this.#lose(position, start, start);
+    } catch (error) {
+      this.parts.troubles.bad(position, `${topic}/${partition} was away, and is not recognized: ${sayError(error)}`);
+      await view.refresh(); // and then it is asked again
+    }
+  }
+  async #isThere(spot: Spot, { offset, timeMs }: Pick<Stored, 'offset' | 'timeMs'>): Promise<boolean> {
+    const { view } = this.parts;
+    const at = { node: view.mustLead(spot), via: 'admin' } as const;
+    const partitions = [{ topic: spot.topic, partition: spot.partition, offset, bytesMax: 1 }];
+    const [answer] = await view.parts.wire.fetch(at, { partitions, maxWaitMs: 0, bytesMax: 1 }, this.parts.closing);
+    if (answer?.error && answer.error.step !== 'gone') throw answer.error;
+    const [record] = answer?.records ?? [];
+    return record?.offset === offset && record.timeMs === timeMs;
   }
 
   /** What was read from `end` on is lost; of a topic that was made anew, everything. */

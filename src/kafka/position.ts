@@ -33,6 +33,8 @@ export class Position implements Spot {
   damaged: { readonly at: number; readonly sinceMs: number } | undefined;
   /** See `View.absences`, when its reader came to where it reads. */
   absences: number;
+  /** The last record that was read: by it the topic is recognized after it was away. */
+  last: Pick<Stored, 'offset' | 'timeMs'> | undefined;
   readonly #chunks: Chunk[] = [];
   /** Records of the first chunk that were handed out. */
   #head = 0;
@@ -78,7 +80,7 @@ export class Position implements Spot {
     this.absences = this.absencesNow();
     this.#chunks.length = 0;
     this.#head = this.#bytes = this.#messages = 0;
-    this.failure = this.beyond = undefined;
+    this.failure = this.beyond = this.last = undefined;
     this.next = this.#read = from;
     this.changed(this);
   }
@@ -88,6 +90,7 @@ export class Position implements Spot {
     const mine = records[0] !== undefined && records[0].offset < this.next ? from(records, this.next) : records;
     this.next = Math.max(this.next, next);
     if (mine.length === 0) return;
+    this.last = mine.at(-1);
     const sizes = mine.map(sizeOf);
     this.#chunks.push({ records: mine, sizes });
     this.#messages += mine.length;

@@ -275,7 +275,9 @@ export class Group {
           const look = () => {
             if (signal.aborted) return [];
             check();
-            if (from < records.start) throw new OutOfRangeError(this.topic, partition, from, records.start);
+            const { start, end } = records;
+            if (from < start) throw new OutOfRangeError(this.topic, partition, from, start);
+            if (from > end) throw new OutOfRangeError(this.topic, partition, from, start, end);
             const found = records.from(from, max);
             return found.length > 0 ? found : undefined;
           };

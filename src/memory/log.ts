@@ -117,7 +117,7 @@ function memoryTail(life: Life, topic: string, places: readonly TailPlace[]): Ta
     let bytes = 0;
     for (const place of [...places.slice(first), ...places.slice(0, first)]) {
       if (found.length >= max.messages || bytes >= max.bytes) break;
-      if (place.next < place.records.start) {
+      if (place.next < place.records.start || place.next > place.records.end) {
         if (found.length > 0) break;
         throw skipped(topic, place);
       }
@@ -143,10 +143,10 @@ function memoryTail(life: Life, topic: string, places: readonly TailPlace[]): Ta
   };
 }
 
-/** Goes on at the start of the log, and says what is missing. */
+/** Goes on at the start of the log, or at its end where it ends before the place, and says what is missing. */
 function skipped(topic: string, place: TailPlace): OutOfRangeError {
-  const { partition, start } = place.records;
+  const { partition, start, end } = place.records;
   const from = place.next;
-  place.next = start;
-  return new OutOfRangeError(topic, partition, from, start);
+  place.next = from < start ? start : end;
+  return new OutOfRangeError(topic, partition, from, start, from < start ? undefined : end);
 }

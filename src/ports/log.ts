@@ -79,7 +79,8 @@ export interface Owned {
   /**
    * Records from `from` on, in order, at least one; waits until there is one. At most `max.messages` and about
    * `max.bytes` (one record may be larger). Resolves to [] only when `signal` aborts.
-   * Rejects with OutOfRangeError when there is nothing at `from`, and never will be what was there.
+   * Rejects with OutOfRangeError when there is nothing at `from`, and never will be what was there: the log was trimmed
+   * past it, or ends before it. A log on servers says the latter only when it is certain, seconds later.
    */
   read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]>;
   /**
@@ -126,7 +127,7 @@ export interface Member extends Closable {
 export interface Tail extends Closable {
   /**
    * The next records, at least one, in order per partition; [] only after close. Rejects with OutOfRangeError where the
-   * log was trimmed past it, or has lost what was read; reading on continues where that says.
+   * log was trimmed past it, ends before it, or has lost what was read; reading on continues where that says.
    */
   read(max: ReadMax): Promise<readonly Stored[]>;
 }

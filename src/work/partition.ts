@@ -10,7 +10,8 @@ import type { Progress } from './progress';
 import { Reader, type ReaderParts } from './reader';
 import type { Begin, Retained } from './retained';
 import { fullShare, Room } from './room';
-import { cutState, encodeState } from './state';
+import { cutNotice, unreadOf } from './resume';
+import { cutState, encodeState, takenMs, type Newest } from './state';
 import { Trials } from './trials';
 import type { Queue, TakeParts, Unserved } from './types';
 import { openUnkept, type Unkept } from './unkept';
@@ -50,6 +51,7 @@ export class Partition implements Holder {
   readonly #reader: Reader;
   /** Below it the owner before has asked the filter. */
   readonly #seenBefore: number;
+  #newest: Newest | undefined;
   readonly #trials: Trials;
   readonly #room: Room;
   readonly #unserved: UnservedEntries;
@@ -83,7 +85,8 @@ export class Partition implements Holder {
     });
     const unkept = (take.makeUnkept ?? openUnkept)(take.clock, commitMs);
     this.#commits = new Commits(this.#commitsParts(unkept), owned.committed?.offset ?? 0);
-    this.#reader = new Reader(this.#readerParts(), at);
+    this.#newest = state.newest;
+    this.#reader = new Reader(this.#readerParts(), at, state.newest);
   }
 
   start(): void {
@@ -230,6 +233,7 @@ export class Partition implements Holder {
   #admit(record: Stored): void {
     const { queue, lanes, take } = this.parts;
     const { offset } = record;
+    if (offset > (this.#newest?.offset ?? -1)) this.#newest = { offset, timeMs: takenMs(record) };
     const envelope = record.value === null ? undefined : envelopeOf(record);
     const stamp = envelope && 'stamp' in envelope ? envelope.stamp : undefined;
     if (stamp && offset >= this.#seenBefore && !this.#filter.fresh(stamp.incarnation, stamp.position, record.timeMs)) {
@@ -280,7 +284,8 @@ export class Partition implements Holder {
     const { at, seen } = this.#watermark;
     const ranges = this.#watermark.ranges();
     const tried = this.#trials.tell(at, this.#runningNow(), !this.closed.aborted);
-    const state = cutState({ seen, ranges, tried, senders: this.#filter.senders() }, this.#end);
+    const newest = this.#newest && { newest: this.#newest };
+    const state = cutState({ seen, ...newest, ranges, tried, senders: this.#filter.senders() }, this.#end);
     return { offset: Math.min(at, this.#end), state };
   }
   #snapshot(): Commit {
@@ -373,15 +378,20 @@ export class Partition implements Holder {
   }
 
   /** As if it had been lost and were taken again where the log has ended: other messages come under those offsets. */
-  #cut(end: number, reason: string): void {
-    this.#end = end;
-    this.parts.retained.cut(end);
+  async #cut(lost: number, reason: string): Promise<void> {
+    const { take, queue, retained } = this.parts;
+    const spot = { topic: queue.topic.name, partition: this.number };
+    const place = this.#watermark.at;
+    const unread = await unreadOf(take.log, spot, this.#newest, lost);
+    if (this.#phase === 'lost' || this.#phase === 'given') return; // the next owner finds the same
+    this.#end = unread.from;
+    retained.cut(unread.from);
     // Whoever sent what was not handled may not know yet that it was there, and send it again.
-    for (const { incarnation, position } of this.#watermark.unsettledFrom(end))
+    for (const { incarnation, position } of this.#watermark.unsettledFrom(unread.from))
       this.#filter.forget(incarnation, position);
     if (this.#phase !== 'owned') return; // the next owner goes on from there
-    const what = `${placeOf(this.parts.queue.topic.name, { partition: this.number, offset: end })} and behind`;
-    this.parts.take.notices.tell({ type: 'dropped', what, reason });
+    take.notices.tell(cutNotice({ ...spot, place, unread, lost, known: this.#newest !== undefined, reason }));
+    this.#newest = undefined; // it is not in this log
     this.#lose();
     this.parts.again(this.owned, { ...this.#progress(), ahead: true });
   }

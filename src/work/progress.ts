@@ -28,6 +28,7 @@ export function mergeProgress(log: Progress, own: Progress): Progress {
     offset,
     state: {
       seen,
+      ...(newer.newest && { newest: newer.newest }),
       ranges,
       tried: mergeTried(log.state.tried, own.state.tried).filter(open),
       senders: mergeSenders(newer.senders, older.senders),

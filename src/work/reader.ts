@@ -2,6 +2,7 @@
 import { sleep, type Clock } from '../base/clock';
 import { outlookOf, sayError } from '../base/errors';
 import { LostError, OutOfRangeError, type Owned, type ReadMax, type Stored } from '../ports/log';
+import { takenMs, type Newest } from './state';
 
 export interface ReaderParts {
   readonly clock: Clock;
@@ -17,8 +18,11 @@ export interface ReaderParts {
   lowest(): number;
   stuck(lowest: number): void;
   gap(from: number, start: number): void;
-  /** The log has lost what was read from `end` on: this one has ended, and what comes there is new. */
-  cut(end: number, reason: string): void;
+  /**
+   * The log has lost what was read from `end` on, or is another one of the same name. Resolves when it is known where to
+   * go on; then this reader has ended. Rejects when that cannot be known yet.
+   */
+  cut(end: number, reason: string): Promise<void>;
   lost(): void;
   tell(ok: boolean, reason: string): void;
 }
@@ -33,14 +37,19 @@ const retryMsMax = 5_000;
 export class Reader {
   readonly #stop = new AbortController();
   #next: number;
+  /** The newest record that the group has read, until the log was found to have it. */
+  #newest: Newest | undefined;
   #failures = 0;
   #roomy: (() => void) | undefined;
 
+  /** Gives out what lies from `from` on, once it has come by `newest`. */
   constructor(
     private readonly parts: ReaderParts,
-    from: number,
+    private readonly from: number,
+    newest: Newest | undefined,
   ) {
-    this.#next = from;
+    this.#newest = newest;
+    this.#next = Math.min(from, newest?.offset ?? from);
   }
 
   async run(): Promise<void> {
@@ -84,13 +93,30 @@ export class Reader {
   }
 
   async #admit(records: readonly Stored[]): Promise<void> {
+    const other = this.#otherIn(records);
+    if (other !== undefined) return this.#cut(Infinity, `another record than was read lies at ${other}`);
     for (const record of records) {
-      if (this.parts.room(this.#next).messages <= 0) await this.#room();
+      const isNew = record.offset >= this.from; // else it was read to recognize the log
+      if (isNew && this.parts.room(this.#next).messages <= 0) await this.#room();
       if (this.#stop.signal.aborted) return;
-      this.parts.admit(record);
+      if (isNew) this.parts.admit(record);
       this.#next = record.offset + 1;
     }
     this.parts.come(this.#next);
+  }
+
+  /** The offset at which these show that the log is not the one that the group has read. */
+  #otherIn(records: readonly Stored[]): number | undefined {
+    const newest = this.#newest;
+    const there = newest && records.find(({ offset }) => offset >= newest.offset);
+    if (!there) return undefined;
+    if (there.offset !== newest.offset || takenMs(there) !== newest.timeMs) return newest.offset;
+    this.#newest = undefined;
+    return undefined;
+  }
+  async #cut(end: number, reason: string): Promise<void> {
+    await this.parts.cut(end, reason);
+    this.stop();
   }
 
   /** Waits until there is room, and tells when one message alone keeps it from being. */
@@ -120,19 +146,26 @@ export class Reader {
 
   async #failed(error: unknown): Promise<void> {
     if (error instanceof LostError) this.parts.lost();
-    else if (error instanceof OutOfRangeError && error.next > this.#next) {
-      this.parts.gap(this.#next, error.next);
-      this.#next = error.next;
-      this.parts.come(this.#next);
-    } else if (error instanceof OutOfRangeError && error.next < this.#next) {
-      this.stop();
-      this.parts.cut(error.next, error.message);
-    } else {
-      if (this.#failures === 0) this.parts.tell(false, `it cannot be read: ${sayError(error)}`);
-      const delayMs = retryMsMin * 2 ** Math.min(this.#failures++, 10);
-      // What only an operator or another version changes is asked for slowly from the start.
-      const pauseMs = outlookOf(error) === 'transient' ? Math.min(delayMs, retryMsMax) : retryMsMax;
-      await sleep(this.parts.clock, pauseMs, this.#stop.signal);
-    }
+    else if (error instanceof OutOfRangeError && error.next > this.#next) this.#pass(error.next);
+    else if (error instanceof OutOfRangeError && error.next < this.#next)
+      await this.#cut(error.next, error.message).catch((unknown: unknown) => this.#pause(unknown));
+    else await this.#pause(error);
+  }
+
+  /** The log starts at `start`: what lay before it is gone, with the newest record that was read. */
+  #pass(start: number): void {
+    this.#newest = undefined;
+    const next = Math.max(this.#next, this.from);
+    if (start > next) this.parts.gap(next, start);
+    this.#next = Math.max(start, next);
+    this.parts.come(this.#next);
+  }
+
+  async #pause(error: unknown): Promise<void> {
+    if (this.#failures === 0) this.parts.tell(false, `it cannot be read: ${sayError(error)}`);
+    const delayMs = retryMsMin * 2 ** Math.min(this.#failures++, 10);
+    // What only an operator or another version changes is asked for slowly from the start.
+    const pauseMs = outlookOf(error) === 'transient' ? Math.min(delayMs, retryMsMax) : retryMsMax;
+    await sleep(this.parts.clock, pauseMs, this.#stop.signal);
   }
 }

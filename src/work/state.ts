@@ -1,6 +1,6 @@
 /** What a commit carries besides its offset, in bytes: what is settled above it, what was tried, and who was heard. */
 import { sayError } from '../base/errors';
-import type { Commit } from '../ports/log';
+import type { Commit, Stored } from '../ports/log';
 import { byteReader, byteWriter, numberBytes, type ByteReader, type ByteWriter } from './bytes';
 import type { SenderPlace } from './duplicates';
 import type { Range } from './watermark';
@@ -8,6 +8,8 @@ import type { Range } from './watermark';
 export interface State {
   /** See Watermark.seen. */
   readonly seen: number;
+  /** The newest record that was read; not there while none was, and in commits of versions before it. */
+  readonly newest?: Newest;
   /** Rising, above the offset of the commit. */
   readonly ranges: readonly Range[];
   /** Unsettled messages that were tried, rising. */
@@ -23,17 +25,27 @@ export interface Tried {
   readonly running: boolean;
 }
 
+/** Place of a record, and the whole millisecond in which the log took it: another log of that name has none there. */
+export interface Newest {
+  readonly offset: number;
+  readonly timeMs: number;
+}
+export const takenMs = ({ timeMs }: Pick<Stored, 'timeMs'>): number => Math.max(0, Math.floor(timeMs));
+
 /** Rises with each change that an older version would misread. */
-const version = 1;
+const version = 2;
+/** Without the newest record. */
+const versionBefore = 1;
 /** What the count of a section takes at most: sections are shorter than 2^21 items. */
 const countBytes = 3;
 
 export const emptyState = (offset: number): State => ({ seen: offset, ranges: [], tried: [], senders: [] });
 
 /** What is left of it when the log has lost what it had from `end` on. */
-export function cutState({ seen, ranges, tried, senders }: State, end: number): State {
+export function cutState({ seen, newest, ranges, tried, senders }: State, end: number): State {
   return {
     seen: Math.min(seen, end),
+    ...(newest && newest.offset < end && { newest }),
     ranges: ranges.filter(({ from }) => from < end).map(({ from, to }) => ({ from, to: Math.min(to, end) })),
     tried: tried.filter(({ offset }) => offset < end),
     senders,
@@ -42,12 +54,14 @@ export function cutState({ seen, ranges, tried, senders }: State, end: number): 
 
 /** Bytes of the version, the two offsets and the three counts. */
 const headerBytesMax = 24;
+/** Bytes of the newest record, which is left out where there are hardly more. */
+const newestBytesMax = 16;
 /** Kept for attempts, where the ranges would take all. */
 const triedBytesMin = 200;
 
 /** How many ranges surely fit into `bytesMax` bytes, when they lie between `offset` and `seen`. */
 export function rangesThatFit(bytesMax: number, span: number): number {
-  const reserved = headerBytesMax + 2 * countBytes + Math.min(triedBytesMin, bytesMax >> 3);
+  const reserved = headerBytesMax + newestBytesMax + 2 * countBytes + Math.min(triedBytesMin, bytesMax >> 3);
   return Math.max(0, Math.floor((bytesMax - reserved) / (2 * numberBytes(span))));
 }
 
@@ -62,6 +76,9 @@ export function encodeState(offset: number, state: State, bytesMax: number): Uin
   bytes.number(version);
   bytes.number(offset);
   bytes.number(state.seen - offset);
+  const newest = bytesMax < headerBytesMax + newestBytesMax ? undefined : state.newest;
+  bytes.number(newest ? Math.max(1, state.seen - newest.offset) : 0);
+  if (newest) bytes.number(newest.timeMs);
   section(bytes, bytesMax - 2 * countBytes, state.ranges, rangeWriter(offset));
   section(bytes, bytesMax - countBytes, state.tried, triedWriter(offset));
   section(bytes, bytesMax, state.senders, senderWriter(state.senders));
@@ -125,16 +142,20 @@ export function decodeState(offset: number, encoded: Uint8Array): State {
   if (encoded.length === 0) return emptyState(offset); // a group that was only given its start
   const bytes = byteReader(encoded);
   const found = bytes.number();
-  if (found !== version) throw new RangeError(`it says version ${found}, this is ${version}`);
+  if (found !== version && found !== versionBefore)
+    throw new RangeError(`it says version ${found}, this is ${version}`);
   const at = bytes.number();
   if (at !== offset) throw new RangeError(`it belongs to offset ${at}, the commit says ${offset}`);
   const seen = offset + bytes.number();
+  const behind = found === versionBefore ? 0 : bytes.number();
+  if (behind > seen) throw new RangeError(`the newest record lies ${behind} before ${seen}`);
+  const newest = behind === 0 ? {} : { newest: { offset: seen - behind, timeMs: bytes.number() } };
   const ranges = items(bytes, rangeReader(offset));
   const tried = items(bytes, triedReader(offset));
   const senders = items(bytes, senderReader());
   if (bytes.left > 0) throw new RangeError(`${bytes.left} bytes are left over`);
   if ((ranges.at(-1)?.to ?? offset) > seen) throw new RangeError('a range ends above what was seen');
-  return { seen, ranges, tried, senders };
+  return { seen, ...newest, ranges, tried, senders };
 }
 
 /** What a commit says; where that cannot be read, what its offset alone says. */

@@ -394,6 +394,19 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(await owned.read(2, max, never)).toHaveLength(1);
     });
 
+    test('rejects a read beyond the end with where the log ends, and reads on there', async () => {
+      const { owned, log, topic, group } = await openHolder();
+      await log.append(topic, [record(0, 'a'), record(0, 'b')]);
+      await owned.commit({ offset: 1_000, state: bytes('moved') });
+      expect((await log.places(group, topic))[0]).toMatchObject({ partition: 0, offset: 1_000 });
+      const error = await rejection(owned.read(1_000, max, never));
+      expect(error).toBeInstanceOf(OutOfRangeError);
+      expect(error).toMatchObject({ partition: 0, from: 1_000, start: 0, end: 2, next: 2 });
+      await log.append(topic, [record(0, 'c')]);
+      expect((await owned.read(2, max, never)).map(({ value }) => String(Buffer.from(value ?? [])))).toEqual(['c']);
+      expect(await owned.read(0, max, never)).toHaveLength(3);
+    });
+
     test('starts a new group where it was told, and never moves one that has committed', async () => {
       const { topic, group, log, owned } = await openHolder();
       await log.append(topic, [record(0, 'a'), record(0, 'b'), record(0, 'c')]);

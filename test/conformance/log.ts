@@ -218,6 +218,17 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect((await log.bounds(topic))[0]).toEqual({ partition: 0, start: 3, end: 4 });
     });
 
+    test('says that the log ends before the place of a tail, and goes on at the end', async () => {
+      const { log, topic } = await open(1);
+      await log.append(topic, [record(0, 'a'), record(0, 'b')]);
+      const tail = await log.tail(topic, [{ partition: 0, offset: 50 }]);
+      const error = await rejection(tail.read(max));
+      expect(error).toBeInstanceOf(OutOfRangeError);
+      expect(error).toMatchObject({ partition: 0, from: 50, start: 0, end: 2, next: 2 });
+      await log.append(topic, [record(0, 'c')]);
+      expect(values(await readMany(tail, 1))).toEqual(['c']);
+    });
+
     test('ends a tail in mid-stream: a read that waits resolves to nothing, and so do later ones', async () => {
       const { log, topic } = await open();
       const tail = await log.tail(topic, 'end');

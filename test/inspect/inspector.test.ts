@@ -26,6 +26,22 @@ describe('queues', () => {
     ]);
   });
 
+  test('a queue whose place lies beyond the end of its log is not caught up: all that is there may wait', async () => {
+    const { open, inspector, soon, clock, ports } = rig();
+    await (await open('web')).submitAll(photos.resize, jobs(30));
+    const member = await ports('tool').log.join('t.photos.work', 't.photos.work', {
+      take: (owned) => void owned.commit({ offset: 1_000, state: new Uint8Array() }),
+      give: () => Promise.resolve(),
+    });
+    await clock.advance(100);
+    await soon(member.close());
+    const look = await inspector();
+    expect(await soon(look.queues())).toMatchObject([
+      { queue: 'photos.work', state: 'nobody', waiting: 30, exact: false },
+    ]);
+    expect((await soon(look.status())).alarms).toMatchObject([{ severity: 'critical', what: 'nobody' }]);
+  });
+
   test('what is settled above a message that hangs is not counted as waiting', async () => {
     const { open, inspector, soon, clock } = rig();
     const bus = await open('photos');

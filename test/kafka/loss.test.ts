@@ -180,6 +180,73 @@ describe('work when the log has lost what was acknowledged', () => {
   });
 });
 
+describe('work on a topic that was deleted and made again', () => {
+  /** Away for `awayMs`; then it has these jobs in the partition. */
+  async function remake(awayMs: number, from: number, to: number): Promise<void> {
+    const made = bench.cluster.topics.get(topic.name)!;
+    bench.cluster.topics.delete(topic.name);
+    await bench.clock.advance(awayMs);
+    bench.cluster.topics.set(topic.name, made);
+    cut(0);
+    await sendAnew(from, to);
+  }
+  async function sendAnew(from: number, to: number): Promise<void> {
+    const three = bench.process('three');
+    const sender = openSender({
+      ...around(three),
+      self: { module: 'web', instance: 'web#three' },
+      ns: 't',
+      incarnation: incarnation(seededRandom(9)),
+      reached: 'broker',
+    });
+    const jobsOf = Array.from({ length: to - from }, (_, i) => job(from + i));
+    await bench.run(sender.send(resize, jobsOf));
+  }
+
+  it('handles what lies below its place too, when it has grown beyond that before anything was fetched', async () => {
+    const { handled, submit, committed, taken } = await openQueue();
+    await submit(0, 3);
+    await bench.until(() => committed() === 3);
+    bench.cluster.script = ({ name, client }) => (name === 'fetch' && client === 'one' ? { delayMs: 400 } : undefined);
+    await remake(2_000, 3, 9);
+    bench.cluster.script = undefined;
+    await bench.until(() => handled.length === 9);
+    await bench.clock.advance(10_000);
+    expect(handled.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(committed()).toBe(6);
+    await bench.run(taken.close());
+  });
+
+  it('handles all of it when nobody worked on it meanwhile', async () => {
+    const { submit, committed, taken } = await openQueue();
+    await submit(0, 5);
+    await bench.until(() => committed() === 5);
+    await bench.run(taken.close());
+    await remake(2_000, 5, 12);
+    const { handled, taken: next } = await openQueue();
+    await bench.until(() => handled.length === 7);
+    await bench.clock.advance(10_000);
+    expect(handled.toSorted((a, b) => a - b)).toEqual([5, 6, 7, 8, 9, 10, 11]);
+    expect(committed()).toBe(7);
+    await bench.run(next.close());
+  });
+
+  it('repeats nothing and skips nothing when a broker only did not know it for a moment', async () => {
+    const { handled, dropped, submit, committed, taken } = await openQueue();
+    await submit(0, 5);
+    await bench.until(() => committed() === 5);
+    const made = bench.cluster.topics.get(topic.name)!;
+    bench.cluster.topics.delete(topic.name);
+    await bench.clock.advance(1_000);
+    bench.cluster.topics.set(topic.name, made);
+    await submit(5, 8);
+    await bench.until(() => handled.length === 8);
+    await bench.clock.advance(10_000);
+    expect([handled.toSorted((a, b) => a - b), dropped, committed()]).toEqual([[0, 1, 2, 3, 4, 5, 6, 7], [], 8]);
+    await bench.run(taken.close());
+  });
+});
+
 describe('a tail when the log has lost what it read', () => {
   async function read(tail: Tail, count: number): Promise<string[]> {
     const found: Stored[] = [];

@@ -24,11 +24,11 @@ function open(room: () => ReadMax) {
     lowest: () => 0,
     stuck: () => undefined,
     gap: () => undefined,
-    cut: () => undefined,
+    cut: () => Promise.resolve(),
     lost: () => undefined,
     tell: () => undefined,
   };
-  return { clock, asked, reader: new Reader(parts, 0) };
+  return { clock, asked, reader: new Reader(parts, 0, undefined) };
 }
 
 test('a reader asks for no messages while there is no room, also when what made room is taken meanwhile', async () => {

@@ -15,8 +15,9 @@ const state = (offset: number) =>
         { maxLength: 20 },
       ),
       beyond: fc.nat(1000),
+      newest: fc.option(fc.record({ behind: fc.integer({ min: 1, max: 50 }), timeMs: fc.nat(2 ** 45) })),
     })
-    .map(({ ranges, tried, senders, beyond }): State => {
+    .map(({ ranges, tried, senders, beyond, newest: last }): State => {
       let at = offset;
       const placed = ranges.map(([gap, length]) => {
         const from = at + gap;
@@ -25,8 +26,11 @@ const state = (offset: number) =>
       });
       let mark = offset;
       const newest = 1_800_000_000_000;
+      const seen = at + beyond;
+      const { behind = Infinity, timeMs = 0 } = last ?? {};
       return {
-        seen: at + beyond,
+        seen,
+        ...(behind <= seen && { newest: { offset: seen - behind, timeMs } }),
         ranges: placed,
         tried: tried.map(([gap, attempts, running]) => ({ offset: (mark += gap), attempts, running })),
         senders: senders.map(([incarnation, position, s], n) => ({
@@ -78,7 +82,7 @@ test('700 ranges with messages tried between them and 100 senders fit into 4,096
 test('refuses bytes of another kind, a newer version, another offset, or with a byte changed, and never hangs', () => {
   const good = encodeState(7, { seen: 20, ranges: [{ from: 9, to: 12 }], tried: [], senders: [] }, 4_096);
   expect(() => decodeState(7, Buffer.from('{"offset":7}'))).toThrow(/version 123/);
-  expect(() => decodeState(7, Uint8Array.of(2, ...good.slice(1)))).toThrow('it says version 2, this is 1');
+  expect(() => decodeState(7, Uint8Array.of(3, ...good.slice(1)))).toThrow('it says version 3, this is 2');
   expect(() => decodeState(8, good)).toThrow('it belongs to offset 7, the commit says 8');
   expect(() => decodeState(7, good.slice(0, -1))).toThrow(RangeError);
   expect(() => decodeState(7, Uint8Array.of(...good, 0))).toThrow('1 bytes are left over');
@@ -91,6 +95,13 @@ test('refuses bytes of another kind, a newer version, another offset, or with a 
       }
     }),
   );
+});
+
+test('reads what the version before wrote, which did not know the newest record', () => {
+  const given: State = { seen: 20, ranges: [{ from: 9, to: 12 }], tried: [], senders: [] };
+  const [, ...rest] = encodeState(7, given, 4_096);
+  const before = Uint8Array.of(1, ...rest.slice(0, 2), ...rest.slice(3));
+  expect(decodeState(7, before)).toEqual(given);
 });
 
 test('no state at all is an empty one', () => {

@@ -1,0 +1,80 @@
+/** A group whose place does not fit its topic: the topic was deleted and made again, or a tool has set the place. */
+import { kafkaSuite } from '../cluster/suite';
+import type { Wire } from '../../src/kafka/wire';
+import { partitionOf } from '../../src/format/partition';
+import { foreignRig, type ForeignRig } from './foreignrig';
+import { openRealProcess, openRealWire } from './rig';
+
+const packed = (n: number): Buffer => Buffer.from([0x81, 0xa1, 0x6e, n]); // {n}
+const numbers = (from: number, to: number): readonly number[] => Array.from({ length: to - from }, (_, i) => from + i);
+
+kafkaSuite('a group whose place does not fit its topic', (suite) => {
+  let rig: ForeignRig;
+  let wire: Wire;
+  beforeEach(() => {
+    rig = foreignRig(suite);
+    wire = openRealWire(suite.cluster.brokers, 'tool');
+  });
+  afterEach(async () => {
+    await rig.close();
+    await wire.close();
+  });
+  /** All in one partition, and of one key. A producer of kafkajs would not find a topic that was made again. */
+  const produce = async (from: number, to: number): Promise<void> => {
+    const process = openRealProcess(suite.cluster.brokers);
+    const key = Buffer.from('k');
+    const partition = partitionOf(key, 12);
+    const records = numbers(from, to).map((n) => ({ partition, key, value: packed(n), headers: {} }));
+    await process.log.append(rig.topic, records);
+    await process.close();
+  };
+  const printedSince = (count: number): readonly number[] =>
+    rig.printed
+      .slice(count)
+      .map(({ n }) => n)
+      .toSorted((a, b) => a - b);
+
+  test('handles all of a topic that was deleted and made again under it, though it grew beyond the place', async () => {
+    await rig.serve();
+    await produce(0, 5);
+    await rig.until('all were printed', () => rig.printed.length === 5);
+    const { controller, topics } = await wire.metadata([rig.topic]);
+    const at = { node: controller, via: 'admin' } as const;
+    await wire.deleteTopics(at, [rig.topic]);
+    const isThere = async (): Promise<boolean> => (await wire.metadata([rig.topic])).topics[0]?.error === null;
+    await rig.until('it is gone', async () => !(await isThere()));
+    await rig.until('the instance has learned that', () => rig.heard.some(({ type }) => type === 'state'));
+    const made = { name: rig.topic, partitions: topics[0]?.partitions.length ?? 0, replicas: 3, configs: {} };
+    await wire.createTopics(at, [made]);
+    await rig.until('it is there again', isThere);
+    await produce(5, 15);
+    await rig.until('all were printed', () => rig.printed.length >= 15);
+    expect(printedSince(5)).toEqual(numbers(5, 15));
+  });
+
+  test('handles what waits when a tool has set its place beyond the end, and reports it', async () => {
+    const stop = await rig.serve();
+    await produce(0, 5);
+    await rig.until('all were printed', () => rig.printed.length === 5);
+    await stop();
+    await produce(5, 8);
+    const { topics } = await wire.metadata([rig.topic]);
+    const places = (topics[0]?.partitions ?? []).map(({ partition }) => ({
+      topic: rig.topic,
+      partition,
+      offset: 1_000,
+      metadata: '',
+    }));
+    const node = await wire.findCoordinator(rig.topic);
+    const answers = await wire.commit(
+      { node, via: 'admin' },
+      { group: rig.topic, generation: -1, memberId: '' },
+      places,
+    );
+    expect(answers.every(({ error }) => error === null)).toBe(true);
+    await rig.serve();
+    await rig.until('what waited was printed', () => [5, 6, 7].every((n) => rig.printed.some((one) => one.n === n)));
+    const reports = rig.heard.flatMap((one) => (one.type === 'log' && one.level === 'error' ? [one.message] : []));
+    expect(reports.find((message) => message.includes('8 records from 0 up to 8'))).toContain('the group was at 1000');
+  });
+});

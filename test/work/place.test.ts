@@ -1,0 +1,111 @@
+/** Places of a group that do not fit the log: set by a tool, or of an earlier log of the same name. */
+import type { Commit } from '../../src/ports/log';
+import { emptyState, encodeState, type State } from '../../src/work/state';
+import { group, jobs, rig, topic } from './rig';
+
+const { resize } = jobs();
+const partition = 4;
+const value = (n: number): Buffer => Buffer.from([0x81, 0xa1, 0x6e, n]); // {n}
+
+/** A process that finds `count` jobs, ten milliseconds between two of them, and the group where `commitOf` says. */
+async function openAt(count: number, commitOf: (timesMs: readonly number[]) => Commit) {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  for (let n = 0; n < count; n++) {
+    await r.append(a, { partition, key: null, value: value(n), headers: {} });
+    await r.clock.advance(10);
+  }
+  await a.log.ensure(topic);
+  const timesMs = (await a.log.peek(topic.name, { partition, offset: 0 }, { messages: 100, bytes: 1e6 })).map(
+    ({ timeMs }) => timeMs,
+  );
+  const commit = commitOf(timesMs);
+  const member = await a.log.join(group, topic.name, {
+    take: (owned) => void (owned.partition === partition && owned.commit(commit)),
+    give: () => Promise.resolve(),
+  });
+  await r.clock.advance(10);
+  await member.close();
+  const handled: number[] = [];
+  await r.take(b, resize, ({ n }) => void handled.push(n));
+  await r.clock.advance(1_000);
+  const [place] = (await b.log.places(group, topic.name)).filter((one) => one.partition === partition);
+  return {
+    ...r,
+    log: b.log,
+    append: (n: number) => r.append(b, { partition, key: null, value: value(n), headers: {} }),
+    handled,
+    place,
+  };
+}
+const commitAt = (offset: number, more: Partial<State> = {}): Commit => ({
+  offset,
+  state: encodeState(offset, { ...emptyState(offset), ...more }, 3_072),
+});
+
+describe('a group whose place lies beyond the end of the log', () => {
+  it('handles everything that is there when nothing tells what it had handled, and reports it', async () => {
+    const { handled, place, of } = await openAt(3, () => ({ offset: 1_000, state: new Uint8Array() }));
+    expect(handled).toEqual([0, 1, 2]);
+    expect(place?.offset).toBe(3);
+    expect(of('log')).toMatchObject([
+      { level: 'error', fields: { topic: topic.name, partition, place: 1_000, from: 0, end: 3 } },
+    ]);
+    expect(of('log')[0]?.message).toContain('It handles 3 records from 0 up to 3 now: nothing tells');
+  });
+
+  it('handles what the log took after all that it had read: a topic that was made again', async () => {
+    const { handled, place, of } = await openAt(5, ([, , thirdMs = 0]) =>
+      commitAt(1_000, { newest: { offset: 999, timeMs: thirdMs - 5 } }),
+    );
+    expect(handled).toEqual([2, 3, 4]);
+    expect(place?.offset).toBe(5);
+    expect(of('log')).toMatchObject([{ level: 'error', fields: { place: 1_000, from: 2, end: 5 } }]);
+  });
+
+  it('repeats nothing of a log that has only lost its end, and handles what comes there', async () => {
+    const { handled, append, clock, of } = await openAt(3, ([, , lastMs = 0]) =>
+      commitAt(5, { newest: { offset: 4, timeMs: lastMs + 20 } }),
+    );
+    expect(handled).toEqual([]);
+    expect(of('dropped')).toMatchObject([{ what: `${topic.name}/${partition}/3 and behind` }]);
+    await append(7);
+    await clock.advance(1_000);
+    expect(handled).toEqual([7]);
+  });
+});
+
+describe('a group whose place is of an earlier log that was shorter', () => {
+  it('goes on at the first record that came after all that it had read', async () => {
+    const { handled, place } = await openAt(6, ([firstMs = 0]) => {
+      const newest = { offset: 3, timeMs: firstMs - 60_000 };
+      return commitAt(2, { seen: 4, ranges: [{ from: 3, to: 4 }], newest });
+    });
+    expect(handled).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(place?.offset).toBe(6);
+  });
+
+  it('is not taken for one when the newest record that it had read lies where it lay', async () => {
+    const { handled, of } = await openAt(6, ([, , , timeMs = 0]) =>
+      commitAt(2, { seen: 4, ranges: [{ from: 3, to: 4 }], newest: { offset: 3, timeMs } }),
+    );
+    expect(handled).toEqual([2, 4, 5]);
+    expect([...of('log'), ...of('dropped')]).toEqual([]);
+  });
+
+  it('is not taken for one when that record was trimmed away', async () => {
+    const r = rig();
+    const [a, b] = [r.process('a'), r.process('b')];
+    const seen: number[] = [];
+    await r.append(a, ...[0, 1, 2].map((n) => ({ partition, key: null, value: value(n), headers: {} })));
+    const taken = await r.take(a, resize, ({ n }) => void seen.push(n));
+    await r.clock.advance(1_000);
+    await taken.close();
+    await b.log.trim(topic.name, partition, 3);
+    await r.append(b, { partition, key: null, value: value(3), headers: {} });
+    await r.take(b, resize, ({ n }) => void seen.push(n));
+    await r.clock.advance(1_000);
+    expect(seen).toEqual([0, 1, 2, 3]);
+    expect([...r.of('log'), ...r.of('dropped')]).toEqual([]);
+  });
+});
