@@ -19,8 +19,8 @@ export interface ReaderParts {
   stuck(lowest: number): void;
   gap(from: number, start: number): void;
   /**
-   * The log has lost what was read from `end` on, or is another one of the same name. Resolves when it is known where to
-   * go on; then this reader has ended. Rejects when that cannot be known yet.
+   * The log has lost what was read from `end` on, or is another one of the same name. Resolves when it is known where
+   * to go on; then this reader has ended. Rejects when that cannot be known yet.
    */
   cut(end: number, reason: string): Promise<void>;
   lost(): void;

@@ -1,4 +1,7 @@
-/** Where a group goes on in a log that is not the one that it has read: at the oldest record that it cannot have handled. */
+/**
+ * Where a group goes on in a log that is not the one that it has read: at the oldest record that it cannot have
+ * handled.
+ */
 import type { Notice } from '../base/notices';
 import type { Log } from '../ports/log';
 import { takenMs, type Newest } from './state';
@@ -10,11 +13,11 @@ export interface Unread {
 }
 
 /**
- * A log can end before the place of its group: it lost its end with a broker, its topic was deleted and made again, or a
- * tool has set the place. What it holds was handled or not, which the times tell: a log took each record that the group
- * has read no later than the newest of them, and another log of its name took its records afterwards. Where nothing is
- * known of the newest record, any record may be unhandled. From `lost` on nothing that is there now was read.
- * Rejects as `bounds` and `peek` do.
+ * A log can end before the place of its group: it lost its end with a broker, its topic was deleted and made again, or
+ * a tool has set the place. What it holds was handled or not, which the times tell: a log took each record that the
+ * group has read no later than the newest of them, and another log of its name took its records afterwards. Where
+ * nothing is known of the newest record, any record may be unhandled. From `lost` on nothing that is there now was
+ * read. Rejects as `bounds` and `peek` do.
  */
 export async function unreadOf(
   log: Pick<Log, 'bounds' | 'peek'>,
@@ -34,7 +37,9 @@ export async function unreadOf(
   return { from: low, end };
 }
 
-/** Reports what a group had read and the log has lost, or that it goes on in another log, and which records come then. */
+/**
+ * Reports what a group had read and the log has lost, or that it goes on in another log, and which records come then.
+ */
 export function cutNotice({
   topic,
   partition,
