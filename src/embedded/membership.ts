@@ -18,6 +18,8 @@ const lookMs = 1000;
 const lookMsPerMember = 10;
 /** A member that is counted out comes back at most this often. */
 const enrolMsMin = 1000;
+/** More than a member can lose while partitions of the first one are still to be taken back. */
+const formerIdsMax = 8;
 
 interface Ownership extends OwnerRow {
   readonly epoch: number;
@@ -42,8 +44,9 @@ export class Membership implements Member, Leased {
   private readonly giving = new Map<number, Promise<void>>();
   /** Entries that wait in partitions and are not served here. */
   private readonly misses = new Map<number, readonly string[]>();
-  /** Id under which it lost everything, as long as its row is there. */
-  private former: string | undefined;
+  /** Ids under which it lost everything, and the one of them whose row is still there. */
+  private formerIds: readonly string[] = [];
+  private staleId: string | undefined;
   private leaving = false;
   private started = false;
   /** What the others read of us is not there yet, or not true any more. */
@@ -73,6 +76,10 @@ export class Membership implements Member, Leased {
     this.unwatch = parts.wake.watch(topic.name);
   }
 
+  private renew(): void {
+    this.formerIds = [...this.formerIds, this.id].slice(-formerIdsMax);
+    this.id = this.newId();
+  }
   private newId(): string {
     return `${this.parts.self}:${randomHex(this.parts.random, 48)}`;
   }
@@ -98,10 +105,11 @@ export class Membership implements Member, Leased {
         sessionMs,
         leaving,
         serves: this.serves,
+        formerIds: this.formerIds,
         misses: Object.fromEntries(this.misses),
       };
-      await this.roster.set(this.id, row, this.former);
-      this.former = undefined;
+      await this.roster.set(this.id, row, this.staleId);
+      this.staleId = undefined;
       this.isEnrolled = true;
     } catch (error) {
       this.toEnrol = true;
@@ -208,8 +216,8 @@ export class Membership implements Member, Leased {
     const { lease } = this.parts;
     lease.drop(this);
     await lease.keep(this);
-    this.former ??= this.id;
-    this.id = this.newId();
+    this.staleId ??= this.id;
+    this.renew();
     this.isLate = false;
     this.toEnrol = true;
   }
@@ -219,7 +227,7 @@ export class Membership implements Member, Leased {
     this.loseAll('the other members gave this one up');
     // If they take us for dead again and again, that must not become a race of writing and removing.
     if (this.parts.clock.mono() - this.enrolledMs < enrolMsMin) return;
-    this.id = this.newId();
+    this.renew();
     this.toEnrol = true;
     this.again = true;
   }

@@ -21,6 +21,8 @@ export interface MemberRow {
   readonly leaving: boolean;
   /** Entries whose messages it handles. Members of busbar 0.1.0 do not write it. */
   readonly serves?: readonly string[];
+  /** Ids under which it was a member before and lost everything, the newest last. */
+  readonly formerIds?: readonly string[];
   /** By partition, entries whose messages it met there and does not serve. */
   readonly misses?: Readonly<Record<string, readonly string[]>>;
 }

@@ -20,7 +20,7 @@ export interface Targets {
 }
 
 /**
- * A member that lost everything comes back under another id. It is the first to get back what its instance owned, since
+ * A member that lost everything comes back under another id. It is the first to get back what it owned before, since
  * it can know of finished messages there that are not committed; if the partition should be elsewhere, it moves after
  * that. Members of busbar 0.1.0 know nothing of that, nor of entries: with one of them in the group all compute as it
  * does, or a partition could have no owner.
@@ -50,10 +50,7 @@ export function targetsOf(
 function aliveOf(members: ReadonlyMap<string, MemberRow>, member: string | null): string | undefined {
   return member !== null && members.has(member) ? member : undefined;
 }
-function heirOf(
-  staying: readonly (readonly [string, MemberRow])[],
-  { member, instance }: OwnerRow,
-): string | undefined {
+function heirOf(staying: readonly (readonly [string, MemberRow])[], { member }: OwnerRow): string | undefined {
   if (member === null) return undefined; // it was given, with a commit of all that was finished
-  return staying.find(([, row]) => row.instance === instance)?.[0];
+  return staying.find(([, { formerIds = [] }]) => formerIds.includes(member))?.[0];
 }

@@ -11,7 +11,7 @@ const row = (instance: string, more: Partial<MemberRow> = {}): MemberRow => ({
   misses: {},
   ...more,
 });
-const ownedBy = (member: string, instance = member[0]!): OwnerRow => ({ member, instance });
+const ownedBy = (member: string): OwnerRow => ({ member, instance: member[0]! });
 const free: OwnerRow = { member: null, instance: null };
 const of = (members: Record<string, MemberRow>, owners: readonly OwnerRow[]) =>
   targetsOf(new Map(Object.entries(members)), owners, { id: 'a1', leaving: false });
@@ -22,17 +22,18 @@ test('partitions are shared evenly among members that stay', () => {
   expect(of({ a1: row('a'), b1: row('b', { leaving: true }) }, owners).targets).toEqual(['a1', 'a1', 'a1', 'a1']);
 });
 
-test('what an instance owned under an older id is for its new one, and for no other member before that', () => {
+test('what a member owned under a former id is for its new one, and for no other member before that', () => {
   const owners = [ownedBy('b1'), ownedBy('b1'), ownedBy('a0'), ownedBy('a0')];
-  const { targets, holders } = of({ a1: row('a'), b2: row('b') }, owners);
+  const [a1, b2] = [row('a', { formerIds: ['a0'] }), row('b', { formerIds: ['b0', 'b1'] })];
+  const { targets, holders } = of({ a1, b2 }, owners);
   expect(targets).toEqual(['b2', 'b2', 'a1', 'a1']);
   expect(holders).toEqual(['b2', 'b2', 'a1', 'a1']);
-  const joined = of({ a1: row('a'), b2: row('b'), c1: row('c') }, owners);
+  const joined = of({ a1, b2, c1: row('c') }, owners);
   expect(joined.targets.filter((id) => id === 'c1')).toHaveLength(1);
   expect(joined.holders).toEqual(['b2', 'b2', 'a1', 'a1']); // it comes by way of the member that had it
 });
 
-test('what was given, or owned by an instance that is gone, any member can take', () => {
+test('what was given, or owned by a member that is gone, any member can take', () => {
   expect(of({ a1: row('a') }, [free, ownedBy('c1')]).holders).toEqual([undefined, undefined]);
 });
 

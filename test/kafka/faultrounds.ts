@@ -30,7 +30,7 @@ export const profiles = {
     },
   },
   load: {
-    load: { jobsPerSecond: 300, keys: 12, requestsPerSecond: 50, broadcastsPerSecond: 10, jobMs: 5 },
+    load: { jobsPerSecond: 100, keys: 12, requestsPerSecond: 20, broadcastsPerSecond: 5, jobMs: 5 },
     sessionMs: 6_000,
     brokerSessionMs: 3_000,
   },

@@ -4,6 +4,11 @@ import type { Report } from './faultreport';
 /** `commitMs` of the workers, and what a commit takes on a busy machine. */
 const uncommittedMsMax = 500 + 1_000;
 
+/** The state of a topic is looked at each minute, so its recovery can be reported after the end of a round. */
+const lookedAtSeldom = /^\S+ topic /;
+/** Requests, replies and broadcasts that could not be delivered in time; their senders have an error. */
+const nowOrNever = / dropped (?:packet|reply|request|broadcast)/;
+
 /** What a round did that no guarantee allows. */
 export function brokenIn(report: Report): readonly string[] {
   const counts: Readonly<Record<string, number>> = {
@@ -14,8 +19,8 @@ export function brokenIn(report: Report): readonly string[] {
     'out of order': report.orderBroken.length,
     'requests failed when all was well again': report.lateRequests.length,
     'broadcasts received twice': report.broadcastsRepeated,
-    'parts still reported as bad': report.badStates.length,
-    'dropped, or errors': report.faults.length,
+    'parts still reported as bad': report.badStates.filter((part) => !lookedAtSeldom.test(part)).length,
+    'messages of a queue dropped, or errors': report.faults.filter((fault) => !nowOrNever.test(fault)).length,
     'jobs refused': Object.values(report.refused).reduce((sum, count) => sum + count, 0),
   };
   const broken = Object.entries(counts).flatMap(([what, count]) => (count > 0 ? [`${count} ${what}`] : []));
