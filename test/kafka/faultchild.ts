@@ -6,6 +6,9 @@ import { openBus, type Bus } from '../../src/index';
 import { ledger, type Load } from './faultcontract';
 
 const healthMs = 500;
+/** The event loop is looked at so often; what is late by more than half a second is noted. */
+const tickMs = 100;
+const stallNotedMs = 500;
 const requestTimeoutMs = 10_000;
 
 const [role = '', name = '', file = '', given = '{}', load = '{}'] = process.argv.slice(2);
@@ -28,11 +31,13 @@ async function main(): Promise<void> {
     },
   });
   watchHealth(bus);
+  watchStalls();
   let stop: () => Promise<void> = () => Promise.resolve();
   if (role === 'worker') await serve(bus, loaded);
   else stop = send(bus, loaded);
   process.on('message', (said) => {
     if (said === 'stop') void stop().then(() => process.send?.('stopped'));
+    if (said === 'slower') share /= 2;
     if (said === 'close') void bus.close().then(() => process.exit(0));
   });
   process.on('disconnect', () => process.exit(0));
@@ -48,6 +53,17 @@ function watchHealth(bus: Bus): void {
     if (said !== last) note('health', said);
     last = said;
   }, healthMs);
+}
+
+/** A process that gets no processor time reads and handles late, whatever the bus does. */
+function watchStalls(): void {
+  let before = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    const lateMs = Math.round(now - before - tickMs);
+    before = now;
+    if (lateMs > stallNotedMs) note('stalled', lateMs);
+  }, tickMs);
 }
 
 async function serve(bus: Bus, { jobMs }: Load): Promise<void> {
@@ -66,16 +82,23 @@ async function serve(bus: Bus, { jobMs }: Load): Promise<void> {
   );
 }
 
+/** Part of the rates at which this process sends: less on a machine that cannot keep up with them. */
+let share = 1;
+
 /** Sends at fixed rates, whatever becomes of what was sent before. The function that comes back ends it. */
 function send(bus: Bus, { jobsPerSecond, keys, requestsPerSecond, broadcastsPerSecond }: Load): () => Promise<void> {
   const open = new Set<Promise<void>>();
   const timers: NodeJS.Timeout[] = [];
   const at = (perSecond: number, one: (n: number) => Promise<void>): void => {
     if (perSecond === 0) return;
-    const startMs = performance.now();
+    let beforeMs = performance.now();
+    let due = 0;
     let n = 0;
     const catchUp = (): void => {
-      while (n < ((performance.now() - startMs) * perSecond) / 1_000) {
+      const nowMs = performance.now();
+      due += ((nowMs - beforeMs) * perSecond * share) / 1_000;
+      beforeMs = nowMs;
+      for (; due >= 1; due--) {
         const sent: Promise<void> = one(n++).finally(() => open.delete(sent));
         open.add(sent);
       }

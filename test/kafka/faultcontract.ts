@@ -22,7 +22,7 @@ export interface Load {
  * One line of the ledger. The words after the first, by the first word:
  * - of a sender: `accepted key n`, `unknown key n code`, `refused key n code`, `asked code tookMs`, `told n code`
  * - of a worker: `begin key n attempt`, `end key n`, `heard sender n`, `partition change number`
- * - of both: `state part ok|bad reason`, `dropped what: reason`, `error message`, `health live ready reasons`
+ * - of both: `stalled ms`, `state part ok|bad reason`, `dropped what: reason`, `error message`, `health live ready reasons`
  */
 export interface Line {
   readonly process: string;

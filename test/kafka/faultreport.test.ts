@@ -52,13 +52,16 @@ describe('the report of a fault scene', () => {
       w2 26005 end e 1
       w4 27000 begin f 1 1
       w4 27005 end f 1
-      w2 28000 begin f 1 1`);
+      w2 28000 begin f 1 1
+      w4 24999 begin g 1 1
+      w4 30000 end g 1
+      w2 30500 begin g 1 1`);
     const all = [repeatedBySame, repeatedByOther, repeatedAfterDeath, repeatedAfterStop];
     expect(all.map((texts) => texts.map((one) => one.slice(0, 3)))).toEqual([
       ['a/1'],
       ['b/1', 'f/1'],
       ['c/1'],
-      ['e/1'],
+      ['e/1', 'g/1'],
     ]);
     expect(rest).toMatchObject({ begunAgain: 1, oldestRepeatMs: 24_695 });
   });

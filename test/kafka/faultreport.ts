@@ -41,6 +41,8 @@ export interface Report {
   readonly broadcasts: Readonly<Record<string, number>>;
   /** Broadcasts that a worker received twice. */
   readonly broadcastsRepeated: number;
+  /** The longest time for which a worker got no turn of its event loop from the fault on, without being stopped. */
+  readonly stalledMs: number;
   /** States that were bad at the end, by process and part. */
   readonly badStates: readonly string[];
   /** Notices of dropped messages and errors, by process. */
@@ -102,6 +104,9 @@ export function reportOf(lines: readonly Line[], marks: Marks): Report {
     broadcastsRepeated: Object.values(
       countsOf(ofKind('heard').map(({ process, words }) => `${process} ${words.join(' ')}`)),
     ).filter((count) => count > 1).length,
+    stalledMs: ofKind('stalled')
+      .filter(({ process, atMs }) => atMs >= marks.faultMs && process.startsWith('w') && !marks.stops.has(process))
+      .reduce((most, { words }) => Math.max(most, Number(words[1])), 0),
     badStates: badStatesOf(ofKind('state')),
     faults: ofKind('dropped', 'error').map(({ process, words }) => `${process} ${words.join(' ')}`.slice(0, 300)),
   };
@@ -132,12 +137,19 @@ function repeatsOf(job: Job, { faultMs, deaths, stops }: Marks): readonly Repeat
     const end = job.steps.slice(0, i).find((before) => before.what === 'end');
     if (what === 'end' || !end) return [];
     const [deathMs, stopMs] = [deaths.get(end.process) ?? Infinity, stops.get(end.process) ?? Infinity];
-    const isStopped = stopMs <= atMs && end.atMs <= stopMs;
+    // What ran when its process was stopped can end when that goes on, after another process has taken over.
+    const isStopped = stopMs <= atMs && begunBy(job, end.process, end.atMs) <= stopMs;
     const kind = end.process === process ? 'same' : deathMs <= atMs ? 'death' : isStopped ? 'stop' : 'other';
-    const ageMs = kind === 'death' ? deathMs - end.atMs : kind === 'stop' ? stopMs - end.atMs : 0;
+    const ageMs = kind === 'death' ? deathMs - end.atMs : kind === 'stop' ? Math.max(0, stopMs - end.atMs) : 0;
     const after = `${atMs - end.atMs} ms after its end in ${end.process}, ${end.atMs - faultMs} ms after the fault`;
     return [{ kind, text: `${nameOf(job)} in ${process} ${after}`, ageMs }];
   });
+}
+
+/** When the process began the job that it ended at that time. */
+function begunBy({ steps }: Job, process: string, endMs: number): number {
+  const begins = steps.filter((one) => one.what === 'begin' && one.process === process && one.atMs <= endMs);
+  return begins.at(-1)?.atMs ?? Infinity;
 }
 
 /** By each key: jobs begin in the order of their numbers, and each after the first end of the one before it. */

@@ -105,6 +105,22 @@ export class FaultScene {
     return one;
   }
 
+  /** Halves the rates of all senders. */
+  slower(): void {
+    for (const { role, process } of this.#children) if (role === 'sender') process.send('slower');
+  }
+  /** How long the oldest accepted job that has not begun has waited. */
+  waitMs(): number {
+    const begun = new Set<string>();
+    let sinceMs = Infinity;
+    const lines = this.lines();
+    for (const { words } of lines) if (words[0] === 'begin') begun.add(`${words[1]}/${words[2]}`);
+    for (const { atMs, words } of lines) {
+      if (words[0] === 'accepted' && !begun.has(`${words[1]}/${words[2]}`)) sinceMs = Math.min(sinceMs, atMs);
+    }
+    return Math.max(0, Date.now() - sinceMs);
+  }
+
   /** The cluster has its fault from now on. */
   fault(): void {
     this.faultMs = Date.now();

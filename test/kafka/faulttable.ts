@@ -48,6 +48,7 @@ const columns: readonly (readonly [title: string, of: (reports: readonly Report[
   ['after death', (all) => `${sum(all, (one) => one.repeatedAfterDeath.length + one.repeatedAfterStop.length)}`],
   ['settled before', (all) => `${Math.max(...all.map(({ oldestRepeatMs }) => oldestRepeatMs))} ms`],
   ['cut off', (all) => `${sum(all, ({ begunAgain }) => begunAgain)}`],
+  ['stalled', (all) => `${(Math.max(...all.map(({ stalledMs }) => stalledMs)) / 1_000).toFixed(1)} s`],
   ['order', (all) => `${sum(all, ({ orderBroken }) => orderBroken.length)}`],
   ['broken', (all) => `${all.filter((one) => brokenIn(one).length > 0).length}`],
 ];
