@@ -112,7 +112,9 @@ export const busOptions = options({
     default: 7 * day,
     min: 1_000,
     max: 3_650 * day,
-    says: 'How long events, and work that is done, are kept for looking back.',
+    says:
+      'How long events, and work that is done, are kept. ' +
+      'On one machine events that a named listener has not received stay beyond it.',
   },
   brokers: {
     is: 'list',

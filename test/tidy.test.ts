@@ -32,7 +32,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 };
 /** The forms in which work lies in a log: for who reads them there. */
 function asWritten(folder: string): readonly string[] {
-  return ['message', 'state', 'park', 'note', 'parked', 'replay', 'stub', 'watermark', 'types'].map(
+  return ['message', 'state', 'park', 'note', 'parked', 'replay', 'retention', 'stub', 'watermark', 'types'].map(
     (file) => `${folder}/${file}`,
   );
 }

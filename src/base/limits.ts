@@ -26,6 +26,8 @@ export const limits = {
   bufferMessagesMax: 10_000,
   /** Bytes of one partition held in memory. */
   bufferBytesMax: 64 * 1024 * 1024,
+  /** Events of one module older than `keepMs` that wait for named listeners, in bytes; beyond it the oldest go. */
+  heldEventBytesMax: 1024 * 1024 * 1024,
   /** Settled ranges that a commit may carry above the watermark; at the bound the partition waits. */
   openRangesMax: 700,
   /** Messages for one topic that an instance is sending. Beyond it Overloaded; TooLarge for a list that is longer. */

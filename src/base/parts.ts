@@ -18,6 +18,7 @@ export const namedParts = {
   'commits in': 'what this instance settles in this queue is committed, so that it can start messages',
   group: 'this instance is a member of the Kafka group',
   'commits of': 'commits of this Kafka group succeed',
+  'events of': 'every named listener receives the events of this topic before they are too old',
   reading: 'the partitions of this Kafka topic can be read',
   topic: 'this Kafka topic exists, can be read and written, and has the settings that the promises need',
   writing: 'the brokers take records for this Kafka topic from this user',

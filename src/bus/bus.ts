@@ -18,6 +18,7 @@ import { createCaller } from '../request/call';
 import { createLeaver } from '../request/leave';
 import type { AskOptions, OpenCall } from '../request/open-call';
 import { openPeers } from '../request/peers';
+import { RetentionWatch } from '../work/retention';
 import { openSender } from '../work/submit';
 import { eventTopic } from '../work/topics';
 import type { TakenQueue } from '../work/types';
@@ -68,9 +69,11 @@ export function buildBus(parts: BusParts): BuiltBus {
   const hearer = createHearer(deliverParts);
   const shouter = createShouter(outgoing);
   const leaver = createLeaver({ clock, notices, post, caller, self: self.instance });
+  const retention = new RetentionWatch({ clock, random, log, notices, keepMs: timings.keepMs });
   const sender = openSender({
     messageBytesMax,
     keepMs: timings.keepMs,
+    publishes: (topic) => retention.publishes(topic),
     clock,
     random,
     notices,
@@ -122,6 +125,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     },
     answerer,
     hearer,
+    listens: (topic, group) => retention.listens(topic, group),
     async announce(contract, print) {
       if (print === undefined) delete serves[contract];
       else serves[contract] = print;
@@ -225,6 +229,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     await lingered;
     caller.close();
     await orTell('sender', sender.close());
+    retention.close();
     [phase, phaseMs] = ['closed', clock.now()];
     await orTell('registry', peers.close());
     health.close();

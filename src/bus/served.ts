@@ -23,6 +23,8 @@ export interface ServeParts {
   readonly take: TakeParts;
   readonly answerer: Answerer;
   readonly hearer: Hearer;
+  /** This instance is a named listener of events of a topic, in a group. */
+  listens(topic: string, group: string): void;
   /** Tells the registry what is served from now on; resolves when others can see it. */
   announce(contract: string, fingerprint: string | undefined): Promise<void>;
   readonly queues: Set<TakenQueue & { readonly name: string }>;
@@ -117,6 +119,7 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
   listening.add(queue.group);
   try {
     const taken = await take(parts, queue, [name]);
+    parts.listens(queue.topic.name, queue.group);
     return closable(() => taken.close().finally(() => listening.delete(queue.group)));
   } catch (error) {
     listening.delete(queue.group);

@@ -9,6 +9,7 @@ import { flagOf } from './args';
 import { exits, Usage } from './exit';
 import { oneLine } from './words';
 import type { Everywhere, How, Verb } from './run';
+import type { ForgetOptions } from './verbs/forget';
 import type { DropOptions, MendOptions } from './verbs/mend';
 import type { ParkedOptions } from './verbs/parked';
 import type { PeekOptions } from './verbs/peek';
@@ -65,6 +66,7 @@ function build(): Command {
   addBusOptions(program);
   look(program);
   change(program);
+  forgetVerb(program);
   settings(program);
   send(program);
   for (const command of program.commands) {
@@ -191,6 +193,18 @@ function change(program: Command): void {
     .action(async (queue: string, ids: string[], options: DropOptions, command: Command) => {
       const { drop } = await import('./verbs/mend');
       await perform(command, mending, (desk) => drop(desk, queue, ids, options));
+    });
+}
+
+function forgetVerb(program: Command): void {
+  program
+    .command('forget <listener>')
+    .description('forgets a named listener that will not come back, so that no event waits for it')
+    .option('--dry-run', 'only says what waits for it')
+    .option('--yes', 'does not ask')
+    .action(async (listener: string, options: ForgetOptions, command: Command) => {
+      const { forget } = await import('./verbs/forget');
+      await perform(command, {}, (desk) => forget(desk, listener, options));
     });
 }
 

@@ -2,10 +2,12 @@
 import { every, type Timer } from '../base/clock';
 import { BusError } from '../base/errors';
 import { allEnded } from '../base/lifecycle';
-import type { GroupOptions, GroupPlace, Member, Owner } from '../ports/log';
+import type { Change } from '../disk/lmdb';
+import type { GroupOfTopic, GroupOptions, GroupPlace, Member, Owner } from '../ports/log';
 import { behind, checkName, keyOf, kinds, namesIn, partitionKey } from './keys';
 import { Membership, type MembershipParts } from './membership';
 import { decodeCommit, encodeCommit } from './owned';
+import { Roster } from './roster';
 import { parseOwner, type OwnerRow } from './targets';
 import { mark } from './topics';
 
@@ -82,16 +84,39 @@ export class Groups {
     await log.within(Promise.all(writes));
   }
 
-  all(): readonly { readonly group: string; readonly topic: string }[] {
+  all(isWanted: (group: string) => boolean = () => true): readonly GroupOfTopic[] {
     const { log } = this.parts;
-    const groups: { group: string; topic: string }[] = [];
+    const groups: GroupOfTopic[] = [];
     const prefix = keyOf(kinds.group, []);
     log.refresh();
     log.scan(prefix, behind(prefix), (key) => {
       const [group = '', topic = ''] = namesIn(key);
-      return groups.push({ group, topic }) > 0;
+      if (isWanted(group)) groups.push({ group, topic });
+      return true;
     });
     return groups;
+  }
+
+  /** See `Log.dropGroup`. Members of processes that have died do not count. */
+  async drop(group: string, topicName: string): Promise<void> {
+    const { log, live, neighbours, topics } = this.parts;
+    const roster = new Roster(this.parts, group, topicName);
+    const living = [...roster.read().values()].filter(({ address }) => neighbours.alive(address));
+    if (living.length > 0) {
+      const names = living.map(({ instance }) => instance).join(', ');
+      throw new BusError('Conflict', `group ${group} has members: ${names}`, { key: group });
+    }
+    const members: Change[] = [...roster.read().keys()].map((id) => ({
+      key: keyOf(kinds.member, [group, topicName, id]),
+      value: null,
+    }));
+    if (members.length > 0) await live.within(live.write(null, members));
+    // The rows of owners stay, so that epochs go on rising and no earlier owner can commit.
+    const commits = Array.from({ length: topics.get(topicName).partitions }, (_, partition) =>
+      partitionKey(kinds.commit, [group, topicName], partition),
+    );
+    const changes = [keyOf(kinds.group, [group, topicName]), ...commits].map((key): Change => ({ key, value: null }));
+    await log.within(log.write(null, changes));
   }
 
   /** Of partitions that the group owned or was started on; where nothing was committed it is the start of the log. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { randomHex, type Clock, type Random } from '../base/clock';
 import { BusError } from '../base/errors';
 import { allEnded, closable, teardown } from '../base/lifecycle';
+import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import { openStore, type Store } from '../disk/lmdb';
 import type { Append, GroupOptions, Log, Owner, Place, ReadMax, Tail, TailFrom, Topic } from '../ports/log';
@@ -103,9 +104,14 @@ class EmbeddedLog {
     this.lease = new Lease(live, clock, id);
     const appended = (topic: string): void => this.wake.appended(topic);
     this.appender = new Appender({ store: log, topics: this.topics, clock, random, appended });
-    this.trimmer = new Trimmer(log, this.topics, clock, random, (reason) => {
-      const message = 'old records could not be removed, so the log grows';
-      notices.tell({ type: 'log', level: 'warn', message, fields: { reason } });
+    this.trimmer = new Trimmer(log, this.topics, clock, random, {
+      groups: () => this.groups.all(),
+      failed(reason) {
+        const message = 'old records could not be removed, so the log grows';
+        notices.tell({ type: 'log', level: 'warn', message, fields: { reason } });
+      },
+      dropped: (what, reason) => notices.tell({ type: 'dropped', what, reason }),
+      heldBytesMax: limits.heldEventBytesMax,
     });
     this.groups = new Groups({
       self: parts.self,
@@ -149,6 +155,7 @@ class EmbeddedLog {
       }),
       stateBytesMax,
       gapless: true,
+      holdsUnread: true,
       ensure: this.call((topic: Topic) => topics.ensure(topic)),
       append: this.call((topic: string, records: readonly Append[]) => appender.append(topic, records)),
       tail: this.call((topic: string, from: TailFrom) => this.tail(topic, from)),
@@ -156,12 +163,15 @@ class EmbeddedLog {
         groups.join(group, topic, owner, options),
       ),
       startGroup: this.call((group: string, topic: string, at: 'start' | 'end') => groups.start(group, topic, at)),
-      trim: this.call((topic: string, partition: number, before: number) => trimmer.below(topic, partition, before)),
+      trim: this.call(async (topic: string, partition: number, before: number) => {
+        await trimmer.below(topic, partition, before);
+      }),
       topics: this.call(() => topics.all()),
       bounds: this.call((topic: string) => this.bounds(topic)),
       openTransactions: () => Promise.resolve([]),
       peek: this.call((topic: string, from: Place, max: ReadMax) => this.peek(topic, from, max)),
-      groups: this.call(() => groups.all()),
+      dropGroup: this.call((group: string, topic: string) => groups.drop(group, topic)),
+      groups: this.call((isWanted?: (group: string) => boolean) => groups.all(isWanted)),
       places: this.call((group: string, topic: string) => groups.places(group, topic)),
     };
   }

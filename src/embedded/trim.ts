@@ -2,7 +2,8 @@
 import type { Clock, Random, Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import type { Change, Store } from '../disk/lmdb';
-import type { Topic } from '../ports/log';
+import type { GroupOfTopic, Topic } from '../ports/log';
+import { Aging } from './aging';
 import { kinds, partitionKey, PlaceKeys } from './keys';
 import { timeOf } from './record';
 import { mark, type Topics } from './topics';
@@ -14,19 +15,32 @@ const sweepMs = 60_000;
 /** How long a tombstone is kept, so that a reader that follows the topic sees it: 1 hour. */
 const tombstoneMs = 3_600_000;
 
+export interface TrimmerParts {
+  /** All groups of the log. */
+  readonly groups: () => readonly GroupOfTopic[];
+  /** Called with the reason for which a sweep failed, once as long as it is the same; the next sweep tries again. */
+  readonly failed: (reason: string) => void;
+  /** Records were removed that a group has not read. */
+  readonly dropped: (what: string, reason: string) => void;
+  /** Bytes of the records of one topic that are too old and that a group has not read. */
+  readonly heldBytesMax: number;
+}
+
 export class Trimmer {
   private timer: Timer | undefined;
   private closed = false;
   private failure = '';
+  private readonly aging: Aging;
 
   constructor(
     private readonly store: Store,
     private readonly topics: Topics,
     private readonly clock: Clock,
     random: Random,
-    /** Called with the reason for which a sweep failed, once as long as it is the same; the next sweep tries again. */
-    private readonly failed: (reason: string) => void,
+    private readonly parts: TrimmerParts,
   ) {
+    const below: Aging['parts']['below'] = (topic, partition, before) => this.below(topic, partition, before);
+    this.aging = new Aging({ ...parts, store, topics, clock, below, closed: () => this.closed });
     const schedule = (): void => {
       if (this.closed) return;
       this.timer = clock.after(sweepMs * (0.5 + random.next() / 2), () => void this.trySweep().finally(schedule));
@@ -40,7 +54,7 @@ export class Trimmer {
       this.failure = '';
     } catch (error) {
       const reason = sayError(error);
-      if (reason !== this.failure) this.failed(reason);
+      if (reason !== this.failure) this.parts.failed(reason);
       this.failure = reason;
     }
   }
@@ -50,18 +64,20 @@ export class Trimmer {
     this.timer?.cancel();
   }
 
-  /** Removes what lies below `before`. */
-  async below(topic: string, partition: number, before: number): Promise<void> {
+  /** Removes what lies below `before`; resolves with how many offsets this process removed. */
+  async below(topic: string, partition: number, before: number): Promise<number> {
     const keys = new PlaceKeys(kinds.record, topic, partition);
+    let removed = 0;
     // Each step gets further, or finds that another process did.
     while (!this.closed) {
       this.store.refresh();
       const { start, end } = this.topics.bounds(topic, partition);
       const to = Math.min(before, end);
-      if (start >= to) return;
+      if (start >= to) break;
       const { changes, next } = this.step(keys, start, to);
-      await this.moveStart(topic, partition, start, next, changes);
+      if (await this.moveStart(topic, partition, start, next, changes)) removed += next - start;
     }
+    return removed;
   }
 
   private step(keys: PlaceKeys, start: number, to: number): { changes: Change[]; next: number } {
@@ -86,28 +102,10 @@ export class Trimmer {
   async sweep(): Promise<void> {
     this.store.forgetDeadReaders();
     for (const topic of this.topics.all()) {
-      for (let partition = 0; partition < topic.partitions && !this.closed; partition += 1) {
-        if (topic.keepMs !== null) await this.older(topic, partition, this.clock.now() - topic.keepMs);
-        if (topic.compacted) await this.tombstones(topic, partition, this.clock.now() - tombstoneMs);
+      if (topic.keepMs !== null) await this.aging.sweep(topic, topic.keepMs);
+      for (let partition = 0; topic.compacted && partition < topic.partitions && !this.closed; partition += 1) {
+        await this.tombstones(topic, partition, this.clock.now() - tombstoneMs);
       }
-    }
-  }
-
-  private async older(topic: Topic, partition: number, thanMs: number): Promise<void> {
-    const keys = new PlaceKeys(kinds.record, topic.name, partition);
-    while (!this.closed) {
-      this.store.refresh();
-      const { start, end } = this.topics.bounds(topic.name, partition);
-      let keep = start;
-      let looked = 0;
-      this.store.scan(keys.at(start), keys.at(end), (key, { value }) => {
-        if (timeOf(value) >= thanMs || looked === stepRecords) return false;
-        looked += 1;
-        keep = keys.offsetOf(key) + 1;
-        return true;
-      });
-      if (looked === 0) return;
-      await this.below(topic.name, partition, keep);
     }
   }
 

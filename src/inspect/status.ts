@@ -2,6 +2,7 @@
 import { sleep } from '../base/clock';
 import type { Backlog } from './backlog';
 import { doingOf, type Doing } from './instances';
+import { alarmsOfWaiting } from './retention';
 import { viewOfQueue, count, readUnsettled, type Around, type Counted } from './queues';
 import { budgetOf } from './scan';
 import { waitingView } from './peek';
@@ -41,6 +42,7 @@ export async function lookForTrouble(
     first.set(view.queue, { ...view, state: trouble.what });
     alarms.push({ severity: trouble.what === 'growing' ? 'warning' : 'critical', about: view.queue, ...trouble });
   }
+  alarms.push(...(await alarmsOfWaiting(parts.log, counted, first)));
   const queues = [...first.values()];
   alarms.push(...queues.filter(({ state }) => state === 'nobody').map(nobodyTakes));
   alarms.push(
@@ -151,8 +153,8 @@ function degraded(instances: readonly InstanceView[]): Alarm[] {
     return { ...alarm, says: `${where}: ${alarm.says}` };
   });
 }
-/** Entries that are not served and settings that were refused have alarms of their own, or a verb that lists them. */
-const toldOtherwise = ['queue ', 'setting '];
+/** Reported by alarms of their own, or listed by a verb. */
+const toldOtherwise = ['queue ', 'setting ', 'events of '];
 
 function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
   const says = `${waiting} wait, and no instance of ${module} takes them`;
@@ -191,11 +193,13 @@ function hasParked({ queue, parked }: QueueView): Alarm {
 }
 
 const order: readonly Alarm['what'][] = [
+  'expiring',
   'stuck',
   'nobody',
   'unserved',
   'silent',
   'unwell',
+  'held',
   'degraded',
   'growing',
   'paused',

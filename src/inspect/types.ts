@@ -171,7 +171,18 @@ export interface Alarm {
   readonly severity: Severity;
   /** A queue, an instance, or a part of instances. */
   readonly about: string;
-  readonly what: 'stuck' | 'growing' | 'parked' | 'nobody' | 'silent' | 'unwell' | 'degraded' | 'paused' | 'unserved';
+  readonly what:
+    | 'expiring'
+    | 'stuck'
+    | 'growing'
+    | 'parked'
+    | 'nobody'
+    | 'silent'
+    | 'unwell'
+    | 'degraded'
+    | 'held'
+    | 'paused'
+    | 'unserved';
   /** How long already, in ms, where that is known. */
   readonly forMs: number | null;
   readonly says: string;

@@ -170,7 +170,7 @@ export type Right =
 export function errorOf(number: number, about: string, said?: string | null, right?: Right): WireError | null {
   if (number === 0) return null;
   const code = names.get(number) ?? `ERROR_${number}`;
-  const needed = code === 'GROUP_AUTHORIZATION_FAILED' ? 'Read' : right;
+  const needed = code === 'GROUP_AUTHORIZATION_FAILED' ? (right ?? 'Read') : right;
   const missing = needed !== undefined && rowOf(code).bus === 'NotAllowed' ? ` needs the right ${needed}` : '';
   return new WireError(code, `${about}${missing}${said ? `: ${said}` : ''}`);
 }

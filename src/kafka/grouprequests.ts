@@ -106,6 +106,16 @@ export function listGroups(): Ask<{ group: string; protocolType: string }[]> {
   });
 }
 
+export function deleteGroups(groups: readonly string[]): Ask<{ group: string; error: WireError | null }[]> {
+  const body = new Writer().list(groups, (group, writer) => writer.text(group));
+  return ask('DeleteGroups', 42, 1, body, (answer) =>
+    answer.throttle().list((one) => {
+      const group = one.text();
+      return { group, error: errorOf(one.i16(), group, null, 'Delete') };
+    }),
+  );
+}
+
 export function describeGroups(groups: readonly string[]): Ask<Group[]> {
   const body = new Writer().list(groups, (group, writer) => writer.text(group));
   return ask('DescribeGroups', 15, 2, body, (answer) =>

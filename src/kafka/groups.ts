@@ -74,15 +74,32 @@ export class Groups {
     return found;
   }
 
+  /** See `Log.dropGroup`: all its places, as a group of ours has one topic. */
+  async drop(group: string): Promise<void> {
+    const { wire } = this.view.parts;
+    try {
+      await this.view.ask(`group ${group}`, () => this.#atCoordinator(group, (at) => wire.deleteGroups(at, [group])));
+    } catch (error) {
+      const code = error instanceof BusError && error.cause instanceof WireError ? error.cause.code : undefined;
+      if (code === 'GROUP_ID_NOT_FOUND') return;
+      if (code !== 'NON_EMPTY_GROUP') throw error;
+      throw new BusError('Conflict', `group ${group} has members`, { key: group }, error);
+    }
+  }
+
   /** All groups with commits or members on any topic, whose names begin with `prefix`. */
-  async all(prefix: string): Promise<readonly { readonly group: string; readonly topic: string }[]> {
+  async all(
+    prefix: string,
+    isWanted: (group: string) => boolean = () => true,
+  ): Promise<readonly { readonly group: string; readonly topic: string }[]> {
     const { wire } = this.view.parts;
     const found: { group: string; topic: string }[] = [];
     const nodes = await this.view.ask('the groups', () => this.view.nodes());
     for (const node of nodes) {
       const listed = await this.view.ask('the groups', () => wire.listGroups({ node, via: 'admin' }));
       const ours = listed.filter(
-        ({ group, protocolType }) => group.startsWith(prefix) && ['consumer', ''].includes(protocolType),
+        ({ group, protocolType }) =>
+          group.startsWith(prefix) && isWanted(group) && ['consumer', ''].includes(protocolType),
       );
       for (let i = 0; i < ours.length; i += describedMax) {
         const names = ours.slice(i, i + describedMax).map(({ group }) => group);

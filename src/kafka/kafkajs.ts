@@ -85,6 +85,7 @@ export function openKafkajs(options: KafkajsOptions): Wire {
     listTransactions: (at, ids, timeoutMs) => one(at, transactions.listTransactions(ids), timeoutMs),
     describeTransactions: (at, ids, timeoutMs) => one(at, transactions.describeTransactions(ids), timeoutMs),
     listGroups: (at, timeoutMs) => one(at, groups.listGroups(), timeoutMs),
+    deleteGroups: (at, names, timeoutMs) => one(at, groups.deleteGroups(names), timeoutMs),
     describeGroups: (at, names, timeoutMs) => one(at, groups.describeGroups(names), timeoutMs),
     ...closable(() => Promise.resolve(links.close())),
   };

@@ -91,6 +91,7 @@ class KafkaLog {
       get stateBytesMax() {
         return room.stateBytesMax;
       },
+      holdsUnread: false, // brokers delete by `retention.ms`, whatever a group has read
       gapless: false, // the ends of other producers' transactions take an offset each
       ensure: this.#call((topic: Parameters<Log['ensure']>[0]) => topics.ensure(topic)),
       append: this.#call((topic: string, records: readonly Append[]) => this.#append(topic, records)),
@@ -106,7 +107,8 @@ class KafkaLog {
         openTransactions(this.#view, topic, partitions),
       ),
       peek: this.#call((topic: string, from: Place, max: ReadMax) => this.#peek(topic, from, max)),
-      groups: this.#call(() => groups.all(prefix)),
+      dropGroup: this.#call((group: string) => groups.drop(group)),
+      groups: this.#call((isWanted?: (group: string) => boolean) => groups.all(prefix, isWanted)),
       places: this.#call((group: string, topic: string) => groups.places(group, topic)),
     };
   }

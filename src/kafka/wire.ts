@@ -270,5 +270,11 @@ export interface Wire extends Closable {
 
   /** The groups that this one broker coordinates. */
   listGroups(at: At, timeoutMs?: number): Promise<readonly { readonly group: string; readonly protocolType: string }[]>;
+  /** Forgets groups without members; the others answer NON_EMPTY_GROUP. `at` coordinates them. */
+  deleteGroups(
+    at: At,
+    groups: readonly string[],
+    timeoutMs?: number,
+  ): Promise<readonly { readonly group: string; readonly error: WireError | null }[]>;
   describeGroups(at: At, groups: readonly string[], timeoutMs?: number): Promise<readonly Group[]>;
 }

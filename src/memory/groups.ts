@@ -80,14 +80,26 @@ export class Group {
   readonly #seats = new Set<Seat>();
   /** Reasons for which no member reaches the coordinator. */
   #away = 0;
+  /** Each lets go of the records of one partition that this group has not read. */
+  readonly #held: (() => void)[] = [];
 
   constructor(
     readonly name: string,
     readonly topic: string,
     partitions: readonly Partition[],
-    readonly stateBytesMax: number,
+    private readonly how: { readonly stateBytesMax: number; readonly holdsUnread: boolean },
   ) {
     this.#shares = partitions.map((records) => ({ records, epoch: 0, commit: null, tenure: null, target: null }));
+    if (!how.holdsUnread) return;
+    for (const share of this.#shares) this.#held.push(share.records.hold(() => share.commit?.offset ?? 0));
+  }
+
+  /** Throws Conflict while it has members. */
+  drop(): void {
+    if (this.#seats.size > 0) {
+      throw new BusError('Conflict', `group ${this.name} has ${this.#seats.size} members`, { key: this.name });
+    }
+    for (const release of this.#held) release();
   }
 
   start(at: 'start' | 'end'): void {
@@ -300,7 +312,7 @@ export class Group {
   }
 
   #checkState(bytes: number): void {
-    const limitBytes = this.stateBytesMax;
+    const limitBytes = this.how.stateBytesMax;
     if (bytes <= limitBytes) return;
     const message = `the state of a commit of ${this.name} has ${bytes} bytes, more than ${limitBytes}`;
     throw new BusError('TooLarge', message, { bytes, limitBytes });

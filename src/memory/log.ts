@@ -13,19 +13,21 @@ export interface LogWorld {
   /** By topic and name. */
   readonly groups: Map<string, Group>;
   readonly stateBytesMax: number;
+  readonly holdsUnread: boolean;
 }
 
 const defaultSessionMs = 10_000;
 
-export function groupOf({ topics, groups, stateBytesMax }: LogWorld, name: string, topic: string): Group {
-  const key = JSON.stringify([topic, name]);
-  const found = groups.get(key) ?? new Group(name, topic, topics.partitions(topic), stateBytesMax);
-  groups.set(key, found);
+const keyOf = (name: string, topic: string): string => JSON.stringify([topic, name]);
+
+export function groupOf({ topics, groups, ...how }: LogWorld, name: string, topic: string): Group {
+  const found = groups.get(keyOf(name, topic)) ?? new Group(name, topic, topics.partitions(topic), how);
+  groups.set(keyOf(name, topic), found);
   return found;
 }
 
 export function memoryLog(world: LogWorld, life: Life): Log {
-  const { topics, groups, stateBytesMax } = world;
+  const { topics, groups, stateBytesMax, holdsUnread } = world;
   const open = new Set<Closable>();
   const appends = new Map<string, Lane>();
   let closedMs: number | undefined;
@@ -53,6 +55,7 @@ export function memoryLog(world: LogWorld, life: Life): Log {
   return {
     ...closing,
     stateBytesMax,
+    holdsUnread,
     gapless: true,
     ensure: (topic) => call('ensure', topic.name, () => topics.ensure(topic)),
     append(topic, records) {
@@ -79,6 +82,11 @@ export function memoryLog(world: LogWorld, life: Life): Log {
       }
     },
     startGroup: (name, topic, at) => call('startGroup', topic, () => groupOf(world, name, topic).start(at)),
+    dropGroup: (name, topic) =>
+      call('dropGroup', topic, () => {
+        groups.get(keyOf(name, topic))?.drop();
+        groups.delete(keyOf(name, topic));
+      }),
     trim: (topic, partition, before) =>
       call('trim', topic, () => {
         topics.partition(topic, partition).trim(before);
@@ -90,8 +98,12 @@ export function memoryLog(world: LogWorld, life: Life): Log {
     bounds: (topic) => call('bounds', topic, () => topics.partitions(topic).map((partition) => partition.bounds())),
     peek: (topic, from, max) =>
       call('peek', topic, () => topics.partition(topic, from.partition).from(from.offset, max)),
-    groups: () => call('groups', '', () => [...groups.values()].map(({ name, topic }) => ({ group: name, topic }))),
-    places: (name, topic) => call('places', topic, () => groups.get(JSON.stringify([topic, name]))?.places() ?? []),
+    groups: (isWanted = () => true) =>
+      call('groups', '', () => {
+        const all = [...groups.values()].map(({ name, topic }) => ({ group: name, topic }));
+        return all.filter(({ group }) => isWanted(group));
+      }),
+    places: (name, topic) => call('places', topic, () => groups.get(keyOf(name, topic))?.places() ?? []),
   };
 }
 

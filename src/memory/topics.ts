@@ -24,6 +24,7 @@ export class Partition {
   readonly #records: Stored[] = [];
   readonly #newest = new Map<string, number>(); // of a compacted topic: key to offset
   readonly #wakes = new Set<() => void>();
+  readonly #readers = new Set<() => number>();
 
   constructor(
     readonly topic: Topic,
@@ -87,6 +88,12 @@ export class Partition {
     this.#records.splice(0, this.#indexOf(this.#start));
   }
 
+  /** Records from the offset on that `next` gives stay until the function given back is called. */
+  hold(next: () => number): () => void {
+    this.#readers.add(next);
+    return () => void this.#readers.delete(next);
+  }
+
   /** Lets go of what is older than the topic keeps it. Done before every look, so no timer is needed. */
   #expire(): void {
     const { keepMs } = this.topic;
@@ -94,7 +101,9 @@ export class Partition {
     if (keepMs === null || !first) return;
     const keptMs = this.nowMs() - keepMs;
     if (first.timeMs > keptMs) return;
-    const kept = this.#records.find(({ timeMs }) => timeMs > keptMs);
+    const unread = Math.min(Infinity, ...Array.from(this.#readers, (next) => next()));
+    if (first.offset >= unread) return;
+    const kept = this.#records.find(({ offset, timeMs }) => timeMs > keptMs || offset >= unread);
     this.trim(kept?.offset ?? this.end);
   }
 

@@ -28,6 +28,8 @@ export interface WorldOptions {
   readonly recordBytesMax?: number | ((topic: string) => number);
   /** The largest state of a commit, in bytes; default 3,072, what fits into Kafka's 4,096 characters. */
   readonly stateBytesMax?: number;
+  /** Default true; see `Log.holdsUnread`. */
+  readonly holdsUnread?: boolean;
   /** Packets that may wait for one receiver; default 100,000. */
   readonly packetsMax?: number;
 }
@@ -79,6 +81,7 @@ export function memoryWorld(options: WorldOptions): MemoryWorld {
     topics: new Topics(() => clock.now(), typeof recordBytesMax === 'number' ? () => recordBytesMax : recordBytesMax),
     groups: new Map(),
     stateBytesMax: options.stateBytesMax ?? 3_072,
+    holdsUnread: options.holdsUnread ?? true,
   };
   const roll = new Roll();
   const posts: PostWorld = { boxes: new Map(), roll, packetsMax: options.packetsMax ?? 100_000, made: 0 };

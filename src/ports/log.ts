@@ -33,7 +33,10 @@ export interface Topic {
   readonly partitions: number;
   /** Keeps the newest record of each key only; a null value is a tombstone. */
   readonly compacted: boolean;
-  /** How long records are kept after they were appended, in ms; null keeps them until they are trimmed. */
+  /**
+   * How long records are kept after they were appended, in ms; null keeps them until they are trimmed. See
+   * {@link Log.holdsUnread} for records that a group has not read by then.
+   */
   readonly keepMs: number | null;
 }
 /** First offset that is still there, and the first that readers wait for. */
@@ -139,6 +142,11 @@ export interface GroupPlace extends Commit {
   readonly owner: string | null;
 }
 
+export interface GroupOfTopic {
+  readonly group: string;
+  readonly topic: string;
+}
+
 export interface Log extends Closable {
   /**
    * Creates the topic if it is not there. Resolves with what is really there; a difference in partitions is a Config
@@ -158,6 +166,8 @@ export interface Log extends Closable {
   join(group: string, topic: string, owner: Owner, options?: GroupOptions): Promise<Member>;
   /** Sets where a group starts on partitions where it has no commit yet; never moves one that has. */
   startGroup(group: string, topic: string, at: 'start' | 'end'): Promise<void>;
+  /** Forgets a group and its places on the topic. Rejects with Conflict while it has members. */
+  dropGroup(group: string, topic: string): Promise<void>;
   /** Records below `before` may go. */
   trim(topic: string, partition: number, before: number): Promise<void>;
   /**
@@ -167,6 +177,11 @@ export interface Log extends Closable {
   readonly stateBytesMax: number;
 
   // Looking: joins nothing, moves nothing, creates nothing.
+  /**
+   * Whether records of a topic with `keepMs` stay beyond that time until each group of the topic has read them, up to
+   * `limits.heldEventBytesMax`. False: they go, whatever is unread.
+   */
+  readonly holdsUnread: boolean;
   /** Whether each offset between the bounds has a record, but for compacted topics: then none need be counted. */
   readonly gapless: boolean;
   topics(): Promise<readonly Topic[]>;
@@ -175,7 +190,8 @@ export interface Log extends Closable {
   openTransactions(topic: string, partitions: readonly number[]): Promise<readonly OpenTransaction[]>;
   /** Records that are there now from `from` on; [] at the end. */
   peek(topic: string, from: Place, max: ReadMax): Promise<readonly Stored[]>;
-  groups(): Promise<readonly { readonly group: string; readonly topic: string }[]>;
+  /** Those of which `isWanted` says so; all without it. */
+  groups(isWanted?: (group: string) => boolean): Promise<readonly GroupOfTopic[]>;
   places(group: string, topic: string): Promise<readonly GroupPlace[]>;
 }
 

@@ -56,9 +56,12 @@ export function openSender(parts: SenderParts): Sender {
 
   function lineOf(entry: AnyEntry): Line {
     const topic = topicOf(parts, entry);
-    const found = lines.get(topic.name) ?? new Line(parts, topic, stamp);
-    lines.set(topic.name, found);
-    return found;
+    const found = lines.get(topic.name);
+    if (found) return found;
+    const made = new Line(parts, topic, stamp);
+    lines.set(topic.name, made);
+    if (entry.kind === 'event') parts.publishes?.(topic.name);
+    return made;
   }
 
   function pack(entry: AnyEntry, id: string, input: unknown, checked: unknown): Ready {

@@ -135,6 +135,8 @@ export interface SenderParts {
   readonly reached: Submitted['reached'];
   /** Largest body, in bytes. Default: limits.messageBytesMax. */
   readonly messageBytesMax?: number;
+  /** Called before the first event of this sender for a topic. */
+  readonly publishes?: (topic: string) => void;
   /** How long the events topic keeps what was told, in ms, when this creates it. Default 7 days. */
   readonly keepMs?: number;
 }

@@ -158,3 +158,19 @@ test('nothing is created by looking', async () => {
   expect(existsSync(join(k.dir, 'bus'))).toBe(true);
   await seller.end();
 });
+
+test('forget needs a listener that has no instance, says what waits for it, and asks', async () => {
+  const shop = await k.shop();
+  const used = await k.run(['forget', 'shop.index', '--yes']);
+  expect([used.code, used.err]).toEqual([3, expect.stringContaining('has members')]);
+  await shop.end();
+  await k.run(['publish', 'shop.sold', '{"item":"pen"}', '--unchecked']);
+  const asked = await k.run(['forget', 'shop.index']);
+  expect(asked).toMatchObject({ code: 64, out: '' });
+  expect(asked.err).toMatch(/1 event waits for shop\.index, the oldest for \d+/);
+  expect(await k.run(['forget', 'shop.index', '--dry-run'])).toMatchObject({ code: 0, out: '' });
+  expect((await k.run(['forget', 'shop.work', '--yes'])).err).toContain('there is no named listener shop.work');
+  expect(rows((await k.run(['queues'])).out).map(({ QUEUE }) => QUEUE)).toContain('shop.index');
+  expect(await k.run(['forget', 'shop.index', '--yes'])).toMatchObject({ code: 0, out: 'FORGOTTEN\nshop.index\n' });
+  expect(rows((await k.run(['queues'])).out).map(({ QUEUE }) => QUEUE)).not.toContain('shop.index');
+});

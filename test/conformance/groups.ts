@@ -425,6 +425,25 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(known.sort()).toEqual([group, fresh].sort());
     });
 
+    test('forgets a group that has no members, with its places, and refuses to while it has some', async () => {
+      const { topic, group, log, owned, member } = await openHolder();
+      await log.append(topic, [record(0, 'a'), record(0, 'b')]);
+      await owned.commit({ offset: 1, state: bytes('kept') });
+      const isMine = (one: string): boolean => one === group;
+      expect(await log.groups(isMine)).toEqual([{ group, topic }]);
+      expect(await rejection(log.dropGroup(group, topic))).toMatchObject({ code: 'Conflict' });
+      await member.close();
+      const [before] = await log.places(group, topic);
+      expect(before).toMatchObject({ offset: 1, state: bytes('kept') });
+      await log.dropGroup(group, topic);
+      expect(await log.groups(isMine)).toEqual([]);
+      await log.dropGroup(group, topic); // there is none
+      await log.startGroup(group, topic, 'end');
+      const next = await hold(topic, group);
+      await bench.wait(() => next.holder.owned.size === 1, 'a new member owns it');
+      expect(next.holder.owned.get(0)!.committed?.offset).toBe(2);
+    });
+
     test('gives everything and ends every read when the log is closed in mid-stream', async () => {
       const crew = await Crew.open(bench, 4);
       const a = await crew.join('a');

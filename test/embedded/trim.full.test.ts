@@ -4,23 +4,26 @@ import { join } from 'node:path';
 import { systemClock, systemRandom, type Clock } from '../../src/base/clock';
 import { openStore, type Change, type Store } from '../../src/disk/lmdb';
 import { Appender } from '../../src/embedded/append';
-import { behind, keyOf, kinds } from '../../src/embedded/keys';
+import { behind, keyOf, kinds, partitionKey } from '../../src/embedded/keys';
+import { encodeCommit } from '../../src/embedded/owned';
 import { decodeRecord } from '../../src/embedded/record';
 import { Topics } from '../../src/embedded/topics';
 import { Trimmer } from '../../src/embedded/trim';
 import { virtualClock } from '../../src/memory';
-import type { Append } from '../../src/ports/log';
+import type { Append, GroupOfTopic } from '../../src/ports/log';
 
 let dir: string;
 let store: Store;
 let nowMs = 1_000_000;
 const clock: Clock = { ...systemClock, now: () => nowMs };
 const largest = { changes: 0 };
+const groups: GroupOfTopic[] = [];
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'busbar-trim-'));
   const real = await openStore(dir, { clock, durable: false });
   largest.changes = 0;
+  groups.splice(0);
   store = {
     ...real,
     write(guard, changes: readonly Change[]) {
@@ -34,11 +37,18 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-async function open(topic: { compacted: boolean; keepMs: number | null }) {
+async function open(topic: { compacted: boolean; keepMs: number | null }, heldBytesMax = 1024 ** 3) {
   const topics = new Topics(store);
   await topics.ensure({ name: 't', partitions: 1, ...topic });
   const appender = new Appender({ store, topics, clock, random: systemRandom, appended: () => undefined });
-  const trimmer = new Trimmer(store, topics, clock, systemRandom, () => undefined);
+  const dropped: { what: string; reason: string }[] = [];
+  const drop = (what: string, reason: string): void => void dropped.push({ what, reason });
+  const trimmer = new Trimmer(store, topics, clock, systemRandom, {
+    groups: () => groups,
+    failed: () => undefined,
+    dropped: drop,
+    heldBytesMax,
+  });
   const put = (...records: [key: string, value: string | null][]): Promise<unknown> =>
     appender.append(
       't',
@@ -73,7 +83,7 @@ async function open(topic: { compacted: boolean; keepMs: number | null }) {
     store.refresh();
     return topics.bounds('t', 0).start;
   };
-  return { trimmer, put, there, count, start };
+  return { trimmer, put, there, count, start, dropped };
 }
 
 describe('removing by age', () => {
@@ -100,6 +110,70 @@ describe('removing by age', () => {
     nowMs += 1e12;
     await trimmer.sweep();
     expect(there()).toEqual(['a=1']);
+  });
+});
+
+describe('removing by age what a group has not read', () => {
+  /** A group that has come so far; null where it never committed. */
+  async function group(name: string, offset: number | null): Promise<void> {
+    if (!groups.some((one) => one.group === name)) groups.push({ group: name, topic: 't' });
+    const key = partitionKey(kinds.commit, [name, 't'], 0);
+    if (offset !== null) await store.write(null, [{ key, value: encodeCommit({ offset, state: new Uint8Array() }) }]);
+  }
+
+  it('waits for the group that has come least far, however old the records are and however the clock is set', async () => {
+    const { trimmer, put, there, dropped } = await open({ compacted: false, keepMs: 60_000 });
+    await put(['a', '1'], ['b', '2'], ['c', '3']);
+    await group('fast', 3);
+    await group('slow', 1);
+    nowMs += 10 * 365 * 86_400_000;
+    await trimmer.sweep();
+    expect(there()).toEqual(['b=2', 'c=3']);
+    await group('slow', 3);
+    await trimmer.sweep();
+    expect([there(), dropped]).toEqual([[], []]);
+  });
+
+  it('waits for a group that has not committed yet', async () => {
+    const { trimmer, put, there } = await open({ compacted: false, keepMs: 60_000 });
+    await put(['a', '1']);
+    await group('new', null);
+    nowMs += 60_001;
+    await trimmer.sweep();
+    expect(there()).toEqual(['a=1']);
+  });
+
+  it('waits for no group of another topic', async () => {
+    const { trimmer, put, there } = await open({ compacted: false, keepMs: 60_000 });
+    await put(['a', '1']);
+    groups.push({ group: 'other', topic: 'u' });
+    nowMs += 60_001;
+    await trimmer.sweep();
+    expect(there()).toEqual([]);
+  });
+
+  it('drops the oldest with a notice when more waits than there may, and nothing that is younger than records are kept', async () => {
+    const { trimmer, put, there, dropped } = await open({ compacted: false, keepMs: 60_000 }, 100_000);
+    const large = 'x'.repeat(10_000);
+    for (let n = 0; n < 30; n++) await put([`${n}`, large]);
+    await group('gone', 0);
+    await trimmer.sweep();
+    expect(there()).toHaveLength(30);
+    nowMs += 60_001;
+    for (let n = 0; n < 30; n++) await put([`new${n}`, large]);
+    await trimmer.sweep();
+    const left = there().map((line) => line.split('=')[0]);
+    expect(left.slice(-30)).toEqual(Array.from({ length: 30 }, (_, n) => `new${n}`));
+    const old = left.slice(0, -30);
+    expect(old.length).toBeGreaterThan(5);
+    expect(old.length).toBeLessThanOrEqual(10);
+    expect(old.at(-1)).toBe('29');
+    expect(dropped).toEqual([
+      {
+        what: `t/0/0-${29 - old.length}`,
+        reason: expect.stringMatching(/^gone did not receive them, and more than 97\.7 KiB/),
+      },
+    ]);
   });
 });
 
@@ -163,7 +237,12 @@ describe('a sweep that fails', () => {
       },
     };
     const reported: string[] = [];
-    const trimmer = new Trimmer(broken, new Topics(store), time, systemRandom, (reason) => reported.push(reason));
+    const trimmer = new Trimmer(broken, new Topics(store), time, systemRandom, {
+      groups: () => groups,
+      failed: (reason) => void reported.push(reason),
+      dropped: () => undefined,
+      heldBytesMax: 1024 ** 3,
+    });
     for (const next of ['EIO', 'EIO', 'EROFS', '', 'EROFS']) {
       failure = next;
       await time.advance(120_000);

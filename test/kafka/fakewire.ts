@@ -288,6 +288,8 @@ export class FakeCluster {
             .filter((group) => this.coordinators.get(group) === at.node)
             .map((group) => ({ group, protocolType: 'consumer' })),
         ),
+      deleteGroups: (at, groups, ms = 5_000) =>
+        ask('deleteGroups', at, [groups], ms, () => groups.map((group) => this.#deleteGroup(at, group))),
       describeGroups: (at, groups, ms = 5_000) =>
         ask('describeGroups', at, [groups], ms, () => groups.map((group) => this.#describe(at, group))),
       ...closable(() => {
@@ -531,6 +533,18 @@ export class FakeCluster {
     if (this.coordinators.get(group) === at.node) return this.group(group).describe();
     const error = new WireError('NOT_COORDINATOR', group);
     return { group, error, state: '', protocolType: '', protocol: '', members: [] };
+  }
+
+  #deleteGroup(at: At, group: string): { group: string; error: WireError | null } {
+    const code =
+      this.coordinators.get(group) !== at.node
+        ? 'NOT_COORDINATOR'
+        : this.groups.get(group)?.describe().members.length
+          ? 'NON_EMPTY_GROUP'
+          : this.groups.delete(group)
+            ? undefined
+            : 'GROUP_ID_NOT_FOUND';
+    return { group, error: code === undefined ? null : new WireError(code, group) };
   }
 
   #create({ name, partitions, replicas, configs }: port.NewTopic): port.TopicAnswer {

@@ -7,23 +7,27 @@ import { beside, wrap } from '../table';
 import { age, clockTime, oneLine, plural } from '../words';
 
 const marks: Readonly<Record<Alarm['what'], string>> = {
+  expiring: '✖',
   stuck: '✖',
   nobody: '✖',
   unserved: '✖',
   silent: '✖',
   unwell: '▲',
   degraded: '▲',
+  held: '▲',
   growing: '▲',
   paused: '▲',
   parked: '▲',
 };
 const words: Readonly<Record<Alarm['what'], string>> = {
+  expiring: 'expiring',
   stuck: 'stuck',
   nobody: 'nobody there',
   unserved: 'unserved',
   silent: 'silent',
   unwell: 'unwell',
   degraded: 'degraded',
+  held: 'held',
   growing: 'growing',
   paused: 'paused',
   parked: 'parked',

@@ -1,0 +1,33 @@
+/** `busbar forget`: a named listener that will not come back holds no events any more. */
+import { exits, type Exit } from '../exit';
+import type { Desk } from '../run';
+import { age, plural } from '../words';
+
+export interface ForgetOptions {
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+}
+
+export async function forget(desk: Desk, name: string, { dryRun = false }: ForgetOptions): Promise<Exit> {
+  const { out, parts, signal, inspector } = desk;
+  const { findListener, forgetListener } = await import('../../inspect');
+  const listener = await findListener(parts, name);
+  const [view] = await inspector.queues([listener.queue]);
+  const waiting = plural(view?.waiting ?? 0, 'event');
+  const since = view?.oldestMs === null || view === undefined ? '' : `, the oldest for ${age(view.oldestMs)}`;
+  const wait = view?.waiting === 1 ? 'waits' : 'wait';
+  out.say(`${waiting} ${wait} for ${listener.queue}${since}: it will not receive them, and nothing waits for it.`);
+  if (view && view.parked > 0) out.say(`${plural(view.parked, 'parked event')} of it stay parked.`);
+  if (dryRun) {
+    out.say('only looked: nothing was changed');
+    return exits.done;
+  }
+  if (!(await desk.confirm('go on?'))) {
+    out.say('nothing was changed');
+    return signal.aborted ? exits.interrupted : exits.warning;
+  }
+  await forgetListener(parts, listener);
+  if (out.forPeople) out.line(`forgot ${listener.queue}`);
+  else await out.list({ columns: [{ name: 'FORGOTTEN', show: (queue: string) => queue }] }, [listener.queue]);
+  return exits.done;
+}

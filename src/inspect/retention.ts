@@ -1,0 +1,77 @@
+/** Listeners whose events wait so long that the log deletes them, or keeps them only because they are unread. */
+import { limits } from '../base/limits';
+import { sizeText, spanText } from '../format/amounts';
+import type { Log } from '../ports/log';
+import { describeWaiting, reportedFromMs } from '../work/retention';
+import { sizeOf, type Backlog } from './backlog';
+import type { Counted } from './queues';
+import type { Alarm, QueueView } from './types';
+
+/** From this share of the bound on it is critical. */
+const criticalShare = 0.75;
+/** Records of a partition whose size is looked at. */
+const sampleRecords = 8;
+
+export async function alarmsOfWaiting(
+  log: Log,
+  counted: readonly Counted[],
+  views: ReadonlyMap<string, QueueView>,
+): Promise<readonly Alarm[]> {
+  const listeners = counted.filter(({ name, oldest }) => name.kind === 'listener' && oldest);
+  if (listeners.length === 0) return [];
+  const kept = new Map((await log.topics()).map(({ name, keepMs }) => [name, keepMs]));
+  const alarms = listeners.map(async (one): Promise<readonly Alarm[]> => {
+    const view = views.get(one.name.queue);
+    const topics = one.name.sources.flatMap(({ topic: name }) => {
+      const keepMs = kept.get(name) ?? null;
+      return keepMs === null ? [] : { name, keepMs };
+    });
+    const [topic] = topics.toSorted((a, b) => a.keepMs - b.keepMs);
+    if (!topic || !view || (view.oldestMs ?? 0) < reportedFromMs(log, topic.keepMs)) return [];
+    return [await alarmOf(log, one, view, topic)];
+  });
+  return (await Promise.all(alarms)).flat();
+}
+
+async function alarmOf(
+  log: Log,
+  { backlogs }: Counted,
+  { queue, module, waiting, oldestMs, instances }: QueueView,
+  topic: { readonly name: string; readonly keepMs: number },
+): Promise<Alarm> {
+  const about = { about: queue, forMs: oldestMs };
+  const many = waiting === 1 ? '1 event waits' : `${waiting} events wait`;
+  const since = `${many}, the oldest for ${spanText(oldestMs ?? 0)}`;
+  const meaning = describeWaiting(log, topic, module, queue);
+  if (!log.holdsUnread) {
+    const next = `busbar instances ${module}`;
+    return { ...about, severity: 'critical', what: 'expiring', says: `${since}; ${meaning}`, next };
+  }
+  const bytes = await bytesOf(log, backlogs);
+  const isCritical = bytes >= limits.heldEventBytesMax * criticalShare;
+  const share = `about ${sizeText(bytes)} of ${sizeText(limits.heldEventBytesMax)}`;
+  const next = instances > 0 ? `busbar peek ${queue}` : `busbar forget ${queue}`;
+  const says = `${since}, with all that lies between them ${share}; ${meaning}`;
+  return { ...about, severity: isCritical ? 'critical' : 'warning', what: 'held', says, next };
+}
+
+/** About how many bytes lie from the lowest unread event to the end, from the sizes of some records. */
+async function bytesOf(log: Log, backlogs: readonly Backlog[]): Promise<number> {
+  const sizes = await Promise.all(
+    backlogs.map(async (span) => {
+      const count = sizeOf(span);
+      const step = Math.max(1, Math.floor((span.end - span.from) / sampleRecords));
+      let [bytes, looked] = [0, 0];
+      for (let offset = span.from; offset < span.end; offset += step) {
+        const place = { partition: span.partition, offset };
+        const [record] = await log.peek(span.topic, place, { messages: 1, bytes: 1 });
+        if (!record) break;
+        const { key, value, headers } = record;
+        bytes += (key?.length ?? 0) + (value?.length ?? 0) + JSON.stringify(headers).length;
+        looked++;
+      }
+      return looked === 0 ? 0 : (bytes / looked) * count;
+    }),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
+}

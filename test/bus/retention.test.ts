@@ -1,0 +1,139 @@
+/** Events that a named listener has not received: how long they wait, and who reports it. */
+import { limits } from '../../src/base/limits';
+import type { Bus } from '../../src/bus/types';
+import { photos, rig, type Job } from '../inspect/rig';
+
+/** As rig() has it. */
+const keepMs = 86_400_000;
+const job = (n: number): Job => ({ n, key: `k${n % 3}` });
+
+async function listenOnce(bus: Bus, received: number[] = []): Promise<number[]> {
+  await bus.listen(photos.added, { as: 'index' }, ({ n }) => void received.push(n));
+  return received;
+}
+
+/** A listener that received one event and left, and a publisher that published others after it. */
+async function openScene(options: Parameters<typeof rig>[0] = {}) {
+  const r = rig(options);
+  const [publisher, listener] = [await r.open('photos'), await r.open('search')];
+  const received = await r.soon(listenOnce(listener));
+  await r.soon(publisher.publish(photos.added, job(0)));
+  await r.clock.advance(5_000);
+  await r.soon(listener.close());
+  for (const n of [1, 2, 3]) await r.soon(publisher.publish(photos.added, job(n)));
+  return { ...r, publisher, received };
+}
+
+test('events wait for a named listener that is away for longer than events are kept', async () => {
+  const { open, clock, soon, received } = await openScene();
+  await clock.advance(10 * keepMs);
+  const back = await open('search');
+  const later = await soon(listenOnce(back));
+  await clock.advance(5_000);
+  expect([received, later.toSorted()]).toEqual([[0], [1, 2, 3]]);
+});
+
+test('events that every named listener has received go when they are older than they are kept', async () => {
+  const { open, clock, soon, ports } = await openScene();
+  await soon(listenOnce(await open('search')));
+  await clock.advance(5_000);
+  const { log } = ports('look');
+  const there = async (): Promise<number> => {
+    const bounds = await soon(log.bounds('t.photos.events'));
+    return bounds.reduce((sum, { start, end }) => sum + end - start, 0);
+  };
+  expect(await there()).toBe(4);
+  await clock.advance(keepMs);
+  expect(await there()).toBe(0);
+});
+
+test('a publisher reports in health, once, that events wait longer than they are kept, until the listener is back', async () => {
+  const { open, clock, soon, publisher } = await openScene();
+  await clock.advance(0.9 * keepMs);
+  expect(publisher.health().reasons).toEqual([]);
+  await clock.advance(0.2 * keepMs);
+  const { ready, reasons } = publisher.health();
+  expect([ready, reasons]).toEqual([
+    true,
+    [expect.objectContaining({ part: 'events of t.photos.events', reason: expect.stringContaining('search.index') })],
+  ]);
+  expect(reasons[0]?.reason).toContain('busbar forget search.index');
+  await soon(listenOnce(await open('search')));
+  await clock.advance(keepMs / 20);
+  expect(publisher.health().reasons).toEqual([]);
+});
+
+test('busbar status warns that events wait longer than they are kept, with how much and what to do', async () => {
+  const { clock, soon, inspector } = await openScene();
+  await clock.advance(1.1 * keepMs);
+  const { alarms } = await soon((await inspector()).status());
+  expect(alarms).toMatchObject([
+    { what: 'nobody', severity: 'critical', about: 'search.index' },
+    {
+      what: 'held',
+      severity: 'warning',
+      about: 'search.index',
+      says: expect.stringMatching(/3 events wait, .* up to 1 GiB/),
+      next: 'busbar forget search.index',
+    },
+  ]);
+});
+
+describe('where the log deletes events whatever is unread, as Kafka does', () => {
+  test('busbar status is critical from half of the time on, before anything is deleted', async () => {
+    const { clock, soon, inspector, ports } = await openScene();
+    const look = await inspector({ log: { ...ports('look').log, holdsUnread: false } });
+    await clock.advance(0.4 * keepMs);
+    expect((await soon(look.status())).alarms).toMatchObject([{ what: 'nobody' }]);
+    await clock.advance(0.2 * keepMs);
+    expect((await soon(look.status())).alarms).toMatchObject([
+      {
+        what: 'expiring',
+        severity: 'critical',
+        about: 'search.index',
+        says: expect.stringContaining('deletes them'),
+        next: 'busbar instances search',
+      },
+      { what: 'nobody' },
+    ]);
+  });
+
+  test('a publisher reports it in health before anything is deleted', async () => {
+    const { clock, publisher } = await openScene({ holdsUnread: false });
+    await clock.advance(0.4 * keepMs);
+    expect(publisher.health().reasons).toEqual([]);
+    await clock.advance(0.2 * keepMs);
+    expect(publisher.health().reasons).toMatchObject([
+      { part: 'events of t.photos.events', reason: expect.stringContaining('retention.ms') },
+    ]);
+  });
+});
+
+test('a named listener that is forgotten holds nothing any more', async () => {
+  const { clock, soon, publisher, ports, received, open } = await openScene();
+  await clock.advance(2 * keepMs);
+  const { log } = ports('look');
+  await soon(log.dropGroup('t.search.index.photos.added', 't.photos.events'));
+  expect(await soon(log.groups())).toEqual([]);
+  await clock.advance(keepMs / 10);
+  expect(publisher.health().reasons).toEqual([]);
+  const bounds = await soon(log.bounds('t.photos.events'));
+  expect(bounds.every(({ start, end }) => start === end)).toBe(true);
+  const later = await soon(listenOnce(await open('search')));
+  await clock.advance(5_000);
+  expect([received, later]).toEqual([[0], []]);
+});
+
+test('a group that has members is not forgotten', async () => {
+  const { soon, ports, open } = await openScene();
+  await soon(listenOnce(await open('search')));
+  const { log } = ports('look');
+  const error = await soon(
+    log.dropGroup('t.search.index.photos.added', 't.photos.events').then(
+      () => undefined,
+      (reason: unknown) => reason,
+    ),
+  );
+  expect(error).toMatchObject({ code: 'Conflict' });
+  expect(limits.heldEventBytesMax).toBe(1024 ** 3);
+});
