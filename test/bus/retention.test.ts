@@ -30,7 +30,7 @@ test('events wait for a named listener that is away for longer than events are k
   const back = await open('search');
   const later = await soon(listenOnce(back));
   await clock.advance(5_000);
-  expect([received, later.toSorted()]).toEqual([[0], [1, 2, 3]]);
+  expect([received, later.toSorted((a, b) => a - b)]).toEqual([[0], [1, 2, 3]]);
 });
 
 test('events that every named listener has received go when they are older than they are kept', async () => {

@@ -121,7 +121,7 @@ describe('a memory world', () => {
 
   it('lets go of records when their time has come, and tells whoever was still to read them', async () => {
     const clock = virtualClock();
-    const { log } = memoryWorld({ clock }).process('a');
+    const { log } = memoryWorld({ clock, holdsUnread: false }).process('a');
     await log.ensure({ ...topic, keepMs: 1_000 });
     const mine = owning();
     await log.join('g', 't', mine);
@@ -136,6 +136,18 @@ describe('a memory world', () => {
     await expect(tail.read(max)).rejects.toMatchObject({ from: 0, start: 1 });
     expect(await tail.read(max)).toHaveLength(1);
     await clock.advance(600);
+    expect((await log.bounds('t'))[0]).toEqual({ partition: 0, start: 2, end: 2 });
+  });
+
+  it('keeps what a group has not read beyond its time, where it is told to', async () => {
+    const clock = virtualClock();
+    const { log } = memoryWorld({ clock }).process('a');
+    await log.ensure({ ...topic, keepMs: 1_000 });
+    await log.append('t', [record(0, 'a'), record(0, 'b')]);
+    await log.startGroup('g', 't', 'start');
+    await clock.advance(1e9);
+    expect((await log.bounds('t'))[0]).toEqual({ partition: 0, start: 0, end: 2 });
+    await log.dropGroup('g', 't');
     expect((await log.bounds('t'))[0]).toEqual({ partition: 0, start: 2, end: 2 });
   });
 
