@@ -7,6 +7,8 @@ import { upload } from './upload';
 
 const firstPort = Number(process.env['PORT'] ?? 3000);
 const stopWithinMs = 10_000;
+/** Names a namespace of the site's own, so that it does not meet other programs of this user on one bus. */
+const siteConfig = resolve(__dirname, '..', '..', 'config', 'default.json');
 
 const colours = [36, 33, 35, 32, 34, 31];
 const withColours = process.stdout.isTTY && !process.env['NO_COLOR'];
@@ -45,7 +47,7 @@ async function main(): Promise<void> {
   const siteDir = resolve(process.env['SITE_DIR'] ?? 'data');
   const supervisor = new Supervisor({
     folder: __dirname,
-    env: { BUSBAR_LOG_FORMAT: 'text', ...process.env, SITE_DIR: siteDir },
+    env: { BUSBAR_LOG_FORMAT: 'text', BUSBAR_CONFIG: siteConfig, ...process.env, SITE_DIR: siteDir },
     print,
     gaveUp: (name) => gaveUp(name),
   });

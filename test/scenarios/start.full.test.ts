@@ -30,9 +30,10 @@ const childrenOf = (pid: number): number[] =>
   );
 
 /** Starts the site as `npm start` does; resolves with its lines and the URLs it prints when it is up. */
-async function start() {
-  const env = { ...process.env, SITE_DIR: join(directory, 'site'), BUSBAR_DIR: join(directory, 'bus'), PORT: '0' };
-  const child = spawn(process.execPath, [join(built, 'start.js')], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+async function start(more: Readonly<Record<string, string>> = { BUSBAR_DIR: join(directory, 'bus') }) {
+  const env = { ...process.env, SITE_DIR: join(directory, 'site'), PORT: '0', ...more };
+  const stdio = ['ignore', 'pipe', 'inherit'] as const;
+  const child = spawn(process.execPath, [join(built, 'start.js')], { env, cwd: directory, stdio: [...stdio] });
   parent = child;
   const lines: string[] = [];
   const heard = new Set<() => void>();
@@ -115,3 +116,11 @@ async function pidsByPort(): Promise<Map<number, number>> {
     Number(/(?:^|\0)PORT=(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, 'utf8'))?.[1]);
   return new Map(children.map((pid) => [portOf(pid), pid]));
 }
+
+test('the site has a bus of its own by default, wherever it is started', async () => {
+  const { child } = await start({ XDG_STATE_HOME: join(directory, 'state') });
+  const ended = once(child, 'exit');
+  child.kill('SIGTERM');
+  await ended;
+  expect(readdirSync(join(directory, 'state', 'busbar'))).toEqual(['photo-site']);
+});
