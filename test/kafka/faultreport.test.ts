@@ -14,8 +14,8 @@ const marks = { faultMs: 1_000, wholeMs: 20_000, deaths: new Map([['w3', 25_000]
 const report = (text: string) => reportOf(linesOf(text), marks);
 
 describe('the report of a fault scene', () => {
-  it('counts a job as late when it begins 10 s after it was accepted and the cluster was whole, or never', () => {
-    const { late, unhandled, longestWaitMs } = report(`
+  it('counts a job as late 10 s after it was accepted and all was whole, and as unread when its key stood still', () => {
+    const { late, unread, unhandled, longestWaitMs } = report(`
       s1 5000 accepted a 1
       s1 5001 accepted a 2
       s1 26000 accepted a 3
@@ -26,8 +26,9 @@ describe('the report of a fault scene', () => {
       w1 30011 end a 2
       w1 37000 begin a 3 1
       w1 37005 end a 3`);
-    expect({ late, unhandled, longestWaitMs }).toEqual({
+    expect({ late, unread, unhandled, longestWaitMs }).toEqual({
       late: ['a/2', 'a/3', 'b/1'],
+      unread: ['b/1'],
       unhandled: ['b/1'],
       longestWaitMs: 11_000,
     });

@@ -18,6 +18,8 @@ export interface Report {
   readonly unhandled: readonly string[];
   /** Accepted jobs that began more than `lateMs` after they were accepted and the cluster was whole, or never. */
   readonly late: readonly string[];
+  /** The late ones that were not behind others: no job of their key began for `lateMs`, so their partition was not read. */
+  readonly unread: readonly string[];
   /** The longest of these waits, of the jobs that began. */
   readonly longestWaitMs: number;
   /** Jobs that began again in the process that had ended them. */
@@ -78,6 +80,7 @@ export function reportOf(lines: readonly Line[], marks: Marks): Report {
   const jobs = jobsOf(ofKind('accepted', 'begin', 'end'));
   const accepted = jobs.filter(({ acceptedMs }) => acceptedMs !== undefined);
   const waits = accepted.map((job) => ({ job, waitMs: waitMsOf(job, marks.wholeMs) }));
+  const late = waits.filter(({ waitMs }) => waitMs > lateMs).map(({ job }) => job);
   const repeats = jobs.flatMap((job) => repeatsOf(job, marks));
   const repeated = (kind: Repeat['kind']): readonly string[] =>
     repeats.filter((one) => one.kind === kind).map(({ text }) => text);
@@ -87,7 +90,8 @@ export function reportOf(lines: readonly Line[], marks: Marks): Report {
     unknown: ofKind('unknown').length,
     refused: countsOf(ofKind('refused').map(({ words }) => words.slice(3).join(' '))),
     unhandled: accepted.filter(({ steps }) => !steps.some(({ what }) => what === 'end')).map(nameOf),
-    late: waits.filter(({ waitMs }) => waitMs > lateMs).map(({ job }) => nameOf(job)),
+    late: late.map(nameOf),
+    unread: unreadOf(jobs, late, marks.wholeMs),
     longestWaitMs: waits.reduce((most, { waitMs }) => (waitMs < Infinity ? Math.max(most, waitMs) : most), 0),
     repeatedBySame: repeated('same'),
     repeatedByOther: repeated('other'),
@@ -129,6 +133,22 @@ const nameOf = ({ key, n }: Job): string => `${key}/${n}`;
 /** How long the job waited for its first beginning, from when it was accepted and the cluster was whole. */
 function waitMsOf({ acceptedMs = 0, steps: [first] }: Job, wholeMs: number): number {
   return first ? first.atMs - Math.max(acceptedMs, wholeMs) : Infinity;
+}
+
+/** Of the late jobs those during whose wait no job of their key began. */
+function unreadOf(jobs: readonly Job[], late: readonly Job[], wholeMs: number): readonly string[] {
+  const begunMs = new Map<string, number[]>();
+  for (const { key, steps } of jobs) {
+    const ofKey = begunMs.get(key) ?? [];
+    begunMs.set(key, ofKey);
+    for (const { what, atMs } of steps) if (what === 'begin') ofKey.push(atMs);
+  }
+  return late
+    .filter(({ key, acceptedMs = 0 }) => {
+      const fromMs = Math.max(acceptedMs, wholeMs);
+      return !(begunMs.get(key) ?? []).some((atMs) => atMs > fromMs && atMs <= fromMs + lateMs);
+    })
+    .map(nameOf);
 }
 
 /** Each beginning of the job after an end of it. */
