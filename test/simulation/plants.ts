@@ -2,6 +2,7 @@
 import type { Clock } from '../../src/base/clock';
 import { BusError, isBusError } from '../../src/base/errors';
 import type { Log, Owned, Owner } from '../../src/ports/log';
+import type { View } from '../../src/kafka/view';
 import type { Batch, Wire } from '../../src/kafka/wire';
 import { openWatermark, type MakeWatermark, type Watermark } from '../../src/work/watermark';
 import type { MakeFilter } from '../../src/work/duplicates';
@@ -18,6 +19,8 @@ export interface Plant {
   readonly log?: (log: Log, dice: Dice, clock: Clock) => Log;
   /** The requests to Kafka brokers of each process. */
   readonly wire?: (wire: Wire) => Wire;
+  /** What a process knows of the Kafka cluster, before any part of it uses that. */
+  readonly view?: (view: View) => void;
 }
 
 /** A message counts as settled as soon as it is read. */
@@ -78,6 +81,11 @@ const noSequence = (wire: Wire): Wire =>
 const sameSequence = (wire: Wire): Wire =>
   withBatches(wire, (batch) => (batch.producer ? { ...batch, producer: { ...batch.producer, sequence: 0 } } : batch));
 
+/** No part of a process notices when another one has refreshed the metadata that they share. */
+const deaf = (view: View): void => {
+  view.watch = () => () => undefined;
+};
+
 /** A parked record that is too large is sent again as it is, although it will never be taken. */
 const wholeOnly = (log: Log): Log => ({
   ...log,
@@ -122,6 +130,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   'whole-only': { log: wholeOnly },
   'no-sequence': { wire: noSequence },
   'same-sequence': { wire: sameSequence },
+  deaf: { view: deaf },
   forgetful: { makeRetained: () => new Forgetful() },
   unblocked: { makeRetained: () => new Unblocked() },
   'never-full': { makeUnkept: neverFull },

@@ -14,6 +14,7 @@ export const promises = {
   attempt: 'an attempt counts that was started, or was just to be, and none above what the entry allows',
   request: 'a request ends once, by its deadline, in what came of it',
   started: 'a request is never started twice by one instance, elsewhere only if idempotent, and not after its deadline',
+  fetched: 'what is written to a partition that an instance owns is read there soon, wherever its leader moves',
   broadcast: 'a broadcast reaches every announced instance once, in the order of its sender',
   listen: 'an event reaches every listening instance once, in the order of its sender and key',
   raw: 'bytes that are no message are parked as they are',

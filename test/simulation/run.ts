@@ -7,6 +7,7 @@ import { readOriginal } from '../../src/work/stub';
 import { Ledger, type Broken } from './ledger';
 import { drawPlan, type Plan } from './plan';
 import type { Plant } from './plants';
+import { playLeaders } from './leaders';
 import { playResends } from './resends';
 import { shareStorage } from './storages';
 import { System } from './system';
@@ -36,6 +37,8 @@ const progressOf = 20;
 
 /** One in so many runs also resends batches on brokers in memory, which takes as long as ten other runs. */
 const resendsEvery = 10;
+/** One in so many runs also moves leaders on brokers in memory, which takes as long as five other runs. */
+const leadersEvery = 15;
 
 export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   const plan = drawPlan(seed);
@@ -49,6 +52,7 @@ export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   try {
     await play(plan, clock, ledger, plant);
     if (plant?.wire || seed % resendsEvery === 0) await playResends(seed, ledger, plant);
+    if (plant?.view || seed % leadersEvery === 0) await playLeaders(seed, ledger, plant);
   } catch (error) {
     uncaught(error);
   } finally {

@@ -42,6 +42,7 @@ describe('without a plant', () => {
         'no log',
         'rebalance',
         'resend',
+        'leader moved',
         'slow log',
       ])
       .map((kind) => `fault ${kind}`);
@@ -79,6 +80,7 @@ describe('with a plant', () => {
     ['whole-only', 'drained'],
     ['no-sequence', 'twice'],
     ['same-sequence', 'lost'],
+    ['deaf', 'fetched'],
     ['forgetful', 'twice'],
     ['unblocked', 'keys'],
     ['never-full', 'unkept'],

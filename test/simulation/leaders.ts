@@ -1,9 +1,16 @@
-/** Leaders that move under light traffic, while all parts of a process refresh the metadata that they share. */
-import type { Notice } from '../../src/base/notices';
+/**
+ * Leaders that move on brokers in memory under light traffic: one process sends little, and reads through a group and a
+ * tail, so that several parts refresh the metadata that they share. Each record is read soon after all is quiet.
+ */
+import { openNotices, type Notice } from '../../src/base/notices';
+import { View } from '../../src/kafka/view';
+import { seededRandom } from '../../src/memory/clock';
 import type { Log, Member, Owned } from '../../src/ports/log';
-import { dice, type Dice } from '../simulation/dice';
-import { FakeBench, max, record } from './fakebench';
-import type { FakeNode } from './fakewire';
+import { FakeBench, max, record } from '../kafka/fakebench';
+import type { FakeNode } from '../kafka/fakewire';
+import { dice, type Dice } from './dice';
+import type { Ledger } from './ledger';
+import type { Plant } from './plants';
 
 const partitions = 12;
 const bursts = 10;
@@ -17,28 +24,33 @@ interface Written {
   readonly partition: number;
   readonly atMs: number;
 }
-export interface LeadersOutcome {
-  /** Records that were read more than `lateMs` after they were written and all was quiet. */
-  readonly late: readonly string[];
-  readonly heard: readonly Notice[];
+
+export async function playLeaders(
+  seed: number,
+  ledger: Pick<Ledger, 'breaks' | 'count' | 'note'>,
+  plant?: Plant,
+): Promise<void> {
+  const scene = new Scene(seed, plant);
+  const { late, unpolled, moves } = await scene.play();
+  ledger.count('fault leader moved', moves);
+  ledger.note(`leaders of ${seed} moved ${moves} times`);
+  for (const what of [...late, ...unpolled]) ledger.breaks('fetched', what);
 }
 
-/** One process sends little, and reads through a group and a tail; brokers are away for a moment, and leaders move. */
-export async function runLeaders(seed: number): Promise<LeadersOutcome> {
-  const run = new Run(seed);
-  return run.play();
-}
-
-class Run {
+class Scene {
   readonly #bench = new FakeBench();
   readonly #dice: Dice;
   readonly #written = new Map<string, Written>();
   readonly #readMs = new Map<string, number>();
   readonly #quiet: { readonly fromMs: number; readonly toMs: number }[] = [];
   #topic = '';
+  #moves = 0;
   #over = false;
 
-  constructor(seed: number) {
+  constructor(
+    seed: number,
+    private readonly plant: Plant | undefined,
+  ) {
     this.#dice = dice(seed, 9);
   }
 
@@ -46,9 +58,9 @@ class Run {
     return this.#bench.clock.mono();
   }
 
-  async play(): Promise<LeadersOutcome> {
+  async play() {
     const bench = this.#bench;
-    const { log, topic, heard } = await bench.open(partitions);
+    const { log, topic, heard } = await this.#open();
     this.#topic = topic;
     await this.#read(log);
     void this.#send(log);
@@ -65,7 +77,20 @@ class Run {
     await bench.clock.advance(lateMs);
     const late = [...this.#written].flatMap(([name, one]) => this.#lateness(name, one));
     await bench.close();
-    return { late, heard };
+    const unpolled = heard.flatMap((notice) => (isUnpolled(notice) ? [notice.reason] : []));
+    return { late, unpolled, moves: this.#moves };
+  }
+
+  async #open() {
+    const { clock, cluster } = this.#bench;
+    const heard: Notice[] = [];
+    const notices = openNotices();
+    notices.watch((notice) => heard.push(notice));
+    const wire = cluster.wire('one');
+    const view = new View({ wire, clock, random: seededRandom(3), notices });
+    this.plant?.view?.(view);
+    const opened = await this.#bench.open(partitions, {}, { view, notices });
+    return { ...opened, heard };
   }
 
   async #read(log: Log): Promise<void> {
@@ -105,6 +130,7 @@ class Run {
     const { cluster, clock } = this.#bench;
     const node = this.#dice.whole(1, 3);
     const downMs = this.#dice.whole(20, 1_000);
+    this.#moves++;
     const [first, ...others] = [...cluster.nodes.values()].filter((one) => one.up && one.node !== node);
     if (!first) return;
     const able: readonly [FakeNode, ...FakeNode[]] = [first, ...others];
@@ -125,4 +151,8 @@ class Run {
     const late = this.#quiet.some(({ fromMs, toMs }) => Math.max(atMs, fromMs) + lateMs < Math.min(readMs, toMs));
     return late ? [`${name} of partition ${partition} was written at ${atMs} and read at ${readMs}`] : [];
   }
+}
+
+function isUnpolled(notice: Notice): notice is Extract<Notice, { type: 'state' }> {
+  return notice.type === 'state' && !notice.ok && notice.reason.includes('no fetch was sent');
 }
