@@ -1,5 +1,6 @@
 /** One typed stream of what happens inside; logs and metrics are listeners to it, and nothing else logs or counts. */
 import { EventEmitter } from 'eventemitter3';
+import { sayError } from './errors';
 import type { StatePart } from './parts';
 
 /** What every notice about a message carries. */
@@ -87,7 +88,10 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 type State = Extract<Notice, { type: 'state' }>;
 
-/** Where the parts of a bus tell; whoever watches must not throw and must be quick. */
+/**
+ * Where the parts of a bus tell. A watcher must be quick. What it throws is reported to the other watchers, once, and
+ * does not reach the part that tells.
+ */
 export interface Notices {
   tell(notice: Notice): void;
   /** Calls `hear` for each notice until the function given back is called. */
@@ -110,14 +114,30 @@ export function openNotices(): Notices {
     else broken.set(notice.part, notice);
     emitter.emit('state', notice);
   }
+  function tell(notice: Notice): void {
+    if (notice.type === 'state') tellState(notice);
+    emitter.emit('notice', notice);
+  }
+  /** An application's watcher that throws would otherwise end what the bus does at that moment, such as reading. */
+  function guarded(hear: (notice: Notice) => void): (notice: Notice) => void {
+    let isReported = false;
+    return (notice) => {
+      try {
+        hear(notice);
+      } catch (error) {
+        if (isReported) return;
+        isReported = true;
+        const fields = { reason: sayError(error) };
+        tell({ type: 'log', level: 'error', message: 'a watcher of notices threw', fields });
+      }
+    };
+  }
   return {
-    tell(notice) {
-      if (notice.type === 'state') tellState(notice);
-      emitter.emit('notice', notice);
-    },
+    tell,
     watch(hear) {
-      emitter.on('notice', hear);
-      return () => void emitter.off('notice', hear);
+      const safe = guarded(hear);
+      emitter.on('notice', safe);
+      return () => void emitter.off('notice', safe);
     },
     watchStates(hear) {
       for (const notice of broken.values()) hear(notice);

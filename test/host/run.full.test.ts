@@ -75,7 +75,7 @@ async function serving(env?: Record<string, string>, ...args: string[]): Promise
   return child;
 }
 async function caller(): Promise<Bus> {
-  const bus = await openBus({ module: 'caller', dir: join(dir, 'bus'), timeoutMs: 60_000 });
+  const bus = await openBus({ module: 'caller', ns: 'main', dir: join(dir, 'bus'), timeoutMs: 60_000 });
   buses.push(bus);
   return bus;
 }

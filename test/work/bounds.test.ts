@@ -1,4 +1,5 @@
 import { systemClock } from '../../src/base/clock';
+import { openNotices } from '../../src/base/notices';
 import { limits } from '../../src/base/limits';
 import { defineModule, event, unchecked } from '../../src/contract/contract';
 import type { Append } from '../../src/ports/log';
@@ -381,5 +382,22 @@ heavy('handlers that wait for nothing leave the event loop time to turn', async 
   turn();
   while (handled < 1_000) await new Promise((resolve) => setTimeout(resolve, 5));
   expect(turns).toBeGreaterThan(3); // 50 ms of handlers in bursts of 10 ms
+  await queue.close();
+});
+
+test('a watcher that throws for each notice does not keep a partition from being read', async () => {
+  const r = rig();
+  const p = r.process('p');
+  const { resize } = jobs();
+  await r.sender(p).send(resize, [{ n: 1 }, { n: 2 }]);
+  const notices = openNotices();
+  notices.watch(() => {
+    throw new Error('not ready');
+  });
+  const seen: number[] = [];
+  const queue = await r.take(p, resize, ({ n }) => void seen.push(n), {}, { notices });
+  await r.clock.advance(10_000);
+  expect(new Set(seen)).toEqual(new Set([1, 2]));
+  expect(await r.progress(p)).toEqual({ committed: 2, end: 2 });
   await queue.close();
 });
