@@ -109,6 +109,10 @@ export class Commits {
     this.#settled.clear();
   }
 
+  #kept({ owned, commit, done }: Waiting): void {
+    owned.parts.room.taken(commit.state.length);
+    for (const resolve of done) resolve();
+  }
   #refused(waiting: Waiting, error: WireError): void {
     const { owned, commit } = waiting;
     if (tooLarge.has(error.code)) owned.parts.room.refused(commit.state.length, error.message);
@@ -160,7 +164,7 @@ export class Commits {
     let trouble: WireError | undefined;
     mine.forEach((waiting, i) => {
       const error = answers[i]?.error;
-      if (error === null) for (const done of waiting.done) done();
+      if (error === null) this.#kept(waiting);
       else if (error?.step === 'refused' || error?.fatal) this.#refused(waiting, error);
       else {
         this.#again(waiting);

@@ -80,6 +80,7 @@ export function openKafkajs(options: KafkajsOptions): Wire {
     growTopic: (at, topic, count, timeoutMs = requestMs) =>
       one(at, topics.growTopic(topic, count, timeoutMs), timeoutMs),
     topicConfigs: (at, names, timeoutMs) => one(at, topics.topicConfigs(names), timeoutMs),
+    brokerConfigs: (at, names, timeoutMs) => one(at, topics.brokerConfigs(at.node, names), timeoutMs),
     alterTopic: (at, topic, configs, timeoutMs) => one(at, topics.alterTopic(topic, configs), timeoutMs),
     describeProducers: (at, spots, timeoutMs) => one(at, transactions.describeProducers(spots), timeoutMs),
     listTransactions: (at, ids, timeoutMs) => one(at, transactions.listTransactions(ids), timeoutMs),

@@ -61,7 +61,7 @@ class KafkaLog {
     });
     this.#tailing = new Fetcher(this.#view, 'tails');
     this.#working = new Fetcher(this.#view, 'work');
-    this.#room = new CommitRoom(parts.notices);
+    this.#room = new CommitRoom(this.#view);
   }
 
   /** Makes a call of the port of a function: refused after close, and what it throws becomes a rejection. */

@@ -288,7 +288,9 @@ export class Membership implements Member {
     if (fresh.length === 0) return;
     // Where it joined: commits of others that are on their way would hold it up.
     const asked = committedOf(this.parts.view.parts.wire, at, this.of, fresh);
+    const learned = this.parts.room.learn(at.node);
     const commits = await orAborted(asked, this.#abandon.signal);
+    await learned;
     this.#pulse.check();
     if (this.#generation !== as.generation || this.#leaving || this.#over) return;
     for (const partition of fresh) {

@@ -60,6 +60,26 @@ export function topicConfigs(topics: readonly string[]): Ask<TopicConfigs[]> {
     }),
   );
 }
+const ofBroker = 4;
+/** Of the broker that is asked; only these. */
+export function brokerConfigs(node: number, names: readonly string[]): Ask<Readonly<Record<string, string>>> {
+  const body = new Writer().list([node], (one, writer) =>
+    writer
+      .i8(ofBroker)
+      .text(`${one}`)
+      .list(names, (name, inner) => inner.text(name)),
+  );
+  return ask('DescribeConfigs', 32, 2, body.bool(false), (answer) => {
+    const [found = {}] = answer.throttle().list((one) => {
+      const refusal = errorOf(one.i16(), `broker ${node}`, one.textOrNull(), 'DescribeConfigs');
+      if (refusal) throw refusal;
+      one.i8();
+      one.text();
+      return Object.fromEntries(one.list(readConfig).map(([name, { value }]) => [name, value]));
+    });
+    return found;
+  });
+}
 /** Who set a value: 1 is the topic itself. */
 const setForTopic = 1;
 function readConfig(answer: Bytes): [string, { value: string; isDefault: boolean }] {

@@ -254,6 +254,8 @@ export interface Wire extends Closable {
   /** `partitions` is the number that there shall be. */
   growTopic(at: At, topic: string, partitions: number, timeoutMs?: number): Promise<void>;
   topicConfigs(at: At, topics: readonly string[], timeoutMs?: number): Promise<readonly TopicConfigs[]>;
+  /** Some configs of the broker that is asked. */
+  brokerConfigs(at: At, names: readonly string[], timeoutMs?: number): Promise<Readonly<Record<string, string>>>;
   /** Sets single configs of a topic and leaves the others as they are. */
   alterTopic(at: At, topic: string, configs: Readonly<Record<string, string>>, timeoutMs?: number): Promise<void>;
 

@@ -51,8 +51,13 @@ async function submit(count: number): Promise<void> {
 const committed = (): number =>
   [...bench.cluster.group(group).offsets.values()].reduce((sum, { offset }) => sum + offset, 0);
 
-it.each([1_000, 100, 40, 0])('handles and commits everything where brokers take %i bytes of metadata', async (max) => {
+const sizes = [1_000, 100, 40, 0].flatMap((max) => [
+  [max, 'which they tell'] as const,
+  [max, 'which they do not tell'] as const,
+]);
+it.each(sizes)('handles and commits everything where brokers take %i bytes of metadata, %s', async (max, how) => {
   bench.cluster.offsetMetadataMax = max;
+  bench.cluster.configsReadable = how === 'which they tell';
   const handled: number[] = [];
   const { taken } = await openWorker('one', (n) => void handled.push(n));
   for (const many of [500, 1_000]) {
@@ -75,7 +80,7 @@ it('repeats nothing when its partitions move in good order, though most is settl
   await submit(2_000);
   await bench.clock.advance(20_000);
   const before = [...first];
-  expect(before.length).toBeGreaterThan(12 * 20);
+  expect(before.length).toBeGreaterThan(12 * 10);
   const closing = bench.watch(one.taken.close());
   const second: number[] = [];
   const two = await openWorker('two', (n) => void second.push(n));
@@ -87,8 +92,9 @@ it('repeats nothing when its partitions move in good order, though most is settl
   await bench.run(two.taken.close());
 });
 
-it('reports once how much the brokers take, what that means, and what to do', async () => {
+it.each([true, false])('reports once that the brokers take less, what that means, and what to do', async (readable) => {
   bench.cluster.offsetMetadataMax = 40;
+  bench.cluster.configsReadable = readable;
   const handled: number[] = [];
   const { taken, heard, log } = await openWorker('one', (n) => void handled.push(n));
   await submit(100);

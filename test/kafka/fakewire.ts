@@ -89,6 +89,8 @@ export class FakeCluster {
   latencyMs = 0;
   /** The answer to each partition of a produce, instead of writing; undefined writes. */
   refuse: ((batch: port.Batch) => { error: string; refused?: port.Produced['refused'] } | undefined) | undefined;
+  /** Whether users have the right DescribeConfigs on the cluster. */
+  configsReadable = true;
   /** As `offset.metadata.max.bytes`. */
   offsetMetadataMax = 4_096;
   /** How long a leader recognizes copies of what a producer wrote last, as `producer.id.expiration.ms`. */
@@ -281,6 +283,11 @@ export class FakeCluster {
         ask('describeTransactions', at, [ids], ms, () => {
           const more = { error: null, state: 'Ongoing', epoch: 0 };
           return this.#transactions(at).flatMap((one) => (ids.includes(one.id) ? [{ ...one, ...more }] : []));
+        }),
+      brokerConfigs: (at, _names, ms = 5_000) =>
+        ask('brokerConfigs', at, [], ms, () => {
+          if (!this.configsReadable) throw new WireError('CLUSTER_AUTHORIZATION_FAILED', 'broker');
+          return { 'offset.metadata.max.bytes': `${this.offsetMetadataMax}` };
         }),
       listGroups: (at, ms = 5_000) =>
         ask('listGroups', at, [], ms, () =>

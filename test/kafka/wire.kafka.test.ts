@@ -135,6 +135,11 @@ kafkaSuite(
       expect(outcomes).toEqual([0, 2, 0, early, early, early, 3, late, 4]);
     });
 
+    it('reads the settings of the broker that is asked, and only those that are named', async () => {
+      const found = await wire.brokerConfigs(admin, ['offset.metadata.max.bytes', 'producer.id.expiration.ms']);
+      expect(found).toEqual({ 'offset.metadata.max.bytes': '4096', 'producer.id.expiration.ms': '86400000' });
+    });
+
     it('names the record that made the broker refuse a batch', async () => {
       const compacted = `${suite.namespace}.compacted`;
       await makeTopic(wire, compacted, 1, { 'cleanup.policy': 'compact' });

@@ -6,7 +6,7 @@ import { numberOf, padOf } from './contracts';
 import { HearCheck } from './hearing';
 import type { Instance } from './instance';
 import type { Ledger, Message } from './ledger';
-import type { Plan } from './plan';
+import { keepMsLong, type Plan } from './plan';
 import { QueueCheck, type QueueRules } from './queue';
 import { RequestCheck, type Ask } from './requests';
 import type { Rule } from './shelf';
@@ -38,7 +38,7 @@ export class Checks {
   ) {
     this.requests = new RequestCheck(ledger);
     this.broadcasts = new HearCheck(ledger, 'broadcast');
-    this.events = new HearCheck(ledger, 'listen');
+    this.events = new HearCheck(ledger, 'listen', plan.keepMs >= keepMsLong);
     for (const rules of this.#rules(contracts)) this.#queues.set(rules.group, new QueueCheck(ledger, rules));
   }
 

@@ -29,6 +29,8 @@ export class HearCheck {
   constructor(
     private readonly ledger: Ledger,
     private readonly promise: 'broadcast' | 'listen',
+    /** Whether nothing may be missed. */
+    private readonly isWhole = true,
   ) {}
 
   listens(who: Hearing, entry: string): void {
@@ -48,6 +50,7 @@ export class HearCheck {
 
   /** It was handed over. */
   accepted(message: Message): void {
+    if (!this.isWhole) return;
     const { n, entry, sentMs } = message;
     const due = this.#listeners.filter((one) => {
       if (one.entry !== entry || n <= one.since || one.over || one.who.dead || one.who.leaving) return false;

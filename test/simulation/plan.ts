@@ -19,6 +19,8 @@ export interface Plan {
   readonly backoffMs: number;
   readonly longestMs: number;
   readonly concurrency: number;
+  /** How long events are kept. Short for some seeds: then plain listeners can miss some, and named ones must not. */
+  readonly keepMs: number;
   /** How many loose jobs one instance may start in a second; null for any number. */
   readonly perSecond: number | null;
   /** Whether workers listen to news under a name, besides those who listen to facts. */
@@ -79,6 +81,8 @@ const candidates = Array.from({ length: 60 }, (_, n) => `k${n}`).filter(
   (key) => partitionOf(Buffer.from(key), partitions) < hotPartitions,
 );
 
+export const keepMsLong = 7 * 24 * 3_600_000;
+
 export function drawPlan(seed: number): Plan {
   const d = dice(seed, 1);
   const healMs = d.whole(4_000, 10_000);
@@ -98,6 +102,7 @@ export function drawPlan(seed: number): Plan {
     backoffMs: d.pick([0, 50, 400]),
     longestMs: d.pick([500, 3_000, 10_000]),
     concurrency: d.whole(1, 8),
+    keepMs: dice(seed, 8).chance(0.3) ? dice(seed, 7).whole(500, 3_000) : keepMsLong,
     perSecond: d.chance(0.3) ? d.whole(2, 20) : null,
     newsQueue: d.chance(0.25),
     pauseMs: d.pick([100, 400, 900]),

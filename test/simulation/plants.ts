@@ -1,6 +1,7 @@
 /** Bugs put in on purpose, to see that the checkers find them: parts that a bus is handed, nothing in src knows of them. */
 import type { Clock } from '../../src/base/clock';
 import { BusError, isBusError } from '../../src/base/errors';
+import type { WorldOptions } from '../../src/memory';
 import type { Log, Owned, Owner } from '../../src/ports/log';
 import type { View } from '../../src/kafka/view';
 import type { Batch, Wire } from '../../src/kafka/wire';
@@ -17,6 +18,7 @@ export interface Plant {
   readonly makeUnkept?: MakeUnkept;
   /** The log as the instance gets it. */
   readonly log?: (log: Log, dice: Dice, clock: Clock) => Log;
+  readonly world?: Partial<WorldOptions>;
   /** The requests to Kafka brokers of each process. */
   readonly wire?: (wire: Wire) => Wire;
   /** What a process knows of the Kafka cluster, before any part of it uses that. */
@@ -128,6 +130,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   'lost-wakeup': { log: lostWakeup },
   'surely-not': { log: surelyNot },
   'whole-only': { log: wholeOnly },
+  'age-only': { world: { holdsUnread: false } },
   'no-sequence': { wire: noSequence },
   'same-sequence': { wire: sameSequence },
   deaf: { view: deaf },

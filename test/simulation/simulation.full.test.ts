@@ -78,6 +78,7 @@ describe('with a plant', () => {
     ['lost-wakeup', 'drained'],
     ['surely-not', 'refused'],
     ['whole-only', 'drained'],
+    ['age-only', 'lost'],
     ['no-sequence', 'twice'],
     ['same-sequence', 'lost'],
     ['deaf', 'fetched'],

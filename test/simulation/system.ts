@@ -56,7 +56,15 @@ export class System {
     const random = seededRandom(seed);
     const recordBytesMax = (topic: string): number =>
       topic.endsWith('.parked') ? (parkedBytesMax ?? Infinity) : Infinity;
-    this.world = memoryWorld({ clock, random, sessionMs, crashNoticedMs, recordBytesMax, ...(delays && { delays }) });
+    this.world = memoryWorld({
+      clock,
+      random,
+      sessionMs,
+      crashNoticedMs,
+      recordBytesMax,
+      ...(delays && { delays }),
+      ...plant?.world,
+    });
     this.contracts = contractsOf(plan);
     this.checks = new Checks(ledger, plan, this.contracts);
     this.#senders = new Senders(plan, this.contracts, ledger, this.checks);
@@ -160,7 +168,7 @@ export class System {
         drainMs: 5_000,
         commitMs,
         sessionMs,
-        keepMs: 7 * 24 * 3_600_000,
+        keepMs: this.plan.keepMs,
         lingerMs: this.plan.delays ? this.plan.delays.maxMs * 4 : 0,
         messageBytesMax: 100_000,
       },
