@@ -19,6 +19,7 @@ import { createLeaver } from '../request/leave';
 import type { AskOptions, OpenCall } from '../request/open-call';
 import { openPeers } from '../request/peers';
 import { RetentionWatch } from '../work/retention';
+import { RetainedPartitions } from '../work/retained';
 import { openSender } from '../work/submit';
 import { eventTopic } from '../work/topics';
 import type { TakenQueue } from '../work/types';
@@ -120,7 +121,7 @@ export function buildBus(parts: BusParts): BuiltBus {
       commitMs: timings.commitMs,
       ...(parts.makeFilter && { makeFilter: parts.makeFilter }),
       ...(parts.makeWatermark && { makeWatermark: parts.makeWatermark }),
-      ...(parts.makeRetained && { makeRetained: parts.makeRetained }),
+      retained: new RetainedPartitions(parts.makeRetained),
       ...(parts.makeUnkept && { makeUnkept: parts.makeUnkept }),
     },
     answerer,

@@ -8,6 +8,7 @@ import type { Log } from '../ports/log';
 import type { Post } from '../ports/post';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
+import type { Retained } from '../work/retained';
 import type { TakeParts } from '../work/types';
 import type { BusLive } from './live';
 
@@ -22,7 +23,9 @@ export interface Timings {
   readonly messageBytesMax: number;
 }
 /** Parts of the work engine that a simulator replaces to plant bugs. */
-type Planted = Pick<TakeParts, 'makeFilter' | 'makeWatermark' | 'makeRetained' | 'makeUnkept'>;
+interface Planted extends Pick<TakeParts, 'makeFilter' | 'makeWatermark' | 'makeUnkept'> {
+  readonly makeRetained?: () => Retained;
+}
 export interface BusParts extends Planted, Pick<DeliverParts, 'calls'> {
   readonly clock: Clock;
   readonly random: Random;

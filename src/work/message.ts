@@ -9,6 +9,12 @@ import type { Queue } from './types';
 export interface Holder {
   /** Aborts when nothing may come of its messages any more: it was lost, or given. */
   readonly closed: AbortSignal;
+  readonly retained: {
+    /** Whether its handler ended well although its partition was lost before that: it only has to be settled. */
+    isDone(message: Message): boolean;
+    /** Its handler has ended after the partition was closed; `done` when it needs no other attempt. */
+    ended(message: Message, done: boolean): void;
+  };
   mayStart(message: Message): boolean;
   started(message: Message): void;
   /** Resolves when the log knows that its handler runs; undefined where that may be called at once. */

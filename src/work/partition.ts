@@ -6,6 +6,7 @@ import { Commits, type CommitsParts } from './commits';
 import { openFilter, type Filter } from './duplicates';
 import type { Lanes } from './lanes';
 import { describeAt, envelopeOf, placeOf, readMessage, type Holder, type Message } from './message';
+import { PartitionNotices } from './partition-notices';
 import type { Progress } from './progress';
 import { Reader, type ReaderParts } from './reader';
 import type { Begin, Retained } from './retained';
@@ -44,7 +45,6 @@ type Phase = 'owned' | 'giving' | 'given' | 'lost';
 export class Partition implements Holder {
   readonly number: number;
   readonly running = new Set<Message>();
-  #unreadable = false;
   readonly #watermark: Watermark;
   readonly #filter: Filter;
   readonly #commits: Commits;
@@ -55,6 +55,7 @@ export class Partition implements Holder {
   readonly #trials: Trials;
   readonly #room: Room;
   readonly #unserved: UnservedEntries;
+  readonly #notices: PartitionNotices;
   readonly #closed = new AbortController();
   #phase: Phase = 'owned';
   /** What was read from there on the log has lost. */
@@ -77,10 +78,11 @@ export class Partition implements Holder {
     this.#filter = (take.makeFilter ?? openFilter)(state.senders);
     const commitMs = take.commitMs ?? commitMsDefault;
     this.#trials = new Trials(state.tried, take.clock, commitMs);
+    this.#notices = new PartitionNotices(take.notices, parts.queue.name, this.number);
     this.#unserved = new UnservedEntries({
       clock: take.clock,
       givenAway: parts.retained.givenAway,
-      report: (reason) => this.#tellLow(reason),
+      report: (reason) => this.#notices.stuck(reason),
       offer: (entries) => owned.cannotServe(entries),
     });
     const unkept = (take.makeUnkept ?? openUnkept)(take.clock, commitMs);
@@ -91,7 +93,7 @@ export class Partition implements Holder {
 
   start(): void {
     const { lost } = this.owned;
-    this.#change('taken');
+    this.#notices.change('taken');
     lost.addEventListener('abort', () => this.#lose(), { once: true });
     if (lost.aborted) this.#lose();
     else void this.#reader.run();
@@ -100,6 +102,9 @@ export class Partition implements Holder {
 
   get closed(): AbortSignal {
     return this.#closed.signal;
+  }
+  get retained(): Retained {
+    return this.parts.retained;
   }
   get unserved(): Iterable<Unserved> {
     return this.#unserved.all();
@@ -184,7 +189,7 @@ export class Partition implements Holder {
     if (this.#phase !== 'giving') return;
     this.#phase = 'given';
     this.parts.retained.leave(this.#commits.isClean ? undefined : this.#progress());
-    this.#change('given');
+    this.#notices.change('given');
     this.parts.gone(this);
   }
 
@@ -196,7 +201,7 @@ export class Partition implements Holder {
     this.parts.lanes.drop(this.number);
     this.#close('it was lost');
     this.parts.retained.leave(this.#progress());
-    this.#change('lost');
+    this.#notices.change('lost', this.owned.lost.reason);
     this.parts.gone(this);
   }
 
@@ -247,7 +252,7 @@ export class Partition implements Holder {
     if (!this.#watermark.see(offset, stamp)) return; // the owner before has settled it
     this.#trials.recall(message);
     this.#room.bytes += message.bytes;
-    if (take.notices.watched) this.#tellReceived(message);
+    if (take.notices.watched) this.#notices.received(message);
     if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#unserved.add(message);
     lanes.add(message);
   }
@@ -316,7 +321,7 @@ export class Partition implements Holder {
       gap: (from, start) => this.#gap(from, start),
       cut: (end, reason) => this.#cut(end, reason),
       lost: () => this.#lose(),
-      tell: (ok, reason) => this.#tell(ok, reason),
+      tell: (ok, reason) => this.#notices.reading(ok, reason),
     };
   }
 
@@ -337,37 +342,13 @@ export class Partition implements Holder {
     };
   }
 
-  #change(change: 'taken' | 'given' | 'lost'): void {
-    const { notices } = this.parts.take;
-    const why: unknown = this.owned.lost.reason; // whoever aborts gives a LostError
-    const reason = why instanceof LostError ? why.reason : 'its commit was refused';
-    const told = { type: 'partition', queue: this.parts.queue.name, partition: this.number, change } as const;
-    notices.tell(change === 'lost' ? { ...told, reason } : told);
-    if (change !== 'taken') this.#tell(true, 'it is not here any more');
-  }
-
-  #tell(ok: boolean, reason: string): void {
-    if (ok && !this.#unreadable) return;
-    this.#unreadable = !ok;
-    const part = `partition ${this.parts.queue.name}/${this.number}` as const;
-    this.parts.take.notices.tell({ type: 'state', part, ok, reason });
-  }
-
-  #tellReceived({ entry, id, envelope }: Message): void {
-    this.parts.take.notices.tell({ type: 'received', kind: envelope?.kind ?? 'work', entry, id });
-  }
-
   async #tellStuck(offset: number): Promise<void> {
     if (!this.parts.lanes.hungry(this.number)) return; // it is only long: all handlers are busy
     const { take, queue } = this.parts;
     const what = await describeAt(take.log, queue.topic.name, { partition: this.number, offset });
     const { unsettled, openRanges } = this.#watermark;
     const behind = `${unsettled} messages are in memory, ${openRanges} ranges are settled above it`;
-    this.#tellLow(`${what} at ${offset} does not settle, so the partition is not read on: ${behind}`);
-  }
-
-  #tellLow(reason: string): void {
-    this.parts.take.notices.tell({ type: 'stuck', queue: this.parts.queue.name, partition: this.number, reason });
+    this.#notices.stuck(`${what} at ${offset} does not settle, so the partition is not read on: ${behind}`);
   }
 
   #gap(from: number, start: number): void {

@@ -16,7 +16,8 @@ const sentMax = 8;
 /**
  * An ownership can end before everything that was settled in it is committed, and handlers can outlive it. The next
  * ownership of the partition in this process begins with all of that, so that a process that lives handles nothing
- * twice. One for each partition of a queue; it holds no messages except those of handlers that still run.
+ * twice, even if the queue was closed and taken again. One for each partition of a queue; it holds no messages except
+ * those of handlers that still run.
  */
 export class Retained {
   /** How often the partition was given up while messages waited in it that this process does not serve. */
@@ -30,6 +31,13 @@ export class Retained {
   #known: Commit[] = [];
   /** Whether the log has a commit as far as this process knows. */
   #kept = false;
+  /** Calls the owner when messages that were blocked can start. */
+  #freed: (() => void) | undefined;
+
+  /** `freed` is called when messages that {@link blocks} held back can start. */
+  watch(freed: () => void): void {
+    this.#freed = freed;
+  }
 
   /** Progress at the beginning of a new ownership. */
   recall(committed: Commit | null, tell: (reason: string) => void): Begin {
@@ -85,6 +93,7 @@ export class Retained {
   ended(message: Message, done: boolean): void {
     if (this.#running.get(laneOf(message)) === message) this.#running.delete(laneOf(message));
     if (done) this.#done.set(message.offset, message.id);
+    this.#freed?.();
   }
   get isRunning(): boolean {
     return this.#running.size > 0;
@@ -107,6 +116,25 @@ export class Retained {
 }
 
 const laneOf = ({ lane, offset }: Message): string => (lane === null ? `#${offset}` : `=${lane}`);
+
+/** The partitions of all queues that a process works on, also of those that it does not own at the moment. */
+export class RetainedPartitions {
+  readonly #groups = new Map<string, Map<number, Retained>>();
+
+  constructor(private readonly make: () => Retained = () => new Retained()) {}
+
+  of(group: string, partition: number): Retained {
+    const partitions = this.in(group);
+    const found = partitions.get(partition) ?? this.make();
+    partitions.set(partition, found);
+    return found;
+  }
+  in(group: string): Map<number, Retained> {
+    const found = this.#groups.get(group) ?? new Map<number, Retained>();
+    this.#groups.set(group, found);
+    return found;
+  }
+}
 
 /** Progress at which an ownership begins; reports a commit whose state cannot be read. */
 export function recall(

@@ -12,7 +12,7 @@ import type { Message } from './message';
 import { attemptOf, attemptsKept } from './park';
 import { Parking } from './parking';
 import { Partition, type PartitionParts } from './partition';
-import { recall, Retained, type Begin } from './retained';
+import { recall, RetainedPartitions, type Begin } from './retained';
 import { attemptsDefault, decide, longestMsDefault } from './retry';
 import { Trimming } from './trim';
 import { sumUp } from './unserved';
@@ -57,7 +57,7 @@ class Taken {
   /** When nothing that runs is waited for any longer. */
   readonly hurried = deferred<void>();
   readonly #partitions = new Map<number, Partition>();
-  readonly #retained = new Map<number, Retained>();
+  readonly #retained: RetainedPartitions;
   readonly #commitHealth: CommitHealth;
   readonly #limits = new Map<string, EntryLimits>();
   readonly #retries = new Map<string, RetryOptions>();
@@ -83,6 +83,7 @@ class Taken {
     private readonly queue: Queue,
   ) {
     this.#parking = new Parking(parts, queue);
+    this.#retained = parts.retained ?? new RetainedPartitions();
     this.#commitHealth = new CommitHealth(parts.notices, queue.name);
     this.#trimming = new Trimming(parts, queue);
     this.#ask();
@@ -100,8 +101,11 @@ class Taken {
   }
 
   #take(owned: Owned, begin?: Begin): void {
-    const retained = this.#retained.get(owned.partition) ?? this.parts.makeRetained?.() ?? new Retained();
-    this.#retained.set(owned.partition, retained);
+    const retained = this.#retained.of(this.queue.group, owned.partition);
+    retained.watch(() => {
+      this.#lanes.offer(owned.partition);
+      this.#pump();
+    });
     const parts: PartitionParts = {
       take: this.parts,
       queue: this.queue,
@@ -134,7 +138,7 @@ class Taken {
   }
   /** Also handlers whose partition was lost or given. */
   get #runsAny(): boolean {
-    return this.#runs || [...this.#retained.values()].some(({ isRunning }) => isRunning);
+    return this.#runs || [...this.#retained.in(this.queue.group).values()].some(({ isRunning }) => isRunning);
   }
 
   stats(): QueueStats {
@@ -251,7 +255,7 @@ class Taken {
   #start(message: Message): void {
     message.sinceMs = this.parts.clock.now();
     message.holder.started(message);
-    if (this.#retained.get(message.partition)?.isDone(message)) return this.#settle(message);
+    if (message.holder.retained.isDone(message)) return this.#settle(message);
     const handling = this.queue.entries.get(message.entry);
     if (!handling || message.refusal !== undefined) {
       void this.#park(message, message.refusal ?? `${message.entry} is not known here`);
@@ -329,9 +333,8 @@ class Taken {
 
   /** It ended after its partition was lost or given: for the commits made until then it still runs. */
   #outlived(message: Message, done: boolean): void {
-    this.#retained.get(message.partition)?.ended(message, done);
-    this.#lanes.offer(message.partition);
     this.#leave(message);
+    message.holder.retained.ended(message, done);
   }
 
   #settle(message: Message): void {

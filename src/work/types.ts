@@ -7,7 +7,7 @@ import type { Peer, Scopes } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
 import type { Log, Topic } from '../ports/log';
 import type { MakeFilter } from './duplicates';
-import type { Retained } from './retained';
+import type { RetainedPartitions } from './retained';
 import type { MakeUnkept } from './unkept';
 import type { MakeWatermark } from './watermark';
 
@@ -22,7 +22,8 @@ export interface TakeParts extends DeliverParts {
   readonly commitMs?: number;
   readonly makeWatermark?: MakeWatermark;
   readonly makeFilter?: MakeFilter;
-  readonly makeRetained?: () => Retained;
+  /** Of this process: it outlives each taking of a queue. Default: none is known. */
+  readonly retained?: RetainedPartitions;
   readonly makeUnkept?: MakeUnkept;
 }
 

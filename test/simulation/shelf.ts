@@ -97,7 +97,7 @@ export class Tenure {
     readonly takenMs: number,
     /** What was settled before. */
     readonly begin: Cover,
-    /** One membership of the group: what it settled it must not handle again, whatever was committed. */
+    /** The instance in its group: what it settled it must not handle again, whatever was committed. */
     readonly member: object,
   ) {}
 

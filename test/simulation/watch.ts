@@ -6,6 +6,13 @@ import type { QueueCheck } from './queue';
 import type { Tenure } from './shelf';
 
 export function watchLog(log: Log, who: Instance, checks: Checks): Log {
+  /** What an instance settled in a group it must not handle again, also after it left the group and joined it again. */
+  const members = new Map<string, object>();
+  const memberOf = (group: string): object => {
+    const found = members.get(group) ?? {};
+    members.set(group, found);
+    return found;
+  };
   return {
     ...log,
     async append(topic, records) {
@@ -15,7 +22,12 @@ export function watchLog(log: Log, who: Instance, checks: Checks): Log {
       return places;
     },
     async join(group, topic, owner, options) {
-      const member = await log.join(group, topic, watchOwner(owner, who, checks.queue(group)), options);
+      const member = await log.join(
+        group,
+        topic,
+        watchOwner(owner, who, checks.queue(group), memberOf(group)),
+        options,
+      );
       checks.joined.set(group, topic);
       return member;
     },
@@ -32,9 +44,8 @@ function parkOf(record: Append, who: Instance, checks: Checks): (() => void) | u
   return undefined;
 }
 
-function watchOwner(owner: Owner, who: Instance, check: QueueCheck): Owner {
+function watchOwner(owner: Owner, who: Instance, check: QueueCheck, member: object): Owner {
   const tenures = new Map<number, Tenure>();
-  const member = {};
   return {
     take(owned) {
       if (who.dead) return;

@@ -1,6 +1,7 @@
 /** A process that loses its partitions and owns them again: what it finished is not repeated, what runs is not doubled. */
 import { BusError } from '../../src/base/errors';
 import { partitionOf } from '../../src/format/partition';
+import { RetainedPartitions } from '../../src/work/retained';
 import { gates, group, jobs, parked, rig, topic } from './rig';
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, n) => ({ n: from + n }));
@@ -189,6 +190,35 @@ test('a message whose parking is acknowledged after the loss is neither handled 
   expect(seen).toEqual([0, 1]);
   expect(await r.parkedNow(a)).toHaveLength(1);
   expect(r.of('parked')).toHaveLength(1);
+});
+
+test('a queue that is closed while nothing can be committed, and taken again by the process, repeats nothing', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs({ longestMs: 1_000 });
+  const { wait, open } = gates();
+  const seen: number[] = [];
+  const run = async ({ n }: { n: number }): Promise<void> => {
+    seen.push(n);
+    if (n === 2) await wait('2');
+  };
+  const retained = new RetainedPartitions();
+  const first = await r.take(a, resize, run, {}, { retained });
+  await warmUp(r, seen);
+  const allow = noCommits(r);
+  await r.sender(r.process('web')).send(resize, together(3));
+  await r.clock.advance(1_000);
+  const closing = first.close(); // waits for the handler, then for a commit, and gives up on both
+  await r.clock.advance(30_000);
+  await closing;
+  allow();
+  await r.take(a, resize, run, {}, { retained });
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([0, 1, 2]);
+  open('2');
+  await r.clock.advance(1_000);
+  expect(seen).toEqual([0, 1, 2]);
+  expect(await r.progress(a)).toEqual({ committed: 15, end: 15 });
 });
 
 test('what another process settled in between, and what it had not settled, is not repeated either', async () => {
