@@ -27,10 +27,10 @@ export class Retained {
   /** Messages whose handler ended well after its ownership: id by offset. */
   readonly #done = new Map<number, string>();
   #left: Progress | undefined;
-  /** Commits that this process has read or sent, one of which is the log's unless another owner made one. */
-  #known: Commit[] = [];
-  /** Whether the log has a commit as far as this process knows. */
-  #kept = false;
+  /** The commit that the log had when this process looked, or has acknowledged since. */
+  #kept: Commit | null = null;
+  /** Commits of unknown outcome after that one: the log can have the last of them that arrived. */
+  #sent: Commit[] = [];
   /** Calls the owner when messages that were blocked can start. */
   #freed: (() => void) | undefined;
 
@@ -43,8 +43,8 @@ export class Retained {
   recall(committed: Commit | null, tell: (reason: string) => void): Begin {
     const [left, own] = [this.#left, this.#isKnown(committed)];
     this.#left = undefined;
-    this.#known = committed ? [committed] : [];
-    this.#kept = committed !== null;
+    this.#kept = committed;
+    this.#sent = [];
     let readable = (committed?.state.length ?? 0) > 0;
     const inLog = progressOf(committed, (reason) => {
       readable = false;
@@ -71,18 +71,16 @@ export class Retained {
 
   /** A commit is sent; its outcome is unknown until `acknowledged`. */
   sent(commit: Commit): void {
-    this.#known.push(commit);
-    if (this.#known.length > sentMax) this.#known.shift();
+    this.#sent.push(commit);
+    if (this.#sent.length > sentMax) this.#sent.shift();
   }
   acknowledged(commit: Commit): void {
-    this.#known = [commit];
-    this.#kept = true;
+    this.#kept = commit;
+    this.#sent = [];
   }
   #isKnown(commit: Commit | null): boolean {
-    if (commit === null) return !this.#kept;
-    return this.#known.some(
-      ({ offset, state }) => offset === commit.offset && Buffer.compare(state, commit.state) === 0,
-    );
+    if (commit === null) return this.#kept === null;
+    return [this.#kept, ...this.#sent].some((one) => one !== null && isSame(one, commit));
   }
 
   /** Its ownership has ended and its handler has not. */
@@ -115,6 +113,9 @@ export class Retained {
   }
 }
 
+function isSame(a: Commit, b: Commit): boolean {
+  return a.offset === b.offset && Buffer.compare(a.state, b.state) === 0;
+}
 const laneOf = ({ lane, offset }: Message): string => (lane === null ? `#${offset}` : `=${lane}`);
 
 /** The partitions of all queues that a process works on, also of those that it does not own at the moment. */

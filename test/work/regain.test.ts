@@ -270,6 +270,25 @@ test('a place that was moved by hand counts, whatever the process remembers', as
   expect(seen).toEqual([0, 1, 2, 3, 4, 5, 4, 5]);
 });
 
+test('the commit that the log has is known again after many commits that failed', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs({ attempts: 5, backoffMs: 1_000_000 });
+  const seen: string[] = [];
+  await r.take(a, resize, ({ n }, { attempt }) => {
+    seen.push(`${n}: ${attempt}`);
+    if (n === 1) throw new Error('no');
+  });
+  await warmUp(r, seen);
+  const allow = noCommits(r);
+  await r.sender(r.process('web')).send(resize, together(3));
+  await r.clock.advance(120_000); // a commit each 5 s
+  a.expire();
+  allow();
+  await r.clock.advance(100_000);
+  expect(seen.toSorted()).toEqual(['0: 1', '1: 1', '1: 2', '2: 1']);
+});
+
 test('a record that is sent again after a loss is known from before it', async () => {
   const r = rig();
   const a = r.process('a');
