@@ -17,6 +17,8 @@ export interface Backlog extends Span {
   readonly source: Source;
   /** Unsettled messages that were tried, by offset. */
   readonly tried: ReadonlyMap<number, Tried>;
+  /** Offsets behind `end` that cannot be read yet: there are at most so many records. */
+  readonly held: number;
   /** The instance that works on it now. */
   readonly owner: string | null;
   /**
@@ -30,9 +32,9 @@ export async function readBacklog(log: Log, source: Source): Promise<readonly Ba
   // Places first: what is appended or settled between the two calls can only make it look like more, never like less.
   const places = source.group === null ? [] : await log.places(source.group, source.topic);
   const placeOf = new Map(places.map((place) => [place.partition, place]));
-  return (await log.bounds(source.topic)).map(({ partition, start, end }) => {
+  return (await log.bounds(source.topic)).map(({ partition, start, end, high = end }) => {
     const found = placeOf.get(partition);
-    const isBeyond = found !== undefined && found.offset > end;
+    const isBeyond = found !== undefined && found.offset > high;
     const place = found && (isBeyond ? { ...found, offset: start, state: new Uint8Array() } : found);
     const state = place ? readState(place.offset, place.state) : emptyState(start);
     return {
@@ -43,6 +45,7 @@ export async function readBacklog(log: Log, source: Source): Promise<readonly Ba
       end,
       without: state?.ranges ?? [],
       tried: new Map(state?.tried.map((one) => [one.offset, one])),
+      held: high - end,
       owner: place?.owner ?? null,
       readable: state !== undefined && !isBeyond,
     };

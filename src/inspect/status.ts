@@ -1,6 +1,7 @@
 /** Says what is wrong with a system, worst first, with the command to type next. */
 import { sleep } from '../base/clock';
 import type { Backlog } from './backlog';
+import { heldAlarms } from './held';
 import { doingOf, type Doing } from './instances';
 import { alarmsOfWaiting } from './retention';
 import { viewOfQueue, count, readUnsettled, type Around, type Counted } from './queues';
@@ -31,7 +32,9 @@ export async function lookForTrouble(
 ): Promise<Looked> {
   const first = new Map(counted.map((one) => [one.name.queue, viewOfQueue(one, around)]));
   const slow = counted.filter(({ name }) => isSlow(first.get(name.queue)));
-  const alarms = [...around.instances.flatMap(alarmsOfInstance), ...degraded(around.instances)];
+  const held = await heldAlarms(parts, counted, around.nowMs);
+  const alarms = [...held, ...around.instances.flatMap(alarmsOfInstance)];
+  alarms.push(...degraded(around.instances).filter(({ about }) => !isHeldQueue(about, held, counted)));
   if (slow.length > 0) await sleep(parts.clock, lookAgainMs);
   for (const before of slow) {
     const view = first.get(before.name.queue);
@@ -88,7 +91,7 @@ async function troubleOf(
 
 /** With gaps this is more than the records; only its growth is used. */
 function endOf({ backlogs }: Counted): number {
-  return backlogs.reduce((sum, { end }) => sum + end, 0);
+  return backlogs.reduce((sum, { end, held }) => sum + end + held, 0);
 }
 
 /** A message that is tried for long while others of its key wait behind it. */
@@ -153,6 +156,11 @@ function degraded(instances: readonly InstanceView[]): Alarm[] {
     return { ...alarm, says: `${where}: ${alarm.says}` };
   });
 }
+/** Instances report the same transactions by topic. */
+function isHeldQueue(part: string, held: readonly Alarm[], counted: readonly Counted[]): boolean {
+  const queues = counted.filter(({ name }) => held.some(({ about }) => about === name.queue));
+  return queues.some(({ backlogs }) => backlogs.some(({ topic }) => part === `transactions in ${topic}`));
+}
 /** Reported by alarms of their own, or listed by a verb. */
 const toldOtherwise = ['queue ', 'setting ', 'events of '];
 
@@ -196,6 +204,7 @@ const order: readonly Alarm['what'][] = [
   'expiring',
   'stuck',
   'nobody',
+  'held',
   'unserved',
   'silent',
   'unwell',

@@ -4,6 +4,7 @@ import type { Cluster } from './cluster';
 import { kafkaJars } from './jars';
 
 /** Main classes; those of the console clients moved between versions. */
+export type Tool = keyof typeof tools;
 const tools = {
   producer: 'org.apache.kafka.tools.ConsoleProducer',
   consumer: 'org.apache.kafka.tools.consumer.ConsoleConsumer',
@@ -11,6 +12,9 @@ const tools = {
   topics: 'org.apache.kafka.tools.TopicCommand',
   leaders: 'org.apache.kafka.tools.LeaderElectionCommand',
   acls: 'org.apache.kafka.tools.AclCommand',
+  configs: 'kafka.admin.ConfigCommand',
+  transactions: 'org.apache.kafka.tools.TransactionsCommand',
+  reassign: 'org.apache.kafka.tools.reassign.ReassignPartitionsCommand',
 } as const;
 
 const runMs = 180_000;
@@ -21,7 +25,7 @@ const runMs = 180_000;
  */
 export async function runTool(
   cluster: Cluster,
-  tool: keyof typeof tools,
+  tool: Tool,
   args: readonly string[],
   input = '',
   end?: AbortSignal,
@@ -43,4 +47,22 @@ export async function runTool(
   const text = (parts: Buffer[] | undefined): string => Buffer.concat(parts ?? []).toString();
   if (code !== 0 && !end?.aborted) throw new Error(`${tool} ended with ${String(code)}: ${text(said)}${text(out)}`);
   return text(out);
+}
+
+const scripts: Readonly<Record<string, Tool>> = {
+  'kafka-topics.sh': 'topics',
+  'kafka-configs.sh': 'configs',
+  'kafka-transactions.sh': 'transactions',
+  'kafka-acls.sh': 'acls',
+};
+/** Runs the first command of Kafka's tools that a message names, as an operator would who copies it. */
+export function runNamed(cluster: Cluster, message: string): Promise<string> {
+  const [, script = '', words = ''] = /(kafka-[a-z]+\.sh) ([^;]+)/.exec(message) ?? [];
+  const tool = scripts[script];
+  if (tool === undefined) throw new Error(`no command is named: ${message}`);
+  const args = words
+    .trim()
+    .replace(/^--bootstrap-server \S+ /, '')
+    .split(/\s+/);
+  return runTool(cluster, tool, args);
 }

@@ -235,3 +235,69 @@ test('a queue that a setting has paused is paused, not stuck, and the command th
     'warning paused: busbar unset search.index.paused',
   ]);
 });
+
+describe('a queue whose log is held by an open transaction', () => {
+  /** A log in which the transaction began `ageMs` ago, and `count` records of photos.work lie behind it. */
+  async function held(count: number, ageMs: number | null, ids: readonly (string | null)[] = ['billing-7']) {
+    const { open, inspector, soon, clock, ports } = rig();
+    const bus = await open('photos');
+    await bus.serve(photos, rest);
+    const { log } = ports('console');
+    const isWork = (topic: string): boolean => topic === 't.photos.work';
+    const look = await inspector({
+      log: {
+        ...log,
+        bounds: async (topic) =>
+          (await log.bounds(topic)).map((one) =>
+            isWork(topic) && one.partition === 3 && count > 0 ? { ...one, high: one.end + count } : one,
+          ),
+        openTransactions: (topic, partitions) =>
+          Promise.resolve(
+            isWork(topic) && partitions.includes(3)
+              ? ids.map((id, n) => ({
+                  partition: 3,
+                  offset: 57 + n,
+                  id,
+                  producerId: 1_002,
+                  epoch: 0,
+                  sinceMs: ageMs === null ? null : clock.now() - ageMs,
+                  timeoutMs: 60_000,
+                  abort: 'kafka-transactions.sh … abort …',
+                }))
+              : [],
+          ),
+      },
+    });
+    const { alarms } = await soon(look.status());
+    const [work] = await soon(look.queues(['photos.work']));
+    return { alarms, work };
+  }
+
+  test('counts what lies behind it, as at most so many', async () => {
+    const { work } = await held(6, 45_000);
+    expect(work).toMatchObject({ state: 'held', waiting: 6, held: 6, exact: false, about: true });
+    expect((await held(0, null)).work).toMatchObject({ state: 'caught up', waiting: 0, held: 0, exact: true });
+  });
+
+  test.each([
+    [5_000, []],
+    [15_000, [{ severity: 'warning', forMs: 15_000 }]],
+    [45_000, [{ severity: 'critical', forMs: 45_000 }]],
+    [null, [{ severity: 'critical', forMs: null }]],
+  ])('is an alarm when it is open for %s ms, with the command that ends it', async (ageMs, expected) => {
+    const { alarms } = await held(6, ageMs);
+    const more = {
+      what: 'held',
+      about: 'photos.work',
+      next: 'kafka-transactions.sh … abort …',
+      says: "6 cannot be read: the transaction 'billing-7' (producer id 1002) is open in t.photos.work/3 from offset 57 on",
+    };
+    expect(alarms).toMatchObject(expected.map((one) => ({ ...more, ...one })));
+  });
+
+  test('is named by its producer id where its transactional id cannot be seen', async () => {
+    const { alarms } = await held(6, null, [null, 'other']);
+    expect(alarms[0]?.says).toContain('the transaction of producer id 1002 is open');
+    expect(alarms[0]?.says).toMatch(/, and 1 more$/);
+  });
+});

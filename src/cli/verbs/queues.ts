@@ -38,6 +38,7 @@ export async function queues({ inspector, out, nowMs }: Desk, names: readonly st
     const unsure = [...new Set(found.filter(({ exact }) => !exact).map(sayUnsure))];
     const said = unsure.length > 0 ? unsure.join(', ') : 'is exact: counted to the end of each log';
     out.say(`WAITING ${said} at ${clockTime(nowMs())}.`);
+    for (const { queue, held } of found) if (held > 0) out.say(sayHeld(queue, held));
   }
   return found.length > 0 ? exits.done : exits.warning;
 }
@@ -46,6 +47,10 @@ export async function queues({ inspector, out, nowMs }: Desk, names: readonly st
 function countWaiting({ waiting, exact, about }: QueueView): string {
   if (exact) return count(waiting);
   return about ? `~${count(waiting)}` : `${count(waiting)}+`;
+}
+function sayHeld(queue: string, held: number): string {
+  const many = held === 1 ? '1 of them' : `${count(held)} of them at most`;
+  return `${queue}: ${many} cannot be read before an open transaction of another producer ends; busbar status names it.`;
 }
 function sayUnsure({ about }: QueueView): string {
   return about ? 'with a ~ is by the offsets of the log' : 'with a + is what was counted before the limit';

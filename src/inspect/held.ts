@@ -1,0 +1,44 @@
+/** Queues whose records cannot be read because a transaction of another producer is open in their log. */
+import type { OpenTransaction } from '../ports/log';
+import type { Counted } from './queues';
+import type { Alarm, InspectorParts } from './types';
+
+/** Transactions of healthy producers are shorter. */
+const reportAfterMs = 10_000;
+const criticalAfterMs = 30_000;
+
+/** One alarm for each queue that is held for long, with the command that ends the oldest transaction. */
+export async function heldAlarms(
+  parts: InspectorParts,
+  counted: readonly Counted[],
+  nowMs: number,
+): Promise<readonly Alarm[]> {
+  const held = counted.filter((one) => one.held > 0);
+  return (await Promise.all(held.map((one) => alarmOf(parts, one, nowMs)))).flat();
+}
+
+async function alarmOf({ log }: InspectorParts, { name, held, backlogs }: Counted, nowMs: number): Promise<Alarm[]> {
+  const topics = new Map<string, number[]>();
+  for (const one of backlogs) {
+    if (one.held > 0) topics.set(one.topic, [...(topics.get(one.topic) ?? []), one.partition]);
+  }
+  const found = await Promise.all(
+    [...topics].map(async ([topic, partitions]) => {
+      const open = await log.openTransactions(topic, partitions);
+      return open.map((one) => ({ topic, ...one }));
+    }),
+  );
+  const [oldest, ...others] = found.flat().toSorted((a, b) => (a.sinceMs ?? 0) - (b.sinceMs ?? 0));
+  if (!oldest) return []; // it has ended meanwhile
+  const forMs = oldest.sinceMs === null ? null : Math.max(0, nowMs - oldest.sinceMs);
+  if (forMs !== null && forMs < reportAfterMs) return [];
+  const more = others.length > 0 ? `, and ${others.length} more` : '';
+  const says = `${held} cannot be read: ${sayTransaction(oldest)}${more}`;
+  const severity = forMs === null || forMs >= criticalAfterMs ? 'critical' : 'warning';
+  return [{ severity, about: name.queue, what: 'held', forMs, says, next: oldest.abort }];
+}
+
+function sayTransaction({ topic, partition, offset, id, producerId }: OpenTransaction & { topic: string }): string {
+  const transaction = id === null ? `of producer id ${producerId}` : `'${id}' (producer id ${producerId})`;
+  return `the transaction ${transaction} is open in ${topic}/${partition} from offset ${offset} on`;
+}

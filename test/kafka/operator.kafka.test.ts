@@ -1,0 +1,68 @@
+/** What operators and other tools do to a cluster under running instances: it is reported, and the remedy works as it is printed. */
+import { Kafka, logLevel } from 'kafkajs';
+import type { Bus } from '../../src/index';
+import { inspect } from '../../src/inspect';
+import { kafkaSuite } from '../cluster/suite';
+import { runNamed } from '../cluster/tools';
+import { foreignRig, press, type ForeignRig } from './foreignrig';
+
+kafkaSuite(
+  'an operator beside running instances',
+  (suite) => {
+    let rig: ForeignRig;
+    beforeEach(() => (rig = foreignRig(suite)));
+    afterEach(() => rig.close());
+
+    const reasonOf = (bus: Bus, part: string): string | undefined =>
+      bus.health().reasons.find((one) => one.part === part)?.reason;
+
+    test('an open transaction of another producer is named, counted, and ended by the command that is printed', async () => {
+      await rig.serve();
+      const bus = await rig.openBus();
+      await bus.serve(press, { print: () => undefined }); // it owns partitions, too
+      await bus.submit(press.print, { n: 0 });
+      const { brokers, zookeeper } = suite.cluster;
+      const client = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING });
+      const transactionalId = `${rig.ns}-billing`;
+      const producer = client.producer({ transactionalId, maxInFlightRequests: 1, transactionTimeout: 600_000 });
+      await producer.connect();
+      const transaction = await producer.transaction();
+      const theirs = Array.from({ length: 12 }, (_, partition) => ({ value: '{"n": 1}', partition }));
+      await transaction.send({ topic: rig.topic, messages: theirs });
+
+      const jobs = Array.from({ length: 60 }, (_, n) => ({ n: n + 100 }));
+      await bus.submitAll(press.print, jobs);
+      const part = `transactions in ${rig.topic}`;
+      await rig.until('health names it', () => reasonOf(bus, part) !== undefined);
+      expect(bus.health().ready).toBe(true);
+      const reason = reasonOf(bus, part) ?? '';
+      expect(reason).toContain(`transaction '${transactionalId}'`);
+      expect(rig.printed.filter(({ n }) => n >= 100)).toEqual([]);
+
+      const given = { transport: 'kafka', brokers: brokers.split(','), zookeeper, ns: rig.ns } as const;
+      const look = await inspect(given);
+      const [queue] = await look.inspector.queues(['press.work']);
+      expect(queue).toMatchObject({ state: 'held', waiting: 72, held: 72, exact: false, about: true });
+      await rig.until('it is an alarm', async () => {
+        const { alarms } = await look.inspector.status();
+        const held = alarms.find(({ what }) => what === 'held');
+        return held !== undefined && held.says.includes(transactionalId) && held.next.includes('abort --topic');
+      });
+
+      for (let n = 0; n < 12; n++) {
+        const { alarms } = await look.inspector.status();
+        const held = alarms.find(({ what }) => what === 'held');
+        if (held) await runNamed(suite.cluster, held.next);
+      }
+      await rig.until('health is well again', () => reasonOf(bus, part) === undefined);
+      const settled = async (): Promise<boolean> => {
+        const [found] = await look.inspector.queues(['press.work']);
+        return found?.state === 'caught up' && found.exact;
+      };
+      await rig.until('all jobs are handled', settled);
+      await look.close();
+      await producer.disconnect();
+    });
+  },
+  { tools: true },
+);
