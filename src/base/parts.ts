@@ -6,6 +6,7 @@ export const singleParts = {
   kafka: 'the brokers report which broker leads which partition',
   zookeeper: 'the session with ZooKeeper',
   'commit size': 'the brokers take commits of the usual size',
+  quota: 'the Kafka brokers do not delay this client because of a quota',
   'topic settings': 'the settings of Kafka topics can be read',
   sender: 'messages that were accepted are handed to the log',
   events: 'the reader of a plain listener closes',

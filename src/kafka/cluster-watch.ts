@@ -61,6 +61,7 @@ export class ClusterWatch implements Closable {
     this.#sinceMs = new Map();
     for (const own of this.view.own.all()) this.#reviewTopic(own, before);
     this.#reviewWrites();
+    this.#reviewQuota();
     this.#reviewHeld();
   }
 
@@ -97,6 +98,12 @@ export class ClusterWatch implements Closable {
       if (reason === undefined) this.#states.works(part, `no append to ${topic} is refused any longer`);
       else this.#states.fails(part, reason);
     }
+  }
+
+  #reviewQuota(): void {
+    const delayed = this.view.parts.throttling?.review();
+    if (delayed === undefined) this.#states.works('quota', 'the brokers do not delay this client any longer');
+    else this.#states.fails('quota', delayed, { ready: true });
   }
 
   #reviewHeld(): void {

@@ -2,7 +2,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import KafkajsConnection from 'kafkajs/src/network/connection';
-import type { Clock } from '../base/clock';
+import { sleep, type Clock } from '../base/clock';
 import { sayError } from '../base/errors';
 import { apiVersions, type Ask, Bytes } from './ask';
 import { WireError } from './errors';
@@ -16,6 +16,8 @@ export interface ConnectionOptions {
   readonly clock: Clock;
   /** Connecting, encryption and login together. */
   readonly connectMs: number;
+  /** Called when the broker wants to be left alone for a while after a request. */
+  readonly throttled?: ((request: string, ms: number) => void) | undefined;
   /** Called once, when nothing can be asked any more. */
   onGone(): void;
 }
@@ -37,6 +39,8 @@ export class Connection {
   #failure: Error | undefined;
   #ended: WireError | undefined;
   #hasAnswered = false;
+  /** Until then the broker wants to be left alone; monotonic time. */
+  #throttledUntilMs = 0;
 
   constructor(options: ConnectionOptions) {
     const { host, port, clientId, security, connectMs } = options;
@@ -116,9 +120,11 @@ export class Connection {
     const end = clock.mono() + timeoutMs;
     await this.#within(this.#ready, timeoutMs, ask.name, false);
     if (this.#ended) throw new WireError('CONNECTION', this.#ended.message, { sent: false });
+    await this.#throttle(ask.name, end - clock.mono());
     try {
       const leftMs = Math.max(1, Math.round(end - clock.mono()));
-      const value = await this.#within(this.#kafkajs.send(protocolOf(ask)), leftMs, ask.name, true);
+      const protocol = protocolOf(ask, (ms) => this.#leaveAlone(ask.name, ms));
+      const value = await this.#within(this.#kafkajs.send(protocol), leftMs, ask.name, true);
       this.#hasAnswered = true;
       return value;
     } catch (error) {
@@ -126,6 +132,22 @@ export class Connection {
       if (reason.code === 'DEADLINE') this.end(new WireError('CONNECTION', `closed, as ${reason.message}`));
       throw reason;
     }
+  }
+
+  #leaveAlone(request: string, ms: number): void {
+    if (ms <= 0) return;
+    const { clock, throttled } = this.#options;
+    this.#throttledUntilMs = Math.max(this.#throttledUntilMs, clock.mono() + ms);
+    throttled?.(request, ms);
+  }
+  /** Waits while the broker wants to be left alone. What cannot be sent in time is known not to be sent. */
+  async #throttle(request: string, leftMs: number): Promise<void> {
+    const { clock } = this.#options;
+    const waitMs = this.#throttledUntilMs - clock.mono();
+    if (waitMs <= 0) return;
+    if (waitMs < leftMs) return this.#within(sleep(clock, waitMs), leftMs, request, false);
+    const message = `${this.#place} delays this client by ${Math.round(waitMs)} ms, as a quota is used up`;
+    throw new WireError('THROTTLING_QUOTA_EXCEEDED', message, { sent: false });
   }
 
   #within<T>(work: Promise<T>, timeoutMs: number, what: string, sent: boolean): Promise<T> {
@@ -172,7 +194,7 @@ export class Connection {
 }
 
 /** In the form that kafkajs sends. */
-function protocolOf<T>({ name, key, version, body, read }: Ask<T>) {
+function protocolOf<T>({ name, key, version, body, read }: Ask<T>, throttled?: (ms: number) => void) {
   return {
     request: {
       apiKey: key,
@@ -184,7 +206,8 @@ function protocolOf<T>({ name, key, version, body, read }: Ask<T>) {
       decode: (payload: Buffer) => {
         const answer = new Bytes(payload);
         const value = read(answer);
-        return Promise.resolve({ value, clientSideThrottleTime: answer.throttleMs });
+        throttled?.(answer.throttleMs);
+        return Promise.resolve({ value, clientSideThrottleTime: 0 }); // we wait ourselves, within the deadline
       },
       parse: ({ value }: { readonly value: T }) => Promise.resolve(value),
     },

@@ -21,6 +21,8 @@ export interface KafkajsOptions {
   readonly random: Random;
   /** Deadline of a request for which the caller gives none. Default 5,000 ms. */
   readonly requestMs?: number;
+  /** Called when a broker wants to be left alone for a while after a request, as a quota is used up. */
+  readonly throttled?: (request: string, ms: number) => void;
   /** Called once for each broker that has left a request unanswered for `overdueMs`. */
   readonly overdue?: (message: string) => void;
 }
@@ -182,12 +184,12 @@ class Links {
     const name = `${via}@${place}`;
     const found = this.#open.get(name);
     if (found) return found;
-    const { clientId, security = {}, clock } = this.options;
+    const { clientId, security = {}, clock, throttled } = this.options;
     const colon = place.lastIndexOf(':');
     const host = place.slice(0, colon).replace(/^\[|\]$/g, '');
     const port = Number(place.slice(colon + 1));
     const onGone = (): void => void (this.#open.get(name) === made && this.#open.delete(name));
-    const made: Connection = new Connection({ host, port, clientId, security, clock, connectMs, onGone });
+    const made: Connection = new Connection({ host, port, clientId, security, clock, connectMs, throttled, onGone });
     this.#open.set(name, made);
     return made;
   }

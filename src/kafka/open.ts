@@ -11,6 +11,7 @@ import { openKafkaPost, type KafkaPostParts } from './post';
 import { watchLiving } from './postliving';
 import { openRoads } from './postroads';
 import type { Security } from './security';
+import { Throttling } from './throttling';
 import type { TopicsOptions } from './topics';
 import { View } from './view';
 
@@ -48,15 +49,17 @@ export interface Kafka extends Closable {
 export async function openKafka(options: KafkaOptions): Promise<Kafka> {
   const { brokers, security, ns, name: self, clock, random, notices, look } = options;
   const around = { clock, random, notices };
+  const user = security?.sasl?.username;
+  const throttling = new Throttling(clock, self, user);
   const wire = openKafkajs({
     brokers,
     clientId: self,
     ...around,
+    throttled: (request, ms) => throttling.add(request, ms),
     ...(security && { security }),
     ...(look && { requestMs: lookRequestMs, overdue: look.waiting }),
   });
-  const user = security?.sasl?.username;
-  const view = new View({ wire, ...around, brokers, user, ...(look && { askMs: lookAskMs }) });
+  const view = new View({ wire, ...around, brokers, throttling, user, ...(look && { askMs: lookAskMs }) });
   const topics: TopicsOptions = { ...options, ...(look && { topics: 'verify' }) };
   const log = openKafkaLog({ ...around, ...topics, wire, view, self, ns });
   const roads = openRoads(view, topics);

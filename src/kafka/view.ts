@@ -9,6 +9,7 @@ import type { Notices } from '../base/notices';
 import { busErrorOf, WireError } from './errors';
 import { HeldPartitions } from './held-partitions';
 import { OwnTopics } from './own-topics';
+import type { Throttling } from './throttling';
 import type { TopicSeen } from './topic-findings';
 import type { Metadata, PartitionMetadata, Spot, TopicMetadata, Wire } from './wire';
 import { WriteRefusals } from './write-refusals';
@@ -22,6 +23,8 @@ export interface ViewParts {
   readonly brokers?: readonly string[];
   /** Whom we log in as, for errors. */
   readonly user?: string | undefined;
+  /** Pauses that brokers imposed on this client; none are known without it. */
+  readonly throttling?: Throttling;
   /** How long one question to the brokers is retried before it fails. Default 10,000 ms. */
   readonly askMs?: number;
 }

@@ -194,6 +194,33 @@ describe('the wire', () => {
     expect(answer?.error).toMatchObject({ code: 'UNVERIFIED', uncertain: true, retriable: true });
   });
 
+  it('leaves a broker alone for as long as it asks for, and reports it; what cannot wait is known not to be sent', async () => {
+    let [port, connections, throttleMs] = [0, 0, 600];
+    const place = await serve((socket) => {
+      connections++;
+      pretend(port, (to, correlation) => {
+        const bytes = Buffer.from('0000000e00000000' + '00000000' + '0000' + '00000000', 'hex'); // no groups
+        bytes.writeInt32BE(correlation, 4);
+        bytes.writeInt32BE(throttleMs, 8);
+        to.write(bytes);
+      })(socket);
+    });
+    port = portOf(place);
+    const throttled: [string, number][] = [];
+    const wire = open([place], { throttled: (request, ms) => void throttled.push([request, ms]) });
+    await wire.metadata([]);
+    const at = { node: 1, via: 'admin' } as const;
+    expect(await wire.listGroups(at, 5_000)).toEqual([]);
+    expect(throttled).toEqual([['ListGroups', 600]]);
+    const refused = await refusal(wire.listGroups(at, 100));
+    expect(refused).toMatchObject({ code: 'THROTTLING_QUOTA_EXCEEDED', uncertain: false, retriable: true });
+    throttleMs = 0;
+    const before = connections;
+    expect(await livedMs(wire.listGroups(at, 5_000))).toBeGreaterThan(200);
+    expect(connections).toBe(before);
+    expect(throttled).toHaveLength(1);
+  });
+
   it('sets no timer while it has nothing to do', async () => {
     let port = 0;
     const place = await serve((socket) => pretend(port)(socket));
