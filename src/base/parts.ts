@@ -17,6 +17,7 @@ export const namedParts = {
   queue: 'messages of this queue can be parked, and its reader closes',
   partition: 'this partition of a queue can be read',
   'commits in': 'what this instance settles in this queue is committed, so that it can start messages',
+  'tail of': 'plain listeners, requests or broadcasts of this topic are read',
   group: 'this instance is a member of the Kafka group',
   'commits of': 'commits of this Kafka group succeed',
   'events of': 'every named listener receives the events of this topic before they are too old',

@@ -3,6 +3,7 @@ import { sleep, within } from '../base/clock';
 import { sayError } from '../base/errors';
 import { aborted, closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
+import { openStates } from '../base/notices';
 import type { Event } from '../contract/types';
 import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
@@ -58,17 +59,25 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   const tail = await log.tail(topic.name, 'end');
   const stop = new AbortController();
   const stopped = aborted(stop.signal);
+  const states = openStates(notices);
+  const part = `tail of ${topic.name}` as const;
   const walking = walk();
 
   async function walk(): Promise<void> {
     while (!stop.signal.aborted) {
       try {
-        for (const record of await tail.read(room())) hear(record);
+        const records = await tail.read(room());
+        states.works(part, 'it is read again');
+        for (const record of records) hear(record);
         // No more is read than can be held: the rest waits in the log.
         if (!capacity.fits(recordBytesMax)) await makeRoom();
       } catch (error) {
-        notices.tell({ type: 'dropped', what: 'events', reason: sayError(error) });
-        if (!(error instanceof OutOfRangeError)) await sleep(clock, againMs, stop.signal);
+        if (error instanceof OutOfRangeError)
+          notices.tell({ type: 'dropped', what: 'events', reason: sayError(error) });
+        else {
+          states.fails(part, `events of ${topic.name} are not received: ${sayError(error)}`);
+          await sleep(clock, againMs, stop.signal);
+        }
       }
     }
   }
@@ -139,6 +148,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
       stop.abort();
       await tail.close();
       await walking;
+      states.works(part, 'nothing listens to it any longer');
       await within(clock, drainMs, capacity.below(0));
     }),
   };

@@ -3,7 +3,7 @@ import { sleep, type Clock, type Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import { allEnded, closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
-import type { Notices } from '../base/notices';
+import { openStates, type Notices, type States } from '../base/notices';
 import { incarnation as drawIncarnation } from '../format/id';
 import { namesIn } from '../format/names';
 import { OutOfRangeError, type LogRecord, type Stored, type Tail, type Topic } from '../ports/log';
@@ -102,6 +102,7 @@ class KafkaPost implements Post {
   readonly #asks: Asks;
   readonly #ensured = new Map<string, Promise<unknown>>();
   readonly #tails = new Set<Closable>();
+  readonly #states: States;
   #receiver: Receiver | undefined;
   #closedAtMs: number | undefined;
   #closing: Promise<void> | undefined;
@@ -116,6 +117,7 @@ class KafkaPost implements Post {
     this.address = `${partition}:${this.#incarnation}`;
     this.#names = namesIn(parts.ns);
     const { clock, random, roads } = parts;
+    this.#states = openStates(parts.notices);
     this.#backlog = new Backlog(inbox, clock);
     this.#echoes = new Echoes({
       clock,
@@ -132,7 +134,7 @@ class KafkaPost implements Post {
       answers: (address, readAll) => this.#asks.answers(address, readAll),
       gone: (address) => this.#receiver?.gone(address),
     });
-    this.#hold(tail, (records) => this.#takeAll(records));
+    this.#hold(inbox, tail, (records) => this.#takeAll(records));
     parts.living.hear({
       up: (address) => this.#peers.up(address),
       vanished: (addresses) => this.#peers.lost(addresses),
@@ -183,8 +185,9 @@ class KafkaPost implements Post {
   async join(module: string): Promise<Closable> {
     this.#checkOpen();
     await this.#ensure(module);
-    const tail = await this.parts.roads.tail(this.#names.broadcast(module), 0, 'tails');
-    return this.#hold(tail, (records) => records.forEach((record) => this.#hear(record)));
+    const topic = this.#names.broadcast(module);
+    const tail = await this.parts.roads.tail(topic, 0, 'tails');
+    return this.#hold(topic, tail, (records) => records.forEach((record) => this.#hear(record)));
   }
   #ensure(module: string): Promise<unknown> {
     const name = this.#names.broadcast(module);
@@ -221,8 +224,8 @@ class KafkaPost implements Post {
   // --- in
 
   /** Gives all that is read to `take` until it is closed. */
-  #hold(tail: Tail, take: (records: readonly Stored[]) => void): Closable {
-    const walking = this.#walk(tail, take);
+  #hold(topic: string, tail: Tail, take: (records: readonly Stored[]) => void): Closable {
+    const walking = this.#walk(topic, tail, take);
     const held = closable(async () => {
       this.#tails.delete(held);
       await tail.close();
@@ -231,16 +234,21 @@ class KafkaPost implements Post {
     this.#tails.add(held);
     return held;
   }
-  async #walk(tail: Tail, take: (records: readonly Stored[]) => void): Promise<void> {
+  async #walk(topic: string, tail: Tail, take: (records: readonly Stored[]) => void): Promise<void> {
+    const part = `tail of ${topic}` as const;
     for (;;) {
       try {
         const records = await tail.read(readMax);
+        this.#states.works(part, 'it is read again');
         if (records.length === 0) return;
         take(records);
       } catch (error) {
         if (this.#closedAtMs !== undefined) return;
-        this.#dropped('packets', sayError(error));
-        if (!(error instanceof OutOfRangeError)) await sleep(this.parts.clock, againMs);
+        if (error instanceof OutOfRangeError) this.#dropped('packets', sayError(error));
+        else {
+          this.#states.fails(part, `packets in ${topic} are not received: ${sayError(error)}`);
+          await sleep(this.parts.clock, againMs);
+        }
       }
     }
   }

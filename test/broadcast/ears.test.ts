@@ -1,3 +1,4 @@
+import { BusError } from '../../src/base/errors';
 import { openNotices } from '../../src/base/notices';
 import { deferred } from '../../src/base/lifecycle';
 import { openEars } from '../../src/broadcast/ears';
@@ -18,17 +19,26 @@ const topic: Topic = { name: 't.photos.events', partitions: 2, compacted: false,
 function open() {
   const clock = virtualClock();
   const { log } = memoryWorld({ clock }).process('a');
-  const tails = { open: 0, opened: 0 };
+  const tails = { open: 0, opened: 0, refuses: false };
   const counted: typeof log = {
     ...log,
     async tail(...args) {
       const tail = await log.tail(...args);
       tails.open++;
       tails.opened++;
-      return { ...tail, close: () => tail.close().then(() => void tails.open--) };
+      return {
+        ...tail,
+        read: async (max) => {
+          if (tails.refuses) throw new BusError('NotAllowed', 'no right to read', { what: 'reading' });
+          return tail.read(max);
+        },
+        close: () => tail.close().then(() => void tails.open--),
+      };
     },
   };
   const around = { clock, notices: openNotices(), scopes: openScopes(), middleware: [] };
+  const states: string[] = [];
+  around.notices.watchStates(({ part, ok }) => void states.push(`${part} ${ok ? 'works' : 'fails'}`));
   const ears = openEars({ ...around, log: counted, drainMs: 1_000 });
   const publish = async (entry: string, n: number): Promise<void> => {
     const bus = printEnvelope({ kind: 'event', entry, id: `id${n}`, from: 'photos#1' });
@@ -36,7 +46,7 @@ function open() {
     await log.append(topic.name, [{ partition: 0, key: null, value, headers: { bus } }]);
     await clock.advance(10);
   };
-  return { clock, ears, tails, publish };
+  return { clock, ears, tails, publish, states };
 }
 
 describe('plain listeners of a topic', () => {
@@ -44,7 +54,7 @@ describe('plain listeners of a topic', () => {
     const { ears, tails } = open();
     const one = await ears.listen(topic, added, () => undefined);
     const two = await ears.listen(topic, removed, () => undefined);
-    expect(tails).toEqual({ open: 1, opened: 1 });
+    expect(tails).toMatchObject({ open: 1, opened: 1 });
     await one.close();
     expect(tails.open).toBe(1);
     await two.close();
@@ -66,7 +76,7 @@ describe('plain listeners of a topic', () => {
     running.resolve();
     await clock.advance(2_000);
     await closing;
-    expect(tails).toEqual({ open: 1, opened: 3 });
+    expect(tails).toMatchObject({ open: 1, opened: 3 });
     await next.close();
     expect(tails.open).toBe(0);
   });
@@ -82,5 +92,19 @@ describe('plain listeners of a topic', () => {
       code: 'Closed',
     });
     expect(tails.open).toBe(0);
+  });
+
+  it('report once that their topic cannot be read, and that it can be read again', async () => {
+    const { clock, ears, tails, publish, states } = open();
+    const heard: number[] = [];
+    tails.refuses = true;
+    await ears.listen(topic, added, (n) => void heard.push(n as number)); // the contract's type
+    await clock.advance(30_000);
+    expect(states).toEqual(['tail of t.photos.events fails']);
+    tails.refuses = false;
+    await clock.advance(1_000);
+    await publish(added.name, 1);
+    expect(heard).toEqual([1]);
+    expect(states).toEqual(['tail of t.photos.events fails', 'tail of t.photos.events works']);
   });
 });

@@ -1,8 +1,9 @@
 /** What the post on Kafka does beside what every post does: shared partitions, deaths, its time, and trouble. */
-import { isBusError } from '../../src/base/errors';
+import { BusError, isBusError } from '../../src/base/errors';
 import { memoryWorld, type MemoryProcess } from '../../src/memory/world';
 import { virtualClock } from '../../src/memory/clock';
 import type { Roads } from '../../src/kafka/post';
+import type { Tail } from '../../src/ports/log';
 import type { Instance } from '../../src/ports/registry';
 import { waitIn } from '../memory/rig';
 import { memoryRoads, openOn, type PostProcess } from './postrig';
@@ -516,4 +517,32 @@ test('refuses to open when nothing comes through', async () => {
   const opening = open('a', { roads: deaf }).catch((error: unknown) => error);
   await clock.advance(20_000);
   expect(await opening).toMatchObject({ code: 'Unreachable' });
+});
+
+test('an inbox that cannot be read is one state notice, until it can be', async () => {
+  const { clock, wait, open } = system();
+  let refuses = false;
+  const roads = (own: Roads): Roads => ({
+    ...own,
+    async tail(...args) {
+      const tail = await own.tail(...args);
+      const read: Tail['read'] = async (max) => {
+        if (refuses) throw new BusError('NotAllowed', 'no right to read', { what: 'reading' });
+        return tail.read(max);
+      };
+      return { ...tail, read };
+    },
+  });
+  const [a, b] = [await open('a', { roads }), await open('b')];
+  refuses = true;
+  b.post.send(a.post.address, { line: 'first', body: nothing });
+  await clock.advance(30_000);
+  const states = () =>
+    a.heard.flatMap((notice) => (notice.type === 'state' ? [`${notice.part} ${notice.ok ? 'works' : 'fails'}`] : []));
+  expect(states()).toEqual(['tail of test.inbox fails']);
+  refuses = false;
+  b.post.send(a.post.address, { line: 'second', body: nothing });
+  await wait(() => a.lines.includes('second'), 5_000, 'it is read again');
+  expect(states()).toEqual(['tail of test.inbox fails', 'tail of test.inbox works']);
+  await Promise.all([a.post.close(), b.post.close()]);
 });
