@@ -52,7 +52,7 @@ async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPor
   const { values } = loadConfig({ overrides });
   const name = checkName('module', moduleName(module));
   const self = { module: name, instance: `${name}#${randomHex(systemRandom, instanceBits)}` };
-  const notices = openNotices();
+  const notices = openNotices(systemClock);
   if (hear) notices.watch(hear);
   const around = { clock: systemClock, random: systemRandom, notices, name: self.instance, ...(look && { look }) };
   const { lingerMs, ...ports } = await (values.transport === 'kafka' ? onKafka : onThisMachine)(values, around);

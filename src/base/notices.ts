@@ -1,7 +1,8 @@
 /** One typed stream of what happens inside; logs and metrics are listeners to it, and nothing else logs or counts. */
 import { EventEmitter } from 'eventemitter3';
+import type { Clock, Timer } from './clock';
 import { sayError } from './errors';
-import type { StatePart } from './parts';
+import { namedParts, type StatePart } from './parts';
 
 /** What every notice about a message carries. */
 interface About {
@@ -57,6 +58,8 @@ export type Notice =
       readonly change: 'taken' | 'given' | 'lost';
       /** Why it was lost. */
       readonly reason?: string;
+      /** Others that were lost in the same second; only this one has a notice. */
+      readonly also?: readonly { readonly queue: string; readonly partition: number }[];
     }
   | { readonly type: 'stuck'; readonly queue: string; readonly partition: number; readonly reason: string }
   | { readonly type: 'instance'; readonly instance: string; readonly change: 'up' | 'gone' }
@@ -77,6 +80,8 @@ export type Notice =
       readonly final?: boolean;
       /** Only with `ok: false`: the instance takes work as before, so health gives the reason and stays ready. */
       readonly ready?: boolean;
+      /** Other parts of its kind for which the same is true since the same second; only this one has a notice. */
+      readonly also?: readonly { readonly part: StatePart; readonly reason: string }[];
     }
   | {
       readonly type: 'log';
@@ -87,6 +92,7 @@ export type Notice =
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 type State = Extract<Notice, { type: 'state' }>;
+type Partition = Extract<Notice, { type: 'partition' }>;
 
 /**
  * Where the parts of a bus tell. A watcher must be quick. What it throws is reported to the other watchers, once, and
@@ -103,9 +109,18 @@ export interface Notices {
   watchStates(hear: (notice: State) => void): () => void;
   /** Whether anybody watches: what costs to describe is described only then. */
   readonly watched: boolean;
+  /** Emits at once what is still being collected. */
+  flush(): void;
 }
 
-export function openNotices(): Notices {
+/**
+ * A change that many parts of one kind go through at the same time is one notice, as when a session is lost with all of
+ * its partitions: what comes within this time of the first one is collected.
+ */
+const collectMs = 1_000;
+
+/** With a clock, changes of one kind are collected for those who watch. Those who watch states get each of them. */
+export function openNotices(clock?: Clock): Notices {
   const emitter = new EventEmitter<{ notice: [Notice]; state: [State] }>();
   /** By part: what is open before the bus may be in trouble before anybody watches. */
   const broken = new Map<StatePart, State>();
@@ -114,9 +129,30 @@ export function openNotices(): Notices {
     else broken.set(notice.part, notice);
     emitter.emit('state', notice);
   }
+  let collected = new Map<string, (State | Partition)[]>();
+  let timer: Timer | undefined;
+  function collect(on: Clock, key: string, notice: State | Partition): void {
+    // Of one part, the order of its changes is kept.
+    if (notice.type === 'state' && hasOpposite(collected, notice)) flush();
+    const same = collected.get(key);
+    if (same) same.push(notice);
+    else collected.set(key, [notice]);
+    timer ??= on.after(collectMs, flush);
+  }
+  function flush(): void {
+    timer?.cancel();
+    timer = undefined;
+    const before = collected;
+    collected = new Map();
+    for (const same of before.values()) emitter.emit('notice', asOne(same));
+  }
   function tell(notice: Notice): void {
     if (notice.type === 'state') tellState(notice);
-    emitter.emit('notice', notice);
+    if (emitter.listenerCount('notice') === 0) return;
+    const key = clock && keyOf(notice);
+    // What `keyOf` has a key for is of these two types.
+    if (clock && key !== undefined) collect(clock, key, notice as State | Partition);
+    else emitter.emit('notice', notice);
   }
   /** An application's watcher that throws would otherwise end what the bus does at that moment, such as reading. */
   function guarded(hear: (notice: Notice) => void): (notice: Notice) => void {
@@ -134,6 +170,7 @@ export function openNotices(): Notices {
   }
   return {
     tell,
+    flush,
     watch(hear) {
       const safe = guarded(hear);
       emitter.on('notice', safe);
@@ -148,6 +185,33 @@ export function openNotices(): Notices {
       return emitter.listenerCount('notice') > 0;
     },
   };
+}
+
+/** What may be one notice; undefined for a notice of its own. */
+function keyOf(notice: Notice): string | undefined {
+  if (notice.type === 'partition') return notice.change === 'lost' ? 'lost' : undefined;
+  if (notice.type !== 'state') return undefined;
+  const { part, ok, final, ready } = notice;
+  const kind = Object.keys(namedParts).find((name) => part.startsWith(`${name} `));
+  return kind && `${kind} ${ok} ${final} ${ready}`;
+}
+function hasOpposite(collected: ReadonlyMap<string, readonly (State | Partition)[]>, { part, ok }: State): boolean {
+  return [...collected.values()].some((same) =>
+    same.some((one) => one.type === 'state' && one.part === part && one.ok !== ok),
+  );
+}
+function asOne([first, ...others]: readonly (State | Partition)[]): Notice {
+  if (!first) throw new TypeError('nothing was collected'); // a list begins with its first one
+  if (others.length === 0) return first;
+  if (first.type === 'partition') {
+    const also = others.flatMap((one) =>
+      one.type === 'partition' ? [{ queue: one.queue, partition: one.partition }] : [],
+    );
+    return { ...first, also };
+  }
+  const also = new Map<StatePart, string>();
+  for (const one of others) if (one.type === 'state' && one.part !== first.part) also.set(one.part, one.reason);
+  return also.size === 0 ? first : { ...first, also: [...also].map(([part, reason]) => ({ part, reason })) };
 }
 
 /** Reports of parts whether they work: one notice for each change. */

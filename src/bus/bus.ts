@@ -285,6 +285,7 @@ export function buildBus(parts: BusParts): BuiltBus {
       teardown(`the bus of ${self.instance}`, [
         ['leaving', leave],
         ['ports', () => parts.closePorts()],
+        ['notices', () => notices.flush()],
       ]),
     ),
   };

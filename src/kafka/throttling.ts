@@ -1,4 +1,4 @@
-/** How long brokers have had this client wait between its requests, because a quota of its user or client id is used up. */
+/** How long brokers have delayed this client because a quota of its user or client id is used up. */
 import type { Clock } from '../base/clock';
 
 const windowMs = 60_000;

@@ -89,7 +89,7 @@ function count(m: Metrics, notice: Notice): void {
     case 'setting':
       return m.settings.inc({ change: notice.change });
     case 'state':
-      return m.parts.set({ part: m.part(notice.part) }, notice.ok ? 1 : 0);
+      return countState(m, notice);
     case 'log':
       return m.lines.inc({ level: notice.level });
   }
@@ -101,8 +101,15 @@ function countHandled(m: Metrics, { kind, entry, outcome, tookMs }: Extract<Noti
   m.handling.observe({ kind, entry: label }, tookMs / 1000);
 }
 
-function countPartition(m: Metrics, { queue, change }: Extract<Notice, { type: 'partition' }>): void {
-  const label = m.queue(queue);
-  m.moves.inc({ queue: label, change });
-  m.partitions.inc({ queue: label }, change === 'taken' ? 1 : -1);
+function countPartition(m: Metrics, notice: Extract<Notice, { type: 'partition' }>): void {
+  const { change, also = [] } = notice;
+  for (const { queue } of [notice, ...also]) {
+    const label = m.queue(queue);
+    m.moves.inc({ queue: label, change });
+    m.partitions.inc({ queue: label }, change === 'taken' ? 1 : -1);
+  }
+}
+
+function countState(m: Metrics, notice: Extract<Notice, { type: 'state' }>): void {
+  for (const { part } of [notice, ...(notice.also ?? [])]) m.parts.set({ part: m.part(part) }, notice.ok ? 1 : 0);
 }

@@ -70,7 +70,7 @@ function say(notice: Notice): string {
     case 'dropped':
       return `${notice.what} dropped: ${notice.reason}`;
     case 'partition':
-      return `partition ${notice.partition} of ${notice.queue} ${notice.change}${sayReason(notice.reason)}`;
+      return sayPartition(notice);
     case 'stuck':
       return `partition ${notice.partition} of ${notice.queue} is stuck: ${notice.reason}`;
     case 'instance':
@@ -78,12 +78,20 @@ function say(notice: Notice): string {
     case 'setting':
       return `setting ${notice.key} ${notice.change}${saySetting(notice)}`;
     case 'state':
-      return `${notice.part} ${notice.ok ? 'works' : 'does not work'}: ${notice.reason}`;
+      return sayState(notice);
     case 'log':
       return notice.message;
   }
 }
 
+function sayPartition({ partition, queue, change, reason, also = [] }: Extract<Notice, { type: 'partition' }>): string {
+  const others = also.length === 0 ? '' : ` and ${also.length} more`;
+  return `partition ${partition} of ${queue}${others} ${change}${sayReason(reason)}`;
+}
+function sayState({ part, ok, reason, also = [] }: Extract<Notice, { type: 'state' }>): string {
+  if (also.length === 0) return `${part} ${ok ? 'works' : 'does not work'}: ${reason}`;
+  return `${part} and ${also.length} more ${ok ? 'work' : 'do not work'}: ${reason}`;
+}
 function sayReason(reason: string | undefined): string {
   return reason === undefined ? '' : `: ${reason}`;
 }

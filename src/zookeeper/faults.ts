@@ -10,6 +10,7 @@ export const codes = {
   nodeExists: -110,
   sessionExpired: -112,
   authFailed: -115,
+  quotaExceeded: -125,
 } as const;
 
 /** A server refused one operation: definitely not done. */
@@ -47,6 +48,14 @@ export const meanings: Readonly<Record<number, string>> = {
 
 export function isServerError(error: unknown, ...wanted: readonly number[]): error is ServerError {
   return error instanceof ServerError && wanted.includes(error.code);
+}
+
+/** What went wrong, with what an operator can do where only one can repair it. */
+export function sayFault(error: unknown): string {
+  const grant = 'Grant the user of this instance all rights to it (setAcl), or use the user that created it';
+  if (isServerError(error, codes.noAuth)) return `${error.message}. ${grant}`;
+  if (isServerError(error, codes.quotaExceeded)) return `${error.message}. Raise the quota (setquota)`;
+  return sayError(error);
 }
 
 /** What the caller of a port gets for `error`, which met `what` at `where` after `waitedMs`. */

@@ -22,6 +22,8 @@ const withdrawMs = 1_000;
 /** Of a session time-out: how long the name of a life before may still be taken. */
 const takenSessions = 1.5;
 const triesMax = 5;
+/** A client that goes on removing what is ours is reported this often. */
+const repairsReportMs = 60_000;
 
 /**
  * While ZooKeeper is away `announce` and `withdraw` resolve at once: it is done when it is back. A watch shows who was
@@ -40,6 +42,9 @@ class SessionRegistry implements Registry {
   /** Changes of what is ours, one after the other. */
   private lane: Promise<unknown> = Promise.resolve();
   private readonly soon;
+  /** What was placed last as it should be, and with which session. */
+  private settled: { readonly mine: Instance | undefined; readonly session: string } | undefined;
+  private repairedMs = -Infinity;
   private closedAtMs: number | undefined;
   private closing: Promise<void> | undefined;
 
@@ -188,8 +193,10 @@ class SessionRegistry implements Registry {
       const changes = changesFor(wanted, there, connection.session);
       for (const path of wanted.keys()) this.placed.set(path, mine?.incarnation ?? '');
       try {
-        if (changes.length > 0) await this.change(connection, mine, changes);
+        if (changes.length > 0) await this.change(connection, [...wanted.keys()], changes);
         for (const path of this.placed.keys()) if (!wanted.has(path)) this.placed.delete(path);
+        if (changes.length > 0 && this.isSettled(mine, connection)) this.tellRepaired(changes);
+        this.settled = { mine, session: connection.session };
         return;
       } catch (error) {
         if (!isServerError(error, codes.nodeExists, codes.noNode)) throw error;
@@ -199,10 +206,22 @@ class SessionRegistry implements Registry {
     throw new LostError(`what ${this.mine?.name ?? 'was here'} announces was changed ${triesMax} times meanwhile`);
   }
 
-  /** Afterwards it is noticed when somebody removes what is ours. */
-  private async change(connection: Connection, mine: Instance | undefined, changes: readonly Change[]): Promise<void> {
+  /** Whether this was placed before: then it was changed or removed by another client. */
+  private isSettled(mine: Instance | undefined, { session }: Connection): boolean {
+    return mine !== undefined && this.settled?.mine === mine && this.settled.session === session;
+  }
+  private tellRepaired(changes: readonly Change[]): void {
+    const nowMs = this.parts.clock.mono();
+    if (nowMs - this.repairedMs < repairsReportMs) return;
+    this.repairedMs = nowMs;
+    const paths = changes.map(({ path }) => path).join(' ');
+    this.log(`another client changed or removed what this instance announces; it is announced again: ${paths}`);
+  }
+
+  /** Afterwards it is noticed when somebody changes or removes what is ours. */
+  private async change(connection: Connection, wanted: readonly string[], changes: readonly Change[]): Promise<void> {
     await connection.change(changes);
-    if (mine) await connection.read(this.parts.paths.instance(mine.name), this.touched);
+    await Promise.all(wanted.map((path) => connection.read(path, this.touched)));
   }
   private readonly touched = (): void => this.soon.ask();
 
@@ -228,14 +247,12 @@ class SessionRegistry implements Registry {
     paths: readonly string[],
   ): Promise<ReadonlyMap<string, Node>> {
     const own = mine && this.parts.paths.instance(mine.name);
-    const nodes = await Promise.all(
-      paths.map((path) => connection.read(path, path === own ? this.touched : undefined)),
-    );
+    const nodes = await Promise.all(paths.map((path) => connection.read(path, mine && this.touched)));
     const there = new Map<string, Node>();
     for (const [at, path] of paths.entries()) {
       const node = nodes[at];
       if (!node) continue;
-      if (mine && path === own) checkLife(mine, node);
+      if (mine && path === own) checkLife(mine, node, connection.session);
       else if (this.isOfAnother(path, node)) continue;
       there.set(path, node);
     }
@@ -280,7 +297,8 @@ class SessionRegistry implements Registry {
   }
 }
 
-function checkLife({ name, incarnation }: Instance, node: Node): void {
+function checkLife({ name, incarnation }: Instance, node: Node, session: string): void {
+  if (node.owner === session) return; // created by this instance, whatever another client wrote into it
   const there = instanceOfText(node.data);
   if (there?.incarnation === incarnation) return;
   const message = `an instance called ${name} is alive already (process ${there?.pid ?? '?'} on ${there?.host ?? '?'})`;

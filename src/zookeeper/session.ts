@@ -1,10 +1,10 @@
 /** One session that is kept as long as any server can be reached: connected again, and then made and read anew. */
-import { sleep, type Clock, type Random } from '../base/clock';
+import { every, sleep, type Clock, type Random } from '../base/clock';
 import { BusError, isBusError, sayError } from '../base/errors';
 import { deferred, type Closable, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { connect, EndError, type Connection, type Rights } from './connection';
-import { busErrorOf, codes, LostError, ServerError } from './faults';
+import { busErrorOf, codes, LostError, sayFault, ServerError } from './faults';
 import type { Address, End, Ticket } from './library';
 import type { TlsPaths } from './tls';
 import { watchOver } from './watchdog';
@@ -28,8 +28,11 @@ export interface Comeback {
   /** What lived with the session before is gone, or will go. */
   readonly newSession: boolean;
 }
-/** Makes and reads anew what a part has in ZooKeeper; done once more, soon, when it rejects. */
-export type Restore = (connection: Connection) => Promise<void>;
+/**
+ * Makes and reads anew what a part has in ZooKeeper; done once more, soon, when it rejects. A `check` reads everything,
+ * as if no watch could be trusted.
+ */
+export type Restore = (connection: Connection, check?: boolean) => Promise<void>;
 
 export interface Session extends Closable {
   /** The servers, as they were given. */
@@ -61,6 +64,11 @@ export function openSession(parts: SessionParts): Session {
 const backoffMs = { first: 50, most: 1_000 } as const;
 const connectMs = { least: 250, most: 3_000, perSession: 1 / 3 } as const;
 const closeMs = 500;
+/**
+ * Interval of checks, on an open connection, that everything is there and can be read: no watch fires when rights are
+ * withdrawn. Each connection takes a random 50-100 % of it, so that instances do not read at the same time.
+ */
+const checkIntervalMs = 60_000;
 /** Away for so many session time-outs, another session is begun: servers that were made anew turn the old one away. */
 const sessionsKept = 3;
 
@@ -225,6 +233,11 @@ class KeptSession implements Session {
     [this.refusal, this.refusals, this.wasUp] = [undefined, 0, true];
     watchOver(connection, clock);
     void this.restore(connection, this.comeback.awayMs);
+    const everyMs = checkIntervalMs * (0.5 + this.parts.random.next() / 2);
+    const checking = every(clock, everyMs, () => {
+      if (connection.alive && this.restoring !== connection) void this.restore(connection, 0, 0, true);
+    });
+    void connection.ended.then(() => checking.cancel());
     this.wake();
   }
 
@@ -249,7 +262,7 @@ class KeptSession implements Session {
     void this.restore(connection, 0, 1);
   }
 
-  private async restore(connection: Connection, awayMs: number, rounds = 0): Promise<void> {
+  private async restore(connection: Connection, awayMs: number, rounds = 0, check = false): Promise<void> {
     const { clock, random } = this.parts;
     this.restoring = connection;
     for (let round = rounds; connection.alive && !this.closed.signal.aborted; round++) {
@@ -257,7 +270,7 @@ class KeptSession implements Session {
       if (round > 0) await sleep(clock, (0.5 + random.next() / 2) * most, this.closed.signal);
       if (!connection.alive) break; // it is for the next one to say what is at fault
       this.fault = undefined;
-      for (const restore of this.restores) await this.attempt(() => restore(connection));
+      for (const restore of this.restores) await this.attempt(() => restore(connection, check));
       if (!connection.alive) break;
       if (this.fault === undefined) {
         this.ends = 0;
@@ -273,7 +286,7 @@ class KeptSession implements Session {
     try {
       await run();
     } catch (error) {
-      this.fault = sayError(error);
+      this.fault = sayFault(error);
     }
   }
 

@@ -57,7 +57,7 @@ class NodeSettings implements SessionSettings {
     const { clock, random, session } = parts;
     this.soon = openSoon({ clock, random, jitterMs: () => jitterMs, gapMs: () => gapMs }, () => this.again());
     this.confirming = every(clock, confirmMs, () => this.confirm());
-    session.onConnection((connection) => this.restore(connection));
+    session.onConnection((connection, check) => this.restore(connection, check));
   }
 
   async get(key: string): Promise<Setting | undefined> {
@@ -139,11 +139,11 @@ class NodeSettings implements SessionSettings {
 
   // --- what is known
 
-  private restore(connection: Connection): Promise<void> {
+  private restore(connection: Connection, check = false): Promise<void> {
     return this.inLane(async () => {
       const known = this.view?.connection === connection ? this.view : undefined;
       const view = (this.view = known ?? new View(connection, this.parts.paths, () => this.soon.ask()));
-      await view.read();
+      await (check ? view.readAll() : view.read());
       this.take(view);
     });
   }

@@ -1,4 +1,6 @@
-import { openNotices } from '../../src/base/notices';
+import { openNotices, type Notice } from '../../src/base/notices';
+import type { StatePart } from '../../src/base/parts';
+import { virtualClock } from '../../src/memory/clock';
 
 test('who watches states is told at once what does not work, and once it works no more', () => {
   const notices = openNotices();
@@ -25,4 +27,82 @@ test('a watcher that throws keeps no notice from the others, and is reported to 
   );
   for (const what of ['one', 'two']) notices.tell({ type: 'dropped', what, reason: 'x' });
   expect(seen.toSorted()).toEqual(['a watcher of notices threw: not ready', 'dropped', 'dropped']);
+});
+
+describe('changes of one kind', () => {
+  function open() {
+    const clock = virtualClock();
+    const notices = openNotices(clock);
+    const told: Notice[] = [];
+    notices.watch((notice) => void told.push(notice));
+    const states: string[] = [];
+    notices.watchStates(({ part, ok }) => void states.push(`${part} ${ok}`));
+    const state = (part: StatePart, ok: boolean, reason = 'why'): void =>
+      notices.tell({ type: 'state', part, ok, reason });
+    return { clock, notices, told, states, state };
+  }
+
+  test('within a second are one notice, which names all of them; those who watch states get each at once', async () => {
+    const { clock, told, states, state } = open();
+    state('group a', false, 'first');
+    await clock.advance(900);
+    state('group b', false, 'second');
+    state('reading a', false, 'third');
+    state('group b', false, 'second again');
+    expect(told).toEqual([]);
+    expect(states).toEqual(['group a false', 'group b false', 'reading a false', 'group b false']);
+    await clock.advance(100);
+    expect(told).toEqual([
+      {
+        type: 'state',
+        part: 'group a',
+        ok: false,
+        reason: 'first',
+        also: [{ part: 'group b', reason: 'second again' }],
+      },
+      { type: 'state', part: 'reading a', ok: false, reason: 'third' },
+    ]);
+  });
+
+  test('of one part are told in their order', async () => {
+    const { clock, told, state } = open();
+    state('group a', false);
+    state('group b', false);
+    state('group a', true);
+    state('group a', false);
+    await clock.advance(1_000);
+    expect(told.map((notice) => notice.type === 'state' && [notice.part, notice.ok, notice.also?.length ?? 0])).toEqual(
+      [
+        ['group a', false, 1],
+        ['group a', true, 0],
+        ['group a', false, 0],
+      ],
+    );
+  });
+
+  test('that mean different things for health are different notices', async () => {
+    const { clock, told, notices, state } = open();
+    state('topic a', false);
+    notices.tell({ type: 'state', part: 'topic b', ok: false, reason: 'why', ready: true });
+    await clock.advance(1_000);
+    expect(told).toHaveLength(2);
+  });
+
+  test('are not collected for parts that exist once, nor for partitions that are taken or given', () => {
+    const { told, notices, state } = open();
+    state('kafka', false);
+    for (const change of ['taken', 'given'] as const)
+      notices.tell({ type: 'partition', queue: 'q', partition: 1, change });
+    expect(told).toHaveLength(3);
+  });
+
+  test('are partitions that are lost, and are told at once when the bus closes', () => {
+    const { told, notices } = open();
+    for (let partition = 0; partition < 36; partition++)
+      notices.tell({ type: 'partition', queue: 'q', partition, change: 'lost', reason: 'no sign' });
+    expect(told).toEqual([]);
+    notices.flush();
+    expect(told).toMatchObject([{ partition: 0, reason: 'no sign' }]);
+    expect(told[0]).toHaveProperty('also.length', 35);
+  });
 });

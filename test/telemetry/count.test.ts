@@ -14,6 +14,33 @@ async function samples(registry: Registry): Promise<readonly string[]> {
   return (await registry.metrics()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 }
 
+test('what many parts of one kind went through is counted for each of them', async () => {
+  const { notices, registry } = open();
+  for (const partition of [3, 4]) notices.tell({ type: 'partition', queue: 'a', partition, change: 'taken' });
+  notices.tell({ type: 'partition', queue: 'b', partition: 0, change: 'taken' });
+  const also = [
+    { queue: 'a', partition: 4 },
+    { queue: 'b', partition: 0 },
+  ];
+  notices.tell({ type: 'partition', queue: 'a', partition: 3, change: 'lost', also });
+  notices.tell({
+    type: 'state',
+    part: 'group a',
+    ok: false,
+    reason: 'why',
+    also: [{ part: 'group b', reason: 'why' }],
+  });
+  expect(await samples(registry)).toEqual(
+    expect.arrayContaining([
+      'busbar_partitions{queue="a"} 0',
+      'busbar_partitions{queue="b"} 0',
+      'busbar_partition_changes_total{queue="a",change="lost"} 2',
+      'busbar_part_ok{part="group a"} 0',
+      'busbar_part_ok{part="group b"} 0',
+    ]),
+  );
+});
+
 const counted: readonly [Notice, string][] = [
   [{ type: 'sent', kind: 'work', ...about }, 'busbar_messages_sent_total{kind="work",entry="photos.resize"} 1'],
   [{ type: 'received', kind: 'work', ...about }, 'busbar_messages_received_total{kind="work",entry="photos.resize"} 1'],

@@ -17,6 +17,25 @@ function open(level = 'debug', format: 'json' | 'text' = 'json') {
 }
 const about = { entry: 'photos.resize', id: '01J9' };
 
+test('what many parts of one kind went through is one line, with their number in words and all of them in fields', () => {
+  const { notices, parsed } = open();
+  const also = [{ part: 'group b' as const, reason: 'second' }];
+  notices.tell({ type: 'state', part: 'group a', ok: false, reason: 'no answer', also });
+  const partitions = [{ queue: 'photos.bills', partition: 4 }];
+  notices.tell({
+    type: 'partition',
+    queue: 'photos.work',
+    partition: 3,
+    change: 'lost',
+    reason: 'late',
+    also: partitions,
+  });
+  expect(parsed()).toMatchObject([
+    { level: 'warn', msg: 'group a and 1 more do not work: no answer', also },
+    { level: 'warn', msg: 'partition 3 of photos.work and 1 more lost: late', also: partitions },
+  ]);
+});
+
 const levels: readonly [string, Notice][] = [
   ['debug', { type: 'sent', kind: 'work', ...about }],
   ['debug', { type: 'received', kind: 'work', ...about }],

@@ -50,7 +50,8 @@ function countWaiting({ waiting, exact, about }: QueueView): string {
 }
 function sayHeld(queue: string, held: number): string {
   const many = held === 1 ? '1 of them' : `${count(held)} of them at most`;
-  return `${queue}: ${many} cannot be read before an open transaction of another producer ends; busbar status names it.`;
+  const why = 'cannot be read before an open transaction of another producer ends';
+  return `${queue}: ${many} ${why}; busbar status names it.`;
 }
 function sayUnsure({ about }: QueueView): string {
   return about ? 'with a ~ is by the offsets of the log' : 'with a + is what was counted before the limit';

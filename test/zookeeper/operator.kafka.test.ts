@@ -1,0 +1,104 @@
+/** What operators and other clients change in ZooKeeper under running instances: it is repaired, or reported with what to do. */
+import { ACL, createClient, Id, type Client } from 'node-zookeeper-client';
+import { systemClock, type Clock } from '../../src/base/clock';
+import { pathsOf } from '../../src/zookeeper/paths';
+import { cleanUp, instance, later, open, until, watchNames, watchSettings, type Opened } from './kit';
+import { zookeeperSuite } from './suite';
+
+afterEach(cleanUp);
+
+/** What takes a minute takes a second. */
+const hasty: Clock = {
+  ...systemClock,
+  after: (ms, run) => systemClock.after(ms >= 30_000 ? ms / 60 : ms, run),
+};
+
+type Done = (error: unknown) => void;
+/** What an operator uses, beside what the declarations of src name. */
+interface Tool extends Client {
+  removeRecursive(path: string, done: Done): void;
+  setACL(path: string, acls: readonly object[], version: number, done: Done): void;
+  connect(): void;
+}
+
+zookeeperSuite('an operator beside running instances', (zookeeper) => {
+  let names = 0;
+  const given = () => ({ connect: zookeeper.connect, ns: `${zookeeper.ns}-${names}`, clock: hasty });
+  beforeEach(() => void names++);
+
+  async function tool(): Promise<Tool> {
+    // The declarations of src name only what src uses.
+    const client = createClient(zookeeper.connect, { sessionTimeout: 10_000, spinDelay: 1_000, retries: 0 }) as Tool;
+    await new Promise<void>((resolve) => {
+      client.once('connected', resolve);
+      client.connect();
+    });
+    later(() => client.close());
+    return client;
+  }
+  const done = (run: (done: Done) => void): Promise<void> =>
+    new Promise((resolve, reject) => run((error) => (error ? reject(error as Error) : resolve())));
+  const paths = () => pathsOf(given().ns);
+  const warnings = ({ notices }: Opened): string[] =>
+    notices.flatMap((notice) => (notice.type === 'log' && notice.level === 'warn' ? [notice.message] : []));
+
+  test('an announcement that was removed from one contract is made again, with a warning', async () => {
+    const [one, other] = [await open(given()), await open(given())];
+    await one.registry.announce(instance('photos#a'));
+    const seen = await watchNames(other, 'photos');
+    const client = await tool();
+    const contract = paths().contract('photos');
+    const [node = ''] = await new Promise<string[]>((resolve) => {
+      client.getChildren(contract, undefined, (_error, children) => resolve(children));
+    });
+    await done((end) => client.remove(`${contract}/${node}`, -1, end));
+    await until('it is seen again', () => seen.length >= 2 && seen.at(-1)?.join() === 'photos#a', 5_000);
+    await until('it is told', () => warnings(one).length > 0);
+    expect(warnings(one)).toEqual([expect.stringContaining(`announced again: ${contract}/`)]);
+  });
+
+  test('an announcement that was written over is restored, as it was made by this session', async () => {
+    const [one, other] = [await open(given()), await open(given())];
+    await one.registry.announce(instance('photos#a'));
+    const client = await tool();
+    await done((end) =>
+      client.setData(paths().instance('photos#a'), Buffer.from('{"name": 1}'), -1, (error) => end(error)),
+    );
+    await until('it is restored', async () => (await other.registry.find('photos#a'))?.pid === process.pid, 5_000);
+    expect(one.state()?.ok ?? true).toBe(true);
+    await until('it is told', () => warnings(one).length > 0);
+    expect(warnings(one)).toEqual([expect.stringContaining('another client changed or removed')]);
+  });
+
+  test('everything of a namespace that was removed is made again; settings are gone as if they had been unset', async () => {
+    const [one, other] = [await open(given()), await open(given())];
+    await one.registry.announce(instance('photos#a'));
+    await one.settings.set('key', 'value', 0);
+    const [seen, settings] = [await watchNames(other, 'photos'), await watchSettings(other)];
+    await until('it is seen', () => settings.last.join() === 'key=value');
+    const client = await tool();
+    // An instance announces itself again meanwhile, so that the last folders are not empty when they are removed.
+    for (const path of [paths().settings, paths().instances, paths().contracts])
+      await done((end) => client.removeRecursive(path, () => end(undefined)));
+    await until('settings are gone', () => settings.last.length === 0, 10_000);
+    await until('it is announced again', async () => (await other.registry.all()).length === 1, 10_000);
+    await until('it is seen', () => seen.at(-1)?.join() === 'photos#a', 10_000);
+    expect(await other.settings.set('key', 'again', 0)).toBe(1);
+    await until('settings are seen again', () => settings.last.join() === 'key=again', 10_000);
+  });
+
+  test('rights that were withdrawn are reported within a minute, with what to grant, until they are given back', async () => {
+    const one = await open(given());
+    await one.registry.announce(instance('photos#a'));
+    const client = await tool();
+    const acls = (permission: number): object[] => [new ACL(permission, Id.ANYONE_ID_UNSAFE)];
+    const [admin, all] = [16, 31];
+    await done((end) => client.setACL(paths().settings, acls(admin), -1, end));
+    const state = await until('it is reported', () => one.state()?.ok === false && one.state(), 10_000);
+    expect(state).toMatchObject({
+      reason: expect.stringContaining(`not allowed: ${paths().settings}. Grant the user`),
+    });
+    await done((end) => client.setACL(paths().settings, acls(all), -1, end));
+    await until('it is well again', () => one.state()?.ok === true, 10_000);
+  });
+});
