@@ -18,7 +18,7 @@ export interface Backlog extends Span {
   /** Unsettled messages that were tried, by offset. */
   readonly tried: ReadonlyMap<number, Tried>;
   /** Offsets behind `end` that cannot be read yet: there are at most so many records. */
-  readonly held: number;
+  readonly blocked: number;
   /** The instance that works on it now. */
   readonly owner: string | null;
   /**
@@ -45,7 +45,7 @@ export async function readBacklog(log: Log, source: Source): Promise<readonly Ba
       end,
       without: state?.ranges ?? [],
       tried: new Map(state?.tried.map((one) => [one.offset, one])),
-      held: high - end,
+      blocked: high - end,
       owner: place?.owner ?? null,
       readable: state !== undefined && !isBeyond,
     };

@@ -223,7 +223,7 @@ function onlyParked(views: readonly QueueView[], { parked }: Around): readonly Q
       waiting: 0,
       exact: true,
       about: false,
-      held: 0,
+      blocked: 0,
       running: 0,
       inBackoff: 0,
       oldestMs: null,

@@ -15,7 +15,7 @@ export interface Counted {
   readonly exact: boolean;
   /** See QueueView. */
   readonly about: boolean;
-  readonly held: number;
+  readonly blocked: number;
   readonly oldest: Letter | undefined;
 }
 
@@ -30,15 +30,15 @@ export async function count(parts: InspectorParts, name: QueueName): Promise<Cou
   const backlogs = await readBacklogs(parts, name);
   const whole = backlogs.filter(({ source }) => source.entry === null);
   const mixed = backlogs.filter(({ source }) => source.entry !== null);
-  const held = backlogs.reduce((sum, one) => sum + one.held, 0);
+  const blocked = backlogs.reduce((sum, one) => sum + one.blocked, 0);
   const [sized, picked] = await Promise.all([sizeUp(parts.log, whole), countPicked(parts, mixed)]);
   return {
     name,
     backlogs,
-    unsettled: sized.unsettled + picked.unsettled + held,
-    exact: picked.exact && !sized.about && held === 0 && backlogs.every(({ readable }) => readable),
-    about: sized.about || held > 0,
-    held,
+    unsettled: sized.unsettled + picked.unsettled + blocked,
+    exact: picked.exact && !sized.about && blocked === 0 && backlogs.every(({ readable }) => readable),
+    about: sized.about || blocked > 0,
+    blocked,
     oldest: older(sized.oldest, picked.oldest),
   };
 }
@@ -87,7 +87,7 @@ export interface Around {
 }
 
 export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Around): QueueView {
-  const { name, backlogs, unsettled, exact, about, held, oldest } = counted;
+  const { name, backlogs, unsettled, exact, about, blocked, oldest } = counted;
   const { queue, module } = name;
   const running = runningOf(queue, instances).length;
   const takers = new Set([...sayingOf(queue, instances)].map(([{ name: taker }]) => taker));
@@ -101,11 +101,11 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
     queue,
     module,
     listensTo: name.sources.flatMap(({ entry }) => entry ?? []),
-    state: firstState(waiting, takers.size, running, { held, paused: paused.size, unserved: unserved.length }),
+    state: firstState(waiting, takers.size, running, { blocked, paused: paused.size, unserved: unserved.length }),
     waiting,
     exact,
     about,
-    held,
+    blocked,
     running,
     inBackoff: [...sayingOf(queue, instances)].reduce((sum, [, { inBackoff }]) => sum + inBackoff, 0),
     oldestMs: oldest ? Math.max(0, nowMs - oldest.record.timeMs) : null,
@@ -122,12 +122,12 @@ function firstState(
   waiting: number,
   takers: number,
   running: number,
-  why: { held: number; paused: number; unserved: number },
+  why: { blocked: number; paused: number; unserved: number },
 ): QueueState {
   if (waiting === 0) return 'caught up';
   if (takers === 0) return 'nobody';
   if (running > 0) return 'working';
-  if (why.held >= waiting) return 'held';
+  if (why.blocked >= waiting) return 'blocked';
   if (why.unserved > 0) return 'unserved';
   return why.paused > 0 ? 'paused' : 'working';
 }

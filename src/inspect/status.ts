@@ -1,7 +1,7 @@
 /** Says what is wrong with a system, worst first, with the command to type next. */
 import { sleep } from '../base/clock';
 import type { Backlog } from './backlog';
-import { heldAlarms } from './held';
+import { blockedAlarms } from './blocked';
 import { doingOf, type Doing } from './instances';
 import { alarmsOfWaiting } from './retention';
 import { viewOfQueue, count, readUnsettled, type Around, type Counted } from './queues';
@@ -32,9 +32,9 @@ export async function lookForTrouble(
 ): Promise<Looked> {
   const first = new Map(counted.map((one) => [one.name.queue, viewOfQueue(one, around)]));
   const slow = counted.filter(({ name }) => isSlow(first.get(name.queue)));
-  const held = await heldAlarms(parts, counted, around.nowMs);
-  const alarms = [...held, ...around.instances.flatMap(alarmsOfInstance)];
-  alarms.push(...degraded(around.instances).filter(({ about }) => !isHeldQueue(about, held, counted)));
+  const blocked = await blockedAlarms(parts, counted, around.nowMs);
+  const alarms = [...blocked, ...around.instances.flatMap(alarmsOfInstance)];
+  alarms.push(...degraded(around.instances).filter(({ about }) => !isBlocked(about, blocked, counted)));
   if (slow.length > 0) await sleep(parts.clock, lookAgainMs);
   for (const before of slow) {
     const view = first.get(before.name.queue);
@@ -91,7 +91,7 @@ async function troubleOf(
 
 /** With gaps this is more than the records; only its growth is used. */
 function endOf({ backlogs }: Counted): number {
-  return backlogs.reduce((sum, { end, held }) => sum + end + held, 0);
+  return backlogs.reduce((sum, { end, blocked }) => sum + end + blocked, 0);
 }
 
 /** A message that is tried for long while others of its key wait behind it. */
@@ -157,8 +157,8 @@ function degraded(instances: readonly InstanceView[]): Alarm[] {
   });
 }
 /** Instances report the same transactions by topic. */
-function isHeldQueue(part: string, held: readonly Alarm[], counted: readonly Counted[]): boolean {
-  const queues = counted.filter(({ name }) => held.some(({ about }) => about === name.queue));
+function isBlocked(part: string, blocked: readonly Alarm[], counted: readonly Counted[]): boolean {
+  const queues = counted.filter(({ name }) => blocked.some(({ about }) => about === name.queue));
   return queues.some(({ backlogs }) => backlogs.some(({ topic }) => part === `transactions in ${topic}`));
 }
 /** Reported by alarms of their own, or listed by a verb. */
@@ -204,7 +204,7 @@ const order: readonly Alarm['what'][] = [
   'expiring',
   'stuck',
   'nobody',
-  'held',
+  'blocked',
   'unserved',
   'silent',
   'unwell',

@@ -44,10 +44,10 @@ export interface InstanceView {
 /**
  * nobody: messages wait and no instance takes them · stuck: nothing goes on although somebody takes them · paused:
  * nothing runs, and a setting says that nothing of some entries is to be started · unserved: nothing runs, and messages
- * wait at instances that do not know their entry · held: nothing runs, and none can be read before an open transaction
- * of another producer ends.
+ * wait at instances that do not know their entry · blocked: nothing runs, and none can be read before an open
+ * transaction of another producer ends.
  */
-export type QueueState = 'caught up' | 'working' | 'growing' | 'stuck' | 'nobody' | 'paused' | 'unserved' | 'held';
+export type QueueState = 'caught up' | 'working' | 'growing' | 'stuck' | 'nobody' | 'paused' | 'unserved' | 'blocked';
 
 export interface QueueView {
   /** `photos.work`, `search.index` */
@@ -64,7 +64,7 @@ export interface QueueView {
   /** Too many to read them all, in a log that may have gaps: then there are at most so many, and hardly ever fewer. */
   readonly about: boolean;
   /** Of those that wait: they cannot be read before an open transaction of another producer ends; at most so many. */
-  readonly held: number;
+  readonly blocked: number;
   readonly running: number;
   /** Of those that wait: they failed, and wait for another attempt. */
   readonly inBackoff: number;

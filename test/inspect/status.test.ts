@@ -236,9 +236,9 @@ test('a queue that a setting has paused is paused, not stuck, and the command th
   ]);
 });
 
-describe('a queue whose log is held by an open transaction', () => {
+describe('a queue whose log is blocked by an open transaction', () => {
   /** A log in which the transaction began `ageMs` ago, and `count` records of photos.work lie behind it. */
-  async function held(count: number, ageMs: number | null, ids: readonly (string | null)[] = ['billing-7']) {
+  async function blocked(count: number, ageMs: number | null, ids: readonly (string | null)[] = ['billing-7']) {
     const { open, inspector, soon, clock, ports } = rig();
     const bus = await open('photos');
     await bus.serve(photos, rest);
@@ -274,9 +274,9 @@ describe('a queue whose log is held by an open transaction', () => {
   }
 
   test('counts what lies behind it, as at most so many', async () => {
-    const { work } = await held(6, 45_000);
-    expect(work).toMatchObject({ state: 'held', waiting: 6, held: 6, exact: false, about: true });
-    expect((await held(0, null)).work).toMatchObject({ state: 'caught up', waiting: 0, held: 0, exact: true });
+    const { work } = await blocked(6, 45_000);
+    expect(work).toMatchObject({ state: 'blocked', waiting: 6, blocked: 6, exact: false, about: true });
+    expect((await blocked(0, null)).work).toMatchObject({ state: 'caught up', waiting: 0, blocked: 0, exact: true });
   });
 
   test.each([
@@ -285,9 +285,9 @@ describe('a queue whose log is held by an open transaction', () => {
     [45_000, [{ severity: 'critical', forMs: 45_000 }]],
     [null, [{ severity: 'critical', forMs: null }]],
   ])('is an alarm when it is open for %s ms, with the command that ends it', async (ageMs, expected) => {
-    const { alarms } = await held(6, ageMs);
+    const { alarms } = await blocked(6, ageMs);
     const more = {
-      what: 'held',
+      what: 'blocked',
       about: 'photos.work',
       next: 'kafka-transactions.sh … abort …',
       says: "6 cannot be read: the transaction 'billing-7' (producer id 1002) is open in t.photos.work/3 from offset 57 on",
@@ -296,7 +296,7 @@ describe('a queue whose log is held by an open transaction', () => {
   });
 
   test('is named by its producer id where its transactional id cannot be seen', async () => {
-    const { alarms } = await held(6, null, [null, 'other']);
+    const { alarms } = await blocked(6, null, [null, 'other']);
     expect(alarms[0]?.says).toContain('the transaction of producer id 1002 is open');
     expect(alarms[0]?.says).toMatch(/, and 1 more$/);
   });

@@ -42,16 +42,16 @@ kafkaSuite(
       const given = { transport: 'kafka', brokers: brokers.split(','), zookeeper, ns: rig.ns } as const;
       const look = await inspect(given);
       const [queue] = await look.inspector.queues(['press.work']);
-      expect(queue).toMatchObject({ state: 'held', waiting: 72, held: 72, exact: false, about: true });
+      expect(queue).toMatchObject({ state: 'blocked', waiting: 72, blocked: 72, exact: false, about: true });
       await rig.until('it is an alarm', async () => {
         const { alarms } = await look.inspector.status();
-        const held = alarms.find(({ what }) => what === 'held');
+        const held = alarms.find(({ what }) => what === 'blocked');
         return held !== undefined && held.says.includes(transactionalId) && held.next.includes('abort --topic');
       });
 
       for (let n = 0; n < 12; n++) {
         const { alarms } = await look.inspector.status();
-        const held = alarms.find(({ what }) => what === 'held');
+        const held = alarms.find(({ what }) => what === 'blocked');
         if (held) await runNamed(suite.cluster, held.next);
       }
       await rig.until('health is well again', () => reasonOf(bus, part) === undefined);

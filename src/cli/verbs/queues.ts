@@ -38,7 +38,7 @@ export async function queues({ inspector, out, nowMs }: Desk, names: readonly st
     const unsure = [...new Set(found.filter(({ exact }) => !exact).map(sayUnsure))];
     const said = unsure.length > 0 ? unsure.join(', ') : 'is exact: counted to the end of each log';
     out.say(`WAITING ${said} at ${clockTime(nowMs())}.`);
-    for (const { queue, held } of found) if (held > 0) out.say(sayHeld(queue, held));
+    for (const { queue, blocked } of found) if (blocked > 0) out.say(sayBlocked(queue, blocked));
   }
   return found.length > 0 ? exits.done : exits.warning;
 }
@@ -48,8 +48,8 @@ function countWaiting({ waiting, exact, about }: QueueView): string {
   if (exact) return count(waiting);
   return about ? `~${count(waiting)}` : `${count(waiting)}+`;
 }
-function sayHeld(queue: string, held: number): string {
-  const many = held === 1 ? '1 of them' : `${count(held)} of them at most`;
+function sayBlocked(queue: string, blocked: number): string {
+  const many = blocked === 1 ? '1 of them' : `${count(blocked)} of them at most`;
   const why = 'cannot be read before an open transaction of another producer ends';
   return `${queue}: ${many} ${why}; busbar status names it.`;
 }

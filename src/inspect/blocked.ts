@@ -7,20 +7,20 @@ import type { Alarm, InspectorParts } from './types';
 const reportAfterMs = 10_000;
 const criticalAfterMs = 30_000;
 
-/** One alarm for each queue that is held for long, with the command that ends the oldest transaction. */
-export async function heldAlarms(
+/** One alarm for each queue that is blocked for long, with the command that ends the oldest transaction. */
+export async function blockedAlarms(
   parts: InspectorParts,
   counted: readonly Counted[],
   nowMs: number,
 ): Promise<readonly Alarm[]> {
-  const held = counted.filter((one) => one.held > 0);
-  return (await Promise.all(held.map((one) => alarmOf(parts, one, nowMs)))).flat();
+  const blocked = counted.filter((one) => one.blocked > 0);
+  return (await Promise.all(blocked.map((one) => alarmOf(parts, one, nowMs)))).flat();
 }
 
-async function alarmOf({ log }: InspectorParts, { name, held, backlogs }: Counted, nowMs: number): Promise<Alarm[]> {
+async function alarmOf({ log }: InspectorParts, { name, blocked, backlogs }: Counted, nowMs: number): Promise<Alarm[]> {
   const topics = new Map<string, number[]>();
   for (const one of backlogs) {
-    if (one.held > 0) topics.set(one.topic, [...(topics.get(one.topic) ?? []), one.partition]);
+    if (one.blocked > 0) topics.set(one.topic, [...(topics.get(one.topic) ?? []), one.partition]);
   }
   const found = await Promise.all(
     [...topics].map(async ([topic, partitions]) => {
@@ -33,9 +33,9 @@ async function alarmOf({ log }: InspectorParts, { name, held, backlogs }: Counte
   const forMs = oldest.sinceMs === null ? null : Math.max(0, nowMs - oldest.sinceMs);
   if (forMs !== null && forMs < reportAfterMs) return [];
   const more = others.length > 0 ? `, and ${others.length} more` : '';
-  const says = `${held} cannot be read: ${sayTransaction(oldest)}${more}`;
+  const says = `${blocked} cannot be read: ${sayTransaction(oldest)}${more}`;
   const severity = forMs === null || forMs >= criticalAfterMs ? 'critical' : 'warning';
-  return [{ severity, about: name.queue, what: 'held', forMs, says, next: oldest.abort }];
+  return [{ severity, about: name.queue, what: 'blocked', forMs, says, next: oldest.abort }];
 }
 
 function sayTransaction({ topic, partition, offset, id, producerId }: OpenTransaction & { topic: string }): string {
