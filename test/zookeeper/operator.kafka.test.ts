@@ -70,7 +70,7 @@ zookeeperSuite('an operator beside running instances', (zookeeper) => {
     expect(warnings(one)).toEqual([expect.stringContaining('another client changed or removed')]);
   });
 
-  test('everything of a namespace that was removed is made again; settings are gone as if they had been unset', async () => {
+  test('everything of a namespace that was removed is made again, and its settings are gone as if they had been unset', async () => {
     const [one, other] = [await open(given()), await open(given())];
     await one.registry.announce(instance('photos#a'));
     await one.settings.set('key', 'value', 0);

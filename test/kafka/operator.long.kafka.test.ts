@@ -1,0 +1,166 @@
+/**
+ * What operators and other tools do to topics, groups and quotas under running instances. It is reported within a
+ * minute, and the command that is printed repairs it.
+ */
+import { BusError, type Bus } from '../../src/index';
+import { leaderOf } from './kit';
+import { openRealWire } from './rig';
+import { kafkaSuite } from '../cluster/suite';
+import { runNamed, runTool } from '../cluster/tools';
+import { foreignRig, press, type ForeignRig } from './foreignrig';
+
+jest.setTimeout(600_000);
+
+kafkaSuite(
+  'an operator beside running instances, with patience',
+  (suite) => {
+    let rig: ForeignRig;
+    beforeEach(() => (rig = foreignRig(suite)));
+    afterEach(() => rig.close());
+
+    /** Two instances that have printed something. */
+    async function open(): Promise<Bus> {
+      await rig.serve();
+      const bus = await rig.openBus();
+      await bus.serve(press, { print: () => undefined });
+      await bus.submitAll(press.print, [{ n: 1 }, { n: 2 }]);
+      return bus;
+    }
+    const reasonOf = (bus: Bus, part: string): string =>
+      bus.health().reasons.find((one) => one.part === part)?.reason ?? '';
+    const reported = async (bus: Bus, part: string): Promise<string> => {
+      await rig.until(`${part} is reported`, () => reasonOf(bus, part) !== '', 120_000);
+      return reasonOf(bus, part);
+    };
+    const isWell = (bus: Bus): Promise<void> =>
+      rig.until('health is well again', () => bus.health().reasons.length === 0, 120_000);
+
+    test('a changed setting of a topic is reported, and set back by the command that is printed', async () => {
+      const bus = await open();
+      const to = ['--entity-type', 'topics', '--entity-name', rig.topic];
+      await runTool(suite.cluster, 'configs', ['--alter', ...to, '--add-config', 'retention.ms=3600000']);
+      const reason = await reported(bus, `topic ${rig.topic}`);
+      expect(reason).toContain('retention.ms is 3600000, not -1: records are deleted when they are older');
+      expect(bus.health().ready).toBe(true);
+      await runNamed(suite.cluster, reason);
+      await isWell(bus);
+    });
+
+    test('a deleted topic is reported, appends to it fail within seconds, and the printed command brings it back', async () => {
+      const bus = await open();
+      await runTool(suite.cluster, 'topics', ['--delete', '--topic', rig.topic]);
+      const reason = await reported(bus, `topic ${rig.topic}`);
+      expect(bus.health().ready).toBe(false);
+      const beganMs = performance.now();
+      const error = await bus.submit(press.print, { n: 3 }).then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      expect(error).toBeInstanceOf(BusError);
+      expect(String(error)).toContain(`topic ${rig.topic} does not exist`);
+      expect(performance.now() - beganMs).toBeLessThan(10_000);
+      await runNamed(suite.cluster, reason.replace('; instances then continue', ''));
+      await isWell(bus);
+      const before = rig.printed.length;
+      const jobs = Array.from({ length: 60 }, (_, n) => ({ n: n + 100 }));
+      await bus.submitAll(press.print, jobs);
+      await rig.until('jobs are handled again', () => rig.printed.length > before, 60_000);
+    });
+
+    test('added partitions are reported', async () => {
+      const bus = await open();
+      await runTool(suite.cluster, 'topics', ['--alter', '--topic', rig.topic, '--partitions', '13']);
+      const reason = await reported(bus, `topic ${rig.topic}`);
+      expect(reason).toContain('has 13 partitions, this version uses 12');
+      const late = await rig.openBus();
+      const refused = await late.serve(press, { print: () => undefined }).then(
+        () => 'it serves',
+        (error: unknown) => String(error),
+      );
+      expect(refused).toContain('has 13 partitions');
+    });
+
+    test('leaders that are elected and replicas that are moved need nothing and report nothing', async () => {
+      const bus = await open();
+      const wire = openRealWire(suite.cluster.brokers, 'operator');
+      const before = (await leaderOf(wire, rig.topic, 0, 'admin')).node;
+      const nodes = [1, 2, 3].map((n) => ((before + n - 1) % 3) + 1);
+      const partitions = Array.from({ length: 12 }, (_, partition) => ({
+        topic: rig.topic,
+        partition,
+        replicas: [...nodes.slice(partition % 3), ...nodes.slice(0, partition % 3)],
+      }));
+      await runTool(
+        suite.cluster,
+        'reassign',
+        ['--execute', '--reassignment-json-file', '/dev/stdin'],
+        JSON.stringify({ version: 1, partitions }),
+      );
+      await runTool(suite.cluster, 'leaders', ['--election-type', 'preferred', '--all-topic-partitions']);
+      const jobs = Array.from({ length: 120 }, (_, n) => ({ n: n + 100 }));
+      await bus.submitAll(press.print, jobs);
+      await rig.until(
+        'all are handled',
+        async () => {
+          const [group] = await groupLag();
+          return group === 0;
+        },
+        120_000,
+      );
+      await wire.close();
+      expect(bus.health().reasons).toEqual([]);
+    });
+
+    async function groupLag(): Promise<number[]> {
+      const args = ['--describe', '--timeout', '60000', '--group', rig.topic];
+      const out = await runTool(suite.cluster, 'groups', args);
+      const [head = [], ...rows] = out
+        .split('\n')
+        .flatMap((line) => (line.trim() === '' ? [] : [line.trim().split(/\s+/)]));
+      const lag = head.indexOf('LAG');
+      return [rows.reduce((sum, row) => sum + Number(row[lag]), 0)];
+    }
+
+    test('places of a group cannot be set back or deleted while instances run', async () => {
+      const bus = await open();
+      const reset = ['--reset-offsets', '--to-earliest', '--execute', '--topic', rig.topic, '--group', rig.topic];
+      const refusals = [
+        reset,
+        ['--delete', '--group', rig.topic],
+        ['--delete-offsets', '--topic', rig.topic, '--group', rig.topic],
+      ];
+      for (const args of refusals) {
+        const said = await runTool(suite.cluster, 'groups', args).catch((error: unknown) => String(error));
+        expect(said).toMatch(/only be reset if the group|not empty|NonEmptyGroup|GroupSubscribedToTopic|subscribed/i);
+      }
+      await bus.submit(press.print, { n: 7 });
+      expect(bus.health().reasons).toEqual([]);
+    });
+
+    test('a quota of the client is reported, and nothing that it delays is taken for lost', async () => {
+      const bus = await open();
+      const of = ['--entity-type', 'clients', '--entity-name', bus.self.instance];
+      await runTool(suite.cluster, 'configs', ['--alter', ...of, '--add-config', 'producer_byte_rate=20000']);
+      let running = true;
+      const ends = new Set<string>();
+      const load = (async () => {
+        for (let n = 0; running; n++) {
+          const end = await bus.submit(press.print, { n, more: 'x'.repeat(20_000) } as { n: number }).then(
+            () => 'ok',
+            (error: unknown) => (error as BusError).code,
+          );
+          ends.add(end);
+        }
+      })();
+      const reason = await reported(bus, 'quota');
+      expect(reason).toMatch(/delayed this client by \d+\.\d s in the last minute \(Produce .*producer_byte_rate/);
+      expect(bus.health().ready).toBe(true);
+      running = false;
+      await load;
+      expect([...ends]).toEqual(['ok']);
+      await runTool(suite.cluster, 'configs', ['--alter', ...of, '--delete-config', 'producer_byte_rate']);
+      await isWell(bus);
+    });
+  },
+  { tools: true },
+);
