@@ -77,6 +77,15 @@ export const busOptions = options({
     max: limits.messageBytesMax,
     says: 'Largest body that is sent.',
   },
+  bodyDepthMax: {
+    is: 'integer',
+    default: limits.bodyDepthMax,
+    min: 1,
+    max: limits.bodyDepthMost,
+    says:
+      'Levels of a body: objects, arrays, Maps and Sets inside each other. Set it alike for all instances: a deeper ' +
+      'body is Invalid where it is sent, and parked where it is received.',
+  },
   requestConcurrency: {
     is: 'integer',
     default: 100,

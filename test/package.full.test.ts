@@ -203,10 +203,10 @@ describe('the package', () => {
     expect(loaded.filter((file) => !/^contract\/|^base\/errors\.js$/.test(file))).toEqual([]);
   });
 
-  it('loads msgpackr and eventemitter3 for busbar, no other package and no maker of a port', async () => {
+  it('loads eventemitter3 for busbar, no other package and no maker of a port', async () => {
     const loaded = await loads('busbar');
     expect(loaded).toContain('bus/bus.js');
-    expect(loaded.filter((file) => !file.endsWith('.js')).toSorted()).toEqual(['eventemitter3', 'msgpackr']);
+    expect(loaded.filter((file) => !file.endsWith('.js')).toSorted()).toEqual(['eventemitter3']);
     expect(loaded.filter((file) => /^(?:embedded|disk|memory|kafka|zookeeper|testing|host|cli)\//.test(file))).toEqual(
       [],
     );

@@ -25,7 +25,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   host: ['base', 'contract', 'telemetry', 'index', 'config'],
   // The bus on ports in memory: it needs the parts that openBus puts together for everybody else.
   testing: ['base', 'contract', 'format', 'ports', 'delivery', 'bus', 'memory', 'index', 'config'],
-  cli: ['base', 'contract', 'inspect', 'telemetry', 'index', 'config'],
+  cli: ['base', 'contract', 'format/exact-json', 'inspect', 'telemetry', 'index', 'config'],
   config: ['base', 'contract/options'], // settings keep to the bounds of what code may say
   index: ['base', 'contract', 'delivery', 'bus/types', 'open'],
   open: ['*'], // the only place that chooses
@@ -41,7 +41,6 @@ function asWritten(folder: string): readonly string[] {
 const homes: Readonly<Record<string, string>> = {
   '@standard-schema/spec': 'contract',
   eventemitter3: 'base',
-  msgpackr: 'format',
   lmdb: 'disk',
   kafkajs: 'kafka',
   'node-zookeeper-client': 'zookeeper',
@@ -208,9 +207,9 @@ describe('src', () => {
     expect(Object.keys(dependencies).filter((name) => !packages.has(name))).toEqual([]);
   });
 
-  it('loads with index.ts no package but msgpackr and eventemitter3, and no maker of a port', () => {
+  it('loads with index.ts no package but eventemitter3, and no maker of a port', () => {
     const allowed =
-      /^(?:node:|msgpackr\/|eventemitter3$|src\/(?:index|open|config|base|contract|format|ports|delivery|request|work|broadcast|bus)\b)/;
+      /^(?:node:|eventemitter3$|src\/(?:index|open|config|base|contract|format|ports|delivery|request|work|broadcast|bus)\b)/;
     const faults = [...reach('src/index.ts')].filter(([target]) => !allowed.test(target));
     expect(faults.map(([target, place]) => `${place}: loads ${target}`)).toEqual([]);
   });

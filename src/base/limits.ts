@@ -8,8 +8,10 @@ export const limits = {
   messageBytesMax: 1_000_000,
   /** Longest envelope line; longer ones are refused at the sender and dropped at the receiver. */
   envelopeBytesMax: 8_192,
-  /** Depth of a body: more is a bomb, not data. */
-  bodyDepthMax: 32,
+  /** Levels of a body unless the option bodyDepthMax sets another number. */
+  bodyDepthMax: 100,
+  /** The most that bodyDepthMax can be. Reading and writing keep their own stack, so it costs memory only. */
+  bodyDepthMost: 10_000,
   /**
    * Items of a body, counting each element, key and value: 1 MB of one-byte items is a 64-fold amplification in memory.
    */

@@ -69,7 +69,7 @@ export function createHearer(parts: DeliverParts): Hearer {
       const own = `${count} broadcasts of ${bytes} bytes of ${from} wait already`;
       return drop(envelope, `${own}, and in all ${capacity.describe('broadcasts')}`);
     }
-    const decoded = decodeBody(body);
+    const decoded = decodeBody(body, parts.bodyDepthMax);
     if (!decoded.ok) return drop(envelope, `the bytes are not a body: ${decoded.reason}`);
     if (notices.watched) notices.tell({ type: 'received', kind: 'broadcast', entry, id });
     const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };

@@ -100,7 +100,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
     if (stamp && !seenOn(record.partition).fresh(stamp))
       return notices.tell({ type: 'dropped', what: 'event', reason: 'it came twice', entry, id });
     if (heard.length === 0) return;
-    const decoded = decodeValue(record.value);
+    const decoded = decodeValue(record.value, parts.bodyDepthMax);
     if (!decoded.ok)
       return notices.tell({ type: 'dropped', what: 'event', reason: `${where}: ${decoded.reason}`, entry, id });
     const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };

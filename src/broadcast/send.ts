@@ -19,6 +19,8 @@ interface ShouterParts {
   readonly nextPosition: () => number;
   readonly makeId: () => string;
   readonly messageBytesMax: number;
+  /** Levels of a body. Default: limits.bodyDepthMax. */
+  readonly bodyDepthMax?: number | undefined;
 }
 export interface Shouter {
   broadcast(entry: AnyEntry, input: unknown): Promise<{ readonly id: string }>;
@@ -30,7 +32,7 @@ export function createShouter(parts: ShouterParts): Shouter {
       const scope = currentScope(parts.scopes);
       const checked = check(entry.schemas.input, input, 'input', entry.name);
       if (checked instanceof Promise) await checked;
-      const body = encodeBody(input, parts.messageBytesMax, 'input', entry.name);
+      const body = encodeBody(input, parts.messageBytesMax, 'input', entry.name, parts.bodyDepthMax);
       const id = parts.makeId();
       const line = printEnvelope({
         kind: 'broadcast',

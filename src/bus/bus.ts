@@ -49,9 +49,10 @@ export function buildBus(parts: BusParts): BuiltBus {
   const nextPosition = (): number => ++position;
   const health = openHealth(clock, notices, live, () => queueStats());
 
-  const deliverParts: DeliverParts = { clock, notices, scopes, middleware: parts.middleware, calls: parts.calls };
+  const { messageBytesMax, bodyDepthMax } = timings;
+  const { middleware, calls } = parts;
+  const deliverParts: DeliverParts = { clock, notices, scopes, middleware, calls, bodyDepthMax };
   const peers = openPeers<OpenCall>(registry, clock, notices);
-  const { messageBytesMax } = timings;
   const outgoing = {
     clock,
     random,
@@ -63,6 +64,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     nextPosition,
     makeId,
     messageBytesMax,
+    bodyDepthMax,
   };
   const timeoutMs = ({ name, options }: Request): number => timeoutNow(live, name, options);
   const caller = createCaller({ ...outgoing, peers, timeoutMs });
@@ -73,6 +75,7 @@ export function buildBus(parts: BusParts): BuiltBus {
   const retention = new RetentionWatch({ clock, random, log, notices, keepMs: timings.keepMs });
   const sender = openSender({
     messageBytesMax,
+    bodyDepthMax,
     keepMs: timings.keepMs,
     publishes: (topic) => retention.publishes(topic),
     clock,

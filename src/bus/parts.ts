@@ -21,6 +21,8 @@ export interface Timings {
   /** An instance that left answers for so long at least: for callers that read the registry just before. */
   readonly lingerMs: number;
   readonly messageBytesMax: number;
+  /** Levels of a body. Default: limits.bodyDepthMax. */
+  readonly bodyDepthMax?: number | undefined;
 }
 /** Parts of the work engine that a simulator replaces to plant bugs. */
 interface Planted extends Pick<TakeParts, 'makeFilter' | 'makeWatermark' | 'makeUnkept'> {

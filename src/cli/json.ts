@@ -1,5 +1,8 @@
 /** JSON that loses nothing of a body: whole numbers of any size as digits, dates, bytes, Maps and Sets. And back. */
 
+import { limits } from '../base/limits';
+import { readJson } from '../format/exact-json';
+
 /** What becomes of bytes: counted, or written out. */
 export type Bytes = 'counted' | 'hex';
 
@@ -8,54 +11,80 @@ export type Bytes = 'counted' | 'hex';
  * that JSON does not have as their names. `indent` spaces a level; 0 for one line.
  */
 export function toJson(value: unknown, bytes: Bytes = 'counted', indent = 0): string {
-  return new Printer(bytes, indent).print(value, 0);
+  return new Printer(bytes, indent).print(value);
 }
 
+/** What is being written: an opened list or object, and what is left of it. */
+interface Open {
+  readonly items: readonly (readonly [name: string | undefined, value: unknown])[];
+  readonly close: string;
+  next: number;
+}
+
+/** Keeps its own stack, so that a body of any depth can be shown. */
 class Printer {
+  readonly #parts: string[] = [];
+  readonly #open: Open[] = [];
+
   constructor(
     private readonly bytes: Bytes,
     private readonly indent: number,
   ) {}
 
-  print(value: unknown, depth: number): string {
-    switch (typeof value) {
-      case 'bigint':
-        return String(value);
-      case 'number':
-        return Number.isFinite(value) ? (Object.is(value, -0) ? '-0' : String(value)) : `"${value}"`;
-      case 'object':
-        return value === null ? 'null' : this.object(value, depth);
-      default:
-        return JSON.stringify(value) ?? 'null';
+  print(value: unknown): string {
+    this.#value(value);
+    for (let inner = this.#open.at(-1); inner; inner = this.#open.at(-1)) {
+      const item = inner.items[inner.next++];
+      if (!item) {
+        this.#open.pop();
+        this.#line();
+        this.#parts.push(inner.close);
+        continue;
+      }
+      if (inner.next > 1) this.#parts.push(',');
+      this.#line();
+      const [name, one] = item;
+      if (name !== undefined) this.#parts.push(JSON.stringify(name), this.indent > 0 ? ': ' : ':');
+      this.#value(one);
+    }
+    return this.#parts.join('');
+  }
+
+  #line(): void {
+    if (this.indent > 0) this.#parts.push('\n', ' '.repeat(this.#open.length * this.indent));
+  }
+
+  #value(value: unknown): void {
+    if (typeof value === 'object' && value !== null) this.#object(value);
+    else this.#parts.push(scalar(value));
+  }
+  #object(value: object): void {
+    if (value instanceof Date) this.#parts.push(`"${value.toISOString()}"`);
+    else if (value instanceof Uint8Array) this.#parts.push(JSON.stringify(printBytes(value, this.bytes)));
+    else if (value instanceof Map || value instanceof Set || Array.isArray(value)) {
+      const items: readonly unknown[] = [...value];
+      this.#begin(
+        '[',
+        items.map((one) => [undefined, one]),
+        ']',
+      );
+    } else {
+      const fields = Object.entries(value).filter(([, field]) => field !== undefined);
+      this.#begin('{', fields, '}');
     }
   }
-
-  private object(value: object, depth: number): string {
-    if (value instanceof Date) return `"${value.toISOString()}"`;
-    if (value instanceof Uint8Array) return JSON.stringify(printBytes(value, this.bytes));
-    if (value instanceof Map) return this.list([...value], depth);
-    if (value instanceof Set || Array.isArray(value)) return this.list([...value], depth);
-    const fields = Object.entries(value)
-      .filter(([, field]) => field !== undefined)
-      .map(([name, field]) => `${JSON.stringify(name)}:${this.indent ? ' ' : ''}${this.print(field, depth + 1)}`);
-    return this.wrap('{', fields, '}', depth);
+  #begin(open: string, items: Open['items'], close: string): void {
+    this.#parts.push(open);
+    if (items.length === 0) this.#parts.push(close);
+    else this.#open.push({ items, close, next: 0 });
   }
+}
 
-  private list(values: readonly unknown[], depth: number): string {
-    return this.wrap(
-      '[',
-      values.map((one) => this.print(one, depth + 1)),
-      ']',
-      depth,
-    );
-  }
-
-  private wrap(open: string, parts: readonly string[], close: string, depth: number): string {
-    if (this.indent === 0 || parts.length === 0) return open + parts.join(',') + close;
-    const outer = `\n${' '.repeat(depth * this.indent)}`;
-    const inner = outer + ' '.repeat(this.indent);
-    return open + inner + parts.join(`,${inner}`) + outer + close;
-  }
+function scalar(value: unknown): string {
+  if (typeof value === 'bigint') return String(value);
+  if (typeof value !== 'number') return JSON.stringify(value) ?? 'null';
+  if (!Number.isFinite(value)) return `"${value}"`;
+  return Object.is(value, -0) ? '-0' : String(value);
 }
 
 function printBytes(bytes: Uint8Array, how: Bytes): string {
@@ -63,16 +92,9 @@ function printBytes(bytes: Uint8Array, how: Bytes): string {
   return `<${bytes.length} ${bytes.length === 1 ? 'byte' : 'bytes'}>`;
 }
 
-/** Throws SyntaxError. Whole numbers that a number cannot hold come as bigints. */
+/** Throws SyntaxError. Whole numbers that a number cannot hold come as bigints; nothing else is rounded. */
 export function fromJson(text: string): unknown {
-  JSON.parse(text); // says where it is wrong in terms of what was typed
-  let mark = 'bigint:';
-  while (text.includes(mark)) mark += ':';
-  const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (token) => {
-    const isWhole = /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token));
-    return isWhole ? `"${mark}${token}"` : token;
-  });
-  return JSON.parse(marked, (_name, value: unknown) =>
-    typeof value === 'string' && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value,
-  );
+  const read = readJson(text, { depthMax: limits.bodyDepthMost, bigints: true });
+  if (read.ok) return read.value;
+  throw new SyntaxError(read.reason);
 }

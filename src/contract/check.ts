@@ -10,8 +10,9 @@ export type Side = 'input' | 'reply' | 'failure';
  */
 export function check(schema: Schema, value: unknown, side: Side, entry: string): unknown {
   const result = schema['~standard'].validate(value);
-  return result instanceof Promise
-    ? result.then((settled) => accept(settled, side, entry))
+  // A promise of another realm is no instance of Promise here; taken for a result, its value would be undefined.
+  return 'then' in result
+    ? Promise.resolve(result).then((settled) => accept(settled, side, entry))
     : accept(result, side, entry);
 }
 
@@ -19,14 +20,29 @@ type Validated = Awaited<ReturnType<Schema['~standard']['validate']>>;
 
 function accept(result: Validated, side: Side, entry: string): unknown {
   if (!result.issues) return result.value;
-  const issues: Issue[] = result.issues.slice(0, issuesMax).map(({ message, path }) => ({
-    message,
-    ...(path && { path: path.map((part) => (typeof part === 'object' ? part.key : part)) }),
-  }));
+  const issues = Array.from(result.issues.slice(0, issuesMax), plainIssue);
   throw new BusError('Invalid', `${side} of ${entry}: ${issues.map(sayIssue).join('; ')}`, { side, issues });
 }
 
+/** A copy of plain data: libraries give instances of classes of their own, which cannot be sent. */
+function plainIssue({ message, path }: NonNullable<Validated['issues']>[number]): Issue {
+  const text = plainText(message, messageCharsMax);
+  if (!path) return { message: text };
+  return { message: text, path: Array.from(path, plainPart).slice(0, pathPartsMax) };
+}
+function plainPart(part: unknown): string | number {
+  const key = typeof part === 'object' && part !== null && 'key' in part ? part.key : part;
+  return typeof key === 'number' ? key : plainText(key, partCharsMax);
+}
+/** Without half of a character at its end, which could not be sent. */
+function plainText(value: unknown, charsMax: number): string {
+  return String(value).slice(0, charsMax).toWellFormed();
+}
+
 const issuesMax = 10; // a broken list of a million elements must not become a message of a million lines
+const messageCharsMax = 1_000;
+const pathPartsMax = 100;
+const partCharsMax = 200;
 
 export function sayIssue({ path, message }: Issue): string {
   return path && path.length > 0 ? `${path.map(String).join('.')}: ${message}` : message;

@@ -14,6 +14,8 @@ export interface DeliverParts {
   readonly middleware: readonly Middleware[];
   /** Handler calls that have not ended yet, kept for the tests that wait for them. */
   readonly calls?: Set<Pick<Facts, 'entry' | 'id'>> | undefined;
+  /** Levels of a body. Default: limits.bodyDepthMax. */
+  readonly bodyDepthMax?: number | undefined;
 }
 /** A handler as the bus holds it: body and context in, reply (or nothing) out. */
 export type Run = (body: unknown, context: DeliveryContext) => unknown;

@@ -1,7 +1,7 @@
 /** What surrounds a body, as a line of text: `1 request photos.add 01j… web#a02f 9f86d081884c7d65:42 attempt=2`. */
 import { BusError } from '../base/errors';
 import { limits } from '../base/limits';
-import { isForbiddenKey } from './scan';
+import { inexactJson, readJson } from './exact-json';
 
 /**
  * A `part`, for streams, is reserved. `leave` says that its sender takes no more requests, and that this was
@@ -54,6 +54,8 @@ export type ReplyStatus = 'ok' | 'failure' | 'error' | 'state';
 const wholeNames = ['deadlineMs', 'sentMs', 'dueMs', 'attempt', 'replay', 'hops'] as const;
 const textNames = ['status', 'code', 'to', 'cause', 'traceparent'] as const;
 const baggageCharsMax = 4_096;
+const baggageDepthMax = 32;
+const baggageIs = 'Baggage is JSON: texts, numbers, booleans, null, lists and plain objects.';
 const idCharsMax = 200;
 
 /** Throws Invalid for a field outside of its description, TooLarge for a line beyond 8,192 characters. */
@@ -99,19 +101,15 @@ function printPercent(name: string, text: string): string {
 }
 
 function printBaggage(baggage: Readonly<Record<string, unknown>>): string {
-  const json = jsonOf(baggage);
+  const fault = inexactJson(baggage, baggageDepthMax, ['baggage']);
+  if (fault !== undefined) {
+    const message = `the envelope cannot carry ${fault}. ${baggageIs}`;
+    throw new BusError('Invalid', message, { side: 'input', issues: [{ message, path: ['baggage'] }] });
+  }
+  const json = JSON.stringify(baggage);
   if (json === '{}') return '';
   if (json.length > baggageCharsMax) throw tooLong('baggage', json.length, baggageCharsMax);
-  if (Object.keys(baggage).some(isForbiddenKey)) throw unprintable('baggage', json);
   return ` baggage=${printPercent('baggage', json)}`;
-}
-
-function jsonOf(baggage: Readonly<Record<string, unknown>>): string {
-  try {
-    return JSON.stringify(baggage);
-  } catch (error) {
-    throw unprintable('baggage', error instanceof Error ? error.message : 'no JSON');
-  }
 }
 
 function unprintable(name: string, value: string | number): BusError<'Invalid'> {
@@ -134,6 +132,7 @@ export function parseEnvelope(line: string): Envelope | { readonly bad: string }
   const { length } = line;
   if (length > limits.envelopeBytesMax) return { bad: `${length} characters, allowed are ${limits.envelopeBytesMax}` };
   if (!line.startsWith('1 ')) return { bad: versionFault(line) };
+  if (line.includes('\n')) return { bad: 'a line break, which is not printable ASCII; is the header there twice?' };
   if (unreadable.test(line)) return { bad: 'a character that is not printable ASCII' };
   const kindEnd = line.indexOf(' ', 2);
   const entryEnd = line.indexOf(' ', kindEnd + 1);
@@ -223,7 +222,7 @@ function setField(envelope: Writable<Envelope>, name: string, value: string): st
     case 'baggage': {
       const baggage = parseBaggage(value);
       if (!baggage || envelope.baggage)
-        return `baggage is no JSON object, over ${baggageCharsMax} characters, or there twice`;
+        return `baggage is no JSON object, not exact, over ${baggageCharsMax} characters, or there twice`;
       envelope.baggage = baggage;
       return undefined;
     }
@@ -304,15 +303,10 @@ function parseWhole(word: string, from: number): number | undefined {
 function parseBaggage(word: string): Readonly<Record<string, unknown>> | undefined {
   const json = word.includes('%') ? parsePercent(word) : word;
   if (json === undefined || json.length > baggageCharsMax) return undefined;
-  try {
-    const value: unknown = JSON.parse(json);
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-    if (Object.keys(value).some(isForbiddenKey)) return undefined;
-    // An object that JSON.parse made has string keys and nothing else.
-    return value as Record<string, unknown>;
-  } catch {
-    return undefined;
-  }
+  if (!json.startsWith('{')) return undefined;
+  const read = readJson(json, { depthMax: baggageDepthMax });
+  // JSON that begins with a brace is an object, with string keys and nothing else.
+  return read.ok ? (read.value as Record<string, unknown>) : undefined;
 }
 
 // None of these repeats anything of more than one character's choice, so none can backtrack.

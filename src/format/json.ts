@@ -1,57 +1,42 @@
-/** Values of records in either form: MessagePack as we write it, or JSON as tools that know only text can write it. */
+/** Values of records in either form: MessagePack as busbar writes it, or JSON as tools that know only text write it. */
 import { isUtf8 } from 'node:buffer';
 import { limits } from '../base/limits';
-import { decodeBody, type Decoded } from './codec';
-import { isForbiddenKey } from './scan';
+import { decodeBody, isDigit, type Decoded } from './codec';
+import { readJson } from './exact-json';
 
 /**
- * The value of a record that anybody may have written, or why it is none. JSON is told by its first byte: `{`, `[` or
- * `"` and more after it, which is nothing in MessagePack. The limits of {@link decodeBody} hold for both; of a key that
- * is there twice JSON takes the last. Never throws.
+ * The value of a record that any producer can have written, or why it is none. No bytes are a body in both forms.
+ * JSON is an object, array or string: it begins with `{`, `[` or `"` and has more bytes, which is nothing in
+ * MessagePack. One byte from `0` to `9` would be a number in either form, and is refused. The limits of
+ * {@link decodeBody} hold for both. Never throws.
  */
-export function decodeValue(value: Uint8Array | null): Decoded {
-  if (value === null) return decodeBody(nothing);
-  return isJson(value) ? decodeJson(value) : decodeBody(value);
+export function decodeValue(value: Uint8Array | null, depthMax: number = limits.bodyDepthMax): Decoded {
+  if (value === null || value.length === 0) return { ok: true, value: undefined };
+  const [first = 0] = value;
+  if (value.length === 1) return isDigit(first) ? { ok: false, reason: inTwoWays(first) } : decodeBody(value, depthMax);
+  if (beginsJson.includes(first)) return decodeJson(value, depthMax);
+  const decoded = decodeBody(value, depthMax);
+  return decoded.ok || !isText(value, first) ? decoded : { ok: false, reason: `${neither} (${decoded.reason})` };
 }
 
-const nothing = new Uint8Array(0);
-const firstOfJson: readonly (number | undefined)[] = [0x7b, 0x5b, 0x22];
+const beginsJson: readonly number[] = [0x7b, 0x5b, 0x22];
+const neither =
+  'it is neither MessagePack nor a JSON object, array or string without anything before its first {, [ or "';
 
-function isJson(bytes: Uint8Array): boolean {
-  return bytes.length > 1 && firstOfJson.includes(bytes[0]);
+function inTwoWays(byte: number): string {
+  const safe = `MessagePack cc ${byte.toString(16)}`;
+  return `one byte that is ${byte} in MessagePack and ${byte - 0x30} in JSON; send an object, or ${safe}`;
+}
+/** Other JSON, or text with a byte order mark or spaces before it. */
+function isText(bytes: Uint8Array, first: number): boolean {
+  return first < 0x80 || (first === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf);
 }
 
-function decodeJson(bytes: Uint8Array): Decoded {
+function decodeJson(bytes: Uint8Array, depthMax: number): Decoded {
   if (!isUtf8(bytes)) return { ok: false, reason: 'it begins like JSON, but is not valid UTF-8' };
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
-  try {
-    const value: unknown = JSON.parse(text);
-    const fault = faultOf(value);
-    return fault === undefined ? { ok: true, value } : { ok: false, reason: `JSON with ${fault}` };
-  } catch (error) {
-    return { ok: false, reason: `it begins like JSON, but is none: ${String(error)}` };
-  }
-}
-
-/** What we would not send either; looked for level by level, so that nothing deep costs stack. */
-function faultOf(value: unknown): string | undefined {
-  let items = 0;
-  let level: unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth++) {
-    const below: unknown[] = [];
-    for (const one of level) {
-      if (typeof one === 'string' && !one.isWellFormed()) return 'half a surrogate pair';
-      if (typeof one !== 'object' || one === null) continue;
-      if (depth >= limits.bodyDepthMax) return `more than ${limits.bodyDepthMax} levels`;
-      const keys = Array.isArray(one) ? [] : Object.keys(one);
-      const bad = keys.find((key) => isForbiddenKey(key) || !key.isWellFormed());
-      if (bad !== undefined) return `the key ${JSON.stringify(bad.slice(0, 40))}`;
-      const inside: readonly unknown[] = Object.values(one);
-      items += inside.length + keys.length;
-      if (items > limits.bodyItemsMax) return `more than ${limits.bodyItemsMax} items`;
-      for (const item of inside) below.push(item);
-    }
-    level = below;
-  }
-  return undefined;
+  const read = readJson(text, { depthMax });
+  if (read.ok) return read;
+  const what = read.isJson ? 'JSON that no value is exactly' : 'it begins like JSON, but is none';
+  return { ok: false, reason: `${what}: ${read.reason}`, path: read.path };
 }

@@ -1,4 +1,5 @@
 /** Makes a record readable: what its envelope says, and its body decoded. */
+import { limits } from '../base/limits';
 import { parseEnvelope, type Envelope } from '../format/envelope';
 import { decodeValue } from '../format/json';
 import type { Stored } from '../ports/log';
@@ -44,7 +45,7 @@ export function viewOf({ topic, record, envelope, fault, id, entry, key }: Lette
     traceparent: record.headers['traceparent'] ?? null,
     baggage: envelope?.baggage ?? {},
     bytes: value?.length ?? 0,
-    body: decodeValue(value),
+    body: decodeValue(value, limits.bodyDepthMost),
     fault,
   };
 }

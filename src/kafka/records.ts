@@ -231,7 +231,10 @@ class Body {
     const count = Math.min(this.varint(), headersMax);
     for (let i = 0; i < count; i++) {
       const name = this.#name();
-      headers[name] = this.#text();
+      const text = this.#text();
+      const before = headers[name];
+      // Both lines, so that neither of them is taken for the envelope.
+      headers[name] = name === 'bus' && before !== undefined ? `${before}\n${text}` : text;
     }
     return headers;
   }

@@ -87,10 +87,12 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     const facts = factsOf(envelope);
     const arrivedMs = clock.now();
     if (facts.deadline <= arrivedMs) return dropUnstarted(envelope, 'its deadline passed before it was started');
-    const decoded = decodeBody(body);
+    const decoded = decodeBody(body, parts.bodyDepthMax);
     if (!decoded.ok) {
       const message = `the bytes are not a body: ${decoded.reason}`;
-      const details = { side: 'input', issues: [{ message }] } as const;
+      const { path = [] } = decoded;
+      const issue = path.length > 0 ? { message, path } : { message };
+      const details = { side: 'input', issues: [issue] } as const;
       return answerError(envelope, from, 'Invalid', `input of ${entry}: ${message}`, details);
     }
     const one: Active = {

@@ -19,6 +19,8 @@ export interface CallerParts extends SendParts {
   readonly scopes: Scopes;
   readonly makeId: () => string;
   readonly messageBytesMax: number;
+  /** Levels of a body. Default: limits.bodyDepthMax. */
+  readonly bodyDepthMax?: number | undefined;
   /** For calls that say nothing themselves, in ms. */
   readonly timeoutMs: (entry: Request) => number;
 }
@@ -59,7 +61,7 @@ export function createCaller(parts: CallerParts): Caller {
       if (!(wantedMs >= 0)) throw badTimeout(entry, wantedMs);
       const timeoutMs = Math.min(Math.ceil(wantedMs), (scope?.deadline ?? Infinity) - startedMs);
       const go = (): void => {
-        const body = encodeBody(input, parts.messageBytesMax, 'input', entry.name);
+        const body = encodeBody(input, parts.messageBytesMax, 'input', entry.name, parts.bodyDepthMax);
         if (!capacity.fits(body.length))
           throw capacity.overloaded(entry.name, 'requests without an answer', retryAfterMs);
         const id = parts.makeId();
@@ -160,7 +162,7 @@ export function createCaller(parts: CallerParts): Caller {
     if (isState) return heardState(call, envelope);
     call.isAnswered = true;
     try {
-      const value = openReply(call.entry, envelope, bytes);
+      const value = openReply(call.entry, envelope, bytes, parts.bodyDepthMax);
       if (!(value instanceof Promise)) return resolved(call, value);
       call.opening = true;
       value.then(

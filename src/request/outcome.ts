@@ -21,16 +21,18 @@ export type Reply = Pick<Envelope, 'status' | 'code'> & { readonly body: Uint8Ar
 export interface ReplyParts {
   readonly self: string;
   readonly messageBytesMax: number;
+  /** Levels of a body. Default: limits.bodyDepthMax. */
+  readonly bodyDepthMax?: number | undefined;
 }
 
 /** A promise only where the schema of the reply or failure is asynchronous. Neither throws nor rejects. */
 export function replyOf(parts: ReplyParts, entry: Request, outcome: Outcome): Reply | Promise<Reply> {
-  const { messageBytesMax } = parts;
+  const { messageBytesMax, bodyDepthMax } = parts;
   const refused = (error: unknown): Reply =>
     errorReply(isBusError(error) ? byHandler(parts, error) : handlerFailed(parts, entry, error));
   const ok = (value: unknown): Reply => ({
     status: 'ok',
-    body: encodeBody(value, messageBytesMax, 'reply', entry.name),
+    body: encodeBody(value, messageBytesMax, 'reply', entry.name, bodyDepthMax),
   });
   try {
     if (outcome.ok)
@@ -42,7 +44,7 @@ export function replyOf(parts: ReplyParts, entry: Request, outcome: Outcome): Re
     const failure = (): Reply => ({
       status: 'failure',
       code: error.code,
-      body: encodeBody(error.data, messageBytesMax, 'failure', entry.name),
+      body: encodeBody(error.data, messageBytesMax, 'failure', entry.name, bodyDepthMax),
     });
     return whenChecked(check(schema, error.data, 'failure', entry.name), failure, refused);
   } catch (error) {
@@ -81,7 +83,7 @@ function short(text: string): string {
   return Buffer.from(text.slice(0, textCharsMax)).toString();
 }
 
-/** Details that cannot be sent are left out: an answer without them is better than none. */
+/** Details that cannot be sent are sent as texts. */
 export function errorReply<C extends BusCode>({
   code,
   message,
@@ -95,6 +97,24 @@ export function errorReply<C extends BusCode>({
   try {
     return { status: 'error', code, body: encodeBody({ message: said, details }, errorBytesMax) };
   } catch {
-    return { status: 'error', code, body: encodeBody({ message: said, details: {} }, errorBytesMax) };
+    const facts = Object.entries(details).map(([name, value]) => [name, canBeSent(value) ? value : inWords(value)]);
+    const all = { message: said, details: Object.fromEntries(facts) };
+    return {
+      status: 'error',
+      code,
+      body: encodeBody(canBeSent(all) ? all : { message: said, details: {} }, errorBytesMax),
+    };
   }
+}
+
+function canBeSent(value: unknown): boolean {
+  try {
+    return encodeBody(value, errorBytesMax).length > 0;
+  } catch {
+    return false;
+  }
+}
+/** A fact that cannot be sent, as a text; each alone where there are several. */
+function inWords(value: unknown): unknown {
+  return Array.isArray(value) ? value.map((one) => ({ message: short(sayError(one)) })) : short(sayError(value));
 }

@@ -1,5 +1,5 @@
 /** The three ways a request can be answered on the wire: a value, a declared failure, an error of the bus. */
-import { BusError, busCodes, Failure, type BusCode, type BusDetails } from '../base/errors';
+import { BusError, busCodes, Failure, type BusCode, type BusDetails, type Issue } from '../base/errors';
 import { check } from '../contract/check';
 import type { Request } from '../contract/types';
 import { decodeBody } from '../format/codec';
@@ -12,9 +12,9 @@ export interface WireError {
 }
 
 /** The value a reply brings, checked; throws the Failure or BusError it stands for. */
-export function openReply(entry: Request, reply: Envelope, bytes: Uint8Array): unknown {
-  const decoded = decodeBody(bytes);
-  if (!decoded.ok) throw invalidReply(entry, `the bytes are not a body: ${decoded.reason}`);
+export function openReply(entry: Request, reply: Envelope, bytes: Uint8Array, depthMax?: number): unknown {
+  const decoded = decodeBody(bytes, depthMax);
+  if (!decoded.ok) throw invalidReply(entry, `the bytes are not a body: ${decoded.reason}`, decoded.path);
   if (reply.status === 'ok') return check(outputOf(entry), decoded.value, 'reply', entry.name);
   if (reply.status === 'failure') throw openFailure(entry, reply.code ?? '', decoded.value);
   throw openError(reply.code ?? '', decoded.value);
@@ -62,6 +62,7 @@ function isWireError(body: unknown): body is WireError {
   );
 }
 
-function invalidReply(entry: Request, message: string): BusError<'Invalid'> {
-  return new BusError('Invalid', `reply of ${entry.name}: ${message}`, { side: 'reply', issues: [{ message }] });
+function invalidReply(entry: Request, message: string, path: Issue['path'] = []): BusError<'Invalid'> {
+  const issue: Issue = path.length > 0 ? { message, path } : { message };
+  return new BusError('Invalid', `reply of ${entry.name}: ${message}`, { side: 'reply', issues: [issue] });
 }

@@ -1,4 +1,5 @@
 /** Writes down what leaves the ports of a test bus, so that a test can ask for it without a spy. */
+import { limits } from '../base/limits';
 import { decodeBody } from '../format/codec';
 import { parseEnvelope } from '../format/envelope';
 import { parseTopic } from '../format/names';
@@ -63,6 +64,6 @@ function noteParked({ parked }: Tape, { headers, value }: Append): void {
 }
 
 function bodyOf(value: Uint8Array | null): unknown {
-  const decoded = decodeBody(value ?? new Uint8Array(0));
+  const decoded = decodeBody(value ?? new Uint8Array(0), limits.bodyDepthMost);
   return decoded.ok ? decoded.value : value;
 }

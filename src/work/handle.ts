@@ -13,7 +13,7 @@ const noBaggage = Object.freeze({});
 
 /** Never throws or rejects. `message.context` is there from now on until the handler has ended. */
 export function handle(parts: TakeParts, message: Message, { entry, run }: Handling): Outcome | Promise<Outcome> {
-  const body = decodeValue(message.record.value);
+  const body = decodeValue(message.record.value, parts.bodyDepthMax);
   if (!body.ok) {
     return { ok: false, by: 'check', error: new Refused(`its body is not readable: ${body.reason}`) };
   }

@@ -72,7 +72,7 @@ export function openSender(parts: SenderParts): Sender {
     const kind = entry.kind === 'event' ? 'event' : 'work';
     return {
       key,
-      value: encodeBody(input, bytesMax, 'input', entry.name),
+      value: encodeBody(input, bytesMax, 'input', entry.name, parts.bodyDepthMax),
       id,
       envelope: {
         kind,

@@ -138,6 +138,8 @@ export interface SenderParts {
   readonly messageBytesMax?: number;
   /** Called before the first event of this sender for a topic. */
   readonly publishes?: (topic: string) => void;
+  /** Levels of a body. Default: limits.bodyDepthMax. */
+  readonly bodyDepthMax?: number | undefined;
   /** How long the events topic keeps what was told, in ms, when this creates it. Default 7 days. */
   readonly keepMs?: number;
 }

@@ -1,7 +1,7 @@
 import { fromJson, toJson } from '../../src/cli/json';
 
 test('whole numbers of any size stay whole, both ways', () => {
-  const text = '{"id":12345678901234567890,"small":5,"rate":1.1234567890123456789,"far":1e300,"neg":-9007199254740993}';
+  const text = '{"id":12345678901234567890,"small":5,"rate":1.1234567890123457,"far":1e300,"neg":-9007199254740993}';
   const value = fromJson(text);
   expect(value).toEqual({
     id: 12345678901234567890n,
@@ -13,6 +13,17 @@ test('whole numbers of any size stay whole, both ways', () => {
   expect(toJson(value)).toBe(
     '{"id":12345678901234567890,"small":5,"rate":1.1234567890123457,"far":1e+300,"neg":-9007199254740993}',
   );
+});
+
+test('what would be rounded or lost is refused, with its place', () => {
+  expect(() => fromJson('{"a": [1.1234567890123456789]}')).toThrow('a.0: the number 1.1234567890123456789');
+  expect(() => fromJson('{"a": 1e400}')).toThrow('a: the number 1e400');
+  expect(() => fromJson('{"a": {"b": 1, "b": 2}}')).toThrow('a.b: the key "b" twice');
+});
+
+test('a body of 10,000 levels is read and written', () => {
+  const text = `${'[{"a":'.repeat(5_000)}1${'}]'.repeat(5_000)}`;
+  expect(toJson(fromJson(text))).toBe(text);
 });
 
 test('digits inside texts are texts', () => {

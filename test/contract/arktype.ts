@@ -4,6 +4,7 @@ import { isBusError } from '../../src/base/errors';
 import { check } from '../../src/contract/check';
 import { defineModule, event } from '../../src/contract/contract';
 import { fingerprint } from '../../src/contract/fingerprint';
+import { overWire } from './over-wire';
 
 const schema = type({ photo: { width: 'number' }, sides: 'string[]' });
 const print = (definition: 'string' | 'number') =>
@@ -18,11 +19,12 @@ function refused(): unknown {
       : error;
   }
 }
-process.stdout.write(
+const written = async (): Promise<string> =>
   JSON.stringify({
     good: check(schema, { photo: { width: 3 }, sides: ['a'] }, 'input', 'm.e'),
     transformed: check(type('string.numeric.parse'), '12', 'input', 'm.e'),
     refused: refused(),
     prints: [print('string'), print('string'), print('number')],
-  }),
-);
+    wire: await overWire(schema),
+  });
+void written().then((text) => process.stdout.write(text));

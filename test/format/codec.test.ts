@@ -248,10 +248,71 @@ describe('a body', () => {
     expect(roundTrip(outer)).toStrictEqual({ a: 1, b: { inner: new Map([[1, 2]]) }, c: new Set([3]) });
   });
 
-  it('has at most 32 levels', () => {
+  it('has at most 100 levels unless another number is given', () => {
     const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);
-    expect(roundTrip(nested(32))).toStrictEqual(nested(32));
-    expect(refusal(nested(33))).toMatch(/^(0\.){31}0: nested deeper than 32$/);
+    expect(roundTrip(nested(100))).toStrictEqual(nested(100));
+    expect(refusal(nested(101))).toMatch(/^(0\.){99}0: nested deeper than 100 \(bodyDepthMax\)$/);
+    expect(() => encodeBody(nested(4), bytesMax, 'input', 'm.e', 3)).toThrow(
+      '0.0.0: nested deeper than 3 (bodyDepthMax)',
+    );
+    const bytes = encodeBody(nested(4), bytesMax);
+    expect(decodeBody(bytes, 4)).toEqual({ ok: true, value: nested(4) });
+    expect(decodeBody(bytes, 3)).toMatchObject({
+      ok: false,
+      reason: 'byte 4, in 0.0.0: nested deeper than 3 (bodyDepthMax)',
+    });
+    expect(decodeBody(encodeBody(nested(101), bytesMax, 'input', 'm.e', 101)).ok).toBe(false);
+  });
+
+  describe('of 10,000 levels', () => {
+    const levels = 10_000;
+    const makers: Readonly<Record<string, (inner: unknown) => unknown>> = {
+      arrays: (inner) => [0, inner],
+      objects: (inner) => ({ a: inner, b: 1 }),
+      Maps: (inner) => new Map([['k', inner]]),
+      Sets: (inner) => new Set([inner]),
+    };
+    const make = (kind: string): unknown => {
+      let value: unknown = 'end';
+      for (let n = 0; n < levels; n++) value = makers[kind]!(value);
+      return value;
+    };
+    /** How often `kind` is in itself. */
+    const depthOf = (value: unknown): number => {
+      let depth = 0;
+      for (let inner = value; inner !== 'end'; depth++) {
+        if (inner instanceof Map || inner instanceof Set) [inner] = inner.values();
+        else inner = Array.isArray(inner) ? inner[1] : (inner as { a: unknown }).a;
+      }
+      return depth;
+    };
+    it.each(Object.keys(makers))('%s in each other are written and read where the option allows it', (kind) => {
+      const bytes = encodeBody(make(kind), bytesMax, 'input', 'm.e', levels);
+      const decoded = decodeBody(bytes, levels);
+      expect(decoded.ok && depthOf(decoded.value)).toBe(levels);
+      expect(decodeBody(bytes, levels - 1)).toMatchObject({
+        ok: false,
+        reason: expect.stringContaining('nested deeper than 9999'),
+      });
+      expect(refusal(make(kind))).toContain('nested deeper than 100 (bodyDepthMax)');
+    });
+
+    it('and one that contains itself is refused as that', () => {
+      const self: Record<string, unknown> = { id: 1 };
+      self['self'] = [self];
+      expect(() => encodeBody({ self }, bytesMax, 'input', 'm.e', levels)).toThrow('self.self.0: it contains itself');
+    });
+
+    it('need no more stack than a flat one', () => {
+      const value = make('objects');
+      const bytes = encodeBody(value, bytesMax, 'input', 'm.e', levels);
+      // Most of the stack is used up already when the body is written and read.
+      const deep = (left: number): boolean =>
+        left > 0
+          ? deep(left - 1)
+          : encodeBody(value, bytesMax, 'input', 'm.e', levels).length === bytes.length && decodeBody(bytes, levels).ok;
+      expect(deep(5_000)).toBe(true);
+    });
   });
 
   heavy('has at most 100,000 items, and says so before it looks at them', () => {

@@ -1,3 +1,4 @@
+import vm from 'node:vm';
 import fc from 'fast-check';
 import { parseEnvelope, printEnvelope, type Envelope } from '../../src/format/envelope';
 import { anyCharacter } from '../characters';
@@ -167,10 +168,58 @@ describe('the envelope', () => {
     ['an endless deadline', { deadlineMs: Infinity }, 'deadlineMs'],
     ['a stamp that is none', { stamp: { incarnation: 'xyz', position: 1 } }, 'stamp'],
     ['baggage that is no JSON', { baggage: { n: 1n } }, 'baggage'],
+    ['baggage with a Date, which would arrive as a text', { baggage: { at: new Date(0) } }, 'baggage'],
+    ['baggage with a Map, which would arrive empty', { baggage: { m: new Map([[1, 2]]) } }, 'baggage'],
+    ['baggage with bytes', { baggage: { b: Uint8Array.of(1) } }, 'baggage'],
+    ['baggage with NaN, which would arrive as null', { baggage: { n: NaN } }, 'baggage'],
+    ['baggage with infinity', { baggage: { n: [-Infinity] } }, 'baggage'],
+    ['baggage with -0, which would arrive as 0', { baggage: { n: -0 } }, 'baggage'],
+    ['baggage with a number that JSON writes as digits beyond 2^53', { baggage: { n: 2 ** 53 } }, 'baggage'],
+    ['baggage with undefined in a list, which would arrive as null', { baggage: { l: [undefined] } }, 'baggage'],
+    ['baggage with a function, which would be left out', { baggage: { f: () => 1 } }, 'baggage'],
+    ['baggage with a method toJSON', { baggage: { toJSON: () => 1 } }, 'baggage'],
+    ['baggage with an instance of a class', { baggage: { e: new Error('x') } }, 'baggage'],
+    ['baggage with half a surrogate pair', { baggage: { s: '\ud800' } }, 'baggage'],
+    ['baggage with a key that is half a surrogate pair', { baggage: { a: { '\udc00': 1 } } }, 'baggage'],
+    ['baggage with the key __proto__ inside', { baggage: { a: [JSON.parse('{"__proto__": 1}')] } }, 'baggage'],
   ])('does not print %s', (_, change, field) => {
     const issues = [expect.objectContaining({ path: [field] })];
     const error = expect.objectContaining({ code: 'Invalid', details: { side: 'input', issues } });
     expect(() => printEnvelope({ ...request, ...change })).toThrow(error);
+  });
+
+  it('names the field of baggage that would arrive as something else', () => {
+    const baggage = { tenant: { since: [new Date(0)] } };
+    expect(() => printEnvelope({ ...request, baggage })).toThrow(
+      'the envelope cannot carry baggage.tenant.since.0: an instance of a class is not in JSON',
+    );
+  });
+
+  it('carries baggage exactly, from whichever realm', () => {
+    const values = {
+      t: 'é\u0000"',
+      n: [0, -1.5, 2 ** 53 - 1, 1e21, 5e-324],
+      b: [true, null],
+      o: { a: {} },
+      none: undefined,
+    };
+    const foreign = vm.runInNewContext('(json) => JSON.parse(json)') as (json: string) => Record<string, unknown>;
+    const expected = JSON.parse(JSON.stringify(values)) as Record<string, unknown>;
+    for (const baggage of [values, foreign(JSON.stringify(values))]) {
+      expect(parseEnvelope(printEnvelope({ ...request, baggage }))).toMatchObject({ baggage: expected });
+    }
+  });
+
+  it.each([
+    ['a whole number beyond 2^53', '{"n":9007199254740993}'],
+    ['a number that would be rounded', '{"n":0.12345678901234567890}'],
+    ['a key twice', '{"a":1,"a":2}'],
+    ['the key __proto__ inside', '{"a":{"__proto__":1}}'],
+    ['half a surrogate pair', '{"a":"\\ud800"}'],
+  ])('refuses baggage of a foreign producer with %s', (_what, json) => {
+    expect(parseEnvelope(`${line} baggage=${encodeURIComponent(json)}`)).toMatchObject({
+      bad: expect.stringContaining('baggage'),
+    });
   });
 
   it('bounds the baggage to 4,096 characters and the line to 8,192', () => {

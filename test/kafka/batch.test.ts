@@ -4,6 +4,7 @@ import type { LogRecord } from '../../src/ports/log';
 import { at, measureBatch, writeBatch } from '../../src/kafka/batch';
 import { readI64, Reader, writeI64, Writer } from '../../src/kafka/bytes';
 import { crc32c } from '../../src/kafka/crc32c';
+import { parseEnvelope } from '../../src/format/envelope';
 import { readRecords, Taken } from '../../src/kafka/records';
 import { anyCharacter } from '../characters';
 import { cpuMs } from '../elapsed';
@@ -235,6 +236,15 @@ describe('a record batch', () => {
       [3, 'committed'],
     ]);
     expect(next).toBe(5);
+  });
+
+  it('with the header of an envelope twice keeps both lines, so that neither counts', () => {
+    const batch = altered(batchOf([record('x', { bus: 'one', bux: 'two' })]), (bytes) => {
+      bytes.write('bus', bytes.indexOf('bux'));
+    });
+    const [read] = readRecords(batch, 0, 0).records;
+    expect(read?.headers).toEqual({ bus: 'one\ntwo' });
+    expect(parseEnvelope(read?.headers['bus'] ?? '')).toHaveProperty('bad');
   });
 
   it('with 20,000 headers is read in no time, and keeps a hundred of them', () => {

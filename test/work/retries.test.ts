@@ -178,6 +178,34 @@ test('bytes that are no body, and headers that are none, are parked raw while th
   expect((await r.progress(p)).committed).toBe(4);
 });
 
+test('JSON and MessagePack that no value is exactly are parked with the path of the field, never rounded', async () => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = jobs();
+  const put = (value: Uint8Array) => ({ partition: 3, key: Buffer.from('k'), value, headers: {} });
+  const int64 = [0xcf, 0, 0x20, 0, 0, 0, 0, 0, 1];
+  await r.append(
+    p,
+    put(Buffer.from('{"n": {"id": 9007199254740993}}')),
+    put(Buffer.from('{"n": [0.12345678901234567890]}')),
+    put(Buffer.from('{"n": 1, "n": 2}')),
+    put(Uint8Array.of(0x81, 0xa1, 0x6e, 0x81, 0xa2, 0x69, 0x64, ...int64)),
+    put(Buffer.from('7')),
+    put(Buffer.from('{"n": 9007199254740991}')),
+  );
+  const seen: unknown[] = [];
+  await r.take(p, resize, ({ n }) => void seen.push(n));
+  await r.clock.advance(100);
+  expect(seen).toEqual([9007199254740991]);
+  expect((await r.parkedNow(p)).map(({ note }) => note.reason)).toEqual([
+    expect.stringContaining('n.id: the whole number 9007199254740993'),
+    expect.stringContaining('n.0: the number 0.12345678901234567890'),
+    expect.stringContaining('n: the key "n" twice'),
+    expect.stringContaining('in n.id: an integer beyond 2^53'),
+    expect.stringContaining('55 in MessagePack and 7 in JSON'),
+  ]);
+});
+
 test('a record of a foreign producer has its id from its place, and is for the only entry of the queue', async () => {
   const r = rig();
   const p = r.process('a');

@@ -1,0 +1,305 @@
+/**
+ * Writes values as bytes. One pass checks and writes, and reads each property once: a getter or Proxy that returns
+ * another value the second time has no effect. It keeps its own stack, as the reader does.
+ */
+import { types } from 'node:util';
+import { BusError, type BusDetails, type Issue } from '../base/errors';
+import { limits } from '../base/limits';
+import {
+  boundedPath,
+  extensions,
+  framesKeptMax,
+  isForbiddenKey,
+  isRoot,
+  kinds,
+  sayPath,
+  weights,
+  type Kind,
+} from './body-format';
+import { ByteSink, Refused, TooMuch } from './byte-sink';
+import { bytesOf, isBytes, isDirect, mustBePlain, mustHaveNoFields, notSendable } from './plain-data';
+
+export type Side = BusDetails['Invalid']['side'];
+
+export interface BodyBounds {
+  readonly bytesMax: number;
+  readonly depthMax: number;
+}
+
+/**
+ * The bytes of `value`, in memory of their own. Throws Invalid with the path of the field, or TooLarge as soon as there
+ * are more than `bytesMax` bytes. `what` it is, for both: `input of photos.add`.
+ */
+export function writeBody(value: unknown, bounds: BodyBounds, side: Side, what: string): Uint8Array {
+  // A getter that is being read may itself send something.
+  const writer = shared.busy ? new Writer(deskBytesNested) : shared;
+  try {
+    return writer.write(value, bounds);
+  } catch (error) {
+    if (error instanceof TooMuch) throw tooLarge(what, error.bytes, bounds.bytesMax);
+    throw invalid(side, what, error instanceof Refused ? error.message : reading(error), writer.path);
+  } finally {
+    writer.release();
+  }
+}
+
+function tooLarge(what: string, bytes: number, limitBytes: number): BusError<'TooLarge'> {
+  const most = limits.messageBytesMax;
+  const option = limitBytes < most ? `messageBytesMax, which may be raised to ${most}` : 'the most that there is';
+  const message = `${what} has ${bytes} bytes or more, allowed are ${limitBytes} (${option})`;
+  return new BusError('TooLarge', message, { bytes, limitBytes });
+}
+
+function invalid(side: Side, what: string, message: string, whole: readonly PropertyKey[]): BusError<'Invalid'> {
+  const path = boundedPath(whole);
+  const issue: Issue = path.length > 0 ? { message, path } : { message };
+  const place = path.length > 0 ? `${sayPath(path)}: ` : '';
+  return new BusError('Invalid', `${what} cannot be sent: ${place}${message}`, { side, issues: [issue] });
+}
+
+function reading(error: unknown): string {
+  // What a hostile Proxy throws may itself throw when it is looked at.
+  try {
+    return `reading it threw: ${error instanceof Error ? error.message : String(error)}`;
+  } catch {
+    return 'reading it threw';
+  }
+}
+
+/** A container that is being written. */
+class Frame {
+  kind: Kind = kinds.array;
+  /** As the sender gave it, to find what contains itself. */
+  source: object = nothing;
+  /** Elements, members, or keys and values by turns; the keys of an object. */
+  list: readonly unknown[] = [];
+  count = 0;
+  next = 0;
+  /** Properties that are undefined. */
+  absent = 0;
+  /** Where its header is. */
+  at = 0;
+}
+const nothing = {};
+const noItems: readonly unknown[] = [];
+
+class Writer extends ByteSink {
+  busy = false;
+  /** After a throw: the field that is wrong, from the outside in. */
+  path: readonly PropertyKey[] = [];
+  readonly #frames: Frame[] = [];
+  /** The innermost open container; -1 outside of all. */
+  #top = -1;
+  #items = 0;
+  #depthMax = 0;
+
+  write(value: unknown, { bytesMax, depthMax }: BodyBounds): Uint8Array {
+    this.busy = true;
+    this.begin(bytesMax);
+    this.#items = 0;
+    this.#depthMax = depthMax;
+    this.path = [];
+    try {
+      this.#run(value);
+    } catch (error) {
+      if (this.path.length === 0) this.path = this.#frames.slice(0, this.#top + 1).map(placeIn);
+      throw error;
+    }
+    return this.taken();
+  }
+  /** Holds on to no value, and to little memory. */
+  release(): void {
+    for (; this.#top >= 0; this.#top--) this.#clear(this.#frameAt(this.#top));
+    if (this.#frames.length > framesKeptMax) this.#frames.length = framesKeptMax;
+    this.shrink();
+    this.busy = false;
+  }
+
+  #run(root: unknown): void {
+    let value = root;
+    for (;;) {
+      this.#value(value);
+      if (this.at > this.bytesMax) throw new TooMuch(this.at);
+      // Goes on to the next value of the innermost container that has one.
+      for (;;) {
+        if (this.#top < 0) return;
+        const frame = this.#frameAt(this.#top);
+        if (frame.next === frame.count) {
+          this.#close(frame);
+          continue;
+        }
+        const item = frame.list[frame.next++];
+        if (frame.kind !== kinds.object) {
+          value = item;
+          break;
+        }
+        const key = item as string; // the list of an object is its keys
+        // Own keys of an object can be read by them; its type does not say so.
+        value = (frame.source as Record<string, unknown>)[key];
+        if (value === undefined) {
+          frame.absent++;
+          continue;
+        }
+        if (isForbiddenKey(key)) throw new Refused('the key is not allowed');
+        this.text(key);
+        break;
+      }
+    }
+  }
+
+  #value(value: unknown): void {
+    switch (typeof value) {
+      case 'string':
+        return this.text(value);
+      case 'number':
+        return this.number(value);
+      case 'boolean':
+        return this.byte(value ? 0xc3 : 0xc2);
+      case 'bigint':
+        return this.bigint(value);
+      case 'object':
+        return value === null ? this.byte(0xc0) : this.#object(value);
+      default: // undefined, function, symbol
+        throw new Refused(`${typeof value} cannot be sent`);
+    }
+  }
+
+  // --- containers
+
+  #object(value: object): void {
+    const prototype: unknown = Object.getPrototypeOf(value);
+    if (prototype === Object.prototype) return this.#fields(value);
+    if (Array.isArray(value)) {
+      if (prototype !== Array.prototype && !isDirect(prototype)) throw notSendable(value);
+      return this.#array(value);
+    }
+    if (prototype === null || isRoot(prototype)) return this.#fields(value);
+    if (types.isUint8Array(value)) return this.#bytes(value, prototype);
+    if (isDirect(prototype)) {
+      if (types.isDate(value)) return this.#time(value);
+      if (types.isMap(value)) return this.#map(value);
+      if (types.isSet(value)) return this.#set(value);
+    }
+    throw notSendable(value);
+  }
+
+  #fields(value: object): void {
+    const keys = Object.keys(value);
+    // Built-in objects without a class of their own, such as Math or `arguments`, have no keys or begin with '0'.
+    if (keys.length === 0 || keys[0] === '0') mustBePlain(value);
+    this.#open(kinds.object, value, keys, keys.length * 2);
+    this.header(keys.length, 0x80, 0xde);
+  }
+  #array(value: readonly unknown[]): void {
+    this.#open(kinds.array, value, value, value.length);
+    this.header(value.length, 0x90, 0xdc);
+  }
+  #map(value: ReadonlyMap<unknown, unknown>): void {
+    const pairs: unknown[] = [];
+    forEachOfMap.call(value, (item, key) => pairs.push(key, item));
+    this.#collection(kinds.map, extensions.map, value, pairs);
+  }
+  #set(value: ReadonlySet<unknown>): void {
+    const members: unknown[] = [];
+    forEachOfSet.call(value, (member) => members.push(member));
+    this.#collection(kinds.set, extensions.set, value, members);
+  }
+  #collection(kind: Kind, type: number, value: object, list: readonly unknown[]): void {
+    mustHaveNoFields(value);
+    this.#weigh(weights.collection - 1);
+    this.#open(kind, value, list, list.length);
+    const at = this.room(collectionHeadBytes);
+    this.desk[at] = 0xc9; // four bytes of length follow when it is known
+    this.desk[at + 5] = type;
+    this.at = at + collectionHeadBytes;
+    this.header(list.length, 0x90, 0xdc);
+  }
+
+  #open(kind: Kind, source: object, list: readonly unknown[], items: number): void {
+    if (this.#top + 1 >= this.#depthMax) this.#refuseDeep(source);
+    this.#weigh(items);
+    if (this.at + items > this.bytesMax) throw new TooMuch(this.at + items); // each takes a byte at least
+    const top = ++this.#top;
+    if (top === this.#frames.length) this.#frames.push(new Frame());
+    const frame = this.#frameAt(top);
+    frame.kind = kind;
+    frame.source = source;
+    frame.list = list;
+    frame.count = list.length;
+    frame.next = 0;
+    frame.absent = 0;
+    frame.at = this.at;
+  }
+  #close(frame: Frame): void {
+    if (frame.kind === kinds.object) {
+      if (frame.absent > 0) this.#recount(frame.at, frame.count, frame.count - frame.absent);
+    } else if (frame.kind !== kinds.array) {
+      this.view.setUint32(frame.at + 1, this.at - frame.at - collectionHeadBytes);
+    }
+    this.#clear(frame);
+    this.#top--;
+  }
+  /** The header stays as long as it was. */
+  #recount(at: number, before: number, count: number): void {
+    if (before < 16) this.desk[at] = 0x80 | count;
+    else if (before < 0x10000) this.view.setUint16(at + 1, count);
+    else this.view.setUint32(at + 1, count);
+  }
+  #frameAt(index: number): Frame {
+    // Frames are made before `top` names them.
+    return this.#frames[index] as Frame;
+  }
+  #clear(frame: Frame): void {
+    frame.source = nothing;
+    frame.list = noItems;
+  }
+  #weigh(items: number): void {
+    this.#items += items;
+    if (this.#items > limits.bodyItemsMax) throw new Refused(`more than ${limits.bodyItemsMax} items`);
+  }
+
+  /** Cycles are found by their depth, which costs nothing where there is none; then the path stops where it closed. */
+  #refuseDeep(value: object): never {
+    const above = new Map<object, number>();
+    const chain = [...this.#frames.slice(0, this.#top + 1).map(({ source }) => source), value];
+    for (const [depth, link] of chain.entries()) {
+      if (above.has(link)) {
+        this.path = this.#frames.slice(0, depth).map(placeIn);
+        throw new Refused('it contains itself');
+      }
+      above.set(link, depth);
+    }
+    throw new Refused(`nested deeper than ${this.#depthMax} (bodyDepthMax)`);
+  }
+
+  #bytes(value: Uint8Array, prototype: unknown): void {
+    if (prototype !== Buffer.prototype && prototype !== Uint8Array.prototype && !isBytes(prototype))
+      throw notSendable(value);
+    this.binary(bytesOf(value));
+  }
+  #time(value: Date): void {
+    const ms = timeOf.call(value);
+    if (Number.isNaN(ms)) throw new Refused('a Date that is no time cannot be sent');
+    mustHaveNoFields(value);
+    this.#weigh(weights.date - 1);
+    this.date(ms);
+  }
+}
+
+/** Which item of its container the writer is at. */
+function placeIn({ kind, list, next }: Frame): PropertyKey {
+  const index = Math.max(0, next - 1);
+  if (kind === kinds.object) return list[index] as string; // the list of an object is its keys
+  if (kind !== kinds.map) return index;
+  const key = list[index - (index % 2)];
+  return typeof key === 'string' ? key : index >> 1;
+}
+
+const forEachOfMap = Map.prototype.forEach;
+const forEachOfSet = Set.prototype.forEach;
+const timeOf = Date.prototype.getTime;
+/** The code of an extension of any length, its length and its type: nothing is moved when the length is known. */
+const collectionHeadBytes = 6;
+const deskBytesShared = 16_384;
+const deskBytesNested = 1_024;
+const shared = new Writer(deskBytesShared);

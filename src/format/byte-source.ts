@@ -1,0 +1,185 @@
+/** Reads the scalars of MessagePack from bytes, one after the other, and refuses those that no value is exactly. */
+import { isUtf8 } from 'node:buffer';
+import { bigintDigitsMax, isForbiddenKey } from './body-format';
+
+/** Thrown for bytes that are not a body. */
+export class BadBytes extends Error {
+  override readonly name = 'BadBytes';
+  constructor(
+    message: string,
+    /** Of the field that is wrong, from the outside in. */
+    readonly path: readonly PropertyKey[] = [],
+  ) {
+    super(message);
+  }
+}
+
+export const noBytes = new Uint8Array(0);
+
+export class ByteSource {
+  protected bytes: Uint8Array = noBytes;
+  protected at = 0;
+  /** Where the bytes end that belong to what is being read. */
+  protected end = 0;
+  /** The bytes again, as something that makes strings of its parts. */
+  #view: Buffer | undefined;
+
+  protected begin(bytes: Uint8Array, end: number): void {
+    this.bytes = bytes;
+    this.at = 0;
+    this.end = end;
+    this.#view = undefined;
+  }
+
+  /** Keys come again and again: one that was read before is found by its bytes, and no string is made. */
+  protected shortKey(length: number): string {
+    this.need(length);
+    const bytes = this.bytes;
+    const from = this.at;
+    let hash = length;
+    for (let i = 0; i < length; i++) hash = (Math.imul(hash, 31) + (bytes[from + i] ?? 0)) | 0;
+    const slot = (hash ^ (hash >>> 10)) & (keysCached - 1);
+    const known = knownKeys[slot];
+    if (known !== undefined && known.length === length) {
+      let same = 0;
+      while (same < length && known.charCodeAt(same) === bytes[from + same]) same++;
+      if (same === length) {
+        this.at += length;
+        return known;
+      }
+    }
+    const key = this.text(length);
+    if (isForbiddenKey(key)) this.refuse(`the key ${key}`);
+    if (key.length === length) knownKeys[slot] = key; // ASCII, so that characters are bytes
+    return key;
+  }
+
+  protected text(length: number): string {
+    this.need(length);
+    const bytes = this.bytes;
+    const from = this.at;
+    const to = (this.at += length);
+    let at = from;
+    if (length <= asciiLoopMax) while (at < to && (bytes[at] ?? 0x80) < 0x80) at++;
+    if (at === to)
+      return length <= asciiLettersMax ? letters(bytes, from, to) : this.#slices().toString('latin1', from, to);
+    if (!isUtf8(bytes.subarray(at, to))) this.refuse('a string that is not valid UTF-8');
+    return this.#slices().toString('utf8', from, to);
+  }
+  #slices(): Buffer {
+    const { buffer, byteOffset, length } = this.bytes;
+    return (this.#view ??= Buffer.from(buffer, byteOffset, length));
+  }
+
+  protected uint8(): number {
+    if (this.at >= this.end) this.cutOff(1);
+    return this.bytes[this.at++] ?? 0;
+  }
+  protected uint16(): number {
+    this.need(2);
+    const bytes = this.bytes;
+    const at = this.at;
+    this.at = at + 2;
+    return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+  }
+  protected uint32(): number {
+    this.need(4);
+    const bytes = this.bytes;
+    const at = this.at;
+    this.at = at + 4;
+    const low = ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0);
+    return (bytes[at] ?? 0) * 0x1000000 + low;
+  }
+  /** Of 1, 2 or 4 bytes. */
+  protected length(power: number): number {
+    return power === 0 ? this.uint8() : power === 1 ? this.uint16() : this.uint32();
+  }
+  protected float32(): number {
+    this.need(4);
+    for (let i = 3; i >= 0; i--) floatBytes[i] = this.bytes[this.at++] ?? 0;
+    return float32[0] ?? 0;
+  }
+  protected float64(): number {
+    this.need(8);
+    const bytes = this.bytes;
+    const at = this.at;
+    this.at = at + 8;
+    // Written out, since it is a third faster than a loop.
+    floatBytes[7] = bytes[at] ?? 0;
+    floatBytes[6] = bytes[at + 1] ?? 0;
+    floatBytes[5] = bytes[at + 2] ?? 0;
+    floatBytes[4] = bytes[at + 3] ?? 0;
+    floatBytes[3] = bytes[at + 4] ?? 0;
+    floatBytes[2] = bytes[at + 5] ?? 0;
+    floatBytes[1] = bytes[at + 6] ?? 0;
+    floatBytes[0] = bytes[at + 7] ?? 0;
+    return float64[0] ?? 0;
+  }
+  /** 64 bits that must fit a number: beyond 2^53 it would silently be another one. */
+  protected integer(signed: boolean): number {
+    const high = this.uint32();
+    const low = this.uint32();
+    const top = signed ? high | 0 : high;
+    if (top >= 0x200000 || top < -0x200000 || (top === -0x200000 && low === 0))
+      this.refuse('an integer beyond 2^53, which no number can hold');
+    return top * 2 ** 32 + low;
+  }
+  protected binary(length: number): Uint8Array {
+    this.need(length);
+    const copy = new Uint8Array(length);
+    const from = this.at;
+    this.at = from + length;
+    if (length > bytesLoopMax) copy.set(this.bytes.subarray(from, from + length));
+    else for (let i = 0; i < length; i++) copy[i] = this.bytes[from + i] ?? 0;
+    return copy;
+  }
+
+  protected bigint(length: number): bigint {
+    const bytes = this.bytes;
+    const minus = length > 0 && bytes[this.at] === 0x2d ? 1 : 0;
+    const first = this.at + minus;
+    const digits = length - minus;
+    const from = this.at;
+    const to = (this.at += length);
+    let good = digits > 0 && digits <= bigintDigitsMax;
+    if (bytes[first] === 0x30) good &&= length === 1; // no -0 and no leading zero
+    for (let at = first; good && at < to; at++) good = (bytes[at] ?? 0) >= 0x30 && (bytes[at] ?? 0) <= 0x39;
+    if (!good) this.refuse(`a bigint that is not 1 to ${bigintDigitsMax} decimal digits`);
+    return BigInt(letters(bytes, from, to));
+  }
+
+  protected need(count: number): void {
+    if (count > this.end - this.at) this.cutOff(count);
+  }
+  protected cutOff(count: number): never {
+    this.refuse(`cut off: ${count} bytes needed, ${this.end - this.at} left`);
+  }
+  protected refuse(reason: string): never {
+    throw new BadBytes(reason);
+  }
+}
+
+const fromCodes = String.fromCharCode;
+/** A string of ASCII bytes. */
+function letters(bytes: Uint8Array, from: number, to: number): string {
+  let text = '';
+  let at = from;
+  for (; at + 4 <= to; at += 4)
+    text += fromCodes(bytes[at] ?? 0, bytes[at + 1] ?? 0, bytes[at + 2] ?? 0, bytes[at + 3] ?? 0);
+  for (; at < to; at++) text += fromCodes(bytes[at] ?? 0);
+  return text;
+}
+
+/** Up to here a loop is faster than a call into C++ that looks for bytes of other characters. */
+const asciiLoopMax = 64;
+/** Up to here a loop copies faster than a call. */
+const bytesLoopMax = 32;
+/** Up to here strings are made letter by letter. */
+const asciiLettersMax = 20;
+/** Longest key that {@link ByteSource.shortKey} takes, in bytes. */
+export const keyBytesCached = 32;
+const keysCached = 1024;
+const knownKeys: (string | undefined)[] = Array.from({ length: keysCached });
+const float64 = new Float64Array(1);
+const float32 = new Float32Array(float64.buffer);
+const floatBytes = new Uint8Array(float64.buffer);
