@@ -196,12 +196,12 @@ class Writer extends ByteSink {
   }
   #map(value: ReadonlyMap<unknown, unknown>): void {
     const pairs: unknown[] = [];
-    forEachOfMap.call(value, (item, key) => pairs.push(key, item));
+    Map.prototype.forEach.call(value, (item: unknown, key: unknown) => pairs.push(key, item));
     this.#collection(kinds.map, extensions.map, value, pairs);
   }
   #set(value: ReadonlySet<unknown>): void {
     const members: unknown[] = [];
-    forEachOfSet.call(value, (member) => members.push(member));
+    Set.prototype.forEach.call(value, (member: unknown) => members.push(member));
     this.#collection(kinds.set, extensions.set, value, members);
   }
   #collection(kind: Kind, type: number, value: object, list: readonly unknown[]): void {
@@ -278,7 +278,7 @@ class Writer extends ByteSink {
     this.binary(bytesOf(value));
   }
   #time(value: Date): void {
-    const ms = timeOf.call(value);
+    const ms = Date.prototype.getTime.call(value);
     if (Number.isNaN(ms)) throw new Refused('a Date that is no time cannot be sent');
     mustHaveNoFields(value);
     this.#weigh(weights.date - 1);
@@ -295,9 +295,6 @@ function placeIn({ kind, list, next }: Frame): PropertyKey {
   return typeof key === 'string' ? key : index >> 1;
 }
 
-const forEachOfMap = Map.prototype.forEach;
-const forEachOfSet = Set.prototype.forEach;
-const timeOf = Date.prototype.getTime;
 /** The code of an extension of any length, its length and its type: nothing is moved when the length is known. */
 const collectionHeadBytes = 6;
 const deskBytesShared = 16_384;

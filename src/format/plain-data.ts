@@ -11,7 +11,7 @@ export function isBytes(prototype: unknown): boolean {
   return isDirect(Object.getPrototypeOf(prototype));
 }
 export function mustBePlain(value: object): void {
-  const tag = toString.call(value);
+  const tag = Object.prototype.toString.call(value);
   if (tag !== '[object Object]') throw new Refused(`${tag} cannot be sent; ${sendable}`);
 }
 /** What only has the class of a Map, Set or Date arrives without them. */
@@ -33,15 +33,9 @@ function className(value: object): string {
 
 /** By the getters of the class: an object may have others of the same name. Throws where the memory was moved away. */
 export function bytesOf(value: Uint8Array): Uint8Array {
-  return new Uint8Array(bufferOf.call(value), offsetOf.call(value), lengthOf.call(value));
-}
-
-const { toString } = Object.prototype;
-const bytesClass: object = Object.getPrototypeOf(Uint8Array.prototype);
-const bufferOf = getterOf<ArrayBuffer>('buffer');
-const offsetOf = getterOf<number>('byteOffset');
-const lengthOf = getterOf<number>('length');
-function getterOf<T>(name: string): (this: Uint8Array) => T {
   // All typed arrays have these three, as getters of the class that they share.
-  return Object.getOwnPropertyDescriptor(bytesClass, name)?.get as (this: Uint8Array) => T;
+  const buffer = Reflect.get(typedArray, 'buffer', value) as ArrayBuffer;
+  const offset = Reflect.get(typedArray, 'byteOffset', value) as number;
+  return new Uint8Array(buffer, offset, Reflect.get(typedArray, 'length', value) as number);
 }
+const typedArray: object = Object.getPrototypeOf(Uint8Array.prototype);
