@@ -7,21 +7,27 @@ export interface Bounds {
   readonly bytes: number;
 }
 
-/** Counts what a buffer holds against its bounds, and against those of the buffer that it is a part of. */
+/** Counts what a buffer holds against its bounds, and against those of the whole that it is a part of. */
 export class Capacity {
   count = 0;
   bytes = 0;
   #waiters: { readonly share: number; readonly reached: Deferred<void> }[] = [];
 
+  /** A part that holds less than `reservedBytes` has room also when the whole is full. */
   constructor(
     readonly max: Bounds,
     private readonly whole?: Capacity,
+    private readonly reservedBytes = 0,
   ) {}
 
   fits(bytes: number, count = 1): boolean {
+    return this.#lacking(bytes, count) === undefined;
+  }
+  /** The one that has no room: this one, or the whole. */
+  #lacking(bytes: number, count: number): Capacity | undefined {
     const { max, whole } = this;
-    const isWithin = this.count + count <= max.count && this.bytes + bytes <= max.bytes;
-    return isWithin && (whole === undefined || whole.fits(bytes, count));
+    if (this.count + count > max.count || this.bytes + bytes > max.bytes) return this;
+    return this.bytes < this.reservedBytes ? undefined : whole && whole.#lacking(bytes, count);
   }
   /** Does not check the bounds: see {@link fits}. */
   add(bytes: number, count = 1): void {
@@ -58,16 +64,16 @@ export class Capacity {
     const { count, bytes, max } = this;
     return `${count} of ${max.count} ${noun}, ${bytes} of ${max.bytes} bytes`;
   }
-  /** `where` starts the error text and names the buffer. */
-  overloaded(where: string, noun: string, retryAfterMs: number): BusError<'Overloaded'> {
-    const message = `${where}: the queue has no room for more (${this.describe(noun)})`;
-    const { count: waiting, bytes, max } = this;
-    return new BusError('Overloaded', message, {
+  /** The error for `bytes` more, which do not fit. `where` starts its text and names the buffer. */
+  overloaded(where: string, noun: string, retryAfterMs: number, bytes = 0, count = 1): BusError<'Overloaded'> {
+    const lacking = this.#lacking(bytes, count) ?? this;
+    const held = `${lacking.describe(noun)}${lacking === this ? '' : ' in all'}`;
+    return new BusError('Overloaded', `${where}: the queue has no room for more (${held})`, {
       retryAfterMs,
-      waiting,
-      limit: max.count,
-      bytes,
-      limitBytes: max.bytes,
+      waiting: lacking.count,
+      limit: lacking.max.count,
+      bytes: lacking.bytes,
+      limitBytes: lacking.max.bytes,
     });
   }
 }
@@ -96,8 +102,8 @@ export class BoundedQueue<T> {
   #first: Node<T> | undefined;
   #last: Node<T> | undefined;
 
-  constructor(max: Bounds, whole?: Capacity) {
-    this.capacity = new Capacity(max, whole);
+  constructor(max: Bounds, whole?: Capacity, reservedBytes?: number) {
+    this.capacity = new Capacity(max, whole, reservedBytes);
   }
 
   get size(): number {

@@ -132,8 +132,10 @@ export interface Bus extends Closable {
    */
   submitAll<M extends Work>(entry: M, inputs: readonly Input<M>[], options?: SubmitCall): Promise<readonly Submitted[]>;
   /**
-   * Tells every instance that is up. Resolves when it was handed to the post. Order per sender and module; never twice
-   * by one instance.
+   * Tells every instance that is up. Resolves when it arrives at each of them although this process dies: then it is in
+   * their sockets, or in the log of Kafka. A receiver that reads nothing for a second is not waited for; what does not
+   * fit into the 64 MiB that are kept for it is dropped with a notice. Rejects with Overloaded when more than that was
+   * broadcast without awaiting it. Order per sender and module; never twice by one instance.
    */
   broadcast<M extends Broadcast>(entry: M, ...call: Call<Input<M>, never>): Promise<Sent>;
   /**

@@ -1,18 +1,20 @@
 /** One socket to one other process: frames in, and frames out that wait in few large buffers within a bound. */
 import type { Socket } from 'node:net';
-import { BusError } from '../base/errors';
+import { Capacity } from '../base/bounded';
 import type { FrameKind, TakeFrame } from './frames';
 import { FrameReader, frameRoom, putFrame } from './frames';
 
-/** What may wait for one receiver; beyond it Overloaded. */
-export const queueBytesMax = 64 * 1024 * 1024;
-export const queueFramesMax = 100_000;
+/** What can wait for one receiver; beyond it Overloaded. */
+export const waitingMax = { count: 100_000, bytes: 64 * 1024 * 1024 };
+/** What can wait for all receivers of a bus, but a receiver that reads never has more than this waiting. */
+export const allWaitingMax = { count: 1_000_000, bytes: 512 * 1024 * 1024 };
+const freeBytes = 1024 * 1024;
 const firstBytes = 8 * 1024;
 const keptBytesMax = 64 * 1024;
 const segmentBytesMax = 256 * 1024;
-const retryAfterMs = 20;
+export const retryAfterMs = 20;
 
-/** Frames in a row, that go out in one write. `costBytes` is the memory behind them. */
+/** Frames in a row, that go out in one write. `costBytes` is the memory behind them, which {@link Capacity} counts. */
 interface Segment {
   readonly bytes: Buffer;
   readonly costBytes: number;
@@ -38,9 +40,12 @@ export class Connection {
   private readonly waiting: Segment[] = [];
   private flying: Segment | undefined;
   private ending = false;
-  /** Of what waits or flies, without the open segment. */
-  private sealedBytes = 0;
-  private sealedFrames = 0;
+  /** What waits or flies. */
+  readonly capacity: Capacity;
+  /** Frames that the kernel has taken, since the connection was made. */
+  framesTaken = 0;
+  /** Called when the kernel has taken frames. */
+  onTaken: () => void = () => undefined;
   /** Rings that have not left: one more of the same would tell nothing new. */
   private readonly rings = new Set<string>();
 
@@ -49,7 +54,9 @@ export class Connection {
   constructor(
     private readonly socket: Socket,
     end: ConnectionEnd,
+    whole?: Capacity,
   ) {
+    this.capacity = new Capacity(waitingMax, whole, freeBytes);
     const reader = new FrameReader((kind, line, body) => end.take(kind, line, body));
     let cause: NodeJS.ErrnoException | undefined;
     socket.on('data', (chunk) => {
@@ -58,18 +65,22 @@ export class Connection {
       if (fault !== undefined) this.destroy(fault);
     });
     socket.on('error', (error) => (cause = error));
-    socket.on('close', () => end.ended(this.fault, cause));
+    socket.on('close', () => {
+      this.capacity.remove(this.capacity.bytes, this.capacity.count); // what waits is lost
+      end.ended(this.fault, cause);
+    });
   }
 
   /** Queues a frame; {@link pump} sends it. Throws Overloaded when too much waits already. */
   put(kind: FrameKind, line: string, body: Uint8Array): void {
     const room = frameRoom(line, body);
-    const frames = this.sealedFrames + this.frames;
-    if (frames >= queueFramesMax) throw overloaded(this.peer ?? 'a connection', frames, queueFramesMax, 'packets');
-    const bytes = this.sealedBytes + this.used + room;
-    if (bytes > queueBytesMax) throw overloaded(this.peer ?? 'a connection', bytes, queueBytesMax, 'bytes');
+    const { capacity } = this;
+    if (!capacity.fits(room))
+      throw capacity.overloaded(`packets to ${this.peer ?? 'a connection'}`, 'packets', retryAfterMs, room);
     if (this.used + room > this.segment.length) this.makeRoom(room);
-    this.used = putFrame(this.segment, this.used, kind, line, body);
+    const end = putFrame(this.segment, this.used, kind, line, body);
+    capacity.add(end - this.used);
+    this.used = end;
     this.frames++;
   }
 
@@ -101,10 +112,11 @@ export class Connection {
   }
   /** The kernel has taken all of it: its buffer is free again, and let go if a burst made it large. */
   private land(segment: Segment): void {
-    this.sealedBytes -= segment.costBytes;
-    this.sealedFrames -= segment.frames;
+    this.capacity.remove(segment.costBytes, segment.frames);
+    this.framesTaken += segment.frames;
     if (this.segment.length > keptBytesMax && segment.bytes.length < firstBytes && this.used === 0)
       this.segment = empty;
+    this.onTaken();
   }
   private readonly written = (error?: Error | null): void => {
     // Also called, later, for what the kernel took at once; and while the socket is on its way down.
@@ -117,7 +129,12 @@ export class Connection {
 
   /** Bytes that the kernel has not taken yet. */
   get queuedBytes(): number {
-    return this.sealedBytes + this.used;
+    return this.capacity.bytes;
+  }
+
+  /** Frames that were put in, since the connection was made. */
+  get framesPut(): number {
+    return this.framesTaken + this.capacity.count;
   }
 
   /** Sends what is queued, then says so; ends when the other side has read it and closed too, or by {@link destroy}. */
@@ -142,18 +159,9 @@ export class Connection {
   private seal(): Segment | undefined {
     if (this.used === 0) return undefined;
     const sealed = { bytes: this.segment.subarray(0, this.used), costBytes: this.segment.length, frames: this.frames };
+    this.capacity.add(sealed.costBytes - this.used, 0);
     this.used = 0;
     this.frames = 0;
-    this.sealedBytes += sealed.costBytes;
-    this.sealedFrames += sealed.frames;
     return sealed;
   }
-}
-
-export function overloaded(peer: string, waiting: number, limit: number, what: string): BusError {
-  return new BusError('Overloaded', `${waiting} ${what} wait to be sent to ${peer}, the limit is ${limit}`, {
-    retryAfterMs,
-    waiting,
-    limit,
-  });
 }

@@ -1,4 +1,5 @@
 /** How the bytes between two processes of one machine are cut into frames, so that hostile ones are refused early. */
+import { BusError } from '../base/errors';
 import { limits } from '../base/limits';
 
 /** What a frame is: who connects, a packet, a doorbell, and the answer to one. */
@@ -29,6 +30,16 @@ export function putFrame(into: Buffer, at: number, kind: FrameKind, line: string
   into.writeUInt16LE(lineBytes, at + 5);
   if (body.length > 0) into.set(body, at + headBytes + lineBytes);
   return end;
+}
+
+/** Throws TooLarge for what no frame can hold. */
+export function checkSize(line: string, body: Uint8Array): void {
+  const lineBytes = line.length * 3 > limits.envelopeBytesMax ? Buffer.byteLength(line) : 0;
+  if (lineBytes > limits.envelopeBytesMax) throw tooLarge('an envelope', lineBytes, limits.envelopeBytesMax);
+  if (body.length > bodyBytesMax) throw tooLarge('a body', body.length, bodyBytesMax);
+}
+function tooLarge(what: string, bytes: number, limitBytes: number): BusError {
+  return new BusError('TooLarge', `${what} of ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
 }
 
 /** Takes each frame; `body` is a view that is valid until this returns. Gives the reason when the frame is refused. */

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import type { Capacity } from '../base/bounded';
 import type { Clock, Timer } from '../base/clock';
 import { sayError } from '../base/errors';
 import { Connection } from './connection';
@@ -14,12 +15,15 @@ export interface ListenerParts {
   readonly directory: Directory;
   readonly address: string;
   readonly clock: Clock;
+  /** What all connections of the bus hold together. */
+  readonly capacity: Capacity;
   /** Somebody has said hello. What is given back holds the connection from now on. */
   readonly welcome: (connection: Connection, address: string) => ConnectionEnd;
   readonly dropped: (reason: string) => void;
 }
 
-const helloWithinMs = 2_000;
+/** A process whose event loop stands still sends its hello late, and loses all that it sends when this is too short. */
+const helloWithinMs = 5_000;
 /** Without a hello; a hello comes with the connection, so only a hostile process gets here. */
 const strangersMax = 256;
 const connectionsMax = 2_048;
@@ -68,7 +72,7 @@ export class Listener {
 
   private accept(socket: net.Socket): void {
     let holder: ConnectionEnd | undefined;
-    const connection = new Connection(socket, {
+    const end: ConnectionEnd = {
       take: (kind, line, body) => {
         if (holder !== undefined) return holder.take(kind, line, body);
         const hello = readHello(kind, line, this.parts.directory.ns);
@@ -84,10 +88,11 @@ export class Listener {
         if (holder !== undefined) holder.ended(fault, cause);
         else if (fault !== undefined) this.parts.dropped(`${fault}, from an unknown process`);
       },
-    });
+    };
+    const connection = new Connection(socket, end, this.parts.capacity);
     this.strangers.set(
       connection,
-      this.parts.clock.after(helloWithinMs, () => connection.destroy('no hello within 2 s')),
+      this.parts.clock.after(helloWithinMs, () => connection.destroy(`no hello within ${helloWithinMs} ms`)),
     );
     if (this.strangers.size > strangersMax) this.destroyOldest();
   }

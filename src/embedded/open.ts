@@ -55,7 +55,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     isOpen('settings', settings);
     const registry = openRegistry({ directory, sockets, rings, clock, notices });
     isOpen('registry', registry);
-    const post = openPost({ sockets, instancesOf: (module) => registry.instancesOf(module), notices });
+    const post = openPost({ sockets, instancesOf: (module) => registry.instancesOf(module) });
     return { log, post, registry, settings, ...closable(teardown(directory.path, opened)) };
   } catch (error) {
     await runAll(opened); // the caller must see why it could not be opened

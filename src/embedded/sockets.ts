@@ -2,16 +2,16 @@
 import net from 'node:net';
 import path from 'node:path';
 import type { Clock } from '../base/clock';
+import { Capacity, RecentSet } from '../base/bounded';
 import { BusError, sayError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
-import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
-import { Connection } from './connection';
-import type { ConnectionEnd } from './connection';
+import { allWaitingMax, Connection, type ConnectionEnd } from './connection';
 import type { Directory } from './directory';
 import { isCode } from './directory';
+import { Fanout, type Destination } from './fanout';
 import type { FrameKind } from './frames';
-import { bodyBytesMax, frameKinds } from './frames';
+import { checkSize, frameKinds } from './frames';
 import { helloLine } from './hello';
 import { Listener } from './listener';
 import { isAddress } from './liveness';
@@ -41,7 +41,7 @@ interface Peer {
 const closeWithinMs = 1_000;
 /** How long what a peer said on its other connection may take to come in: a peer that closes takes no longer. */
 const lastWordsMs = closeWithinMs + 100;
-const deadMax = 10_000;
+const deadMax = 20_000;
 /** More than this leaves before the turn ends, so that a burst is read while it is still being made. */
 const turnBytesMax = 128 * 1024;
 const nothing = new Uint8Array(0);
@@ -57,8 +57,11 @@ export class Sockets implements Closable {
   readonly address: string;
   private readonly listener: Listener;
   private readonly loopback: Loopback;
+  /** Of all connections. */
+  private readonly capacity = new Capacity(allWaitingMax);
+  private readonly fanout: Fanout<Connection>;
   private readonly peers = new Map<string, Peer>();
-  private readonly refused = new Set<string>();
+  private readonly refused = new RecentSet<string>(deadMax);
   private readonly dirty = new Set<Connection>();
   private readonly hearers: (HearFrame | undefined)[] = [];
   private readonly goneHearers: HearGone[] = [];
@@ -70,8 +73,14 @@ export class Sockets implements Closable {
   constructor(private readonly parts: SocketParts) {
     this.address = parts.address;
     this.loopback = new Loopback((line, body) => this.tell(frameKinds.packet, line, body, this.address));
+    this.fanout = new Fanout({
+      ...parts,
+      outletTo: (address) => this.first(this.reach(address)),
+      put: (connection, line, body) => this.put(connection, line, body),
+    });
     this.listener = new Listener({
       ...parts,
+      capacity: this.capacity,
       welcome: (connection, address) => this.hold(this.know(address), connection),
       dropped: (reason) => this.dropped('connection', reason),
     });
@@ -85,12 +94,29 @@ export class Sockets implements Closable {
   send(to: string, line: string, body: Uint8Array): void {
     checkSize(line, body);
     this.checkOpen();
-    if (to === this.address) return this.loopback.put(line, body);
-    const peer = this.reach(to);
-    const connection = this.first(peer);
+    if (to === this.address) void this.loopback.put(line, body);
+    else this.put(this.first(this.reach(to)), line, body);
+  }
+  private put(connection: Connection, line: string, body: Uint8Array): void {
     connection.put(frameKinds.packet, line, body);
-    peer.packets = true;
+    const peer = connection.peer === undefined ? undefined : this.peers.get(connection.peer);
+    if (peer !== undefined) peer.packets = true;
     this.touch(connection);
+  }
+
+  /**
+   * Sends a packet to each. Resolves with how many it was handed over to, when the kernel has it for all of them; see
+   * {@link Fanout} for one that does not read. Rejects with Overloaded, having sent nothing, TooLarge, Closed.
+   */
+  async broadcast(to: readonly Destination[], line: string, body: Uint8Array): Promise<number> {
+    checkSize(line, body);
+    this.checkOpen();
+    const others = to.filter(({ address }) => address !== this.address);
+    if (others.length === to.length) return this.fanout.send(others, line, body);
+    this.loopback.mustHaveRoom(line, body);
+    const handedOver = this.fanout.send(others, line, body);
+    await this.loopback.put(line, body);
+    return 1 + (await handedOver);
   }
 
   /** Queues a frame of another kind, only a line, unless the same one still waits to leave. Throws as `send`. */
@@ -149,10 +175,14 @@ export class Sockets implements Closable {
   }
   private open(peer: Peer): Connection {
     let end: ConnectionEnd | undefined;
-    const connection = new Connection(net.connect({ path: this.path(peer.address) }), {
-      take: (...frame) => end?.take(...frame),
-      ended: (...how) => end?.ended(...how),
-    });
+    const connection = new Connection(
+      net.connect({ path: this.path(peer.address) }),
+      {
+        take: (...frame) => end?.take(...frame),
+        ended: (...how) => end?.ended(...how),
+      },
+      this.capacity,
+    );
     connection.peer = peer.address;
     end = this.hold(peer, connection);
     connection.put(frameKinds.hello, helloLine(this.parts.directory.ns, this.address), nothing);
@@ -165,6 +195,7 @@ export class Sockets implements Closable {
 
   private hold(peer: Peer, connection: Connection): ConnectionEnd {
     peer.connections.push(connection);
+    connection.onTaken = () => this.fanout.taken(peer.address, connection);
     return {
       take: (kind, line, body) => {
         if (kind === frameKinds.hello) return 'a second hello';
@@ -174,6 +205,7 @@ export class Sockets implements Closable {
       },
       ended: (fault, cause) => {
         this.dirty.delete(connection);
+        this.fanout.ended(peer.address, connection);
         if (fault !== undefined) this.dropped('connection', `${fault}, from ${peer.address}`);
         this.noteRefusal(peer.address, cause);
         this.lose(peer, connection);
@@ -197,6 +229,7 @@ export class Sockets implements Closable {
       again.packets ||= packets;
       return this.letSpeak(again);
     }
+    this.fanout.gone(address, this.dead(address));
     for (const hear of this.goneHearers) {
       try {
         hear(address, packets);
@@ -229,8 +262,6 @@ export class Sockets implements Closable {
   private noteRefusal(address: string, error: NodeJS.ErrnoException | undefined): void {
     if (error?.syscall !== 'connect' || !isCode(error, 'ECONNREFUSED', 'ENOENT')) return;
     this.refused.add(address);
-    if (this.refused.size <= deadMax) return;
-    for (const oldest of this.refused) return void this.refused.delete(oldest);
   }
 
   /** Sends at the end of this turn: callbacks of this turn that are still to come add to the same write. */
@@ -254,8 +285,12 @@ export class Sockets implements Closable {
   private async closeOnce(): Promise<void> {
     this.closedAtMs = this.parts.clock.now();
     this.listener.close();
+    this.fanout.flush();
     const connections = [...this.peers.values()].flatMap((peer) => peer.connections);
-    if (connections.length === 0) return;
+    if (connections.length > 0) await this.endAll(connections);
+    this.fanout.close();
+  }
+  private async endAll(connections: readonly Connection[]): Promise<void> {
     const timer = this.parts.clock.after(closeWithinMs, () => destroyAll(connections));
     await new Promise<void>((resolve) => {
       this.emptied = resolve;
@@ -271,13 +306,4 @@ export class Sockets implements Closable {
 
 function destroyAll(connections: readonly Connection[]): void {
   for (const connection of connections) connection.destroy();
-}
-
-function checkSize(line: string, body: Uint8Array): void {
-  const lineBytes = line.length * 3 > limits.envelopeBytesMax ? Buffer.byteLength(line) : 0;
-  if (lineBytes > limits.envelopeBytesMax) throw tooLarge('an envelope', lineBytes, limits.envelopeBytesMax);
-  if (body.length > bodyBytesMax) throw tooLarge('a body', body.length, bodyBytesMax);
-}
-function tooLarge(what: string, bytes: number, limitBytes: number): BusError {
-  return new BusError('TooLarge', `${what} of ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
 }

@@ -32,8 +32,10 @@ export interface Post extends Closable {
   send(to: string, packet: Packet): void;
   /**
    * To every instance of `module` that was announced when this was called (this one too, if it is one), and had joined
-   * before. Resolves when it was handed to all of them; order per sender and module is kept. Resolves with how many,
-   * where that is known.
+   * before; order per sender and module is kept. Resolves when it arrives at each of them although this process dies,
+   * with how many they are, where that is known. A receiver that reads is waited for. One that does not is waited for
+   * during about a second; then what is sent to it waits here, within a bound, and what exceeds that is dropped with a
+   * notice. Rejects with Overloaded, having sent nothing, when too much waits for a receiver that reads.
    */
   broadcast(module: string, packet: Packet): Promise<number | undefined>;
   /** From its resolution on broadcasts to `module` reach this instance, once it is announced; until closed. */

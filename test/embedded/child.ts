@@ -21,19 +21,34 @@ const roles: Readonly<Record<string, (bus: Embedded) => Promise<void>>> = {
     post.receive({ packet: () => undefined, gone: () => undefined });
     await registry.watch(args[0] ?? 'echo', (seen) => say({ names: seen.map(({ name }) => name), atMs: Date.now() }));
   },
-  /** Tells the bytes of all packets it gets, and the process's memory. */
-  async count({ post }) {
+  /**
+   * Tells how many packets it got and their bytes, and whether their lines were the numbers from 0 on in order; of a
+   * module if one is named.
+   */
+  async count({ post, registry }) {
     let bytes = 0;
     let packets = 0;
+    let lastLine = -1;
+    let inOrder = true;
     post.receive({
-      packet({ body }) {
+      packet({ line, body }) {
         bytes += body.length;
         packets++;
+        inOrder &&= Number(line) > lastLine;
+        lastLine = Number(line);
       },
       gone: () => undefined,
     });
-    process.on('message', () => say({ bytes, packets }));
+    process.on('message', () => say({ bytes, packets, inOrder }));
+    if (args[0] !== undefined) await registry.announce(instance(post.address, args[0]));
     say(post.address);
+  },
+  /** Broadcasts to a module, one awaited after the other, and is killed as soon as the last one resolved. */
+  async shout({ post }) {
+    const [module = '', count = '0', bytes = '0'] = args;
+    const body = Buffer.alloc(Number(bytes), 1);
+    for (let n = 0; n < Number(count); n++) await post.broadcast(module, { line: `${n}`, body });
+    process.kill(process.pid, 'SIGKILL');
   },
   /** Sends packets back; answers 'go' with 20 others and closes. */
   async farewell(bus) {

@@ -261,7 +261,7 @@ describe('bounds', () => {
     const fill = (): void => {
       for (let sent = 0; sent < 110_000; sent++) a.post.send(address, text('x'));
     };
-    expect(fill).toThrow(/^10\d\d\d\d packets wait to be sent to .*, the limit is 100000$/);
+    expect(fill).toThrow(/^packets to .*: the queue has no room for more \(100000 of 100000 packets, .* bytes\)$/);
   });
   test('what is sent while earlier bytes are still on their way does not touch them', async () => {
     const dir = freshDirectory();

@@ -51,7 +51,7 @@ async function openProcess(dir: string, time: Clock): Promise<RigProcess> {
     // The cast: these suites do nothing with the log but close it.
     log: closable(async () => undefined) as unknown as Log,
     registry,
-    post: openPost({ sockets, instancesOf: (module) => registry.instancesOf(module), notices }),
+    post: openPost({ sockets, instancesOf: (module) => registry.instancesOf(module) }),
     settings: openSettings({ directory, rings, clock, random, notices }),
     async crash() {
       alive = false;
