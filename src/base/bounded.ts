@@ -20,13 +20,18 @@ export class Capacity {
     private readonly reservedBytes = 0,
   ) {}
 
-  fits(bytes: number, count = 1): boolean {
-    return this.#lacking(bytes, count) === undefined;
+  /**
+   * Whether so much more has room within `share` of the bounds. What is larger than they are has room when nothing else
+   * is held: a single message is bounded elsewhere, and waiting would not help it.
+   */
+  fits(bytes: number, count = 1, share = 1): boolean {
+    return this.#lacking(bytes, count, share) === undefined;
   }
   /** The one that has no room: this one, or the whole. */
-  #lacking(bytes: number, count: number): Capacity | undefined {
+  #lacking(bytes: number, count: number, share = 1): Capacity | undefined {
     const { max, whole } = this;
-    if (this.count + count > max.count || this.bytes + bytes > max.bytes) return this;
+    const isOver = this.count + count > max.count * share || this.bytes + bytes > max.bytes * share;
+    if (isOver && this.count > 0) return this;
     return this.bytes < this.reservedBytes ? undefined : whole && whole.#lacking(bytes, count);
   }
   /** Does not check the bounds: see {@link fits}. */

@@ -34,6 +34,8 @@ export const limits = {
   openRangesMax: 700,
   /** Messages for one topic that an instance is sending. Beyond it Overloaded; TooLarge for a list that is longer. */
   sendingMax: 100_000,
+  /** Bytes of those messages. */
+  sendingBytesMax: 64 * 1024 * 1024,
   /** Senders whose last position the owner of a partition keeps in memory, those of the newest records. */
   incarnationsMax: 10_000,
   /** Of these, the ones that each commit carries: about 1 KB, written with every commit. */

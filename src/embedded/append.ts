@@ -1,6 +1,7 @@
 /** Puts records at the end of partitions: all calls of a moment in one transaction, in the order of the calls. */
 import type { Clock, Random, Timer } from '../base/clock';
 import { sleep } from '../base/clock';
+import { Capacity } from '../base/bounded';
 import { BusError, inPart } from '../base/errors';
 import { limits } from '../base/limits';
 import type { Change, Store } from '../disk/lmdb';
@@ -15,8 +16,8 @@ export const recordBytesMax = limits.messageBytesMax + 128 * 1024;
 const batchRecordsMax = 1000;
 const batchBytesMax = 4 * 1024 * 1024;
 /** What may wait in one process for its turn to be written. */
-const waitingRecordsMax = 200_000;
-const waitingBytesMax = 64 * 1024 * 1024;
+const waitingMax = { count: 200_000, bytes: 64 * 1024 * 1024 };
+const retryAfterMs = 100;
 /** How long a call may wait for its turn and its writing. */
 const appendMs = 10_000;
 /** Refusals in a row after which a partition pauses a little: many processes append to it at once. */
@@ -66,8 +67,7 @@ export interface AppenderParts {
 export class Appender {
   private readonly lanes = new Map<string, Lane>();
   private readonly running = new Set<Promise<void>>();
-  private waitingRecords = 0;
-  private waitingBytes = 0;
+  private readonly capacity = new Capacity(waitingMax);
 
   constructor(private readonly parts: AppenderParts) {}
 
@@ -108,19 +108,9 @@ export class Appender {
   }
 
   private reserve(topic: string, records: number, bytes: number): void {
-    const over = this.waitingRecords + records > waitingRecordsMax || this.waitingBytes + bytes > waitingBytesMax;
-    if (over && this.waitingRecords > 0) {
-      const message =
-        `${topic}: ${this.waitingRecords} records (${this.waitingBytes} bytes) wait to be written, ` +
-        `at most ${waitingRecordsMax} (${waitingBytesMax} bytes) may`;
-      throw new BusError('Overloaded', message, {
-        retryAfterMs: 100,
-        waiting: this.waitingRecords,
-        limit: waitingRecordsMax,
-      });
-    }
-    this.waitingRecords += records;
-    this.waitingBytes += bytes;
+    if (!this.capacity.fits(bytes, records))
+      throw this.capacity.overloaded(topic, 'records', retryAfterMs, bytes, records);
+    this.capacity.add(bytes, records);
   }
 
   private makeCall(
@@ -262,8 +252,7 @@ export class Appender {
   }
 
   private free(item: Item): void {
-    this.waitingRecords -= 1;
-    this.waitingBytes -= item.bytes.length;
+    this.capacity.remove(item.bytes.length);
   }
 
   /**

@@ -1,4 +1,5 @@
 /** Appends that have not ended: how much they hold, and how long they may take. */
+import { Capacity } from '../base/bounded';
 import type { Clock } from '../base/clock';
 import type { BusError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
@@ -39,13 +40,16 @@ export interface Item {
   readonly index: number;
 }
 
-/** All that waits in this process, in bytes. */
+/** What waits in one sender, for all topics. */
 export const waitingBytesMax = 64 * 1024 * 1024;
+/** A topic that holds less than this has room also when others, whose leaders are away, have filled the rest. */
+const reservedBytes = 4 * 1024 * 1024;
+const retryAfterMs = 100;
 
 export class Calls {
   readonly #open = new Set<Call>();
-  readonly #records = new Map<string, number>();
-  #bytes = 0;
+  readonly #capacity = new Capacity({ count: Infinity, bytes: waitingBytesMax });
+  readonly #topics = new Map<string, Capacity>();
   #idle: Deferred<void> | undefined;
 
   constructor(private readonly clock: Clock) {}
@@ -55,11 +59,19 @@ export class Calls {
     const sizes = records.map(sendable.recordBytes);
     const large = sizes.find((size) => size > sendable.recordBytesMax);
     if (large !== undefined) throw sendable.tooLarge(topic, large);
-    const bytes = sizes.reduce((sum, size) => sum + size, this.#bytes);
-    const waiting = this.#records.get(topic) ?? 0;
-    const over = waiting + records.length > limits.sendingMax || bytes > waitingBytesMax;
-    if (over && waiting > 0) throw sendable.overloaded(topic, waiting, this.#bytes, waitingBytesMax);
+    const bytes = sizes.reduce((sum, size) => sum + size, 0);
+    const capacity = this.#capacityOf(topic);
+    if (!capacity.fits(bytes, sizes.length))
+      throw capacity.overloaded(topic, 'records', retryAfterMs, bytes, sizes.length);
     return sizes;
+  }
+  #capacityOf(topic: string): Capacity {
+    const known = this.#topics.get(topic);
+    if (known) return known;
+    const max = { count: limits.sendingMax, bytes: waitingBytesMax };
+    const made = new Capacity(max, this.#capacity, reservedBytes);
+    this.#topics.set(topic, made);
+    return made;
   }
 
   begin(
@@ -115,13 +127,12 @@ export class Calls {
   /** The records of a call and what each takes, which hold room from now on until each is freed. */
   itemsOf(call: Call, records: readonly Append[], sizes: readonly number[]): readonly Item[] {
     const items = records.map((record, index) => ({ record, bytes: sizes[index] ?? 0, call, index }));
-    for (const { bytes } of items) this.#bytes += bytes;
-    this.#records.set(call.topic, (this.#records.get(call.topic) ?? 0) + items.length);
+    const capacity = this.#capacityOf(call.topic);
+    for (const { bytes } of items) capacity.add(bytes);
     return items;
   }
   free({ call, bytes }: Item): void {
-    this.#bytes -= bytes;
-    this.#records.set(call.topic, (this.#records.get(call.topic) ?? 1) - 1);
+    this.#capacityOf(call.topic).remove(bytes);
   }
 
   /** Those that have taken as long as they may. */

@@ -1,11 +1,11 @@
 /** A place in a partition that is read on from: what was fetched ahead of its reader, within bounds. */
+import { Capacity } from '../base/bounded';
 import { onAbort } from '../base/lifecycle';
 import type { ReadMax, Stored } from '../ports/log';
 import type { Spot } from './wire';
 
-/** Below so much in hand more is fetched. */
-const lowBytes = 16 * 1024;
-const lowMessages = 100;
+/** While less than this is in hand, more is fetched: a position holds at most this much and one answer of a broker. */
+const refillMax = { count: 100, bytes: 16 * 1024 };
 
 interface Chunk {
   readonly records: readonly Stored[];
@@ -38,8 +38,7 @@ export class Position implements Spot {
   readonly #chunks: Chunk[] = [];
   /** Records of the first chunk that were handed out. */
   #head = 0;
-  #bytes = 0;
-  #messages = 0;
+  readonly #held = new Capacity(refillMax);
   /** Behind what was handed out. */
   #read: number;
   readonly #waiting = new Set<() => void>();
@@ -58,8 +57,7 @@ export class Position implements Spot {
 
   /** Whether its reader would take more than is in hand. */
   get hungry(): boolean {
-    const room = this.#bytes < lowBytes && this.#messages < lowMessages;
-    return room && !this.closed && this.failure === undefined;
+    return this.#held.fits(1) && !this.closed && this.failure === undefined;
   }
   get wanting(): boolean {
     return this.hungry && !this.resting;
@@ -79,7 +77,8 @@ export class Position implements Spot {
     this.jumps++;
     this.absences = this.absencesNow();
     this.#chunks.length = 0;
-    this.#head = this.#bytes = this.#messages = 0;
+    this.#head = 0;
+    this.#held.remove(this.#held.bytes, this.#held.count);
     this.failure = this.beyond = this.last = undefined;
     this.next = this.#read = from;
     this.changed(this);
@@ -93,8 +92,7 @@ export class Position implements Spot {
     this.last = mine.at(-1);
     const sizes = mine.map(sizeOf);
     this.#chunks.push({ records: mine, sizes });
-    this.#messages += mine.length;
-    for (const size of sizes) this.#bytes += size;
+    for (const size of sizes) this.#held.add(size);
     this.wake();
   }
   fail(error: unknown): void {
@@ -126,8 +124,7 @@ export class Position implements Spot {
     const before = this.wanting;
     const whole = this.#head === 0 && end === records.length;
     const out = whole ? records : records.slice(this.#head, end);
-    for (let i = this.#head; i < end; i++) this.#bytes -= sizes[i] ?? 0;
-    this.#messages -= out.length;
+    for (let i = this.#head; i < end; i++) this.#held.remove(sizes[i] ?? 0);
     this.#head = end;
     if (end === records.length) {
       this.#chunks.shift();

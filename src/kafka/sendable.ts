@@ -79,10 +79,3 @@ export function unknownOutcome(topic: string, waitedMs: number, cause: string): 
   const message = `appending to ${topic}: no outcome after ${ms} ms, it may or may not have been written (${cause})`;
   return new BusError('Unreachable', message, { outcome: 'unknown', waitedMs: ms, cause });
 }
-
-export function overloaded(topic: string, waiting: number, bytes: number, bytesMax: number): BusError<'Overloaded'> {
-  const limit = limits.sendingMax;
-  const counts = `${waiting} records wait to be written, and ${bytes} bytes in all`;
-  const message = `${topic}: ${counts}; at most ${limit} and ${bytesMax} may`;
-  return new BusError('Overloaded', message, { retryAfterMs: 100, waiting, limit });
-}

@@ -1,4 +1,5 @@
 /** The post of one simulated process: packets to one other or to all of a module, in order per receiver. */
+import { Capacity } from '../base/bounded';
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
@@ -14,7 +15,7 @@ interface Box {
   receiver: Receiver | undefined;
   closed: boolean;
   /** Packets on their way to it. */
-  waiting: number;
+  readonly waiting: Capacity;
   /** Everybody it exchanged packets with, and the order of what it sends there. */
   readonly peers: Map<Box, Lane>;
 }
@@ -34,7 +35,7 @@ export function memoryPost(world: PostWorld, life: Life): Post {
     life,
     receiver: undefined,
     closed: false,
-    waiting: 0,
+    waiting: new Capacity({ count: world.packetsMax, bytes: limits.bufferBytesMax }),
     peers: new Map(),
   };
   const broadcasts = new Lane();
@@ -89,10 +90,9 @@ export function memoryPost(world: PostWorld, life: Life): Post {
 function send(world: PostWorld, box: Box, address: string, packet: Packet): void {
   const to = world.boxes.get(address);
   if (!to) throw unreachable('not-sent', `nobody is at ${address} any more`);
-  if (to.waiting >= world.packetsMax) {
-    const message = `${to.waiting} packets wait for ${address}, no more are taken`;
-    throw new BusError('Overloaded', message, { retryAfterMs: 10, waiting: to.waiting, limit: world.packetsMax });
-  }
+  const { waiting } = to;
+  if (!waiting.fits(packet.body.length))
+    throw waiting.overloaded(`packets to ${address}`, 'packets', retryAfterMs, packet.body.length);
   const fault = box.life.fault('post', 'send', address);
   const planned = errorOf(fault);
   if (fault === 'crash-before') return box.life.crash();
@@ -105,12 +105,12 @@ function send(world: PostWorld, box: Box, address: string, packet: Packet): void
 
 function transmit(from: Box, to: Box, packet: Packet, delayMs = 0): void {
   const copy = copyPacket(packet);
-  to.waiting++;
+  to.waiting.add(copy.body.length);
   if (!to.peers.has(from)) to.peers.set(from, new Lane());
   to.life.notify(
     laneTo(from, to),
     () => {
-      to.waiting--;
+      to.waiting.remove(copy.body.length);
       if (!to.closed) to.receiver?.packet(copy, from.address);
     },
     delayMs,
@@ -140,6 +140,7 @@ function remove(world: PostWorld, box: Box): void {
   }
 }
 
+const retryAfterMs = 10;
 /** The largest body: a message, and 64 KB beside it. */
 const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
 

@@ -1,4 +1,5 @@
 /** Sends work and events: checks, encodes, stamps, and appends what one turn of the event loop brought together. */
+import { Capacity } from '../base/bounded';
 import { BusError, isBusError, ofList, sayError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
@@ -18,6 +19,10 @@ import type { Sender, SenderParts, Submitted } from './types';
 const appendMessagesMax = 1_000;
 const appendBytesMax = 8 * 1024 * 1024;
 
+const retryAfterMs = 100;
+/** A topic that holds less than this has room although others have filled the buffer of the sender. */
+const reservedBytes = 4 * 1024 * 1024;
+
 /** A key is a name, held in memory by every queue its messages are in. */
 const keyBytesMax = 1_024;
 
@@ -25,12 +30,17 @@ const nothingInherited: ReturnType<typeof inherited> = {};
 
 /** Whether the caller gave one message or a list: errors of a list name the body. */
 export type How = 'one' | 'list';
-type Packed = readonly Ready[] | Promise<readonly Ready[]>;
+/** The messages of a call, and the bytes of their bodies and keys, which are known before all checks have ended. */
+interface Packed {
+  readonly bytes: number;
+  readonly ready: readonly Ready[] | Promise<readonly Ready[]>;
+}
 
 /** Messages of one call, ready but for their stamps. */
 interface Parcel {
   readonly how: How;
   readonly messages: readonly Ready[];
+  readonly bytes: number;
   readonly answers: readonly Submitted[];
   resolve(answers: readonly Submitted[]): void;
   reject(error: unknown): void;
@@ -48,6 +58,8 @@ export function openSender(parts: SenderParts): Sender {
   const makeId = idMaker(parts.clock, parts.random);
   const bytesMax = parts.messageBytesMax ?? limits.messageBytesMax;
   const lines = new Map<string, Line>();
+  /** Of all topics. */
+  const whole = new Capacity({ count: Infinity, bytes: 2 * limits.sendingBytesMax });
   let position = 0;
   let closedMs: number | undefined;
 
@@ -58,13 +70,15 @@ export function openSender(parts: SenderParts): Sender {
     const topic = topicOf(parts, entry);
     const found = lines.get(topic.name);
     if (found) return found;
-    const made = new Line(parts, topic, stamp);
+    const made = new Line(parts, topic, stamp, whole);
     lines.set(topic.name, made);
     if (entry.kind === 'event') parts.publishes?.(topic.name);
     return made;
   }
 
-  function pack(entry: AnyEntry, id: string, input: unknown, checked: unknown): Ready {
+  const encode = (entry: AnyEntry, input: unknown): Uint8Array =>
+    encodeBody(input, bytesMax, 'input', entry.name, parts.bodyDepthMax);
+  function pack(entry: AnyEntry, id: string, checked: unknown, body: () => Uint8Array): Ready {
     const key = keyOf(entry, checked);
     if (key && key.length > keyBytesMax) throw keyTooLarge(entry, key.length);
     const scope = currentScope(parts.scopes);
@@ -72,7 +86,7 @@ export function openSender(parts: SenderParts): Sender {
     const kind = entry.kind === 'event' ? 'event' : 'work';
     return {
       key,
-      value: encodeBody(input, bytesMax, 'input', entry.name, parts.bodyDepthMax),
+      value: body(),
       id,
       envelope: {
         kind,
@@ -96,23 +110,28 @@ export function openSender(parts: SenderParts): Sender {
     let n = 0;
     try {
       for (; n < inputs.length; n++) checked.push(check(entry.schemas.input, inputs[n], 'input', entry.name));
-      if (!checked.some((one) => one instanceof Promise)) {
-        const packed: Ready[] = [];
-        for (n = 0; n < inputs.length; n++) packed.push(pack(entry, ids[n] ?? '', inputs[n], checked[n]));
-        return packed;
-      }
+      if (checked.some((one) => one instanceof Promise)) return packLater();
+      const ready: Ready[] = [];
+      for (n = 0; n < inputs.length; n++)
+        ready.push(pack(entry, ids[n] ?? '', checked[n], () => encode(entry, inputs[n])));
+      return { bytes: bytesOf(ready.map(({ value }) => value)), ready };
     } catch (error) {
       void Promise.allSettled(checked); // the list is refused already; the checks that still run change nothing
       throw failed(error, n);
     }
-    const packLate = async (one: unknown, at: number): Promise<Ready> => {
-      try {
-        return pack(entry, ids[at] ?? '', inputs[at], await one);
-      } catch (error) {
-        throw failed(error, at);
-      }
-    };
-    return Promise.all(checked.map(packLate));
+    /** Encoded before the checks have ended: what waits for them is bounded in bytes too. */
+    function packLater(): Packed {
+      const bodies: Uint8Array[] = [];
+      for (n = 0; n < inputs.length; n++) bodies.push(encode(entry, inputs[n]));
+      const ready = bodies.map(async (body, at): Promise<Ready> => {
+        try {
+          return pack(entry, ids[at] ?? '', await checked[at], () => body);
+        } catch (error) {
+          throw failed(error, at);
+        }
+      });
+      return { bytes: bytesOf(bodies), ready: Promise.all(ready) };
+    }
   }
 
   async function send(entry: AnyEntry, inputs: readonly unknown[], how: How = 'one'): Promise<readonly Submitted[]> {
@@ -141,6 +160,8 @@ export function openSender(parts: SenderParts): Sender {
     }),
   };
 }
+
+const bytesOf = (bodies: readonly Uint8Array[]): number => bodies.reduce((sum, { length }) => sum + length, 0);
 
 function topicOf({ ns, keepMs }: SenderParts, entry: AnyEntry): Topic {
   return entry.kind === 'event' ? eventTopic(ns, entry, keepMs) : workTopic(ns, moduleOf(entry), entry.options.queue);
@@ -193,37 +214,37 @@ function keyTooLarge(entry: AnyEntry, bytes: number): BusError<'TooLarge'> {
 /** What goes to one topic, in the order of the calls. */
 class Line {
   #parcels: Parcel[] = [];
-  #underWay = 0;
-  /** Messages that wait for a check, theirs or one before. */
-  #unchecked = 0;
+  /** Messages that wait for a check, theirs or one before, or for the log. */
+  readonly #capacity: Capacity;
   /** Set while a parcel waits for its check: those behind it must not overtake. */
   #checking: Promise<unknown> | undefined;
   #there: Promise<unknown> | undefined;
   #ready = false;
   #planned = false;
-  readonly #idlers: (() => void)[] = [];
 
   constructor(
     private readonly parts: SenderParts,
     private readonly topic: Topic,
     private readonly stamp: () => Envelope['stamp'],
-  ) {}
-
-  /** A log that is slow must not fill the memory. Throws Overloaded. */
-  mustHaveRoom(messages: number): void {
-    const limit = limits.sendingMax;
-    const waiting = this.#underWay + this.#unchecked;
-    if (waiting + messages <= limit) return;
-    const details = { retryAfterMs: 100, waiting, limit };
-    const message = `${messages} more for ${this.topic.name}: ${waiting} are under way, at most ${limit} may be`;
-    throw new BusError('Overloaded', message, details);
+    whole: Capacity,
+  ) {
+    this.#capacity = new Capacity({ count: limits.sendingMax, bytes: limits.sendingBytesMax }, whole, reservedBytes);
   }
 
-  /** Resolves when all of them are safe. */
-  async send(count: number, how: How, packed: Packed): Promise<readonly Submitted[]> {
-    if (!this.#checking && !(packed instanceof Promise)) return this.#put(how, packed);
-    this.#unchecked += count;
-    const turn = this.#inTurn(count, how, packed, this.#checking);
+  /** A log that is slow, or a topic that does not exist yet, must not fill the memory. Throws Overloaded. */
+  mustHaveRoom(messages: number, bytes = 0): void {
+    const capacity = this.#capacity;
+    if (!capacity.fits(bytes, messages))
+      throw capacity.overloaded(this.topic.name, 'messages', retryAfterMs, bytes, messages);
+  }
+
+  /** Resolves when all of them are safe. Throws Overloaded. */
+  async send(count: number, how: How, { bytes, ready }: Packed): Promise<readonly Submitted[]> {
+    if (ready instanceof Promise) ready.catch(() => undefined); // it may be refused while it waits; told below
+    this.mustHaveRoom(count, bytes);
+    this.#capacity.add(bytes, count);
+    if (!this.#checking && !(ready instanceof Promise)) return this.#put(how, ready, bytes);
+    const turn = this.#inTurn(count, how, { bytes, ready }, this.#checking);
     const passed = turn.catch(() => undefined); // whoever sent it hears of it; those behind go on
     this.#checking = passed;
     void passed.then(() => {
@@ -236,27 +257,29 @@ class Line {
   async #inTurn(
     count: number,
     how: How,
-    packed: Packed,
+    { bytes, ready }: Packed,
     before: Promise<unknown> | undefined,
   ): Promise<{ readonly sent: Promise<readonly Submitted[]> }> {
-    if (packed instanceof Promise) packed.catch(() => undefined); // it may be refused while it waits; told below
     await before;
-    const ready = await Promise.resolve(packed).finally(() => (this.#unchecked -= count));
-    return { sent: this.#put(how, ready) };
+    try {
+      return { sent: this.#put(how, await ready, bytes) };
+    } catch (error) {
+      this.#capacity.remove(bytes, count);
+      throw error;
+    }
   }
 
   /** Resolves when nothing is under way. */
   async idle(): Promise<void> {
     await this.#checking;
-    if (this.#underWay > 0) await new Promise<void>((resolve) => this.#idlers.push(resolve));
+    await this.#capacity.below(0);
   }
 
-  #put(how: How, messages: readonly Ready[]): Promise<readonly Submitted[]> {
+  #put(how: How, messages: readonly Ready[], bytes: number): Promise<readonly Submitted[]> {
     const { reached } = this.parts;
-    this.#underWay += messages.length;
     return new Promise((resolve, reject) => {
       const answers = messages.map(({ id }) => ({ id, reached }));
-      this.#parcels.push({ how, messages, answers, resolve, reject });
+      this.#parcels.push({ how, messages, bytes, answers, resolve, reject });
       if (this.#planned) return;
       this.#planned = true;
       if (this.#ready) queueMicrotask(() => this.#flush());
@@ -291,7 +314,7 @@ class Line {
         [from, messages, bytes] = [n, 0, 0];
       }
       messages += parcel.messages.length;
-      for (const { value } of parcel.messages) bytes += value.length;
+      bytes += parcel.bytes;
     });
     void this.#append(parcels.slice(from));
   }
@@ -347,8 +370,7 @@ class Line {
   }
 
   #end(parcel: Parcel, tell: () => void): void {
-    this.#underWay -= parcel.messages.length;
     tell();
-    if (this.#underWay === 0) for (const idler of this.#idlers.splice(0)) idler();
+    this.#capacity.remove(parcel.bytes, parcel.messages.length);
   }
 }

@@ -14,6 +14,30 @@ describe('a capacity', () => {
     expect([one.count, one.bytes, whole.count, whole.bytes]).toEqual([0, 0, 0, 0]);
   });
 
+  test('has room for one item that is larger than the bound while it is empty, for none beside it', () => {
+    const capacity = new Capacity(max);
+    expect(capacity.fits(500)).toBe(true);
+    capacity.add(500);
+    expect(capacity.fits(0)).toBe(false);
+  });
+
+  test('a share of the bounds can be asked for, and a part with less than its reserve has room in a full whole', () => {
+    const whole = new Capacity({ count: 10, bytes: 100 });
+    const [one, two] = [
+      new Capacity({ count: 8, bytes: 100 }, whole),
+      new Capacity({ count: 8, bytes: 100 }, whole, 30),
+    ];
+    one.add(50);
+    expect([one.fits(1, 1, 0.5), one.fits(50, 1, 1)]).toEqual([false, true]);
+    one.add(50);
+    expect([one.fits(1), two.fits(20)]).toEqual([false, true]);
+    two.add(40);
+    expect(two.fits(1)).toBe(false);
+    expect(two.overloaded('x', 'packets', 1, 1).message).toBe(
+      'x: the queue has no room for more (3 of 10 packets, 140 of 100 bytes in all)',
+    );
+  });
+
   test('lets a waiter go on as soon as the share is reached, and not before', async () => {
     const capacity = new Capacity({ count: 4, bytes: 100 });
     for (let n = 0; n < 4; n++) capacity.add(25);

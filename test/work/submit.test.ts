@@ -10,8 +10,8 @@ import { decodeBody } from '../../src/format/codec';
 import { memoryWorld, virtualClock, type MemoryWorld } from '../../src/memory';
 import { PartlyError, type Stored } from '../../src/ports/log';
 import { openSender } from '../../src/work/submit';
-import type { SenderParts } from '../../src/work/types';
-import type { Schema } from '../../src/contract/types';
+import type { Sender, SenderParts } from '../../src/work/types';
+import type { AnyEntry, Schema } from '../../src/contract/types';
 import { heavy } from '../heavy';
 import { gates, jobs, rig, type Job } from './rig';
 
@@ -332,6 +332,53 @@ test('a log that does not answer is not handed more than its bound', async () =>
   void sender.send(sharpen, [10]);
   const details = { limit: 10, waiting: 10 };
   await expect(sender.send(sharpen, [11])).rejects.toMatchObject({ code: 'Overloaded', details });
+});
+
+/** What becomes of 120 messages of 900 KB, as soon as it is known. */
+async function sendLarge(sender: Sender, entry: AnyEntry): Promise<Record<string, number>> {
+  const ends: Record<string, number> = { waiting: 120 };
+  const count = (end: string): void => {
+    ends[end] = (ends[end] ?? 0) + 1;
+    ends['waiting']!--;
+  };
+  for (let n = 0; n < 120; n++) {
+    sender.send(entry, ['x'.repeat(900_000)]).then(
+      () => count('sent'),
+      (error: BusError) => count(error.code),
+    );
+  }
+  await new Promise((resolve) => setImmediate(resolve));
+  return ends;
+}
+/** Of 900,000 letters and the 5 bytes that say how long they are. */
+const largeMax = Math.floor(limits.sendingBytesMax / 900_005);
+
+heavy(
+  'messages for a topic that does not exist yet wait within the bound of bytes, and more are Overloaded',
+  async () => {
+    const { clock, world, sender } = open();
+    world.faults = ({ call }) => (call === 'ensure' ? { delayMs: 5_000 } : undefined);
+    const { text } = defineModule('texts', { text: work(unchecked<string>()) });
+    expect(await sendLarge(sender, text)).toEqual({ waiting: largeMax, Overloaded: 120 - largeMax });
+    await expect(sender.send(text, ['x'.repeat(900_000)])).rejects.toMatchObject({
+      code: 'Overloaded',
+      details: { waiting: largeMax, bytes: largeMax * 900_005, limitBytes: limits.sendingBytesMax },
+    });
+    await clock.advance(10_000);
+    await expect(sender.send(text, ['x'])).resolves.toHaveLength(1);
+  },
+);
+
+heavy('messages that wait for an asynchronous check are bounded in bytes too', async () => {
+  const { clock, sender } = open();
+  const slow = { '~standard': { version: 1 as const, vendor: 'test', validate: (value: unknown) => checked(value) } };
+  const checked = (value: unknown): Promise<{ value: unknown }> =>
+    new Promise((resolve) => clock.after(5_000, () => resolve({ value })));
+  const { text } = defineModule('texts', { text: work(slow) });
+  const ends = await sendLarge(sender, text);
+  expect(ends).toEqual({ waiting: largeMax, Overloaded: 120 - largeMax });
+  await clock.advance(10_000);
+  expect(ends).toMatchObject({ waiting: 0, sent: largeMax });
 });
 
 test('closing waits for what is under way, and refuses the rest', async () => {
