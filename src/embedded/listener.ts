@@ -23,7 +23,7 @@ export interface ListenerParts {
 }
 
 /** A process whose event loop stands still sends its hello late, and loses all that it sends when this is too short. */
-const helloWithinMs = 5_000;
+const helloWithinMs = 10_000;
 /** Without a hello; a hello comes with the connection, so only a hostile process gets here. */
 const strangersMax = 256;
 const connectionsMax = 2_048;

@@ -171,6 +171,17 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       expect(a!.lines).toEqual(Array.from({ length: 100 }, (_, n) => `${n}`));
     });
 
+    test('broadcasts that resolved arrive although their sender crashes right after the last one', async () => {
+      const module = bench.name('photos');
+      const [a, b] = await ears(2);
+      await a!.process.post.join(module);
+      await a!.process.registry.announce(instanceOf(a!.process, `${module}#a`, module));
+      for (let n = 0; n < 200; n++) await b!.process.post.broadcast(module, packet(`${n}`, 'x'.repeat(2_000)));
+      await b!.process.crash();
+      await bench.wait(() => a!.lines.length === 200, 'all arrive');
+      expect(a!.lines).toEqual(Array.from({ length: 200 }, (_, n) => `${n}`));
+    });
+
     test('ends when closed: what was sent still arrives, others are told then, nothing more comes', async () => {
       for (let round = 0; round < 5; round++) {
         const [a, b] = await ears(2);

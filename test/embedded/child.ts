@@ -28,7 +28,7 @@ const roles: Readonly<Record<string, (bus: Embedded) => Promise<void>>> = {
   async count({ post, registry }) {
     let bytes = 0;
     let packets = 0;
-    let lastLine = -1;
+    let lastLine = -2;
     let inOrder = true;
     post.receive({
       packet({ line, body }) {
