@@ -13,7 +13,7 @@ const nowOrNever = / dropped (?:packet|reply|request|broadcast)/;
 export function brokenIn(report: Report): readonly string[] {
   const counts: Readonly<Record<string, number>> = {
     'never handled': report.unhandled.length,
-    'unread for 10 s': report.late.length,
+    'unread for 10 s': report.unread.length,
     'repeated by the same process': report.repeatedBySame.length,
     'repeated though its process lives': report.repeatedByOther.length,
     'out of order': report.orderBroken.length,
@@ -41,7 +41,8 @@ const columns: readonly (readonly [title: string, of: (reports: readonly Report[
   ['jobs accepted', (all) => `${sum(all, ({ accepted }) => accepted)}`],
   ['unknown', (all) => `${sum(all, ({ unknown }) => unknown)}`],
   ['lost', (all) => `${sum(all, ({ unhandled }) => unhandled.length)}`],
-  ['unread 10 s', (all) => `${sum(all, ({ late }) => late.length)}`],
+  ['unread 10 s', (all) => `${sum(all, ({ unread }) => unread.length)}`],
+  ['10 s late', (all) => `${sum(all, ({ late }) => late.length)}`],
   ['longest wait', (all) => `${(Math.max(...all.map(({ longestWaitMs }) => longestWaitMs)) / 1_000).toFixed(1)} s`],
   ['same process', (all) => `${sum(all, ({ repeatedBySame }) => repeatedBySame.length)}`],
   ['other, lives', (all) => `${sum(all, ({ repeatedByOther }) => repeatedByOther.length)}`],

@@ -20,9 +20,13 @@ const quietMs = 4_000;
 /** A read takes a poll that is under way, a pause and a look, once all is quiet. */
 const lateMs = 2_000;
 
-interface Written {
+interface Sent {
   readonly partition: number;
-  readonly atMs: number;
+  readonly sentMs: number;
+  /** When its sender knew that it is in the log, and when it came to each reader. */
+  writtenMs: number;
+  ownedMs: number;
+  tailMs: number;
 }
 
 export async function playLeaders(
@@ -31,19 +35,19 @@ export async function playLeaders(
   plant?: Plant,
 ): Promise<void> {
   const scene = new Scene(seed, plant);
-  const { late, unpolled, moves } = await scene.play();
+  const { broken, moves } = await scene.play();
   ledger.count('fault leader moved', moves);
   ledger.note(`leaders of ${seed} moved ${moves} times`);
-  for (const what of [...late, ...unpolled]) ledger.breaks('fetched', what);
+  for (const what of broken) ledger.breaks('fetched', what);
 }
 
 class Scene {
   readonly #bench = new FakeBench();
   readonly #dice: Dice;
-  readonly #written = new Map<string, Written>();
-  readonly #readMs = new Map<string, number>();
+  readonly #sent = new Map<string, Sent>();
   readonly #quiet: { readonly fromMs: number; readonly toMs: number }[] = [];
   #topic = '';
+  #lost = 0;
   #moves = 0;
   #over = false;
 
@@ -75,10 +79,12 @@ class Scene {
     }
     this.#over = true;
     await bench.clock.advance(lateMs);
-    const late = [...this.#written].flatMap(([name, one]) => this.#lateness(name, one));
+    const late = [...this.#sent].flatMap(([name, one]) => this.#lateness(name, one));
     await bench.close();
     const unpolled = heard.flatMap((notice) => (isUnpolled(notice) ? [notice.reason] : []));
-    return { late, unpolled, moves: this.#moves };
+    // No broker is away for as long as a session.
+    const lost = this.#lost > 0 ? [`its member lost ${this.#lost} partitions`] : [];
+    return { broken: [...late, ...unpolled, ...lost], moves: this.#moves };
   }
 
   async #open() {
@@ -99,17 +105,22 @@ class Scene {
     await bench.run<Member>(log.join('g', this.#topic, owner));
     const tail = await bench.run(log.tail(this.#topic, 'end')); // another fetcher on the same view
     void (async () => {
-      while ((await tail.read(max)).length > 0);
+      for (let records = await tail.read(max); records.length > 0; records = await tail.read(max))
+        for (const { value } of records) this.#of(value).tailMs = this.#nowMs;
     })();
+  }
+  #of(value: Uint8Array | null): Partial<Sent> {
+    return this.#sent.get(String(Buffer.from(value ?? []))) ?? {};
   }
 
   async #readOwned(owned: Owned): Promise<void> {
     for (let next = 0; ;) {
       const records = await owned.read(next, max, owned.lost).catch(() => undefined);
-      if (records === undefined || owned.lost.aborted) return; // lost or given: the next owner reads from the start
+      if (owned.lost.aborted && !this.#over) this.#lost++;
+      if (records === undefined || owned.lost.aborted) return;
       for (const { value, offset } of records) {
         next = offset + 1;
-        this.#readMs.set(String(Buffer.from(value ?? [])), this.#nowMs);
+        this.#of(value).ownedMs = this.#nowMs;
       }
     }
   }
@@ -118,9 +129,12 @@ class Scene {
     for (let n = 1; !this.#over; n++) {
       await new Promise<void>((go) => this.#bench.clock.after(this.#dice.whole(5, 400), go));
       const partition = this.#dice.whole(0, partitions - 1);
+      const never = { writtenMs: Infinity, ownedMs: Infinity, tailMs: Infinity };
+      const sent: Sent = { partition, sentMs: this.#nowMs, ...never };
+      this.#sent.set(`${n}`, sent);
       void log.append(this.#topic, [record(`${n}`, partition)]).then(
-        () => this.#written.set(`${n}`, { partition, atMs: this.#nowMs }),
-        () => undefined,
+        () => (sent.writtenMs = this.#nowMs),
+        () => undefined, // late, as it took 30 s
       );
     }
   }
@@ -146,10 +160,18 @@ class Scene {
     });
   }
 
-  #lateness(name: string, { partition, atMs }: Written): readonly string[] {
-    const readMs = this.#readMs.get(name) ?? Infinity;
-    const late = this.#quiet.some(({ fromMs, toMs }) => Math.max(atMs, fromMs) + lateMs < Math.min(readMs, toMs));
-    return late ? [`${name} of partition ${partition} was written at ${atMs} and read at ${readMs}`] : [];
+  /** Each step of a record ends soon once all is quiet: it is written, read by the owner, and read by the tail. */
+  #lateness(name: string, { partition, sentMs, writtenMs, ownedMs, tailMs }: Sent): readonly string[] {
+    const isLate = (fromMs: number, toMs: number): boolean =>
+      this.#quiet.some((quiet) => Math.max(fromMs, quiet.fromMs) + lateMs < Math.min(toMs, quiet.toMs));
+    const steps = [
+      ['written', sentMs, writtenMs],
+      ['read by its owner', writtenMs, ownedMs],
+      ['read by the tail', writtenMs, tailMs],
+    ] as const;
+    return steps.flatMap(([what, fromMs, toMs]) =>
+      isLate(fromMs, toMs) ? [`${name} of partition ${partition} waited from ${fromMs} to ${toMs} to be ${what}`] : [],
+    );
   }
 }
 
