@@ -19,6 +19,8 @@ export interface BusDetails {
   Cancelled: { reason: unknown };
   HandlerFailed: { handlerError: string; instance?: string };
   Unreachable: { outcome: SendOutcome; waitedMs: number; cause?: string };
+  DiskFull: { outcome: SendOutcome; path: string; freeBytes: number; neededBytes: number };
+  StoreBroken: { outcome: SendOutcome; path: string; cause: string };
   SpoolFull: { bytes: number; limitBytes: number };
   SpoolBroken: { cause: string };
   Closed: { outcome: SendOutcome; sinceMs: number };
@@ -100,6 +102,14 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
         : 'It may or may not have arrived. Check that what the message names is running (`busbar status`). ' +
           'Send it again only if doing it twice is harmless.',
   },
+  DiskFull: {
+    retryable: ({ outcome }) => outcome === 'not-sent',
+    remedy: 'Free space on the disk that holds the path. Writing goes on by itself.',
+  },
+  StoreBroken: {
+    retryable: false,
+    remedy: 'Repair what the cause names, then restart the process: it writes and reads nothing more until then.',
+  },
   SpoolFull: { retryable: true, remedy: 'Wait until the spool has drained, or raise spoolBytesMax.' },
   SpoolBroken: { retryable: false, remedy: 'Restart the process; see the disk named in the cause.' },
   Closed: {
@@ -155,12 +165,20 @@ export function ofList(error: unknown, index: number, count: number, id: string)
 
 /** The error as it is for a call that can have been carried out in part. */
 export function inPart(error: unknown): unknown {
-  if (!isBusError(error, 'Unreachable', 'Closed') || error.details.outcome === 'unknown') return error;
+  if (!isBusError(error, 'Unreachable', 'Closed', 'DiskFull', 'StoreBroken')) return error;
+  if (error.details.outcome === 'unknown') return error;
   const outcome = 'unknown';
   // One for each code, since the details belong to it.
-  return error.code === 'Closed'
-    ? new BusError(error.code, error.message, { ...error.details, outcome }, error)
-    : new BusError(error.code, error.message, { ...error.details, outcome }, error);
+  switch (error.code) {
+    case 'Closed':
+      return new BusError(error.code, error.message, { ...error.details, outcome }, error);
+    case 'DiskFull':
+      return new BusError(error.code, error.message, { ...error.details, outcome }, error);
+    case 'StoreBroken':
+      return new BusError(error.code, error.message, { ...error.details, outcome }, error);
+    case 'Unreachable':
+      return new BusError(error.code, error.message, { ...error.details, outcome }, error);
+  }
 }
 
 /** The union form, so that `switch (error.code)` narrows `details`. */
@@ -214,6 +232,8 @@ const outlooks: { readonly [C in BusCode]: Outlook } = {
   Cancelled: 'final',
   HandlerFailed: 'transient',
   Unreachable: 'transient',
+  DiskFull: 'transient',
+  StoreBroken: 'operator',
   SpoolFull: 'transient',
   SpoolBroken: 'operator',
   Closed: 'final',

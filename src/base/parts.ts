@@ -2,7 +2,12 @@
 
 /** Parts that exist once in an instance. */
 export const singleParts = {
-  registry: 'announcements of instances can be read and written',
+  directory: 'the shared directory is the one that this instance opened, and its parts exist',
+  store: 'the data file of the embedded log can be written and read',
+  leases: 'the data file of the members of embedded groups can be written and read',
+  registry: 'announcements of other instances can be read',
+  announcement: 'other instances can find and reach this one: its announcement and its socket exist',
+  settings: 'the files of embedded settings can be read, and made again when they were removed',
   kafka: 'the brokers report which broker leads which partition',
   zookeeper: 'the session with ZooKeeper',
   'commit size': 'the brokers take commits of the usual size',

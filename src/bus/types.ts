@@ -76,7 +76,10 @@ export interface ListenOptions {
 
 export type Result<T, E> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: E };
 /** The codes a request can end with. */
-export type RequestCode = Exclude<BusCode, 'SpoolFull' | 'SpoolBroken' | 'Conflict' | 'Config'>;
+export type RequestCode = Exclude<
+  BusCode,
+  'DiskFull' | 'StoreBroken' | 'SpoolFull' | 'SpoolBroken' | 'Conflict' | 'Config'
+>;
 export type RequestFailure<M extends Request> = FailureOf<M> | AnyBusError<RequestCode>;
 /** What one instance answered. */
 export type Answer<M extends Request> = { readonly from: Peer } & Result<Output<M>, RequestFailure<M>>;

@@ -35,6 +35,8 @@ const ofCode: { readonly [C in BusCode]: Exit } = {
   Cancelled: exits.interrupted,
   HandlerFailed: exits.failed,
   Unreachable: exits.unreachable,
+  DiskFull: exits.unreachable,
+  StoreBroken: exits.unreachable,
   SpoolFull: exits.unreachable,
   SpoolBroken: exits.unreachable,
   Closed: exits.unreachable,

@@ -106,10 +106,15 @@ export class Gate {
     while (this.#closed && this.clock.mono() < untilMs) await sleep(this.clock, lookMs);
   }
 
+  /** A gate that cannot be looked at is open: it guards against a race, and must not keep writes from being made. */
   get #closed(): boolean {
-    if (!existsSync(this.#folder)) return false;
-    const fresh = namesIn(this.#folder).filter((name) => this.#isFresh(join(this.#folder, name)));
-    return fresh.length > 0;
+    try {
+      if (!existsSync(this.#folder)) return false;
+      const fresh = namesIn(this.#folder).filter((name) => this.#isFresh(join(this.#folder, name)));
+      return fresh.length > 0;
+    } catch {
+      return false;
+    }
   }
   /** What a dead process has left is taken away. */
   #isFresh(file: string): boolean {

@@ -1,42 +1,63 @@
-/** Looks at a data file before LMDB maps it: a damaged or foreign one would end the process or be written over. */
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
-import { sleep, type Clock } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+/** Reads the two head pages of an LMDB data file without LMDB, since a damaged file would end the process in there. */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
-/** Where things lie in a head page, in bytes. LMDB writes two such pages, in turns. */
-const at = {
-  flags: 18,
-  magic: 24,
-  version: 28,
-  pageBytes: 48,
-  freeRoot: 88,
-  mainRoot: 136,
-  lastPage: 144,
-  transaction: 152,
-  end: 160,
-};
+/** One of the two trees of a file: of free pages, and of the data. */
+export interface Tree {
+  /** Page number; undefined for a tree without pages. */
+  readonly root: number | undefined;
+  readonly depth: number;
+  readonly flags: number;
+}
+/** What one head page describes: the file as of one transaction. */
+export interface Head {
+  readonly pageBytes: number;
+  readonly free: Tree;
+  readonly main: Tree;
+  readonly lastPage: number;
+  readonly transaction: number;
+}
+export type Heads = readonly [Head, Head];
+
+/** Where things are in a head page, in bytes. LMDB writes transaction N into head page N % 2. */
+const at = { flags: 18, magic: 24, version: 28, free: 48, main: 96, lastPage: 144, transaction: 152, end: 160 };
+/** Where things are in the description of a tree. */
+const inTree = { pageBytes: 0, flags: 4, depth: 6, root: 40 };
 const headFlag = 0x08;
 const magic = 0xbeefc0de;
 const dataVersion = 2;
-/** A tree without pages has no root. */
 const noRoot = 2n ** 64n - 1n;
-/** Pages that were freed before they were ever written may be missing at the end of a sound file; never many. */
-const pagesMissingMax = 64n;
+/** Pages that were freed before they were ever written can be missing at the end of a sound file; never many. */
+const pagesMissingMax = 64;
+const pageBytesMin = 256;
+const pageBytesMax = 65_536;
+/** A key is at most 511 bytes, so a deeper tree would hold more than any disk. */
+const depthMax = 32;
+const integerKeys = 0x08;
+/** Flags of trees with other keys or with several values for a key: this store makes none. */
+const foreignFlags = 0x76;
 
-/** A file that another process is just making, or writes to, may look damaged for a moment. */
-const againMs = 100;
+/** The bytes of both heads of a file with pages of `pageBytes`, into `bytes`; false where the file is shorter. */
+export function readHeadBytes(file: number, pageBytes: number, bytes: Buffer): boolean {
+  return (
+    readSync(file, bytes, 0, headBytes, 0) + readSync(file, bytes, headBytes, headBytes, pageBytes) === 2 * headBytes
+  );
+}
+export const headBytes = at.end;
 
-/**
- * Rejects with a Config error that names the file when it is no LMDB data file, or one that was cut off.
- * A file that is missing or empty is fine: it becomes a new one. Writes nothing.
- */
-export async function checkDataFile(path: string, clock: Clock): Promise<void> {
-  if (faultOf(path) === undefined) return;
-  await sleep(clock, againMs);
-  const fault = faultOf(path);
-  if (fault === undefined) return;
-  const message = `${path} ${fault}: put back a copy, or move it away to start with an empty one`;
-  throw new BusError('Config', message, { faults: [message] });
+/** The heads of an open file; the fault when it has none. */
+export function readHeads(file: number): Heads | string {
+  const first = headAt(file, 0);
+  if (first === undefined) return 'was not written by busbar';
+  if (first.readUInt16LE(at.version) !== dataVersion) return 'is of another version of LMDB';
+  const { pageBytes } = describe(first);
+  const isSize = pageBytes >= pageBytesMin && pageBytes <= pageBytesMax && (pageBytes & (pageBytes - 1)) === 0;
+  if (!isSize) return 'is damaged (page size)';
+  const second = headAt(file, pageBytes);
+  return second === undefined ? 'is damaged (second head)' : [describe(first), describe(second)];
+}
+
+export function newestOf([first, second]: Heads): Head {
+  return first.transaction > second.transaction ? first : second;
 }
 
 /** The number of the last transaction that was committed; undefined when the file cannot be read. */
@@ -44,10 +65,8 @@ export function newestTransaction(path: string): number | undefined {
   let file: number | undefined;
   try {
     file = openSync(path, 'r');
-    const first = headAt(file, 0);
-    const second = first && headAt(file, first.readUInt32LE(at.pageBytes));
-    if (first === undefined || second === undefined) return undefined;
-    return Math.max(first.readUIntLE(at.transaction, 6), second.readUIntLE(at.transaction, 6));
+    const heads = readHeads(file);
+    return typeof heads === 'string' ? undefined : newestOf(heads).transaction;
   } catch {
     return undefined;
   } finally {
@@ -55,32 +74,35 @@ export function newestTransaction(path: string): number | undefined {
   }
 }
 
-function faultOf(path: string): string | undefined {
-  if (!existsSync(path)) return undefined;
-  let file: number | undefined;
-  try {
-    file = openSync(path, 'r');
-    return faultIn(file);
-  } catch (error) {
-    return `cannot be read (${sayError(error)})`;
-  } finally {
-    if (file !== undefined) closeSync(file);
-  }
-}
-
-function faultIn(file: number): string | undefined {
+/** What is wrong with an open file, as far as its heads and its size show it. An empty file is a new one. */
+export function faultInHeads(file: number): string | undefined {
   const before = fstatSync(file);
   if (!before.isFile()) return 'is not a file';
   if (before.size === 0) return undefined;
-  const first = headAt(file, 0);
-  if (first === undefined) return 'was not written by busbar';
-  if (first.readUInt16LE(at.version) !== dataVersion) return 'is of another version of LMDB';
-  const pageBytes = first.readUInt32LE(at.pageBytes);
-  if (pageBytes < 256 || pageBytes > 65_536 || (pageBytes & (pageBytes - 1)) !== 0) return 'is damaged (page size)';
-  const second = headAt(file, pageBytes);
-  if (second === undefined) return 'is damaged (second head)';
-  const { size } = fstatSync(file); // after the heads: what they speak of was written before them
-  return [first, second].some((head) => beyond(head, size, pageBytes)) ? `is cut off at ${size} bytes` : undefined;
+  const heads = readHeads(file);
+  if (typeof heads === 'string') return heads;
+  const { size } = fstatSync(file); // after the heads, since the pages that they name were written before them
+  return faultOfHeads(heads, size);
+}
+
+/** What is wrong with the heads of a file of this size, which was looked at after they were read. */
+export function faultOfHeads(heads: Heads, fileBytes: number): string | undefined {
+  const [first, second] = heads;
+  if (second.pageBytes !== first.pageBytes) return 'is damaged (page size of the second head)';
+  if (heads.some((head) => !isTree(head.free, integerKeys) || !isTree(head.main, 0))) return 'is damaged (a tree)';
+  const isTurn = heads.every((head, n) => head.transaction % 2 === n || head.transaction === 0);
+  if (!isTurn || Math.abs(first.transaction - second.transaction) > 1) return 'is damaged (transaction numbers)';
+  const pages = Math.floor(fileBytes / first.pageBytes);
+  return heads.some((head) => isBeyond(head, pages)) ? `is cut off at ${fileBytes} bytes` : undefined;
+}
+
+function isTree({ root, depth, flags }: Tree, wanted: number): boolean {
+  return (flags & foreignFlags) === 0 && (flags & integerKeys) === wanted && depth <= depthMax && depth > 0 === !!root;
+}
+
+/** Whether a head names pages that the file does not have. */
+function isBeyond({ free, main, lastPage }: Head, pages: number): boolean {
+  return [free, main].some(({ root = 0 }) => root >= pages) || lastPage + 1 > pages + pagesMissingMax;
 }
 
 function headAt(file: number, position: number): Buffer | undefined {
@@ -89,12 +111,20 @@ function headAt(file: number, position: number): Buffer | undefined {
   return (head.readUInt16LE(at.flags) & headFlag) !== 0 && head.readUInt32LE(at.magic) === magic ? head : undefined;
 }
 
-/** Whether a head speaks of pages that the file does not have. */
-function beyond(head: Buffer, fileBytes: number, pageBytes: number): boolean {
-  const pages = BigInt(Math.floor(fileBytes / pageBytes));
-  const roots = [head.readBigUInt64LE(at.freeRoot), head.readBigUInt64LE(at.mainRoot)];
-  return (
-    roots.some((root) => root !== noRoot && root >= pages) ||
-    head.readBigUInt64LE(at.lastPage) + 1n > pages + pagesMissingMax
-  );
+function describe(head: Buffer): Head {
+  return {
+    pageBytes: head.readUInt32LE(at.free + inTree.pageBytes),
+    free: treeAt(head, at.free),
+    main: treeAt(head, at.main),
+    lastPage: Number(head.readBigUInt64LE(at.lastPage)),
+    transaction: Number(head.readBigUInt64LE(at.transaction)),
+  };
+}
+function treeAt(head: Buffer, position: number): Tree {
+  const root = head.readBigUInt64LE(position + inTree.root);
+  return {
+    root: root === noRoot ? undefined : Number(root),
+    depth: head.readUInt16LE(position + inTree.depth),
+    flags: head.readUInt16LE(position + inTree.flags),
+  };
 }

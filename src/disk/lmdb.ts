@@ -1,89 +1,39 @@
-/** A key-value file shared by processes, on LMDB: guarded writes, durable when they resolve, and views for reading. */
-import { statfsSync } from 'node:fs';
+/** A key-value file shared by processes, on LMDB. One process has one environment for each folder. */
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ABORT, open, type RootDatabase } from 'lmdb';
 import { holdProcess, sleep, type Clock } from '../base/clock';
-import { BusError, sayError, type SendOutcome } from '../base/errors';
+import { BusError, sayError } from '../base/errors';
+import { checkDataFile } from './check';
+import { Environment, limited, unreachable } from './environment';
+import { StoreFiles } from './files';
 import { closeGate, Gate } from './gate';
-import { checkDataFile, newestTransaction } from './header';
-import { LockFile } from './lockfile';
+import { newestTransaction } from './header';
+import { LockFile, makeLockFile, readersMax } from './lockfile';
+import { Room } from './room';
+import { makeStore, type Store, type StoreOptions } from './store';
 
-/** What must be true in the very transaction that makes the changes: `key` has this version, or is not there (null). */
-export interface Guard {
-  readonly key: Uint8Array;
-  readonly version: number | null;
-}
-/** A key that gets a value with a version, or (null) is removed. A value has at least one byte. */
-export interface Change {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array | null;
-  readonly version?: number;
-}
-export interface Entry {
-  readonly value: Buffer;
-  readonly version: number;
-}
-
-/** All reading is of one moment until {@link Store.refresh}, or until the turn of the event loop ends. */
-export interface Store {
-  /** Where the files are, for messages. */
-  readonly path: string;
-  /** What is read from now on is the newest. */
-  refresh(): void;
-  /** The value of a key, valid only until the next call of any store. */
-  view(key: Uint8Array): Uint8Array | undefined;
-  /** A copy of a value, with its version. */
-  entry(key: Uint8Array): Entry | undefined;
-  version(key: Uint8Array): number | undefined;
-  /** Whether the key is there with this version. */
-  is(key: Uint8Array, version: number): boolean;
-  /** Calls `visit` for keys from `start` up to but without `end`, in order, until it returns false. */
-  scan(start: Uint8Array, end: Uint8Array, visit: (key: Buffer, entry: Entry) => boolean): void;
-  /** The first key from `start` on that is below `end`. */
-  firstKey(start: Uint8Array, end: Uint8Array): Buffer | undefined;
-  /**
-   * Makes all changes in one transaction if the guard holds, none otherwise; resolves whether it did, when that is
-   * durable. Rejects when the outcome is unknown. May take long while another process holds the write lock:
-   * whoever cannot wait puts {@link Store.within} around it.
-   */
-  write(guard: Guard | null, changes: readonly Change[]): Promise<boolean>;
-  /** The same promise, but rejects with Unreachable after the time limit: whether it was written is unknown then. */
-  within<T>(writing: Promise<T>): Promise<T>;
-  /** A line for errors: which process holds the write lock. */
-  holder(): string;
-  /** Changes whenever anybody wrote anything; undefined when that cannot be told. */
-  lastTransaction(): number | undefined;
-  /** Forgets readers that died, so that their pages can be used again. */
-  forgetDeadReaders(): void;
-  /** Lets go; the last holder in this process closes the files. */
-  release(): Promise<void>;
-}
-export interface StoreOptions {
-  readonly clock: Clock;
-  /** false: survives the process but not the machine, and a power cut may leave a damaged file. */
-  readonly durable: boolean;
-  /** How long a write may take, in ms. */
-  readonly writeMs?: number;
-}
+export type { Change, Guard } from './changes';
+export type { StoreFault } from './condition';
+export type { Entry, Store, StoreOptions } from './store';
 
 /** A put that takes longer meets a stopped process or a dying disk. */
 const writeMsDefault = 10_000;
 /** Address space, not disk or memory: far above any log, so that the map never has to grow while others use it. */
 const mapBytes = 2 ** 40;
-const readersMax = 4096;
+/** A process of 64 bits has 2^47 bytes of addresses for all of its maps. */
+const openMax = 100;
+/** Processes look at the files of a store every second, so after this long none writes without its lock file. */
+const noticedAfterMs = 1_500;
 
-interface Shared {
-  readonly db: RootDatabase<Buffer, Buffer>;
-  readonly lock: LockFile;
-  readonly gate: Gate;
-  /** Set when a write failed otherwise than for want of space: what is on the disk is not known any more. */
-  broken: string | undefined;
-}
 interface Held {
   holders: number;
-  readonly shared: Promise<Shared>;
+  readonly shared: Promise<Environment>;
 }
-/** One environment per path and process: LMDB's locks would be lost when a second one is closed. */
+/**
+ * By device and inode of the folder: LMDB's locks would be lost when a second environment of the same files is closed,
+ * whatever path it was opened by.
+ */
 const opened = new Map<string, Held>();
 const closing = new Map<string, Promise<void>>();
 
@@ -93,46 +43,66 @@ const closing = new Map<string, Promise<void>>();
  */
 export async function openStore(path: string, options: StoreOptions): Promise<Store> {
   const writeMs = options.writeMs ?? writeMsDefault;
-  const held = opened.get(path) ?? { holders: 0, shared: openShared(path, options, writeMs) };
-  opened.set(path, held);
+  const id = identityOf(path);
+  const held = opened.get(id) ?? { holders: 0, shared: openShared(path, id, options, writeMs) };
+  opened.set(id, held);
   held.holders += 1;
   try {
     const shared = await held.shared;
-    return makeStore(path, shared, { ...options, writeMs }, () => letGo(path, held, shared));
+    return makeStore(shared, options, () => letGo(id, held, shared));
   } catch (error) {
-    if (opened.get(path) === held) opened.delete(path);
+    if (opened.get(id) === held) opened.delete(id);
     throw error;
   }
 }
+function identityOf(path: string): string {
+  const { dev, ino } = statSync(path);
+  return `${dev}:${ino}`;
+}
 
-async function openShared(path: string, options: StoreOptions, writeMs: number): Promise<Shared> {
+async function openShared(path: string, id: string, options: StoreOptions, writeMs: number): Promise<Environment> {
   const { clock } = options;
   const lock = new LockFile(join(path, 'lock.mdb'));
-  const before = closing.get(path);
-  if (before !== undefined) await limited(before, path, clock, writeMs, `it is not closed after ${writeMs} ms`, lock);
+  const before = closing.get(id);
+  const unclosed = () =>
+    unreachable(path, 'not-sent', writeMs, `it is not closed after ${writeMs} ms; ${lock.sayHolder()}`);
+  if (before !== undefined) await limited(before, clock, writeMs, unclosed);
   const hold = holdProcess(); // what it waits for are timers
   try {
     await untilFree(path, lock, clock, writeMs);
-    await checkDataFile(join(path, 'data.mdb'), clock);
+    await untilNoticed(path, clock);
+    const users = lock.users();
+    checkLockFile(lock, users);
+    checkAddressSpace();
+    await checkDataFile(join(path, 'data.mdb'), clock, users.length > 0);
+    if (users.length > 0) checkOlder(path, lock);
+    makeLockFile(path);
     const openGate = await closeGate(path, lock, clock);
     try {
-      return { db: await openWhole(path, lock, options.durable), lock, gate: new Gate(path, clock), broken: undefined };
+      return await openEnvironment(path, lock, options, writeMs);
     } finally {
       openGate();
     }
   } catch (error) {
     lock.close();
-    throw error;
+    throw error instanceof BusError ? error : unopened(path, error);
   } finally {
     hold.cancel();
   }
 }
 
-async function openWhole(path: string, lock: LockFile, durable: boolean): Promise<RootDatabase<Buffer, Buffer>> {
+async function openEnvironment(
+  path: string,
+  lock: LockFile,
+  { durable, clock }: StoreOptions,
+  writeMs: number,
+): Promise<Environment> {
   const db = openFiles(path, durable);
   try {
     mendLast(path, db, lock);
-    return db;
+    const files = new StoreFiles(path);
+    const room = new Room({ path, files, mapBytes, others: () => lock.readers().length });
+    return new Environment({ path, db, lock, gate: new Gate(path, clock), files, room, clock, writeMs });
   } catch (error) {
     await db.close();
     throw error;
@@ -155,21 +125,55 @@ async function untilFree(path: string, lock: LockFile, clock: Clock, writeMs: nu
   }
 }
 
-/** The same promise, but rejects with Unreachable after `waitMs`. */
-function limited<T>(
-  promise: Promise<T>,
-  path: string,
-  clock: Clock,
-  waitMs: number,
-  late: string,
-  lock: LockFile,
-): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = clock.after(waitMs, () =>
-      reject(unreachable(path, 'unknown', waitMs, `${late}; ${lock.sayHolder()}`)),
-    );
-    promise.then(resolve, reject).finally(() => timer.cancel());
-  });
+/**
+ * A lock file that is missing beside data may have been removed while other processes use it. They do not see the
+ * locks of a new one, and both would write at the same time. So they get the time to notice that it is gone.
+ */
+async function untilNoticed(path: string, clock: Clock): Promise<void> {
+  const data = statSync(join(path, 'data.mdb'), { throwIfNoEntry: false });
+  if (data !== undefined && data.size > 0 && !existsSync(join(path, 'lock.mdb'))) await sleep(clock, noticedAfterMs);
+}
+
+/** LMDB ends the process when it fails to open a lock file. */
+function checkLockFile(lock: LockFile, users: readonly number[]): void {
+  const fault = lock.faultBeforeOpening(users);
+  if (fault !== undefined) throw new BusError('Config', fault, { faults: [fault] });
+}
+
+/** LMDB ends the process when it fails to map the file. */
+function checkAddressSpace(): void {
+  const open = opened.size + closing.size;
+  if (open > openMax) {
+    const message = `this process has ${open - 1} data files open, the limit is ${openMax}: close buses`;
+    throw new BusError('Config', message, { faults: [message] });
+  }
+  const limitBytes = addressSpaceBytes();
+  if (limitBytes >= 2 * mapBytes) return;
+  const limit = `this process can have ${limitBytes} bytes of address space`;
+  const message = `${limit}, the log needs ${mapBytes}: raise ulimit -v`;
+  throw new BusError('Config', message, { faults: [message] });
+}
+function addressSpaceBytes(): number {
+  try {
+    const limit = /^Max address space +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
+    return limit === undefined ? Infinity : Number(limit);
+  } catch {
+    return Infinity;
+  }
+}
+
+/**
+ * Throws Config when the data file is older than its users have written: another one was put in its place while they
+ * run, and LMDB would go on with their count of transactions.
+ */
+function checkOlder(path: string, lock: LockFile): void {
+  const data = join(path, 'data.mdb');
+  const [newest, last] = [newestTransaction(data) ?? 0, lock.lastTransaction() ?? 0];
+  if (last <= newest) return;
+  const message =
+    `${data} is of transaction ${newest}, but the processes that use it have written ${last}: another file was ` +
+    'put in its place. Stop all processes of this directory, then start them again.';
+  throw new BusError('Config', message, { faults: [message] });
 }
 
 function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer> {
@@ -189,9 +193,13 @@ function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer>
       permissionsMode: 0o600,
     } as Parameters<typeof open>[0]); // permissionsMode is missing from the package's types
   } catch (error) {
-    const message = `${path} cannot be opened as a log: ${sayError(error)}`;
-    throw new BusError('Config', message, { faults: [message] }, error);
+    throw unopened(path, error);
   }
+}
+function unopened(path: string, error: unknown): BusError<'Config'> {
+  const remedy = 'Check its permissions and the free disk space.';
+  const message = `${path} cannot be opened as a log: ${sayError(error)}. ${remedy}`;
+  return new BusError('Config', message, { faults: [message] }, error);
 }
 
 /**
@@ -213,140 +221,11 @@ function mendLast(path: string, db: RootDatabase<Buffer, Buffer>, lock: LockFile
   });
 }
 
-function makeStore(
-  path: string,
-  shared: Shared,
-  { clock, writeMs }: Required<StoreOptions>,
-  letGoOnce: () => Promise<void>,
-): Store {
-  const { db, lock, gate } = shared;
-  let releasedMs: number | undefined;
-
-  async function write(guard: Guard | null, changes: readonly Change[]): Promise<boolean> {
-    const opening = gate.wait();
-    if (opening) await opening;
-    if (releasedMs !== undefined)
-      throw new BusError('Closed', `${path} was closed`, { outcome: 'not-sent', sinceMs: releasedMs });
-    if (shared.broken !== undefined) {
-      throw unreachable(path, 'not-sent', 0, `a write failed before and ${reopen}: ${shared.broken}`);
-    }
-    try {
-      return await submit(db, guard, changes);
-    } catch (error) {
-      const cause = await causeOf(error);
-      const full = noRoom(path);
-      // A full disk leaves the files as they were. After anything else nobody knows what is on it.
-      if (!full) shared.broken = cause;
-      const what = full ? `the disk is full (${cause})` : cause;
-      throw unreachable(path, 'unknown', 0, `writing failed, whether it was written is unknown: ${what}`);
-    }
-  }
-
-  function read<T>(look: () => T): T {
-    try {
-      return look();
-    } catch (error) {
-      if (!sayError(error).includes('MDB_')) throw error;
-      const remedy = 'put back a copy, or move it away to start with an empty one';
-      const message = `${path} is damaged (${sayError(error)}): ${remedy}`;
-      throw new BusError('Config', message, { faults: [message] }, error);
-    }
-  }
-
-  function within<T>(writing: Promise<T>): Promise<T> {
-    const late = `writing took longer than ${writeMs} ms, whether it was written is unknown`;
-    return limited(writing, path, clock, writeMs, late, lock);
-  }
-
-  return {
-    path,
-    refresh: () => db.resetReadTxn(),
-    view: (key) => read(() => db.getBinaryFast(asBuffer(key))),
-    entry: (key) =>
-      read(() => {
-        const found = db.getEntry(asBuffer(key));
-        return found && { value: found.value, version: found.version ?? 0 };
-      }),
-    version: (key) => read(() => db.getEntry(asBuffer(key))?.version),
-    is: (key, version) => read(() => db.doesExist(asBuffer(key), version)),
-    scan: (start, end, visit) =>
-      read(() => {
-        const range = { start: asBuffer(start), end: asBuffer(end), versions: true };
-        for (const { key, value, version } of db.getRange(range)) {
-          if (!visit(key, { value, version: version ?? 0 })) break;
-        }
-      }),
-    firstKey: (start, end) =>
-      read(() => {
-        for (const key of db.getKeys({ start: asBuffer(start), end: asBuffer(end), limit: 1 })) return key;
-        return undefined;
-      }),
-    write,
-    within,
-    holder: () => lock.sayHolder(),
-    lastTransaction: () => lock.lastTransaction(),
-    forgetDeadReaders: () => void db.readerCheck(),
-    async release() {
-      if (releasedMs !== undefined) return;
-      releasedMs = clock.now();
-      // What still waits for the write lock may wait for ever; then the files stay open until the process ends.
-      await within(letGoOnce()).catch(() => undefined);
-    },
-  };
-}
-
-async function letGo(path: string, held: Held, shared: Shared): Promise<void> {
+async function letGo(id: string, held: Held, shared: Environment): Promise<void> {
   held.holders -= 1;
   if (held.holders > 0) return;
-  opened.delete(path);
-  const done = shared.db.close().finally(() => {
-    shared.lock.close();
-    closing.delete(path);
-  });
-  closing.set(path, done);
+  opened.delete(id);
+  const done = shared.close().finally(() => closing.delete(id));
+  closing.set(id, done);
   await done;
-}
-
-/** Hands a block of changes to the write thread. Nothing here may throw between the puts: half of them would count. */
-function submit(db: RootDatabase<Buffer, Buffer>, guard: Guard | null, changes: readonly Change[]): Promise<boolean> {
-  const block = (): void => {
-    for (const { key, value, version } of changes) {
-      void (value === null ? db.remove(asBuffer(key)) : db.put(asBuffer(key), asBuffer(value), version ?? 0));
-    }
-  };
-  if (guard === null) return db.batch(block);
-  const key = asBuffer(guard.key);
-  return guard.version === null ? db.ifNoExists(key, block) : db.ifVersion(key, guard.version, block);
-}
-
-/** LMDB says EIO when a write is cut short for want of room, so the room has to be looked at. */
-function noRoom(path: string): boolean {
-  try {
-    const { bavail, bsize } = statfsSync(path);
-    return bavail * bsize < roomBytesMin;
-  } catch {
-    return false;
-  }
-}
-/** A transaction is at most about this large, so it may fail with this much left. */
-const roomBytesMin = 8 * 1024 * 1024;
-
-const reopen = 'nothing more is written until the log is opened anew';
-
-function unreachable(path: string, outcome: SendOutcome, waitedMs: number, cause: string): BusError<'Unreachable'> {
-  return new BusError('Unreachable', `${path}: ${cause}`, { outcome, waitedMs, cause });
-}
-
-/** The package rejects with a promise of the reason inside, which would end the process if nobody listened to it. */
-async function causeOf(error: unknown): Promise<string> {
-  if (typeof error !== 'object' || error === null || !('commitError' in error)) return sayError(error);
-  try {
-    return sayError(await error.commitError);
-  } catch (reason) {
-    return sayError(reason);
-  }
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

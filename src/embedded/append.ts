@@ -219,7 +219,7 @@ export class Appender {
       const changes = lane.topic.compacted ? this.compacting(lane, batch, first) : plain(lane, batch, first);
       changes.push({ key: lane.endKey, value: mark, version: end });
       for (const { call } of batch) call.writing += 1;
-      const written = await this.parts.store.write({ key: lane.endKey, version: first }, changes);
+      const written = await this.parts.store.write({ key: lane.endKey, version: first }, changes, 'append');
       lane.end = written ? end : undefined;
       if (written) this.settle(lane, batch, first);
       else for (const { call } of batch) call.writing -= 1;

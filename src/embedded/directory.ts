@@ -130,7 +130,7 @@ function checkOwner(at: string, found: fs.Stats): void {
 
 /** Whether our marker is there; refuses a directory that is not ours to use. */
 function checkMarker(at: string, ns: string): boolean {
-  const file = path.join(at, markerName);
+  const file = markerFile(at);
   // Before the marker is looked for: another process that just made it goes on at once with all that lies beside it.
   const names = attempt(at, () => fs.readdirSync(at));
   const text = attempt(at, () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined));
@@ -151,7 +151,12 @@ function checkMarker(at: string, ns: string): boolean {
   return true;
 }
 
-function readMarker(text: string): { layout: number; ns: string } | undefined {
+export function markerFile(at: string): string {
+  return path.join(at, markerName);
+}
+
+/** Undefined when the text is not that of a marker. */
+export function readMarker(text: string): { layout: number; ns: string } | undefined {
   try {
     const marker: unknown = JSON.parse(text);
     if (typeof marker !== 'object' || marker === null || !('layout' in marker) || !('ns' in marker)) return undefined;
@@ -163,11 +168,11 @@ function readMarker(text: string): { layout: number; ns: string } | undefined {
 }
 
 /** Writes the marker whole or not at all; who comes second finds the first one's. */
-function writeMarker(at: string, ns: string, random: Random): void {
+export function writeMarker(at: string, ns: string, random: Random): void {
   const draft = path.join(at, `~${markerName}.${randomHex(random, 32)}`);
   try {
     fs.writeFileSync(draft, `${JSON.stringify({ busbar: 'directory', layout, ns })}\n`, { mode: 0o600, flag: 'wx' });
-    fs.linkSync(draft, path.join(at, markerName));
+    fs.linkSync(draft, markerFile(at));
   } catch (error) {
     if (!isCode(error, 'EEXIST')) throw error;
   } finally {

@@ -8,6 +8,8 @@ const nameBytesMax = 255;
 /** The kinds. Those of the durable file first, then those of the file that is thrown away at each boot. */
 export const kinds = {
   layout: 'A',
+  /** A random name of the log, which the file beside it repeats. */
+  identity: 'I',
   topic: 'T',
   /** Version = the offset that the next record will get. */
   end: 'E',

@@ -29,33 +29,61 @@ const strangersMax = 256;
 const connectionsMax = 2_048;
 
 export class Listener {
-  private readonly server = net.createServer((socket) => this.accept(socket));
+  private server: net.Server;
   private readonly strangers = new Map<Connection, Timer>();
+  /** Of the socket that was made last. */
+  private identity: string | undefined;
+  private making: Promise<void> | undefined;
+  private closed = false;
 
   constructor(private readonly parts: ListenerParts) {
-    this.server.maxConnections = connectionsMax;
-    this.server.on('drop', () => parts.dropped(`more than ${connectionsMax} connections`));
+    this.server = this.newServer();
+  }
+
+  private newServer(): net.Server {
+    const server = net.createServer((socket) => this.accept(socket));
+    server.maxConnections = connectionsMax;
+    server.on('drop', () => this.parts.dropped(`more than ${connectionsMax} connections`));
+    return server;
   }
 
   /** Others can reach the socket, mode 0600, when this resolves; Config when none can be made. */
   async listen(): Promise<void> {
     // It gets its name when it listens: a socket that is there and refuses is a dead one, and anybody may remove it.
     const draft = path.join(this.parts.directory.sockets, `~${this.parts.address}`);
+    const { server } = this;
     try {
       await new Promise<void>((resolve, reject) => {
-        this.server.once('error', reject);
-        this.server.listen({ path: draft, exclusive: true }, resolve);
+        server.once('error', reject);
+        server.listen({ path: draft, exclusive: true }, resolve);
       });
       fs.chmodSync(draft, 0o600);
+      if (this.closed) return void server.close();
       fs.renameSync(draft, this.path);
+      this.identity = socketIdentity(this.path);
     } catch (error) {
-      this.server.close();
+      server.close();
       refuse(`no socket can be made at ${draft}: ${sayError(error)}`, 'see to its rights and space');
     }
-    this.server.on('error', (error) => this.parts.dropped(error.message));
+    server.on('error', (error) => this.parts.dropped(error.message));
+  }
+
+  /**
+   * Resolves whether the socket had to be made again, because its file was removed or replaced. Existing connections
+   * stay. Rejects with Config when it cannot be made.
+   */
+  async keep(): Promise<boolean> {
+    if (this.closed || this.making !== undefined || socketIdentity(this.path) === this.identity) return false;
+    // Before the new one listens: Node removes the file that a server was made with when the server is closed.
+    this.server.close();
+    this.server = this.newServer();
+    this.making = this.listen().finally(() => (this.making = undefined));
+    await this.making;
+    return !this.closed;
   }
 
   close(): void {
+    this.closed = true;
     try {
       fs.rmSync(this.path, { force: true });
     } catch (error) {
@@ -104,4 +132,10 @@ export class Listener {
     for (const oldest of this.strangers.keys())
       return oldest.destroy(`more than ${strangersMax} connections without a hello`);
   }
+}
+
+/** Changes when the file is made again, or its owner can no longer connect to it; undefined when there is none. */
+export function socketIdentity(file: string): string | undefined {
+  const found = fs.statSync(file, { throwIfNoEntry: false });
+  return found && `${found.dev} ${found.ino} ${found.mode & 0o600}`;
 }

@@ -1,17 +1,18 @@
 /** The log between the processes of one machine: durable topics, groups and commits in files that all of them share. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { randomHex, type Clock, type Random } from '../base/clock';
-import { BusError } from '../base/errors';
+import { every, randomHex, type Clock, type Random, type Timer } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
 import { allEnded, closable, teardown } from '../base/lifecycle';
 import { limits } from '../base/limits';
-import type { Notices } from '../base/notices';
-import { openStore, type Store } from '../disk/lmdb';
+import type { Notice, Notices } from '../base/notices';
+import { openStore, type Store, type StoreFault } from '../disk/lmdb';
 import type { Append, GroupOptions, Log, Owner, Place, ReadMax, Tail, TailFrom, Topic } from '../ports/log';
 import { Appender } from './append';
 import { Groups } from './groups';
 import { keyOf, kinds } from './keys';
 import { Lease } from './lease';
+import { checkLogFile, checkLogMark, keepLogMark } from './logmark';
 import type { Neighbours } from './neighbours';
 import { stateBytesMax } from './owned';
 import { Reader } from './read';
@@ -22,6 +23,8 @@ import { Wake } from './wake';
 
 /** What this version writes, and the newest it reads. */
 const layout = 1;
+/** Interval of the looks at the files of the stores, at the room on their disk and at writes that wait. */
+const pollMs = 1_000;
 
 export interface EmbeddedLogParts {
   /** Exists, belongs to us, mode 0700, on a disk of this machine. */
@@ -36,23 +39,41 @@ export interface EmbeddedLogParts {
 
 /** Rejects with Config when the directory holds something else or a log of a newer version; nothing is changed then. */
 export async function openEmbeddedLog(parts: EmbeddedLogParts): Promise<Log> {
-  const dir = realpathSync(parts.dir);
-  const log = await openStore(subdirectory(dir, 'log'), { clock: parts.clock, durable: true });
+  const { dir, clock, notices } = parts;
+  checkLogFile(dir);
+  const onChange = tellState(notices, { part: 'store' });
+  const log = await openStore(subdirectory(dir, 'log'), { clock, durable: true, onChange });
   try {
     await checkLayout(log);
-    const live = await openStore(subdirectory(dir, liveName()), { clock: parts.clock, durable: false });
+    const id = await identityOf(log, parts.random);
+    checkLogMark(dir, id);
+    const liveDir = subdirectory(dir, liveName());
+    const live = await openStore(liveDir, { clock, durable: false, onChange: tellState(notices, { part: 'leases' }) });
     removeOldLive(dir);
-    return new EmbeddedLog(parts, log, live).port();
+    return new EmbeddedLog(parts, log, live, id).port();
   } catch (error) {
     await log.release();
     throw error;
   }
 }
 
+function tellState(notices: Notices, of: Pick<Extract<Notice, { type: 'state' }>, 'part'>) {
+  return (fault: StoreFault | undefined): void => {
+    const { reason, final } = fault ?? { reason: 'it can be written and read again', final: false };
+    notices.tell({ type: 'state', ...of, ok: fault === undefined, reason, ...(final && { final }) });
+  };
+}
+
 function subdirectory(dir: string, name: string): string {
   const path = join(dir, name);
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-  return path;
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    readdirSync(path);
+    return path;
+  } catch (error) {
+    const message = `${path} cannot be used as a folder: ${sayError(error)}. Remove it, or move it away.`;
+    throw new BusError('Config', message, { faults: [message] }, error);
+  }
 }
 
 const livePrefix = 'live-';
@@ -82,6 +103,21 @@ async function checkLayout(log: Store): Promise<void> {
   }
 }
 
+/** A log of a version that gave it no name gets one. */
+async function identityOf(log: Store, random: Random): Promise<string> {
+  const key = keyOf(kinds.identity, []);
+  const read = (): string | undefined => {
+    log.refresh();
+    return log.entry(key)?.value.toString('latin1');
+  };
+  const found = read();
+  if (found !== undefined) return found;
+  const value = Buffer.from(randomHex(random, 64), 'latin1');
+  // When another process was faster, its name is the one that counts.
+  await log.within(log.write({ key, version: null }, [{ key, value }]));
+  return read() ?? value.toString('latin1');
+}
+
 class EmbeddedLog {
   private readonly topics: Topics;
   private readonly wake: Wake;
@@ -90,14 +126,20 @@ class EmbeddedLog {
   private readonly trimmer: Trimmer;
   private readonly lease: Lease;
   private readonly tails = new Set<Tail>();
+  private readonly poll: Timer;
+  private mark = '';
+  private markFault = '';
   private closedMs: number | undefined;
 
   constructor(
     private readonly parts: EmbeddedLogParts,
     private readonly log: Store,
     private readonly live: Store,
+    private readonly identity: string,
   ) {
     const { clock, random, neighbours, notices } = parts;
+    this.look();
+    this.poll = every(clock, pollMs, () => this.look());
     const id = randomHex(random, 64);
     this.topics = new Topics(log);
     this.wake = new Wake({ log, live, clock, neighbours, id });
@@ -127,6 +169,25 @@ class EmbeddedLog {
       wake: this.wake,
       reader: (topic, partition) => this.reader(topic, partition),
     });
+  }
+
+  private look(): void {
+    // In a directory that replaced the first one, the mark belongs to another log.
+    if (this.log.check()) this.keepMark();
+    this.live.check();
+  }
+  private keepMark(): void {
+    let fault = '';
+    try {
+      this.mark = keepLogMark(this.parts.dir, this.identity, this.mark);
+    } catch (error) {
+      fault = sayError(error);
+    }
+    if (fault !== '' && fault !== this.markFault) {
+      const message = 'the file that records that the log was created cannot be kept';
+      this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { reason: fault } });
+    }
+    this.markFault = fault;
   }
 
   private reader(topic: string, partition: number): Reader {
@@ -205,6 +266,7 @@ class EmbeddedLog {
   }
 
   private readonly letGo = teardown('the log', [
+    ['poll', () => this.poll.cancel()],
     ['trimmer', () => this.trimmer.close()],
     [
       'tails',

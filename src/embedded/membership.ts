@@ -126,9 +126,18 @@ export class Membership implements Member, Leased {
   /** To be called often: a glance at some others, and a look when one of them is gone or the last look was long ago. */
   ask(): void {
     if (this.ended || !this.started) return;
-    const found = this.roster.ask();
+    const found = this.askOthers();
     const everyMs = Math.max(lookMs, this.roster.size * lookMsPerMember);
     if (found || this.parts.clock.mono() - this.lookedMs >= everyMs) void this.look();
+  }
+
+  private askOthers(): boolean {
+    try {
+      return this.roster.ask();
+    } catch (error) {
+      this.complain(sayError(error));
+      return false;
+    }
   }
 
   /** Looks now, or again when a look is under way. Never rejects. */

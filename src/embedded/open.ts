@@ -1,12 +1,13 @@
 /** Opens all that one bus needs between the processes of one machine, in one shared directory. */
 import type { Clock, Random } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
 import { closable, runAll, teardown, type Closable, type Step } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Log } from '../ports/log';
 import type { Post } from '../ports/post';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
-import { openDirectory } from './directory';
+import { openDirectory, refuse } from './directory';
 import { newAddress } from './liveness';
 import { openEmbeddedLog } from './log';
 import { openPost } from './post';
@@ -15,6 +16,7 @@ import { openRings } from './rings';
 import { openSettings } from './settings';
 import { openSockets } from './sockets';
 import { sweep } from './sweep';
+import { Upkeep } from './upkeep';
 
 export interface EmbeddedOptions {
   /** The directory shared by all processes; default `$XDG_STATE_HOME/busbar/<ns>` or `~/.local/state/busbar/<ns>`. */
@@ -53,12 +55,14 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     isOpen('log', log);
     const settings = openSettings({ directory, rings, clock, random, notices });
     isOpen('settings', settings);
-    const registry = openRegistry({ directory, sockets, rings, clock, notices });
+    const upkeep = new Upkeep(directory, random, notices);
+    const registry = openRegistry({ directory, sockets, rings, upkeep, clock, notices });
     isOpen('registry', registry);
     const post = openPost({ sockets, instancesOf: (module) => registry.instancesOf(module) });
     return { log, post, registry, settings, ...closable(teardown(directory.path, opened)) };
   } catch (error) {
     await runAll(opened); // the caller must see why it could not be opened
-    throw error;
+    if (error instanceof BusError) throw error;
+    refuse(`${directory.path} cannot be used: ${sayError(error)}`, 'check its permissions and the free space there');
   }
 }

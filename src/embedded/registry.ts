@@ -11,11 +11,13 @@ import type { Rings } from './rings';
 import type { Entry } from './roll';
 import { Roll } from './roll';
 import type { Sockets } from './sockets';
+import type { Upkeep } from './upkeep';
 
 export interface RegistryParts {
   readonly directory: Directory;
   readonly sockets: Sockets;
   readonly rings: Rings;
+  readonly upkeep: Pick<Upkeep, 'look' | 'check'>;
   readonly clock: Clock;
   readonly notices: Notices;
 }
@@ -52,6 +54,9 @@ class RollRegistry implements EmbeddedRegistry {
   private readonly roll: Roll;
   private readonly watchers = new Set<Watcher>();
   private ok = true;
+  private reachable = true;
+  /** Instances whose last connection ended since the last poll. */
+  private readonly lost = new Set<string>();
   private telling = false;
   private toldVersion = 0;
   private closedAtMs: number | undefined;
@@ -68,7 +73,7 @@ class RollRegistry implements EmbeddedRegistry {
       notices,
     });
     this.roll.read();
-    const poll = every(clock, pollMs, () => this.attempt(() => this.poll()));
+    const poll = every(clock, pollMs, () => this.keep());
     const deaf = rings.onRing((rung) => {
       if (rung.startsWith(topic)) this.soon(() => this.roll.readOne(rung.slice(topic.length)));
     });
@@ -78,6 +83,7 @@ class RollRegistry implements EmbeddedRegistry {
 
   async announce(instance: Instance): Promise<void> {
     this.checkOpen();
+    this.parts.upkeep.check();
     this.poll();
     this.checkName(instance.name);
     await this.tellChange(this.roll.write(instance));
@@ -163,17 +169,60 @@ class RollRegistry implements EmbeddedRegistry {
   private tellState(ok: boolean, reason: string): void {
     this.parts.notices.tell({ type: 'state', part: 'registry', ok, reason });
   }
+  private tellReachable(ok: boolean, reason: string): void {
+    this.parts.notices.tell({ type: 'state', part: 'announcement', ok, reason });
+  }
+  private tellMade(what: 'socket' | 'announcement'): void {
+    const message = `the ${what} of this instance was removed or changed, and was made again`;
+    this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { address: this.parts.sockets.address } });
+  }
+
+  /** Makes again what was removed of this bus, then looks at the others; not in a directory that replaced the first. */
+  private keep(): void {
+    if (this.closedAtMs !== undefined || !this.parts.upkeep.look()) return;
+    void this.keepOwn();
+    this.attempt(() => this.poll());
+  }
+  private async keepOwn(): Promise<void> {
+    try {
+      const isNew = await this.parts.sockets.keep();
+      if (this.closedAtMs !== undefined) return;
+      const file = this.roll.keep(isNew);
+      if (isNew) this.tellMade('socket');
+      if (file !== undefined) {
+        this.tellMade('announcement');
+        await this.tellChange(file);
+      }
+      if (!this.reachable) this.tellReachable((this.reachable = true), 'socket and announcement exist again');
+    } catch (error) {
+      if (this.reachable) this.tellReachable((this.reachable = false), sayError(error));
+    }
+  }
 
   /** Looks for what no doorbell and no ended connection told. */
   private poll(): void {
     for (const address of this.roll.entries.keys()) this.check(address);
+    for (const address of this.lost) this.showAgain(address);
+    this.lost.clear();
     this.roll.read();
     this.tell();
   }
   /** The last connection to `address` ended: it is dead, or dying, or has only closed that connection. */
   private suspect(address: string): void {
-    if (this.parts.sockets.dead(address)) this.bury(address);
-    else this.parts.clock.after(dyingMs, () => this.attempt(() => this.check(address)));
+    if (this.parts.sockets.dead(address)) return this.bury(address);
+    this.lost.add(address);
+    this.parts.clock.after(dyingMs, () => this.attempt(() => this.buryIfDead(address)));
+  }
+  private buryIfDead(address: string): void {
+    if (!this.parts.rings.alive(address)) this.bury(address);
+  }
+  /** Callers ask no instance whose connection ended. One that lives all the same is shown to them as gone and back. */
+  private showAgain(address: string): void {
+    const entry = this.roll.entries.get(address);
+    if (entry === undefined) return;
+    this.roll.forget(address);
+    this.tell();
+    this.roll.restore(address, entry);
   }
   private check(address: string): void {
     if (address === this.parts.sockets.address) return;

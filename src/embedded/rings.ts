@@ -27,6 +27,8 @@ export interface RingParts {
 
 /** A stopped process does not answer: nobody waits longer for it. */
 const heardWithinMs = 200;
+/** A running process makes its socket again within half a second after it was removed. */
+const socketMissingMs = 2_000;
 
 interface Call {
   readonly awaited: Set<string>;
@@ -36,6 +38,8 @@ interface Call {
 export function openRings({ directory, sockets, clock }: RingParts): Rings {
   const hearers = new Set<(topic: string) => void>();
   const calls = new Map<number, Call>();
+  /** Addresses without a socket, and when that was seen first. */
+  const missing = new Map<string, number>();
   let callsMade = 0;
 
   // The line is `<call> <topic>`; call 0 wants no answer.
@@ -63,7 +67,24 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
   }
 
   function others(): readonly string[] {
-    return fs.readdirSync(directory.sockets).filter((name) => name !== sockets.address && isAddress(name));
+    try {
+      return fs.readdirSync(directory.sockets).filter((name) => name !== sockets.address && isAddress(name));
+    } catch (error) {
+      // The folder was removed, and is made again soon, or none can be reached.
+      if (isCode(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return [];
+      throw error;
+    }
+  }
+
+  /** Whether a bus without a socket counts as open: its process runs, and can make the socket again. */
+  function isMaking(address: string): boolean {
+    if (processLives(address) !== true) {
+      missing.delete(address);
+      return false;
+    }
+    const sinceMs = missing.get(address) ?? clock.mono();
+    missing.set(address, sinceMs);
+    return clock.mono() - sinceMs < socketMissingMs;
   }
 
   function ringAll(topic: string): Promise<void> {
@@ -95,8 +116,9 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
     },
     alive(address) {
       if (sockets.connected(address)) return true;
-      if (sockets.dead(address) || !fs.existsSync(path.join(directory.sockets, address))) return false;
-      return processLives(address) ?? true;
+      if (!fs.existsSync(path.join(directory.sockets, address))) return isMaking(address);
+      missing.delete(address);
+      return !sockets.dead(address) && (processLives(address) ?? true);
     },
     onRing(hear) {
       hearers.add(hear);

@@ -35,6 +35,9 @@ export class Roll {
   /** Files that were told as damaged. */
   private readonly damaged = new Set<string>();
   private own: string | undefined;
+  private ownInstance: Instance | undefined;
+  /** Of our own file, as it was written. */
+  private ownIdentity: string | undefined;
   private written = 0;
 
   constructor(private readonly parts: RollParts) {
@@ -44,6 +47,14 @@ export class Roll {
   /** Reads all that is new. Removes what the dead left. */
   read(): void {
     if (!this.folder.look()) return;
+    try {
+      this.readAll();
+    } catch (error) {
+      this.folder.unread();
+      throw error;
+    }
+  }
+  private readAll(): void {
     const files = fs.readdirSync(this.parts.folder);
     const there = newest(files);
     for (const address of this.entries.keys()) if (!there.has(address)) this.forget(address);
@@ -68,6 +79,13 @@ export class Roll {
     this.parts.notices.tell({ type: 'instance', instance: entry.instance.name, change: 'gone' });
   }
 
+  /** Takes back {@link Roll.forget}. */
+  restore(address: string, entry: Entry): void {
+    this.entries.set(address, entry);
+    this.version++;
+    this.parts.notices.tell({ type: 'instance', instance: entry.instance.name, change: 'up' });
+  }
+
   /** Writes or replaces our own announcement; readers see the one or the other. Gives its file. */
   write(instance: Instance): string {
     const text = JSON.stringify(instance);
@@ -87,15 +105,38 @@ export class Roll {
       throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause: sayError(error) }, error);
     }
     this.own = file;
+    this.ownInstance = instance;
+    this.ownIdentity = this.identity(file);
     if (was !== undefined) this.removeFile(was);
     return file;
   }
 
-  /** Takes our own announcement back; gives its file, if there was one. */
+  /** Writes our own announcement again when `isNew`, or when its file was removed or changed; gives the file then. */
+  keep(isNew: boolean): string | undefined {
+    if (this.own === undefined || this.ownInstance === undefined) return undefined;
+    if (!isNew && this.identity(this.own) === this.ownIdentity) return undefined;
+    return this.write(this.ownInstance);
+  }
+  private identity(file: string): string | undefined {
+    const found = fs.statSync(this.path(file), { throwIfNoEntry: false });
+    return found && `${found.ino} ${found.mode} ${found.size} ${found.mtimeMs}`;
+  }
+
+  /**
+   * Takes our own announcement back; gives its file, if there was one. A file that cannot be removed is reported: other
+   * processes remove it once the socket of this bus refuses.
+   */
   withdraw(): string | undefined {
     const was = this.own;
     this.own = undefined;
-    if (was !== undefined) this.removeFile(was);
+    this.ownInstance = undefined;
+    if (was === undefined) return undefined;
+    try {
+      this.removeFile(was);
+    } catch (error) {
+      const reason = `${this.path(was)} cannot be removed: ${sayError(error)}`;
+      this.parts.notices.tell({ type: 'dropped', what: 'withdrawal', reason });
+    }
     return was;
   }
 
@@ -110,7 +151,7 @@ export class Roll {
     try {
       fs.unlinkSync(this.path(file));
     } catch (error) {
-      if (!isCode(error, 'ENOENT')) throw error;
+      if (!isCode(error, 'ENOENT', 'ENOTDIR')) throw error;
     }
   }
   private path(file: string): string {

@@ -76,15 +76,23 @@ export class Roster {
     return rows;
   }
 
+  private addresses(): readonly string[] {
+    try {
+      return [...this.read().values()].map((row) => row.address);
+    } catch {
+      return [];
+    }
+  }
+
   /** How many members of other logs there were when they were last read. */
   get size(): number {
     return this.others.length;
   }
 
-  /** Rings at the processes of all other members. */
+  /** Rings at the processes of all other members. None can be rung at while the live file cannot be read. */
   ring(): void {
     const { neighbours } = this.parts;
-    const addresses = new Set([...this.read().values()].map((row) => row.address));
+    const addresses = new Set(this.addresses());
     addresses.delete(neighbours.address);
     neighbours.ring([...addresses], `group:${this.group}`);
   }

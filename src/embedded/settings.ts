@@ -3,16 +3,16 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Random } from '../base/clock';
 import { every, randomHex, sleep } from '../base/clock';
-import { BusError, isBusError, sayError, type SendOutcome } from '../base/errors';
+import { BusError, isBusError, sayError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import { closable } from '../base/lifecycle';
-import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import type { Setting, Settings } from '../ports/settings';
 import { FolderChanges } from './changes';
 import type { Directory } from './directory';
 import { isCode } from './directory';
 import type { Rings } from './rings';
+import { parse, readIfThere, syncDirectory, textOf, unreachable, writeDurably } from './settingsfile';
 
 export interface SettingsParts {
   readonly directory: Directory;
@@ -27,8 +27,6 @@ const pollMs = 500;
 /** Generations that stay: a slow reader still finds the one it chose, a slow writer finds its number taken. */
 const generationsKept = 16;
 const triesMax = 200;
-/** Of all settings together, as the file has them. */
-const fileBytesMax = 4 * limits.messageBytesMax;
 
 /**
  * All settings as of one write. The file's name is its generation, and a link that is made only if the name is free
@@ -50,12 +48,16 @@ class FileSettings implements Settings {
   private lastWrite: Promise<unknown> = Promise.resolve();
   private closedAtMs: number | undefined;
   private readonly changes: FolderChanges;
+  /** The file of the newest generation as it was read last. */
+  private seen: string | undefined;
+  /** Why the files cannot be read or made again now. */
+  private fault: string | undefined;
   private readonly stops: (() => void)[];
   private closing: Promise<void> | undefined;
 
   constructor(private readonly parts: SettingsParts) {
     this.changes = new FolderChanges(parts.directory.settings, parts.clock);
-    const poll = every(parts.clock, pollMs, () => this.refresh());
+    const poll = every(parts.clock, pollMs, () => void this.keep());
     const deaf = parts.rings.onRing((rung) => {
       if (rung === topic) this.refresh();
     });
@@ -120,7 +122,7 @@ class FileSettings implements Settings {
 
   /** Makes generation `was` + 1, unless another process did first. */
   private async replace(was: number, settings: ReadonlyMap<string, Setting>): Promise<boolean> {
-    const draft = this.path(`~${this.parts.rings.address}.${randomHex(this.parts.random, 32)}`);
+    const draft = this.draft();
     try {
       await writeDurably(draft, textOf(settings));
       if (!(await this.publish(draft, was + 1))) return false;
@@ -157,11 +159,14 @@ class FileSettings implements Settings {
     return true;
   }
 
+  private draft(): string {
+    return this.path(`~${this.parts.rings.address}.${randomHex(this.parts.random, 32)}`);
+  }
   private path(name: string): string {
     return path.join(this.parts.directory.settings, name);
   }
   private generations(): number[] {
-    const names = fs.readdirSync(this.parts.directory.settings);
+    const names = namesIn(this.parts.directory.settings);
     return [0, ...names.filter((name) => /^\d{1,15}$/.test(name)).map(Number)];
   }
 
@@ -169,10 +174,15 @@ class FileSettings implements Settings {
   private read(): Generation {
     for (let tries = 0; tries < triesMax; tries++) {
       const number = Math.max(...this.generations());
-      if (number === this.newest.number) return this.newest;
-      const text = readIfThere(this.path(String(number)));
+      const file = this.path(String(number));
+      const seen = fileIdentity(file);
+      // Without any generation there is nothing to go back to: what is known stays, and is written again.
+      if (number === 0 || (number === this.newest.number && seen === this.seen)) return this.newest;
+      const text = readIfThere(file);
       if (text === undefined) continue;
-      this.newest = { number, settings: parse(text, this.path(String(number))) };
+      const settings = parse(text, file);
+      this.seen = seen;
+      this.newest = { number, settings };
       for (const see of this.watchers) this.show(see);
       return this.newest;
     }
@@ -190,11 +200,69 @@ class FileSettings implements Settings {
   /** Reads what is new; when it cannot be read, those who watch keep what they know. */
   private refresh(): void {
     try {
-      if (this.changes.look()) this.read();
+      this.changes.look();
+      this.read();
     } catch (error) {
       this.refused(sayError(error));
     }
   }
+
+  /** As {@link FileSettings.refresh}, at little cost while nothing changes; makes again what was removed or damaged. */
+  private async keep(): Promise<void> {
+    const { number } = this.newest;
+    try {
+      if (!this.changes.look() && this.fault === undefined && this.seen === fileIdentity(this.path(String(number))))
+        return;
+      try {
+        this.read();
+      } catch (error) {
+        if (number === 0 || Math.max(...this.generations()) !== number) throw error; // its content is not known here
+        await this.restore('damaged');
+      }
+      if (number > 0 && Math.max(...this.generations()) === 0) await this.restore('removed');
+      this.tellFault(undefined);
+    } catch (error) {
+      this.tellFault(sayError(error));
+    }
+  }
+  /** Writes the newest generation that is known here; all processes that do so write the same. */
+  private async restore(why: 'damaged' | 'removed'): Promise<void> {
+    const { number, settings } = this.newest;
+    if (this.closedAtMs !== undefined) return;
+    const draft = this.draft();
+    const file = this.path(String(number));
+    try {
+      await writeDurably(draft, textOf(settings));
+      const written = fileIdentity(draft);
+      if (why === 'damaged') fs.renameSync(draft, file);
+      else fs.linkSync(draft, file);
+      this.seen = written;
+    } catch (error) {
+      if (isCode(error, 'EEXIST')) return; // another process was faster, or damaged it again
+      throw error;
+    } finally {
+      fs.rmSync(draft, { force: true });
+    }
+    const message = `the file of the newest settings was ${why}, and was written again from what this instance knows`;
+    this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { file } });
+    // A write of another process between the removal and this would be hidden by the higher number.
+    if (why === 'removed' && this.generations().some((other) => other !== 0 && other < number))
+      fs.rmSync(file, { force: true });
+  }
+  private tellFault(reason: string | undefined): void {
+    if (reason === this.fault) return;
+    this.fault = reason;
+    const said = reason ?? 'the files can be read again';
+    this.parts.notices.tell({
+      type: 'state',
+      part: 'settings',
+      ok: reason === undefined,
+      reason: said,
+      ...(reason !== undefined && { ready: true }),
+    });
+    if (reason !== undefined) this.refused(reason);
+  }
+
   private refused(reason: string): void {
     this.parts.notices.tell({ type: 'setting', key: '*', change: 'refused', reason });
   }
@@ -218,55 +286,17 @@ function changed(
   return now;
 }
 
-// One setting a line, so that a person can read and compare the files.
-function textOf(settings: ReadonlyMap<string, Setting>): string {
-  const text = `[\n${[...settings.values()].map((setting) => JSON.stringify(setting)).join(',\n')}\n]\n`;
-  const bytes = Buffer.byteLength(text);
-  if (bytes <= fileBytesMax) return text;
-  const message = `all settings together would have ${bytes} bytes, the limit is ${fileBytesMax}`;
-  throw new BusError('TooLarge', message, { bytes, limitBytes: fileBytesMax });
+/** Changes when a file is made again or written over; undefined when there is none. */
+function fileIdentity(file: string): string | undefined {
+  const found = fs.statSync(file, { throwIfNoEntry: false });
+  return found && `${found.ino} ${found.mode} ${found.size} ${found.mtimeMs}`;
 }
-function parse(text: string, file: string): ReadonlyMap<string, Setting> {
+/** Empty while the folder does not exist. */
+function namesIn(folder: string): readonly string[] {
   try {
-    const list: unknown = JSON.parse(text);
-    if (!Array.isArray(list) || !list.every(isSetting)) throw new Error('no list of settings');
-    return new Map(list.map((setting) => [setting.key, setting]));
+    return fs.readdirSync(folder);
   } catch (error) {
-    const fault = `${file} is damaged (${sayError(error)}); mend it, or remove it to go back to the one before`;
-    throw new BusError('Config', fault, { faults: [fault] });
+    if (isCode(error, 'ENOENT')) return [];
+    throw error;
   }
-}
-function isSetting(value: unknown): value is Setting {
-  if (typeof value !== 'object' || value === null) return false;
-  if (!('key' in value) || !('value' in value) || !('version' in value)) return false;
-  return typeof value.key === 'string' && typeof value.value === 'string' && typeof value.version === 'number';
-}
-
-function readIfThere(file: string): string | undefined {
-  try {
-    return fs.readFileSync(file, 'utf8');
-  } catch (error) {
-    if (isCode(error, 'ENOENT')) return undefined;
-    throw unreachable('not-sent', `${file} cannot be read: ${sayError(error)}; see to its rights`, error);
-  }
-}
-async function writeDurably(file: string, text: string): Promise<void> {
-  const handle = await fs.promises.open(file, 'wx', 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-async function syncDirectory(at: string): Promise<void> {
-  const handle = await fs.promises.open(at, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-function unreachable(outcome: SendOutcome, message: string, cause?: unknown): BusError {
-  return new BusError('Unreachable', message, { outcome, waitedMs: 0, cause: message }, cause);
 }

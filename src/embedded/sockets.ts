@@ -13,7 +13,7 @@ import { Fanout, type Destination } from './fanout';
 import type { FrameKind } from './frames';
 import { checkSize, frameKinds } from './frames';
 import { helloLine } from './hello';
-import { Listener } from './listener';
+import { Listener, socketIdentity } from './listener';
 import { isAddress } from './liveness';
 import { Loopback } from './loopback';
 
@@ -61,7 +61,8 @@ export class Sockets implements Closable {
   private readonly capacity = new Capacity(allWaitingMax);
   private readonly fanout: Fanout<Connection>;
   private readonly peers = new Map<string, Peer>();
-  private readonly refused = new RecentSet<string>(deadMax);
+  /** Addresses that refused a connection; behind a blank also the socket that was at the address then. */
+  private readonly refused = new RecentSet<string>(2 * deadMax);
   private readonly dirty = new Set<Connection>();
   private readonly hearers: (HearFrame | undefined)[] = [];
   private readonly goneHearers: HearGone[] = [];
@@ -135,9 +136,15 @@ export class Sockets implements Closable {
   connected(to: string): boolean {
     return this.peers.has(to);
   }
-  /** Whether a connection to `address` was refused: nobody will ever listen there again. */
+  /** Whether a connection to `address` was refused, and no other socket was made there since. */
   dead(address: string): boolean {
-    return this.refused.has(address);
+    if (!this.refused.has(address)) return false;
+    const now = socketIdentity(this.path(address));
+    return now === undefined || this.refused.has(`${address} ${now}`);
+  }
+  /** Resolves whether the socket of this bus had to be made again. Rejects with Config when it cannot be made. */
+  keep(): Promise<boolean> {
+    return this.listener.keep();
   }
   hear(kind: FrameKind, hear: HearFrame): void {
     this.hearers[kind] = hear;
@@ -158,7 +165,7 @@ export class Sockets implements Closable {
   private reach(to: string): Peer {
     const peer = this.peers.get(to);
     if (peer !== undefined) return peer;
-    if (this.refused.has(to) || !isAddress(to)) {
+    if (this.dead(to) || !isAddress(to)) {
       throw new BusError('Unreachable', `nobody listens at ${to}`, { outcome: 'not-sent', waitedMs: 0 });
     }
     return this.know(to);
@@ -254,7 +261,7 @@ export class Sockets implements Closable {
   }
   /** Tells that it is gone, and first asks its socket whether it is for ever: then nothing is sent to it again. */
   private part(peer: Peer): void {
-    if (this.refused.has(peer.address)) return this.tellGone(peer);
+    if (this.dead(peer.address)) return this.tellGone(peer);
     const asking = net.connect({ path: this.path(peer.address) }, () => asking.destroy());
     asking.on('error', (error: NodeJS.ErrnoException) => this.noteRefusal(peer.address, error));
     asking.on('close', () => this.tellGone(peer));
@@ -262,6 +269,7 @@ export class Sockets implements Closable {
   private noteRefusal(address: string, error: NodeJS.ErrnoException | undefined): void {
     if (error?.syscall !== 'connect' || !isCode(error, 'ECONNREFUSED', 'ENOENT')) return;
     this.refused.add(address);
+    this.refused.add(`${address} ${socketIdentity(this.path(address))}`);
   }
 
   /** Sends at the end of this turn: callbacks of this turn that are still to come add to the same write. */

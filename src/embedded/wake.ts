@@ -114,7 +114,15 @@ export class Wake {
     return bell;
   }
 
+  /** None when they cannot be read: they find what is new by their own poll. */
   private listeners(topic: string): readonly string[] {
+    try {
+      return this.listenersNow(topic);
+    } catch {
+      return [];
+    }
+  }
+  private listenersNow(topic: string): readonly string[] {
     const { live, neighbours } = this.parts;
     const prefix = keyOf(kinds.watch, [topic]);
     const addresses = new Set<string>();
@@ -139,9 +147,7 @@ export class Wake {
 
   private check(topic: string): void {
     const waiters = this.waiting.get(topic);
-    if (waiters === undefined) return;
-    this.parts.log.refresh();
-    this.wakeReady(waiters);
+    if (waiters !== undefined) this.wakeReady(waiters);
   }
 
   private checkAll(): void {
@@ -154,12 +160,17 @@ export class Wake {
     const last = this.parts.log.lastTransaction();
     if (last !== undefined && last === this.polled) return;
     this.polled = last;
-    this.parts.log.refresh();
     for (const waiters of this.waiting.values()) this.wakeReady(waiters);
   }
 
+  /** Where the log cannot be read, all of them are woken, so that they find and report why. */
   private wakeReady(waiters: Set<Waiter>): void {
-    for (const waiter of waiters) if (waiter.ready()) waiter.wake();
+    try {
+      this.parts.log.refresh();
+      for (const waiter of waiters) if (waiter.ready()) waiter.wake();
+    } catch {
+      for (const waiter of waiters) waiter.wake();
+    }
   }
 
   /** Stops, and wakes everybody: whoever waits finds its own end. */

@@ -1,6 +1,6 @@
 /** Commits of one partition: seldom while it is busy, soon when it rests, and again when the outcome is unknown. */
 import { sleep, type Clock, type Timer } from '../base/clock';
-import { isBusError, sayError } from '../base/errors';
+import { isBusError, outlookOf, sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
 import { LostError, type Commit, type Owned } from '../ports/log';
 import type { Retained } from './retained';
@@ -51,6 +51,8 @@ export class Commits {
   #watch: Timer | undefined;
   #failures = 0;
   #trouble = unanswered;
+  /** The last one failed in a way that trying again cannot repair. */
+  #isHopeless = false;
   #told = false;
   #stopped = false;
 
@@ -125,6 +127,7 @@ export class Commits {
     if (this.kept) this.#dirtyMs ??= this.parts.clock.mono(); // the last one says that it is given as agreed
     while (!this.#stopped && this.#dirtyMs !== undefined && this.parts.clock.mono() < tillMs) {
       await this.#commit();
+      if (this.#failures > 0 && this.#isHopeless) return; // such as a store that was removed
       if (this.#failures > 0) await sleep(this.parts.clock, this.#retryMs(), tooLong);
     }
   }
@@ -210,6 +213,7 @@ export class Commits {
     this.#dirtyMs ??= this.parts.clock.mono();
     this.#failures++;
     this.#trouble = sayError(error);
+    this.#isHopeless = outlookOf(error) !== 'transient';
   }
 
   #endWatch(): void {

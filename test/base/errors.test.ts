@@ -41,8 +41,8 @@ describe('the outlook of repeating a call', () => {
     const codes = Object.keys(busCodes) as BusCode[]; // the keys of a table by code
     const of = (outlook: string): BusCode[] => codes.filter((code) => outlookOf(withCode(code)) === outlook);
     expect(of('final')).toEqual(['Invalid', 'TooLarge', 'Cancelled', 'Closed', 'Conflict']);
-    expect(of('operator')).toEqual(['SpoolBroken', 'Incompatible', 'NotAllowed', 'Config']);
-    expect(of('transient')).toHaveLength(codes.length - 9);
+    expect(of('operator')).toEqual(['StoreBroken', 'SpoolBroken', 'Incompatible', 'NotAllowed', 'Config']);
+    expect(of('transient')).toHaveLength(codes.length - 10);
   });
 
   test('an error that code throws for a value it cannot handle is final, an unknown one is transient', () => {

@@ -75,12 +75,12 @@ describe('the directory', () => {
     fs.writeFileSync(join(dir, 'live-an-earlier-boot', 'data.mdb'), 'may be damaged');
     await open();
     const names = fs.readdirSync(dir, { recursive: true, withFileTypes: true });
-    expect(names).toHaveLength(6);
+    expect(names).toHaveLength(7);
     for (const name of names) {
       const mode = fs.statSync(join(name.parentPath, name.name)).mode & 0o777;
       expect(mode.toString(8)).toBe(name.isDirectory() ? '700' : '600');
     }
-    expect(fs.readdirSync(dir).sort()).toEqual([expect.stringMatching(/^live-[-0-9a-f]{36}$/), 'log']);
+    expect(fs.readdirSync(dir).sort()).toEqual([expect.stringMatching(/^live-[-0-9a-f]{36}$/), 'log', 'log.json']);
   });
 
   it('of a newer version is refused by name and left as it is', async () => {
@@ -198,7 +198,7 @@ describe('a disk that is full', () => {
       for (; written < 1_000; written += 1) await log.append('topic', [record('x'.repeat(50_000))]);
     };
     const error = await rejection(fillUp());
-    expect(isBusError(error, 'Unreachable') && error.message).toContain('the disk is full');
+    expect(isBusError(error, 'DiskFull') && error.message).toContain('nothing was written, because the disk is full');
     expect(await valuesOf(log)).toHaveLength(written);
     fs.unlinkSync(ballast);
     await log.append('topic', [record('after')]);

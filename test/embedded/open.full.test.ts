@@ -74,7 +74,7 @@ test('a bus that cannot be opened leaves nothing running and nothing behind', as
 
 const full = path.join(os.tmpdir(), `bb-full-${process.pid}`);
 fs.mkdirSync(full, { mode: 0o700 });
-const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m,mode=0700', 'tmpfs', full]).status === 0;
+const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m,mode=0700', 'tmpfs', full]).status === 0;
 afterAll(() => {
   if (mounted) spawnSync('umount', ['-l', full]);
   fs.rmSync(full, { recursive: true, force: true });

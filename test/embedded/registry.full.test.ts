@@ -201,14 +201,64 @@ test('a watcher of a contract named like a property of every object sees nobody'
     expect((await watch(bus, contract)).names).toEqual([]);
 });
 
-test('a directory that vanishes is told as a state, and ends nobody', async () => {
+test('announcements that cannot be read are one state, also when it lasts, and end nothing', async () => {
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
   const bus = await openBus(dir, 'a', notices);
   await watch(bus);
-  fs.renameSync(path.join(dir, 'instances'), path.join(dir, 'elsewhere'));
-  await until(() => kept.find((notice) => notice.type === 'state' && !notice.ok));
-  fs.renameSync(path.join(dir, 'elsewhere'), path.join(dir, 'instances'));
-  await until(() => kept.find((notice) => notice.type === 'state' && notice.ok));
-  expect(kept.filter(({ type }) => type === 'state')).toHaveLength(2);
+  const states = () => kept.flatMap((notice) => (notice.type === 'state' ? [`${notice.part} ${notice.ok}`] : []));
+  const folder = path.join(dir, 'instances');
+  fs.renameSync(folder, path.join(dir, 'elsewhere'));
+  fs.writeFileSync(folder, 'a file, where the folder has to be');
+  await until(() => states().length === 2, undefined, `two states, not ${states().join()}`);
+  expect(states().toSorted()).toEqual(['directory false', 'registry false']);
+  const looked = jest.spyOn(fs, 'readdirSync');
+  await until(() => looked.mock.calls.length > 3);
+  looked.mockRestore();
+  expect(states()).toHaveLength(2);
+  fs.rmSync(folder);
+  await until(() => states().length === 4);
+  expect(states().slice(2).toSorted()).toEqual(['directory true', 'registry true']);
+});
+
+test('an announcement that was removed is back for all watchers within a second, and is reported', async () => {
+  const dir = freshDirectory();
+  const { notices, kept } = keptNotices();
+  const [a, b] = [await openBus(dir, 'a', notices), await openBus(dir)];
+  const seen = await watch(b);
+  await a.registry.announce(instance(a.post.address, 'echo', { name: 'echo#a' }));
+  const folder = path.join(dir, 'instances');
+  for (const round of [1, 2]) {
+    for (const name of fs.readdirSync(folder)) fs.rmSync(path.join(folder, name));
+    const isBack = () => fs.readdirSync(folder).length === 1 && seen.names.length === 1;
+    expect(await livedMs(until(isBack))).toBeLessThan(2 * pollMs);
+    const made = kept.filter((notice) => notice.type === 'log' && notice.message.includes('announcement'));
+    expect(made).toHaveLength(round);
+  }
+  expect(await names(b)).toEqual(['echo#a']);
+  expect(filesOf(dir)).toHaveLength(3);
+});
+
+test('a socket that was removed is made again: no instance is taken for dead, and new ones reach it', async () => {
+  const dir = freshDirectory();
+  const { notices, kept } = keptNotices();
+  const [a, b] = [await openBus(dir, 'a'), await openBus(dir, 'b', notices)];
+  await a.registry.announce(instance(a.post.address, 'echo', { name: 'echo#a' }));
+  expect((await watch(b)).names).toEqual(['echo#a']);
+  fs.rmSync(path.join(dir, 's', a.post.address));
+  const c = await openBus(dir, 'c');
+  const heard = new Promise<string>((resolve) => {
+    a.post.receive({ packet: ({ line }) => resolve(line), gone: () => undefined });
+  });
+  await until(() => {
+    try {
+      c.post.send(a.post.address, { line: 'new', body: Buffer.alloc(0) });
+      return fs.existsSync(path.join(dir, 's', a.post.address));
+    } catch {
+      return false; // it was refused while there was no socket
+    }
+  });
+  expect(await heard).toBe('new');
+  expect(kept.filter((notice) => notice.type === 'instance' && notice.change === 'gone')).toEqual([]);
+  expect((await watch(c)).names).toEqual(['echo#a']);
 });

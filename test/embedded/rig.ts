@@ -12,6 +12,7 @@ import { openRegistry } from '../../src/embedded/registry';
 import { openRings } from '../../src/embedded/rings';
 import { openSettings } from '../../src/embedded/settings';
 import { openSockets, type Sockets } from '../../src/embedded/sockets';
+import { Upkeep } from '../../src/embedded/upkeep';
 import type { Log } from '../../src/ports/log';
 import type { Rig, RigProcess } from '../conformance/rig';
 import { openLivedClock } from '../elapsed';
@@ -46,7 +47,8 @@ async function openProcess(dir: string, time: Clock): Promise<RigProcess> {
   const directory = openDirectory(dir, 'test', random);
   const sockets = await openSockets({ directory, address: newAddress(random), clock, notices });
   const rings = openRings({ directory, sockets, clock });
-  const registry = openRegistry({ directory, sockets, rings, clock, notices });
+  const upkeep = new Upkeep(directory, random, notices);
+  const registry = openRegistry({ directory, sockets, rings, upkeep, clock, notices });
   return {
     // The cast: these suites do nothing with the log but close it.
     log: closable(async () => undefined) as unknown as Log,

@@ -1,0 +1,47 @@
+/** Looks at a data file before LMDB maps it: a damaged or foreign one would end the process or be written over. */
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { sleep, type Clock } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
+import { faultInHeads } from './header';
+import { faultInPages, isShort } from './pages';
+
+/** A file that another process is just making, or writes to, can look damaged for a moment. */
+const lookAgainMs = 100;
+const looksMax = 3;
+/** Some 50,000 pages are read in this time; a larger file is opened with the first ones of its last level unread. */
+const pagesMsMax = 300;
+
+export const copyRemedy = 'put back a copy, or move it away to start with an empty one';
+
+/**
+ * Rejects with a Config error that names the file when it is no LMDB data file, one that was cut off, or one with
+ * damaged pages. A file that is missing or empty is fine: it becomes a new one. Writes nothing. `isUsed`: another
+ * process has opened it, which is proof enough that its pages can be read.
+ */
+export async function checkDataFile(path: string, clock: Clock, isUsed: boolean): Promise<void> {
+  for (let looks = 1; ; looks++) {
+    const fault = await faultOf(path, clock, isUsed);
+    if (fault === undefined) return;
+    if (looks === looksMax) {
+      const message = `${path} ${fault}: ${copyRemedy}`;
+      throw new BusError('Config', message, { faults: [message] });
+    }
+    await sleep(clock, lookAgainMs);
+  }
+}
+
+async function faultOf(path: string, clock: Clock, isUsed: boolean): Promise<string | undefined> {
+  if (!existsSync(path)) return undefined;
+  let file: number | undefined;
+  try {
+    file = openSync(path, 'r');
+    const fault = faultInHeads(file);
+    if (fault !== undefined || (isUsed && !isShort(file))) return fault;
+    const inside = await faultInPages(file, clock, pagesMsMax);
+    return inside && `is damaged or cut off (${inside})`;
+  } catch (error) {
+    return `cannot be read (${sayError(error)})`;
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}

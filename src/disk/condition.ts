@@ -1,0 +1,68 @@
+/** The condition of one open store: what keeps it from being written or read, and whether that can end by itself. */
+import { BusError, type SendOutcome } from '../base/errors';
+import type { FileFault } from './files';
+
+/** Why a store does not work. */
+export interface StoreFault {
+  readonly reason: string;
+  /** Nothing in this process can repair it. */
+  readonly final: boolean;
+}
+type Listener = (fault: StoreFault | undefined) => void;
+
+export class Condition {
+  private readonly listeners = new Set<Listener>();
+  /** Why nothing can be written or read: for good. */
+  private broken: string | undefined;
+  private file: FileFault | undefined;
+  /** What passes: a full disk, a write lock that another process holds. */
+  private passing: string | undefined;
+  private told: StoreFault | undefined;
+
+  constructor(private readonly path: string) {}
+
+  /** Calls `listener` at each change, until the function that it returns is called. */
+  onChange(listener: Listener): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  get fault(): StoreFault | undefined {
+    const final = this.finalReason;
+    if (final !== undefined) return { reason: final, final: true };
+    const reason = this.passing ?? this.file?.reason;
+    return reason === undefined ? undefined : { reason, final: false };
+  }
+  private get finalReason(): string | undefined {
+    return this.broken ?? (this.file?.kind === 'gone' ? this.file.reason : undefined);
+  }
+
+  /** Nothing is written or read any more in this process: the files are damaged, or a write had an unknown outcome. */
+  break(cause: string): void {
+    this.broken ??= cause;
+    this.tell();
+  }
+  setFile(fault: FileFault | undefined): void {
+    this.file = fault;
+    this.tell();
+  }
+  setPassing(reason: string | undefined): void {
+    this.passing = reason;
+    this.tell();
+  }
+
+  /** Throws StoreBroken when nothing can be written or read any more. */
+  check(outcome: SendOutcome = 'not-sent'): void {
+    const reason = this.finalReason;
+    if (reason === undefined) return;
+    const message = `${this.path} cannot be used before a restart of this process: ${reason}`;
+    throw new BusError('StoreBroken', message, { outcome, path: this.path, cause: reason });
+  }
+
+  private tell(): void {
+    const { fault, told } = this;
+    if (fault?.reason === told?.reason && fault?.final === told?.final) return;
+    this.told = fault;
+    for (const listener of this.listeners) listener(fault);
+  }
+}

@@ -1,0 +1,125 @@
+/** Watches the files of an open store: whether they are still those at their path, as long as they were, and sound. */
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { sayError } from '../base/errors';
+import { faultOfHeads, headBytes, newestOf, readHeadBytes, readHeads } from './header';
+
+/**
+ * gone: another file or none is at the path, for as long as this is so. damaged: for good. unknown: the file system
+ * does not show the file, so that nothing is known about it.
+ */
+export interface FileFault {
+  readonly kind: 'gone' | 'damaged' | 'unknown';
+  readonly reason: string;
+}
+/**
+ * Heads that another process is writing can look damaged, and so do two when transactions end between the reading of
+ * the first and of the second. A damaged file looks the same at every look.
+ */
+const looksMax = 20;
+
+interface Seen {
+  readonly path: string;
+  readonly device: number;
+  readonly inode: number;
+  /** Files of a store only grow. */
+  bytes: number;
+}
+
+/**
+ * Only {@link StoreFiles.look} finds that an open file was removed, replaced, cut or written over: system calls on it
+ * go on succeeding, and reading the map of a cut or damaged file ends the process (SIGBUS, SIGSEGV).
+ */
+export class StoreFiles {
+  /** The data file, open for reading. */
+  readonly file: number;
+  private readonly data: Seen;
+  private readonly lock: Seen;
+  /** The newest transaction that was seen in the data file. */
+  private newest = 0;
+  private pageBytes = 4_096;
+  /** The heads as they were found sound last: nothing is to be worked out while they are the same. */
+  private sound = Buffer.alloc(2 * headBytes);
+  private now = Buffer.alloc(2 * headBytes);
+
+  /** Both files must exist. */
+  constructor(folder: string) {
+    this.data = seenAt(join(folder, 'data.mdb'));
+    this.lock = seenAt(join(folder, 'lock.mdb'));
+    this.file = openSync(this.data.path, 'r');
+  }
+
+  get dataPath(): string {
+    return this.data.path;
+  }
+  /** As of the last look. */
+  get dataBytes(): number {
+    return this.data.bytes;
+  }
+  get lockBytes(): number {
+    return this.lock.bytes;
+  }
+
+  /** Costs about 10 µs. */
+  look(): FileFault | undefined {
+    const isRead = readHeadBytes(this.file, this.pageBytes, this.now);
+    const fault = lookAt(this.data) ?? lookAt(this.lock);
+    if (fault !== undefined) return fault;
+    if (isRead && this.now.equals(this.sound)) return undefined;
+    const damage = this.lookInside();
+    if (damage === undefined) [this.now, this.sound] = [this.sound, this.now];
+    return damage;
+  }
+
+  private lookInside(): FileFault | undefined {
+    for (let looks = 1; ; looks++) {
+      const heads = readHeads(this.file);
+      // The size is read after the heads: another process makes the file longer before it writes heads that need that.
+      const bytes = fstatSync(this.file).size;
+      const reason = typeof heads === 'string' ? heads : (faultOfHeads(heads, bytes) ?? this.wentBack(heads));
+      if (reason === undefined) return undefined;
+      if (looks === looksMax) return { kind: 'damaged', reason: `${this.data.path} ${reason}` };
+    }
+  }
+  private wentBack(heads: Exclude<ReturnType<typeof readHeads>, string>): string | undefined {
+    const { transaction } = newestOf(heads);
+    if (transaction < this.newest)
+      return `went back from transaction ${this.newest} to ${transaction}: it was written over`;
+    this.newest = transaction;
+    this.pageBytes = heads[0].pageBytes;
+    return undefined;
+  }
+
+  close(): void {
+    closeSync(this.file);
+  }
+}
+
+function seenAt(path: string): Seen {
+  const { dev, ino, size } = statSync(path);
+  return { path, device: dev, inode: ino, bytes: size };
+}
+
+function lookAt(file: Seen): FileFault | undefined {
+  const { path } = file;
+  try {
+    const now = statSync(path, { throwIfNoEntry: false });
+    if (now === undefined) return { kind: 'gone', reason: `${path} was removed or renamed` };
+    if (now.ino !== file.inode || now.dev !== file.device) {
+      return { kind: 'gone', reason: `${path} was replaced by another file` };
+    }
+    if (now.size < file.bytes) {
+      return { kind: 'damaged', reason: `${path} was cut from ${file.bytes} to ${now.size} bytes` };
+    }
+    file.bytes = now.size;
+    const isOwners = (now.mode & 0o600) === 0o600;
+    return isOwners ? undefined : { kind: 'unknown', reason: `${path} has no permission for its owner: chmod 600` };
+  } catch (error) {
+    if (isGone(error)) return { kind: 'gone', reason: `${path} was removed or replaced` };
+    return { kind: 'unknown', reason: `${path} cannot be looked at: ${sayError(error)}` };
+  }
+}
+/** A part of the path is not a folder any more, or a link to itself. */
+function isGone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ['ENOTDIR', 'ELOOP'].includes(String(error.code));
+}

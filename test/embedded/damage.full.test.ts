@@ -1,0 +1,331 @@
+/**
+ * Files of the shared directory that others remove, replace, cut or write over: while buses run, and while none does. Every
+ * bus goes on, or refuses clearly and is not live. No process ends, and no accepted job is lost without a report.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import type { Health } from '../../src/bus/types';
+import { damage, Process, Slots, type Damage, type Part } from './damage';
+import { cleanUp, freshDirectory, until } from './kit';
+
+/**
+ * What becomes of a running bus. heals: it makes the file again, and everything works. works: it does not notice.
+ * reports: it works, and health names what does not. broken: it submits nothing more, and is not live. unfit: it submits
+ * what a later process handles, and is not live.
+ */
+type Outcome = 'heals' | 'works' | 'reports' | 'broken' | 'unfit';
+/**
+ * What becomes of a bus that is opened afterwards. works: it reaches the first one. opens: it does not. either: it works,
+ * or is refused, by what was in the part that is missing.
+ */
+type Opening = 'works' | 'opens' | 'refused' | 'either';
+
+const running: readonly (readonly [Part, Outcome, Opening, ...Damage[]])[] = [
+  ['dir', 'broken', 'opens', 'removed', 'renamed'],
+  ['dir', 'broken', 'refused', 'replaced by an empty file'],
+  ['dir', 'broken', 'opens', 'replaced by an empty folder'],
+  ['dir', 'works', 'works', 'moved behind a link'],
+  ['dir', 'broken', 'works', 'emptied'],
+  ['marker', 'heals', 'works', 'removed', 'renamed', 'emptied', 'cut in half', 'noise appended', 'noise all over'],
+  ['marker', 'heals', 'works', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['marker', 'works', 'works', 'replaced by a copy', 'moved behind a link'],
+  ['marker', 'reports', 'refused', 'of another bus', 'replaced by an empty folder'],
+  ['mark', 'heals', 'works', 'removed', 'renamed', 'emptied', 'cut in half', 'noise appended', 'noise all over'],
+  ['mark', 'heals', 'works', 'replaced by a link to nothing'],
+  ['mark', 'works', 'works', 'replaced by a copy', 'moved behind a link'],
+  ['mark', 'works', 'refused', 'of another bus'],
+  ['sockets', 'heals', 'works', 'removed', 'renamed', 'emptied', 'replaced by an empty folder'],
+  ['sockets', 'works', 'works', 'moved behind a link'],
+  ['sockets', 'reports', 'refused', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['socket', 'heals', 'works', 'removed', 'renamed', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['instances', 'heals', 'works', 'removed', 'renamed', 'emptied', 'replaced by an empty folder'],
+  ['instances', 'works', 'works', 'moved behind a link'],
+  ['instances', 'reports', 'refused', 'replaced by an empty file', 'replaced by a link to nothing'],
+  [
+    'announcement',
+    'heals',
+    'works',
+    'removed',
+    'renamed',
+    'emptied',
+    'cut in half',
+    'noise appended',
+    'noise all over',
+  ],
+  [
+    'announcement',
+    'heals',
+    'works',
+    'replaced by an empty file',
+    'replaced by a link to nothing',
+    'replaced by a copy',
+  ],
+  ['settings', 'heals', 'works', 'removed', 'renamed', 'emptied', 'replaced by an empty folder'],
+  ['settings', 'works', 'works', 'moved behind a link'],
+  ['settings', 'reports', 'refused', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['generation', 'heals', 'works', 'removed', 'renamed', 'emptied', 'cut in half', 'noise appended', 'noise all over'],
+  ['generation', 'heals', 'works', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['log', 'broken', 'refused', 'removed', 'renamed', 'emptied', 'replaced by an empty folder'],
+  ['log', 'broken', 'refused', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['log', 'works', 'works', 'moved behind a link'],
+  ['log data', 'broken', 'refused', 'removed', 'renamed', 'emptied', 'replaced by an empty file'],
+  ['log data', 'broken', 'refused', 'cut in half', 'first head flipped', 'both heads flipped'],
+  ['log data', 'broken', 'either', 'cut by a page'],
+  ['log data', 'broken', 'refused', 'replaced by an empty folder', 'replaced by a link to nothing'],
+  ['log data', 'broken', 'works', 'replaced by a copy'],
+  ['log data', 'works', 'works', 'noise appended', 'moved behind a link'],
+  ['log lock', 'broken', 'works', 'removed', 'renamed', 'replaced by an empty file'],
+  ['log lock', 'broken', 'refused', 'emptied', 'noise all over'],
+  ['log lock', 'broken', 'either', 'cut in half'],
+  ['log lock', 'broken', 'refused', 'replaced by an empty folder'],
+  ['log lock', 'works', 'works', 'noise appended', 'moved behind a link'],
+  ['live', 'unfit', 'works', 'removed', 'renamed', 'emptied', 'replaced by an empty folder'],
+  ['live', 'unfit', 'refused', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['live', 'works', 'works', 'moved behind a link'],
+  ['live data', 'unfit', 'refused', 'removed', 'renamed', 'emptied', 'replaced by an empty file'],
+  ['live data', 'unfit', 'refused', 'cut in half', 'first head flipped', 'both heads flipped'],
+  ['live data', 'unfit', 'either', 'cut by a page'],
+  ['live lock', 'unfit', 'works', 'removed', 'renamed'],
+  ['live lock', 'unfit', 'refused', 'emptied', 'noise all over'],
+  ['live lock', 'unfit', 'either', 'cut in half'],
+];
+/** For a user who is not root. */
+const unreadable: typeof running = [
+  ['dir', 'reports', 'refused', 'unreadable'],
+  ['marker', 'heals', 'works', 'unreadable'],
+  ['mark', 'heals', 'works', 'unreadable'],
+  ['sockets', 'reports', 'refused', 'unreadable'],
+  ['socket', 'heals', 'works', 'unreadable'],
+  ['instances', 'reports', 'refused', 'unreadable'],
+  ['announcement', 'heals', 'works', 'unreadable'],
+  ['settings', 'reports', 'refused', 'unreadable'],
+  ['generation', 'heals', 'works', 'unreadable'],
+  ['log', 'reports', 'refused', 'unreadable'],
+  ['log data', 'reports', 'refused', 'unreadable'],
+  ['log lock', 'reports', 'refused', 'unreadable'],
+  ['live', 'reports', 'refused', 'unreadable'],
+  ['live data', 'reports', 'refused', 'unreadable'],
+  ['live lock', 'reports', 'refused', 'unreadable'],
+];
+
+interface Cell {
+  readonly part: Part;
+  readonly kind: Damage;
+  readonly outcome: Outcome;
+  readonly opening: Opening;
+}
+/** Parts, each with all that can happen to it. */
+function byPart(rows: typeof running): [Part, Cell[]][] {
+  const cells = new Map<Part, Cell[]>();
+  for (const [part, outcome, opening, ...kinds] of rows) {
+    const more = kinds.map((kind) => ({ part, kind, outcome, opening }));
+    cells.set(part, [...(cells.get(part) ?? []), ...more]);
+  }
+  return [...cells];
+}
+
+interface Processes {
+  readonly uid: number | undefined;
+  readonly host: Process;
+  readonly visitor: Process;
+}
+
+/** A bus in the process that all cells share, with one job done. */
+async function stand(host: Process, uid: number | undefined): Promise<string> {
+  const parent = freshDirectory();
+  if (uid !== undefined) fs.chownSync(parent, uid, uid);
+  const dir = path.join(parent, 'bus');
+  await host.tell('set', dir);
+  await host.tell('open', dir, 'shop', 'none');
+  await host.tell('submit', dir, 1);
+  await until(async () => (await host.tell<number[]>('handled', dir)).includes(1));
+  await until(() => isQuiet(dir));
+  return dir;
+}
+/** A transaction that runs while its file is cut or written over can end the process: it reads what it has mapped. */
+function isQuiet(dir: string): boolean {
+  const { mtimeMs } = fs.statSync(path.join(dir, 'log', 'data.mdb'));
+  return Date.now() - mtimeMs > 1_000;
+}
+const healthOf = (host: Process, dir: string): Promise<Health> => host.tell('health', dir);
+
+async function checkHost(host: Process, dir: string, outcome: Outcome): Promise<void> {
+  if (outcome === 'broken' || outcome === 'unfit') {
+    const health = await until(async () => {
+      const now = await healthOf(host, dir);
+      return !now.live && now;
+    });
+    expect(health).toMatchObject({ live: false, ready: false });
+    expect(health.reasons.map(({ reason }) => reason).join()).toContain(fs.realpathSync(path.dirname(dir)));
+    expect(await host.codeOf('submit', dir, 2)).toBe(outcome === 'broken' ? 'StoreBroken' : 'ok');
+    return;
+  }
+  if (outcome === 'reports') {
+    await until(async () => (await healthOf(host, dir)).reasons.length > 0);
+  }
+  expect(await host.codeOf('submit', dir, 2)).toBe('ok');
+  await until(async () => (await host.tell<number[]>('handled', dir)).includes(2));
+  if (outcome !== 'reports') await until(async () => (await healthOf(host, dir)).ready);
+  expect(await healthOf(host, dir)).toMatchObject({ live: true });
+}
+
+async function checkVisitor(host: Process, visitor: Process, dir: string, outcome: Outcome, opening: Opening) {
+  const open = (): Promise<string> => visitor.codeOf('open', dir, 'visitor', 'none');
+  // A bus that heals makes its files again at its next look, half a second later at most.
+  const opened = outcome === 'heals' ? await until(async () => (await open()) === 'ok' && 'ok') : await open();
+  if (opening === 'refused' || (opening === 'either' && opened !== 'ok')) {
+    return expect(opened).toMatch(/^(Config|Unreachable)$/);
+  }
+  expect(opened).toBe('ok');
+  if (opening === 'opens') expect(await visitor.codeOf('ask', dir)).toBe('NoHandler');
+  else await until(async () => (await visitor.codeOf('ask', dir)) === 'ok');
+  if (outcome !== 'broken' && outcome !== 'unfit') {
+    expect(await visitor.codeOf('submit', dir, 3)).toBe('ok');
+    await until(async () => (await host.tell<number[]>('handled', dir)).includes(3));
+  }
+  await visitor.tell('close', dir);
+}
+
+function hasSettings(dir: string): boolean {
+  const file = path.join(dir, 'settings', '1');
+  return fs.existsSync(file) && fs.readFileSync(file, 'utf8').includes('shop.job.concurrency');
+}
+
+// The tests run at the same time, since nearly all of their time is waiting for the next look of a bus.
+afterAll(cleanUp);
+/** A process maps a terabyte of addresses for each data file, and each bus has two. */
+const slots = new Slots(24);
+
+const suites = [
+  ['as root', running, undefined],
+  ['as another user', unreadable, 65_534],
+] as const;
+describe('a bus whose files are damaged makes them again, or reports it and accepts nothing that could be lost', () => {
+  describe.each(suites)('%s', (_user, rows, uid) => {
+    let host: Process | undefined;
+    let visitor: Process | undefined;
+    afterAll(async () => {
+      await host?.kill();
+      await visitor?.kill();
+    });
+    const processes = (): Processes => {
+      if (host === undefined || host.isOver) host = new Process(uid);
+      if (visitor === undefined || visitor.isOver) visitor = new Process(uid);
+      return { uid, host, visitor };
+    };
+
+    test.concurrent.each(byPart(rows))('%s', async (_part, cells) => {
+      const ends = await Promise.allSettled(cells.map((cell) => slots.run(() => meet(cell, processes()))));
+      const failed = ends.flatMap((end, n) =>
+        end.status === 'rejected'
+          ? [`${cells[n]?.part} ${cells[n]?.kind} (${cells[n]?.outcome}): ${String(end.reason)}`]
+          : [],
+      );
+      expect(failed).toEqual([]);
+    });
+  });
+});
+
+/**
+ * What becomes of a bus that is opened after all others were closed. works: it handles what was accepted before. refused:
+ * it names the part. either: refused, or all of it is handled, where the damage can hit a page that is not in use. empty: of
+ * a directory that is gone nothing can be known.
+ */
+type Reopening = 'works' | 'refused' | 'either' | 'empty';
+
+const atRest: readonly (readonly [Part, Reopening, ...Damage[]])[] = [
+  ['dir', 'empty', 'removed', 'renamed', 'emptied', 'replaced by an empty folder'],
+  ['dir', 'works', 'moved behind a link'],
+  ['dir', 'refused', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['marker', 'refused', 'removed', 'renamed', 'emptied', 'cut in half', 'noise appended', 'noise all over'],
+  ['marker', 'works', 'replaced by a copy', 'moved behind a link'],
+  ['marker', 'refused', 'of another bus', 'replaced by an empty folder', 'replaced by a link to nothing'],
+  ['mark', 'works', 'removed', 'renamed', 'emptied', 'cut in half', 'noise appended', 'noise all over'],
+  ['mark', 'works', 'replaced by a copy', 'moved behind a link', 'replaced by a link to nothing'],
+  ['mark', 'refused', 'of another bus'],
+  ['sockets', 'works', 'removed', 'renamed', 'moved behind a link'],
+  ['sockets', 'refused', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['instances', 'works', 'removed', 'renamed', 'moved behind a link'],
+  ['instances', 'refused', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['settings', 'works', 'removed', 'renamed', 'emptied', 'moved behind a link'],
+  ['settings', 'refused', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['generation', 'works', 'removed', 'renamed', 'replaced by a copy', 'moved behind a link'],
+  [
+    'generation',
+    'refused',
+    'emptied',
+    'cut in half',
+    'noise appended',
+    'noise all over',
+    'replaced by an empty folder',
+  ],
+  ['log', 'refused', 'removed', 'renamed', 'emptied', 'replaced by an empty folder', 'replaced by an empty file'],
+  ['log', 'works', 'moved behind a link'],
+  ['log', 'refused', 'replaced by a link to nothing'],
+  ['log data', 'refused', 'removed', 'renamed', 'emptied', 'cut in half', 'noise all over'],
+  ['log data', 'either', 'noise at its end', 'cut by a page'],
+  ['log data', 'refused', 'first head flipped', 'both heads flipped', 'replaced by an empty file'],
+  ['log data', 'refused', 'replaced by an empty folder', 'replaced by a link to nothing'],
+  ['log data', 'works', 'noise appended', 'replaced by a copy', 'moved behind a link'],
+  ['log lock', 'works', 'removed', 'renamed', 'emptied', 'cut in half', 'noise appended', 'noise all over'],
+  ['log lock', 'works', 'replaced by an empty file', 'replaced by a copy', 'moved behind a link'],
+  ['log lock', 'refused', 'replaced by an empty folder'],
+  ['live', 'works', 'removed', 'renamed', 'emptied', 'replaced by an empty folder', 'moved behind a link'],
+  ['live', 'refused', 'replaced by an empty file', 'replaced by a link to nothing'],
+  ['live data', 'works', 'removed', 'renamed', 'emptied', 'replaced by an empty file', 'noise appended'],
+  ['live data', 'refused', 'noise all over', 'first head flipped', 'both heads flipped', 'replaced by an empty folder'],
+  ['live lock', 'works', 'removed', 'emptied', 'cut in half', 'noise all over'],
+];
+
+describe('a bus that opens damaged files handles every accepted job, or is refused', () => {
+  let host: Process | undefined;
+  afterAll(async () => host?.kill());
+
+  const parts = [...new Set(atRest.map(([part]) => part))];
+  test.concurrent.each(parts)('%s', async (part) => {
+    if (host === undefined || host.isOver) host = new Process();
+    const process = host;
+    const rows = atRest.filter(([of]) => of === part);
+    const cells = rows.flatMap(([, outcome, ...kinds]) => kinds.map((kind) => ({ kind, outcome })));
+    const ends = await Promise.allSettled(
+      cells.map(({ kind, outcome }) => slots.run(() => reopen(process, part, kind, outcome))),
+    );
+    const failed = ends.flatMap((end, n) =>
+      end.status === 'rejected' ? [`${part} ${cells[n]?.kind} (${cells[n]?.outcome}): ${String(end.reason)}`] : [],
+    );
+    expect(failed).toEqual([]);
+  });
+});
+
+async function reopen(host: Process, part: Part, kind: Damage, outcome: Reopening): Promise<void> {
+  const dir = path.join(freshDirectory(), 'bus');
+  await host.tell('set', dir);
+  await host.tell('open', dir, 'visitor', 'none');
+  const sent = Array.from({ length: 50 }, (_, n) => n);
+  for (const n of sent) await host.tell('submit', dir, n);
+  await host.tell('close', dir);
+  damage(dir, part, kind);
+  const opened = await host.codeOf('open', dir, 'shop', 'none');
+  if (outcome === 'refused' || (outcome === 'either' && opened !== 'ok'))
+    return expect(opened).toMatch(/^(Config|Unreachable)$/);
+  expect(opened).toBe('ok');
+  const handled = (): Promise<number[]> => host.tell('handled', dir);
+  if (outcome === 'empty') expect(await handled()).toEqual([]);
+  else await until(async () => (await handled()).length === sent.length);
+  expect(await host.codeOf('submit', dir, 1_000)).toBe('ok');
+  await until(async () => (await handled()).includes(1_000));
+  await host.tell('close', dir);
+}
+
+/** One damage, in a directory of its own; the processes meet others at the same time. */
+async function meet(cell: Cell, { uid, host, visitor }: Processes): Promise<void> {
+  const { part, kind, outcome, opening } = cell;
+  const dir = await stand(host, uid);
+  damage(dir, part, kind);
+  await checkHost(host, dir, outcome);
+  await checkVisitor(host, visitor, dir, outcome, opening);
+  if (part === 'settings' || part === 'generation') await until(() => hasSettings(dir) || outcome === 'reports');
+  const closedMs = await host.tell<number>('close', dir);
+  expect(closedMs).toBeLessThan(5_000);
+  expect(host.isOver).toBe(false);
+}
