@@ -178,6 +178,24 @@ describe('src', () => {
     expect(faults).toEqual([]);
   });
 
+  it('has no import cycle, imports of types included', () => {
+    const cyclic = src.filter(({ file }) => {
+      const seen = new Set<string>();
+      const next = [file];
+      for (let at = next.pop(); at !== undefined; at = next.pop()) {
+        for (const { from } of sources.get(at)?.imports ?? []) {
+          const target = resolve(at, from);
+          if (target === file) return true;
+          if (target === undefined || seen.has(target)) continue;
+          seen.add(target);
+          next.push(target);
+        }
+      }
+      return false;
+    });
+    expect(cyclic.map(({ file }) => file)).toEqual([]);
+  });
+
   it('has a row in the table for every folder, and no maker of a port that imports another one', () => {
     const folders = new Set(src.map(({ file }) => placeOf(file)[0]));
     expect([...folders].filter((folder) => !(folder in mayImport))).toEqual([]);

@@ -4,7 +4,6 @@ export type { Inspector, NamedQueue, TailOptions } from './inspector';
 export { askCheck } from './check';
 export type { Known, Unknown } from './check';
 export { consoleModule } from './instances';
-export type { UnservedView } from './instances';
 export { findListener, forgetListener } from './forget';
 export { findQueues, nearNames } from './names';
 export type { QueueName } from './names';
@@ -28,5 +27,6 @@ export type {
   Severity,
   StubView,
   SystemStatus,
+  UnservedView,
   WaitingView,
 } from './types';

@@ -3,7 +3,7 @@ import { sayError } from '../base/errors';
 import { selfContract, type InstanceStatus } from '../bus/self';
 import type { Instance } from '../ports/registry';
 import type { Running } from '../work/types';
-import type { InspectorParts, InstanceView } from './types';
+import type { InspectorParts, InstanceView, UnservedView } from './types';
 
 /** The module that inspectors are instances of; they look at others, and are left out themselves. */
 export const consoleModule = 'console';
@@ -34,14 +34,6 @@ export function* sayingOf(queue: string, instances: readonly InstanceView[]): Ge
   for (const instance of instances) {
     for (const one of instance.status?.queues ?? []) if (one.queue === queue) yield [instance, one];
   }
-}
-
-/** Messages of an entry that wait at instances that do not know it. */
-export interface UnservedView {
-  readonly entry: string;
-  readonly waiting: number;
-  /** Instances that take the queue and know it; none of the others will ever start it. */
-  readonly knownTo: number;
 }
 
 export function unservedIn(queue: string, instances: readonly InstanceView[]): readonly UnservedView[] {

@@ -8,7 +8,6 @@ import type { Registry } from '../ports/registry';
 import type { Attempt } from '../work/message';
 import type { Stub } from '../work/park';
 import type { Mended } from '../work/replay';
-import type { UnservedView } from './instances';
 
 export interface InspectorParts {
   readonly log: Log;
@@ -39,6 +38,14 @@ export interface InstanceView {
   readonly status: InstanceStatus | null;
   /** Why it did not. */
   readonly silent: string | null;
+}
+
+/** Messages of an entry that wait at instances that do not know it. */
+export interface UnservedView {
+  readonly entry: string;
+  readonly waiting: number;
+  /** Instances that take the queue and know it; none of the others will ever start it. */
+  readonly knownTo: number;
 }
 
 /**

@@ -1,11 +1,11 @@
 /** Appends that have not ended: how much they hold, and how long they may take. */
 import { Capacity } from '../base/bounded';
 import type { Clock } from '../base/clock';
-import type { BusError } from '../base/errors';
+import { BusError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { type Append, type LogRecord, partlyFailed } from '../ports/log';
-import * as sendable from './sendable';
+import { copyRecord, recordBytes, recordBytesMax, waitingBytesMax } from './record-size';
 
 /** Where a record came to lie, and when, where the topic says LogAppendTime. */
 export interface Landed {
@@ -40,8 +40,6 @@ export interface Item {
   readonly index: number;
 }
 
-/** What waits in one sender, for all topics. */
-export const waitingBytesMax = 64 * 1024 * 1024;
 /** A topic that holds less than this has room also when others, whose leaders are away, have filled the rest. */
 const reservedBytes = 4 * 1024 * 1024;
 const retryAfterMs = 100;
@@ -56,9 +54,9 @@ export class Calls {
 
   /** What each record takes. Throws TooLarge for one that is, and Overloaded when so much more may not wait. */
   checkRoom(topic: string, records: readonly LogRecord[]): readonly number[] {
-    const sizes = records.map(sendable.recordBytes);
-    const large = sizes.find((size) => size > sendable.recordBytesMax);
-    if (large !== undefined) throw sendable.tooLarge(topic, large);
+    const sizes = records.map(recordBytes);
+    const large = sizes.find((size) => size > recordBytesMax);
+    if (large !== undefined) throw tooLarge(topic, large);
     const bytes = sizes.reduce((sum, size) => sum + size, 0);
     const capacity = this.#capacityOf(topic);
     if (!capacity.fits(bytes, sizes.length))
@@ -124,9 +122,14 @@ export class Calls {
     return { call, landed: result.promise };
   }
 
-  /** The records of a call and what each takes, which hold room from now on until each is freed. */
+  /** Copies of the records of a call, as the caller may reuse its buffers. They hold room until each is freed. */
   itemsOf(call: Call, records: readonly Append[], sizes: readonly number[]): readonly Item[] {
-    const items = records.map((record, index) => ({ record, bytes: sizes[index] ?? 0, call, index }));
+    const items = records.map((record, index) => ({
+      record: copyRecord(record),
+      bytes: sizes[index] ?? 0,
+      call,
+      index,
+    }));
     const capacity = this.#capacityOf(call.topic);
     for (const { bytes } of items) capacity.add(bytes);
     return items;
@@ -152,4 +155,9 @@ export class Calls {
     await this.#idle.promise;
     limit.cancel();
   }
+}
+
+function tooLarge(topic: string, bytes: number): BusError<'TooLarge'> {
+  const message = `a record for ${topic} has ${bytes} bytes, at most ${recordBytesMax} are taken`;
+  return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax });
 }

@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../base/clock';
 import { inPart, type BusError } from '../base/errors';
 import type { Call, Item } from './calls';
 import { nextEpoch, written } from './producer-id';
-import type { TopicShape } from './sendable';
+import type { TopicShape } from './topics';
 import type { ProducerState, Spot } from './wire';
 
 /** Of one batch, unless its first record alone is larger. */

@@ -1,6 +1,6 @@
 /** Topics that this instance uses, as this version creates them, and the commands with which an operator can do so. */
 import type { Topic } from '../ports/log';
-import { messageRecordBytesMax, recordBytesMax } from './sendable';
+import { messageRecordBytesMax, recordBytesMax } from './record-size';
 import type { NewTopic } from './wire';
 
 /** A batch is a little larger than what is in it. */

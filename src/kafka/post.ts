@@ -13,7 +13,7 @@ import { Echoes } from './postecho';
 import { Backlog, type Lane } from './postlane';
 import type { Living } from './postliving';
 import { peerAt, Peers } from './postpeers';
-import { recordBytes } from './sendable';
+import { recordBytes } from './record-size';
 
 /** What the post needs of Kafka. */
 export interface Roads {

@@ -2,7 +2,7 @@
 import { Capacity } from '../base/bounded';
 import { within, type Clock } from '../base/clock';
 import { limits } from '../base/limits';
-import { waitingBytesMax } from './calls';
+import { waitingBytesMax } from './record-size';
 
 /** Longer than a slow broker takes, shorter than the deadlines that people set. */
 const troubleMs = 100;

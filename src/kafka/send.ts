@@ -13,6 +13,7 @@ import { Leader } from './leader';
 import { LeaderSearch } from './leader-search';
 import { isSequenceError, ProducerId } from './producer-id';
 import * as sendable from './sendable';
+import type { TopicShape } from './topics';
 import { pauseMs, type View } from './view';
 import type { Produced, Via } from './wire';
 
@@ -41,7 +42,7 @@ export interface SenderOptions {
    * How many partitions the topic has, and whether records need keys; rejects with Config when it is not there. `again`
    * when somebody named a partition that was not there the last time.
    */
-  readonly shapeOf: (topic: string, again: boolean) => Promise<sendable.TopicShape>;
+  readonly shapeOf: (topic: string, again: boolean) => Promise<TopicShape>;
 }
 
 /** One lane's part of a request. */
@@ -89,11 +90,10 @@ export class Sender implements Closable {
    */
   append(topic: string, records: readonly Append[], withinMs = this.#appendMs): Promise<readonly Landed[]> {
     const of = this.#topicOf(topic);
-    const copies = records.map(sendable.copyRecord); // the caller may reuse its buffers
     const { call, landed } = this.#calls.begin(topic, records.length, withinMs);
     try {
       if (this.#closed) throw new BusError('Closed', 'the log was closed', { outcome: 'not-sent', sinceMs: 0 });
-      const items = this.#calls.itemsOf(call, copies, this.#calls.checkRoom(topic, copies));
+      const items = this.#calls.itemsOf(call, records, this.#calls.checkRoom(topic, records));
       const shape = of.shapeFor(items, this.view.parts.clock.mono());
       if (shape) this.#enqueue(of, shape, call, items);
       else void this.#enqueueLater(topic, of, call, items);
@@ -104,8 +104,8 @@ export class Sender implements Closable {
   }
 
   #topicOf(topic: string): TopicLanes {
-    let of = this.#topics.get(topic);
-    if (!of) this.#topics.set(topic, (of = new TopicLanes()));
+    const of = this.#topics.get(topic) ?? new TopicLanes();
+    this.#topics.set(topic, of);
     return of;
   }
 
@@ -126,7 +126,7 @@ export class Sender implements Closable {
     }
   }
 
-  #enqueue(of: TopicLanes, shape: sendable.TopicShape, call: Call, items: readonly Item[]): void {
+  #enqueue(of: TopicLanes, shape: TopicShape, call: Call, items: readonly Item[]): void {
     try {
       for (const { record } of items) sendable.checkRecord(call.topic, shape, record);
     } catch (error) {
@@ -312,7 +312,7 @@ export class Sender implements Closable {
         const item = items[index];
         if (!item) continue;
         this.#calls.free(item);
-        item.call.refuse(item.index, sendable.refusal(lane.name, item, error, reason));
+        item.call.refuse(item.index, sendable.refusal(lane.name, item.bytes, error, reason));
       }
     }
     this.#offer(lane);

@@ -1,20 +1,10 @@
 /** What a record has to be like to be sent, and what its sender is told when it was not. */
 import { BusError } from '../base/errors';
-import { limits } from '../base/limits';
-import type { Append, LogRecord } from '../ports/log';
+import type { Append } from '../ports/log';
 import type { WireError } from './errors';
-import type { Item } from './calls';
+import { recordBytesMax } from './record-size';
+import type { TopicShape } from './topics';
 import type { Produced } from './wire';
-
-/** The largest record that topics take of anybody: a message with its envelope. */
-export const messageRecordBytesMax = limits.messageBytesMax + 128 * 1024;
-/** The largest of all is such a one set aside, with the note that says why. */
-export const recordBytesMax = messageRecordBytesMax + 64 * 1024;
-
-export interface TopicShape {
-  readonly partitions: number;
-  readonly compacted: boolean;
-}
 
 /** Throws Config for a partition that is not there, and for a record without the key that the topic wants. */
 export function checkRecord(topic: string, shape: TopicShape, { partition, key }: Append): void {
@@ -23,23 +13,6 @@ export function checkRecord(topic: string, shape: TopicShape, { partition, key }
     ? shape.compacted && key === null && `a record of the compacted topic '${topic}' needs a key`
     : `topic '${topic}' has ${shape.partitions} partitions, there is no ${partition}`;
   if (fault) throw new BusError('Config', fault, { faults: [fault] });
-}
-
-export function copyRecord(record: Append): Append {
-  const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && new Uint8Array(bytes);
-  return { ...record, key: copy(record.key), value: copy(record.value), headers: { ...record.headers } };
-}
-
-/** About what a record takes in a batch, and never less. */
-export function recordBytes({ key, value, headers }: LogRecord): number {
-  let bytes = 24 + (key?.length ?? 0) + (value?.length ?? 0);
-  for (const name in headers) bytes += 8 + Buffer.byteLength(name) + Buffer.byteLength(headers[name] ?? '');
-  return bytes;
-}
-
-export function tooLarge(topic: string, bytes: number): BusError<'TooLarge'> {
-  const message = `a record for ${topic} has ${bytes} bytes, at most ${recordBytesMax} are taken`;
-  return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax });
 }
 
 /** Why each record is refused, by its place in a batch of `count`; empty if the broker names none of several. */
@@ -56,8 +29,7 @@ export function reasonsByIndex(
 }
 
 /** The broker will never take this one. */
-export function refusal(lane: string, item: Item, error: WireError, reason: string): BusError {
-  const { bytes } = item;
+export function refusal(lane: string, bytes: number, error: WireError, reason: string): BusError {
   if (error.code === 'MESSAGE_TOO_LARGE' || error.code === 'RECORD_LIST_TOO_LARGE') {
     const message = `${lane}: a record of ${bytes} bytes is more than max.message.bytes or segment.bytes of the topic`;
     return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax }, error);

@@ -4,9 +4,13 @@ import { BusError } from '../base/errors';
 import type { Bounds, Topic } from '../ports/log';
 import { WireError } from './errors';
 import { configsOf, createCommand, type Configs } from './own-topics';
-import type { TopicShape } from './sendable';
 import { allGood, byLeader, type View } from './view';
 import type { NewTopic, Spot, TopicConfigs } from './wire';
+
+export interface TopicShape {
+  readonly partitions: number;
+  readonly compacted: boolean;
+}
 
 export interface TopicsOptions {
   /** `verify` creates and changes nothing; its errors say what an operator would run. Default 'create'. */

@@ -2,20 +2,8 @@
 import { createPace, type Pace } from '../delivery/pace';
 import { Fifo } from './fifo';
 import { Heap } from './heap';
+import { unreadable, type Item } from './message';
 import type { EntryLimits } from './types';
-
-/** Stands for the entry of a record that says none: such records are set aside, a few at a time. */
-export const unreadable = '';
-
-export interface Item {
-  readonly partition: number;
-  readonly offset: number;
-  readonly entry: string;
-  /** Messages of one lane never run side by side; null is a lane of its own. */
-  readonly lane: string | null;
-  /** Where it runs; for the lanes alone, who are spared a table of it. */
-  runsIn: object | undefined;
-}
 
 export interface Lanes<T extends Item> {
   /** At the end of its lane. An entry without limits holds it. */

@@ -2,8 +2,20 @@
 import type { DeliveryContext } from '../delivery/context';
 import { parseEnvelope, type Envelope } from '../format/envelope';
 import type { Log, Place, Stored } from '../ports/log';
-import { unreadable, type Item } from './lanes';
 import type { Queue } from './types';
+
+/** Stands for the entry of a record that says none: such records are set aside, a few at a time. */
+export const unreadable = '';
+
+export interface Item {
+  readonly partition: number;
+  readonly offset: number;
+  readonly entry: string;
+  /** Messages of one lane never run side by side; null is a lane of its own. */
+  readonly lane: string | null;
+  /** Where it runs; for the lanes alone, who are spared a table of it. */
+  runsIn: object | undefined;
+}
 
 /** The partition a message came from, as long as this instance owns it. */
 export interface Holder {

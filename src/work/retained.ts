@@ -1,8 +1,13 @@
 /** Retains what this process knows of a partition between two ownerships: what it settled, and what still runs. */
-import type { Commit, Owned } from '../ports/log';
-import type { Message } from './message';
+import type { Commit } from '../ports/log';
 import { isSameProgress, isWithin, mergeProgress, progressOf, type Progress } from './progress';
-import type { Queue, TakeParts } from './types';
+
+/** Identity of a message, and its key. */
+interface Kept {
+  readonly lane: string | null;
+  readonly offset: number;
+  readonly id: string;
+}
 
 /** Where an ownership begins. */
 export interface Begin extends Progress {
@@ -23,7 +28,7 @@ export class Retained {
   /** How often the partition was given up while messages waited in it that this process does not serve. */
   givenAway = 0;
   /** Handlers of earlier ownerships that have not ended, by lane. */
-  readonly #running = new Map<string, Message>();
+  readonly #running = new Map<string, Kept>();
   /** Messages whose handler ended well after its ownership: id by offset. */
   readonly #done = new Map<number, string>();
   #left: Progress | undefined;
@@ -84,11 +89,11 @@ export class Retained {
   }
 
   /** Its ownership has ended and its handler has not. */
-  outlives(message: Message): void {
+  outlives(message: Kept): void {
     this.#running.set(laneOf(message), message);
   }
   /** The handler of a message that outlived its ownership has ended; `done` when the message needs no other attempt. */
-  ended(message: Message, done: boolean): void {
+  ended(message: Kept, done: boolean): void {
     if (this.#running.get(laneOf(message)) === message) this.#running.delete(laneOf(message));
     if (done) this.#done.set(message.offset, message.id);
     this.#freed?.();
@@ -97,10 +102,10 @@ export class Retained {
     return this.#running.size > 0;
   }
   /** Whether a handler of an earlier ownership has to end before this message can start: its own, or one of its key. */
-  blocks(message: Message): boolean {
+  blocks(message: Kept): boolean {
     return this.#running.size > 0 && this.#running.has(laneOf(message));
   }
-  isDone({ offset, id }: Message): boolean {
+  isDone({ offset, id }: Kept): boolean {
     return this.#done.size > 0 && this.#done.get(offset) === id;
   }
   settled(offset: number): void {
@@ -116,7 +121,7 @@ export class Retained {
 function isSame(a: Commit, b: Commit): boolean {
   return a.offset === b.offset && Buffer.compare(a.state, b.state) === 0;
 }
-const laneOf = ({ lane, offset }: Message): string => (lane === null ? `#${offset}` : `=${lane}`);
+const laneOf = ({ lane, offset }: Kept): string => (lane === null ? `#${offset}` : `=${lane}`);
 
 /** The partitions of all queues that a process works on, also of those that it does not own at the moment. */
 export class RetainedPartitions {
@@ -135,18 +140,4 @@ export class RetainedPartitions {
     this.#groups.set(group, found);
     return found;
   }
-}
-
-/** Progress at which an ownership begins; reports a commit whose state cannot be read. */
-export function recall(
-  { notices }: TakeParts,
-  queue: Queue,
-  retained: Retained,
-  { partition, committed }: Owned,
-): Begin {
-  return retained.recall(committed, (reason) => {
-    const fields = { queue: queue.name, partition, reason };
-    const message = 'what the last commit of a partition carried is not readable: it goes on at its offset alone';
-    notices.tell({ type: 'log', level: 'error', message, fields });
-  });
 }

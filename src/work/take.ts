@@ -7,12 +7,12 @@ import type { Owned, Owner } from '../ports/log';
 import { CommitHealth } from './commits';
 import { Fifo } from './fifo';
 import { faultOf, handle } from './handle';
-import { openLanes, unreadable, type Lanes } from './lanes';
-import type { Message } from './message';
+import { openLanes, type Lanes } from './lanes';
+import { unreadable, type Message } from './message';
 import { attemptOf, attemptsKept } from './park';
 import { Parking } from './parking';
 import { Partition, type PartitionParts } from './partition';
-import { recall, RetainedPartitions, type Begin } from './retained';
+import { RetainedPartitions, type Begin, type Retained } from './retained';
 import { attemptsDefault, decide, longestMsDefault } from './retry';
 import { Trimming } from './trim';
 import { sumUp } from './unserved';
@@ -368,4 +368,13 @@ interface Alone {
 
 function describe({ id, entry, lane, attempts, sinceMs, partition, offset }: Message, note: string): Running {
   return { id, entry, key: lane, attempt: attempts + 1, sinceMs, note, partition, offset };
+}
+
+/** Progress at which an ownership begins; reports a commit whose state cannot be read. */
+function recall({ notices }: TakeParts, queue: Queue, retained: Retained, { partition, committed }: Owned): Begin {
+  return retained.recall(committed, (reason) => {
+    const fields = { queue: queue.name, partition, reason };
+    const message = 'what the last commit of a partition carried is not readable: it goes on at its offset alone';
+    notices.tell({ type: 'log', level: 'error', message, fields });
+  });
 }

@@ -3,7 +3,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { cpuMs, quickest } from '../elapsed';
 import { heavy } from '../heavy';
-import { openLanes, type Item } from '../../src/work/lanes';
+import { openLanes } from '../../src/work/lanes';
+import type { Item } from '../../src/work/message';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void; // what the flag adds

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
-import { openLanes, type Item, type Lanes } from '../../src/work/lanes';
+import { openLanes, type Lanes } from '../../src/work/lanes';
+import type { Item } from '../../src/work/message';
 import type { EntryLimits } from '../../src/work/types';
 import { heavy } from '../heavy';
 
