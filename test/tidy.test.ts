@@ -251,6 +251,10 @@ describe('src', () => {
     expect(linesWhere(others, (line) => notElsewhere.test(line), codeLines)).toEqual([]);
   });
 
+  it('makes every close with closable, so that one that failed can be tried again', () => {
+    expect(linesWhere(src, (line) => /\breturn \(?this\.#?clos\w* \?\?= /.test(line), codeLines)).toEqual([]);
+  });
+
   it('says in the first words of every file why it is there', () => {
     const first = ({ lines }: Source): string => (lines[0]?.startsWith('#!') ? lines[1] : lines[0]) ?? '';
     expect(src.filter((source) => !first(source).startsWith('/**')).map(({ file }) => `${file}:1`)).toEqual([]);

@@ -60,6 +60,9 @@ interface CodeRow<C extends BusCode> {
   readonly retryable: boolean | ((details: Partial<BusDetails[C]>) => boolean);
   readonly remedy: string | ((details: Partial<BusDetails[C]>) => string);
 }
+/** For a list with more messages, or more bytes, than one call takes. */
+export const divideRemedy = 'Divide the list, and send the next part when the one before has resolved.';
+
 /** The only place that decides whether an error is retryable, and what a person can do about it. */
 export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
   Invalid: {
@@ -74,7 +77,7 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
     remedy: ({ messages }) =>
       messages === undefined
         ? 'Store the bytes elsewhere and send a reference.'
-        : 'Divide the list, and send the next part when the one before has resolved.',
+        : divideRemedy,
   },
   NoHandler: {
     retryable: true,

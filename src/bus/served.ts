@@ -1,4 +1,5 @@
 /** Serves a contract: each kind of entry goes to the part that handles it, and the registry learns of it. */
+import { within } from '../base/clock';
 import { BusError, didYouMean, nearest } from '../base/errors';
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import type { Hearer } from '../broadcast/hear';
@@ -132,9 +133,13 @@ async function take(parts: ServeParts, queue: Queue, names: readonly string[]): 
   const taken = Object.assign(await takeQueue(parts.take, queue), { name: queue.name });
   parts.queues.add(taken);
   const stop = follow(parts.bus.live, names, () => taken.review()); // at once: it may have changed while it joined
+  const { clock, timings } = parts.bus;
   return closable(async () => {
     stop();
-    await taken.close();
+    const closed = taken.close();
+    await within(clock, timings.drainMs, closed);
+    taken.hurry(); // handlers that still run are aborted; without this a hung one is waited for until longestMs
+    await closed;
     parts.queues.delete(taken);
   });
 }

@@ -86,10 +86,11 @@ export type Answer<M extends Request> = { readonly from: Peer } & Result<Output<
 
 /**
  * What `serve` or `listen` started. Closing it tells the other instances first. Then it starts nothing more, waits for
- * what runs (`drainMs` at most for requests, broadcasts and plain listeners, which are aborted then) and lets go of its
- * queues. Requests that wait here are answered so that their callers ask another instance; broadcasts and events of a
- * plain listener that wait are dropped, each with a notice. Rejects with Unreachable when the change could not be
- * announced; everything else is closed all the same, and the next call tries again.
+ * what runs and lets go of its queues. After `drainMs` what still runs is aborted; of jobs and events of a named
+ * listener another instance makes the next attempt. Requests that wait here are answered so that their callers ask
+ * another instance; broadcasts and events of a plain listener that wait are dropped, each with a notice. Rejects with
+ * Unreachable when the change could not be announced; everything else is closed all the same, and the next call tries
+ * again.
  */
 export interface Served extends Closable {}
 
@@ -130,8 +131,9 @@ export interface Bus extends Closable {
    */
   submit<M extends Work>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
   /**
-   * As `submit` for a list of at most 100,000, in its order and much cheaper than one by one; safe as a whole when it
-   * resolves. An error names the body that failed in `details.index` and `details.id`.
+   * As `submit` for a list of at most 100,000 and 64 MiB, in its order and much cheaper than one by one; safe as a
+   * whole when it resolves. Rejects with TooLarge for a longer list. An error names the body that failed in
+   * `details.index` and `details.id`.
    */
   submitAll<M extends Work>(entry: M, inputs: readonly Input<M>[], options?: SubmitCall): Promise<readonly Submitted[]>;
   /**

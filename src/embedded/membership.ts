@@ -1,6 +1,7 @@
 /** One member of a group: works out which partitions should be its own, gives what should not, takes what should. */
 import { randomHex } from '../base/clock';
 import { sayError } from '../base/errors';
+import { closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Store } from '../disk/lmdb';
 import type { Member, Owner, Topic } from '../ports/log';
@@ -60,7 +61,7 @@ export class Membership implements Member, Leased {
   private looking: Promise<void> | undefined;
   private again = false;
   private complained = '';
-  private closing: Promise<void> | undefined;
+  private readonly closing = closable(() => this.leave());
   private readonly unwatch: () => void;
 
   constructor(
@@ -350,7 +351,7 @@ export class Membership implements Member, Leased {
   // Leaving
 
   close(): Promise<void> {
-    return (this.closing ??= this.leave());
+    return this.closing.close();
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();

@@ -4,8 +4,7 @@ import path from 'node:path';
 import type { Clock, Random } from '../base/clock';
 import { every, randomHex, sleep } from '../base/clock';
 import { BusError, isBusError, sayError } from '../base/errors';
-import type { Closable } from '../base/lifecycle';
-import { closable } from '../base/lifecycle';
+import { closable, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Setting, Settings } from '../ports/settings';
 import { FolderChanges } from './changes';
@@ -53,7 +52,7 @@ class FileSettings implements Settings {
   /** Why the files cannot be read or made again now. */
   private fault: string | undefined;
   private readonly stops: (() => void)[];
-  private closing: Promise<void> | undefined;
+  private readonly closing = closable(() => this.closeOnce());
 
   constructor(private readonly parts: SettingsParts) {
     this.changes = new FolderChanges(parts.directory.settings, parts.clock);
@@ -89,7 +88,7 @@ class FileSettings implements Settings {
   }
 
   close(): Promise<void> {
-    return (this.closing ??= this.closeOnce());
+    return this.closing.close();
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

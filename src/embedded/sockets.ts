@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Clock } from '../base/clock';
 import { Capacity, RecentSet } from '../base/bounded';
 import { BusError, sayError } from '../base/errors';
-import type { Closable } from '../base/lifecycle';
+import { closable, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { allWaitingMax, Connection, type ConnectionEnd } from './connection';
 import type { Directory } from './directory';
@@ -67,7 +67,7 @@ export class Sockets implements Closable {
   private readonly hearers: (HearFrame | undefined)[] = [];
   private readonly goneHearers: HearGone[] = [];
   private closedAtMs: number | undefined;
-  private closing: Promise<void> | undefined;
+  private readonly closing = closable(() => this.closeOnce());
   /** Called when the last connection has ended. */
   private emptied: () => void = () => undefined;
 
@@ -285,7 +285,7 @@ export class Sockets implements Closable {
 
   /** Sends what is queued; resolves when each peer has read it and closed its end, or after 1 s. */
   close(): Promise<void> {
-    return (this.closing ??= this.closeOnce());
+    return this.closing.close();
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

@@ -1,7 +1,7 @@
 /** One member of a group, long because rounds, hand-overs and fencing share one state: works on through rebalances. */
 import { every, sleep } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
-import { deferred, type Deferred } from '../base/lifecycle';
+import { closable, deferred, type Deferred } from '../base/lifecycle';
 import type { Member, Owner } from '../ports/log';
 import { assignmentsOf } from './assign';
 import type { CommitRoom } from './commit-room';
@@ -79,7 +79,7 @@ export class Membership implements Member {
   #troubled = false;
   #leaving = false;
   #over = false;
-  #closing: Promise<void> | undefined;
+  readonly #closing = closable(() => this.#close());
   readonly #started = deferred<void>();
   #running: Promise<void> = Promise.resolve();
   readonly #stop = new AbortController();
@@ -426,7 +426,7 @@ export class Membership implements Member {
 
   /** Gives everything, leaves; others take it at once. */
   close(): Promise<void> {
-    return (this.#closing ??= this.#close());
+    return this.#closing.close();
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();

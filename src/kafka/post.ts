@@ -105,7 +105,7 @@ class KafkaPost implements Post {
   readonly #states: States;
   #receiver: Receiver | undefined;
   #closedAtMs: number | undefined;
-  #closing: Promise<void> | undefined;
+  readonly #closing = closable(() => this.#closeOnce());
 
   constructor(
     private readonly parts: KafkaPostParts,
@@ -292,7 +292,7 @@ class KafkaPost implements Post {
   // --- end
 
   close(): Promise<void> {
-    return (this.#closing ??= this.#closeOnce());
+    return this.#closing.close();
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

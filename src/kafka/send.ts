@@ -4,7 +4,7 @@
  */
 import { every, type Timer } from '../base/clock';
 import { BusError } from '../base/errors';
-import type { Closable } from '../base/lifecycle';
+import { closable, type Closable } from '../base/lifecycle';
 import type { Append } from '../ports/log';
 import { busErrorOf, WireError, wireErrorOf } from './errors';
 import { Calls, type Call, type Item, type Landed } from './calls';
@@ -65,7 +65,8 @@ export class Sender implements Closable {
   readonly #appendMs: number;
   readonly #unknownMs: number;
   readonly #via: Via;
-  #closed: Promise<void> | undefined;
+  #isClosed = false;
+  readonly close = closable(() => this.#close()).close;
 
   constructor(
     private readonly view: View,
@@ -92,7 +93,7 @@ export class Sender implements Closable {
     const of = this.#topicOf(topic);
     const { call, landed } = this.#calls.begin(topic, records.length, withinMs);
     try {
-      if (this.#closed) throw new BusError('Closed', 'the log was closed', { outcome: 'not-sent', sinceMs: 0 });
+      if (this.#isClosed) throw new BusError('Closed', 'the log was closed', { outcome: 'not-sent', sinceMs: 0 });
       const items = this.#calls.itemsOf(call, records, this.#calls.checkRoom(topic, records));
       const shape = of.shapeFor(items, this.view.parts.clock.mono());
       if (shape) this.#enqueue(of, shape, call, items);
@@ -380,14 +381,12 @@ export class Sender implements Closable {
     return trouble ?? 'no broker leads the partition, or its leader does not answer';
   }
 
-  close(): Promise<void> {
-    return (this.#closed ??= this.#close());
-  }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
   async #close(): Promise<void> {
+    this.#isClosed = true;
     const { clock } = this.view.parts;
     await this.#calls.runOut(closeMs);
     this.#ended = true;

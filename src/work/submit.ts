@@ -1,6 +1,6 @@
 /** Sends work and events: checks, encodes, stamps, and appends what one turn of the event loop brought together. */
 import { Capacity } from '../base/bounded';
-import { BusError, isBusError, ofList, sayError } from '../base/errors';
+import { BusError, divideRemedy, isBusError, ofList, sayError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { check } from '../contract/check';
@@ -76,8 +76,6 @@ export function openSender(parts: SenderParts): Sender {
     return made;
   }
 
-  const encode = (entry: AnyEntry, input: unknown): Uint8Array =>
-    encodeBody(input, bytesMax, 'input', entry.name, parts.bodyDepthMax);
   function pack(entry: AnyEntry, id: string, checked: unknown, body: () => Uint8Array): Ready {
     const key = keyOf(entry, checked);
     if (key && key.length > keyBytesMax) throw keyTooLarge(entry, key.length);
@@ -104,17 +102,25 @@ export function openSender(parts: SenderParts): Sender {
 
   function packAll(entry: AnyEntry, inputs: readonly unknown[], how: How): Packed {
     const ids = inputs.map(makeId);
+    let bytes = 0;
+    let tooLong: BusError | undefined;
     const failed = (error: unknown, n: number): unknown =>
-      how === 'list' ? ofList(error, n, inputs.length, ids[n] ?? '') : error;
+      how === 'list' && error !== tooLong ? ofList(error, n, inputs.length, ids[n] ?? '') : error;
+    /** Stops at the bound: a list is not encoded into more memory than may wait. */
+    const encode = (input: unknown): Uint8Array => {
+      const body = encodeBody(input, bytesMax, 'input', entry.name, parts.bodyDepthMax);
+      bytes += body.length;
+      if (bytes <= limits.sendingBytesMax || inputs.length === 1) return body;
+      throw (tooLong = tooManyBytes(entry, inputs.length, bytes));
+    };
     const checked: unknown[] = [];
     let n = 0;
     try {
       for (; n < inputs.length; n++) checked.push(check(entry.schemas.input, inputs[n], 'input', entry.name));
       if (checked.some((one) => one instanceof Promise)) return packLater();
       const ready: Ready[] = [];
-      for (n = 0; n < inputs.length; n++)
-        ready.push(pack(entry, ids[n] ?? '', checked[n], () => encode(entry, inputs[n])));
-      return { bytes: bytesOf(ready.map(({ value }) => value)), ready };
+      for (n = 0; n < inputs.length; n++) ready.push(pack(entry, ids[n] ?? '', checked[n], () => encode(inputs[n])));
+      return { bytes, ready };
     } catch (error) {
       void Promise.allSettled(checked); // the list is refused already; the checks that still run change nothing
       throw failed(error, n);
@@ -122,7 +128,7 @@ export function openSender(parts: SenderParts): Sender {
     /** Encoded before the checks have ended: what waits for them is bounded in bytes too. */
     function packLater(): Packed {
       const bodies: Uint8Array[] = [];
-      for (n = 0; n < inputs.length; n++) bodies.push(encode(entry, inputs[n]));
+      for (n = 0; n < inputs.length; n++) bodies.push(encode(inputs[n]));
       const ready = bodies.map(async (body, at): Promise<Ready> => {
         try {
           return pack(entry, ids[at] ?? '', await checked[at], () => body);
@@ -130,7 +136,7 @@ export function openSender(parts: SenderParts): Sender {
           throw failed(error, at);
         }
       });
-      return { bytes: bytesOf(bodies), ready: Promise.all(ready) };
+      return { bytes, ready: Promise.all(ready) };
     }
   }
 
@@ -161,8 +167,6 @@ export function openSender(parts: SenderParts): Sender {
   };
 }
 
-const bytesOf = (bodies: readonly Uint8Array[]): number => bodies.reduce((sum, { length }) => sum + length, 0);
-
 function topicOf({ ns, keepMs }: SenderParts, entry: AnyEntry): Topic {
   return entry.kind === 'event' ? eventTopic(ns, entry, keepMs) : workTopic(ns, moduleOf(entry), entry.options.queue);
 }
@@ -190,6 +194,13 @@ function tooMany(entry: AnyEntry, messages: number): BusError<'TooLarge'> {
   const limitMessages = limits.sendingMax;
   const message = `a list of ${messages} messages for ${entry.name}; one call takes at most ${limitMessages}`;
   return new BusError('TooLarge', message, { messages, limitMessages });
+}
+
+function tooManyBytes(entry: AnyEntry, messages: number, bytes: number): BusError<'TooLarge'> {
+  const limitBytes = limits.sendingBytesMax;
+  const size = `${messages} messages for ${entry.name} has ${bytes} bytes or more`;
+  const message = `a list of ${size}; one call takes at most ${limitBytes} bytes`;
+  return new BusError('TooLarge', message, { bytes, limitBytes }, undefined, divideRemedy);
 }
 
 /** The topic could not be made ready, so nothing was appended. */

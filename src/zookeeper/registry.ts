@@ -46,7 +46,7 @@ class SessionRegistry implements Registry {
   private settled: { readonly mine: Instance | undefined; readonly session: string } | undefined;
   private repairedMs = -Infinity;
   private closedAtMs: number | undefined;
-  private closing: Promise<void> | undefined;
+  private readonly closing = closable(() => this.closeOnce());
 
   constructor(private readonly parts: RegistryParts) {
     const { clock, random, session } = parts;
@@ -134,7 +134,7 @@ class SessionRegistry implements Registry {
   }
 
   close(): Promise<void> {
-    return (this.closing ??= this.closeOnce());
+    return this.closing.close();
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

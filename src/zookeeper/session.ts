@@ -1,7 +1,7 @@
 /** One session that is kept as long as any server can be reached: connected again, and then made and read anew. */
 import { every, sleep, type Clock, type Random } from '../base/clock';
 import { BusError, isBusError, sayError } from '../base/errors';
-import { deferred, type Closable, type Deferred } from '../base/lifecycle';
+import { closable, deferred, type Closable, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { connect, EndError, type Connection, type Rights } from './connection';
 import { busErrorOf, codes, LostError, sayFault, ServerError } from './faults';
@@ -96,7 +96,7 @@ class KeptSession implements Session {
   private readonly closed = new AbortController();
   private closedAtMs = 0;
   private readonly running: Promise<void>;
-  private closing: Promise<void> | undefined;
+  private readonly closing = closable(() => this.closeOnce());
 
   constructor(private readonly parts: SessionParts) {
     this.where = parts.addresses.map(sayAddress).join(',');
@@ -298,7 +298,7 @@ class KeptSession implements Session {
   }
 
   close(): Promise<void> {
-    return (this.closing ??= this.closeOnce());
+    return this.closing.close();
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

@@ -51,7 +51,7 @@ class NodeSettings implements SessionSettings {
   private readonly soon: Soon;
   private readonly confirming: Timer;
   private closedAtMs: number | undefined;
-  private closing: Promise<void> | undefined;
+  private readonly closing = closable(() => this.closeOnce());
 
   constructor(private readonly parts: SettingsParts) {
     const { clock, random, session } = parts;
@@ -116,7 +116,7 @@ class NodeSettings implements SessionSettings {
   }
 
   close(): Promise<void> {
-    return (this.closing ??= this.closeOnce());
+    return this.closing.close();
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

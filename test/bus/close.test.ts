@@ -104,6 +104,48 @@ test('closing what is served waits for drainMs at most, and then aborts what run
   expect([closing.isSettled, reason]).toEqual([true, expect.objectContaining({ code: 'Cancelled' })]);
 });
 
+test('closing what is served waits for jobs for drainMs at most, then aborts them, and another instance handles them', async () => {
+  const { clock, open, soon } = rig();
+  const [one, two, web] = [await open('shop'), await open('shop'), await open('web')];
+  let reason: unknown;
+  const served = await soon(
+    one.serve(shop, {
+      ...openHandlers('one').all,
+      pack: (_n, { signal }) =>
+        new Promise(() => signal.addEventListener('abort', () => void (reason = signal.reason))),
+    }),
+  );
+  await soon(web.submit(shop.pack, 1));
+  await clock.advance(100);
+  const closing = watch(served.close());
+  await clock.advance(900);
+  expect([closing.isSettled, reason]).toEqual([false, undefined]);
+  await clock.advance(600);
+  expect([closing.isSettled, reason]).toEqual([true, expect.objectContaining({ name: 'LostError' })]);
+  const second = await serving(two, soon, 'two');
+  await clock.advance(1_000);
+  expect(second.started).toEqual(['pack 1']);
+  second.end();
+});
+
+test('closing a named listener waits for its events for drainMs at most, then aborts them', async () => {
+  const { clock, open, soon } = rig();
+  const [one, web] = [await open('shop'), await open('web')];
+  let reason: unknown;
+  const listening = await soon(
+    one.listen(shop.sold, { as: 'index' }, (_n, { signal }) => {
+      return new Promise(() => signal.addEventListener('abort', () => void (reason = signal.reason)));
+    }),
+  );
+  await soon(web.publish(shop.sold, 1));
+  await clock.advance(100);
+  const closing = watch(listening.close());
+  await clock.advance(900);
+  expect([closing.isSettled, reason]).toEqual([false, undefined]);
+  await clock.advance(600);
+  expect([closing.isSettled, reason]).toEqual([true, expect.objectContaining({ name: 'LostError' })]);
+});
+
 test('closing what is served waits for the broadcast that runs, and drops the waiting ones with a notice', async () => {
   const { clock, open, soon } = rig();
   const [one, web] = [await open('shop'), await open('web')];

@@ -265,6 +265,35 @@ test('a list that is longer than the bound is TooLarge, not Overloaded for ever'
   expect(appends).toEqual([]);
 });
 
+test('a list with more bytes than the bound is TooLarge, and is not encoded beyond it', async () => {
+  jest.replaceProperty(limits, 'sendingBytesMax', 10_000 as never);
+  const { sender, appends } = open();
+  const encoded: number[] = [];
+  const bodyOf = (n: number) => ({
+    get text() {
+      encoded.push(n);
+      return 'x'.repeat(1_000);
+    },
+  });
+  const list = Array.from({ length: 100 }, (_, n) => bodyOf(n));
+  const slow = {
+    '~standard': { version: 1 as const, vendor: 'test', validate: async (value: unknown) => ({ value }) },
+  };
+  for (const entry of [sharpen, defineModule('late', { late: work(slow) }).late]) {
+    encoded.length = 0;
+    await expect(sender.send(entry, list, 'list')).rejects.toMatchObject({
+      code: 'TooLarge',
+      retryable: false,
+      message: expect.stringContaining('a list of 100 messages'),
+      details: { bytes: expect.any(Number), limitBytes: 10_000 },
+      remedy: expect.stringContaining('Divide the list'),
+    });
+    expect(Math.max(...encoded)).toBeLessThan(11);
+  }
+  expect(appends).toEqual([]);
+  await sender.send(sharpen, list.slice(0, 9), 'list');
+});
+
 heavy('a list of as many as the bound is sent', async () => {
   const { sender, appends } = open();
   await sender.send(
