@@ -75,9 +75,7 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
   TooLarge: {
     retryable: false,
     remedy: ({ messages }) =>
-      messages === undefined
-        ? 'Store the bytes elsewhere and send a reference.'
-        : divideRemedy,
+      messages === undefined ? 'Store the bytes elsewhere and send a reference.' : divideRemedy,
   },
   NoHandler: {
     retryable: true,

@@ -66,7 +66,8 @@ export class Sender implements Closable {
   readonly #unknownMs: number;
   readonly #via: Via;
   #isClosed = false;
-  readonly close = closable(() => this.#close()).close;
+  readonly #closer = closable(() => this.#close());
+  readonly close = (): Promise<void> => this.#closer.close();
 
   constructor(
     private readonly view: View,

@@ -241,3 +241,22 @@ test('an instance that leaves waits five seconds for a caller that stands still'
   expect(tookMs).toBeGreaterThanOrEqual(5_000);
   expect(tookMs).toBeLessThan(6_000);
 });
+
+test('an idempotent request whose instance died is of unknown outcome when the bus closes before another one is up', async () => {
+  const { clock, join } = system();
+  const [web, server] = [join('web'), join('maths')];
+  const serving = server.bus.serve(maths, { double: (n) => n * 2, half: () => new Promise<number>(() => undefined) });
+  await clock.advance(100);
+  await serving;
+  const asked = web.bus.tryRequest(maths.half, 1, { timeoutMs: 600_000, absentMs: 600_000 });
+  await clock.advance(100);
+  server.crash();
+  await clock.advance(10_000);
+  const closing = web.bus.close();
+  await clock.advance(10_000);
+  await closing;
+  expect(await asked).toMatchObject({
+    ok: false,
+    error: { code: 'Closed', details: { outcome: 'unknown' }, retryable: false },
+  });
+});

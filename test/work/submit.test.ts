@@ -246,6 +246,16 @@ describe('an error of a list names the index and the id of the body that failed'
     expect(error).toMatchObject({ code: 'TooLarge', details: { index: 2, id: expect.any(String) } });
   });
 
+  it('that has no room for its baggage', async () => {
+    const { sender, scopes, sent } = open();
+    await sender.send(sharpen, [0]);
+    const baggage = { text: 'x'.repeat(5_000) };
+    const scope: Scope = { id: 'cause-1', deadline: Infinity, baggage, traceparent: undefined, open: true };
+    const sending = scopes.run(scope, () => sender.send(sharpen, [1, 2], 'list'));
+    await expect(sending).rejects.toMatchObject({ code: 'TooLarge', details: { index: 0, id: expect.any(String) } });
+    expect(await sent('t.photos.work.slow')).toHaveLength(1);
+  });
+
   it('and one message alone is named without', async () => {
     const { sender } = open();
     const error: unknown = await sender.send(sharpen, [() => 1]).catch((thrown: unknown) => thrown);
