@@ -24,10 +24,14 @@ async function main(): Promise<void> {
     module: role === 'worker' ? ledger : 'sender',
     ...(JSON.parse(given) as BusGiven), // as the scene writes it
     hear: (notice) => {
-      if (notice.type === 'state') note('state', notice.part, notice.ok ? 'ok' : 'bad', oneLine(notice.reason));
-      else if (notice.type === 'dropped') note('dropped', `${notice.what}:`, oneLine(notice.reason));
-      else if (notice.type === 'partition') note('partition', notice.change, notice.partition);
-      else if (notice.type === 'log' && notice.level === 'error') note('error', oneLine(notice.message));
+      if (notice.type === 'state') {
+        for (const { part, reason } of [notice, ...(notice.also ?? [])])
+          note('state', part, notice.ok ? 'ok' : 'bad', oneLine(reason));
+      }
+      if (notice.type === 'dropped') note('dropped', `${notice.what}:`, oneLine(notice.reason));
+      else if (notice.type === 'partition') {
+        for (const { partition } of [notice, ...(notice.also ?? [])]) note('partition', notice.change, partition);
+      } else if (notice.type === 'log' && notice.level === 'error') note('error', oneLine(notice.message));
     },
   });
   watchHealth(bus);
