@@ -86,7 +86,7 @@ export class Partition implements Holder {
       offer: (entries) => owned.cannotServe(entries),
     });
     const unkept = (take.makeUnkept ?? openUnkept)(take.clock, commitMs);
-    this.#commits = new Commits(this.#commitsParts(unkept), owned.committed?.offset ?? 0);
+    this.#commits = new Commits(this.#commitsParts(unkept), Math.min(at, owned.committed?.offset ?? 0));
     this.#newest = state.newest;
     this.#reader = new Reader(this.#readerParts(), at, state.newest);
   }
@@ -109,9 +109,12 @@ export class Partition implements Holder {
   get unserved(): Iterable<Unserved> {
     return this.#unserved.all();
   }
-  /** Everything below is settled, and the log knows it. */
+  /**
+   * Everything below is settled, and the log knows it. 0 until this log is known to be the one that the commit is of:
+   * records below the place of an earlier log of the same name are not handled.
+   */
   get committedOffset(): number {
-    return this.#commits.offset;
+    return this.#reader.isRecognized ? this.#commits.offset : 0;
   }
 
   mayStart(message: Message): boolean {

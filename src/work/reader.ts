@@ -87,6 +87,11 @@ export class Reader {
     this.#failures = 0;
   }
 
+  /** Whether the log is known to hold what the group has read, or nothing can tell any longer. */
+  get isRecognized(): boolean {
+    return this.#newest === undefined;
+  }
+
   /** There may be room again. */
   look(): void {
     if (this.#roomy && this.parts.roomy(this.#next)) this.#roomy();

@@ -6,13 +6,16 @@ import type { Queue, TakeParts } from './types';
 
 const stepsMax = 64; // halving 2^53 offsets takes fewer
 
-/** Trims what was appended before `beforeMs` and lies below `settled`. Looks at few: times rise with offsets. */
+/**
+ * Trims what was appended before `beforeMs` and lies below `settled`. Reads only a few records, since times rise with
+ * offsets. Trims nothing where `settled` lies beyond the end: such a place is not of this log.
+ */
 export async function trimSettled(log: Log, topic: string, settled: Place, beforeMs: number): Promise<void> {
   const { partition } = settled;
   const bounds = (await log.bounds(topic)).find((one) => one.partition === partition);
-  if (!bounds) return;
+  if (!bounds || settled.offset > bounds.end) return;
   let low = bounds.start; // all below may go
-  let high = Math.min(settled.offset, bounds.end);
+  let high = settled.offset;
   for (let step = 0; low < high && step < stepsMax; step++) {
     const middle = Math.floor((low + high) / 2);
     const [record] = await log.peek(topic, { partition, offset: middle }, { messages: 1, bytes: 1 });

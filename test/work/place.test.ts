@@ -1,4 +1,5 @@
 /** Places of a group that do not fit the log: set by a tool, or of an earlier log of the same name. */
+import { BusError } from '../../src/base/errors';
 import type { Commit } from '../../src/ports/log';
 import { emptyState, encodeState, type State } from '../../src/work/state';
 import { group, jobs, rig, topic } from './rig';
@@ -107,5 +108,36 @@ describe('a group whose place is of an earlier log that was shorter', () => {
     await r.clock.advance(1_000);
     expect(seen).toEqual([0, 1, 2, 3]);
     expect([...r.of('log'), ...r.of('dropped')]).toEqual([]);
+  });
+});
+
+describe('what a group with such a place has not handled is not trimmed, however old it is', () => {
+  const trimIntervalMs = 600_000;
+  const beyond: Commit = { offset: 1_000, state: new Uint8Array() };
+  const ofAnotherLog = commitAt(2, { seen: 4, ranges: [{ from: 3, to: 4 }], newest: { offset: 3, timeMs: 1 } });
+
+  /** Where the log starts after a trim: six jobs, no handler that ends, and a fault of each call that `fails` names. */
+  async function startAfterTrim(commit: Commit, fails: 'commit' | 'read'): Promise<number | undefined> {
+    const r = rig();
+    const [a, b] = [r.process('a'), r.process('b')];
+    await r.append(a, ...[0, 1, 2, 3, 4, 5].map((n) => ({ partition, key: null, value: value(n), headers: {} })));
+    const member = await a.log.join(group, topic.name, {
+      take: (owned) => void (owned.partition === partition && owned.commit(commit)),
+      give: () => Promise.resolve(),
+    });
+    await r.clock.advance(10);
+    await member.close();
+    const error = new BusError('Unreachable', 'no broker answers', { outcome: 'not-sent', waitedMs: 1 });
+    r.world.faults = ({ process, call }) => (process === 'b' && call === fails ? { error, done: false } : undefined);
+    await r.take(b, resize, () => new Promise(() => undefined), { keepMs: 1_000 });
+    await r.clock.advance(trimIntervalMs + 1_000);
+    return (await a.log.bounds(topic.name)).find((one) => one.partition === partition)?.start;
+  }
+
+  it.each(['commit', 'read'] as const)('beyond the end, while each %s fails', async (fails) => {
+    expect(await startAfterTrim(beyond, fails)).toBe(0);
+  });
+  it.each(['commit', 'read'] as const)('of an earlier log that was shorter, while each %s fails', async (fails) => {
+    expect(await startAfterTrim(ofAnotherLog, fails)).toBe(0);
   });
 });
