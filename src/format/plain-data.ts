@@ -1,4 +1,5 @@
 /** Tells plain data from other objects, of whatever realm: a vm context and a test runner have classes of their own. */
+import { types } from 'node:util';
 import { isRoot } from './body-format';
 import { Refused } from './byte-sink';
 
@@ -13,6 +14,9 @@ export function isBytes(prototype: unknown): boolean {
 export function mustBePlain(value: object): void {
   const tag = Object.prototype.toString.call(value);
   if (tag !== '[object Object]') throw new Refused(`${tag} cannot be sent; ${sendable}`);
+  // Its content is not in its properties, or it is bytes that would arrive as an object with numbers as keys.
+  if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value) || types.isMap(value) || types.isSet(value))
+    throw new Refused(`a built-in object whose prototype was replaced cannot be sent; ${sendable}`);
 }
 /** What only has the class of a Map, Set or Date arrives without them. */
 export function mustHaveNoFields(value: object): void {
