@@ -8,8 +8,9 @@ import { interleaved, lineOf, type Line, type Round } from './measure';
 import { startChild, type Child } from './processes';
 import { rolling } from './rolling';
 import { idle, start, until, type Run, type Scenarios } from './scenarios';
+import { senders } from './senders';
 
-export const kafkaScenarios: Scenarios = { request, submit, handle, start, instances, rolling, idle };
+export const kafkaScenarios: Scenarios = { request, submit, handle, start, instances, rolling, senders, idle };
 
 /** One request at a time, then 64 at a time, each answer checked. */
 async function request(run: Run): Promise<readonly Line[]> {

@@ -14,6 +14,8 @@ export interface Line {
   readonly rounds: number;
   /** Of the figure that counts (p50 with one outstanding, else per_s): (largest - smallest) / median. */
   readonly spread: number;
+  /** Bytes that a commit carries beside its offset, where that is measured. */
+  readonly commit_bytes?: number;
 }
 /** One round of one subject. */
 export interface Round {
