@@ -4,7 +4,7 @@ import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import { sizeText, spanText } from '../format/amounts';
 import { parseGroup, queueOf } from '../format/names';
-import type { GroupPlace, Log } from '../ports/log';
+import type { GroupPlace, Log, Stored } from '../ports/log';
 import { envelopeOf } from './message';
 
 /** Share of `keepMs` that events may wait before that is reported, where the log deletes them after `keepMs`. */
@@ -61,8 +61,8 @@ export class RetentionWatch {
   readonly #watched = new Map<string, Set<string> | 'all'>();
   /** Topics that were reported, and the listeners that were named. */
   readonly #reported = new Map<string, string>();
-  /** By group and partition: below that offset no event of the group's entry is unread. */
-  readonly #looked = new Map<string, number>();
+  /** By group and partition: the newest record up to which no event of the group's entry is unread. */
+  readonly #passed = new Map<string, Pick<Stored, 'offset' | 'timeMs'>>();
   #timer: Timer | undefined;
   #closed = false;
 
@@ -138,13 +138,22 @@ export class RetentionWatch {
   async #oldestOf(group: string, topic: string, entry: string, place: GroupPlace, thanMs: number): Promise<number> {
     const { partition } = place;
     const id = `${group}/${partition}`;
-    for (let offset = Math.max(place.offset, this.#looked.get(id) ?? 0); !this.#closed;) {
+    let passed = this.#passed.get(id);
+    for (let offset = Math.max(place.offset, passed?.offset ?? 0); !this.#closed;) {
       const records = await this.parts.log.peek(topic, { partition, offset }, chunk);
+      const [first] = records;
+      if (passed?.offset === offset && !(first?.offset === offset && first.timeMs === passed.timeMs)) {
+        // The topic was deleted and created again, or the record was trimmed.
+        offset = place.offset;
+        passed = undefined;
+        this.#passed.delete(id);
+        continue;
+      }
       for (const record of records) {
         if (record.timeMs >= thanMs) return Infinity;
         const envelope = envelopeOf(record);
         if (envelope && 'entry' in envelope && envelope.entry === entry) return record.timeMs;
-        this.#looked.set(id, record.offset + 1);
+        this.#passed.set(id, { offset: record.offset, timeMs: record.timeMs });
       }
       const last = records.at(-1);
       if (!last) break;

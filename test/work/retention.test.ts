@@ -1,0 +1,66 @@
+/** How long events wait for named listeners, as an instance that publishes them watches it. */
+import { openNotices, type Notice } from '../../src/base/notices';
+import { printEnvelope } from '../../src/format/envelope';
+import { memoryWorld, virtualClock } from '../../src/memory';
+import type { Log } from '../../src/ports/log';
+import { RetentionWatch } from '../../src/work/retention';
+
+const keepMs = 3_600_000;
+const topic = { name: 't.photos.events', partitions: 1, compacted: false, keepMs };
+const group = 't.search.index.photos.added';
+
+/** A log whose topics can be deleted and created again under those who use it. */
+function openScene() {
+  const clock = virtualClock();
+  const open = (): Log => memoryWorld({ clock, holdsUnread: false }).process('a').log;
+  let current = open();
+  const heard: string[] = [];
+  const notices = openNotices();
+  notices.watch((notice: Notice) => void (notice.type === 'state' && !notice.ok && heard.push(notice.part)));
+  const log: Log = {
+    ...current,
+    holdsUnread: false,
+    topics: () => current.topics(),
+    groups: (isWanted) => current.groups(isWanted),
+    places: (...of) => current.places(...of),
+    bounds: (name) => current.bounds(name),
+    peek: (...where) => current.peek(...where),
+  };
+  const watch = new RetentionWatch({ clock, random: { next: () => 0.5 }, log, notices, keepMs });
+  watch.publishes(topic.name);
+  const start = async (): Promise<void> => {
+    await current.ensure(topic);
+    await current.startGroup(group, topic.name, 'end');
+  };
+  const publish = async (entry: string, count: number): Promise<void> => {
+    const records = Array.from({ length: count }, (_, n) => {
+      const line = printEnvelope({ kind: 'event', entry, id: `${entry}-${n}`, from: 'photos#1' });
+      return { partition: 0, key: null, value: Buffer.from([n]), headers: { bus: line } };
+    });
+    await current.append(topic.name, records);
+  };
+  const recreate = (): Promise<void> => {
+    current = open();
+    return start();
+  };
+  return { clock, heard, watch, start, publish, recreate };
+}
+
+test.each([
+  ['fewer', 3, 0],
+  ['more', 3, 40],
+])('reports events of a topic that was deleted and created again with %s events', async (_, added, moved) => {
+  const { clock, heard, watch, start, publish, recreate } = openScene();
+  await start();
+  await publish('photos.moved', 20); // of no listener: they are passed over, and not looked at again
+  await clock.advance(0.8 * keepMs);
+  expect(heard).toEqual([]);
+  await recreate();
+  await publish('photos.added', added);
+  await publish('photos.moved', moved);
+  await clock.advance(0.4 * keepMs);
+  expect(heard).toEqual([]);
+  await clock.advance(0.2 * keepMs);
+  expect(heard).toEqual(['events of t.photos.events']);
+  watch.close();
+});
