@@ -48,6 +48,7 @@ export class Life {
   readonly #sessions = new Set<Session>();
   readonly #counts = new Map<string, number>();
   readonly #deaths: (() => void)[] = [];
+  readonly #removals: (() => void)[] = [];
   /** The time as this process sees it: its timers stop with it. */
   readonly clock: Clock;
 
@@ -163,6 +164,14 @@ export class Life {
   /** Calls `noticed` when others notice that this process is dead. */
   onDeath(noticed: () => void): void {
     this.#deaths.push(noticed);
+  }
+
+  /** Calls `removed` when another program removes the announcement of this process. */
+  onRemoval(removed: () => void): void {
+    this.#removals.push(removed);
+  }
+  removeAnnouncement(): void {
+    for (const removed of this.#removals) removed();
   }
 
   /** Nothing it awaits ever comes, no callback of it fires; others notice after `crashNoticedMs`. */

@@ -66,7 +66,10 @@ export class Roll {
   }
 }
 
-export function memoryRegistry(roll: Roll, life: Life, sessionMs: number): Registry {
+/** Interval in which a process looks whether its announcement still exists. */
+const lookMs = 500;
+
+export function memoryRegistry(roll: Roll, life: Life, sessionMs: number, keepsAnnouncements: boolean): Registry {
   const watchers = new Set<Watcher>();
   const announcements = new Lane();
   let mine: Instance | undefined;
@@ -81,9 +84,16 @@ export function memoryRegistry(roll: Roll, life: Life, sessionMs: number): Regis
   /** Others saw it go; it comes back when it lives again. */
   const lost = (): void => {
     roll.withdraw(life);
-    const again = (): void | Promise<void> => (mine ? roll.announce(life, mine) : undefined);
-    life.notify(new Lane(), () => void life.insist(['registry', 'announce'], again, announcements));
+    life.notify(new Lane(), announceAgain);
   };
+  const announceAgain = (): void => {
+    const again = (): void | Promise<void> => (mine ? roll.announce(life, mine) : undefined);
+    void life.insist(['registry', 'announce'], again, announcements);
+  };
+  life.onRemoval(() => {
+    roll.withdraw(life);
+    if (keepsAnnouncements) life.clock.after(lookMs, announceAgain);
+  });
   const session = life.hold(sessionMs, lost);
   const check = (): void => {
     if (closedMs !== undefined)

@@ -30,6 +30,8 @@ export interface WorldOptions {
   readonly stateBytesMax?: number;
   /** Default true; see `Log.holdsUnread`. */
   readonly holdsUnread?: boolean;
+  /** Default true: an announcement that another program removed is made again, as the transports do it. */
+  readonly keepsAnnouncements?: boolean;
   /** Packets that may wait for one receiver; default 100,000. */
   readonly packetsMax?: number;
 }
@@ -52,6 +54,8 @@ export interface MemoryProcess {
   thaw(): void;
   /** Its sessions end although it lives: it loses partitions and announcement, and then comes back by itself. */
   expire(): void;
+  /** Another program removes its announcement. */
+  removeAnnouncement(): void;
 }
 
 export interface MemoryWorld {
@@ -99,7 +103,7 @@ export function memoryWorld(options: WorldOptions): MemoryWorld {
         },
         log: memoryLog(logs, life),
         post: memoryPost(posts, life),
-        registry: memoryRegistry(roll, life, sessionMs),
+        registry: memoryRegistry(roll, life, sessionMs, options.keepsAnnouncements ?? true),
         settings: memorySettings(values, life),
         clock: life.clock,
         random,
@@ -107,6 +111,7 @@ export function memoryWorld(options: WorldOptions): MemoryWorld {
         freeze: () => life.freeze(),
         thaw: () => life.thaw(),
         expire: () => life.expire(),
+        removeAnnouncement: () => life.removeAnnouncement(),
       };
     },
     get faults() {

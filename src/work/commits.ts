@@ -51,8 +51,9 @@ export class Commits {
   #watch: Timer | undefined;
   #failures = 0;
   #trouble = unanswered;
-  /** The last one failed in a way that trying again cannot repair. */
+  /** The last one failed in a way that trying again cannot repair, such as a store that was removed. */
   #isHopeless = false;
+  #isGiving = false;
   #told = false;
   #stopped = false;
 
@@ -101,6 +102,16 @@ export class Commits {
     return new Promise((resolve) => this.#asking.push(resolve));
   }
 
+  /** The partition is given: {@link Commits.now} does not wait for a commit that cannot succeed. */
+  giving(): void {
+    this.#isGiving = true;
+    this.#answerHopeless();
+  }
+  #answerHopeless(): void {
+    if (!this.#isGiving || !this.#isHopeless) return;
+    for (const answer of this.#asking.splice(0)) answer();
+  }
+
   /** Commits what there is; resolves when that is durable, lost, or takes too long. Nothing is committed afterwards. */
   async finish(): Promise<void> {
     const tillMs = this.parts.clock.mono() + lastCommitMs;
@@ -127,7 +138,7 @@ export class Commits {
     if (this.kept) this.#dirtyMs ??= this.parts.clock.mono(); // the last one says that it is given as agreed
     while (!this.#stopped && this.#dirtyMs !== undefined && this.parts.clock.mono() < tillMs) {
       await this.#commit();
-      if (this.#failures > 0 && this.#isHopeless) return; // such as a store that was removed
+      if (this.#failures > 0 && this.#isHopeless) return;
       if (this.#failures > 0) await sleep(this.parts.clock, this.#retryMs(), tooLong);
     }
   }
@@ -177,6 +188,7 @@ export class Commits {
       for (const answer of asked) answer();
       this.#tell(true, 'commits are accepted again');
       this.#failures = 0;
+      this.#isHopeless = false;
       this.#trouble = unanswered;
       this.#tryingMs = undefined;
       this.#endWatch();
@@ -214,6 +226,7 @@ export class Commits {
     this.#failures++;
     this.#trouble = sayError(error);
     this.#isHopeless = outlookOf(error) !== 'transient';
+    this.#answerHopeless();
   }
 
   #endWatch(): void {

@@ -185,6 +185,7 @@ export class Partition implements Holder {
     if (this.#unserved.size > 0) this.parts.retained.givenAway++;
     this.#reader.stop();
     this.parts.lanes.drop(this.number);
+    this.#commits.giving();
     await this.#runOut();
     if (this.closed.aborted) return; // lost meanwhile
     this.#close('it moves to another instance, which could not wait longer');

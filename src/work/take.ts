@@ -191,6 +191,10 @@ class Taken {
     const nowMs = this.parts.clock.mono();
     while (!this.#yielding) {
       const announced = this.#announced.shift();
+      if (announced && !announced.holder.mayRun(announced)) {
+        this.#leave(announced);
+        continue;
+      }
       const message = announced ?? this.#next(nowMs);
       if (!message) break;
       this.#turnMs ??= this.#turn(nowMs);
@@ -280,7 +284,7 @@ class Taken {
 
   #runLate(message: Message): void {
     const handling = this.queue.entries.get(message.entry);
-    if (handling && message.holder.mayRun(message)) this.#run(message, handling);
+    if (handling) this.#run(message, handling);
     else this.#leave(message);
   }
 

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import fs, { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { busCodes, type BusCode } from '../../src/base/errors';
@@ -68,6 +68,22 @@ const provoke: { readonly [C in BusCode]?: () => Promise<unknown> } = {
     kill('SIGKILL');
     await ended;
     return ports.send();
+  },
+  async DiskFull() {
+    const bus = await scene.open('web');
+    const disk = fs.statfsSync(scene.dir);
+    const asked = jest.spyOn(fs, 'statfsSync').mockReturnValue({ ...disk, bavail: 0 });
+    try {
+      return await bus.submit(shop.pack, { order: 'a', n: 1 });
+    } finally {
+      asked.mockRestore();
+    }
+  },
+  async StoreBroken() {
+    const bus = await scene.open('web');
+    await bus.submit(shop.pack, { order: 'a', n: 1 });
+    rmSync(join(scene.dir, 'bus', 'log', 'data.mdb'));
+    return bus.submit(shop.pack, { order: 'b', n: 2 });
   },
   async Closed() {
     const bus = await scene.open('web');

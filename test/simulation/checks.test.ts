@@ -15,6 +15,7 @@ class Someone {
   dead = false;
   expired = false;
   leaving = false;
+  cannotCommit = false;
   constructor(readonly name: string) {}
   expiredSince(): boolean {
     return this.expired;

@@ -14,6 +14,8 @@ export interface Victims {
   instance(process: string): Instance | undefined;
   /** A fault ends it: somebody has to start another. */
   crashes(instance: Instance): void;
+  /** The error of a call that the store of the instance refuses. */
+  refuses(operation: Operation, instance: Instance): BusError | undefined;
 }
 
 /** Faults of single calls: one in so many ends the process; the others are drawn from this list. */
@@ -51,8 +53,11 @@ export class CallFaults {
   }
 
   readonly script: FaultScript = (operation) => {
-    const instance = this.#on ? this.victims.instance(operation.process) : undefined;
+    const instance = this.victims.instance(operation.process);
     if (!instance || instance.dead) return undefined;
+    const refusal = this.victims.refuses(operation, instance);
+    if (refusal) return { error: refusal, done: false };
+    if (!this.#on) return undefined;
     const fault = this.#draw(operation, instance) ?? this.#ofTheLog(operation);
     if (fault !== undefined) this.#note(operation, fault, instance);
     return fault;

@@ -17,6 +17,8 @@ export class Instance implements Asking, Hearing {
   dying = false;
   /** Its bus was closed, and that came to its end. */
   leftWell = false;
+  /** Its store refuses every write. */
+  cannotCommit = false;
   /** Serves and listens to all that it should. */
   ready = false;
   /** What it serves and listens to. */

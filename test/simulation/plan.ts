@@ -53,7 +53,7 @@ export interface FaultPlan {
 }
 /**
  * no group: no member reaches the coordinator of its group · again: it stops what it serves and listens to, and begins anew · strange bytes: somebody else writes into
- * a topic.
+ * a topic · files removed: another program removes its announcement · store refuses: its log refuses every write.
  */
 type EventKind =
   | 'crash'
@@ -65,7 +65,9 @@ type EventKind =
   | 'slow log'
   | 'no log'
   | 'no group'
-  | 'strange bytes';
+  | 'strange bytes'
+  | 'files removed'
+  | 'store refuses';
 export interface FaultEvent {
   readonly atMs: number;
   readonly what: EventKind;
@@ -108,7 +110,7 @@ export function drawPlan(seed: number): Plan {
     pauseMs: d.pick([100, 400, 900]),
     messages: d.whole(20, 70),
     tookMs: d.pick([5, 40, 200]),
-    faults: drawFaults(d, healMs, sessionMs),
+    faults: withDisks(drawFaults(d, healMs, sessionMs), dice(seed, 10), healMs),
     healMs,
     sentMs: healMs + 1_000,
     parkedBytesMax: d.chance(0.4) ? d.pick([800, 1_000, 2_000]) : null,
@@ -138,6 +140,16 @@ const eventKinds: readonly [EventKind, ...EventKind[]] = [
   'strange bytes',
   'strange bytes',
 ];
+
+/** From a stream of its own, so that the other draws of a seed stay what they were. */
+function withDisks(faults: FaultPlan, d: Dice, healMs: number): FaultPlan {
+  if (!d.chance(0.25)) return faults;
+  const some = Array.from({ length: d.whole(1, 2) }, (): FaultEvent => {
+    const what = d.pick<EventKind>(['files removed', 'store refuses']);
+    return { atMs: d.whole(200, healMs - 200), what, whom: d.whole(0, 1_000), forMs: 0 };
+  });
+  return { ...faults, events: [...faults.events, ...some] };
+}
 
 function drawFaults(d: Dice, healMs: number, sessionMs: number): FaultPlan {
   const count = d.chance(0.1) ? 0 : d.whole(1, 7);

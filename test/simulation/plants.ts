@@ -1,6 +1,7 @@
 /** Bugs put in on purpose, to see that the checkers find them: parts that a bus is handed, nothing in src knows of them. */
 import type { Clock } from '../../src/base/clock';
 import { BusError, isBusError } from '../../src/base/errors';
+import type { Notices } from '../../src/base/notices';
 import type { WorldOptions } from '../../src/memory';
 import type { Log, Owned, Owner } from '../../src/ports/log';
 import type { View } from '../../src/kafka/view';
@@ -19,6 +20,8 @@ export interface Plant {
   /** The log as the instance gets it. */
   readonly log?: (log: Log, dice: Dice, clock: Clock) => Log;
   readonly world?: Partial<WorldOptions>;
+  /** The notices as the store gets them. */
+  readonly storeNotices?: (notices: Notices) => Notices;
   /** The requests to Kafka brokers of each process. */
   readonly wire?: (wire: Wire) => Wire;
   /** What a process knows of the Kafka cluster, before any part of it uses that. */
@@ -122,6 +125,9 @@ const neverFull: MakeUnkept = (...how) => {
   };
 };
 
+/** A store that refuses every write reports it to no part of the bus. */
+const silent = (notices: Notices): Notices => ({ ...notices, tell: () => undefined });
+
 export const plants: Readonly<Record<string, Plant>> = {
   'commit-first': { makeWatermark: commitFirst },
   'commit-max': { makeWatermark: commitMax },
@@ -137,6 +143,8 @@ export const plants: Readonly<Record<string, Plant>> = {
   forgetful: { makeRetained: () => new Forgetful() },
   unblocked: { makeRetained: () => new Unblocked() },
   'never-full': { makeUnkept: neverFull },
+  'silent-store': { storeNotices: silent },
+  unlisted: { world: { keepsAnnouncements: false } },
 };
 
 function withBatches(wire: Wire, change: (batch: Batch) => Batch): Wire {

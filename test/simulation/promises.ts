@@ -21,6 +21,8 @@ export const promises = {
   bounds: 'no more handlers at once than allowed',
   progress: 'work goes on while things go wrong, and requests are answered soon after',
   drained: 'once nothing goes wrong any more everything drains',
+  health: 'an instance whose store refuses every write is neither live nor ready',
+  listed: 'an instance that is up is announced, also when its files were removed',
   closing: 'a bus closes',
   quiet: 'nothing is thrown that nobody catches',
 } as const;

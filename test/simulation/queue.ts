@@ -153,7 +153,8 @@ export class QueueCheck {
     const own = tenures.find((one) => one.member === tenure.member && one.hasSettled(message.n));
     if (own) return this.ledger.breaks('twice', `${about}, which settled it in epoch ${own.epoch}`);
     for (const before of tenures) {
-      const passedOn = before.ended === 'given' && !before.excused && before.gaveInMs < lastCommitMs;
+      const { ended, excused, gaveInMs, who } = before;
+      const passedOn = ended === 'given' && !excused && !who.cannotCommit && gaveInMs < lastCommitMs;
       if (!passedOn || before.epoch > tenure.epoch || !before.settled.has(message.n) || before.late.has(message.n))
         continue;
       this.ledger.breaks('twice', `${about}, ${before.who.name} settled it and gave the partition`);

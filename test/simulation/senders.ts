@@ -138,10 +138,15 @@ export class Senders {
 
   #failed(message: Message, error: unknown, bad: boolean): void {
     const code = isBusError(error) ? error.code : `no BusError: ${String(error)}`;
-    const isUnknown = isBusError(error, 'Unreachable') && error.details.outcome === 'unknown';
+    const isUnknown = isBusError(error, 'Unreachable', 'StoreBroken') && error.details.outcome === 'unknown';
     if (isUnknown && !bad) return this.ledger.told(message, 'unknown', code);
     this.ledger.told(message, 'refused', code);
-    if (code === (bad ? 'Invalid' : 'Overloaded') || code === 'Closed' || (code === 'Unreachable' && !bad)) return;
+    if (
+      code === (bad ? 'Invalid' : 'Overloaded') ||
+      code === 'Closed' ||
+      (['Unreachable', 'StoreBroken'].includes(code) && !bad)
+    )
+      return;
     this.ledger.breaks('quiet', `#${message.n} ${message.entry} was refused with ${code}`);
   }
 

@@ -10,6 +10,8 @@ export interface Who {
   readonly dead: boolean;
   /** Whether others may have given it up at some time since, through a fault that was put in: then it may not know yet. */
   expiredSince(sinceMs: number): boolean;
+  /** Its store refuses every write: what it settled and did not commit is done again by the next owner. */
+  readonly cannotCommit: boolean;
 }
 
 /** How an entry is handled in a queue. */

@@ -44,6 +44,8 @@ describe('without a plant', () => {
         'resend',
         'leader moved',
         'slow log',
+        'files removed',
+        'store refuses',
       ])
       .map((kind) => `fault ${kind}`);
     const fates = [
@@ -85,6 +87,8 @@ describe('with a plant', () => {
     ['forgetful', 'twice'],
     ['unblocked', 'keys'],
     ['never-full', 'unkept'],
+    ['silent-store', 'health'],
+    ['unlisted', 'listed'],
   ];
 
   it.each(planted)('%s is found', async (name, promise) => {

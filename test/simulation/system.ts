@@ -8,6 +8,7 @@ import type { Stored } from '../../src/ports/log';
 import { Checks } from './checks';
 import { contractsOf, type Contracts } from './contracts';
 import { dice, type Dice } from './dice';
+import { Disks } from './disks';
 import { CallFaults } from './faults';
 import { Instance, type Module } from './instance';
 import type { Ledger } from './ledger';
@@ -40,6 +41,7 @@ export class System {
   readonly #modules: Modules;
   readonly #stranger: Stranger;
   readonly #faults: CallFaults;
+  readonly #disks: Disks;
   readonly #dice: Dice;
   #starts = 0;
   #healed = false;
@@ -74,6 +76,15 @@ export class System {
     this.#faults = new CallFaults(plan, ledger, {
       instance: (name) => this.checks.instances.get(name),
       crashes: (instance) => this.#died(instance),
+      refuses: (operation, instance) => this.#disks.refuses(operation, instance),
+    });
+    this.#disks = new Disks({
+      ledger,
+      dice: dice(seed, 11),
+      restart: (instance, how) => {
+        if (how === 'kill') this.#kills(instance);
+        else this.#leaves(instance);
+      },
     });
     const slots = (module: Module, count: number): Slot[] =>
       Array.from({ length: count }, (_, number) => ({ module, number, lives: 0, current: undefined }));
@@ -91,7 +102,6 @@ export class System {
     this.ledger.note('all is well again');
     this.#faults.stop();
     this.#healed = true;
-    this.world.faults = undefined;
     for (const { current } of this.#slots) {
       current?.thaw();
     }
@@ -101,10 +111,18 @@ export class System {
   /** When everybody is up again requests are answered, also by an instance that leaves meanwhile. */
   #askCalmly(): void {
     const { alive } = this;
+    void this.#checkListed();
     const workers = alive.filter(({ module }) => module === 'jobs');
     const [worker, ...others] = workers;
     for (const instance of alive) if (instance.module === 'facts') this.#senders.askCalmly(instance, others);
     if (worker && others.length > 0) this.clock.after(this.#dice.whole(0, 100), () => void this.leave(worker));
+  }
+
+  async #checkListed(): Promise<void> {
+    const up = this.alive.filter(({ ready, leaving }) => ready && !leaving);
+    const listed = new Set((await this.world.process('reader').registry.all()).map(({ name }) => name));
+    for (const { name, dead, leaving } of up)
+      if (!listed.has(name) && !dead && !leaving) this.ledger.breaks('listed', `${name} is up and not announced`);
   }
 
   get alive(): readonly Instance[] {
@@ -147,6 +165,7 @@ export class System {
     const { commitMs, sessionMs, timeoutMs } = this.plan;
     const planted = this.plant?.log?.(log, this.#dice, instance.process.clock) ?? log;
     const notices = openNotices();
+    this.#disks.reportsTo(instance, this.plant?.storeNotices?.(notices) ?? notices);
     return {
       clock: instance.clock,
       random: this.world.random,
@@ -193,12 +212,26 @@ export class System {
     if (what === 'no group') return this.#cutOff(forMs);
     if (what === 'strange bytes') return void this.#stranger.write(this.plan.keys);
     if (!slot || !instance || instance.dead) return;
-    if (what === 'leave') return void this.leave(instance).then(() => this.#startLater(slot));
+    if (what === 'leave') return this.#leaves(instance);
     if (what === 'again') return this.#again(instance);
     if (what === 'freeze') return this.#freeze(instance, forMs);
     if (what === 'expire') return this.#expire(instance);
+    if (what === 'store refuses') return this.#disks.break(instance);
+    if (what === 'files removed') return this.#unlist(instance);
+    this.#kills(instance);
+  }
+  #leaves(instance: Instance): void {
+    const slot = this.#slotOf.get(instance);
+    void this.leave(instance).then(() => slot && this.#startLater(slot));
+  }
+  #kills(instance: Instance): void {
     this.#died(instance);
     instance.process.crash();
+  }
+  /** Callers do not find it until it is announced again. */
+  #unlist(instance: Instance): void {
+    instance.expires();
+    instance.process.removeAnnouncement();
   }
 
   #rebalance(): void {

@@ -309,6 +309,34 @@ test('a partition that is lost while its commits are refused leaves no trouble b
   expect(r.of('state')).toMatchObject([{ ok: false }, { ok: true }]);
 });
 
+test('a queue on a store that refuses every write closes without waiting for a commit', async () => {
+  const cause = 'data.mdb was removed';
+  const error = new BusError('StoreBroken', cause, { outcome: 'not-sent', path: '/bus/log', cause });
+  for (const refusesFirst of [true, false]) {
+    const r = rig();
+    const a = r.process('a');
+    const { resize } = jobs();
+    await r.sender(a).send(resize, numbers(2));
+    const handled: number[] = [];
+    const refuse = (): void => {
+      r.world.faults = ({ call }) => (call === 'commit' ? { error, done: false } : undefined);
+    };
+    if (refusesFirst) refuse(); // then the first start is not recorded, so its handler does not run
+    const queue = await r.take(a, resize, ({ n }) => void handled.push(n));
+    await r.clock.advance(5_000);
+    refuse();
+    if (!refusesFirst) await r.sender(a).send(resize, numbers(1));
+    await r.clock.advance(1_000);
+    expect(handled).toHaveLength(refusesFirst ? 0 : 3);
+    const startMs = r.clock.now();
+    let closedMs = Infinity;
+    void queue.close().then(() => (closedMs = r.clock.now() - startMs));
+    await r.clock.advance(20_000);
+    expect(closedMs).toBeLessThan(100);
+    expect(handled).toHaveLength(refusesFirst ? 0 : 3);
+  }
+});
+
 test('a partition that is lost while the log is told of a first start: its message leaves its place to others', async () => {
   const r = rig();
   const a = r.process('a');

@@ -1,0 +1,87 @@
+/**
+ * What other programs and a bad disk do to the files of one instance: its announcement is removed, or its store refuses
+ * every call. The embedded transport makes the first again; after the second only a new process can go on.
+ */
+import { BusError } from '../../src/base/errors';
+import type { Notices } from '../../src/base/notices';
+import type { Operation } from '../../src/memory';
+import type { Dice } from './dice';
+import type { Instance } from './instance';
+import type { Ledger } from './ledger';
+
+/** The store reports its state when a call fails, at the latest at its next look at the files. */
+const lookMs = 1_000;
+/** The supervisor of the processes asks for their health in this interval. */
+const superviseMs = 500;
+const storePath = '/sim/log';
+
+/** Calls that a store refuses whose files cannot be written; one whose files are gone cannot be read either. */
+const writes = new Set(['append', 'commit', 'ensure', 'startGroup', 'dropGroup', 'trim']);
+const reads = new Set(['read', 'tail', 'bounds', 'peek', 'topics', 'places', 'groups']);
+
+interface Broken {
+  readonly instance: Instance;
+  readonly refusesReads: boolean;
+  readonly sinceMs: number;
+}
+
+export interface DiskParts {
+  readonly ledger: Ledger;
+  readonly dice: Dice;
+  /** Ends the instance and starts another one in its place. */
+  readonly restart: (instance: Instance, how: 'close' | 'kill') => void;
+}
+
+export class Disks {
+  readonly #broken = new Map<string, Broken>();
+  /** Where the store of each instance reports. */
+  readonly #notices = new Map<string, Notices>();
+
+  constructor(private readonly parts: DiskParts) {}
+
+  reportsTo(instance: Instance, notices: Notices): void {
+    this.#notices.set(instance.name, notices);
+  }
+
+  /** From now on the store of the instance refuses every write, for good. */
+  break(instance: Instance): void {
+    if (this.#broken.has(instance.name)) return;
+    const { ledger, dice } = this.parts;
+    const refusesReads = dice.chance(0.5);
+    instance.cannotCommit = true;
+    this.#broken.set(instance.name, { instance, refusesReads, sinceMs: ledger.nowMs });
+    ledger.clock.after(dice.whole(0, lookMs), () => {
+      const reason = `${storePath} was removed or cannot be written`;
+      this.#notices.get(instance.name)?.tell({ type: 'state', part: 'store', ok: false, reason, final: true });
+    });
+    this.#supervise(instance, dice.chance(0.5) ? 'close' : 'kill');
+  }
+
+  /** The error of a call of an instance whose store is broken. */
+  refuses({ port, call }: Operation, instance: Instance): BusError | undefined {
+    const broken = this.#broken.get(instance.name);
+    if (!broken || port !== 'log') return undefined;
+    if (!writes.has(call) && !(broken.refusesReads && reads.has(call))) return undefined;
+    const cause = 'the simulated disk refuses it';
+    const message = `${storePath} cannot be used: ${cause}`;
+    return new BusError('StoreBroken', message, { outcome: 'not-sent', path: storePath, cause });
+  }
+
+  /** Health decides, as it does where something restarts processes that are not live. */
+  #supervise(instance: Instance, how: 'close' | 'kill'): void {
+    const { ledger, restart } = this.parts;
+    ledger.clock.after(superviseMs, () => {
+      if (instance.dead || instance.leaving) return;
+      const { live, ready } = instance.bus.health();
+      const sinceMs = this.#broken.get(instance.name)?.sinceMs ?? 0;
+      if (live && ledger.nowMs - sinceMs < 2 * lookMs) return this.#supervise(instance, how);
+      if (live || ready) {
+        const state = `live ${live} and ready ${ready}`;
+        return ledger.breaks('health', `${instance.name}, whose store refuses every write, is ${state}`);
+      }
+      ledger.note(`${instance.name} is not live: ${how}`);
+      ledger.count('restarts');
+      restart(instance, how);
+    });
+  }
+}
