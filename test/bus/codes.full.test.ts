@@ -72,7 +72,7 @@ const provoke: { readonly [C in BusCode]?: () => Promise<unknown> } = {
   async DiskFull() {
     const bus = await scene.open('web');
     const disk = fs.statfsSync(scene.dir);
-    const asked = jest.spyOn(fs, 'statfsSync').mockReturnValue({ ...disk, bavail: 0 });
+    const asked = jest.spyOn(fs, 'statfsSync').mockReturnValue(Object.assign(disk, { bavail: 0 }));
     try {
       return await bus.submit(shop.pack, { order: 'a', n: 1 });
     } finally {
