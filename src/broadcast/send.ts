@@ -7,7 +7,7 @@ import type { AnyEntry } from '../contract/types';
 import { currentScope, inherited, type Scopes } from '../delivery/context';
 import { encodeBody } from '../format/codec';
 import { printEnvelope } from '../format/envelope';
-import type { Post } from '../ports/post';
+import type { Post } from '../ports/messenger';
 
 interface ShouterParts {
   readonly clock: Clock;

@@ -5,7 +5,7 @@ import type { Peer } from '../delivery/context';
 import type { DeliverParts } from '../delivery/deliver';
 import type { Middleware } from '../delivery/middleware';
 import type { Log } from '../ports/log';
-import type { Post } from '../ports/post';
+import type { Post } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
 import type { Retained } from '../work/retained';

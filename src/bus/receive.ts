@@ -2,7 +2,7 @@
 import type { Notices } from '../base/notices';
 import type { Hearer } from '../broadcast/hear';
 import { parseEnvelope, type Envelope } from '../format/envelope';
-import type { Packet, Post } from '../ports/post';
+import type { Packet, Post } from '../ports/messenger';
 import type { Answerer } from '../request/answer';
 import type { Caller } from '../request/call';
 import type { Leaver } from '../request/leave';

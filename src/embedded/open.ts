@@ -4,7 +4,7 @@ import { BusError, sayError } from '../base/errors';
 import { closable, runAll, teardown, type Closable, type Step } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Log } from '../ports/log';
-import type { Post } from '../ports/post';
+import type { Post } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
 import { openDirectory, refuse } from './directory';

@@ -1,6 +1,6 @@
 /** The post over unix sockets: packets to one instance, and to all that are announced of a module. */
 import { closable } from '../base/lifecycle';
-import type { Post, Receiver } from '../ports/post';
+import type { Post, Receiver } from '../ports/messenger';
 import type { Instance } from '../ports/registry';
 import { frameKinds } from './frames';
 import type { Sockets } from './sockets';

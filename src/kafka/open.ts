@@ -3,7 +3,7 @@ import { BusError } from '../base/errors';
 import { closable, runAll, teardown, type Closable, type Step } from '../base/lifecycle';
 import { namesIn } from '../format/names';
 import type { Log } from '../ports/log';
-import type { Post } from '../ports/post';
+import type { Post } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import { openKafkajs } from './kafkajs';
 import { openKafkaLog } from './log';

@@ -7,7 +7,7 @@ import { openStates, type Notices, type States } from '../base/notices';
 import { incarnation as drawIncarnation } from '../format/id';
 import { namesIn } from '../format/names';
 import { OutOfRangeError, type LogRecord, type Stored, type Tail, type Topic } from '../ports/log';
-import type { Packet, Post, Receiver } from '../ports/post';
+import type { Packet, Post, Receiver } from '../ports/messenger';
 import { Asks } from './postask';
 import { Echoes } from './postecho';
 import { Backlog, type Lane } from './postlane';

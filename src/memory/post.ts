@@ -3,7 +3,7 @@ import { Capacity } from '../base/bounded';
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
-import type { Packet, Post, Receiver } from '../ports/post';
+import type { Packet, Post, Receiver } from '../ports/messenger';
 import { delayOf, errorOf } from './faults';
 import { Lane, unreachable, type Life } from './life';
 import type { Roll } from './registry';

@@ -2,7 +2,7 @@
 import type { Clock, Random } from '../base/clock';
 import { limits } from '../base/limits';
 import type { Log } from '../ports/log';
-import type { Post } from '../ports/post';
+import type { Post } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
 import { seededRandom } from './clock';

@@ -11,7 +11,7 @@ import { peerOf } from '../delivery/peer';
 import { createSeen } from '../delivery/seen';
 import { decodeBody } from '../format/codec';
 import { printEnvelope, type Envelope } from '../format/envelope';
-import type { Post } from '../ports/post';
+import type { Post } from '../ports/messenger';
 import { Line, type ServedRequest, type Waiting } from './line';
 import { errorReply, replyOf, type Reply } from './outcome';
 

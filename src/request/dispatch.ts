@@ -5,7 +5,7 @@ import type { Notices } from '../base/notices';
 import { moduleOf } from '../contract/contract';
 import { inherited } from '../delivery/context';
 import { printEnvelope } from '../format/envelope';
-import type { Packet, Post } from '../ports/post';
+import type { Packet, Post } from '../ports/messenger';
 import { lastRefusal, unread } from './ends';
 import type { OpenCall } from './open-call';
 import type { PeerTarget, Peers } from './peers';

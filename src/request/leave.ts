@@ -4,7 +4,7 @@ import { sayError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { printEnvelope, type Envelope } from '../format/envelope';
-import type { Post } from '../ports/post';
+import type { Post } from '../ports/messenger';
 import type { Caller } from './call';
 
 export interface Leaver {

@@ -1,6 +1,6 @@
 /** Asks after requests without an answer: whether they arrived, and whether their instance still answers at all. */
 import { every, type Clock, type Timer } from '../base/clock';
-import type { Post } from '../ports/post';
+import type { Post } from '../ports/messenger';
 import type { OpenCall } from './open-call';
 import type { About, PeerTarget } from './peers';
 

@@ -4,7 +4,7 @@ import { decodeBody } from '../format/codec';
 import { parseEnvelope } from '../format/envelope';
 import { parseTopic } from '../format/names';
 import type { Append, Log } from '../ports/log';
-import type { Packet, Post } from '../ports/post';
+import type { Packet, Post } from '../ports/messenger';
 import type { Recorded, RecordedParked } from './types';
 
 export interface Tape {

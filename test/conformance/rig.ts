@@ -1,7 +1,7 @@
 /** What a conformance suite needs of the makers it runs on: processes that can die, and waits that fit their time. */
 import { randomBytes } from 'node:crypto';
 import type { Log } from '../../src/ports/log';
-import type { Post } from '../../src/ports/post';
+import type { Post } from '../../src/ports/messenger';
 import type { Instance, Registry } from '../../src/ports/registry';
 import type { Settings } from '../../src/ports/settings';
 

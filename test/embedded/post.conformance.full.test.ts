@@ -1,4 +1,4 @@
-import { conformsToPost } from '../conformance/post';
+import { conformsToPost } from '../conformance/messenger';
 import { openNeighbourRig } from './rig';
 
 conformsToPost('embedded', openNeighbourRig);

@@ -8,7 +8,7 @@ import { watchLiving } from '../../src/kafka/postliving';
 import { openRoads } from '../../src/kafka/postroads';
 import { View } from '../../src/kafka/view';
 import type { Log } from '../../src/ports/log';
-import type { Post } from '../../src/ports/post';
+import type { Post } from '../../src/ports/messenger';
 import { openZookeeper } from '../../src/zookeeper/open';
 import type { Cluster } from '../cluster/cluster';
 import { instanceOf, type Rig, type RigProcess } from '../conformance/rig';

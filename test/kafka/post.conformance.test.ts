@@ -1,6 +1,6 @@
 import { seededRandom, virtualClock } from '../../src/memory/clock';
 import { memoryWorld } from '../../src/memory/world';
-import { conformsToPost } from '../conformance/post';
+import { conformsToPost } from '../conformance/messenger';
 import { instanceOf, type Rig, type RigProcess } from '../conformance/rig';
 import { waitIn } from '../memory/rig';
 import { openOn } from './postrig';

@@ -1,4 +1,4 @@
-import { conformsToPost } from '../conformance/post';
+import { conformsToPost } from '../conformance/messenger';
 import { kafkaSuite } from '../cluster/suite';
 import { openClusterRig } from './clusterrig';
 

@@ -6,7 +6,7 @@ import { openRoads } from '../../src/kafka/postroads';
 import { View } from '../../src/kafka/view';
 import { promisesRunOut, seededRandom, virtualClock } from '../../src/memory/clock';
 import { memoryWorld } from '../../src/memory/world';
-import type { Post } from '../../src/ports/post';
+import type { Post } from '../../src/ports/messenger';
 import { FakeCluster } from './fakewire';
 
 interface Ear {

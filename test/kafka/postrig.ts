@@ -5,7 +5,7 @@ import { openKafkaPost, type Roads } from '../../src/kafka/post';
 import { watchLiving } from '../../src/kafka/postliving';
 import type { MemoryProcess } from '../../src/memory/world';
 import type { Log, Tail } from '../../src/ports/log';
-import type { Post } from '../../src/ports/post';
+import type { Post } from '../../src/ports/messenger';
 import type { Registry } from '../../src/ports/registry';
 
 /** Only the one partition is given out; the memory log reads all of a topic. */

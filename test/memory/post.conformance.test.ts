@@ -1,4 +1,4 @@
-import { conformsToPost } from '../conformance/post';
+import { conformsToPost } from '../conformance/messenger';
 import { openMemoryRig } from './rig';
 import { heavyGroup } from '../heavy';
 

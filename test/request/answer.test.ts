@@ -10,7 +10,7 @@ import { createPace } from '../../src/delivery/pace';
 import { decodeBody, encodeBody } from '../../src/format/codec';
 import { parseEnvelope, type Envelope } from '../../src/format/envelope';
 import { virtualClock } from '../../src/memory';
-import type { Packet } from '../../src/ports/post';
+import type { Packet } from '../../src/ports/messenger';
 import { createAnswerer } from '../../src/request/answer';
 import { heavy } from '../heavy';
 

@@ -7,7 +7,7 @@ import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
 import { parseEnvelope, printEnvelope, type Envelope } from '../../src/format/envelope';
 import { seededRandom, virtualClock } from '../../src/memory';
-import type { Packet, Post } from '../../src/ports/post';
+import type { Packet, Post } from '../../src/ports/messenger';
 import type { Instance, Registry } from '../../src/ports/registry';
 import { createCaller } from '../../src/request/call';
 import { openPeers } from '../../src/request/peers';

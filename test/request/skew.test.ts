@@ -4,7 +4,7 @@ import { buildBus, type BuiltBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
 import { broadcast, defineModule, request, unchecked } from '../../src/contract/contract';
 import { memoryWorld, virtualClock } from '../../src/memory';
-import type { Post } from '../../src/ports/post';
+import type { Post } from '../../src/ports/messenger';
 
 const maths = defineModule('maths', {
   double: request(unchecked<number>(), unchecked<number>()),

@@ -3,7 +3,7 @@ import { type Clock, systemClock, systemRandom } from '../../src/base/clock';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import type { Log } from '../../src/ports/log';
-import type { Post } from '../../src/ports/post';
+import type { Post } from '../../src/ports/messenger';
 import { openZookeeper } from '../../src/zookeeper/open';
 import type { Rig, RigProcess } from '../conformance/rig';
 import { sessionOf } from './kit';

@@ -1,7 +1,7 @@
 /** What every maker of the post must keep: order per receiver, exact bytes, and word of who is gone. */
 import { isBusError } from '../../src/base/errors';
 import { limits } from '../../src/base/limits';
-import type { Packet } from '../../src/ports/post';
+import type { Packet } from '../../src/ports/messenger';
 import { bytes, instanceOf, rejection, suite, text, type Rig, type RigProcess, type SuiteOptions } from './rig';
 
 const packet = (line: string, body = ''): Packet => ({ line, body: bytes(body) });
