@@ -9,7 +9,7 @@ import { seededRandom } from './clock';
 import type { FaultScript } from './faults';
 import { groupOf, memoryLog, type LogWorld } from './log';
 import { Life, type Surroundings } from './life';
-import { memoryPost, type PostWorld } from './post';
+import { memoryPost, type PostWorld } from './messenger';
 import { memoryRegistry, Roll } from './registry';
 import { memorySettings, Values } from './settings';
 import { Topics } from './topics';
