@@ -7,11 +7,11 @@ import type { Broadcast } from '../contract/types';
 import { DeliveryContext } from '../delivery/context';
 import { deliver, type DeliverParts, type Run } from '../delivery/deliver';
 import { Gate } from '../delivery/gate';
-import { createTurns } from '../delivery/turns';
+import { createTurns } from '../delivery/serial-queue';
 import { peerOf } from '../delivery/peer';
 import { decodeBody } from '../format/codec';
 import type { Envelope } from '../format/envelope';
-import { createSeen, type Seen } from '../delivery/seen';
+import { createSeen, type Seen } from '../delivery/sender-positions';
 
 export interface Hearer {
   add(entry: Broadcast, run: Run): void;

@@ -8,7 +8,7 @@ import { fingerprint } from '../contract/fingerprint';
 import { faultOf, faultsOf } from '../contract/options';
 import { CONTRACT, type AnyContract, type AnyEntry, type Event } from '../contract/types';
 import type { Run } from '../delivery/deliver';
-import { createPace } from '../delivery/pace';
+import { createPace } from '../delivery/limiter';
 import { namesIn, queueOf } from '../format/names';
 import type { Answerer } from '../request/answer';
 import { takeQueue } from '../work/take';

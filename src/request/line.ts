@@ -5,7 +5,7 @@ import { deferred, type Deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Request } from '../contract/types';
 import type { Run } from '../delivery/deliver';
-import type { Pace, PaceLimits } from '../delivery/pace';
+import type { Pace, PaceLimits } from '../delivery/limiter';
 
 /** One request entry as this instance serves it. */
 export interface ServedRequest {

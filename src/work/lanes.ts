@@ -1,5 +1,5 @@
 /** Says which message may start next: one key in order, one at a time; keys side by side, in turn, within limits. */
-import { createPace, type Pace } from '../delivery/pace';
+import { createPace, type Pace } from '../delivery/limiter';
 import { Fifo } from './fifo';
 import { Heap } from './heap';
 import { unreadable, type Item } from './message';

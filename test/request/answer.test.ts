@@ -6,7 +6,7 @@ import { limits } from '../../src/base/limits';
 import { defineModule, request } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
 import type { Run } from '../../src/delivery/deliver';
-import { createPace } from '../../src/delivery/pace';
+import { createPace } from '../../src/delivery/limiter';
 import { decodeBody, encodeBody } from '../../src/format/codec';
 import { parseEnvelope, type Envelope } from '../../src/format/envelope';
 import { virtualClock } from '../../src/memory';

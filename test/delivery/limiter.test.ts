@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { createPace } from '../../src/delivery/pace';
+import { createPace } from '../../src/delivery/limiter';
 
 test('no more run at once than the concurrency', () => {
   const pace = createPace({ concurrency: 2 });

@@ -1,5 +1,5 @@
-import { createTurns } from '../../src/delivery/turns';
-import { createSeen } from '../../src/delivery/seen';
+import { createTurns } from '../../src/delivery/serial-queue';
+import { createSeen } from '../../src/delivery/sender-positions';
 
 const max = { count: 3, bytes: 100 };
 

@@ -1,4 +1,4 @@
-import { createSeen } from '../../src/delivery/seen';
+import { createSeen } from '../../src/delivery/sender-positions';
 
 const stamp = (incarnation: string, position: number) => ({ incarnation, position });
 
