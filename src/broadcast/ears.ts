@@ -4,7 +4,7 @@ import { allEnded, closable, type Closable } from '../base/lifecycle';
 import type { Event } from '../contract/types';
 import type { Run } from '../delivery/deliver';
 import type { Topic } from '../ports/log';
-import { openEar, type Ear, type EarParts } from './listen';
+import { openEar, type Ear, type EarParts } from './event-listener';
 
 export interface Ears extends Closable {
   /** Resolves when everything appended from then on is handled by `run`, until what is returned is closed. */

@@ -1,6 +1,6 @@
 /** Hands each packet that comes in to the part it is for. */
 import type { Notices } from '../base/notices';
-import type { Hearer } from '../broadcast/hear';
+import type { Hearer } from '../broadcast/receiver';
 import { parseEnvelope, type Envelope } from '../format/envelope';
 import type { Packet, Post } from '../ports/messenger';
 import type { Answerer } from '../request/answer';

@@ -2,7 +2,7 @@
 import { within } from '../base/clock';
 import { BusError, didYouMean, nearest } from '../base/errors';
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
-import type { Hearer } from '../broadcast/hear';
+import type { Hearer } from '../broadcast/receiver';
 import { entriesOf } from '../contract/contract';
 import { fingerprint } from '../contract/fingerprint';
 import { faultOf, faultsOf } from '../contract/options';

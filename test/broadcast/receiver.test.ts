@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { limits } from '../../src/base/limits';
 import { openNotices } from '../../src/base/notices';
-import { createHearer } from '../../src/broadcast/hear';
+import { createHearer } from '../../src/broadcast/receiver';
 import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
 import { broadcast, defineModule, event, unchecked } from '../../src/index';

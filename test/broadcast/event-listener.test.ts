@@ -2,7 +2,7 @@
 import { limits } from '../../src/base/limits';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices, type Notice } from '../../src/base/notices';
-import { openEar } from '../../src/broadcast/listen';
+import { openEar } from '../../src/broadcast/event-listener';
 import { defineModule, event, unchecked } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
 import { printEnvelope } from '../../src/format/envelope';
