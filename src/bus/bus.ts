@@ -23,13 +23,13 @@ import { RetainedPartitions } from '../work/retained';
 import { openSender } from '../work/submit';
 import { eventTopic } from '../work/topics';
 import type { TakenQueue } from '../work/types';
-import { checkCall, fault, mustBe, mustBeContract } from './given';
+import { checkCall, fault, mustBe, mustBeContract } from './argument-checks';
 import { openHealth } from './health';
 import { timeoutNow } from './live';
 import type { BusParts } from './parts';
 import { receiveAll } from './receive';
-import { selfContract, selfHandlers } from './self';
-import { listenAs, serveContract, type LooseServeOptions, type ServeParts } from './served';
+import { selfContract, selfHandlers } from './self-contract';
+import { listenAs, serveContract, type LooseServeOptions, type ServeParts } from './serve';
 import type { Bus, ListenOptions, Served, SubmitCall } from './types';
 
 const goodbyeMs = 500; // who does not answer in this time has other troubles

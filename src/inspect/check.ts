@@ -1,7 +1,7 @@
 /** Asks a live instance whether it would take a body. */
 import { isBusError } from '../base/errors';
 import { moduleOf } from '../contract/contract';
-import { selfContract, type CheckAnswer } from '../bus/self';
+import { selfContract, type CheckAnswer } from '../bus/self-contract';
 import type { InspectorParts } from './types';
 
 /** What an instance says of an entry that it knows. */

@@ -1,6 +1,6 @@
 /** Asks all living instances what they do now. */
 import { sayError } from '../base/errors';
-import { selfContract, type InstanceStatus } from '../bus/self';
+import { selfContract, type InstanceStatus } from '../bus/self-contract';
 import type { Instance } from '../ports/registry';
 import type { Running } from '../work/types';
 import type { InspectorParts, InstanceView, UnservedView } from './types';

@@ -1,7 +1,7 @@
 /** What an inspector shows: queues, instances and messages as plain values. Times are milliseconds since 1970. */
 import type { Clock, Random } from '../base/clock';
 import type { Bus } from '../bus/types';
-import type { InstanceStatus } from '../bus/self';
+import type { InstanceStatus } from '../bus/self-contract';
 import type { Decoded } from '../format/codec';
 import type { Log } from '../ports/log';
 import type { Registry } from '../ports/registry';

@@ -1,6 +1,6 @@
 /** What a caller receives of a schema's verdict at another instance, whose contract has the schema while its own has none. */
 import { isBusError } from '../../src/base/errors';
-import { selfContract } from '../../src/bus/self';
+import { selfContract } from '../../src/bus/self-contract';
 import { defineModule, request, unchecked, work } from '../../src/contract/contract';
 import type { Schema } from '../../src/contract/types';
 import { testBus } from '../../src/testing';

@@ -14,7 +14,7 @@ import type { Answerer } from '../request/answer';
 import { takeQueue } from '../work/take';
 import { eventTopic, parkedTopic, workTopic } from '../work/topics';
 import type { EntryLimits, Handling, Queue, TakenQueue, TakeParts } from '../work/types';
-import { fault, sayUnknown } from './given';
+import { fault, sayUnknown } from './argument-checks';
 import { follow, limitsNow, retryNow } from './live';
 import type { BusParts } from './parts';
 import type { ListenOptions, Served } from './types';
