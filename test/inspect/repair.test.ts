@@ -1,4 +1,4 @@
-import { choose, dropChosen, readChosen, replayChosen } from '../../src/inspect/mend';
+import { choose, dropChosen, readChosen, replayChosen } from '../../src/inspect/repair';
 import { all, photos, rig, type Job } from './rig';
 import { heavy } from '../heavy';
 
