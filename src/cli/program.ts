@@ -10,7 +10,7 @@ import { exits, Usage } from './exit';
 import { oneLine } from './words';
 import type { Everywhere, How, Verb } from './run';
 import type { ForgetOptions } from './verbs/forget';
-import type { DropOptions, MendOptions } from './verbs/mend';
+import type { DropOptions, MendOptions } from './verbs/repair';
 import type { ParkedOptions } from './verbs/parked';
 import type { PeekOptions } from './verbs/peek';
 import type { SendOptions } from './verbs/send';
@@ -183,7 +183,7 @@ function which(command: Command): Command {
 function change(program: Command): void {
   which(program.command('replay <queue> [id...]').description('sends parked messages again, with their ids')).action(
     async (queue: string, ids: string[], options: MendOptions, command: Command) => {
-      const { replay } = await import('./verbs/mend');
+      const { replay } = await import('./verbs/repair');
       await perform(command, mending, (desk) => replay(desk, queue, ids, options));
     },
   );
@@ -191,7 +191,7 @@ function change(program: Command): void {
     .option('--export <file>', 'the file; else ./dropped-<time>.jsonl')
     .option('--reason <text>', 'is written down with them')
     .action(async (queue: string, ids: string[], options: DropOptions, command: Command) => {
-      const { drop } = await import('./verbs/mend');
+      const { drop } = await import('./verbs/repair');
       await perform(command, mending, (desk) => drop(desk, queue, ids, options));
     });
 }
