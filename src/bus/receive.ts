@@ -3,9 +3,9 @@ import type { Notices } from '../base/notices';
 import type { Hearer } from '../broadcast/receiver';
 import { parseEnvelope, type Envelope } from '../format/envelope';
 import type { Packet, Post } from '../ports/messenger';
-import type { Answerer } from '../request/answer';
-import type { Caller } from '../request/call';
-import type { Leaver } from '../request/leave';
+import type { Answerer } from '../request/answerer';
+import type { Caller } from '../request/caller';
+import type { Leaver } from '../request/goodbye';
 
 export interface Inbox {
   readonly answerer: Answerer;

@@ -4,8 +4,8 @@ import { check } from '../contract/check';
 import { defineModule, request, unchecked } from '../contract/contract';
 import type { AnyEntry } from '../contract/types';
 import type { Handlers } from '../delivery/handler';
-import type { Active, Answerer } from '../request/answer';
-import type { Caller } from '../request/call';
+import type { Active, Answerer } from '../request/answerer';
+import type { Caller } from '../request/caller';
 import type { QueueStats } from '../work/types';
 import type { Health } from './types';
 

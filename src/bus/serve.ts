@@ -10,7 +10,7 @@ import { CONTRACT, type AnyContract, type AnyEntry, type Event } from '../contra
 import type { Run } from '../delivery/deliver';
 import { createPace } from '../delivery/limiter';
 import { namesIn, queueOf } from '../format/names';
-import type { Answerer } from '../request/answer';
+import type { Answerer } from '../request/answerer';
 import { takeQueue } from '../work/take';
 import { eventTopic, parkedTopic, workTopic } from '../work/topics';
 import type { EntryLimits, Handling, Queue, TakenQueue, TakeParts } from '../work/types';

@@ -6,7 +6,7 @@ import { moduleOf } from '../contract/contract';
 import { inherited } from '../delivery/context';
 import { printEnvelope } from '../format/envelope';
 import type { Packet, Post } from '../ports/messenger';
-import { lastRefusal, unread } from './ends';
+import { lastRefusal, unread } from './call-errors';
 import type { OpenCall } from './open-call';
 import type { PeerTarget, Peers } from './peers';
 import { orderByKey, pickByKey, pickLessBusy } from './pick';

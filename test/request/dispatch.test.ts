@@ -9,7 +9,7 @@ import { parseEnvelope, printEnvelope, type Envelope } from '../../src/format/en
 import { seededRandom, virtualClock } from '../../src/memory';
 import type { Packet, Post } from '../../src/ports/messenger';
 import type { Instance, Registry } from '../../src/ports/registry';
-import { createCaller } from '../../src/request/call';
+import { createCaller } from '../../src/request/caller';
 import { openPeers } from '../../src/request/peers';
 import { heavy } from '../heavy';
 

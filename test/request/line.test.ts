@@ -1,6 +1,6 @@
 import { limits } from '../../src/base/limits';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
-import { createPace } from '../../src/delivery/pace';
+import { createPace } from '../../src/delivery/limiter';
 import { virtualClock } from '../../src/memory';
 import { Line, type Waiting } from '../../src/request/line';
 

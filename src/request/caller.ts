@@ -9,7 +9,7 @@ import { currentScope, type Scopes } from '../delivery/context';
 import { encodeBody } from '../format/codec';
 import { printEnvelope, type Envelope } from '../format/envelope';
 import { createDispatcher, type SendParts } from './dispatch';
-import { answerLost, badTimeout, cancelled, closed, noHandler, timedOut, unreachable } from './ends';
+import { answerLost, badTimeout, cancelled, closed, noHandler, timedOut, unreachable } from './call-errors';
 import { OpenCall, type AskOptions, type Reached } from './open-call';
 import type { About, PeerTarget } from './peers';
 import { createProber } from './probe';

@@ -1,7 +1,7 @@
 import { defineModule, request, unchecked } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
 import { virtualClock } from '../../src/memory';
-import { findEverybody } from '../../src/request/all';
+import { findEverybody } from '../../src/request/find-instances';
 import type { AskOptions } from '../../src/request/open-call';
 
 const maths = defineModule('maths', { ping: request(unchecked<number>(), unchecked<number>()) });

@@ -5,7 +5,7 @@ import { deferred, type Deferred } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import { printEnvelope, type Envelope } from '../format/envelope';
 import type { Post } from '../ports/messenger';
-import type { Caller } from './call';
+import type { Caller } from './caller';
 
 export interface Leaver {
   /** A request came from this address. */

@@ -11,7 +11,7 @@ import { decodeBody, encodeBody } from '../../src/format/codec';
 import { parseEnvelope, type Envelope } from '../../src/format/envelope';
 import { virtualClock } from '../../src/memory';
 import type { Packet } from '../../src/ports/messenger';
-import { createAnswerer } from '../../src/request/answer';
+import { createAnswerer } from '../../src/request/answerer';
 import { heavy } from '../heavy';
 
 const maths = defineModule('maths', { double: request(z.number(), z.number()) });

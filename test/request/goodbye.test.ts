@@ -2,7 +2,7 @@
 import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import { virtualClock } from '../../src/memory';
-import { createLeaver } from '../../src/request/leave';
+import { createLeaver } from '../../src/request/goodbye';
 
 function open() {
   const clock = virtualClock();

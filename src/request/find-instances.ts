@@ -6,7 +6,7 @@ import type { Request } from '../contract/types';
 import { currentScope, type Scopes } from '../delivery/context';
 import type { Instance } from '../ports/registry';
 
-import { badTimeout, cancelled, timedOut } from './ends';
+import { badTimeout, cancelled, timedOut } from './call-errors';
 import type { AskOptions } from './open-call';
 import type { About, Peers } from './peers';
 
