@@ -5,17 +5,17 @@ import { closable, teardown, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
-import { readSecret, type Secret } from './auth';
-import { SettingsCache, type Cached } from './cache';
-import type { Connection, Rights } from './connection';
-import { unreachable } from './faults';
-import type { Address } from './library';
-import { ensure } from './nodes';
+import { readSecret, type Secret } from './session/auth';
+import { SettingsCache, type Cached } from './settings/disk-cache';
+import type { Connection, Rights } from './session/connection';
+import { unreachable } from './session/errors';
+import type { Address } from './session/client';
+import { ensure } from './session/nodes';
 import { pathsOf, type Paths } from './paths';
 import { openRegistry } from './registry';
-import { openSession, type Session } from './session';
+import { openSession, type Session } from './session/session';
 import { openSettings } from './settings';
-import { readTls, type TlsPaths } from './tls';
+import { readTls, type TlsPaths } from './session/tls';
 
 export interface ZookeeperOptions {
   /** `host:port,host:port`; the port is 2181 where there is none, or 2281 with TLS. */

@@ -3,14 +3,14 @@ import { sleep, within } from '../base/clock';
 import { BusError, isBusError, sayError } from '../base/errors';
 import { closable, deferred, type Closable } from '../base/lifecycle';
 import type { Instance, Registry } from '../ports/registry';
-import { announcementOf, instanceOfText, textOfInstance } from './announcement';
-import type { Change, Connection, Node } from './connection';
-import { codes, isServerError, LostError } from './faults';
-import { Folder } from './folder';
-import { ensure } from './nodes';
+import { announcementOf, instanceOfText, textOfInstance } from './registry/announcement';
+import type { Change, Connection, Node } from './session/connection';
+import { codes, isServerError, LostError } from './session/errors';
+import { Folder } from './registry/contract-watch';
+import { ensure } from './session/nodes';
 import type { Paths } from './paths';
-import type { Session, SessionParts } from './session';
-import { openSoon } from './soon';
+import type { Session, SessionParts } from './session/session';
+import { openSoon } from './session/debounce';
 
 export interface RegistryParts extends Pick<SessionParts, 'clock' | 'random' | 'notices'> {
   readonly session: Session;

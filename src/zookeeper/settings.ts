@@ -5,14 +5,14 @@ import { closable, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
 import type { Setting, Settings } from '../ports/settings';
-import type { SettingsCache } from './cache';
-import type { Connection } from './connection';
-import { codes, isServerError, LostError } from './faults';
-import { ensure } from './nodes';
+import type { SettingsCache } from './settings/disk-cache';
+import type { Connection } from './session/connection';
+import { codes, isServerError, LostError } from './session/errors';
+import { ensure } from './session/nodes';
 import { textOf, type Paths } from './paths';
-import type { Session } from './session';
-import { openSoon, type Soon } from './soon';
-import { settingOf, View } from './view';
+import type { Session } from './session/session';
+import { openSoon, type Soon } from './session/debounce';
+import { settingOf, View } from './settings/snapshot';
 
 export interface SettingsParts {
   readonly session: Session;

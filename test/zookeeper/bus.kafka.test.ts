@@ -5,8 +5,8 @@ import { defineModule, isBusError, openBus, request, type Bus, type BusError } f
 import { systemClock } from '../../src/base/clock';
 import type { BusGiven } from '../../src/config';
 import { openToLook } from '../../src/open';
-import { connect as connectTo } from '../../src/zookeeper/connection';
-import type { Session } from '../../src/zookeeper/session';
+import { connect as connectTo } from '../../src/zookeeper/session/connection';
+import type { Session } from '../../src/zookeeper/session/session';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
 import { kafkaSuite } from '../cluster/suite';

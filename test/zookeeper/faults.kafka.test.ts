@@ -1,6 +1,6 @@
 /** What goes on while a real ZooKeeper is frozen, killed, restarted or forgets a session, and what is right after it. */
 import { systemClock } from '../../src/base/clock';
-import { connect as connectTo } from '../../src/zookeeper/connection';
+import { connect as connectTo } from '../../src/zookeeper/session/connection';
 import { livedMs } from '../elapsed';
 import { cleanUp, instance, later, open, type Opened, until, watchNames, watchSettings } from './kit';
 import { zookeeperSuite } from './suite';

@@ -8,7 +8,7 @@ import { type Notice, openNotices } from '../../src/base/notices';
 import type { Instance } from '../../src/ports/registry';
 import type { Setting } from '../../src/ports/settings';
 import { openZookeeper, type Zookeeper, type ZookeeperOptions } from '../../src/zookeeper/open';
-import type { Session } from '../../src/zookeeper/session';
+import type { Session } from '../../src/zookeeper/session/session';
 
 const undo: (() => unknown)[] = [];
 /** To be run after each test: closes and removes all that it opened, newest first. */

@@ -1,10 +1,10 @@
 /** Settings on nodes that a test changes as it likes, without any server and in its own time. */
 import { openNotices } from '../../src/base/notices';
 import { seededRandom, virtualClock } from '../../src/memory/clock';
-import type { SettingsCache } from '../../src/zookeeper/cache';
-import type { Connection, Node } from '../../src/zookeeper/connection';
+import type { SettingsCache } from '../../src/zookeeper/settings/disk-cache';
+import type { Connection, Node } from '../../src/zookeeper/session/connection';
 import { pathsOf } from '../../src/zookeeper/paths';
-import type { Restore, Session } from '../../src/zookeeper/session';
+import type { Restore, Session } from '../../src/zookeeper/session/session';
 import { openSettings } from '../../src/zookeeper/settings';
 
 interface Given {

@@ -1,12 +1,12 @@
 /** What stands against announcing oneself does not keep the registry from seeing who else comes and goes. */
 import { openNotices } from '../../src/base/notices';
 import { seededRandom, virtualClock } from '../../src/memory/clock';
-import { announcementOf } from '../../src/zookeeper/announcement';
-import type { Change, Connection } from '../../src/zookeeper/connection';
-import { codes, LostError, ServerError } from '../../src/zookeeper/faults';
+import { announcementOf } from '../../src/zookeeper/registry/announcement';
+import type { Change, Connection } from '../../src/zookeeper/session/connection';
+import { codes, LostError, ServerError } from '../../src/zookeeper/session/errors';
 import { pathsOf } from '../../src/zookeeper/paths';
 import { openRegistry } from '../../src/zookeeper/registry';
-import type { Restore, Session } from '../../src/zookeeper/session';
+import type { Restore, Session } from '../../src/zookeeper/session/session';
 import { instance } from './kit';
 
 const paths = pathsOf('main');

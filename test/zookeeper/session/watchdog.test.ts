@@ -1,7 +1,7 @@
-import { deferred } from '../../src/base/lifecycle';
-import type { Connection } from '../../src/zookeeper/connection';
-import { watchOver } from '../../src/zookeeper/watchdog';
-import { openTime } from './time';
+import { deferred } from '../../../src/base/lifecycle';
+import type { Connection } from '../../../src/zookeeper/session/connection';
+import { watchOver } from '../../../src/zookeeper/session/watchdog';
+import { openTime } from '../time';
 
 const sessionMs = 6_000;
 

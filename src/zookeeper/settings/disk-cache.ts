@@ -1,10 +1,10 @@
 /** The settings as they were last seen, in a file, for a start while ZooKeeper is away. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { randomHex, type Clock, type Random } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
-import type { Notices } from '../base/notices';
-import type { Setting } from '../ports/settings';
+import { randomHex, type Clock, type Random } from '../../base/clock';
+import { BusError, sayError } from '../../base/errors';
+import type { Notices } from '../../base/notices';
+import type { Setting } from '../../ports/settings';
 
 export interface CacheParts {
   /** Made if it is not there, for this user only. Processes of one namespace may share it. */

@@ -1,6 +1,6 @@
 /** TLS of connections to ZooKeeper: the files that it needs, and what its errors mean for an operator. */
 import { readFileSync } from 'node:fs';
-import { BusError, sayError } from '../base/errors';
+import { BusError, sayError } from '../../base/errors';
 
 /** Paths of PEM files. */
 export interface TlsPaths {

@@ -1,5 +1,5 @@
-import { BusError } from '../../src/base/errors';
-import { busErrorOf, LostError, ServerError } from '../../src/zookeeper/faults';
+import { BusError } from '../../../src/base/errors';
+import { busErrorOf, LostError, ServerError } from '../../../src/zookeeper/session/errors';
 
 const said = (error: unknown) => busErrorOf(error, 'writing setting key', 'ZooKeeper at a:1', 12.6);
 

@@ -1,8 +1,8 @@
 /** How an instance is written into the name of a node, so that one listing tells a watcher all of them. */
 import { createHash } from 'node:crypto';
-import { BusError } from '../base/errors';
-import type { Instance } from '../ports/registry';
-import { escape } from './paths';
+import { BusError } from '../../base/errors';
+import type { Instance } from '../../ports/registry';
+import { escape } from '../paths';
 
 /** A node below a contract. What it says never changes: an instance that says something new gets a new node. */
 export interface Announcement {

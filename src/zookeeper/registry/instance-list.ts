@@ -1,5 +1,5 @@
 /** Who is known to be alive while ZooKeeper has just come back and not everybody has announced itself again. */
-import type { Instance } from '../ports/registry';
+import type { Instance } from '../../ports/registry';
 
 /** Instances by the name of their node. */
 export type Known = ReadonlyMap<string, Instance>;

@@ -1,5 +1,5 @@
 /** What goes wrong in ZooKeeper, and how it is said to those who use the bus. */
-import { BusError, sayError, type SendOutcome } from '../base/errors';
+import { BusError, sayError, type SendOutcome } from '../../base/errors';
 
 /** Codes of ZooKeeper's protocol that mean something here. */
 export const codes = {

@@ -1,9 +1,9 @@
 /** One connection to one server as promises, each of which ends: with its answer, or with the connection. */
 import { ACL, CreateMode, Id, Permission, type Exception } from 'node-zookeeper-client';
-import type { Clock } from '../base/clock';
-import { deferred } from '../base/lifecycle';
-import { codes, isServerError, LostError, ServerError } from './faults';
-import { openClient, type Address, type End, type GuardedClient, type Ticket } from './library';
+import type { Clock } from '../../base/clock';
+import { deferred } from '../../base/lifecycle';
+import { codes, isServerError, LostError, ServerError } from './errors';
+import { openClient, type Address, type End, type GuardedClient, type Ticket } from './client';
 import { readTls, type TlsPaths } from './tls';
 
 export interface Rights {

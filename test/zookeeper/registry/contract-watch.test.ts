@@ -1,11 +1,11 @@
 /** How long whoever is missing after ZooKeeper was away is still known, to the millisecond. */
-import { openNotices } from '../../src/base/notices';
-import { seededRandom, virtualClock } from '../../src/memory/clock';
-import { announcementOf } from '../../src/zookeeper/announcement';
-import type { Connection } from '../../src/zookeeper/connection';
-import { Folder } from '../../src/zookeeper/folder';
-import type { Comeback, Session } from '../../src/zookeeper/session';
-import { instance } from './kit';
+import { openNotices } from '../../../src/base/notices';
+import { seededRandom, virtualClock } from '../../../src/memory/clock';
+import { announcementOf } from '../../../src/zookeeper/registry/announcement';
+import type { Connection } from '../../../src/zookeeper/session/connection';
+import { Folder } from '../../../src/zookeeper/registry/contract-watch';
+import type { Comeback, Session } from '../../../src/zookeeper/session/session';
+import { instance } from '../kit';
 
 const sessionMs = 2_000;
 const [one, two] = ['photos#1', 'photos#2'].map((name) => announcementOf(instance(name)).node);

@@ -1,9 +1,9 @@
 /** No server, however it behaves, makes a call hang or a process die, and every one of them is left quickly. */
-import type { Clock } from '../../src/base/clock';
-import { isBusError } from '../../src/base/errors';
-import { livedMs, openLivedClock, quickest } from '../elapsed';
-import { answerWell, type Fake, grant, greeting, type Manners, reply, startFake } from './fake';
-import { beginToOpen, cleanUp, instance, later, open as openAtOnce, startChild, until } from './kit';
+import type { Clock } from '../../../src/base/clock';
+import { isBusError } from '../../../src/base/errors';
+import { livedMs, openLivedClock, quickest } from '../../elapsed';
+import { answerWell, type Fake, grant, greeting, type Manners, reply, startFake } from '../fake';
+import { beginToOpen, cleanUp, instance, later, open as openAtOnce, startChild, until } from '../kit';
 
 let clock: Clock;
 beforeEach(() => {

@@ -1,8 +1,8 @@
 /** The settings as one connection shows them: read once, then what has changed. */
-import type { Setting } from '../ports/settings';
-import type { Connection, Node } from './connection';
-import { list } from './nodes';
-import { textOf, type Paths } from './paths';
+import type { Setting } from '../../ports/settings';
+import type { Connection, Node } from '../session/connection';
+import { list } from '../session/nodes';
+import { textOf, type Paths } from '../paths';
 
 export class View {
   /** By the name of their node. */

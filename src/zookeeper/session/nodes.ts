@@ -1,7 +1,7 @@
 /** Folders that must be there before anything can be put into them. */
-import { BusError } from '../base/errors';
+import { BusError } from '../../base/errors';
 import type { Connection } from './connection';
-import { codes, isServerError } from './faults';
+import { codes, isServerError } from './errors';
 
 /** Makes the folder, and those above it, where they are missing. What is there is never touched. */
 export async function ensure(connection: Connection, path: string): Promise<void> {

@@ -1,6 +1,6 @@
 /** Settings are read with one pair of ears for each connection, and on the next one whatever happened meanwhile. */
-import { defaults, liveConfig } from '../../src/config';
-import { openSystem as system } from './nodes';
+import { defaults, liveConfig } from '../../../src/config';
+import { openSystem as system } from '../nodes';
 
 test('restored many times on one connection, it reads once and listens once', async () => {
   const { settings, restored, reads, most } = system();

@@ -1,5 +1,5 @@
-import { openSoon } from '../../src/zookeeper/soon';
-import { openTime } from './time';
+import { openSoon } from '../../../src/zookeeper/session/debounce';
+import { openTime } from '../time';
 
 const parts = { random: { next: () => 0.5 }, jitterMs: () => 20, gapMs: () => 100 };
 

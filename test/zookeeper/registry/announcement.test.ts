@@ -1,7 +1,12 @@
 import fc from 'fast-check';
-import type { Instance } from '../../src/ports/registry';
-import { announcementOf, instanceOfNode, instanceOfText, textOfInstance } from '../../src/zookeeper/announcement';
-import { instance } from './kit';
+import type { Instance } from '../../../src/ports/registry';
+import {
+  announcementOf,
+  instanceOfNode,
+  instanceOfText,
+  textOfInstance,
+} from '../../../src/zookeeper/registry/announcement';
+import { instance } from '../kit';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 40 });
 const instances: fc.Arbitrary<Instance> = fc.record({

@@ -1,9 +1,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { systemClock, systemRandom } from '../../src/base/clock';
-import { type Notice, openNotices } from '../../src/base/notices';
-import { SettingsCache } from '../../src/zookeeper/cache';
-import { cleanUp, freshDirectory } from './kit';
+import { systemClock, systemRandom } from '../../../src/base/clock';
+import { type Notice, openNotices } from '../../../src/base/notices';
+import { SettingsCache } from '../../../src/zookeeper/settings/disk-cache';
+import { cleanUp, freshDirectory } from '../kit';
 
 afterEach(async () => {
   jest.restoreAllMocks();

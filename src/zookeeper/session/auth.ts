@@ -1,6 +1,6 @@
 /** User and password for ZooKeeper, from the environment or a file, where no configuration that is printed has them. */
 import { readFileSync } from 'node:fs';
-import { BusError, sayError } from '../base/errors';
+import { BusError, sayError } from '../../base/errors';
 
 /** Where `user:password` is: the name of a variable, or the path of a file, whose last line break does not count. */
 export type Secret = { readonly variable: string } | { readonly file: string };

@@ -1,5 +1,5 @@
 /** Does something soon after it is asked for: once for all who ask meanwhile, and never twice at the same time. */
-import type { Clock, Random } from '../base/clock';
+import type { Clock, Random } from '../../base/clock';
 
 export interface Soon {
   ask(): void;

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { openFrames } from '../../src/zookeeper/frames';
+import { openFrames } from '../../../src/zookeeper/session/frames';
 
 function frame(body: Uint8Array): Buffer {
   const head = Buffer.alloc(4);

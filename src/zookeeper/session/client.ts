@@ -9,8 +9,8 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import { createClient, type Client, type ClientState, type ConnectionManager } from 'node-zookeeper-client';
-import { sayError } from '../base/errors';
-import { meanings } from './faults';
+import { sayError } from '../../base/errors';
+import { meanings } from './errors';
 import { openFrames } from './frames';
 import { tlsFailureOf, type TlsFailure, type TlsFiles } from './tls';
 

@@ -1,5 +1,5 @@
 /** Ends a connection that stands still: a frozen server, or one behind a cut wire, says nothing of itself. */
-import { every, type Clock } from '../base/clock';
+import { every, type Clock } from '../../base/clock';
 import type { Connection } from './connection';
 
 /** A question every sixth of a session time-out also keeps the session alive. */

@@ -1,11 +1,11 @@
 /** One session that is kept as long as any server can be reached: connected again, and then made and read anew. */
-import { every, sleep, type Clock, type Random } from '../base/clock';
-import { BusError, isBusError, sayError } from '../base/errors';
-import { closable, deferred, type Closable, type Deferred } from '../base/lifecycle';
-import type { Notices } from '../base/notices';
+import { every, sleep, type Clock, type Random } from '../../base/clock';
+import { BusError, isBusError, sayError } from '../../base/errors';
+import { closable, deferred, type Closable, type Deferred } from '../../base/lifecycle';
+import type { Notices } from '../../base/notices';
 import { connect, EndError, type Connection, type Rights } from './connection';
-import { busErrorOf, codes, LostError, sayFault, ServerError } from './faults';
-import type { Address, End, Ticket } from './library';
+import { busErrorOf, codes, LostError, sayFault, ServerError } from './errors';
+import type { Address, End, Ticket } from './client';
 import type { TlsPaths } from './tls';
 import { watchOver } from './watchdog';
 

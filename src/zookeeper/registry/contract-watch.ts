@@ -1,13 +1,13 @@
 /** Who serves one contract, kept up to date: listed again after each change, and told to those who watch. */
-import { sayError } from '../base/errors';
-import type { Instance } from '../ports/registry';
+import { sayError } from '../../base/errors';
+import type { Instance } from '../../ports/registry';
 import { instanceOfNode, instanceOfText } from './announcement';
-import type { Connection } from './connection';
-import { LostError } from './faults';
-import { isSame, keep, type Known } from './known';
-import { list } from './nodes';
-import type { Comeback, SessionParts, Session } from './session';
-import { openSoon, type Soon } from './soon';
+import type { Connection } from '../session/connection';
+import { LostError } from '../session/errors';
+import { isSame, keep, type Known } from './instance-list';
+import { list } from '../session/nodes';
+import type { Comeback, SessionParts, Session } from '../session/session';
+import { openSoon, type Soon } from '../session/debounce';
 
 export interface FolderParts extends Pick<SessionParts, 'clock' | 'random' | 'notices'> {
   readonly session: Session;
