@@ -132,7 +132,7 @@ function packageOf(from: string): string {
   return from.split('/', from.startsWith('@') ? 2 : 1).join('/');
 }
 
-/** `src/work/take.ts` → ['work', 'work/take']; `src/open.ts` → ['open', 'open']. */
+/** `src/work/queue/consumer.ts` → ['work', 'work/take']; `src/open.ts` → ['open', 'open']. */
 function placeOf(file: string): readonly [folder: string, name: string] {
   const name = file.replace(/^src\//, '').replace(/(?:\.d)?\.ts$/, '');
   return [name.split('/')[0] ?? name, name];

@@ -19,7 +19,7 @@ import { createLeaver } from '../request/goodbye';
 import type { AskOptions, OpenCall } from '../request/open-call';
 import { openPeers } from '../request/peers';
 import { RetentionWatch } from '../work/retention';
-import { RetainedPartitions } from '../work/retained';
+import { RetainedPartitions } from '../work/progress/retained';
 import { openSender } from '../work/submit';
 import { eventTopic } from '../work/topics';
 import type { TakenQueue } from '../work/types';

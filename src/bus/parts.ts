@@ -8,7 +8,7 @@ import type { Log } from '../ports/log';
 import type { Post } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
-import type { Retained } from '../work/retained';
+import type { Retained } from '../work/progress/retained';
 import type { TakeParts } from '../work/types';
 import type { BusLive } from './live';
 

@@ -11,7 +11,7 @@ import type { Run } from '../delivery/deliver';
 import { createPace } from '../delivery/limiter';
 import { namesIn, queueOf } from '../format/names';
 import type { Answerer } from '../request/answerer';
-import { takeQueue } from '../work/take';
+import { takeQueue } from '../work/queue/consumer';
 import { eventTopic, parkedTopic, workTopic } from '../work/topics';
 import type { EntryLimits, Handling, Queue, TakenQueue, TakeParts } from '../work/types';
 import { fault, sayUnknown } from './argument-checks';

@@ -1,7 +1,7 @@
 /** What of a queue is not settled: from the watermark to the end of each partition, without what is settled between. */
 import type { Log } from '../ports/log';
-import { decodeState, emptyState, type State, type Tried } from '../work/state';
-import type { Range } from '../work/watermark';
+import { decodeState, emptyState, type State, type Tried } from '../work/progress/commit-state';
+import type { Range } from '../work/progress/watermark';
 import type { Source } from './names';
 
 /** Records of one partition from `from` up to but without `end`, but for those in `without`. */

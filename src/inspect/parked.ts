@@ -1,10 +1,10 @@
 /** Lists what was set aside. */
 import { placeOf } from '../work/message';
-import { readNote } from '../work/note';
-import type { ParkedNote } from '../work/park';
+import { readNote } from '../work/parked/note';
+import type { ParkedNote } from '../work/parked/park';
 import type { Span } from './backlog';
-import type { Parked } from '../work/parked';
-import type { Mended } from '../work/replay';
+import type { Parked } from '../work/parked/find';
+import type { Mended } from '../work/parked/replay';
 import { fits, letterOf, viewOf, type Letter } from './message';
 import { topicsOf } from './names';
 import { budgetFor } from './queues';

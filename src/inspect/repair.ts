@@ -1,10 +1,10 @@
 /** Sends parked messages again, or takes them away: first what it will touch, then batch by batch. */
 import { outlookOf } from '../base/errors';
-import type { Parked } from '../work/parked';
-import { drop, replay, type Failed } from '../work/replay';
-import { OriginalGoneError, readOriginal } from '../work/stub';
+import type { Parked } from '../work/parked/find';
+import { drop, replay, type Failed } from '../work/parked/replay';
+import { OriginalGoneError, readOriginal } from '../work/parked/stub';
 import { findQueues } from './names';
-import { readNote } from '../work/note';
+import { readNote } from '../work/parked/note';
 import { findParked, parkedView } from './parked';
 import { NotParked, UnknownName, type InspectorParts, type MessageFilter, type ParkedView } from './types';
 

@@ -1,6 +1,6 @@
 /** Finds a message by its id, wherever a log still has it, and says what became of it. */
 import { placeOf } from '../work/message';
-import { parkedKey } from '../work/park';
+import { parkedKey } from '../work/parked/park';
 import { isWithin, type Backlog } from './backlog';
 import { doingOf } from './instances';
 import { viewOf, type Letter } from './message';

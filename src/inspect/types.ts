@@ -6,8 +6,8 @@ import type { Decoded } from '../format/codec';
 import type { Log } from '../ports/log';
 import type { Registry } from '../ports/registry';
 import type { Attempt } from '../work/message';
-import type { Stub } from '../work/park';
-import type { Mended } from '../work/replay';
+import type { Stub } from '../work/parked/park';
+import type { Mended } from '../work/parked/replay';
 
 export interface InspectorParts {
   readonly log: Log;

@@ -6,10 +6,10 @@ import type { AnyEntry, RetryKind } from '../contract/types';
 import type { Peer, Scopes } from '../delivery/context';
 import type { DeliverParts, Run } from '../delivery/deliver';
 import type { Log, Topic } from '../ports/log';
-import type { MakeFilter } from './duplicates';
-import type { RetainedPartitions } from './retained';
-import type { MakeUnkept } from './unkept';
-import type { MakeWatermark } from './watermark';
+import type { MakeFilter } from './progress/duplicate-filter';
+import type { RetainedPartitions } from './progress/retained';
+import type { MakeUnkept } from './progress/unkept';
+import type { MakeWatermark } from './progress/watermark';
 
 /** What surrounds a taken queue. The functions named `make…` exist so that a simulator can plant bugs. */
 export interface TakeParts extends DeliverParts {

@@ -4,7 +4,7 @@ import { openScopes } from '../../src/delivery/context';
 import type { Run } from '../../src/delivery/deliver';
 import { incarnation } from '../../src/format/id';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/take';
+import { takeQueue } from '../../src/work/queue/consumer';
 import { type Cluster, startCluster } from '../cluster/cluster';
 import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';

@@ -5,7 +5,7 @@ import type { Run } from '../../src/delivery/deliver';
 import { incarnation } from '../../src/format/id';
 import { seededRandom } from '../../src/memory/clock';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/take';
+import { takeQueue } from '../../src/work/queue/consumer';
 import type { TakenQueue } from '../../src/work/types';
 import { gates, group, loose, parked, topic } from '../work/rig';
 import { FakeBench } from './fakebench';

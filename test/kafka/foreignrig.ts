@@ -2,8 +2,8 @@
 import { Kafka, logLevel, type Message, type Producer } from 'kafkajs';
 import { z } from 'zod';
 import { defineModule, openBus, work, type Bus, type Notice } from '../../src/index';
-import type { Parked } from '../../src/work/parked';
-import { findParked } from '../../src/work/parked';
+import type { Parked } from '../../src/work/parked/find';
+import { findParked } from '../../src/work/parked/find';
 import type { KafkaSuite } from '../cluster/suite';
 import { openRealProcess } from './rig';
 

@@ -5,7 +5,7 @@ import { parseEnvelope } from '../../src/format/envelope';
 import { namesIn } from '../../src/format/names';
 import type { Bus } from '../../src/index';
 import type { GroupPlace, Stored } from '../../src/ports/log';
-import { decodeState } from '../../src/work/state';
+import { decodeState } from '../../src/work/progress/commit-state';
 import { shop } from '../bus/contract';
 import type { Scene } from '../bus/processes';
 import { openRealProcess, type KafkaProcess } from './rig';

@@ -5,7 +5,7 @@ import type { Run } from '../../src/delivery/deliver';
 import { incarnation } from '../../src/format/id';
 import { seededRandom } from '../../src/memory/clock';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/take';
+import { takeQueue } from '../../src/work/queue/consumer';
 import type { Stored, Tail } from '../../src/ports/log';
 import { group, jobs, parked, topic } from '../work/rig';
 import { FakeBench, max, record, valuesOf } from './fakebench';

@@ -6,7 +6,7 @@ import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
 import { printEnvelope } from '../../src/format/envelope';
 import { seededRandom } from '../../src/memory/clock';
-import { takeQueue } from '../../src/work/take';
+import { takeQueue } from '../../src/work/queue/consumer';
 import { parkedTopic, workTopic } from '../../src/work/topics';
 import { openKafkaLog } from '../../src/kafka/log';
 import { FakeBench, record } from './fakebench';

@@ -1,8 +1,8 @@
 /** Parking on brokers that refuse the parked record, as Kafka does by max.message.bytes. */
 import { openNotices, type Notice } from '../../src/base/notices';
 import { openScopes } from '../../src/delivery/context';
-import { findParked } from '../../src/work/parked';
-import { takeQueue } from '../../src/work/take';
+import { findParked } from '../../src/work/parked/find';
+import { takeQueue } from '../../src/work/queue/consumer';
 import { group, jobs, parked, topic } from '../work/rig';
 import { FakeBench } from './fakebench';
 

@@ -2,7 +2,7 @@
 import { virtualClock } from '../../src/memory';
 import type { Commit, Owned, Stored } from '../../src/ports/log';
 import { encodeBody } from '../../src/format/codec';
-import { emptyState, encodeState } from '../../src/work/state';
+import { emptyState, encodeState } from '../../src/work/progress/commit-state';
 import { bodyOf } from './contracts';
 import { HearCheck } from './hearing';
 import { Ledger, type Message } from './ledger';

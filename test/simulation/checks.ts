@@ -1,6 +1,6 @@
 /** All checkers of one run, and the system's queues as its contracts describe them. */
 import type { LogRecord, Stored } from '../../src/ports/log';
-import type { ParkedNote } from '../../src/work/park';
+import type { ParkedNote } from '../../src/work/parked/park';
 import type { Body, Contracts } from './contracts';
 import { numberOf, padOf } from './contracts';
 import { HearCheck } from './hearing';

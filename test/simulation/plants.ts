@@ -6,10 +6,10 @@ import type { WorldOptions } from '../../src/memory';
 import type { Log, Owned, Owner } from '../../src/ports/log';
 import type { View } from '../../src/kafka/view';
 import type { Batch, Wire } from '../../src/kafka/wire';
-import { openWatermark, type MakeWatermark, type Watermark } from '../../src/work/watermark';
-import type { MakeFilter } from '../../src/work/duplicates';
-import { Retained } from '../../src/work/retained';
-import { openUnkept, type MakeUnkept } from '../../src/work/unkept';
+import { openWatermark, type MakeWatermark, type Watermark } from '../../src/work/progress/watermark';
+import type { MakeFilter } from '../../src/work/progress/duplicate-filter';
+import { Retained } from '../../src/work/progress/retained';
+import { openUnkept, type MakeUnkept } from '../../src/work/progress/unkept';
 import type { Dice } from './dice';
 
 export interface Plant {

@@ -11,7 +11,7 @@ import { incarnation } from '../../src/format/id';
 import { partitionOf } from '../../src/format/partition';
 import { seededRandom } from '../../src/memory/clock';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/take';
+import { takeQueue } from '../../src/work/queue/consumer';
 import type { TakenQueue } from '../../src/work/types';
 import { FakeBench, type Outcome } from '../kafka/fakebench';
 import type { FakeFault, FakeRequest } from '../kafka/fakewire';

@@ -2,8 +2,8 @@
 import { virtualClock, type VirtualClock } from '../../src/memory';
 import { sayError } from '../../src/base/errors';
 import type { Stored } from '../../src/ports/log';
-import type { ParkedNote } from '../../src/work/park';
-import { readOriginal } from '../../src/work/stub';
+import type { ParkedNote } from '../../src/work/parked/park';
+import { readOriginal } from '../../src/work/parked/stub';
 import { Ledger, type Broken } from './ledger';
 import { drawPlan, keepMsLong, type Plan } from './plan';
 import type { Plant } from './plants';

@@ -1,6 +1,6 @@
 /** What is known of one partition of a queue: its messages, who had it, and what is committed. */
 import type { Commit } from '../../src/ports/log';
-import { decodeState } from '../../src/work/state';
+import { decodeState } from '../../src/work/progress/commit-state';
 import type { Lane } from './lane';
 import type { Message } from './ledger';
 

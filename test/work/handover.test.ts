@@ -2,7 +2,7 @@ import { BusError } from '../../src/base/errors';
 import type { Schema } from '../../src/contract/types';
 import { promisesRunOut } from '../../src/memory/clock';
 import { LostError, type Owned } from '../../src/ports/log';
-import { encodeState } from '../../src/work/state';
+import { encodeState } from '../../src/work/progress/commit-state';
 import { gates, group, jobs, loose, rig, topic, type Job } from './rig';
 
 const never = new Promise<void>(() => undefined);

@@ -1,7 +1,7 @@
 /** Places of a group that do not fit the log: set by a tool, or of an earlier log of the same name. */
 import { BusError } from '../../src/base/errors';
 import type { Commit } from '../../src/ports/log';
-import { emptyState, encodeState, type State } from '../../src/work/state';
+import { emptyState, encodeState, type State } from '../../src/work/progress/commit-state';
 import { group, jobs, rig, topic } from './rig';
 
 const { resize } = jobs();

@@ -1,7 +1,7 @@
 /** A process that loses its partitions and owns them again: what it finished is not repeated, what runs is not doubled. */
 import { BusError } from '../../src/base/errors';
 import { partitionOf } from '../../src/format/partition';
-import { RetainedPartitions } from '../../src/work/retained';
+import { RetainedPartitions } from '../../src/work/progress/retained';
 import { gates, group, jobs, parked, rig, topic } from './rig';
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, n) => ({ n: from + n }));

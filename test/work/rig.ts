@@ -9,7 +9,7 @@ import { incarnation } from '../../src/format/id';
 import { memoryWorld, virtualClock, type MemoryProcess, type MemoryWorld, type WorldOptions } from '../../src/memory';
 import type { Append, Topic } from '../../src/ports/log';
 import { openSender } from '../../src/work/submit';
-import { takeQueue } from '../../src/work/take';
+import { takeQueue } from '../../src/work/queue/consumer';
 import { parkedTopic, workTopic } from '../../src/work/topics';
 import type { Queue, RetryOptions, Sender, TakenQueue, TakeParts } from '../../src/work/types';
 

@@ -1,0 +1,120 @@
+/** Sets a message aside: its bytes as they came, the reason, and every attempt that is known. */
+import { sayError } from '../../base/errors';
+import type { Append, LogRecord } from '../../ports/log';
+import { placeOf, type Attempt, type Message } from '../message';
+import type { Queue, TakeParts } from '../types';
+
+/** What is written beside a parked message, as JSON in its header `parked`. */
+export interface ParkedNote {
+  readonly queue: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly id: string;
+  /** Empty when the record did not say. */
+  readonly entry: string;
+  readonly key: string | null;
+  /** The key in full where it is no text. */
+  readonly keyBase64?: string;
+  readonly reason: string;
+  /** How many there were; `attempts` has those that ended in the instance that parked it, at most the last 20. */
+  readonly attemptCount: number;
+  readonly attempts: readonly Attempt[];
+  readonly parkedAtMs: number;
+  readonly instance: string;
+  readonly version: string;
+  /** Set where the record is a stub: the message was too large to be parked whole. */
+  readonly stub?: Stub;
+}
+/** What a stub keeps of the bytes that it stands for; the whole message is where it came from, while the log has it. */
+export interface Stub {
+  /** Size of the whole value, in bytes. */
+  readonly bytes: number;
+  /** SHA-256 of the whole value, in hex. */
+  readonly sha256: string;
+  /** Why the message could not be parked whole. */
+  readonly refusal: string;
+}
+
+export const attemptsKept = 20;
+const errorCharsMax = 500;
+const stackCharsMax = 2_000;
+/** A parked topic takes 64 KB more than a message. */
+const noteBytesMax = 60_000;
+
+/** The key of a parked record is its queue and place, so parking twice is parking once, and dropping is a tombstone. */
+export const parkedKey = (queue: string, topic: string, place: { partition: number; offset: number }): string =>
+  `${queue}/${placeOf(topic, place)}`;
+
+export function attemptOf(attempt: number, error: unknown, atMs: number, instance: string): Attempt {
+  const said = sayError(error).slice(0, errorCharsMax);
+  const stack = error instanceof Error && error.stack?.slice(0, stackCharsMax);
+  return { attempt, atMs, error: said, ...(stack && { stack }), instance };
+}
+
+/** Returns what is kept beside a parked message, whatever becomes of its bytes. */
+export function parkedNote(parts: TakeParts, queue: Queue, message: Message, reason: string): ParkedNote {
+  const { record, id, entry, lane } = message;
+  const { partition, offset, key } = record;
+  const isText = key === null || lane === null || Buffer.from(lane).equals(key);
+  return {
+    queue: queue.name,
+    topic: queue.topic.name,
+    partition,
+    offset,
+    id,
+    entry,
+    key: lane,
+    ...(!isText && { keyBase64: Buffer.from(key).toString('base64') }),
+    reason: reason.slice(0, stackCharsMax),
+    attemptCount: message.attempts,
+    attempts: message.failures,
+    parkedAtMs: parts.clock.now(),
+    instance: parts.self.instance,
+    version: parts.version,
+  };
+}
+
+/** Returns the record of a message that is parked whole: its bytes as they came. */
+export function wholeRecord(note: ParkedNote, { record }: Message): Append {
+  const { value, headers, key } = record;
+  const parked = printNote(note, noteBytesMax);
+  if (parked !== undefined) {
+    return { partition: 0, key: keyOf(note), value, headers: { ...ours(headers), parked } };
+  }
+  // A foreign key of many KB: it does not fit into the note, so it gets a header of its own.
+  const { keyBase64: _left, ...rest } = note;
+  const withoutKey = printNote({ ...rest, key: null }, noteBytesMax) ?? JSON.stringify({ ...rest, attempts: [] });
+  const parkedKey = Buffer.from(key ?? []).toString('base64');
+  return { partition: 0, key: keyOf(note), value, headers: { ...ours(headers), parked: withoutKey, parkedKey } };
+}
+
+/** Returns the key that a message had before it was parked whole, byte for byte. */
+export function originalKey({ key, keyBase64 }: ParkedNote, { parkedKey }: LogRecord['headers']): Uint8Array | null {
+  const base64 = keyBase64 ?? parkedKey;
+  if (base64 !== undefined) return Buffer.from(base64, 'base64');
+  return key === null ? null : Buffer.from(key);
+}
+
+export const keyOf = ({ queue, topic, ...place }: ParkedNote): Uint8Array =>
+  Buffer.from(parkedKey(queue, topic, place));
+
+/** Only what we read again: a foreign producer may have sent any number of others. */
+export function ours({ bus, traceparent }: Message['record']['headers']): Record<string, string> {
+  return { ...(bus !== undefined && { bus }), ...(traceparent !== undefined && { traceparent }) };
+}
+
+/** Leaves out stacks, then attempts, oldest first, until it fits; returns undefined if it does not fit without them. */
+export function printNote(note: ParkedNote, bytesMax: number): string | undefined {
+  const attempts = [...note.attempts];
+  for (let n = 0; ; n++) {
+    const line = JSON.stringify({ ...note, attempts });
+    if (Buffer.byteLength(line) <= bytesMax) return line;
+    const oldest = attempts[n];
+    if (oldest) {
+      const { stack: _left, ...rest } = oldest;
+      attempts[n] = rest;
+    } else if (attempts.length > 0) attempts.shift();
+    else return undefined;
+  }
+}

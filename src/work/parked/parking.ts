@@ -1,0 +1,90 @@
+/** Parks the messages of a queue: repeats what can still succeed, and parks a stub of what is refused for good. */
+import { sleep } from '../../base/clock';
+import { outlookOf, sayError } from '../../base/errors';
+import type { Append } from '../../ports/log';
+import { placeOf, type Message } from '../message';
+import { parkedNote, wholeRecord } from './park';
+import { stubRecord } from './stub';
+import type { Queue, TakeParts } from '../types';
+
+const retryDelayMsMin = 100;
+const retryDelayMsMax = 5_000;
+
+export class Parking {
+  /** Messages that the parked topic has not taken yet, after at least one failed append. */
+  readonly #delayed = new Set<Message>();
+
+  constructor(
+    private readonly parts: TakeParts,
+    private readonly queue: Queue,
+  ) {}
+
+  /** Resolves with true when the parked topic has the message, with false when its partition was closed before. */
+  async park(message: Message, reason: string): Promise<boolean> {
+    const { closed } = message.holder;
+    const forms = this.#formsOf(message, reason);
+    let refusal = '';
+    for (let tries = 0, form = 0; !closed.aborted;) {
+      const failure = await this.#append(() => forms[form]?.(refusal));
+      if (!failure) {
+        this.#parked(message, form > 0 ? refusal : undefined);
+        return true;
+      }
+      const outlook = outlookOf(failure.error);
+      if (outlook === 'final') {
+        if (form === 0) refusal = sayError(failure.error);
+        form = (form + 1) % forms.length;
+        if (form > 0) continue; // a smaller record is another call
+      }
+      // From the first form on again: what made the records too large may be changed by then.
+      this.#failed(message, failure.error);
+      const delayMs = outlook === 'transient' ? retryDelayMsMin * 2 ** Math.min(tries++, 10) : retryDelayMsMax;
+      await sleep(this.parts.clock, Math.min(delayMs, retryDelayMsMax), closed);
+    }
+    if (this.#delayed.delete(message) && this.#delayed.size === 0) {
+      this.#tell(true, 'no message waits to be parked here');
+    }
+    return false;
+  }
+
+  /** From the largest to the smallest. */
+  #formsOf(message: Message, reason: string): readonly ((refusal: string) => Append)[] {
+    const note = parkedNote(this.parts, this.queue, message, reason);
+    return [
+      () => wholeRecord(note, message),
+      (refusal) => stubRecord(note, message.record, refusal, 'stub'),
+      (refusal) => stubRecord(note, message.record, refusal, 'least'),
+    ];
+  }
+
+  async #append(make: () => Append | undefined): Promise<{ readonly error: unknown } | undefined> {
+    try {
+      const record = make();
+      await this.parts.log.append(this.queue.parkedTopic.name, record ? [record] : []);
+      return undefined;
+    } catch (error) {
+      // Unknown is not failed, but the same record again does no harm: the topic keeps one for each key.
+      return { error };
+    }
+  }
+
+  #parked(message: Message, refusal: string | undefined): void {
+    if (this.#delayed.size > 0) this.#tell(true, 'messages can be parked again');
+    this.#delayed.clear();
+    if (refusal === undefined) return;
+    const place = placeOf(this.queue.topic.name, message);
+    const why = `${message.id} could not be parked whole, so a stub was parked: ${refusal}`;
+    const fields = { queue: this.queue.name, id: message.id };
+    const text = `${why}. The whole message is at ${place}`;
+    this.parts.notices.tell({ type: 'log', level: 'warn', message: text, fields });
+  }
+
+  #failed(message: Message, error: unknown): void {
+    if (this.#delayed.size === 0) this.#tell(false, `${message.id} could not be parked yet: ${sayError(error)}`);
+    this.#delayed.add(message);
+  }
+
+  #tell(ok: boolean, reason: string): void {
+    this.parts.notices.tell({ type: 'state', part: `queue ${this.queue.name}`, ok, reason });
+  }
+}

@@ -1,0 +1,218 @@
+/** Sends parked messages again, or drops them for good. */
+import { sleep, type Clock, type Random } from '../../base/clock';
+import { BusError, outlookOf, sayError } from '../../base/errors';
+import { printEnvelope, type Envelope, type Stamp } from '../../format/envelope';
+import { incarnation } from '../../format/id';
+import { parseTopic } from '../../format/names';
+import { PartlyError, type Append, type Log, type LogRecord } from '../../ports/log';
+import { envelopeOf, unreadable } from '../message';
+import { originalKey, ours, type ParkedNote } from './park';
+import type { Parked } from './find';
+import { OriginalGoneError, readOriginal } from './stub';
+
+export interface ReplayParts {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Who replays: named as the sender of records that brought no header of ours. */
+  readonly instance: string;
+}
+
+const batchMessagesMax = 100;
+const batchBytesMax = 8 * 1024 * 1024;
+const triesMax = 5;
+const retryMs = 200;
+
+/** Called for a message that cannot be replayed or dropped however often it is tried, while the others go on. */
+export type Failed = (one: Parked, error: unknown) => void;
+
+/**
+ * Sends each again: the original bytes under the original id and key, to the partition it came from, as a replay.
+ * Then takes it out of the parked topic. Messages of one key keep their order. The bytes of a stub are reread from
+ * where it came from. Returns how many went. A message that cannot go (the original of a stub is gone, or its topic
+ * refuses it) stays parked and is reported to `failed`; without that, replay rejects with the first such error at its
+ * end. Rejects with Unreachable when the log does not answer: what was not confirmed stays parked, and may have been
+ * sent.
+ */
+export async function replay(parts: ReplayParts, parked: readonly Parked[], failed?: Failed): Promise<number> {
+  const nextStamp = stamps(parts.random);
+  const failures: unknown[] = [];
+  const fail = failed ?? ((_one, error) => void failures.push(error));
+  const inOrder = parked.toSorted((a, b) => a.note.partition - b.note.partition || a.note.offset - b.note.offset);
+  let count = 0;
+  for (const list of byPlace(inOrder, ({ topic, note }) => `${topic} ${note.topic}`)) {
+    const { topic, note } = list[0];
+    for await (const batch of batches(parts, list, nextStamp, fail)) {
+      const refused = await insist(
+        parts,
+        note.topic,
+        batch.map(({ record }) => record),
+      );
+      for (const [index, error] of refused) if (batch[index]) fail(batch[index].parked, error);
+      const sent = batch.filter((_one, index) => !refused.has(index)).map((one) => one.parked);
+      await takeAway(parts, topic, sent, 'replayed');
+      count += sent.length;
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+  return count;
+}
+
+/** Takes them out of the parked topic for good. Returns how many. Rejects as {@link replay} does. */
+export async function drop(parts: ReplayParts, parked: readonly Parked[]): Promise<number> {
+  for (const list of byPlace(parked, ({ topic }) => topic)) {
+    for (let at = 0; at < list.length; at += batchMessagesMax) {
+      await takeAway(parts, list[0].topic, list.slice(at, at + batchMessagesMax), 'dropped');
+    }
+  }
+  return parked.length;
+}
+
+/** In the order given within what goes to one place. */
+function byPlace(parked: readonly Parked[], placeOf: (one: Parked) => string): Iterable<[Parked, ...Parked[]]> {
+  const lists = new Map<string, [Parked, ...Parked[]]>();
+  for (const one of parked) {
+    const place = placeOf(one);
+    const list = lists.get(place);
+    if (list) list.push(one);
+    else lists.set(place, [one]);
+  }
+  return lists.values();
+}
+
+interface Resent {
+  readonly parked: Parked;
+  readonly record: Append;
+}
+
+/** The messages of a list as they are sent again, so many at a time that each batch is one append. */
+async function* batches(
+  parts: ReplayParts,
+  list: readonly Parked[],
+  nextStamp: () => Stamp,
+  fail: Failed,
+): AsyncGenerator<readonly Resent[]> {
+  let batch: Resent[] = [];
+  let bytes = 0;
+  for (const parked of list) {
+    const record = await sentAgain(parts, parked, nextStamp, fail);
+    if (!record) continue;
+    const length = record.value?.length ?? 0;
+    if (batch.length >= batchMessagesMax || (batch.length > 0 && bytes + length > batchBytesMax)) {
+      yield batch;
+      [batch, bytes] = [[], 0];
+    }
+    batch.push({ parked, record });
+    bytes += length;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** Resolves with undefined when it was reported to `fail`. */
+async function sentAgain(
+  parts: ReplayParts,
+  parked: Parked,
+  nextStamp: () => Stamp,
+  fail: Failed,
+): Promise<Append | undefined> {
+  const { note, record } = parked;
+  try {
+    if (!note.stub) return withStamp(parts, note, { ...record, key: originalKey(note, record.headers) }, nextStamp);
+    const original = await readOriginal(parts.log, note);
+    return withStamp(parts, note, { ...original, headers: ours(original.headers) }, nextStamp);
+  } catch (error) {
+    if (!(error instanceof OriginalGoneError) && outlookOf(error) === 'transient') throw error;
+    fail(parked, error);
+    return undefined;
+  }
+}
+
+function withStamp(parts: ReplayParts, note: ParkedNote, record: LogRecord, nextStamp: () => Stamp): Append {
+  const { key, value } = record;
+  const { partition } = note;
+  const { parked: _note, parkedKey: _key, ...headers } = record.headers;
+  const old = envelopeOf(record);
+  // Nobody could say which entry it is for: as it came, for readers that have learnt to read it since.
+  if ((old && 'bad' in old) || (!old && note.entry === unreadable)) return { partition, key, value, headers };
+  const fresh = { stamp: nextStamp(), sentMs: parts.clock.now(), replay: (old?.replay ?? 0) + 1 };
+  const bus = printEnvelope({ ...(old ?? madeUp(parts, note)), ...fresh });
+  return { partition, key, value, headers: { ...headers, bus } };
+}
+
+function madeUp({ instance }: ReplayParts, { topic, entry, id }: ParkedNote): Envelope {
+  return { kind: parseTopic(topic)?.kind === 'events' ? 'event' : 'work', entry, id, from: instance };
+}
+
+/** What became of a parked message, as JSON in the header `mended` of its tombstone: known while the log keeps that. */
+export interface Mended {
+  readonly how: 'replayed' | 'dropped';
+  /** The instance that did it. */
+  readonly by: string;
+  readonly atMs: number;
+}
+
+async function takeAway(
+  parts: ReplayParts,
+  topic: string,
+  parked: readonly Parked[],
+  how: Mended['how'],
+): Promise<void> {
+  const mended: Mended = { how, by: parts.instance, atMs: parts.clock.now() };
+  const headers = { mended: JSON.stringify(mended) };
+  const tombstones = parked.map(({ record: { partition, key } }) => ({ partition, key, value: null, headers }));
+  const [refused] = (await insist(parts, topic, tombstones)).values();
+  if (refused !== undefined) throw refused;
+}
+
+/** One life of a sender, for this replay alone. */
+function stamps(random: Random): () => Stamp {
+  const life = incarnation(random);
+  let position = 0;
+  return () => ({ incarnation: life, position: ++position });
+}
+
+/**
+ * Appends the records, and repeats that while it can succeed: the very same records again do no harm, since receivers
+ * know the stamps, and the parked topic keeps one for each key. Returns the errors of the records that were not taken,
+ * by their index. Rejects with Unreachable when nothing is known of any of them.
+ */
+async function insist(
+  parts: ReplayParts,
+  topic: string,
+  records: readonly Append[],
+): Promise<ReadonlyMap<number, unknown>> {
+  const { log, clock } = parts;
+  if (records.length === 0) return new Map();
+  const sinceMs = clock.mono();
+  for (let tries = 1; ; tries++) {
+    try {
+      await log.append(topic, records);
+      return new Map();
+    } catch (error) {
+      // One of unknown outcome is not repeated: a later one of its partition may be there, so its stamp is outdated.
+      if (error instanceof PartlyError) return error.failed;
+      if (outlookOf(error) !== 'transient') return records.length > 1 ? oneByOne(parts, topic, records) : only(error);
+      if (tries >= triesMax) {
+        const waitedMs = clock.mono() - sinceMs;
+        const cause = sayError(error);
+        const message = `${records.length} records for ${topic} were not confirmed in ${tries} tries: ${cause}`;
+        throw new BusError('Unreachable', message, { outcome: 'unknown', waitedMs, cause }, error);
+      }
+      await sleep(clock, retryMs * 2 ** tries);
+    }
+  }
+}
+const only = (error: unknown): ReadonlyMap<number, unknown> => new Map([[0, error]]);
+
+/** A log that refuses a list as a whole does not say which record it refuses. */
+async function oneByOne(
+  parts: ReplayParts,
+  topic: string,
+  records: readonly Append[],
+): Promise<ReadonlyMap<number, unknown>> {
+  const refused = new Map<number, unknown>();
+  for (const [index, record] of records.entries()) {
+    for (const error of (await insist(parts, topic, [record])).values()) refused.set(index, error);
+  }
+  return refused;
+}

@@ -1,0 +1,43 @@
+/** One attempt at a message: decodes its body, calls the handler, says how it ended. */
+import { isBusError, sayError } from '../../base/errors';
+import { DeliveryContext, type Facts } from '../../delivery/context';
+import { deliver, type Outcome, type Run } from '../../delivery/deliver';
+import { peerOf } from '../../delivery/peer';
+import { decodeValue } from '../../format/json';
+import type { Message } from '../message';
+import { Refused } from './retry-policy';
+import type { Handling, TakeParts } from '../types';
+
+const foreign = { module: '', instance: '' };
+const noBaggage = Object.freeze({});
+
+/** Never throws or rejects. `message.context` is there from now on until the handler has ended. */
+export function handle(parts: TakeParts, message: Message, { entry, run }: Handling): Outcome | Promise<Outcome> {
+  const body = decodeValue(message.record.value, parts.bodyDepthMax);
+  if (!body.ok) {
+    return { ok: false, by: 'check', error: new Refused(`its body is not readable: ${body.reason}`) };
+  }
+  const { envelope, record } = message;
+  const facts: Facts = {
+    id: message.id,
+    entry: entry.name,
+    attempt: message.attempts + 1,
+    deadline: Infinity,
+    durable: true,
+    from: envelope ? peerOf(envelope.from) : foreign,
+    baggage: envelope?.baggage ?? noBaggage,
+    traceparent: record.headers['traceparent'] ?? envelope?.traceparent,
+  };
+  const context = new DeliveryContext(facts, parts.clock, parts.notices);
+  message.context = context;
+  const start: Run = (checked, given) => {
+    message.holder.closed.throwIfAborted(); // a schema may take its time, and the partition be lost meanwhile
+    return run(checked, given);
+  };
+  return deliver(parts, entry, facts, body.value, start, context);
+}
+
+/** Why an attempt failed; Refused where no other one can do better. */
+export function faultOf({ error, by }: Extract<Outcome, { readonly ok: false }>): unknown {
+  return by === 'check' && isBusError(error, 'Invalid') ? new Refused(sayError(error)) : error;
+}

@@ -1,0 +1,384 @@
+/** Works on a queue: takes its partitions, starts what may start, and settles, repeats or parks what has ended. */
+import { every, type Timer } from '../../base/clock';
+import { sayError } from '../../base/errors';
+import { closable, deferred } from '../../base/lifecycle';
+import type { Outcome } from '../../delivery/deliver';
+import type { Owned, Owner } from '../../ports/log';
+import { CommitHealth } from '../progress/committer';
+import { Fifo } from './fifo';
+import { faultOf, handle } from './attempt';
+import { openLanes, type Lanes } from './lanes';
+import { unreadable, type Message } from '../message';
+import { attemptOf, attemptsKept } from '../parked/park';
+import { Parking } from '../parked/parking';
+import { Partition, type PartitionParts } from './partition';
+import { RetainedPartitions, type Begin, type Retained } from '../progress/retained';
+import { attemptsDefault, decide, longestMsDefault } from './retry-policy';
+import { Trimming } from './trim';
+import { sumUp } from './unserved';
+import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts } from '../types';
+
+/**
+ * Joins the queue's group; resolves when this instance is a member. Creates the topics that are not there.
+ * Messages of one key are handled in order, one at a time; different keys side by side.
+ */
+export async function takeQueue(parts: TakeParts, queue: Queue): Promise<TakenQueue> {
+  const { log, clock } = parts;
+  await log.ensure(queue.topic);
+  await log.ensure(queue.parkedTopic);
+  if (queue.from === 'end') await log.startGroup(queue.group, queue.topic.name, 'end');
+  const taken = new Taken(parts, queue);
+  const member = await log.join(queue.group, queue.topic.name, taken.owner, {
+    ...(queue.sessionMs !== undefined && { sessionMs: queue.sessionMs }),
+    ...(queue.other === 'hold' && { serves: [...queue.entries.keys()] }),
+  });
+  const trimming = every(clock, trimEveryMs, () => taken.trim());
+  return {
+    stats: () => taken.stats(),
+    get busy() {
+      return taken.busy;
+    },
+    review: () => taken.review(),
+    hurry: () => taken.hurried.resolve(),
+    ...closable(async () => {
+      trimming.cancel();
+      await member.close();
+      taken.end();
+    }),
+  };
+}
+
+const concurrencyDefault = 8;
+const trimEveryMs = 600_000;
+/** Starting goes on for so long without letting the event loop turn: sockets and leases want their share. */
+const burstMs = 10;
+
+class Taken {
+  /** When nothing that runs is waited for any longer. */
+  readonly hurried = deferred<void>();
+  readonly #partitions = new Map<number, Partition>();
+  readonly #retained: RetainedPartitions;
+  readonly #commitHealth: CommitHealth;
+  readonly #limits = new Map<string, EntryLimits>();
+  readonly #retries = new Map<string, RetryOptions>();
+  readonly #lanes: Lanes<Message>;
+  readonly #longestMs: number;
+  /** Started messages that the log knows of: their handlers come next. */
+  readonly #announced = new Fifo<Message>();
+  readonly #parking: Parking;
+  readonly #trimming: Trimming;
+  #alone: Alone | undefined;
+  #wake: Timer | undefined;
+  #wakeAtMs = Infinity;
+  #pumping = false;
+  #yielding = false;
+  /** When this turn of the event loop started the first one; undefined while it has started none. */
+  #turnMs: number | undefined;
+  #handled = 0;
+  #failed = 0;
+  #parked = 0;
+
+  constructor(
+    private readonly parts: TakeParts,
+    private readonly queue: Queue,
+  ) {
+    this.#parking = new Parking(parts, queue);
+    this.#retained = parts.retained ?? new RetainedPartitions();
+    this.#commitHealth = new CommitHealth(parts.notices, queue.name);
+    this.#trimming = new Trimming(parts, queue);
+    this.#ask();
+    this.#limits.set(unreadable, limitsDefault);
+    this.#lanes = openLanes<Message>(this.#limits, (message) => message.holder.mayStart(message));
+    const longest = [...this.#retries.values()].map(({ longestMs }) => longestMs ?? longestMsDefault);
+    this.#longestMs = Math.max(0, ...longest);
+  }
+
+  get owner(): Owner {
+    return {
+      take: (owned) => this.#take(owned),
+      give: async (partition) => this.#partitions.get(partition)?.give(),
+    };
+  }
+
+  #take(owned: Owned, begin?: Begin): void {
+    const retained = this.#retained.of(this.queue.group, owned.partition);
+    retained.watch(() => {
+      this.#lanes.offer(owned.partition);
+      this.#pump();
+    });
+    const parts: PartitionParts = {
+      take: this.parts,
+      queue: this.queue,
+      lanes: this.#lanes,
+      retained,
+      longestMs: this.#longestMs,
+      hurried: this.hurried.promise,
+      pump: () => this.#pump(),
+      gone: (one) => this.#gone(one),
+      again: (same, from) => this.#take(same, from),
+      commits: (number, ok, reason) => this.#commitHealth.set(number, ok, reason),
+    };
+    const partition = new Partition(parts, owned, begin ?? recall(this.parts, this.queue, retained, owned));
+    this.#partitions.set(owned.partition, partition);
+    partition.start();
+  }
+
+  review(): void {
+    this.#ask();
+    for (const [entry, limits] of this.#limits) this.#lanes.setLimits(entry, limits);
+    this.#pump();
+  }
+
+  /** Whatever may start now was started, unless a long burst is letting the event loop turn. */
+  get busy(): boolean {
+    return this.#yielding || this.#runs;
+  }
+  get #runs(): boolean {
+    return [...this.#partitions.values()].some(({ running }) => running.size > 0);
+  }
+  /** Also handlers whose partition was lost or given. */
+  get #runsAny(): boolean {
+    return this.#runs || [...this.#retained.in(this.queue.group).values()].some(({ isRunning }) => isRunning);
+  }
+
+  stats(): QueueStats {
+    const running: Running[] = [];
+    for (const partition of this.#partitions.values()) {
+      for (const message of partition.running)
+        if (message.context) running.push(describe(message, message.context.note));
+    }
+    return {
+      waiting: this.#lanes.waiting,
+      inBackoff: this.#lanes.inBackoff,
+      running,
+      partitions: [...this.#partitions.keys()].toSorted((a, b) => a - b),
+      handled: this.#handled,
+      failed: this.#failed,
+      parked: this.#parked,
+      paused: [...this.#limits].flatMap(([entry, { concurrency }]) => (concurrency === 0 ? entry : [])),
+      entries: [...this.queue.entries.keys()],
+      unserved: sumUp([...this.#partitions.values()].flatMap(({ unserved }) => [...unserved])),
+    };
+  }
+
+  trim(): void {
+    const settled = [...this.#partitions.values()].map(({ number, committedOffset }) => {
+      return { partition: number, offset: committedOffset };
+    });
+    void this.#trimming.run(settled);
+  }
+
+  end(): void {
+    this.#wake?.cancel();
+  }
+
+  #ask(): void {
+    for (const [entry, { options, entry: declared }] of this.queue.entries) {
+      this.#limits.set(entry, { ...limitsDefault, ...this.queue.limits?.(entry) });
+      this.#retries.set(entry, { ...(options ?? declared.options), ...this.queue.retry?.(entry) });
+    }
+  }
+
+  #gone(partition: Partition): void {
+    if (this.#partitions.get(partition.number) === partition) this.#partitions.delete(partition.number);
+    if (this.#alone) this.#pump(); // it may have been of that one
+  }
+
+  /** Starts all that may start now, and sees to it that it is called when something more may. */
+  #pump(): void {
+    if (this.#pumping || this.#yielding) return; // whoever does either comes back to look again
+    this.#pumping = true;
+    const nowMs = this.parts.clock.mono();
+    while (!this.#yielding) {
+      const announced = this.#announced.shift();
+      if (announced && !announced.holder.mayRun(announced)) {
+        this.#leave(announced);
+        continue;
+      }
+      const message = announced ?? this.#next(nowMs);
+      if (!message) break;
+      this.#turnMs ??= this.#turn(nowMs);
+      if (announced) this.#runLate(message);
+      else this.#start(message);
+      this.#yielding = this.parts.clock.mono() - this.#turnMs >= burstMs;
+    }
+    this.#pumping = false;
+    if (this.#yielding) return;
+    this.#wakeIn(this.#alone ? this.#alone.untilMs - nowMs : this.#lanes.wakeMs(nowMs), nowMs);
+    if (this.#lanes.idle) for (const partition of this.#partitions.values()) partition.readMore();
+  }
+
+  /** The one to start: of the lanes, but for one that has to run alone, which waits for what runs. */
+  #next(nowMs: number): Message | undefined {
+    while (!this.#alone) {
+      const message = this.#lanes.next(nowMs);
+      if (!message || !this.#isSuspect(message)) return message;
+      this.#alone = { message, started: false, untilMs: nowMs + this.#longestMs };
+    }
+    const { message, started, untilMs } = this.#alone;
+    if (!started && !message.holder.mayRun(message))
+      this.#leave(message); // it moves
+    else if (!started && (nowMs >= untilMs || !this.#runsAny)) {
+      this.#alone = { message, started: true, untilMs: nowMs + this.#longestMs };
+      return message;
+    } else if (!started || nowMs < untilMs) return undefined;
+    this.#alone = undefined;
+    return this.#next(nowMs);
+  }
+
+  /** Processes died with it and maybe others: alone, only it is blamed for the next one. */
+  #isSuspect(message: Message): boolean {
+    if (!message.cutOff) return false;
+    const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
+    return message.attempts < attempts && message.attempts >= Math.min(blamedTogether, attempts - 1);
+  }
+
+  /** Handlers that wait for nothing keep all else out: after a burst of them, what is left starts in the next turn. */
+  #turn(nowMs: number): number {
+    this.parts.clock.after(0, () => {
+      this.#turnMs = undefined;
+      if (!this.#yielding) return;
+      this.#yielding = false;
+      this.#pump();
+    });
+    return nowMs;
+  }
+
+  #wakeIn(delayMs: number | undefined, nowMs: number): void {
+    if (delayMs === undefined) return;
+    const atMs = nowMs + delayMs;
+    if (this.#wakeAtMs <= atMs) return; // it looks again then
+    this.#wake?.cancel();
+    this.#wakeAtMs = atMs;
+    this.#wake = this.parts.clock.after(delayMs, () => {
+      this.#wakeAtMs = Infinity;
+      this.#pump();
+    });
+  }
+
+  #start(message: Message): void {
+    message.sinceMs = this.parts.clock.now();
+    message.holder.started(message);
+    if (message.holder.retained.isDone(message)) return this.#settle(message);
+    const handling = this.queue.entries.get(message.entry);
+    if (!handling || message.refusal !== undefined) {
+      void this.#park(message, message.refusal ?? `${message.entry} is not known here`);
+      return;
+    }
+    const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
+    // One that is known to have failed waits for another attempt: then it was the limit that came down meanwhile.
+    if (message.attempts >= attempts && message.failures.at(-1)?.attempt !== message.attempts) {
+      void this.#park(
+        message,
+        `attempt ${message.attempts} of ${attempts} did not end: its process died, or lost the partition`,
+      );
+      return;
+    }
+    const announcing = message.holder.announce(message);
+    if (!announcing) return this.#run(message, handling);
+    void announcing.then(() => {
+      this.#announced.push(message);
+      this.#pump();
+    });
+  }
+
+  #runLate(message: Message): void {
+    const handling = this.queue.entries.get(message.entry);
+    if (handling) this.#run(message, handling);
+    else this.#leave(message);
+  }
+
+  #run(message: Message, handling: Handling): void {
+    const outcome = handle(this.parts, message, handling);
+    if (outcome instanceof Promise) void outcome.then((late) => this.#ended(message, late));
+    else this.#ended(message, outcome);
+  }
+
+  #ended(message: Message, outcome: Outcome): void {
+    if (message.holder.closed.aborted) return this.#outlived(message, outcome.ok);
+    message.context = undefined;
+    if (outcome.ok) {
+      this.#handled++;
+      this.#settle(message);
+    } else this.#failedOnce(message, faultOf(outcome));
+  }
+
+  #retryOf({ entry }: Message): RetryOptions {
+    return this.#retries.get(entry) ?? retryDefault;
+  }
+
+  #failedOnce(message: Message, error: unknown): void {
+    this.#failed++;
+    message.attempts++;
+    message.cutOff = false;
+    if (this.#alone?.message === message) this.#alone = undefined;
+    const attempt = attemptOf(message.attempts, error, this.parts.clock.now(), this.parts.self.instance);
+    message.failures = [...message.failures, attempt].slice(-attemptsKept);
+    const options = this.#retryOf(message);
+    const decision = decide(options, message.attempts, error, this.parts.random);
+    if ('park' in decision) return void this.#park(message, decision.park, decision.thrown);
+    const { againMs } = decision;
+    message.holder.failed(message);
+    this.#lanes.again(message, this.parts.clock.mono() + againMs, options.retry ?? 'in-order');
+    if (this.parts.notices.watched) this.#tellRetried(message, againMs, error);
+    this.#pump();
+  }
+
+  /** Sets it aside; settled only after that is confirmed. Until then it counts as running. */
+  async #park(message: Message, reason: string, thrown?: unknown): Promise<void> {
+    if (!(await this.#parking.park(message, reason))) return this.#outlived(message, false);
+    this.#parked++;
+    const { entry, id, attempts } = message;
+    const how = thrown === undefined ? {} : { thrown };
+    this.parts.notices.tell({ type: 'parked', queue: this.queue.name, entry, id, reason, attempts, ...how });
+    if (message.holder.closed.aborted) this.#outlived(message, true);
+    else this.#settle(message);
+  }
+
+  /** It ended after its partition was lost or given: for the commits made until then it still runs. */
+  #outlived(message: Message, done: boolean): void {
+    this.#leave(message);
+    message.holder.retained.ended(message, done);
+  }
+
+  #settle(message: Message): void {
+    message.holder.settle(message);
+    this.#leave(message);
+  }
+
+  #leave(message: Message): void {
+    this.#lanes.done(message);
+    if (this.#alone?.message === message) this.#alone = undefined;
+    this.#pump();
+  }
+
+  #tellRetried({ entry, id, attempts }: Message, delayMs: number, error: unknown): void {
+    const how = { attempt: attempts, delayMs, error: sayError(error), thrown: error };
+    this.parts.notices.tell({ type: 'retried', entry, id, ...how });
+  }
+}
+
+const limitsDefault: EntryLimits = { concurrency: concurrencyDefault, perSecond: Infinity };
+const retryDefault: RetryOptions = {};
+
+/** Ends of a process that count for all that ran in it; fewer where the next one would be the last attempt. */
+const blamedTogether = 2;
+/** A message that nothing else runs beside: at most until then it waits for the others, and these for it. */
+interface Alone {
+  readonly message: Message;
+  readonly started: boolean;
+  readonly untilMs: number;
+}
+
+function describe({ id, entry, lane, attempts, sinceMs, partition, offset }: Message, note: string): Running {
+  return { id, entry, key: lane, attempt: attempts + 1, sinceMs, note, partition, offset };
+}
+
+/** Progress at which an ownership begins; reports a commit whose state cannot be read. */
+function recall({ notices }: TakeParts, queue: Queue, retained: Retained, { partition, committed }: Owned): Begin {
+  return retained.recall(committed, (reason) => {
+    const fields = { queue: queue.name, partition, reason };
+    const message = 'what the last commit of a partition carried is not readable: it goes on at its offset alone';
+    notices.tell({ type: 'log', level: 'error', message, fields });
+  });
+}

@@ -1,0 +1,288 @@
+/** Says which message may start next: one key in order, one at a time; keys side by side, in turn, within limits. */
+import { createPace, type Pace } from '../../delivery/limiter';
+import { Fifo } from './fifo';
+import { Heap } from './heap';
+import { unreadable, type Item } from '../message';
+import type { EntryLimits } from '../types';
+
+export interface Lanes<T extends Item> {
+  /** At the end of its lane. An entry without limits holds it. */
+  add(item: T): void;
+  /** A message that may start now; it counts as running until `done` or `again`. */
+  next(nowMs: number): T | undefined;
+  /** It is settled: its lane goes on. */
+  done(item: T): void;
+  /** It comes back at `dueMs`, first in its lane; until then the lane waits ('in-order') or goes on ('aside'). */
+  again(item: T, dueMs: number, how: 'in-order' | 'aside'): void;
+  /** After how long `next` may give something although nothing else happens; undefined: never. */
+  wakeMs(nowMs: number): number | undefined;
+  /** Offers what `may` refused again: the message at `offset` alone, or all of the partition. */
+  offer(partition: number, offset?: number): void;
+  /** Forgets what does not run; what runs still counts until it is done. */
+  drop(partition: number): void;
+  setLimits(entry: string, limits: EntryLimits): void;
+  /** More could run. */
+  readonly idle: boolean;
+  /** More could run, but nothing of the partition that is here may start; what is paused is as good as not here. */
+  hungry(partition: number): boolean;
+  readonly waiting: number;
+  readonly inBackoff: number;
+}
+
+/** `may` is asked right before a message starts; one that is refused waits for `offer`. */
+export function openLanes<T extends Item>(
+  limits: ReadonlyMap<string, EntryLimits>,
+  may: (item: T) => boolean,
+): Lanes<T> {
+  return new LaneTable(limits, may);
+}
+
+class Lane<T> {
+  /** offered: its turn will come · busy: one runs, or waits for its time · refused: by `may` · held: no such entry. */
+  state: 'empty' | 'offered' | 'busy' | 'refused' | 'held' = 'empty';
+  /** Most lanes never have two messages at once. */
+  first: T | undefined;
+  #rest: Fifo<T> | undefined;
+
+  constructor(
+    readonly shelf: Shelf<T>,
+    readonly key: string | null,
+  ) {}
+
+  push(item: T): void {
+    if (this.first) (this.#rest ??= new Fifo()).push(item);
+    else this.first = item;
+  }
+  pushFirst(item: T): void {
+    if (this.first) (this.#rest ??= new Fifo()).pushFirst(this.first);
+    this.first = item;
+  }
+  shift(): T | undefined {
+    const { first } = this;
+    this.first = this.#rest?.shift();
+    return first;
+  }
+  clear(): void {
+    this.first = undefined;
+    this.#rest = undefined;
+  }
+}
+/** The lanes of one partition. */
+interface Shelf<T> {
+  readonly lanes: Map<string, Lane<T>>;
+  readonly refused: Map<number, Lane<T>>;
+  waiting: number;
+  /** Lanes whose turn will come, by the number of their turn. */
+  readonly offered: number[];
+  open: boolean;
+}
+/** The lanes whose first message is of one entry, in the order of their turns. */
+interface Turn<T> {
+  readonly number: number;
+  readonly pace: Pace;
+  readonly offered: Fifo<Lane<T>>;
+}
+interface Due<T> {
+  readonly item: T;
+  /** The one it holds, or once was in. */
+  readonly lane: Lane<T>;
+  readonly holds: boolean;
+}
+
+class LaneTable<T extends Item> implements Lanes<T> {
+  readonly #turns = new Map<string, Turn<T>>();
+  readonly #order: Turn<T>[] = [];
+  #nextTurn = 0;
+  readonly #shelves = new Map<number, Shelf<T>>();
+  /** Messages that wait for another attempt, by when that is due. */
+  readonly #later = new Heap<Due<T>>();
+  waiting = 0;
+
+  constructor(
+    limits: ReadonlyMap<string, EntryLimits>,
+    private readonly may: (item: T) => boolean,
+  ) {
+    for (const [entry, limit] of limits) {
+      const turn = { number: this.#order.length, pace: createPace(limit), offered: new Fifo<Lane<T>>() };
+      this.#turns.set(entry, turn);
+      this.#order.push(turn);
+    }
+  }
+
+  get inBackoff(): number {
+    return this.#later.size;
+  }
+
+  add(item: T): void {
+    const lane = this.#laneOf(item);
+    lane.push(item);
+    this.#count(lane, 1);
+    if (lane.state === 'empty') this.#offer(lane);
+  }
+
+  next(nowMs: number): T | undefined {
+    this.#release(nowMs);
+    for (let tried = 0; tried < this.#order.length; tried++) {
+      const turn = this.#order[this.#nextTurn];
+      this.#nextTurn = (this.#nextTurn + 1) % this.#order.length;
+      const item = turn && this.#take(turn, nowMs);
+      if (item) return item;
+    }
+    return undefined;
+  }
+
+  done(item: T): void {
+    const lane = this.#end(item);
+    if (lane) this.#free(lane);
+  }
+
+  again(item: T, dueMs: number, how: 'in-order' | 'aside'): void {
+    const lane = this.#end(item);
+    if (!lane) return;
+    // A lane of its own is not given up for others.
+    const holds = how === 'in-order' || lane.key === null;
+    this.#later.add(dueMs, { item, lane, holds });
+    if (!holds) this.#free(lane);
+  }
+
+  wakeMs(nowMs: number): number | undefined {
+    let wakeMs = Math.max(0, (this.#later.lowest ?? Infinity) - nowMs);
+    for (const { pace, offered } of this.#order) {
+      if (offered.size > 0 && pace.running < pace.concurrency) wakeMs = Math.min(wakeMs, pace.delayMs(nowMs));
+    }
+    return wakeMs === Infinity ? undefined : wakeMs;
+  }
+
+  offer(partition: number, offset?: number): void {
+    const refused = this.#shelves.get(partition)?.refused;
+    if (!refused) return;
+    const lanes = offset === undefined ? [...refused.values()] : [refused.get(offset)];
+    if (offset === undefined) refused.clear();
+    else refused.delete(offset);
+    for (const lane of lanes) if (lane) this.#offer(lane);
+  }
+
+  drop(partition: number): void {
+    const shelf = this.#shelves.get(partition);
+    if (!shelf) return;
+    shelf.open = false;
+    this.#shelves.delete(partition);
+    this.waiting -= shelf.waiting;
+    // Removed here, since the turn of an entry that is paused or limited may never come.
+    const isOf = ({ shelf: other }: Lane<T>): boolean => other === shelf;
+    for (const turn of this.#order) if (shelf.offered[turn.number]) turn.offered.remove(isOf);
+    this.#later.remove(({ lane }) => isOf(lane));
+    // A handler that still runs holds its lane, and with it the shelf.
+    for (const lane of shelf.lanes.values()) lane.clear();
+    shelf.lanes.clear();
+    shelf.refused.clear();
+  }
+
+  setLimits(entry: string, limits: EntryLimits): void {
+    this.#turns.get(entry)?.pace.change(limits);
+  }
+
+  get idle(): boolean {
+    for (const [entry, { pace }] of this.#turns) {
+      if (entry !== unreadable && pace.running < pace.concurrency) return true;
+    }
+    return false;
+  }
+
+  hungry(partition: number): boolean {
+    const offered = this.#shelves.get(partition)?.offered ?? [];
+    for (const { number, pace } of this.#order) if (offered[number] && pace.concurrency > 0) return false;
+    return this.idle;
+  }
+
+  #take(turn: Turn<T>, nowMs: number): T | undefined {
+    while (turn.offered.size > 0 && turn.pace.mayStart(nowMs)) {
+      const lane = turn.offered.shift();
+      const item = lane?.first;
+      if (!lane || !item) continue;
+      countOffered(lane.shelf, turn, -1);
+      if (this.#turns.get(item.entry) !== turn)
+        this.#offer(lane); // another one came first since
+      else if (this.may(item)) return this.#start(turn, lane, nowMs);
+      else {
+        lane.state = 'refused';
+        lane.shelf.refused.set(item.offset, lane);
+      }
+    }
+    return undefined;
+  }
+
+  #start(turn: Turn<T>, lane: Lane<T>, nowMs: number): T | undefined {
+    const item = lane.shift();
+    if (!item) return undefined;
+    lane.state = 'busy';
+    this.#count(lane, -1);
+    item.runsIn = lane;
+    turn.pace.started(nowMs);
+    return item;
+  }
+
+  /** Its handler has ended. Gives its lane, unless the partition was dropped meanwhile. */
+  #end(item: T): Lane<T> | undefined {
+    const lane = item.runsIn;
+    if (!(lane instanceof Lane)) return undefined;
+    item.runsIn = undefined;
+    this.#turns.get(item.entry)?.pace.ended();
+    return lane.shelf.open ? lane : undefined;
+  }
+
+  #free(lane: Lane<T>): void {
+    lane.state = 'empty';
+    if (lane.first) this.#offer(lane);
+    else if (lane.key !== null) lane.shelf.lanes.delete(lane.key);
+  }
+
+  #offer(lane: Lane<T>): void {
+    const turn = lane.first && this.#turns.get(lane.first.entry);
+    lane.state = turn ? 'offered' : 'held';
+    if (!turn) return;
+    countOffered(lane.shelf, turn, 1);
+    turn.offered.push(lane);
+  }
+
+  /** Puts back what has waited long enough. */
+  #release(nowMs: number): void {
+    while ((this.#later.lowest ?? Infinity) <= nowMs) {
+      const due = this.#later.shift();
+      if (!due) return;
+      if (due.holds) due.lane.state = 'empty';
+      this.#putFirst(due.holds ? due.lane : this.#laneOf(due.item), due.item);
+    }
+  }
+
+  #putFirst(lane: Lane<T>, item: T): void {
+    const refused = lane.state === 'refused' && lane.first;
+    if (refused) lane.shelf.refused.delete(refused.offset);
+    lane.pushFirst(item);
+    this.#count(lane, 1);
+    if (lane.state !== 'offered' && lane.state !== 'busy') this.#offer(lane);
+  }
+
+  #laneOf(item: T): Lane<T> {
+    let shelf = this.#shelves.get(item.partition);
+    if (!shelf) {
+      const offered = this.#order.map(() => 0);
+      shelf = { lanes: new Map(), refused: new Map(), waiting: 0, offered, open: true };
+      this.#shelves.set(item.partition, shelf);
+    }
+    const found = item.lane === null ? undefined : shelf.lanes.get(item.lane);
+    if (found) return found;
+    const lane = new Lane<T>(shelf, item.lane);
+    if (item.lane !== null) shelf.lanes.set(item.lane, lane);
+    return lane;
+  }
+
+  #count(lane: Lane<T>, change: number): void {
+    lane.shelf.waiting += change;
+    this.waiting += change;
+  }
+}
+
+function countOffered<T>({ offered }: Shelf<T>, { number }: Turn<T>, change: number): void {
+  offered[number] = (offered[number] ?? 0) + change;
+}

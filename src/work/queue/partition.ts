@@ -1,0 +1,383 @@
+/** One partition of a queue while this instance owns it: fills lanes, knows what is settled, commits, is given up. */
+import type { Timer } from '../../base/clock';
+import { aborted } from '../../base/lifecycle';
+import { LostError, type Commit, type Owned, type Stored } from '../../ports/log';
+import { Commits, type CommitsParts } from '../progress/committer';
+import { openFilter, type Filter } from '../progress/duplicate-filter';
+import type { Lanes } from './lanes';
+import { describeAt, envelopeOf, placeOf, readMessage, type Holder, type Message } from '../message';
+import { PartitionNotices } from './partition-notices';
+import type { Progress } from '../progress/progress';
+import { Reader, type ReaderParts } from './reader';
+import type { Begin, Retained } from '../progress/retained';
+import { fullShare, Room } from './read-ahead';
+import { cutNotice, unreadOf } from '../progress/resume';
+import { cutState, encodeState, takenMs, type Newest } from '../progress/commit-state';
+import { Trials } from './crash-evidence';
+import type { Queue, TakeParts, Unserved } from '../types';
+import { openUnkept, type Unkept } from '../progress/unkept';
+import { UnservedEntries } from './unserved';
+import { openWatermark, type Watermark } from '../progress/watermark';
+
+export interface PartitionParts {
+  readonly take: TakeParts;
+  readonly queue: Queue;
+  readonly lanes: Lanes<Message>;
+  readonly retained: Retained;
+  /** What runs may go on for so long when the partition must move. */
+  readonly longestMs: number;
+  /** Resolves when what runs is not waited for at all any longer. */
+  readonly hurried: Promise<void>;
+  /** There may be something to start. */
+  pump(): void;
+  /** It is not this instance's any more. */
+  gone(partition: Partition): void;
+  /** It is still, but has to go on from there. */
+  again(owned: Owned, begin: Begin): void;
+  /** Its commits fail for longer than a moment, or work again. */
+  commits(partition: number, ok: boolean, reason: string): void;
+}
+
+const commitMsDefault = 500;
+
+type Phase = 'owned' | 'giving' | 'given' | 'lost';
+
+export class Partition implements Holder {
+  readonly number: number;
+  readonly running = new Set<Message>();
+  readonly #watermark: Watermark;
+  readonly #filter: Filter;
+  readonly #commits: Commits;
+  readonly #reader: Reader;
+  /** Below it the owner before has asked the filter. */
+  readonly #seenBefore: number;
+  #newest: Newest | undefined;
+  readonly #trials: Trials;
+  readonly #room: Room;
+  readonly #unserved: UnservedEntries;
+  readonly #notices: PartitionNotices;
+  readonly #closed = new AbortController();
+  #phase: Phase = 'owned';
+  /** What was read from there on the log has lost. */
+  #end = Infinity;
+  #refused = false;
+  #idle: (() => void) | undefined;
+
+  constructor(
+    private readonly parts: PartitionParts,
+    private readonly owned: Owned,
+    private readonly begin: Begin,
+  ) {
+    const { take } = parts;
+    this.number = owned.partition;
+    const { offset: at, state } = begin;
+    this.#seenBefore = state.seen;
+    this.#watermark = (take.makeWatermark ?? openWatermark)(at, state.seen, state.ranges);
+    const isHungry = (): boolean => parts.lanes.hungry(this.number);
+    this.#room = new Room(this.#watermark, () => take.log.stateBytesMax, this.running, state.seen, isHungry);
+    this.#filter = (take.makeFilter ?? openFilter)(state.senders);
+    const commitMs = take.commitMs ?? commitMsDefault;
+    this.#trials = new Trials(state.tried, take.clock, commitMs);
+    this.#notices = new PartitionNotices(take.notices, parts.queue.name, this.number);
+    this.#unserved = new UnservedEntries({
+      clock: take.clock,
+      givenAway: parts.retained.givenAway,
+      report: (reason) => this.#notices.stuck(reason),
+      offer: (entries) => owned.cannotServe(entries),
+    });
+    const unkept = (take.makeUnkept ?? openUnkept)(take.clock, commitMs);
+    this.#commits = new Commits(this.#commitsParts(unkept), Math.min(at, owned.committed?.offset ?? 0));
+    this.#newest = state.newest;
+    this.#reader = new Reader(this.#readerParts(), at, state.newest);
+  }
+
+  start(): void {
+    const { lost } = this.owned;
+    this.#notices.change('taken');
+    lost.addEventListener('abort', () => this.#lose(), { once: true });
+    if (lost.aborted) this.#lose();
+    else void this.#reader.run();
+    if (this.begin.ahead) this.#commits.touch();
+  }
+
+  get closed(): AbortSignal {
+    return this.#closed.signal;
+  }
+  get retained(): Retained {
+    return this.parts.retained;
+  }
+  get unserved(): Iterable<Unserved> {
+    return this.#unserved.all();
+  }
+  /**
+   * Everything below is settled, and the log knows it. 0 until this log is known to be the one that the commit is of:
+   * records below the place of an earlier log of the same name are not handled.
+   */
+  get committedOffset(): number {
+    return this.#reader.isRecognized ? this.#commits.offset : 0;
+  }
+
+  mayStart(message: Message): boolean {
+    if (!this.#isOurs() || this.parts.retained.blocks(message)) return false;
+    const isOpen = this.#watermark.openRanges < this.#room.rangesMax || message.offset === this.#watermark.at;
+    const may = isOpen && !this.#commits.isFull;
+    if (!may) this.#refused = true;
+    return may;
+  }
+
+  /** Asked of the log itself: a process that stood still has not heard yet that another one has it. */
+  #isOurs(): boolean {
+    if (this.#phase !== 'owned') return false;
+    try {
+      this.owned.check();
+      return true;
+    } catch {
+      return false; // then `lost` aborts, and all of it goes
+    }
+  }
+
+  started(message: Message): void {
+    this.running.add(message);
+    this.#commits.touch();
+  }
+
+  /** What ends its process at once must leave a mark: so do the first ones, and after a loss all for a while. */
+  announce(message: Message): Promise<void> | undefined {
+    if (this.#commits.kept && !message.cutOff && !this.#trials.wary()) return undefined;
+    message.announced = true;
+    return this.#commits.now();
+  }
+  mayRun(message: Message): boolean {
+    message.announced = false;
+    const may = this.#isOurs();
+    if (!may) this.#stopped(message);
+    return may;
+  }
+
+  /** Called when more could run. */
+  readMore(): void {
+    this.#reader.look();
+  }
+
+  failed(message: Message): void {
+    this.#trials.failed(message);
+    this.#stopped(message);
+    this.#commits.touch();
+  }
+
+  settle(message: Message): void {
+    const { offset } = message;
+    this.#trials.settled(offset);
+    this.#room.bytes -= message.bytes;
+    const before = this.#watermark.at;
+    this.#watermark.settle(offset);
+    this.parts.retained.settled(offset);
+    this.#stopped(message);
+    this.#commits.settled();
+    if (this.#refused) this.#offerAgain(this.#watermark.at !== before);
+    this.#reader.look();
+  }
+
+  /** Stops reading and starting, waits for what runs, commits. Then somebody else may have it. */
+  async give(): Promise<void> {
+    if (this.#phase !== 'owned') return;
+    this.#phase = 'giving';
+    if (this.#unserved.size > 0) this.parts.retained.givenAway++;
+    this.#reader.stop();
+    this.parts.lanes.drop(this.number);
+    this.#commits.giving();
+    await this.#runOut();
+    if (this.closed.aborted) return; // lost meanwhile
+    this.#close('it moves to another instance, which could not wait longer');
+    await Promise.race([this.#commits.finish(), aborted(this.owned.lost)]);
+    if (this.#phase !== 'giving') return;
+    this.#phase = 'given';
+    this.parts.retained.leave(this.#commits.isClean ? undefined : this.#progress());
+    this.#notices.change('given');
+    this.parts.gone(this);
+  }
+
+  #lose(): void {
+    if (this.#phase === 'given' || this.#phase === 'lost') return;
+    this.#phase = 'lost';
+    this.#reader.stop();
+    this.#commits.stop();
+    this.parts.lanes.drop(this.number);
+    this.#close('it was lost');
+    this.parts.retained.leave(this.#progress());
+    this.#notices.change('lost', this.owned.lost.reason);
+    this.parts.gone(this);
+  }
+
+  /** What still runs is told to stop. Its end counts if this process owns the partition again. */
+  #close(reason: string): void {
+    if (this.closed.aborted) return;
+    this.#unserved.end();
+    const error = new LostError(this.parts.queue.group, this.number, reason);
+    this.#closed.abort(error);
+    for (const message of this.running) {
+      if (!message.announced) this.parts.retained.outlives(message);
+      message.context?.abort(error);
+    }
+  }
+
+  /** Resolves when nothing runs, the longest wait is over, or the partition is lost. */
+  async #runOut(): Promise<void> {
+    if (this.running.size === 0) return;
+    let timer: Timer | undefined;
+    await Promise.race([
+      new Promise<void>((resolve) => (this.#idle = resolve)),
+      new Promise<void>((resolve) => (timer = this.parts.take.clock.after(this.parts.longestMs, resolve))),
+      this.parts.hurried,
+      aborted(this.closed),
+    ]);
+    timer?.cancel();
+  }
+
+  #stopped(message: Message): void {
+    this.running.delete(message);
+    if (this.running.size === 0) this.#idle?.();
+  }
+
+  #admit(record: Stored): void {
+    const { queue, lanes, take } = this.parts;
+    const { offset } = record;
+    if (offset > (this.#newest?.offset ?? -1)) this.#newest = { offset, timeMs: takenMs(record) };
+    const envelope = record.value === null ? undefined : envelopeOf(record);
+    const stamp = envelope && 'stamp' in envelope ? envelope.stamp : undefined;
+    if (stamp && offset >= this.#seenBefore && !this.#filter.fresh(stamp.incarnation, stamp.position, record.timeMs)) {
+      this.#watermark.see(offset);
+      this.#watermark.settle(offset);
+      return this.#drop(record, 'repeated');
+    }
+    if (record.value === null) return this.#drop(record, 'it has no value');
+    const message = readMessage(queue, record, envelope, this);
+    if (!message) return this.#skip(offset);
+    if (!this.#watermark.see(offset, stamp)) return; // the owner before has settled it
+    this.#trials.recall(message);
+    this.#room.bytes += message.bytes;
+    if (take.notices.watched) this.#notices.received(message);
+    if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#unserved.add(message);
+    lanes.add(message);
+  }
+
+  #skip(offset: number): void {
+    this.#watermark.pass(offset + 1);
+    this.#commits.touch();
+  }
+
+  #drop(record: Stored, reason: string): void {
+    this.#skip(record.offset);
+    const what = placeOf(this.parts.queue.topic.name, record);
+    const envelope = envelopeOf(record);
+    const about = envelope && 'id' in envelope ? { entry: envelope.entry, id: envelope.id } : {};
+    this.parts.take.notices.tell({ type: 'dropped', what, reason, ...about });
+  }
+
+  /** At the bound of ranges only the lowest message may start; with room again, all. */
+  #offerAgain(moved: boolean): void {
+    if (this.#watermark.openRanges < this.#room.rangesMax * fullShare) {
+      this.#refused = false;
+      this.parts.lanes.offer(this.number);
+    } else if (moved) this.parts.lanes.offer(this.number, this.#watermark.at);
+  }
+
+  /** There may be room again for messages that settle before the next commit. */
+  #kept(): void {
+    if (!this.#refused) return;
+    this.#offerAgain(true);
+    this.parts.pump();
+  }
+
+  #progress(): Progress {
+    const { at, seen } = this.#watermark;
+    const ranges = this.#watermark.ranges();
+    const tried = this.#trials.tell(at, this.#runningNow(), !this.closed.aborted);
+    const newest = this.#newest && { newest: this.#newest };
+    const state = cutState({ seen, ...newest, ranges, tried, senders: this.#filter.senders() }, this.#end);
+    return { offset: Math.min(at, this.#end), state };
+  }
+  #snapshot(): Commit {
+    const { offset, state } = this.#progress();
+    return { offset, state: encodeState(offset, state, this.parts.take.log.stateBytesMax) };
+  }
+
+  /** Those whose handler was called, or will be as soon as this is kept. */
+  #runningNow(): ReadonlySet<number> {
+    const open = this.#phase === 'owned';
+    const running = [...this.running].filter(({ context, announced }) => context || (open && announced));
+    return new Set(running.map(({ offset }) => offset));
+  }
+
+  #readerParts(): ReaderParts {
+    return {
+      clock: this.parts.take.clock,
+      owned: this.owned,
+      admit: (record) => this.#admit(record),
+      come: (next) => {
+        this.#watermark.pass(next);
+        this.parts.pump();
+      },
+      room: (next) => this.#room.next(next),
+      roomy: (next) => this.#room.isWorth(next),
+      lowest: () => this.#watermark.at,
+      stuck: (lowest) => void this.#tellStuck(lowest),
+      gap: (from, start) => this.#gap(from, start),
+      cut: (end, reason) => this.#cut(end, reason),
+      lost: () => this.#lose(),
+      tell: (ok, reason) => this.#notices.reading(ok, reason),
+    };
+  }
+
+  #commitsParts(unkept: Unkept): CommitsParts {
+    const { take } = this.parts;
+    return {
+      clock: take.clock,
+      owned: this.owned,
+      commitMs: () => this.#trials.commitMs(),
+      snapshot: () => this.#snapshot(),
+      stateBytesMax: () => take.log.stateBytesMax,
+      resting: () => this.#watermark.unsettled === 0,
+      lost: () => this.#lose(),
+      kept: () => this.#kept(),
+      retained: this.parts.retained,
+      unkept,
+      tell: (ok, reason) => this.parts.commits(this.number, ok, reason),
+    };
+  }
+
+  async #tellStuck(offset: number): Promise<void> {
+    if (!this.parts.lanes.hungry(this.number)) return; // it is only long: all handlers are busy
+    const { take, queue } = this.parts;
+    const what = await describeAt(take.log, queue.topic.name, { partition: this.number, offset });
+    const { unsettled, openRanges } = this.#watermark;
+    const behind = `${unsettled} messages are in memory, ${openRanges} ranges are settled above it`;
+    this.#notices.stuck(`${what} at ${offset} does not settle, so the partition is not read on: ${behind}`);
+  }
+
+  #gap(from: number, start: number): void {
+    this.#commits.touch();
+    if (!this.owned.committed && from === 0) return; // a group that is new starts wherever the log does
+    const what = `${this.parts.queue.topic.name}/${this.number}/${from}-${start - 1}`;
+    this.parts.take.notices.tell({ type: 'dropped', what, reason: 'the log no longer has them' });
+  }
+
+  /** As if it had been lost and were taken again where the log has ended: other messages come under those offsets. */
+  async #cut(lost: number, reason: string): Promise<void> {
+    const { take, queue, retained } = this.parts;
+    const spot = { topic: queue.topic.name, partition: this.number };
+    const place = this.#watermark.at;
+    const unread = await unreadOf(take.log, spot, this.#newest, lost);
+    if (this.#phase === 'lost' || this.#phase === 'given') return; // the next owner finds the same
+    this.#end = unread.from;
+    retained.cut(unread.from);
+    // Whoever sent what was not handled may not know yet that it was there, and send it again.
+    for (const { incarnation, position } of this.#watermark.unsettledFrom(unread.from))
+      this.#filter.forget(incarnation, position);
+    if (this.#phase !== 'owned') return; // the next owner goes on from there
+    take.notices.tell(cutNotice({ ...spot, place, unread, lost, known: this.#newest !== undefined, reason }));
+    this.#newest = undefined; // it is not in this log
+    this.#lose();
+    this.parts.again(this.owned, { ...this.#progress(), ahead: true });
+  }
+}

@@ -1,0 +1,68 @@
+/** Counts the messages of a partition whose entries this instance does not serve. */
+import type { Clock, Timer } from '../../base/clock';
+import type { Message } from '../message';
+import type { Unserved } from '../types';
+
+const entriesMax = 100;
+/**
+ * A partition in which each of two instances serves only a part moves between them. It is offered at once the first
+ * time, then after this delay and its doubles, so that it does not move all the time when messages wait for long.
+ */
+const offerDelayMsMin = 1_000;
+const offerDelayMsMax = 5_000;
+
+export interface UnservedParts {
+  readonly clock: Clock;
+  /** How often this instance has given the partition away because of such messages. */
+  readonly givenAway: number;
+  /** Called once for each entry. */
+  report(reason: string): void;
+  /** Offers the partition to instances that serve one of the entries. */
+  offer(entries: readonly string[]): void;
+}
+
+export class UnservedEntries {
+  readonly #entries = new Map<string, Unserved>();
+  #offer: Timer | undefined;
+
+  constructor(private readonly parts: UnservedParts) {}
+
+  add({ entry, id, offset }: Message): void {
+    const known = this.#entries.get(entry);
+    if (!known && this.#entries.size >= entriesMax) return;
+    const { waiting, sinceMs } = known ?? { waiting: 0, sinceMs: this.parts.clock.now() };
+    this.#entries.set(entry, { entry, waiting: waiting + 1, sinceMs });
+    if (known) return;
+    this.#offerLater();
+    this.parts.report(`${entry} is not served here: ${id} at ${offset} waits, and what comes after it under its key`);
+  }
+
+  #offerLater(): void {
+    const { clock, givenAway } = this.parts;
+    const delayMs = givenAway === 0 ? 0 : Math.min(offerDelayMsMin * 2 ** Math.min(givenAway - 1, 10), offerDelayMsMax);
+    this.#offer ??= clock.after(delayMs, () => {
+      this.#offer = undefined;
+      this.parts.offer([...this.#entries.keys()]);
+    });
+  }
+  end(): void {
+    this.#offer?.cancel();
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+  all(): Iterable<Unserved> {
+    return this.#entries.values();
+  }
+}
+
+/** One line for each entry over several partitions. */
+export function sumUp(unserved: readonly Unserved[]): readonly Unserved[] {
+  const sums = new Map<string, Unserved>();
+  for (const one of unserved) {
+    const { waiting = 0, sinceMs = Infinity } = sums.get(one.entry) ?? {};
+    sums.set(one.entry, { ...one, waiting: waiting + one.waiting, sinceMs: Math.min(sinceMs, one.sinceMs) });
+  }
+  return [...sums.values()];
+}
