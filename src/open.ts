@@ -12,7 +12,7 @@ import type { Bus, BusOptions } from './bus/types';
 import { liveConfig, loadConfig, secretVariables, type BusGiven, type BusValues } from './config';
 import { CONTRACT, type AnyContract } from './contract/types';
 import { checkName } from './format/names';
-import type { Security } from './kafka/security';
+import type { Security } from './kafka/client/security';
 import type { ZookeeperOptions } from './zookeeper/open';
 
 /** The module this process is an instance of, and any option of the bus over files and variables. */
@@ -128,7 +128,7 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
   const [{ openZookeeper }, { openKafka }, { mustListen }] = await Promise.all([
     import('./zookeeper/open'),
     import('./kafka/open'),
-    import('./kafka/listening'),
+    import('./kafka/cluster/reachable'),
   ]);
   const { look, ...rest } = around;
   const listening = look ? mustListen(brokers, around.clock, look.waiting) : Promise.resolve();

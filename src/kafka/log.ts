@@ -2,17 +2,17 @@
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import { BusError } from '../base/errors';
 import type { Append, GroupOptions, Log, Member, Owner, Place, ReadMax, Stored, Tail, TailFrom } from '../ports/log';
-import { ClusterWatch } from './cluster-watch';
-import { CommitRoom } from './commit-room';
-import { boundsOf } from './fetched';
-import { Fetcher } from './fetching';
-import { Groups } from './groups';
-import { Membership } from './membership';
-import { Sender, type SenderOptions } from './send';
-import { openTail } from './tail';
-import { openTransactions } from './transactions';
-import { Topics, type TopicsOptions } from './topics';
-import { View, type ViewParts } from './view';
+import { ClusterWatch } from './cluster/cluster-watch';
+import { CommitRoom } from './group/commit-room';
+import { boundsOf } from './consume/fetch-results';
+import { Fetcher } from './consume/fetcher';
+import { Groups } from './group/admin';
+import { Membership } from './group/membership';
+import { Sender, type SenderOptions } from './produce/producer';
+import { openTail } from './consume/tail';
+import { openTransactions } from './cluster/transactions';
+import { Topics, type TopicsOptions } from './cluster/topics';
+import { View, type ViewParts } from './cluster/metadata';
 
 export interface KafkaLogParts extends ViewParts, TopicsOptions, Pick<SenderOptions, 'appendMs' | 'unknownMs'> {
   /** This instance's name, such as `photos#c41f`. */

@@ -5,15 +5,15 @@ import { namesIn } from '../format/names';
 import type { Log } from '../ports/log';
 import type { Post } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
-import { openKafkajs } from './kafkajs';
+import { openKafkajs } from './client/connection-pool';
 import { openKafkaLog } from './log';
-import { openKafkaPost, type KafkaPostParts } from './post';
-import { watchLiving } from './postliving';
-import { openRoads } from './postroads';
-import type { Security } from './security';
-import { Throttling } from './throttling';
-import type { TopicsOptions } from './topics';
-import { View } from './view';
+import { openKafkaPost, type KafkaPostParts } from './messenger';
+import { watchLiving } from './messenger/departures';
+import { openRoads } from './messenger/transport';
+import type { Security } from './client/security';
+import { Throttling } from './client/throttling';
+import type { TopicsOptions } from './cluster/topics';
+import { View } from './cluster/metadata';
 
 export interface KafkaOptions
   extends TopicsOptions, Pick<KafkaPostParts, 'ns' | 'clock' | 'random' | 'notices' | 'inboxPartitions'> {

@@ -2,11 +2,11 @@
 import { randomHex, systemClock, systemRandom, type Clock } from '../../src/base/clock';
 import { closable, type Closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
-import { openKafkajs } from '../../src/kafka/kafkajs';
-import { openKafkaPost } from '../../src/kafka/post';
-import { watchLiving } from '../../src/kafka/postliving';
-import { openRoads } from '../../src/kafka/postroads';
-import { View } from '../../src/kafka/view';
+import { openKafkajs } from '../../src/kafka/client/connection-pool';
+import { openKafkaPost } from '../../src/kafka/messenger';
+import { watchLiving } from '../../src/kafka/messenger/departures';
+import { openRoads } from '../../src/kafka/messenger/transport';
+import { View } from '../../src/kafka/cluster/metadata';
 import type { Log } from '../../src/ports/log';
 import type { Post } from '../../src/ports/messenger';
 import { openZookeeper } from '../../src/zookeeper/open';

@@ -1,5 +1,5 @@
-import { Reader } from '../../src/kafka/bytes';
-import { commit } from '../../src/kafka/grouprequests';
+import { Reader } from '../../src/kafka/protocol/primitives';
+import { commit } from '../../src/kafka/protocol/group-requests';
 
 const yearMs = 365 * 86_400_000;
 

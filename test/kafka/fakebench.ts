@@ -2,7 +2,7 @@
 
 import { openNotices, type Notices } from '../../src/base/notices';
 import type { KafkaLogParts } from '../../src/kafka/log';
-import { View } from '../../src/kafka/view';
+import { View } from '../../src/kafka/cluster/metadata';
 import { promisesRunOut, seededRandom, virtualClock, type VirtualClock } from '../../src/memory/clock';
 import type { Append, Commit, Owned, Owner, Stored, Topic } from '../../src/ports/log';
 import { FakeCluster, type FakeFault, type FakeRequest } from './fakewire';

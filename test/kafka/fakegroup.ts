@@ -1,8 +1,8 @@
 /** The coordinator of one group as brokers have it for the classic protocol: generations, sessions, commits. */
 import type { Clock, Timer } from '../../src/base/clock';
 import { deferred, type Deferred } from '../../src/base/lifecycle';
-import { WireError } from '../../src/kafka/errors';
-import type { CommitSpot, Group, Join, Joined, MemberAs } from '../../src/kafka/wire';
+import { WireError } from '../../src/kafka/protocol/errors';
+import type { CommitSpot, Group, Join, Joined, MemberAs } from '../../src/kafka/client/broker-client';
 
 interface Seat {
   readonly id: string;

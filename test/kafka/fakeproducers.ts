@@ -1,5 +1,5 @@
 /** What a leader knows of the producers that wrote to one partition, by Kafka's rules for idempotent producers. */
-import type { ProducerState } from '../../src/kafka/wire';
+import type { ProducerState } from '../../src/kafka/client/broker-client';
 
 export interface WrittenBatch {
   readonly epoch: number;

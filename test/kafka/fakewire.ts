@@ -1,9 +1,9 @@
 /** A Kafka cluster in memory behind the port of single requests: brokers die, freeze and move what they lead by script. */
 import type { Clock, Timer } from '../../src/base/clock';
 import { closable } from '../../src/base/lifecycle';
-import { WireError } from '../../src/kafka/errors';
-import type * as port from '../../src/kafka/wire';
-import type { At, Spot, Wire } from '../../src/kafka/wire';
+import { WireError } from '../../src/kafka/protocol/errors';
+import type * as port from '../../src/kafka/client/broker-client';
+import type { At, Spot, Wire } from '../../src/kafka/client/broker-client';
 import type { LogRecord, Stored } from '../../src/ports/log';
 import { FakeGroup } from './fakegroup';
 import { FakeProducers } from './fakeproducers';

@@ -3,7 +3,7 @@ import { type Cluster, startCluster } from '../cluster/cluster';
 import type { Load } from './faultcontract';
 import type { Report } from './faultreport';
 import { FaultScene } from './faultscene';
-import { WireError } from '../../src/kafka/errors';
+import { WireError } from '../../src/kafka/protocol/errors';
 import { openRealWire } from './rig';
 
 export interface Profile {

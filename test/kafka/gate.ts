@@ -1,6 +1,6 @@
 /** A wire and a clock that can stand still and die, as a process that was stopped or killed does. */
 import type { Clock, Timer } from '../../src/base/clock';
-import type { Wire } from '../../src/kafka/wire';
+import type { Wire } from '../../src/kafka/client/broker-client';
 
 export interface Gate {
   readonly wire: Wire;

@@ -1,8 +1,8 @@
 /** What the tests of the wire on real brokers have in common. */
 import { systemClock, systemRandom } from '../../src/base/clock';
-import { WireError } from '../../src/kafka/errors';
-import { type KafkajsOptions, openKafkajs } from '../../src/kafka/kafkajs';
-import type { At, Via, Wire } from '../../src/kafka/wire';
+import { WireError } from '../../src/kafka/protocol/errors';
+import { type KafkajsOptions, openKafkajs } from '../../src/kafka/client/connection-pool';
+import type { At, Via, Wire } from '../../src/kafka/client/broker-client';
 import type { LogRecord } from '../../src/ports/log';
 
 export function openWire(brokers: string, more: Partial<KafkajsOptions> = {}): Wire {

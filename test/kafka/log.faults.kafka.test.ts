@@ -1,5 +1,5 @@
 /** The log and its groups while servers die or stay silent under load: what was resolved is there, work goes on. */
-import { openKafkajs } from '../../src/kafka/kafkajs';
+import { openKafkajs } from '../../src/kafka/client/connection-pool';
 import { openHole, type Hole } from '../cluster/hole';
 import type { Cluster } from '../cluster/cluster';
 import { leadAsPreferredAt, until } from '../cluster/ports';

@@ -1,6 +1,6 @@
 /** A sender under load and a group of three that works on what it sends, counted by ids while servers are in trouble. */
 import { isBusError } from '../../src/base/errors';
-import type { Wire } from '../../src/kafka/wire';
+import type { Wire } from '../../src/kafka/client/broker-client';
 import type { Owner } from '../../src/ports/log';
 import { Ledger, Worker } from '../conformance/worker';
 import { openRealProcess, openRealWire, type KafkaProcess } from './rig';

@@ -1,6 +1,6 @@
 /** A group whose place does not fit its topic: the topic was deleted and made again, or a tool has set the place. */
 import { kafkaSuite } from '../cluster/suite';
-import type { Wire } from '../../src/kafka/wire';
+import type { Wire } from '../../src/kafka/client/broker-client';
 import { partitionOf } from '../../src/format/partition';
 import { foreignRig, type ForeignRig } from './foreignrig';
 import { openRealProcess, openRealWire } from './rig';

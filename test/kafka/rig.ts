@@ -1,9 +1,9 @@
 /** The log on Kafka as a rig for the conformance suites: each process has a wire of its own. */
 import { systemClock, systemRandom, type Clock, type Random } from '../../src/base/clock';
 import { openNotices, type Notice } from '../../src/base/notices';
-import { openKafkajs } from '../../src/kafka/kafkajs';
+import { openKafkajs } from '../../src/kafka/client/connection-pool';
 import { openKafkaLog, type KafkaLogParts } from '../../src/kafka/log';
-import type { Wire } from '../../src/kafka/wire';
+import type { Wire } from '../../src/kafka/client/broker-client';
 import type { Log } from '../../src/ports/log';
 import type { Rig, RigProcess } from '../conformance/rig';
 import { gate, type Gate } from './gate';

@@ -1,11 +1,11 @@
 import net, { type AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { type Clock, systemRandom } from '../../src/base/clock';
-import { type KafkajsOptions, openKafkajs } from '../../src/kafka/kafkajs';
-import { measureBatch, writeBatch } from '../../src/kafka/batch';
-import { Writer } from '../../src/kafka/bytes';
-import { WireError } from '../../src/kafka/errors';
-import type { Wire } from '../../src/kafka/wire';
+import { type KafkajsOptions, openKafkajs } from '../../src/kafka/client/connection-pool';
+import { measureBatch, writeBatch } from '../../src/kafka/protocol/batch-writer';
+import { Writer } from '../../src/kafka/protocol/primitives';
+import { WireError } from '../../src/kafka/protocol/errors';
+import type { Wire } from '../../src/kafka/client/broker-client';
 import { livedMs, openLivedClock } from '../elapsed';
 
 /** Servers that are no brokers: what the wire makes of them. */

@@ -1,5 +1,5 @@
 import { Kafka, logLevel, CompressionTypes } from 'kafkajs';
-import type { At, ProducerState, Wire } from '../../src/kafka/wire';
+import type { At, ProducerState, Wire } from '../../src/kafka/client/broker-client';
 import type { Stored } from '../../src/ports/log';
 import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';

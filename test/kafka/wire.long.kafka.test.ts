@@ -1,4 +1,4 @@
-import type { Wire } from '../../src/kafka/wire';
+import type { Wire } from '../../src/kafka/client/broker-client';
 import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';
 import { again, leaderOf, makeTopic, openWire, record, refusal, sound, timed } from './kit';

@@ -3,7 +3,7 @@
  * tail, so that several parts refresh the metadata that they share. Each record is read soon after all is quiet.
  */
 import { openNotices, type Notice } from '../../src/base/notices';
-import { View } from '../../src/kafka/view';
+import { View } from '../../src/kafka/cluster/metadata';
 import { seededRandom } from '../../src/memory/clock';
 import type { Log, Member, Owned } from '../../src/ports/log';
 import { FakeBench, max, record } from '../kafka/fakebench';

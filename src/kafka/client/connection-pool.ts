@@ -1,0 +1,206 @@
+/** The wire by kafkajs: a connection for each use and broker, opened when it is needed, closed without waiting. */
+import type { Clock, Random } from '../../base/clock';
+import { closable, onAbort } from '../../base/lifecycle';
+import { Connection } from './connection';
+import { WireError } from '../protocol/errors';
+import type { Ask } from '../protocol/request';
+import * as groups from '../protocol/group-requests';
+import * as requests from '../protocol/record-requests';
+import * as topics from '../protocol/topic-requests';
+import * as transactions from '../protocol/transaction-requests';
+import type { Security } from './security';
+import type { At, Fetched, Node, Wire } from './broker-client';
+
+export interface KafkajsOptions {
+  /** `host:port` of some brokers; the others are learnt from them. */
+  readonly brokers: readonly string[];
+  /** What brokers call us in their logs and in the members of groups. */
+  readonly clientId: string;
+  readonly security?: Security;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Deadline of a request for which the caller gives none. Default 5,000 ms. */
+  readonly requestMs?: number;
+  /** Called when a broker wants to be left alone for a while after a request, as a quota is used up. */
+  readonly throttled?: (request: string, ms: number) => void;
+  /** Called once for each broker that has left a request unanswered for `overdueMs`. */
+  readonly overdue?: (message: string) => void;
+}
+
+const requestMsDefault = 5_000;
+/** Deadline of one broker among several that can answer: a frozen one must not use up the time for all. */
+const attemptMsMax = 2_000;
+const attemptShare = 0.4;
+/** A request that has been unanswered for this long is reported to a person who waits for it. */
+const overdueMs = 500;
+/** Requests that brokers answer late by design. */
+const waitingRequests: readonly string[] = ['Fetch', 'JoinGroup', 'SyncGroup'];
+/** One that did not answer is asked behind all others for so long. */
+const shunMs = 30_000;
+/** Connecting, encryption and login. */
+const connectMs = 3_000;
+/** What a broker gets beyond the time that it may wait. */
+const spareMs = 2_000;
+
+/** Connects to nobody yet: what is wrong with brokers, certificates or secrets, the first request says. */
+export function openKafkajs(options: KafkajsOptions): Wire {
+  const links = new Links(options);
+  const { clock, requestMs = requestMsDefault } = options;
+  const one = <T>(at: At, ask: Ask<T>, timeoutMs = requestMs): Promise<T> => links.ask(at, ask, timeoutMs);
+  return {
+    async metadata(names, timeoutMs = requestMs) {
+      const found = await links.askAny(requests.metadata(names), timeoutMs);
+      links.learn(found.nodes);
+      return found;
+    },
+    async findCoordinator(group, timeoutMs = requestMs) {
+      const found = await links.askAny(groups.findCoordinator(group), timeoutMs);
+      links.learn([found]);
+      return found.node;
+    },
+    initProducerId: (timeoutMs = requestMs) => links.askAny(requests.initProducerId(), timeoutMs),
+    // The broker gives up first, so that the connection stays.
+    produce: (at, batches, timeoutMs) =>
+      one(at, requests.produce(batches, Math.round(timeoutMs * 0.9), clock.now()), timeoutMs),
+    async fetch(at, ask, signal) {
+      const asked = one(at, requests.fetch(ask), ask.maxWaitMs + (ask.spareMs ?? spareMs));
+      const isDamaged = ({ error }: Fetched): boolean => error?.code === 'CORRUPT_MESSAGE' && error.until !== undefined;
+      const found = await orNothing(asked, signal);
+      if (found.some(isDamaged)) links.end(at, 'what it brought was damaged');
+      return found;
+    },
+    listOffsets: (at, ask, timeoutMs) => one(at, requests.listOffsets(ask), timeoutMs),
+    deleteRecords: (at, ask, timeoutMs = requestMs) => one(at, requests.deleteRecords(ask, timeoutMs), timeoutMs),
+    join: (at, join) => one(at, groups.join(join), join.rebalanceMs + spareMs),
+    sync: (at, as, assignments, timeoutMs) => one(at, groups.sync(as, assignments), timeoutMs),
+    heartbeat: (at, as, timeoutMs) => one(at, groups.heartbeat(as), timeoutMs),
+    leave: (at, group, memberId, timeoutMs) => one(at, groups.leave(group, memberId), timeoutMs),
+    commit: (at, as, places, timeoutMs) => one(at, groups.commit(as, places), timeoutMs),
+    fetchOffsets: (at, group, spots, timeoutMs) => one(at, groups.fetchOffsets(group, spots), timeoutMs),
+    createTopics: (at, names, timeoutMs = requestMs) => one(at, topics.createTopics(names, timeoutMs), timeoutMs),
+    deleteTopics: (at, names, timeoutMs = requestMs) => one(at, topics.deleteTopics(names, timeoutMs), timeoutMs),
+    growTopic: (at, topic, count, timeoutMs = requestMs) =>
+      one(at, topics.growTopic(topic, count, timeoutMs), timeoutMs),
+    topicConfigs: (at, names, timeoutMs) => one(at, topics.topicConfigs(names), timeoutMs),
+    brokerConfigs: (at, names, timeoutMs) => one(at, topics.brokerConfigs(at.node, names), timeoutMs),
+    alterTopic: (at, topic, configs, timeoutMs) => one(at, topics.alterTopic(topic, configs), timeoutMs),
+    describeProducers: (at, spots, timeoutMs) => one(at, transactions.describeProducers(spots), timeoutMs),
+    listTransactions: (at, ids, timeoutMs) => one(at, transactions.listTransactions(ids), timeoutMs),
+    describeTransactions: (at, ids, timeoutMs) => one(at, transactions.describeTransactions(ids), timeoutMs),
+    listGroups: (at, timeoutMs) => one(at, groups.listGroups(), timeoutMs),
+    deleteGroups: (at, names, timeoutMs) => one(at, groups.deleteGroups(names), timeoutMs),
+    describeGroups: (at, names, timeoutMs) => one(at, groups.describeGroups(names), timeoutMs),
+    ...closable(() => Promise.resolve(links.close())),
+  };
+}
+
+/** [] as soon as `signal` aborts; what comes later is dropped. */
+function orNothing<T>(work: Promise<readonly T[]>, signal: AbortSignal | undefined): Promise<readonly T[]> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const stop = (): void => resolve([]);
+    if (signal.aborted) stop();
+    work.then(resolve, reject).finally(onAbort(signal, stop));
+  });
+}
+
+/** The connections that there are, and where the brokers are. */
+class Links {
+  readonly #open = new Map<string, Connection>();
+  readonly #places = new Map<number, string>();
+  /** By request: whose turn it is. */
+  readonly #turns = new Map<string, number>();
+  readonly #silentMs = new Map<string, number>();
+  readonly #overdue = new Set<string>();
+  #closed = false;
+
+  constructor(readonly options: KafkajsOptions) {}
+
+  learn(nodes: readonly Node[]): void {
+    for (const { node, host, port } of nodes) this.#places.set(node, `${host}:${port}`);
+  }
+
+  async ask<T>({ node, via }: At, ask: Ask<T>, timeoutMs: number): Promise<T> {
+    const place = this.#places.get(node);
+    if (place === undefined)
+      throw new WireError('UNKNOWN_NODE', `nobody said where broker ${node} is`, { sent: false });
+    return this.#ask(place, via, ask, timeoutMs);
+  }
+  async #ask<T>(place: string, via: string, ask: Ask<T>, timeoutMs: number): Promise<T> {
+    const { overdue, clock } = this.options;
+    const asked = this.#link(place, via).ask(ask, timeoutMs);
+    if (!overdue || this.#overdue.has(place) || waitingRequests.includes(ask.name)) return asked;
+    const timer = clock.after(overdueMs, () => {
+      if (this.#overdue.has(place) || this.#closed) return;
+      this.#overdue.add(place);
+      overdue(`the broker at ${place} has not answered ${ask.name} for ${overdueMs} ms`);
+    });
+    return asked.finally(() => timer.cancel());
+  }
+
+  /** What is asked next goes over a new connection: the way that it takes may have been to blame. */
+  end({ node, via }: At, reason: string): void {
+    const link = this.#open.get(`${via}@${this.#places.get(node)}`);
+    link?.end(new WireError('CONNECTION', `closed, as ${reason}`));
+  }
+
+  /** Asks every broker that we know of, once, until one answers. */
+  async askAny<T>(ask: Ask<T>, timeoutMs: number): Promise<T> {
+    const { clock } = this.options;
+    const end = clock.mono() + timeoutMs;
+    const failures: WireError[] = [];
+    const attemptMs = Math.min(attemptMsMax, timeoutMs * attemptShare);
+    for (const place of this.#inTurn(ask.name)) {
+      if (clock.mono() >= end) break;
+      try {
+        return await this.#ask(place, 'any', ask, Math.min(end - clock.mono(), attemptMs));
+      } catch (error) {
+        if (!(error instanceof WireError) || error.fatal || error.code === 'CLOSED') throw error;
+        failures.push(error);
+        if (isSilence(error)) this.#silentMs.set(place, clock.mono());
+      }
+    }
+    const said = failures.find((error) => !isSilence(error));
+    if (said) throw said; // somebody answered, if only to refuse
+    const reasons = failures.map(({ message }) => message).join('; ');
+    throw new WireError('CONNECTION', `no broker answers: ${reasons}`, { sent: false, cause: failures.at(-1) });
+  }
+
+  /** Another one first each time: one that is cut off from its controller goes on saying what was true before. */
+  #inTurn(name: string): readonly string[] {
+    const { brokers, clock, random } = this.options;
+    const places = [...new Set([...brokers, ...this.#places.values()])];
+    const turn = this.#turns.get(name) ?? Math.floor(random.next() * brokers.length);
+    this.#turns.set(name, turn + 1);
+    for (const [place, atMs] of this.#silentMs) if (clock.mono() - atMs > shunMs) this.#silentMs.delete(place);
+    const first = turn % places.length;
+    const inTurn = [...places.slice(first), ...places.slice(0, first)];
+    return inTurn.toSorted((a, b) => Number(this.#silentMs.has(a)) - Number(this.#silentMs.has(b)));
+  }
+
+  /** The connection, made if there is none. */
+  #link(place: string, via: string): Connection {
+    if (this.#closed) throw new WireError('CLOSED', 'the wire was closed', { sent: false });
+    const name = `${via}@${place}`;
+    const found = this.#open.get(name);
+    if (found) return found;
+    const { clientId, security = {}, clock, throttled } = this.options;
+    const colon = place.lastIndexOf(':');
+    const host = place.slice(0, colon).replace(/^\[|\]$/g, '');
+    const port = Number(place.slice(colon + 1));
+    const onGone = (): void => void (this.#open.get(name) === made && this.#open.delete(name));
+    const made: Connection = new Connection({ host, port, clientId, security, clock, connectMs, throttled, onGone });
+    this.#open.set(name, made);
+    return made;
+  }
+
+  /** At once: who waits for an answer gets CLOSED. */
+  close(): void {
+    this.#closed = true;
+    for (const link of this.#open.values()) link.end(new WireError('CLOSED', 'the wire was closed'));
+  }
+}
+
+function isSilence({ code }: WireError): boolean {
+  return code === 'DEADLINE' || code === 'CONNECTION';
+}

@@ -1,0 +1,71 @@
+/** How connections to Kafka are secured. Secrets come from the environment or files, each time anew, never shown. */
+import { readFileSync } from 'node:fs';
+import { sayError } from '../../base/errors';
+import { WireError } from '../protocol/errors';
+
+export const mechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const;
+export type Mechanism = (typeof mechanisms)[number];
+
+/** Where a secret is: never the secret itself, so that settings can be shown. */
+export type Secret = { readonly env: string } | { readonly file: string };
+
+export interface Security {
+  /** Without it connections are not encrypted. Files are PEM. */
+  readonly tls?: {
+    /** Whom to trust; the system's list unless given. */
+    readonly caFile?: string;
+    /** Who we are, where the brokers ask. */
+    readonly certFile?: string;
+    readonly keyFile?: string;
+  };
+  readonly sasl?: { readonly mechanism: Mechanism; readonly username: string; readonly password: Secret };
+}
+
+export interface TlsFiles {
+  readonly ca?: Buffer;
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
+export interface Login {
+  readonly mechanism: Mechanism;
+  readonly username: string;
+  readonly password: string;
+}
+
+/** Throws SECRET when a file cannot be read. */
+export function readTls({ tls }: Security): TlsFiles | undefined {
+  if (tls === undefined) return undefined;
+  return {
+    ...(tls.caFile !== undefined && { ca: readSecret(tls.caFile, 'tlsCaFile') }),
+    ...(tls.certFile !== undefined && { cert: readSecret(tls.certFile, 'tlsCertFile') }),
+    ...(tls.keyFile !== undefined && { key: readSecret(tls.keyFile, 'tlsKeyFile') }),
+  };
+}
+
+/** Throws SECRET when the password is not where the settings say. */
+export function readLogin({ sasl }: Security): Login | undefined {
+  if (sasl === undefined) return undefined;
+  const { mechanism, username, password } = sasl;
+  if ('file' in password)
+    return {
+      mechanism,
+      username,
+      password: readSecret(password.file, 'saslPasswordFile')
+        .toString('utf8')
+        .replace(/\r?\n$/, ''),
+    };
+  const value = process.env[password.env];
+  if (!value) {
+    const message = `the password of ${username} is missing: no saslPasswordFile, and no variable ${password.env}`;
+    throw new WireError('SECRET', message, { sent: false });
+  }
+  return { mechanism, username, password: value };
+}
+
+function readSecret(file: string, option: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new WireError('SECRET', `${option}: ${sayError(error)}`, { sent: false, cause: error });
+  }
+}

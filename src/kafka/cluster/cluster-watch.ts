@@ -1,0 +1,172 @@
+/**
+ * Reports what operators and other tools change on a cluster under an instance that uses it. It compares states, not
+ * events: what this process knows is reviewed every second, and the settings of its topics are read every minute.
+ */
+import { every, sleep, type Timer } from '../../base/clock';
+import { sayError } from '../../base/errors';
+import type { Closable } from '../../base/lifecycle';
+import { openStates, type States } from '../../base/notices';
+import { WireError } from '../protocol/errors';
+import type { HeldPartition } from './held-partitions';
+import type { OwnTopic } from './own-topics';
+import { findingsOf, type Finding } from './topic-findings';
+import { valuesOf } from './topics';
+import { openTransactionsIn, sayOpen } from './transactions';
+import type { View } from './metadata';
+
+const reviewIntervalMs = 1_000;
+/** Interval of reading settings. Each wait is a random 50-100 % of it, so that instances read at different times. */
+const settingsIntervalMs = 60_000;
+/** A broker that has just started can lack a topic for a moment. */
+const absentReportMs = 2_000;
+/** Electing a leader, and a replica that catches up after a restart, take less. */
+const lostReplicasReportMs = 5_000;
+/** Transactions of healthy producers are shorter. */
+const heldReportMs = 10_000;
+/** Partitions of one topic that are described in one reason. */
+const describedMax = 3;
+const namesMax = 100;
+
+export class ClusterWatch implements Closable {
+  readonly #states: States;
+  readonly #closing = new AbortController();
+  #timer: Timer | undefined;
+  /** Since when each finding holds, by topic and kind. */
+  #sinceMs = new Map<string, number>();
+  /** What was reported of each topic with held partitions. */
+  readonly #held = new Map<string, string>();
+
+  constructor(private readonly view: View) {
+    this.#states = openStates(view.parts.notices);
+    view.own.onFirst(() => this.#start());
+  }
+  #start(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#timer = every(this.view.parts.clock, reviewIntervalMs, () => this.#review());
+    void this.#readSettings();
+  }
+
+  close(): Promise<void> {
+    this.#closing.abort();
+    this.#timer?.cancel();
+    return Promise.resolve();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #review(): void {
+    if (this.view.failing) return; // no broker reports anything, which the view says
+    const before = this.#sinceMs;
+    this.#sinceMs = new Map();
+    for (const own of this.view.own.all()) this.#reviewTopic(own, before);
+    this.#reviewWrites();
+    this.#reviewQuota();
+    this.#reviewHeld();
+  }
+
+  #reviewTopic(own: OwnTopic, before: ReadonlyMap<string, number>): void {
+    const { name } = own.topic;
+    const nowMs = this.view.parts.clock.mono();
+    const found = this.#findings(own).filter(({ kind, afterMs }) => {
+      const key = `${name} ${kind}`;
+      const sinceMs = before.get(key) ?? nowMs;
+      this.#sinceMs.set(key, sinceMs);
+      return nowMs - sinceMs >= afterMs;
+    });
+    const part = `topic ${name}` as const;
+    if (found.length === 0) return this.#states.works(part, `topic ${name} is as it should be`);
+    const ready = found.every((finding) => finding.ready);
+    this.#states.fails(part, found.map(({ text }) => text).join('. '), { ready });
+  }
+  #findings(own: OwnTopic): readonly Finding[] {
+    const { name } = own.topic;
+    const absent = {
+      kind: 'absent',
+      ready: false,
+      text: this.view.own.sayAbsent(name),
+      afterMs: absentReportMs,
+    } as const;
+    if (this.view.absentMs(name) > 0) return [absent];
+    const seen = this.view.seen(name);
+    return seen ? findingsOf(own, seen, lostReplicasReportMs) : [];
+  }
+
+  #reviewWrites(): void {
+    for (const [topic, reason] of this.view.writes.review()) {
+      const part = `writing ${topic}` as const;
+      if (reason === undefined) this.#states.works(part, `no append to ${topic} is refused any longer`);
+      else this.#states.fails(part, reason);
+    }
+  }
+
+  #reviewQuota(): void {
+    const delayed = this.view.parts.throttling?.review();
+    if (delayed === undefined) this.#states.works('quota', 'the brokers do not delay this client any longer');
+    else this.#states.fails('quota', delayed, { ready: true });
+  }
+
+  #reviewHeld(): void {
+    const held = this.view.held.heldFor(heldReportMs);
+    for (const topic of this.#held.keys()) {
+      if (held.has(topic)) continue;
+      this.#held.delete(topic);
+      this.#states.works(`transactions in ${topic}`, `no open transaction holds a partition of ${topic} any longer`);
+    }
+    for (const [topic, partitions] of held) {
+      const key = partitions.map(({ partition, from }) => `${partition}@${from}`).join();
+      if (this.#held.get(topic) === key) continue;
+      this.#held.set(topic, key);
+      void this.#reportHeld(topic, partitions, key);
+    }
+  }
+  async #reportHeld(topic: string, partitions: readonly HeldPartition[], key: string): Promise<void> {
+    const count = partitions.reduce((sum, one) => sum + one.count, 0);
+    const records = `${count} ${count === 1 ? 'record' : 'records'} of ${topic} cannot be read`;
+    const by = await this.#sayHolders(topic, partitions);
+    if (this.#held.get(topic) !== key) return; // it has ended, or changed, meanwhile
+    this.#states.fails(`transactions in ${topic}`, `${records} while transactions are open: ${by}`, { ready: true });
+  }
+  async #sayHolders(topic: string, partitions: readonly HeldPartition[]): Promise<string> {
+    const nowMs = this.view.parts.clock.now();
+    const some = partitions.slice(0, describedMax);
+    const more = partitions.length > some.length ? `; and ${partitions.length - some.length} more partitions` : '';
+    try {
+      const spots = some.map(({ partition }) => ({ topic, partition }));
+      const open = await openTransactionsIn(this.view, spots);
+      if (open.length > 0) return open.map((one) => sayOpen(one, nowMs)).join('; ') + more;
+    } catch {
+      // The brokers do not describe them to this user, or not now: then an operator has to ask them.
+    }
+    const places = some.map(({ partition, from }) => `partition ${partition} from offset ${from} on`).join(', ');
+    const command = `kafka-transactions.sh --bootstrap-server ${this.view.bootstrap} find-hanging --topic ${topic}`;
+    return `${places}${more}; find them: ${command}`;
+  }
+
+  async #readSettings(): Promise<void> {
+    const { clock, random } = this.view.parts;
+    while (!this.#closing.signal.aborted) {
+      await sleep(clock, settingsIntervalMs * (0.5 + random.next() / 2), this.#closing.signal);
+      if (this.#closing.signal.aborted) return;
+      await this.view.refresh();
+      const names = this.view.own.all().map(({ topic }) => topic.name);
+      for (let i = 0; i < names.length; i += namesMax) await this.#readSettingsOf(names.slice(i, i + namesMax));
+    }
+  }
+  async #readSettingsOf(names: readonly string[]): Promise<void> {
+    try {
+      const node = await this.view.controller();
+      const described = await this.view.parts.wire.topicConfigs({ node, via: 'admin' }, names);
+      for (const one of described) if (one.error === null) this.view.own.learn(one.topic, valuesOf(one));
+      const refused = described.find(({ error }) => error?.fatal)?.error;
+      if (refused) this.#sayUnreadable(refused);
+      else this.#states.works('topic settings', 'the settings of topics can be read');
+    } catch (error) {
+      if (error instanceof WireError && error.fatal) this.#sayUnreadable(error); // others are tried again
+    }
+  }
+  #sayUnreadable(error: WireError): void {
+    const text = `changes of topic settings are not noticed, as they cannot be read: ${sayError(error)}`;
+    this.#states.fails('topic settings', text, { ready: true });
+  }
+}

@@ -1,0 +1,45 @@
+/** Partitions that cannot be read on because a transaction of another producer is open there. */
+import type { Clock } from '../../base/clock';
+import type { Fetched, Spot } from '../client/broker-client';
+
+interface Hold {
+  readonly sinceMs: number;
+  /** The first offset that cannot be read. */
+  readonly from: number;
+  /** How many offsets cannot be read. */
+  readonly count: number;
+}
+export interface HeldPartition extends Hold {
+  readonly partition: number;
+}
+
+/** What readers of this process found in the answers of brokers; it costs no request. */
+export class HeldPartitions {
+  readonly #holds = new Map<Spot, Hold>();
+
+  constructor(private readonly clock: Clock) {}
+
+  /** `reader` has read up to `next`, and this was answered. */
+  see(reader: Spot & { readonly next: number }, { end, high }: Pick<Fetched, 'end' | 'high'>): void {
+    if (high <= end || reader.next < end) return this.over(reader);
+    const before = this.#holds.get(reader);
+    const sinceMs = before?.from === end ? before.sinceMs : this.clock.mono();
+    this.#holds.set(reader, { sinceMs, from: end, count: high - end });
+  }
+  /** Nothing is read there any longer. */
+  over(reader: Spot): void {
+    if (this.#holds.size > 0) this.#holds.delete(reader);
+  }
+
+  /** Partitions that have been held at the same offset for `ms`, by topic. */
+  heldFor(ms: number): ReadonlyMap<string, readonly HeldPartition[]> {
+    const nowMs = this.clock.mono();
+    const byTopic = new Map<string, Map<number, HeldPartition>>();
+    for (const [{ topic, partition }, hold] of this.#holds) {
+      if (nowMs - hold.sinceMs < ms) continue;
+      const held = byTopic.get(topic) ?? new Map<number, HeldPartition>();
+      byTopic.set(topic, held.set(partition, { partition, ...hold }));
+    }
+    return new Map([...byTopic].map(([topic, held]) => [topic, [...held.values()]]));
+  }
+}

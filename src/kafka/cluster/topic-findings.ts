@@ -1,0 +1,135 @@
+/** What is wrong with a topic that this instance uses: what it means, and how an operator repairs it. */
+import { configsOf, type Configs, type OwnTopic } from './own-topics';
+import type { PartitionMetadata } from '../client/broker-client';
+
+export interface Finding {
+  readonly kind: 'absent' | 'leaderless' | 'in-sync' | 'partitions' | 'replicas' | 'settings';
+  /** How long it must hold before it is reported. */
+  readonly afterMs: number;
+  /** Whether the instance does its work as before. */
+  readonly ready: boolean;
+  readonly text: string;
+}
+
+/** The state of a topic as brokers reported it last. */
+export interface TopicSeen {
+  readonly partitions: readonly PartitionMetadata[];
+  /** Numbers of the brokers that are in the cluster. */
+  readonly nodes: readonly number[];
+}
+
+/** Replicas that are missing are reported after `replicasMs`. */
+export function findingsOf(own: OwnTopic, seen: TopicSeen, replicasMs: number): readonly Finding[] {
+  const { configs } = own;
+  return [
+    ...leaderless(own, seen).map((one) => ({ ...one, afterMs: replicasMs })),
+    ...(configs ? tooFewInSync(own, configs, seen) : []).map((one) => ({ ...one, afterMs: replicasMs })),
+    ...morePartitions(own, seen),
+    ...fewReplicas(own, seen),
+    ...(configs ? drift(own, configs, replicasOf(seen)) : []),
+  ];
+}
+
+function replicasOf({ partitions }: TopicSeen): number {
+  return Math.min(...partitions.map(({ replicas }) => replicas.length));
+}
+
+function list(numbers: readonly number[]): string {
+  return numbers.toSorted((a, b) => a - b).join(', ');
+}
+/** The subject of a sentence, with its verb. */
+function some(partitions: readonly PartitionMetadata[], topic: string): string {
+  const numbers = list(partitions.map(({ partition }) => partition));
+  return partitions.length === 1 ? `partition ${numbers} of ${topic} has` : `partitions ${numbers} of ${topic} have`;
+}
+/** Brokers that hold replicas of these partitions and are not in the cluster. */
+function away(partitions: readonly PartitionMetadata[], { nodes }: TopicSeen): string {
+  const missing = new Set(partitions.flatMap(({ replicas }) => replicas.filter((node) => !nodes.includes(node))));
+  return missing.size > 0 ? `Start broker ${list([...missing])}` : 'Look into the logs of its brokers';
+}
+
+function leaderless({ topic }: OwnTopic, seen: TopicSeen): Finding[] {
+  const none = seen.partitions.filter(({ leader }) => leader === null);
+  if (none.length === 0) return [];
+  const text = `${some(none, topic.name)} no leader, so nothing is read or written there`;
+  return [{ kind: 'leaderless', afterMs: 0, ready: false, text: `${text}. ${away(none, seen)}` }];
+}
+
+function tooFewInSync({ topic }: OwnTopic, configs: Configs, seen: TopicSeen): Finding[] {
+  const needed = Number(configs['min.insync.replicas'] ?? 1);
+  const few = seen.partitions.filter(({ leader, inSync }) => leader !== null && inSync.length < needed);
+  if (few.length === 0) return [];
+  const counts = `fewer in-sync replicas than min.insync.replicas (${needed})`;
+  const text = `${some(few, topic.name)} ${counts}, so nothing is written there`;
+  return [{ kind: 'in-sync', afterMs: 0, ready: false, text: `${text}. ${away(few, seen)}` }];
+}
+
+function morePartitions({ topic }: OwnTopic, { partitions }: TopicSeen): Finding[] {
+  if (partitions.length === topic.partitions || partitions.length === 0) return [];
+  const counts = `${topic.name} has ${partitions.length} partitions, this version uses ${topic.partitions}`;
+  const effect = 'Records in the other partitions are not read, and no instance can start with this topic any longer';
+  const remedy =
+    'Stop its senders, wait until its queues are empty (busbar queues), delete the topic, and start them again';
+  return [{ kind: 'partitions', afterMs: 0, ready: true, text: `${counts}. ${effect}. ${remedy}` }];
+}
+
+function fewReplicas({ topic, replicas: wanted }: OwnTopic, seen: TopicSeen): Finding[] {
+  const replicas = replicasOf(seen);
+  const possible = Math.min(wanted, seen.nodes.length);
+  if (seen.partitions.length === 0 || replicas >= possible) return [];
+  const effect = 'so what it holds is lost with fewer brokers';
+  const text = `topic ${topic.name} has ${replicas} replicas, not ${possible}, ${effect}`;
+  const remedy =
+    'Add some: kafka-reassign-partitions.sh --execute, with a plan that names more brokers for each partition';
+  return [{ kind: 'replicas', afterMs: 0, ready: true, text: `${text}. ${remedy}` }];
+}
+
+/** The effect of a setting that differs from what this version sets; undefined for one that does no harm. */
+type Effect = (found: string, wanted: string) => string | undefined;
+const handledOrNot = 'whether they were handled or not';
+const effects: Readonly<Record<string, Effect>> = {
+  'cleanup.policy': (found) =>
+    found.includes('compact')
+      ? `of the records of one key all but the newest are deleted, ${handledOrNot}`
+      : 'old records are deleted, also those that were not replayed or dropped',
+  'retention.ms': (found, wanted) =>
+    wanted === '-1'
+      ? `records are deleted when they are older than ${found} ms, ${handledOrNot}`
+      : `records are kept for ${found} ms instead of ${wanted} ms`,
+  'retention.bytes': (found) =>
+    `the oldest records are deleted when a partition is larger than ${found} bytes, ${handledOrNot}`,
+  'message.timestamp.type': () => 'deadlines and ages depend on the clocks of the senders',
+  'max.message.bytes': (found, wanted) =>
+    Number(found) < Number(wanted)
+      ? `messages of more than ${found} bytes are refused`
+      : 'larger messages are taken than can be parked whole',
+  'compression.type': (found) =>
+    found === 'zstd' ? 'instances on Node.js before 22.15 cannot read it' : 'reading takes more time',
+  'min.insync.replicas': (found, wanted) =>
+    Number(found) < Number(wanted)
+      ? 'a message that was accepted is lost with one broker'
+      : 'writing stops when fewer brokers are lost',
+};
+
+/** Settings that differ from what this version would create, in what changes its promises. */
+function drift({ topic }: OwnTopic, configs: Configs, replicas: number): Finding[] {
+  const wanted = configsOf(topic, replicas);
+  const differ = Object.entries(effects).flatMap(([name, effect]) => {
+    const [found, right] = [configs[name] ?? 'unknown', wanted[name]];
+    return right === undefined || found === right ? [] : [{ name, found, right, effect: effect(found, right) }];
+  });
+  if (differ.length === 0) return [];
+  const said = differ
+    .map(({ name, found, right, effect }) => `${name} is ${found}, not ${right}: ${effect}`)
+    .join('; ');
+  const settings = differ.map(({ name, right }) => `${name}=${right}`).join();
+  const command = `kafka-configs.sh --alter --entity-type topics --entity-name ${topic.name} --add-config ${settings}`;
+  return [
+    {
+      kind: 'settings',
+      afterMs: 0,
+      ready: true,
+      text: `topic ${topic.name} was changed: ${said}. Set it back: ${command}`,
+    },
+  ];
+}

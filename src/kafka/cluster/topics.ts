@@ -1,0 +1,183 @@
+/** Topics as the code wants them: made where they are not, checked where they are, and trimmed. */
+
+import { BusError } from '../../base/errors';
+import type { Bounds, Topic } from '../../ports/log';
+import { WireError } from '../protocol/errors';
+import { configsOf, createCommand, type Configs } from './own-topics';
+import { allGood, byLeader, type View } from './metadata';
+import type { NewTopic, Spot, TopicConfigs } from '../client/broker-client';
+
+export interface TopicShape {
+  readonly partitions: number;
+  readonly compacted: boolean;
+}
+
+export interface TopicsOptions {
+  /** `verify` creates and changes nothing; its errors say what an operator would run. Default 'create'. */
+  readonly topics?: 'create' | 'verify';
+  /** Of topics that are created; by default three, or as many as there are brokers. */
+  readonly replicas?: number;
+}
+
+const replicasDefault = 3;
+const describedMax = 100;
+
+export class Topics {
+  readonly #shapes = new Map<string, Promise<TopicShape>>();
+
+  constructor(
+    private readonly view: View,
+    private readonly options: TopicsOptions,
+  ) {}
+
+  /** See `Log.ensure`. */
+  async ensure(topic: Topic): Promise<Topic> {
+    if (!(topic.partitions >= 1)) throw fault(`topic ${topic.name} needs at least one partition`);
+    const found = await this.view.find(topic.name);
+    const partitions = found ?? (await this.#make(topic));
+    const brokers = (await this.view.ask(`topic ${topic.name}`, () => this.view.nodes())).length;
+    const wantedReplicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, brokers));
+    const there = await this.#describe(topic.name, partitions);
+    if (partitions !== topic.partitions) throw fault(sayPartitions(topic, partitions));
+    this.view.own.add({ topic, replicas: wantedReplicas, configs: there.configs });
+    this.#shapes.set(topic.name, Promise.resolve(there.topic));
+    return there.topic;
+  }
+
+  /** How many partitions it has, and whether it wants keys. Rejects with Config when it is not there. */
+  shape(topic: string): Promise<TopicShape> {
+    const known = this.#shapes.get(topic);
+    if (known) return known;
+    const asked = this.view.partitions(topic).then(async (partitions) => {
+      return (await this.#describe(topic, partitions)).topic;
+    });
+    this.#shapes.set(topic, asked);
+    asked.catch(() => this.#shapes.delete(topic));
+    return asked;
+  }
+
+  /** As {@link shape}, of a topic that may have got more partitions meanwhile. */
+  async shapeAgain(topic: string): Promise<TopicShape> {
+    await this.view.refresh();
+    const shape = { ...(await this.shape(topic)), partitions: await this.view.partitions(topic) };
+    this.#shapes.set(topic, Promise.resolve(shape));
+    return shape;
+  }
+
+  /** Makes it, or finds that somebody else was faster; resolves when it is there, with its partitions. */
+  async #make(topic: Topic): Promise<number> {
+    const nodes = await this.view.ask(`topic ${topic.name}`, () => this.view.nodes());
+    const replicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, nodes.length));
+    const wanted = { name: topic.name, partitions: topic.partitions, replicas, configs: configsOf(topic, replicas) };
+    if (this.options.topics === 'verify') {
+      throw fault(
+        `topic '${topic.name}' is not there, and topics: 'verify' creates none; run: ${createCommand(wanted)}`,
+      );
+    }
+    await this.view.ask(`creating topic ${topic.name}`, () => this.#create(wanted));
+    return this.view.ask(`topic ${topic.name}`, async () => {
+      const found = await this.view.find(topic.name);
+      const leaderless = Array.from({ length: found ?? 0 }, (_, partition) => ({ topic: topic.name, partition }));
+      if (found !== undefined && leaderless.every((spot) => this.view.leader(spot) !== undefined)) return found;
+      throw new WireError('LEADER_NOT_AVAILABLE', `${topic.name} was created, but nobody leads it yet`);
+    });
+  }
+
+  async #create(topic: NewTopic): Promise<void> {
+    const { wire } = this.view.parts;
+    const node = await this.view.controller();
+    const [answer] = await wire.createTopics({ node, via: 'admin' }, [topic]);
+    if (answer?.error && answer.error.code !== 'TOPIC_ALREADY_EXISTS') throw answer.error;
+  }
+
+  async #describe(name: string, partitions: number): Promise<{ readonly topic: Topic; readonly configs: Configs }> {
+    const [said] = await this.view.ask(`topic ${name}`, () => this.#configs([name]));
+    return { topic: topicOf(name, partitions, said), configs: valuesOf(said) };
+  }
+
+  async #configs(names: readonly string[]): Promise<readonly TopicConfigs[]> {
+    const { wire } = this.view.parts;
+    const node = await this.view.controller();
+    return allGood(await wire.topicConfigs({ node, via: 'admin' }, names));
+  }
+
+  /** All whose names begin with `prefix`, but Kafka's own. */
+  async all(prefix: string): Promise<readonly Topic[]> {
+    const found = await this.view.ask('the topics', () => this.view.parts.wire.metadata(null));
+    const ours = found.topics.filter(({ name, internal, error }) => !internal && !error && name.startsWith(prefix));
+    const topics: Topic[] = [];
+    for (let i = 0; i < ours.length; i += describedMax) {
+      const some = ours.slice(i, i + describedMax);
+      const said = await this.view.ask('the topics', () => this.#configs(some.map(({ name }) => name)));
+      const byName = new Map(said.map((one) => [one.topic, one]));
+      topics.push(...some.map(({ name, partitions }) => topicOf(name, partitions.length, byName.get(name))));
+    }
+    return topics;
+  }
+
+  async bounds(topic: string): Promise<readonly Bounds[]> {
+    const count = await this.view.partitions(topic);
+    const spots = Array.from({ length: count }, (_, partition) => ({ topic, partition }));
+    const [starts, highs] = await Promise.all([this.offsets(spots, 'start'), this.offsets(spots, 'high')]);
+    // After the others: what is appended meanwhile must not look as if a transaction held it.
+    const ends = await this.offsets(spots, 'end');
+    return spots.map(({ partition }) => {
+      const end = ends.get(partition) ?? 0;
+      const high = highs.get(partition) ?? 0;
+      const start = Math.min(starts.get(partition) ?? 0, end);
+      return { partition, start, end, ...(high > end && { high }) };
+    });
+  }
+
+  /** By partition, as their leaders say. */
+  async offsets(spots: readonly Spot[], time: 'start' | 'end' | 'high'): Promise<ReadonlyMap<number, number>> {
+    const { wire } = this.view.parts;
+    return this.view.ask(`the bounds of ${spots[0]?.topic}`, async () => {
+      const led = [...byLeader(this.view, spots)];
+      const answers = await Promise.all(
+        led.map(([node, mine]) =>
+          wire.listOffsets(
+            { node, via: 'admin' },
+            mine.map((spot) => ({ ...spot, time })),
+          ),
+        ),
+      );
+      return new Map(allGood(answers.flat()).map(({ partition, offset }) => [partition, offset]));
+    });
+  }
+
+  /** See `Log.trim`. */
+  async trim(topic: string, partition: number, before: number): Promise<void> {
+    const spot = { topic, partition };
+    const shape = await this.shape(topic);
+    if (partition >= shape.partitions) throw fault(`topic '${topic}' has no partition ${partition}`);
+    const end = (await this.offsets([spot], 'end')).get(partition) ?? 0;
+    await this.view.ask(`trimming ${topic}/${partition}`, async () => {
+      const at = { node: this.view.mustLead(spot), via: 'admin' } as const;
+      const [answer] = await this.view.parts.wire.deleteRecords(at, [{ ...spot, before: Math.min(before, end) }]);
+      // It starts behind that already.
+      if (answer?.error && answer.error.code !== 'OFFSET_OUT_OF_RANGE') throw answer.error;
+    });
+  }
+}
+
+function topicOf(name: string, partitions: number, said: TopicConfigs | undefined): Topic {
+  const configs = valuesOf(said);
+  const compacted = (configs['cleanup.policy'] ?? '').includes('compact');
+  const keepMs = Number(configs['retention.ms'] ?? -1);
+  return { name, partitions, compacted, keepMs: compacted || !(keepMs >= 0) ? null : keepMs };
+}
+export function valuesOf(said: TopicConfigs | undefined): Configs {
+  return Object.fromEntries(Object.entries(said?.configs ?? {}).map(([name, { value }]) => [name, value]));
+}
+
+function sayPartitions(topic: Topic, found: number): string {
+  return (
+    `topic '${topic.name}' has ${found} partitions, the code wants ${topic.partitions}: ` +
+    'keep the number, or use another queue name and let the old one run empty'
+  );
+}
+
+function fault(message: string): BusError<'Config'> {
+  return new BusError('Config', message, { faults: [message] });
+}

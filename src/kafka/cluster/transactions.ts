@@ -1,0 +1,73 @@
+/** Finds out which open transactions keep readers from records, and how an operator ends them. */
+import type { OpenTransaction } from '../../ports/log';
+import { allGood, byLeader, type View } from './metadata';
+import type { Spot, Transaction } from '../client/broker-client';
+
+/** See `Log.openTransactions`. */
+export async function openTransactions(
+  view: View,
+  topic: string,
+  partitions: readonly number[],
+): Promise<readonly OpenTransaction[]> {
+  await view.partitions(topic); // so that their leaders are known
+  const spots = partitions.map((partition) => ({ topic, partition }));
+  return view.ask(`transactions in ${topic}`, () => openTransactionsIn(view, spots));
+}
+
+/** Transactions that are open in these partitions. Rejects with a WireError. */
+export async function openTransactionsIn(view: View, spots: readonly Spot[]): Promise<readonly OpenTransaction[]> {
+  const { wire } = view.parts;
+  const led = [...byLeader(view, spots)];
+  const described = await Promise.all(led.map(([node, mine]) => wire.describeProducers({ node, via: 'admin' }, mine)));
+  const open = allGood(described.flat()).flatMap(({ topic, partition, producers }) =>
+    producers.flatMap((one) => (one.openFrom === null ? [] : [{ ...one, topic, partition, offset: one.openFrom }])),
+  );
+  if (open.length === 0) return [];
+  const known = await transactionsOf(view, [...new Set(open.map(({ producerId }) => producerId))]);
+  return open.map(({ topic, partition, offset, producerId, epoch }) => {
+    const transaction = known.get(producerId);
+    const place = `--topic ${topic} --partition ${partition} --start-offset ${offset}`;
+    return {
+      partition,
+      offset,
+      id: transaction?.id ?? null,
+      producerId,
+      epoch,
+      sinceMs: transaction?.startMs ?? null,
+      timeoutMs: transaction?.timeoutMs ?? null,
+      abort: `kafka-transactions.sh --bootstrap-server ${view.bootstrap} abort ${place}`,
+    };
+  });
+}
+
+/** By producer id, as far as the user can see them; their coordinators are not known, so every broker is asked. */
+async function transactionsOf(view: View, producerIds: readonly number[]): Promise<ReadonlyMap<number, Transaction>> {
+  const { wire } = view.parts;
+  const nodes = await view.nodes();
+  const found = await Promise.all(
+    nodes.map(async (node): Promise<readonly Transaction[]> => {
+      const at = { node, via: 'admin' } as const;
+      try {
+        const ids = (await wire.listTransactions(at, producerIds)).map(({ id }) => id);
+        return ids.length === 0 ? [] : await wire.describeTransactions(at, ids);
+      } catch {
+        return []; // a broker that does not answer, or a user without the right: the rest is reported without it
+      }
+    }),
+  );
+  const good = found.flat().filter(({ error }) => error === null);
+  return new Map(good.map((transaction) => [transaction.producerId, transaction]));
+}
+
+/** One sentence about a partition that is held, with what an operator can do. */
+export function sayOpen(
+  { partition, offset, id, producerId, epoch, ...times }: OpenTransaction,
+  nowMs: number,
+): string {
+  const { sinceMs, timeoutMs, abort } = times;
+  const name = id === null ? '' : `'${id}' `;
+  const age = sinceMs === null ? '' : `, open for ${Math.max(0, Math.round((nowMs - sinceMs) / 1000))} s`;
+  const limit = timeoutMs === null ? '' : ` of ${Math.round(timeoutMs / 1000)} s at most`;
+  const who = `transaction ${name}(producer id ${producerId}, epoch ${epoch}${age}${limit})`;
+  return `partition ${partition} from offset ${offset} on by ${who}; abort it there: ${abort}`;
+}

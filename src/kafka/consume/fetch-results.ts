@@ -1,0 +1,187 @@
+/** What the answer to a fetch means for each position that was part of it: records, a pause, a gap, or a loss. */
+import { sleep } from '../../base/clock';
+import { sayError } from '../../base/errors';
+import { OutOfRangeError, type Stored } from '../../ports/log';
+import { busErrorOf, type WireError } from '../protocol/errors';
+import type { Position } from './fetch-buffer';
+import type { Troubles } from './read-health';
+import { allGood, pauseMs, type View } from '../cluster/metadata';
+import type { Fetched, Spot, Via } from '../client/broker-client';
+
+/** After trouble that moving on does not mend. */
+const restMs = 100;
+export const failedRestMs = 1_000;
+/** That the log ends before what was read is believed after so long. */
+const beyondMsMax = 5_000;
+/** What came damaged is asked for again for so long, over new connections: it may be whole where it lies. */
+const damagedMsMax = 60_000;
+/** In an inbox everybody who asks waits behind it, and not for long. */
+const damagedInboxMsMax = 2_000;
+
+export interface AnswersParts {
+  readonly view: View;
+  readonly via: Via;
+  readonly troubles: Troubles;
+  readonly closing: AbortSignal;
+  /** The position wants to be fetched again. */
+  readonly changed: (position: Position) => void;
+}
+
+export class Answers {
+  constructor(private readonly parts: AnswersParts) {}
+
+  take(node: number, asked: Spot & { readonly offset: number }, answer: Fetched, members: readonly Position[]): void {
+    const { error } = answer;
+    const fits = members.filter(({ next }) => next >= asked.offset && next <= answer.next);
+    fits.forEach((position, i) => {
+      if (error === null) {
+        this.parts.troubles.over(position);
+        // What that broker has there now was written since its log ended before.
+        if (position.beyond?.node === node) return this.#lose(position, position.beyond.end, answer.start);
+        if (position.absences !== this.parts.view.absences(position.topic))
+          return void this.#rest(position, () => this.#recognize(position), 0);
+        position.beyond = position.damaged = undefined;
+      }
+      position.put(i === 0 ? answer.records : answer.records.map(copyOf), answer.next);
+      if (error === null) this.parts.view.held.see(position, answer);
+    });
+    if (error === null) return;
+    const leader = this.parts.view.leader(asked);
+    if (error.step === 'leader' && leader !== undefined && leader !== node) return; // it is fetched from that one
+    const ofAll = error.step === 'leader' || (error.fatal && error.until === undefined);
+    const affected = ofAll ? members : members.filter((p) => p.next === answer.next);
+    if (error.step === 'leader') this.parts.view.doubt(asked, node);
+    for (const position of affected) this.#refused(position, error);
+  }
+
+  #refused(position: Position, error: WireError): void {
+    if (!error.fatal && error.until === undefined) this.parts.troubles.bad(position, error.message);
+    if (error.step === 'leader') {
+      void this.parts.view.refresh();
+      void this.#rest(position, undefined, 0);
+    } else if (error.step === 'gone') void this.#rest(position, () => this.#findOut(position), restMs);
+    else if (error.until !== undefined) this.#unreadable(position, error, error.until);
+    else if (error.retriable) void this.#rest(position, undefined, restMs);
+    else this.#fail(position, error);
+  }
+
+  #fail(position: Position, error: WireError): void {
+    position.fail(busErrorOf(error, `reading ${position.topic}/${position.partition}`, 0));
+    void this.#rest(position, undefined, failedRestMs);
+  }
+
+  /** Nothing is passed that may be read yet: by asking again, or by another member of the group on another Node. */
+  #unreadable(position: Position, error: WireError, until: number): void {
+    const { clock } = this.parts.view.parts;
+    if (error.code === 'UNSUPPORTED_COMPRESSION_TYPE' && this.parts.via === 'work') return this.#fail(position, error);
+    if (error.code !== 'CORRUPT_MESSAGE') return this.#skip(position, error, until);
+    if (position.damaged?.at !== position.next) position.damaged = { at: position.next, sinceMs: clock.mono() };
+    const [longestMs, restsMs] =
+      this.parts.via === 'inbox' ? [damagedInboxMsMax, restMs] : [damagedMsMax, failedRestMs];
+    if (clock.mono() - position.damaged.sinceMs >= longestMs) return this.#skip(position, error, until);
+    this.parts.troubles.bad(position, error.message);
+    void this.#rest(position, undefined, restsMs);
+  }
+
+  /** Leaves it alone until `meanwhile` has ended and a little longer. */
+  async #rest(position: Position, meanwhile: (() => Promise<void>) | undefined, atLeastMs: number): Promise<void> {
+    const { clock, random } = this.parts.view.parts;
+    position.resting = true;
+    await meanwhile?.();
+    await sleep(clock, Math.max(atLeastMs, pauseMs(random, 0)), this.parts.closing);
+    position.resting = false;
+    this.parts.changed(position);
+  }
+
+  #skip(position: Position, error: WireError, until: number): void {
+    const { topic, partition, next } = position;
+    const what = `${topic}/${partition}/${next}-${until - 1}`;
+    this.parts.view.parts.notices.tell({ type: 'dropped', what, reason: error.message });
+    position.put([], until);
+  }
+
+  /** Nothing can be read at the place: is it before the start, or behind the end? */
+  async #findOut(position: Position): Promise<void> {
+    const { topic, partition, next, jumps } = position;
+    try {
+      const node = this.parts.view.mustLead(position);
+      const { start, end } = await boundsOf(this.parts.view, position);
+      if (position.jumps !== jumps || position.closed || (next >= start && next <= end)) return;
+      if (next > end) await this.#beyond(position, { start, end }, node);
+      else position.fail(new OutOfRangeError(topic, partition, next, start));
+    } catch {
+      await this.parts.view.refresh(); // and then it is asked for again
+    }
+  }
+
+  /**
+   * A leader whose log is whole never says so, not even just after a restart: until it has heard how far its replicas
+   * are, it answers a fetch of what they all have with nothing, and does not say where its log ends. So either
+   * acknowledged records are lost, or this broker leads no more and has not heard of it. Others know, so they are
+   * asked; and while it stays so, what is written meanwhile must not hide where it ended.
+   */
+  async #beyond(position: Position, { start, end }: { start: number; end: number }, node: number): Promise<void> {
+    const { clock } = this.parts.view.parts;
+    const before = position.beyond ?? { sinceMs: clock.mono(), end };
+    position.beyond = { sinceMs: before.sinceMs, end: Math.min(before.end, end), node };
+    if (clock.mono() - before.sinceMs < beyondMsMax) await this.parts.view.refresh();
+    else this.#lose(position, position.beyond.end, start);
+  }
+
+  /**
+   * The topic was away for a moment: it may have been deleted and made again, and hold other records at and before the
+   * place of the position. It is the same where the last record that was read still lies.
+   */
+  async #recognize(position: Position): Promise<void> {
+    const { view } = this.parts;
+    const { topic, partition, last, jumps } = position;
+    const absences = view.absences(topic);
+    try {
+      const { start } = await boundsOf(view, position);
+      const isSame = last === undefined || last.offset < start || (await this.#isThere(position, last));
+      if (position.jumps !== jumps || position.closed) return;
+      if (isSame) position.absences = absences;
+      else this.#lose(position, start, start);
+    } catch (error) {
+      this.parts.troubles.bad(position, `${topic}/${partition} was away, and is not recognized: ${sayError(error)}`);
+      await view.refresh(); // and then it is asked again
+    }
+  }
+  async #isThere(spot: Spot, { offset, timeMs }: Pick<Stored, 'offset' | 'timeMs'>): Promise<boolean> {
+    const { view } = this.parts;
+    const at = { node: view.mustLead(spot), via: 'admin' } as const;
+    const partitions = [{ topic: spot.topic, partition: spot.partition, offset, bytesMax: 1 }];
+    const [answer] = await view.parts.wire.fetch(at, { partitions, maxWaitMs: 0, bytesMax: 1 }, this.parts.closing);
+    if (answer?.error && answer.error.step !== 'gone') throw answer.error;
+    const [record] = answer?.records ?? [];
+    return record?.offset === offset && record.timeMs === timeMs;
+  }
+
+  /** What was read from `end` on is lost; of a topic that was made anew, everything. */
+  #lose(position: Position, end: number, start: number): void {
+    const { topic, partition, next } = position;
+    const goOn = this.parts.view.absences(topic) === position.absences ? end : start;
+    const error = new OutOfRangeError(topic, partition, next, start, goOn);
+    const fields = { topic, partition, next, start, end };
+    const message = `${error.message}: was a replica elected that had not all, or the topic made anew?`;
+    this.parts.view.parts.notices.tell({ type: 'log', level: 'error', message, fields });
+    position.fail(error);
+  }
+}
+
+function copyOf(record: Stored): Stored {
+  const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && Uint8Array.from(bytes);
+  return { ...record, key: copy(record.key), value: copy(record.value), headers: { ...record.headers } };
+}
+
+/** Start and end of a partition, asked of its leader once. Rejects with a WireError. */
+export async function boundsOf(view: View, spot: Spot): Promise<{ readonly start: number; readonly end: number }> {
+  const at = { node: view.mustLead(spot), via: 'admin' } as const;
+  const { topic, partition } = spot;
+  const offset = async (time: 'start' | 'end'): Promise<number> => {
+    const [answer] = allGood(await view.parts.wire.listOffsets(at, [{ topic, partition, time }]));
+    return answer?.offset ?? 0;
+  };
+  const [start, end] = await Promise.all([offset('start'), offset('end')]);
+  return { start, end };
+}

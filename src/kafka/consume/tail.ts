@@ -1,0 +1,56 @@
+/** A tail: reads partitions of a topic in order, without a group; nothing is skipped or repeated unless it says so. */
+import { closable } from '../../base/lifecycle';
+import { OutOfRangeError, type ReadMax, type Stored, type Tail } from '../../ports/log';
+import type { Fetcher } from './fetcher';
+import { whenReady, type Position } from './fetch-buffer';
+import type { Spot } from '../client/broker-client';
+
+/** Starts to fetch with the first read. */
+export function openTail(
+  fetcher: Fetcher,
+  places: readonly (Spot & { readonly offset: number })[],
+  onClose: () => void,
+): Tail {
+  const ended = new AbortController();
+  let positions: readonly Position[] | undefined;
+  let turn = 0;
+
+  /** What the next partition in turn has, so that a busy one keeps no other out. */
+  function takeAny(all: readonly Position[], max: ReadMax): readonly Stored[] {
+    for (let tried = 0; tried < all.length; tried++) {
+      turn = (turn + 1) % all.length;
+      const position = all[turn];
+      const found = position ? take(position, max) : [];
+      if (found.length > 0) return found;
+    }
+    return [];
+  }
+
+  async function read(max: ReadMax): Promise<readonly Stored[]> {
+    while (!ended.signal.aborted) {
+      const all = (positions ??= places.map((place) => fetcher.open(place, place.offset)));
+      const found = takeAny(all, max);
+      if (found.length > 0) return found;
+      if (all.some(({ closed }) => closed)) return []; // with the fetcher: nothing comes any more
+      await whenReady(() => ended.signal.aborted || all.some(({ hasNews }) => hasNews), all, [ended.signal]);
+    }
+    return [];
+  }
+
+  const closing = closable(() => {
+    ended.abort();
+    for (const position of positions ?? []) position.close();
+    onClose();
+    return Promise.resolve();
+  });
+  return { read, ...closing };
+}
+
+function take(position: Position, max: ReadMax): readonly Stored[] {
+  try {
+    return position.take(max);
+  } catch (error) {
+    if (error instanceof OutOfRangeError) position.jump(error.next);
+    throw error;
+  }
+}

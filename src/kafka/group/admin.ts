@@ -1,0 +1,157 @@
+/** Groups from outside: where they start, who is in them, how far they have come. */
+import { BusError } from '../../base/errors';
+import type { GroupPlace } from '../../ports/log';
+import { WireError } from '../protocol/errors';
+import { assignedTo, decodeDeclared, topicsOf } from './subscription';
+import { decodeState } from './owned-partition';
+import type { Topics } from '../cluster/topics';
+import { allGood, type View } from '../cluster/metadata';
+import type { FetchedOffset, Group, Spot } from '../client/broker-client';
+
+const triesMax = 5;
+const describedMax = 100;
+
+export class Groups {
+  constructor(
+    private readonly view: View,
+    private readonly topics: Topics,
+  ) {}
+
+  /** See `Log.startGroup`. */
+  async start(group: string, topic: string, at: 'start' | 'end'): Promise<void> {
+    const { partitions } = await this.topics.shape(topic);
+    const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
+    for (let tries = 0; tries < triesMax; tries++) {
+      if (await this.view.ask(`group ${group}`, () => this.#startOnce(group, spots, at))) return;
+    }
+    const message = `group ${group} has members but no place on all partitions of ${topic}: it starts where they do`;
+    throw new BusError('Conflict', message, { key: group });
+  }
+
+  /**
+   * Commits as nobody, which only a group without members allows; false if it has some. Looks first, each time: a
+   * commit of unknown outcome may have been kept, and the group may have come further since.
+   */
+  async #startOnce(group: string, spots: readonly Spot[], at: 'start' | 'end'): Promise<boolean> {
+    const known = await this.#offsets(group, spots);
+    const open = spots.filter((_, i) => known[i]?.offset === null);
+    if (open.length === 0) return true;
+    const offsets = await this.topics.offsets(open, at);
+    const places = open.map((spot) => ({ ...spot, offset: offsets.get(spot.partition) ?? 0, metadata: '' }));
+    try {
+      const as = { group, generation: -1, memberId: '' };
+      await this.#atCoordinator(group, (node) => this.view.parts.wire.commit(node, as, places));
+      return true;
+    } catch (error) {
+      if (error instanceof WireError && (error.step === 'anew' || error.step === 'rejoin')) return false;
+      throw error;
+    }
+  }
+
+  async #offsets(group: string, spots: Parameters<View['parts']['wire']['fetchOffsets']>[2]) {
+    return this.view.ask(`group ${group}`, () =>
+      this.#atCoordinator(group, (at) => this.view.parts.wire.fetchOffsets(at, group, spots)),
+    );
+  }
+
+  /** Rejects with the first error that is in the answers, too. */
+  async #atCoordinator<A extends { readonly error: WireError | null }>(
+    group: string,
+    run: (at: { node: number; via: 'admin' }) => Promise<readonly A[]>,
+  ): Promise<readonly A[]> {
+    try {
+      return allGood(await run({ node: await this.view.coordinator(group), via: 'admin' }));
+    } catch (error) {
+      if (error instanceof WireError && error.retriable) this.view.forgetCoordinator(group);
+      throw error;
+    }
+  }
+
+  async #describe(group: string): Promise<Group | undefined> {
+    const [found] = await this.view.ask(`group ${group}`, () =>
+      this.#atCoordinator(group, (at) => this.view.parts.wire.describeGroups(at, [group])),
+    );
+    return found;
+  }
+
+  /** See `Log.dropGroup`: all its places, as a group of ours has one topic. */
+  async drop(group: string): Promise<void> {
+    const { wire } = this.view.parts;
+    try {
+      await this.view.ask(`group ${group}`, () => this.#atCoordinator(group, (at) => wire.deleteGroups(at, [group])));
+    } catch (error) {
+      const code = error instanceof BusError && error.cause instanceof WireError ? error.cause.code : undefined;
+      if (code === 'GROUP_ID_NOT_FOUND') return;
+      if (code !== 'NON_EMPTY_GROUP') throw error;
+      throw new BusError('Conflict', `group ${group} has members`, { key: group }, error);
+    }
+  }
+
+  /** All groups with commits or members on any topic, whose names begin with `prefix`. */
+  async all(
+    prefix: string,
+    isWanted: (group: string) => boolean = () => true,
+  ): Promise<readonly { readonly group: string; readonly topic: string }[]> {
+    const { wire } = this.view.parts;
+    const found: { group: string; topic: string }[] = [];
+    const nodes = await this.view.ask('the groups', () => this.view.nodes());
+    for (const node of nodes) {
+      const listed = await this.view.ask('the groups', () => wire.listGroups({ node, via: 'admin' }));
+      const ours = listed.filter(
+        ({ group, protocolType }) =>
+          group.startsWith(prefix) && isWanted(group) && ['consumer', ''].includes(protocolType),
+      );
+      for (let i = 0; i < ours.length; i += describedMax) {
+        const names = ours.slice(i, i + describedMax).map(({ group }) => group);
+        const described = await this.view.ask('the groups', () => wire.describeGroups({ node, via: 'admin' }, names));
+        for (const one of described) {
+          const { group } = one;
+          const members = (one.error ? await this.#describe(group) : one)?.members ?? []; // it has just moved
+          const topics = new Set([...subscribed(members), ...(await this.#committedTopics(group))]);
+          for (const topic of topics) found.push({ group, topic });
+        }
+      }
+    }
+    return found;
+  }
+
+  async #committedTopics(group: string): Promise<readonly string[]> {
+    return (await this.#offsets(group, null)).map(({ topic }) => topic);
+  }
+
+  /** Partitions that have a commit or an owner; without a commit a group stands at the start of the log. */
+  async places(group: string, topic: string): Promise<readonly GroupPlace[]> {
+    const { partitions } = await this.topics.shape(topic);
+    const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
+    const [offsets, owners] = await Promise.all([this.#offsets(group, spots), this.#owners(group, topic)]);
+    const open = offsets.filter(({ offset, partition }) => offset === null && owners.has(partition));
+    const starts = open.length === 0 ? new Map<number, number>() : await this.topics.offsets(open, 'start');
+    const place = ({ partition, offset, metadata }: FetchedOffset): GroupPlace => ({
+      partition,
+      offset: offset ?? starts.get(partition) ?? 0,
+      state: decodeState(metadata),
+      owner: owners.get(partition) ?? null,
+    });
+    return offsets.filter(({ offset, partition }) => offset !== null || owners.has(partition)).map(place);
+  }
+
+  async #owners(group: string, topic: string): Promise<ReadonlyMap<number, string>> {
+    const found = await this.#describe(group);
+    const members = (found?.members ?? []).map((one) => ({ ...one, declared: decodeDeclared(one.metadata)?.declared }));
+    const owners = new Map<number, string>();
+    // What it has to give up it still has: only a newer assignment to somebody else says that it has let go.
+    for (const { declared } of members) {
+      for (const partition of [...(declared?.owned ?? []), ...(declared?.giving ?? [])]) {
+        owners.set(partition, declared?.instance ?? '');
+      }
+    }
+    for (const { clientId, assignment, declared } of members) {
+      for (const partition of assignedTo(assignment, topic)) owners.set(partition, declared?.instance ?? clientId);
+    }
+    return owners;
+  }
+}
+
+function subscribed(members: Group['members']): readonly string[] {
+  return members.flatMap(({ metadata }) => topicsOf(metadata));
+}

@@ -1,0 +1,262 @@
+/**
+ * The commits of one member: all its partitions in one request, one at a time, never past one whose outcome is unknown.
+ */
+import { sleep } from '../../base/clock';
+import { BusError } from '../../base/errors';
+import { LostError, type Commit } from '../../ports/log';
+import { busErrorOf, WireError } from '../protocol/errors';
+import { decodeState, encodeState, type OwnedPartition } from './owned-partition';
+import { allGood, pauseMs, type View } from '../cluster/metadata';
+import type { Answer, At, CommitSpot, MemberAs, Via, Wire } from '../client/broker-client';
+
+/** Brokers answer within offsets.commit.timeout.ms, 5 s, also when a replica is dead. */
+const commitMs = 7_000;
+const retryMsMax = 500;
+/** That none is kept for so long is told. */
+const patienceMs = 5_000;
+
+export interface CommitsParts {
+  readonly view: View;
+  readonly group: string;
+  readonly topic: string;
+  readonly via: Via;
+  /** Commits wait until the next sync: the group does not know us under this generation, or a round is under way. */
+  readonly refused: (reason: string) => void;
+  /** Commits wait until the next sync: nobody knows whether one was kept. */
+  readonly unknown: (reason: string) => void;
+  /** The group does not know us at all. */
+  readonly expelled: (reason: string) => void;
+}
+/** Of those that wait for one partition the last one counts; all of them are kept when it is. */
+interface Waiting {
+  readonly owned: OwnedPartition;
+  commit: Commit;
+  readonly done: (() => void)[];
+  readonly failed: ((error: unknown) => void)[];
+}
+
+export class Commits {
+  readonly #waiting = new Map<OwnedPartition, Waiting>();
+  readonly #closing = new AbortController();
+  #as: MemberAs | undefined;
+  #sending = false;
+  #failures = 0;
+  #told = false;
+  /** When one was kept last, or began to wait while no other did. */
+  #keptMs = 0;
+  /** Those who wait until nothing of a partition is under way. */
+  readonly #settled = new Set<() => void>();
+  #flying = new Map<OwnedPartition, Waiting>();
+
+  constructor(private readonly parts: CommitsParts) {}
+
+  /** From now on commits wait. */
+  hold(): void {
+    this.#as = undefined;
+  }
+  /** A sync was completed: commits go on, as this. */
+  go(as: MemberAs): void {
+    this.#as = as;
+    this.#failures = 0;
+    this.#pump();
+  }
+
+  get #idle(): boolean {
+    return this.#waiting.size === 0 && this.#flying.size === 0;
+  }
+  /** For how long none was kept although some wait; 0 while none waits. */
+  get unkeptMs(): number {
+    return this.#idle ? 0 : this.parts.view.parts.clock.mono() - this.#keptMs;
+  }
+
+  add(owned: OwnedPartition, commit: Commit): Promise<void> {
+    if (this.#idle) this.#keptMs = this.parts.view.parts.clock.mono();
+    return new Promise((done, failed) => {
+      const waiting = this.#waiting.get(owned);
+      if (waiting) {
+        waiting.commit = commit;
+        waiting.done.push(done);
+        waiting.failed.push(failed);
+      } else this.#waiting.set(owned, { owned, commit, done: [done], failed: [failed] });
+      this.#pump();
+    });
+  }
+
+  /** Resolves when no commit of the partition waits or is on its way. */
+  async settled(owned: OwnedPartition): Promise<void> {
+    while (this.#waiting.has(owned) || this.#flying.has(owned)) {
+      await new Promise<void>((resolve) => this.#settled.add(resolve));
+    }
+  }
+
+  /** The partition was lost: what waits for it ends. What is on its way is told when it is answered. */
+  drop(owned: OwnedPartition, reason: string): void {
+    const waiting = this.#waiting.get(owned);
+    this.#waiting.delete(owned);
+    if (waiting) this.#reject(waiting, new LostError(this.parts.group, owned.partition, reason));
+    this.#wake();
+  }
+
+  close(): void {
+    this.#closing.abort();
+    this.#tell(true, 'the member was closed');
+    this.hold();
+    for (const { owned } of Array.from(this.#waiting.values())) this.drop(owned, 'the member was closed');
+  }
+
+  #wake(): void {
+    for (const resolve of this.#settled) resolve();
+    this.#settled.clear();
+  }
+
+  #kept({ owned, commit, done }: Waiting): void {
+    owned.parts.room.taken(commit.state.length);
+    for (const resolve of done) resolve();
+  }
+  #refused(waiting: Waiting, error: WireError): void {
+    const { owned, commit } = waiting;
+    if (tooLarge.has(error.code)) owned.parts.room.refused(commit.state.length, error.message);
+    this.#reject(waiting, refusal(waiting, error));
+  }
+  #reject({ failed }: Waiting, error: unknown): void {
+    for (const reject of failed) reject(error);
+  }
+
+  #pump(): void {
+    if (this.#sending || this.#as === undefined || this.#waiting.size === 0) return;
+    this.#sending = true;
+    void this.#send(this.#as).finally(() => {
+      this.#sending = false;
+      this.#pump();
+    });
+  }
+
+  async #send(as: MemberAs): Promise<void> {
+    const { view, group, topic, via } = this.parts;
+    await Promise.resolve(); // after all that is committed in this very moment
+    if (this.#failures > 0) {
+      await sleep(view.parts.clock, pauseMs(view.parts.random, this.#failures - 1, retryMsMax), this.#closing.signal);
+    }
+    if (this.#as !== as) return;
+    let node: number | undefined;
+    try {
+      node = await view.coordinator(group);
+      if (this.#as !== as || this.#waiting.size === 0) return;
+      const mine = [...this.#waiting.values()];
+      this.#flying = new Map(mine.map((one) => [one.owned, one]));
+      this.#waiting.clear();
+      const spots = mine.map(({ owned, commit }): CommitSpot => ({
+        topic,
+        partition: owned.partition,
+        offset: commit.offset,
+        metadata: encodeState(commit.state),
+      }));
+      const answers = await view.parts.wire.commit({ node, via }, as, spots, commitMs);
+      this.#answered(as, mine, answers);
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.#flying = new Map();
+    this.#wake();
+  }
+
+  #answered(as: MemberAs, mine: readonly Waiting[], answers: readonly Answer[]): void {
+    let trouble: WireError | undefined;
+    mine.forEach((waiting, i) => {
+      const error = answers[i]?.error;
+      if (error === null) this.#kept(waiting);
+      else if (error?.step === 'refused' || error?.fatal) this.#refused(waiting, error);
+      else {
+        this.#again(waiting);
+        trouble ??= error ?? new WireError('UNVERIFIED', 'a commit is not named in the answer');
+      }
+    });
+    if (answers.some(({ error }) => error === null)) {
+      this.#keptMs = this.parts.view.parts.clock.mono();
+      this.#tell(true, 'commits are kept again');
+    }
+    if (trouble) this.#mend(as, trouble);
+    else this.#failures = 0;
+    if (trouble) this.#tellLong(trouble);
+  }
+
+  /** The member may be in the best of health: who cannot write commits down answers heartbeats all the same. */
+  #tellLong(error: WireError): void {
+    const forMs = Math.round(this.unkeptMs);
+    if (forMs >= patienceMs) this.#tell(false, `none is kept for ${forMs} ms: ${error.message}`);
+  }
+  #tell(ok: boolean, reason: string): void {
+    if (ok !== this.#told) return;
+    this.#told = !ok;
+    const { view, group } = this.parts;
+    view.parts.notices.tell({ type: 'state', part: `commits of ${group}`, ok, reason });
+  }
+
+  /** Nobody knows which of them were kept. */
+  #failed(error: unknown): void {
+    const as = this.#as;
+    for (const waiting of this.#flying.values()) this.#again(waiting);
+    const trouble = error instanceof WireError ? error : new WireError('UNVERIFIED', String(error), { cause: error });
+    if (trouble.fatal) {
+      for (const waiting of Array.from(this.#waiting.values())) {
+        this.#waiting.delete(waiting.owned);
+        this.#refused(waiting, trouble);
+      }
+    } else if (as && trouble.uncertain && this.#flying.size > 0) {
+      // It may arrive after all, behind the next one. A new generation makes sure that it is refused then.
+      this.hold();
+      this.parts.view.forgetCoordinator(this.parts.group);
+      this.parts.unknown(`the outcome of a commit is unknown: ${trouble.message}`);
+    } else if (as) this.#mend(as, trouble);
+    this.#tellLong(trouble);
+  }
+
+  /** It goes again, unless there is a newer one or the partition is not ours any more. */
+  #again(waiting: Waiting): void {
+    const { owned } = waiting;
+    const newer = this.#waiting.get(owned);
+    if (owned.ended) this.#reject(waiting, new LostError(this.parts.group, owned.partition, 'its commit was not kept'));
+    else if (newer) {
+      newer.done.unshift(...waiting.done);
+      newer.failed.unshift(...waiting.failed);
+    } else this.#waiting.set(owned, waiting);
+  }
+
+  #mend(as: MemberAs, error: WireError): void {
+    this.#failures++;
+    const { view, group, refused, expelled } = this.parts;
+    if (error.step === 'coordinator' || error.step === 'leader') view.forgetCoordinator(group);
+    if (this.#as !== as) return; // a round is under way, or has ended since: they go with its generation
+    if (error.step === 'rejoin' || error.code === 'ILLEGAL_GENERATION') {
+      this.hold();
+      refused(`a commit was refused: ${error.message}`);
+    } else if (error.step === 'anew') expelled(error.message);
+  }
+}
+
+function refusal({ owned, commit }: Waiting, error: WireError): BusError {
+  const what = `committing ${owned.parts.group}/${owned.partition}`;
+  if (error.fatal) return busErrorOf(error, what, 0);
+  const message = `${what}: the broker refuses it: ${error.message}`;
+  if (!tooLarge.has(error.code)) return new BusError('Config', message, { faults: [message] }, error);
+  const limitBytes = owned.parts.room.stateBytesMax;
+  return new BusError('TooLarge', message, { bytes: commit.state.length, limitBytes }, error);
+}
+const tooLarge: ReadonlySet<string> = new Set(['OFFSET_METADATA_TOO_LARGE', 'INVALID_COMMIT_OFFSET_SIZE']);
+
+/** What was committed last, by partition; null where nothing was. Rejects with a WireError. */
+export async function committedOf(
+  wire: Wire,
+  at: At,
+  { group, topic }: { readonly group: string; readonly topic: string },
+  partitions: readonly number[],
+): Promise<ReadonlyMap<number, Commit | null>> {
+  const spots = partitions.map((partition) => ({ topic, partition }));
+  const answers = allGood(await wire.fetchOffsets(at, group, spots));
+  return new Map(
+    answers.map(({ partition, offset, metadata }) => [
+      partition,
+      offset === null ? null : { offset, state: decodeState(metadata) },
+    ]),
+  );
+}

@@ -1,0 +1,102 @@
+/** A partition while this member has it: reading from it, and commits that only this member's generation can make. */
+import { BusError } from '../../base/errors';
+import { LostError, type Commit, type Owned, type ReadMax, type Stored } from '../../ports/log';
+import type { CommitRoom } from './commit-room';
+import type { Fetcher } from '../consume/fetcher';
+import { whenReady, type Position } from '../consume/fetch-buffer';
+
+export interface OwnedParts {
+  readonly group: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly epoch: number;
+  readonly committed: Commit | null;
+  readonly fetcher: Fetcher;
+  readonly room: CommitRoom;
+  /** Takes everything away if this member may have been given up; called before anything is started. */
+  readonly fence: () => void;
+  readonly commit: (owned: OwnedPartition, commit: Commit) => Promise<void>;
+  readonly cannotServe: (owned: OwnedPartition, entries: readonly string[]) => void;
+}
+
+export class OwnedPartition implements Owned {
+  readonly partition: number;
+  readonly epoch: number;
+  readonly committed: Commit | null;
+  readonly #lost = new AbortController();
+  readonly #ended = new AbortController();
+  #over: string | undefined;
+  #position: Position | undefined;
+
+  constructor(readonly parts: OwnedParts) {
+    this.partition = parts.partition;
+    this.epoch = parts.epoch;
+    this.committed = parts.committed;
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+  get ended(): boolean {
+    return this.#over !== undefined;
+  }
+  /** Throws when it is not ours any more. */
+  check(): void {
+    this.parts.fence();
+    if (this.#over !== undefined) throw new LostError(this.parts.group, this.partition, this.#over);
+  }
+
+  lose(reason: string): void {
+    if (this.ended) return;
+    this.#finish(reason);
+    this.#lost.abort(new LostError(this.parts.group, this.partition, reason));
+  }
+  /** It was given as agreed. */
+  end(): void {
+    if (!this.ended) this.#finish('it was given back');
+  }
+  #finish(reason: string): void {
+    this.#over = reason;
+    this.#ended.abort();
+    this.#position?.close();
+  }
+
+  async read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]> {
+    const { fetcher, topic } = this.parts;
+    this.check();
+    const position = (this.#position ??= fetcher.open({ topic, partition: this.partition }, from));
+    position.seek(from);
+    while (!signal.aborted) {
+      this.check();
+      const found = position.take(max);
+      if (found.length > 0) return found;
+      await whenReady(() => signal.aborted || position.hasNews, [position], [signal, this.#ended.signal]);
+    }
+    return [];
+  }
+
+  cannotServe(entries: readonly string[]): void {
+    if (!this.ended) this.parts.cannotServe(this, entries);
+  }
+
+  async commit(commit: Commit): Promise<void> {
+    this.check();
+    const bytes = commit.state.length;
+    const limitBytes = this.parts.room.stateBytesMax;
+    if (bytes > limitBytes) {
+      const message = `the state of a commit of ${this.parts.group} has ${bytes} bytes, at most are ${limitBytes}`;
+      throw new BusError('TooLarge', message, { bytes, limitBytes });
+    }
+    await this.parts.commit(this, { offset: commit.offset, state: Uint8Array.from(commit.state) });
+  }
+}
+
+/** The state of a commit as its metadata: the bytes of text are what people and brokers count. */
+export function encodeState(state: Uint8Array): string {
+  return Buffer.from(state).toString('base64');
+}
+/** What somebody else wrote there is no state: the offset was moved by hand. */
+export function decodeState(metadata: string): Uint8Array {
+  const state = Buffer.from(metadata, 'base64');
+  return state.toString('base64') === metadata ? Uint8Array.from(state) : new Uint8Array();
+}

@@ -1,0 +1,352 @@
+/** The post over Kafka: every instance tails one partition of the inbox, and the broadcasts of what it serves. */
+import { sleep, type Clock, type Random } from '../base/clock';
+import { BusError, sayError } from '../base/errors';
+import { allEnded, closable, type Closable } from '../base/lifecycle';
+import { limits } from '../base/limits';
+import { openStates, type Notices, type States } from '../base/notices';
+import { incarnation as drawIncarnation } from '../format/id';
+import { namesIn } from '../format/names';
+import { OutOfRangeError, type LogRecord, type Stored, type Tail, type Topic } from '../ports/log';
+import type { Packet, Post, Receiver } from '../ports/messenger';
+import { Asks } from './messenger/liveness-probe';
+import { Echoes } from './messenger/loopback';
+import { Backlog, type Lane } from './messenger/backlog';
+import type { Living } from './messenger/departures';
+import { peerAt, Peers } from './messenger/peers';
+import { recordBytes } from './protocol/record-size';
+
+/** What the post needs of Kafka. */
+export interface Roads {
+  /** Creates the topic where that is wanted and it is not there; resolves with the partitions that it has. */
+  ensure(topic: Topic): Promise<number>;
+  /**
+   * Resolves when it is in the log. Records of one partition get there in the order of the calls: one with an unknown
+   * outcome is sent again, as often as it takes, and nothing passes it. Rejects what was given up, as what is not sent
+   * `withinMs` is. Copies the record.
+   */
+  append(topic: string, partition: number, record: LogRecord, withinMs: number): Promise<void>;
+  /** All that is appended to the partition from now on. */
+  tail(topic: string, partition: number, via: 'inbox' | 'tails'): Promise<Tail>;
+  /** Whether somebody leads the partition, as far as known. */
+  isLed(topic: string, partition: number): boolean;
+}
+export interface KafkaPostParts {
+  readonly ns: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly notices: Notices;
+  readonly roads: Roads;
+  readonly living: Living;
+  /** Where nobody has made the inbox yet. Default 64. */
+  readonly inboxPartitions?: number;
+  /** How long opening waits for a packet to itself. Default 10,000 ms. */
+  readonly openMs?: number;
+}
+
+/** Packets between posts: whoever sends it goes; asks whether the other lives; answers that. */
+type Mark = 'bye' | 'ask' | 'here';
+
+/** Packets older than this are of no use to anybody. */
+const keepMs = 600_000;
+const inboxPartitionsDefault = 64;
+const openMsDefault = 10_000;
+const closeWithinMs = 800;
+/** Of what nobody has set a time for. */
+const sendMs = 30_000;
+const readMax = { messages: 10_000, bytes: 4 * 1024 * 1024 };
+const againMs = 200;
+/** The largest body: a message, and 64 KB beside it. */
+const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
+const nothing = new Uint8Array(0);
+
+/**
+ * Resolves when packets sent to its address reach it. Rejects with Unreachable when brokers let nothing through for ten
+ * seconds, and with Config or NotAllowed when they refuse.
+ */
+export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
+  const { clock, roads, ns, openMs = openMsDefault } = parts;
+  const inbox = namesIn(ns).inbox();
+  const wanted = { name: inbox, partitions: parts.inboxPartitions ?? inboxPartitionsDefault, compacted: false, keepMs };
+  const partitions = await roads.ensure(wanted);
+  const partition = drawPartition(parts, inbox, partitions);
+  const tail = await roads.tail(inbox, partition, 'inbox');
+  const post = new KafkaPost(parts, inbox, partition, tail);
+  const late = new AbortController();
+  const isOpen = await Promise.race([post.measure(), sleep(clock, openMs, late.signal).then(() => false)]);
+  late.abort();
+  if (isOpen) return post;
+  await post.close();
+  const cause = `nothing came through partition ${partition} of ${inbox}`;
+  throw new BusError('Unreachable', `${cause} within ${openMs} ms`, {
+    outcome: 'not-sent',
+    waitedMs: openMs,
+    cause,
+  });
+}
+
+/** Where somebody leads, as far as known: a broker that is away need not keep anybody from opening. */
+function drawPartition({ random, roads }: KafkaPostParts, inbox: string, count: number): number {
+  const all = Array.from({ length: count }, (_, partition) => partition);
+  const led = all.filter((partition) => roads.isLed(inbox, partition));
+  const able = led.length > 0 ? led : all;
+  return able[Math.floor(random.next() * able.length)] ?? 0;
+}
+
+class KafkaPost implements Post {
+  readonly address: string;
+  readonly #incarnation: string;
+  readonly #names;
+  readonly #peers: Peers;
+  readonly #backlog: Backlog;
+  readonly #echoes: Echoes;
+  readonly #asks: Asks;
+  readonly #ensured = new Map<string, Promise<unknown>>();
+  readonly #tails = new Set<Closable>();
+  readonly #states: States;
+  #receiver: Receiver | undefined;
+  #closedAtMs: number | undefined;
+  readonly #closing = closable(() => this.#closeOnce());
+
+  constructor(
+    private readonly parts: KafkaPostParts,
+    private readonly inbox: string,
+    private readonly partition: number,
+    tail: Tail,
+  ) {
+    this.#incarnation = drawIncarnation(parts.random);
+    this.address = `${partition}:${this.#incarnation}`;
+    this.#names = namesIn(parts.ns);
+    const { clock, random, roads } = parts;
+    this.#states = openStates(parts.notices);
+    this.#backlog = new Backlog(inbox, clock);
+    this.#echoes = new Echoes({
+      clock,
+      random,
+      send: (id) => {
+        const headers = { to: this.#incarnation, from: this.address, post: 'echo', bus: id };
+        return roads.append(inbox, partition, { key: null, value: null, headers }, sendMs);
+      },
+    });
+    this.#asks = new Asks({ clock, random, send: (address, id) => this.#say(address, 'ask', id) });
+    this.#peers = new Peers({
+      clock,
+      echo: () => this.#echoes.once(),
+      answers: (address, readAll) => this.#asks.answers(address, readAll),
+      gone: (address) => this.#receiver?.gone(address),
+    });
+    this.#hold(inbox, tail, (records) => this.#takeAll(records));
+    parts.living.hear({
+      up: (address) => this.#peers.up(address),
+      vanished: (addresses) => this.#peers.lost(addresses),
+      knows: (address) => this.#peers.has(address),
+    });
+  }
+
+  get skewMs(): number {
+    return this.#echoes.skewMs;
+  }
+  get skewMaxMs(): number {
+    return this.#echoes.skewMaxMs;
+  }
+  /** False when nothing comes through. */
+  measure(): Promise<boolean> {
+    return this.#echoes.measure();
+  }
+
+  receive(receiver: Receiver): void {
+    this.#receiver = receiver;
+  }
+
+  // --- out
+
+  send(to: string, packet: Packet): void {
+    checkSize(packet);
+    this.#checkOpen();
+    const { partition, incarnation } = this.#peers.at(to);
+    const headers = { to: incarnation, from: this.address, bus: packet.line };
+    const withinMs = Math.min(packet.withinMs ?? sendMs, keepMs);
+    void this.#put(partition, { key: null, value: packet.body, headers }, 'packet', withinMs);
+  }
+
+  async broadcast(module: string, packet: Packet): Promise<undefined> {
+    checkSize(packet);
+    this.#checkOpen();
+    // A copy, as the caller may use its bytes again at once.
+    const record = { key: null, value: new Uint8Array(packet.body), headers: { from: this.address, bus: packet.line } };
+    const sent = count(this.#backlog.lane(module), record);
+    try {
+      await this.#ensure(module);
+      await this.parts.roads.append(this.#names.broadcast(module), 0, record, sendMs);
+    } finally {
+      sent();
+    }
+  }
+
+  async join(module: string): Promise<Closable> {
+    this.#checkOpen();
+    await this.#ensure(module);
+    const topic = this.#names.broadcast(module);
+    const tail = await this.parts.roads.tail(topic, 0, 'tails');
+    return this.#hold(topic, tail, (records) => records.forEach((record) => this.#hear(record)));
+  }
+  #ensure(module: string): Promise<unknown> {
+    const name = this.#names.broadcast(module);
+    const ensured =
+      this.#ensured.get(name) ?? this.parts.roads.ensure({ name, partitions: 1, compacted: false, keepMs });
+    this.#ensured.set(name, ensured);
+    ensured.catch(() => this.#ensured.delete(name)); // the next one tries again
+    return ensured;
+  }
+
+  /** But ourselves. */
+  async everybody(): Promise<readonly string[]> {
+    return (await this.parts.living.everybody()).filter((address) => address !== this.address);
+  }
+
+  trouble(to: string): string | undefined {
+    const partition = this.#peers.partitionOf(to);
+    const trouble = partition === undefined ? undefined : this.#backlog.lane(partition).trouble;
+    if (trouble !== undefined || this.parts.roads.isLed(this.inbox, this.partition)) return trouble;
+    return `no broker has partition ${this.partition} of ${this.inbox}, where answers come in`;
+  }
+
+  /** Throws Overloaded. Resolves when it lies there, or was given up, which is told. */
+  #put(partition: number, record: LogRecord, what: string, withinMs: number): Promise<void> {
+    this.#echoes.measureAgain();
+    const lane = this.#backlog.lane(partition);
+    const settled = count(lane, record);
+    return this.parts.roads.append(this.inbox, partition, record, withinMs).then(settled, (error: unknown) => {
+      settled();
+      this.#dropped(what, `to ${lane.where}: ${sayError(error)}`);
+    });
+  }
+
+  // --- in
+
+  /** Gives all that is read to `take` until it is closed. */
+  #hold(topic: string, tail: Tail, take: (records: readonly Stored[]) => void): Closable {
+    const walking = this.#walk(topic, tail, take);
+    const held = closable(async () => {
+      this.#tails.delete(held);
+      await tail.close();
+      await walking;
+    });
+    this.#tails.add(held);
+    return held;
+  }
+  async #walk(topic: string, tail: Tail, take: (records: readonly Stored[]) => void): Promise<void> {
+    const part = `tail of ${topic}` as const;
+    for (;;) {
+      try {
+        const records = await tail.read(readMax);
+        this.#states.works(part, 'it is read again');
+        if (records.length === 0) return;
+        take(records);
+      } catch (error) {
+        if (this.#closedAtMs !== undefined) return;
+        if (error instanceof OutOfRangeError) this.#dropped('packets', sayError(error));
+        else {
+          this.#states.fails(part, `packets in ${topic} are not received: ${sayError(error)}`);
+          await sleep(this.parts.clock, againMs);
+        }
+      }
+    }
+  }
+
+  /** The last of them tells how late it is for all. */
+  #takeAll(records: readonly Stored[]): void {
+    const last = records.at(-1);
+    if (last) this.#echoes.heard(last);
+    // First: whether this instance lives must not depend on how many packets it has to handle before.
+    for (const { headers } of records) if (headers['to'] === this.#incarnation) this.#takeSign(headers);
+    for (const record of records) this.#take(record);
+  }
+  /** Signs of life, which need no order. */
+  #takeSign({ from = '', bus = '', post }: Stored['headers']): void {
+    if (this.#closedAtMs !== undefined) return;
+    if (post === 'here') this.#asks.heard(bus);
+    if (post === 'ask') void this.#say(from, 'here', bus);
+  }
+  #take(record: Stored): void {
+    const { to, from = '', bus = '', post } = record.headers;
+    if (to !== this.#incarnation) return; // for somebody else who has this partition, or had it
+    if (post === 'echo') return this.#echoes.came(bus, record);
+    if (this.#closedAtMs !== undefined) return;
+    if (post === 'bye') return this.#peers.left(from);
+    if (post === 'here' || post === 'ask') return;
+    if (!this.#peers.heard(from)) return this.#dropped('packet', `from '${from.slice(0, 80)}', which is no address`);
+    this.#give({ line: bus, body: record.value ?? nothing }, from);
+  }
+  #hear({ headers, value }: Stored): void {
+    if (this.#closedAtMs !== undefined) return;
+    this.#give({ line: headers['bus'] ?? '', body: value ?? nothing }, headers['from'] ?? '');
+  }
+  #give(packet: Packet, from: string): void {
+    try {
+      this.#receiver?.packet(packet, from);
+    } catch (error) {
+      this.#dropped('packet', `its receiver threw: ${sayError(error)}`);
+    }
+  }
+
+  // --- end
+
+  close(): Promise<void> {
+    return this.#closing.close();
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+  /** Says goodbye to all that it had to do with, and waits until the brokers have that, as long as it may take. */
+  async #closeOnce(): Promise<void> {
+    const { clock } = this.parts;
+    this.#closedAtMs = clock.now();
+    for (const address of this.#peers.all()) if (address !== this.address) void this.#say(address, 'bye', '');
+    this.#echoes.close();
+    this.#asks.close();
+    this.#peers.close();
+    await this.#backlog.runOut(closeWithinMs);
+    await allEnded(
+      'tails',
+      [...this.#tails].map((tail) => tail.close()),
+    );
+  }
+  /** What cannot be said is told: they learn it from the registry, or ask again. */
+  async #say(address: string, what: Mark, id: string): Promise<void> {
+    const peer = peerAt(address);
+    if (!peer) return;
+    const headers = { to: peer.incarnation, from: this.address, post: what, bus: id };
+    try {
+      await this.#put(peer.partition, { key: null, value: null, headers }, what, sendMs);
+    } catch (error) {
+      this.#dropped(what, sayError(error));
+    }
+  }
+  #checkOpen(): void {
+    if (this.#closedAtMs === undefined) return;
+    throw new BusError('Closed', 'this bus is closed', {
+      outcome: 'not-sent',
+      sinceMs: this.parts.clock.now() - this.#closedAtMs,
+    });
+  }
+
+  #dropped(what: string, reason: string): void {
+    this.parts.notices.tell({ type: 'dropped', what, reason });
+  }
+}
+
+/** Throws Overloaded. What it gives is to be called when the record is acknowledged, or lost. */
+function count(lane: Lane, record: LogRecord): () => void {
+  const bytes = recordBytes(record);
+  lane.add(bytes);
+  return () => lane.remove(bytes);
+}
+
+function checkSize({ line, body }: Packet): void {
+  const lineBytes = line.length * 3 > limits.envelopeBytesMax ? Buffer.byteLength(line) : 0;
+  if (lineBytes > limits.envelopeBytesMax) throw tooLarge('an envelope', lineBytes, limits.envelopeBytesMax);
+  if (body.length > bodyBytesMax) throw tooLarge('a body', body.length, bodyBytesMax);
+}
+function tooLarge(what: string, bytes: number, limitBytes: number): BusError {
+  return new BusError('TooLarge', `${what} of ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
+}

@@ -1,0 +1,53 @@
+/** What a record has to be like to be sent, and what its sender is told when it was not. */
+import { BusError } from '../../base/errors';
+import type { Append } from '../../ports/log';
+import type { WireError } from '../protocol/errors';
+import { recordBytesMax } from '../protocol/record-size';
+import type { TopicShape } from '../cluster/topics';
+import type { Produced } from '../client/broker-client';
+
+/** Throws Config for a partition that is not there, and for a record without the key that the topic wants. */
+export function checkRecord(topic: string, shape: TopicShape, { partition, key }: Append): void {
+  const there = Number.isInteger(partition) && partition >= 0 && partition < shape.partitions;
+  const fault = there
+    ? shape.compacted && key === null && `a record of the compacted topic '${topic}' needs a key`
+    : `topic '${topic}' has ${shape.partitions} partitions, there is no ${partition}`;
+  if (fault) throw new BusError('Config', fault, { faults: [fault] });
+}
+
+/** Why each record is refused, by its place in a batch of `count`; empty if the broker names none of several. */
+export function reasonsByIndex(
+  count: number,
+  named: Produced['refused'],
+  { message }: WireError,
+): ReadonlyMap<number, string> {
+  const reasons = new Map(
+    named.filter(({ index }) => index >= 0 && index < count).map(({ index, reason }) => [index, reason]),
+  );
+  if (count === 1 && !reasons.has(0)) reasons.set(0, message);
+  return reasons;
+}
+
+/** The broker will never take this one. */
+export function refusal(lane: string, bytes: number, error: WireError, reason: string): BusError {
+  if (error.code === 'MESSAGE_TOO_LARGE' || error.code === 'RECORD_LIST_TOO_LARGE') {
+    const message = `${lane}: a record of ${bytes} bytes is more than max.message.bytes or segment.bytes of the topic`;
+    return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax }, error);
+  }
+  const fault = `${lane} refuses a record: ${reason}`;
+  return new BusError('Config', fault, { faults: [fault] }, error);
+}
+
+/** None of it was written, and none will be. */
+export function notWritten(topic: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
+  const ms = Math.round(waitedMs);
+  const message = `appending to ${topic}: nothing was written after ${ms} ms (${cause})`;
+  return new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: ms, cause });
+}
+
+/** Nobody knows whether it was written. */
+export function unknownOutcome(topic: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
+  const ms = Math.round(waitedMs);
+  const message = `appending to ${topic}: no outcome after ${ms} ms, it may or may not have been written (${cause})`;
+  return new BusError('Unreachable', message, { outcome: 'unknown', waitedMs: ms, cause });
+}

@@ -1,0 +1,236 @@
+/** What a broker's refusal means for us: one table of Kafka's error names, and the one error that the wire throws. */
+import { type BusCode, BusError, sayError } from '../../base/errors';
+
+/**
+ * What to do about it.
+ * again: the same after a pause · leader: find out who leads, then the same · coordinator: find out who coordinates
+ * the group, then the same · rejoin: join again as who we are · anew: what we owned is lost, join as somebody new ·
+ * named: join again under the id given · gone: what was to be read is no longer there · refused: never, as it is ·
+ * stop: never, until a person changes rights or settings.
+ */
+export type Step = 'again' | 'leader' | 'coordinator' | 'rejoin' | 'anew' | 'named' | 'gone' | 'refused' | 'stop';
+
+interface Row {
+  readonly number: number;
+  readonly step: Step;
+  /** It may have been done all the same. */
+  readonly uncertain: boolean;
+  /** What it is called towards whoever uses the bus. */
+  readonly bus: BusCode;
+}
+function row(number: number, step: Step, more: Partial<Row> = {}): Row {
+  return { number, step, uncertain: false, bus: step === 'stop' ? 'Config' : 'Unreachable', ...more };
+}
+const unsure = { uncertain: true } as const;
+const notAllowed = { bus: 'NotAllowed' } as const;
+const tooLarge = { bus: 'TooLarge' } as const;
+
+/** By Kafka's names. Numbers below 0 are our own: what no broker says. */
+const rows = {
+  UNKNOWN_SERVER_ERROR: row(-1, 'again', unsure),
+  OFFSET_OUT_OF_RANGE: row(1, 'gone'),
+  CORRUPT_MESSAGE: row(2, 'again'),
+  UNKNOWN_TOPIC_OR_PARTITION: row(3, 'leader'),
+  LEADER_NOT_AVAILABLE: row(5, 'leader'),
+  // Said too when the leader moved while the record waited for its replicas.
+  NOT_LEADER_OR_FOLLOWER: row(6, 'leader', unsure),
+  REQUEST_TIMED_OUT: row(7, 'again', unsure),
+  BROKER_NOT_AVAILABLE: row(8, 'leader'),
+  REPLICA_NOT_AVAILABLE: row(9, 'leader'),
+  MESSAGE_TOO_LARGE: row(10, 'refused', tooLarge),
+  OFFSET_METADATA_TOO_LARGE: row(12, 'refused', tooLarge),
+  NETWORK_EXCEPTION: row(13, 'leader', unsure),
+  COORDINATOR_LOAD_IN_PROGRESS: row(14, 'again'),
+  COORDINATOR_NOT_AVAILABLE: row(15, 'coordinator'),
+  NOT_COORDINATOR: row(16, 'coordinator'),
+  INVALID_TOPIC_EXCEPTION: row(17, 'stop'),
+  RECORD_LIST_TOO_LARGE: row(18, 'refused', tooLarge),
+  NOT_ENOUGH_REPLICAS: row(19, 'again'),
+  NOT_ENOUGH_REPLICAS_AFTER_APPEND: row(20, 'again', unsure),
+  ILLEGAL_GENERATION: row(22, 'anew'),
+  INCONSISTENT_GROUP_PROTOCOL: row(23, 'stop'),
+  INVALID_GROUP_ID: row(24, 'stop'),
+  UNKNOWN_MEMBER_ID: row(25, 'anew'),
+  INVALID_SESSION_TIMEOUT: row(26, 'stop'),
+  REBALANCE_IN_PROGRESS: row(27, 'rejoin'),
+  INVALID_COMMIT_OFFSET_SIZE: row(28, 'refused', tooLarge),
+  TOPIC_AUTHORIZATION_FAILED: row(29, 'stop', notAllowed),
+  GROUP_AUTHORIZATION_FAILED: row(30, 'stop', notAllowed),
+  CLUSTER_AUTHORIZATION_FAILED: row(31, 'stop', notAllowed),
+  INVALID_TIMESTAMP: row(32, 'refused'),
+  UNSUPPORTED_SASL_MECHANISM: row(33, 'stop'),
+  /** The listener takes no login, or another one first. */
+  ILLEGAL_SASL_STATE: row(34, 'stop'),
+  UNSUPPORTED_VERSION: row(35, 'stop'),
+  TOPIC_ALREADY_EXISTS: row(36, 'refused'),
+  INVALID_PARTITIONS: row(37, 'stop'),
+  INVALID_REPLICATION_FACTOR: row(38, 'stop'),
+  INVALID_CONFIG: row(40, 'stop'),
+  NOT_CONTROLLER: row(41, 'leader'),
+  INVALID_REQUEST: row(42, 'refused'),
+  POLICY_VIOLATION: row(44, 'stop'),
+  // The batch was not written: the broker has no batch before it, a later one, or a higher epoch of this producer.
+  OUT_OF_ORDER_SEQUENCE_NUMBER: row(45, 'again'),
+  INVALID_PRODUCER_EPOCH: row(47, 'again'),
+  KAFKA_STORAGE_ERROR: row(56, 'leader', unsure),
+  SASL_AUTHENTICATION_FAILED: row(58, 'stop', notAllowed),
+  UNKNOWN_PRODUCER_ID: row(59, 'again'),
+  NON_EMPTY_GROUP: row(68, 'refused'),
+  GROUP_ID_NOT_FOUND: row(69, 'refused'),
+  FENCED_LEADER_EPOCH: row(74, 'leader'),
+  UNKNOWN_LEADER_EPOCH: row(75, 'leader'),
+  UNSUPPORTED_COMPRESSION_TYPE: row(76, 'stop'),
+  OFFSET_NOT_AVAILABLE: row(78, 'leader'),
+  MEMBER_ID_REQUIRED: row(79, 'named'),
+  GROUP_MAX_SIZE_REACHED: row(81, 'stop'),
+  FENCED_INSTANCE_ID: row(82, 'anew'),
+  INVALID_RECORD: row(87, 'refused'),
+  UNSTABLE_OFFSET_COMMIT: row(88, 'again'),
+  THROTTLING_QUOTA_EXCEEDED: row(89, 'again'),
+  /** No answer in time; the connection was closed. */
+  DEADLINE: row(-101, 'leader', unsure),
+  /** The connection could not be made, or ended before the answer. */
+  CONNECTION: row(-102, 'leader', unsure),
+  /** The answer does not name what was asked. */
+  UNVERIFIED: row(-103, 'leader', unsure),
+  /** Nobody said where this node is. */
+  UNKNOWN_NODE: row(-104, 'leader'),
+  /** The answer, or a record in it, is not what the protocol says. */
+  UNDECODABLE: row(-105, 'refused'),
+  /** The server's certificate is not to be trusted. */
+  TLS: row(-106, 'stop'),
+  /** A secret that the settings name is not there. */
+  SECRET: row(-107, 'stop'),
+  /** The wire was closed. */
+  CLOSED: row(-108, 'refused', { bus: 'Closed', uncertain: true }),
+} as const satisfies Readonly<Record<string, Row>>;
+
+export type WireCode = keyof typeof rows;
+const names = new Map(Object.entries(rows).map(([name, { number }]) => [number, name]));
+
+/** What went wrong with one request, or with one partition of it. */
+export class WireError extends Error {
+  override readonly name = 'WireError';
+  readonly step: Step;
+  /** Whether what was asked may have been done. Never true when nothing was sent. */
+  readonly uncertain: boolean;
+  /** The id to join under, with MEMBER_ID_REQUIRED. */
+  readonly memberId: string | undefined;
+  /** The first offset behind records that came and cannot be read. */
+  readonly until: number | undefined;
+
+  constructor(
+    /** Kafka's name of the error, or one of our own; a name that we do not know is treated as UNKNOWN_SERVER_ERROR. */
+    readonly code: WireCode | (string & {}),
+    message: string,
+    facts: { sent?: boolean; memberId?: string; until?: number; cause?: unknown } = {},
+  ) {
+    super(
+      isOurs(code) ? message : `${code}: ${message}`,
+      facts.cause === undefined ? undefined : { cause: facts.cause },
+    );
+    const { step, uncertain } = rowOf(code);
+    this.step = step;
+    this.uncertain = uncertain && facts.sent !== false;
+    this.memberId = facts.memberId;
+    this.until = facts.until;
+  }
+
+  /** Whether the same request can succeed later, asked of the right broker. */
+  get retriable(): boolean {
+    return this.step === 'again' || this.step === 'leader' || this.step === 'coordinator';
+  }
+  /** Whether it stays so until a person changes rights or settings. */
+  get fatal(): boolean {
+    return this.step === 'stop';
+  }
+}
+
+/** Our own names tell a person nothing that the message does not. */
+function isOurs(code: string): boolean {
+  return rowOf(code).number < -1;
+}
+function rowOf(code: string): Row {
+  return Object.hasOwn(rows, code) ? rows[code as WireCode] : rows.UNKNOWN_SERVER_ERROR; // just looked up
+}
+
+/** An operation as Kafka's ACLs call it. */
+export type Right =
+  | 'Read'
+  | 'Write'
+  | 'IdempotentWrite'
+  | 'Create'
+  | 'Delete'
+  | 'Describe'
+  | 'Alter'
+  | 'DescribeConfigs'
+  | 'AlterConfigs';
+
+/** The error that a broker names by number; null for 0, which is none. `right` is what one needs to be answered. */
+export function errorOf(number: number, about: string, said?: string | null, right?: Right): WireError | null {
+  if (number === 0) return null;
+  const code = names.get(number) ?? `ERROR_${number}`;
+  const needed = code === 'GROUP_AUTHORIZATION_FAILED' ? (right ?? 'Read') : right;
+  const missing = needed !== undefined && rowOf(code).bus === 'NotAllowed' ? ` needs the right ${needed}` : '';
+  return new WireError(code, `${about}${missing}${said ? `: ${said}` : ''}`);
+}
+
+/** What the user of the bus is told when we give up on `what`; `user` is whom we logged in as. */
+export function busErrorOf(error: unknown, what: string, waitedMs: number, user?: string): BusError {
+  const hint = error instanceof WireError ? hintOf(error, user) : undefined;
+  const message = `${what}: ${sayError(error)}${hint === undefined ? '' : `; ${hint}`}`;
+  const ms = Math.round(waitedMs);
+  const outcome = error instanceof WireError && !error.uncertain ? 'not-sent' : 'unknown';
+  switch (error instanceof WireError ? rowOf(error.code).bus : 'Unreachable') {
+    case 'NotAllowed':
+      return new BusError('NotAllowed', message, { what }, error, notAllowedRemedy(error));
+    case 'Config':
+      return new BusError('Config', message, { faults: [message] }, error);
+    case 'Closed':
+      return new BusError('Closed', message, { outcome, sinceMs: ms }, error);
+    default:
+      return new BusError('Unreachable', message, { outcome, waitedMs: ms, cause: sayError(error) }, error);
+  }
+}
+
+/** Which option it is about, where the code tells. */
+function hintOf({ code, message }: WireError, user = 'whom saslUsername or tlsCertFile name'): string | undefined {
+  switch (code) {
+    case 'SASL_AUTHENTICATION_FAILED':
+      return `see saslUsername (${user}) and saslPasswordFile or BUSBAR_SASL_PASSWORD`;
+    case 'UNSUPPORTED_SASL_MECHANISM':
+      return 'see saslMechanism';
+    case 'ILLEGAL_SASL_STATE':
+      return 'the listener takes no login: leave out saslUsername, or name the port of another listener in brokers';
+    case 'TOPIC_AUTHORIZATION_FAILED':
+    case 'GROUP_AUTHORIZATION_FAILED':
+    case 'CLUSTER_AUTHORIZATION_FAILED':
+      return `the user is ${user}`;
+    case 'TLS':
+      return tlsHint(message);
+    case 'CONNECTION':
+      // What a listener without TLS does: it closes. So does a broker that is going down.
+      return /before secure TLS connection/.test(message) ? `if that stays so, ${noTls}` : undefined;
+    default:
+      return undefined;
+  }
+}
+const noTls = 'the listener speaks no TLS: see tls, tlsCaFile and the port in brokers';
+
+function tlsHint(said: string): string {
+  if (/wrong version|EPROTO|packet length/i.test(said)) return noTls;
+  if (/ALTNAME|HOSTNAME/.test(said)) return 'name the host in brokers as its certificate does';
+  return 'name whom to trust in tlsCaFile, and who we are in tlsCertFile where brokers ask';
+}
+
+function notAllowedRemedy(error: unknown): string {
+  return error instanceof WireError && error.code === 'SASL_AUTHENTICATION_FAILED'
+    ? 'Mend the name or the password that we log in with.'
+    : 'Have the right granted to the user that is named (kafka-acls.sh), or log in as one who has it.';
+}
+
+/** An answer that cannot be read says nothing about what was done. */
+export function wireErrorOf(error: unknown): WireError {
+  if (error instanceof WireError && error.code !== 'UNDECODABLE') return error;
+  return new WireError('UNVERIFIED', sayError(error), { cause: error });
+}

@@ -1,0 +1,152 @@
+/** Requests about records and where they lie, as Kafka 3.9 and 4.1 both read them. */
+import { ask, type Ask, type Bytes, failIf, keyOf, readByTopic, readNode, verified, writeByTopic } from './request';
+import { measureBatch, writeBatch } from './batch-writer';
+import { Writer } from './primitives';
+import { errorOf, WireError } from './errors';
+import { readRecords, Taken } from './batch-reader';
+import type { Answer, Batch, FetchAsk, Fetched, Metadata, Produced, Spot } from '../client/broker-client';
+
+export function metadata(topics: readonly string[] | null): Ask<Metadata> {
+  const body = new Writer().list(topics, (name, writer) => writer.text(name)).bool(false);
+  return ask('Metadata', 3, 7, body, (answer) => {
+    const nodes = answer.throttle().list((one) => {
+      const node = readNode(one);
+      one.textOrNull(); // rack
+      return node;
+    });
+    const cluster = answer.text();
+    const controller = answer.i32();
+    return { cluster, controller, nodes, topics: answer.list(readTopic) };
+  });
+}
+function readTopic(answer: Bytes): Metadata['topics'][number] {
+  const number = answer.i16();
+  const name = answer.text();
+  const internal = answer.bool();
+  const partitions = answer.list((one) => {
+    one.i16(); // says only again that there is no leader
+    const partition = one.i32();
+    const [leader, epoch] = [one.i32(), one.i32()];
+    const [replicas, inSync] = [one.list((r) => r.i32()), one.list((r) => r.i32())];
+    one.list((r) => r.i32()); // replicas that are away
+    return { partition, leader: leader < 0 ? null : leader, epoch, replicas, inSync };
+  });
+  return {
+    name,
+    error: errorOf(number, name, null, 'Describe'),
+    internal,
+    partitions: partitions.toSorted(byPartition),
+  };
+}
+function byPartition(a: { readonly partition: number }, b: { readonly partition: number }): number {
+  return a.partition - b.partition;
+}
+
+/** For a producer without transactions. The broker allocates a new id at each call, and starts it with epoch 0. */
+export function initProducerId(): Ask<number> {
+  const unusedTimeoutMs = -1; // of a transaction
+  return ask('InitProducerId', 22, 1, new Writer().text(null).i32(unusedTimeoutMs), (answer) => {
+    const number = answer.throttle().i16();
+    const refusal = errorOf(number, 'a producer id', null, 'IdempotentWrite');
+    if (refusal) throw refusal;
+    return answer.i64();
+  });
+}
+
+export function produce(batches: readonly Batch[], timeoutMs: number, nowMs: number): Ask<Produced[]> {
+  const measured = batches.map((batch) => ({ ...batch, ...measureBatch(batch.records) }));
+  const body = new Writer(64 + measured.reduce((sum, { bytes, topic }) => sum + bytes + topic.length * 3 + 16, 0));
+  body.text(null).i16(-1).i32(timeoutMs);
+  writeByTopic(body, measured, ({ partition, records, bytes, sizes, producer }) => {
+    const [buffer, at] = body.i32(partition).i32(bytes).room(bytes);
+    writeBatch(buffer, at, records, sizes, nowMs, producer);
+  });
+  return ask('Produce', 0, 8, body, (answer) => {
+    const answers = readByTopic(answer, readProduced);
+    answer.throttle();
+    return verified(batches, answers, ({ topic, partition }, error) => {
+      return { topic, partition, error, offset: -1, timeMs: null, refused: [] };
+    });
+  });
+}
+function readProduced(answer: Bytes, topic: string): Produced {
+  const partition = answer.i32();
+  const number = answer.i16();
+  const offset = answer.i64();
+  const timeMs = answer.i64();
+  answer.i64(); // where the log starts
+  const refused = answer.list((one) => ({ index: one.i32(), reason: one.text() }));
+  const about = `${topic}/${partition}`;
+  const refusal = errorOf(number, about, answer.textOrNull(), 'Write');
+  const error = refusal ?? (offset < 0 ? new WireError('UNVERIFIED', `${about}: written, but without a place`) : null);
+  return { topic, partition, error, offset, timeMs: timeMs < 0 ? null : timeMs, refused };
+}
+
+export function fetch({ partitions, maxWaitMs, bytesMin = 1, bytesMax }: FetchAsk): Ask<Fetched[]> {
+  const body = new Writer().i32(-1).i32(maxWaitMs).i32(bytesMin).i32(bytesMax);
+  body.i8(1); // what transactions have not committed is not given out
+  body.i32(0).i32(-1); // no session
+  writeByTopic(body, partitions, (one) => {
+    body.i32(one.partition).i32(-1).i64(one.offset).i64(-1).i32(one.bytesMax);
+  });
+  body.i32(0).text('');
+  return ask('Fetch', 1, 11, body, (answer) => {
+    failIf(answer.throttle().i16(), 'fetch');
+    answer.i32();
+    const from = new Map(partitions.map((spot) => [keyOf(spot), spot.offset]));
+    const taken = new Taken();
+    const answers = readByTopic(answer, (one, topic) => readFetched(one, topic, from, taken));
+    return verified(partitions, answers, ({ topic, partition, offset }, error) => {
+      return { topic, partition, error, records: [], next: offset, start: -1, end: -1, high: -1 };
+    });
+  });
+}
+function readFetched(answer: Bytes, topic: string, from: ReadonlyMap<string, number>, taken: Taken): Fetched {
+  const partition = answer.i32();
+  const refusal = errorOf(answer.i16(), `${topic}/${partition}`, null, 'Read');
+  const high = answer.i64();
+  const end = answer.i64(); // the last stable offset: what is behind it belongs to transactions that are open
+  const start = answer.i64();
+  const aborted = answer.list((one) => ({ producer: one.i64(), first: one.i64() }));
+  answer.i32(); // a nearer replica, for who says where it is
+  const bytes = answer.blob();
+  const offset = from.get(keyOf({ topic, partition })) ?? 0;
+  const { records, next, error } = readRecords(bytes, partition, offset, aborted, taken);
+  return { topic, partition, error: refusal ?? error, records, next, start, end, high };
+}
+
+const times = { start: -2, end: -1, high: -1 };
+const uncommitted = 0;
+const committed = 1;
+export function listOffsets(
+  spots: readonly (Spot & { readonly time: 'start' | 'end' | 'high' | number })[],
+): Ask<(Answer & { readonly offset: number })[]> {
+  const body = new Writer().i32(-1).i8(spots.some(({ time }) => time === 'high') ? uncommitted : committed);
+  writeByTopic(body, spots, ({ partition, time }) => {
+    body.i32(partition).i64(typeof time === 'number' ? time : times[time]);
+  });
+  return ask('ListOffsets', 2, 3, body, (answer) => {
+    const answers = readByTopic(answer.throttle(), (one, topic) => {
+      const partition = one.i32();
+      const error = errorOf(one.i16(), `${topic}/${partition}`, null, 'Describe');
+      one.i64(); // the time found
+      return { topic, partition, error, offset: one.i64() };
+    });
+    return verified(spots, answers, ({ topic, partition }, error) => ({ topic, partition, error, offset: -1 }));
+  });
+}
+
+export function deleteRecords(
+  spots: readonly (Spot & { readonly before: number })[],
+  timeoutMs: number,
+): Ask<(Answer & { readonly start: number })[]> {
+  const body = new Writer();
+  writeByTopic(body, spots, ({ partition, before }) => body.i32(partition).i64(before));
+  return ask('DeleteRecords', 21, 1, body.i32(timeoutMs), (answer) => {
+    const answers = readByTopic(answer.throttle(), (one, topic) => {
+      const [partition, start] = [one.i32(), one.i64()];
+      return { topic, partition, start, error: errorOf(one.i16(), `${topic}/${partition}`, null, 'Delete') };
+    });
+    return verified(spots, answers, ({ topic, partition }, error) => ({ topic, partition, error, start: -1 }));
+  });
+}

@@ -1,0 +1,83 @@
+/** A request as bytes and the reading of its answer, and what many of them have in common. */
+import { Reader, Writer } from './primitives';
+import { errorOf, WireError } from './errors';
+import type { Answer, Node, Spot } from '../client/broker-client';
+
+/** One request, written down, and how to read its answer. */
+export interface Ask<T> {
+  readonly name: string;
+  readonly key: number;
+  readonly version: number;
+  readonly body: Buffer;
+  readonly read: (answer: Bytes) => T;
+}
+export function ask<T>(name: string, key: number, version: number, body: Writer, read: (answer: Bytes) => T): Ask<T> {
+  return { name, key, version, body: body.bytes, read };
+}
+
+/** What came back, and how long the broker wants to be left alone after it. */
+export class Bytes extends Reader {
+  throttleMs = 0;
+  throttle(): this {
+    this.throttleMs = this.i32();
+    return this;
+  }
+}
+
+/** Versions of the requests that the broker knows. */
+export function apiVersions(): Ask<Record<number, { minVersion: number; maxVersion: number }>> {
+  return ask('ApiVersions', 18, 2, new Writer(), (answer) => {
+    failIf(answer.i16(), 'versions');
+    const rows = answer.list((one) => ({ key: one.i16(), minVersion: one.i16(), maxVersion: one.i16() }));
+    answer.throttle();
+    return Object.fromEntries(rows.map(({ key, ...range }) => [key, range]));
+  });
+}
+
+export function failIf(number: number, about: string, said?: string | null): void {
+  const error = errorOf(number, about, said);
+  if (error) throw error;
+}
+
+export function keyOf({ topic, partition }: Spot): string {
+  return `${topic}/${partition}`;
+}
+
+/** Kafka lists partitions under their topic, each topic once. */
+export function writeByTopic<S extends Spot>(body: Writer, spots: readonly S[], write: (spot: S) => unknown): void {
+  body.list(byTopic(spots), ([topic, list]) => body.text(topic).list(list, write));
+}
+export function byTopic<S extends Spot>(spots: readonly S[]): readonly (readonly [topic: string, spots: S[]])[] {
+  const topics = new Map<string, S[]>();
+  for (const spot of spots) {
+    const list = topics.get(spot.topic);
+    if (list) list.push(spot);
+    else topics.set(spot.topic, [spot]);
+  }
+  return [...topics];
+}
+export function readByTopic<T>(answer: Bytes, read: (answer: Bytes, topic: string) => T): T[] {
+  return answer
+    .list((one) => {
+      const topic = one.text();
+      return one.list((each) => read(each, topic));
+    })
+    .flat();
+}
+
+/** One answer for each that was asked for, in that order; UNVERIFIED for those that the broker did not name. */
+export function verified<S extends Spot, A extends Answer>(
+  asked: readonly S[],
+  answers: readonly A[],
+  without: (spot: S, error: WireError) => A,
+): A[] {
+  const named = new Map(answers.map((answer) => [keyOf(answer), answer]));
+  return asked.map((spot) => {
+    const key = keyOf(spot);
+    return named.get(key) ?? without(spot, new WireError('UNVERIFIED', `${key} is not named in the answer`));
+  });
+}
+
+export function readNode(answer: Bytes): Node {
+  return { node: answer.i32(), host: answer.text(), port: answer.i32() };
+}

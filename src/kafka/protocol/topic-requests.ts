@@ -1,0 +1,107 @@
+/** Requests that create topics, change them and read their settings. */
+import { ask, type Ask, type Bytes } from './request';
+import { Writer } from './primitives';
+import { errorOf, type WireError } from './errors';
+import type { NewTopic, TopicAnswer, TopicConfigs } from '../client/broker-client';
+
+export function createTopics(topics: readonly NewTopic[], timeoutMs: number): Ask<TopicAnswer[]> {
+  const body = new Writer().list(topics, (topic, writer) => {
+    writer.text(topic.name).i32(topic.partitions).i16(topic.replicas).i32(0);
+    writer.list(Object.entries(topic.configs), ([name, value]) => writer.text(name).text(value));
+  });
+  return ask('CreateTopics', 19, 4, body.i32(timeoutMs).bool(false), (answer) =>
+    answer.throttle().list((one) => {
+      const [topic, number] = [one.text(), one.i16()];
+      return { topic, error: errorOf(number, topic, one.textOrNull(), 'Create') };
+    }),
+  );
+}
+
+export function deleteTopics(topics: readonly string[], timeoutMs: number): Ask<TopicAnswer[]> {
+  const body = new Writer().list(topics, (name, writer) => writer.text(name)).i32(timeoutMs);
+  return ask('DeleteTopics', 20, 3, body, (answer) =>
+    answer.throttle().list((one) => {
+      const topic = one.text();
+      return { topic, error: errorOf(one.i16(), topic, null, 'Delete') };
+    }),
+  );
+}
+
+export function growTopic(topic: string, partitions: number, timeoutMs: number): Ask<void> {
+  const body = new Writer().list([topic], (name, writer) =>
+    writer
+      .text(name)
+      .i32(partitions)
+      .list(null, () => {}),
+  );
+  return ask('CreatePartitions', 37, 1, body.i32(timeoutMs).bool(false), (answer) => {
+    for (const error of answer.throttle().list(readRefusal)) if (error) throw error;
+  });
+}
+function readRefusal(answer: Bytes): WireError | null {
+  const [topic, number] = [answer.text(), answer.i16()];
+  return errorOf(number, topic, answer.textOrNull(), 'Alter');
+}
+
+/** A topic, among all that has settings. */
+const ofTopic = 2;
+export function topicConfigs(topics: readonly string[]): Ask<TopicConfigs[]> {
+  const body = new Writer().list(topics, (name, writer) => writer.i8(ofTopic).text(name).i32(-1)).bool(false);
+  return ask('DescribeConfigs', 32, 2, body, (answer) =>
+    answer.throttle().list((one) => {
+      const [number, said] = [one.i16(), one.textOrNull()];
+      one.i8();
+      const topic = one.text();
+      return {
+        topic,
+        error: errorOf(number, topic, said, 'DescribeConfigs'),
+        configs: Object.fromEntries(one.list(readConfig)),
+      };
+    }),
+  );
+}
+const ofBroker = 4;
+/** Of the broker that is asked; only these. */
+export function brokerConfigs(node: number, names: readonly string[]): Ask<Readonly<Record<string, string>>> {
+  const body = new Writer().list([node], (one, writer) =>
+    writer
+      .i8(ofBroker)
+      .text(`${one}`)
+      .list(names, (name, inner) => inner.text(name)),
+  );
+  return ask('DescribeConfigs', 32, 2, body.bool(false), (answer) => {
+    const [found = {}] = answer.throttle().list((one) => {
+      const refusal = errorOf(one.i16(), `broker ${node}`, one.textOrNull(), 'DescribeConfigs');
+      if (refusal) throw refusal;
+      one.i8();
+      one.text();
+      return Object.fromEntries(one.list(readConfig).map(([name, { value }]) => [name, value]));
+    });
+    return found;
+  });
+}
+/** Who set a value: 1 is the topic itself. */
+const setForTopic = 1;
+function readConfig(answer: Bytes): [string, { value: string; isDefault: boolean }] {
+  const [name, value] = [answer.text(), answer.text()];
+  answer.bool(); // read-only
+  const isDefault = answer.i8() !== setForTopic;
+  answer.bool(); // secret
+  answer.list((one) => [one.text(), one.text(), one.i8()]); // where else it is set
+  return [name, { value, isDefault }];
+}
+
+export function alterTopic(topic: string, configs: Readonly<Record<string, string>>): Ask<void> {
+  const body = new Writer().list([topic], (name, writer) => {
+    writer.i8(ofTopic).text(name);
+    writer.list(Object.entries(configs), ([config, value]) => writer.text(config).i8(0).text(value)); // 0: set it
+  });
+  return ask('IncrementalAlterConfigs', 44, 0, body.bool(false), (answer) => {
+    for (const error of answer.throttle().list(readAltered)) if (error) throw error;
+  });
+}
+function readAltered(answer: Bytes): WireError | null {
+  const [number, said] = [answer.i16(), answer.textOrNull()];
+  answer.i8();
+  return errorOf(number, answer.text(), said, 'AlterConfigs');
+}

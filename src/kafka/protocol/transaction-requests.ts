@@ -1,0 +1,90 @@
+/** Requests about transactions of other producers: which hold a partition, and whose they are. */
+import { ask, type Ask, byTopic, failIf, keyOf, verified } from './request';
+import { Writer } from './primitives';
+import { errorOf } from './errors';
+import type { ActiveProducer, PartitionProducers, Spot, Transaction } from '../client/broker-client';
+
+/** Begins a request of a flexible version: the tagged fields of its header, of which there are none. */
+const flexible = (): Writer => new Writer().noTags();
+
+export function describeProducers(spots: readonly Spot[]): Ask<PartitionProducers[]> {
+  const body = flexible().compactList(byTopic(spots), ([topic, partitions], writer) => {
+    writer
+      .compactText(topic)
+      .compactList(partitions, ({ partition }) => writer.i32(partition))
+      .noTags();
+  });
+  return ask('DescribeProducers', 61, 0, body.noTags(), (answer) => {
+    answer.tags();
+    const answers = answer.throttle().compactList((topic) => {
+      const name = topic.compactText();
+      const partitions = topic.compactList((one): PartitionProducers => {
+        const partition = one.i32();
+        const spot = { topic: name, partition };
+        const error = errorOf(one.i16(), keyOf(spot), one.compactText(), 'Read');
+        const producers = one.compactList((each): ActiveProducer => {
+          const [producerId, epoch] = [each.i64(), each.i32()];
+          each.i32(); // its last sequence number
+          const lastWrittenMs = each.i64();
+          each.i32(); // the epoch of its coordinator
+          const from = each.i64();
+          each.tags();
+          return { producerId, epoch, lastWrittenMs, openFrom: from < 0 ? null : from };
+        });
+        one.tags();
+        return { ...spot, error, producers };
+      });
+      topic.tags();
+      return partitions;
+    });
+    return verified(spots, answers.flat(), (spot, error) => ({ ...spot, error, producers: [] }));
+  });
+}
+
+/** Those of the producers whose transactions this broker coordinates. */
+export function listTransactions(producerIds: readonly number[]): Ask<{ id: string; producerId: number }[]> {
+  const body = flexible()
+    .compactList([], () => undefined) // in any state
+    .compactList(producerIds, (id, writer) => writer.i64(id))
+    .noTags();
+  return ask('ListTransactions', 66, 0, body, (answer) => {
+    answer.tags();
+    failIf(answer.throttle().i16(), 'transactions');
+    answer.compactList((one) => one.compactText()); // states that it does not know
+    return answer.compactList((one) => {
+      const [id, producerId] = [one.compactText(), one.i64()];
+      one.compactText(); // its state
+      one.tags();
+      return { id, producerId };
+    });
+  });
+}
+
+export function describeTransactions(ids: readonly string[]): Ask<Transaction[]> {
+  const body = flexible()
+    .compactList(ids, (id, writer) => writer.compactText(id))
+    .noTags();
+  return ask('DescribeTransactions', 65, 0, body, (answer) => {
+    answer.tags();
+    return answer.throttle().compactList((one) => {
+      const number = one.i16();
+      const [id, state, timeoutMs, startMs] = [one.compactText(), one.compactText(), one.i32(), one.i64()];
+      const [producerId, epoch] = [one.i64(), one.i16()];
+      one.compactList((topic) => {
+        topic.compactText();
+        topic.compactList((partition) => partition.i32());
+        topic.tags();
+      });
+      one.tags();
+      return {
+        id,
+        error: errorOf(number, id),
+        state,
+        timeoutMs,
+        startMs: startMs < 0 ? null : startMs,
+        producerId,
+        epoch,
+      };
+    });
+  });
+}

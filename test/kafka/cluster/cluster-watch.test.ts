@@ -1,0 +1,256 @@
+/** Changes that operators and other tools make on a cluster under a running instance, and what the instance reports. */
+import type { Notice } from '../../../src/base/notices';
+import { openNotices } from '../../../src/base/notices';
+import { openHealth } from '../../../src/bus/health';
+import type { Topic } from '../../../src/ports/log';
+import { FakeBench, Holder, max, never, record, valuesOf } from '../fakebench';
+
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+const work: Topic = { name: 'a.b.work', partitions: 3, compacted: false, keepMs: null };
+type State = Extract<Notice, { type: 'state' }>;
+
+/** An instance that reads all partitions of a topic, and its state notices. */
+async function open(more: Partial<Topic> = {}) {
+  const one = bench.process('one');
+  await bench.run(one.log.ensure({ ...work, ...more }));
+  const holder = new Holder();
+  await bench.run(one.log.join('g', work.name, holder));
+  const reads = [...holder.owned.values()].map((owned) => bench.watch(owned.read(0, max, never)));
+  await bench.clock.advance(2_000);
+  const states = (): State[] => one.heard.filter((notice) => notice.type === 'state');
+  expect(states()).toEqual([]);
+  return { ...one, holder, reads, states, topic: bench.cluster.topics.get(work.name)! };
+}
+/** What health says after these notices. */
+function healthAfter(states: readonly State[]) {
+  const notices = openNotices();
+  const health = openHealth(bench.clock, notices, { refused: [] }, () => []);
+  for (const state of states) notices.tell(state);
+  return health.read();
+}
+
+describe('a changed setting of a topic', () => {
+  const setBack = 'kafka-configs.sh --alter --entity-type topics --entity-name a.b.work --add-config';
+  test.each([
+    [
+      'retention.ms',
+      '60000',
+      'records are deleted when they are older than 60000 ms, whether they were handled or not',
+    ],
+    ['retention.bytes', '1000', 'the oldest records are deleted when a partition is larger than 1000 bytes'],
+    ['cleanup.policy', 'compact', 'of the records of one key all but the newest are deleted'],
+    ['cleanup.policy', 'compact,delete', 'of the records of one key all but the newest are deleted'],
+    ['max.message.bytes', '1000', 'messages of more than 1000 bytes are refused'],
+    ['max.message.bytes', '9000000', 'larger messages are taken than can be parked whole'],
+    ['min.insync.replicas', '1', 'a message that was accepted is lost with one broker'],
+    ['min.insync.replicas', '3', 'writing stops when fewer brokers are lost'],
+    ['compression.type', 'zstd', 'instances on Node.js before 22.15 cannot read it'],
+    ['message.timestamp.type', 'CreateTime', 'deadlines and ages depend on the clocks of the senders'],
+  ])(
+    '%s = %s is reported within a minute with its effect and the way back, until it is set back',
+    async (name, value, effect) => {
+      const { topic, states } = await open();
+      const before = topic.configs[name]!;
+      topic.configs[name] = value;
+      await bench.clock.advance(61_000);
+      expect(states()).toMatchObject([{ part: 'topic a.b.work', ok: false, ready: true }]);
+      const { reason } = states()[0]!;
+      expect(reason).toContain(`${name} is ${value}, not ${before}: ${effect}`);
+      expect(reason).toContain(`Set it back: ${setBack} ${name}=${before}`);
+      expect(healthAfter(states())).toMatchObject({ live: true, ready: true, reasons: [{ part: 'topic a.b.work' }] });
+      topic.configs[name] = before;
+      await bench.clock.advance(61_000);
+      expect(states().slice(1)).toMatchObject([{ part: 'topic a.b.work', ok: true }]);
+    },
+  );
+
+  test('is one notice with all settings that differ, and another one when one more differs', async () => {
+    const { topic, states } = await open();
+    Object.assign(topic.configs, { 'retention.ms': '1', 'retention.bytes': '1' });
+    await bench.clock.advance(300_000);
+    expect(states()).toHaveLength(1);
+    topic.configs['cleanup.policy'] = 'compact';
+    await bench.clock.advance(300_000);
+    expect(states()).toHaveLength(2);
+    expect(states()[1]!.reason).toMatch(/cleanup\.policy is compact.*retention\.ms=-1,retention\.bytes=-1/);
+  });
+
+  test('costs one request a minute at most, whatever the number of topics', async () => {
+    const { log } = await open();
+    for (let n = 0; n < 5; n++) await bench.run(log.ensure({ ...work, name: `a.b${n}.work` }));
+    const count = (): number => bench.cluster.asked('topicConfigs').length;
+    const before = count();
+    await bench.clock.advance(600_000);
+    expect(count() - before).toBeGreaterThanOrEqual(10);
+    expect(count() - before).toBeLessThanOrEqual(20);
+  });
+
+  test('that may not be read is reported, as changes are not noticed then', async () => {
+    const { states } = await open();
+    bench.cluster.script = ({ name }) =>
+      name === 'topicConfigs' ? { error: 'TOPIC_AUTHORIZATION_FAILED' } : undefined;
+    await bench.clock.advance(61_000);
+    expect(states()).toMatchObject([{ part: 'topic settings', ok: false, ready: true }]);
+    bench.cluster.script = undefined;
+    await bench.clock.advance(61_000);
+    expect(states().slice(1)).toMatchObject([{ part: 'topic settings', ok: true }]);
+  });
+});
+
+describe('partitions of a topic', () => {
+  test('that were added are reported, with what becomes of their records', async () => {
+    const { topic, states } = await open();
+    topic.partitions.push({ ...topic.partitions[0]!, records: [] });
+    await bench.clock.advance(61_000);
+    expect(states()).toMatchObject([{ part: 'topic a.b.work', ok: false, ready: true }]);
+    expect(states()[0]!.reason).toContain('a.b.work has 4 partitions, this version uses 3');
+    expect(states()[0]!.reason).toContain('Stop its senders, wait until its queues are empty');
+  });
+
+  test('without a leader are reported after five seconds, with the broker to start', async () => {
+    const { states } = await open();
+    for (const partition of [0, 2]) bench.cluster.lead(work.name, partition, null);
+    bench.cluster.nodes.get(3)!.up = false;
+    await bench.clock.advance(4_000);
+    const ofTopic = () => states().filter(({ part }) => part === 'topic a.b.work');
+    expect(ofTopic()).toEqual([]);
+    await bench.clock.advance(30_000);
+    expect(ofTopic()).toMatchObject([{ ok: false }]);
+    expect(ofTopic()[0]!.reason).toMatch(/partitions 0, 2 of a\.b\.work have no leader.*Start broker 3/);
+    expect(healthAfter(states()).ready).toBe(false);
+  });
+
+  test('with too few in-sync replicas to be written are reported, with the brokers to start', async () => {
+    const { states } = await open();
+    bench.cluster.kill(2);
+    bench.cluster.kill(3);
+    await bench.clock.advance(70_000);
+    const ofTopic = states().filter(({ part }) => part === 'topic a.b.work');
+    expect(ofTopic).toMatchObject([{ ok: false }]);
+    expect(ofTopic[0]!.reason).toContain('fewer in-sync replicas than min.insync.replicas (2), so nothing is written');
+    expect(ofTopic[0]!.reason).toContain('Start broker 2, 3');
+    bench.cluster.start(2);
+    bench.cluster.start(3);
+    await bench.clock.advance(70_000);
+    expect(states().at(-1)).toMatchObject({ part: 'topic a.b.work', ok: true });
+  });
+
+  test('that move to another leader are not reported: nothing has to be done', async () => {
+    const { log, states, reads } = await open();
+    for (const [partition, node] of [
+      [0, 2],
+      [1, 3],
+      [2, 1],
+    ] as const)
+      bench.cluster.lead(work.name, partition, node);
+    await bench.run(log.append(work.name, [record('a', 1)]));
+    await bench.until(() => reads[1]!.settled, 5_000);
+    await bench.clock.advance(120_000);
+    expect(states()).toEqual([]);
+  });
+});
+
+describe('an open transaction of another producer', () => {
+  const transaction = (from: number) => ({
+    from,
+    producerId: 1_002,
+    id: 'billing-7',
+    startMs: bench.clock.now(),
+    timeoutMs: 60_000,
+  });
+  /** A transaction holds partition 1 from its first record on, and a job lies behind it. */
+  async function hold() {
+    const opened = await open();
+    opened.topic.partitions[1]!.open = transaction(0);
+    await bench.run(opened.log.append(work.name, [record('theirs', 1), record('ours', 1)]));
+    return opened;
+  }
+
+  test('that holds a partition for ten seconds is reported with its identity and how to abort it', async () => {
+    const { states } = await hold();
+    await bench.clock.advance(9_000);
+    expect(states()).toEqual([]);
+    await bench.clock.advance(10_000);
+    expect(states()).toMatchObject([{ part: 'transactions in a.b.work', ok: false, ready: true }]);
+    const { reason } = states()[0]!;
+    expect(reason).toContain('2 records of a.b.work cannot be read while transactions are open');
+    expect(reason).toMatch(
+      /partition 1 from offset 0 on by transaction 'billing-7' \(producer id 1002, epoch 0, open for 1\d s of 60 s at most\)/,
+    );
+    const command = 'abort --topic a.b.work --partition 1 --start-offset 0';
+    expect(reason).toContain(`kafka-transactions.sh --bootstrap-server HOST:PORT ${command}`);
+    expect(healthAfter(states())).toMatchObject({ ready: true, reasons: [{ part: 'transactions in a.b.work' }] });
+  });
+
+  test('is reported once, and once more when it has ended and its records are read', async () => {
+    const { states, topic, reads } = await hold();
+    await bench.clock.advance(120_000);
+    expect(states()).toHaveLength(1);
+    expect(bench.cluster.asked('describeProducers')).toHaveLength(1);
+    topic.partitions[1]!.open = undefined;
+    await bench.until(() => reads[1]!.settled, 5_000);
+    expect(valuesOf(reads[1]!.value)).toEqual(['theirs', 'ours']);
+    await bench.clock.advance(2_000);
+    expect(states().slice(1)).toMatchObject([{ part: 'transactions in a.b.work', ok: true }]);
+  });
+
+  test('that the brokers do not describe is reported with the command that finds it', async () => {
+    bench.cluster.script = ({ name }) =>
+      name === 'describeProducers' ? { error: 'TOPIC_AUTHORIZATION_FAILED' } : undefined;
+    const { states } = await hold();
+    await bench.clock.advance(20_000);
+    expect(states()[0]!.reason).toContain('partition 1 from offset 0 on; find them: kafka-transactions.sh');
+  });
+
+  test('that goes on and on, each for less than ten seconds, is not reported', async () => {
+    const { states, topic, log } = await open();
+    for (let n = 0; n < 10; n++) {
+      topic.partitions[1]!.open = transaction(topic.partitions[1]!.end);
+      await bench.run(log.append(work.name, [record('theirs', 1)]));
+      await bench.clock.advance(5_000);
+      topic.partitions[1]!.open = undefined;
+      await bench.clock.advance(100);
+    }
+    expect(states()).toEqual([]);
+  });
+
+  test('is shown by the bounds of the log, and named', async () => {
+    const { log } = await hold();
+    expect(await bench.run(log.bounds(work.name))).toEqual([
+      { partition: 0, start: 0, end: 0 },
+      { partition: 1, start: 0, end: 0, high: 2 },
+      { partition: 2, start: 0, end: 0 },
+    ]);
+    expect(await bench.run(log.openTransactions(work.name, [0, 1]))).toMatchObject([
+      { partition: 1, offset: 0, id: 'billing-7', producerId: 1_002, timeoutMs: 60_000 },
+    ]);
+  });
+});
+
+describe('the right to write', () => {
+  test('that was withdrawn is reported until a record is taken again', async () => {
+    const { log, states } = await open();
+    bench.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
+    const error = await bench.refusal(log.append(work.name, [record('a')]));
+    expect(error).toMatchObject({ code: 'NotAllowed' });
+    await bench.clock.advance(1_000);
+    expect(states()).toMatchObject([{ part: 'writing a.b.work', ok: false }]);
+    expect(states()[0]!.reason).toContain('TOPIC_AUTHORIZATION_FAILED');
+    expect(states()[0]!.reason).toContain('kafka-acls.sh');
+    bench.cluster.refuse = undefined;
+    await bench.run(log.append(work.name, [record('b')]));
+    await bench.clock.advance(1_000);
+    expect(states().slice(1)).toMatchObject([{ part: 'writing a.b.work', ok: true }]);
+  });
+
+  test('is taken for granted again when nothing was refused for a minute', async () => {
+    const { log, states } = await open();
+    bench.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
+    await bench.refusal(log.append(work.name, [record('a')]));
+    await bench.clock.advance(62_000);
+    expect(states().map(({ ok }) => ok)).toEqual([false, true]);
+  });
+});

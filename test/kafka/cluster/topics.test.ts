@@ -1,0 +1,207 @@
+import { isBusError } from '../../../src/base/errors';
+import type { Topic } from '../../../src/ports/log';
+import { commitAt, FakeBench, Holder, record } from '../fakebench';
+
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+const work: Topic = { name: 'a.b.work', partitions: 12, compacted: false, keepMs: null };
+const configs = (name: string): Record<string, string> => bench.cluster.topics.get(name)!.configs;
+
+describe('topics', () => {
+  it('keep work until it is trimmed, events for their time, and the newest of each key where they are compacted', async () => {
+    const { log } = bench.process('one');
+    await bench.run(log.ensure(work));
+    await bench.run(log.ensure({ ...work, name: 'a.b.events', keepMs: 604_800_000 }));
+    await bench.run(log.ensure({ ...work, name: 'a.b.parked', partitions: 1, compacted: true }));
+    expect(configs('a.b.work')).toMatchObject({
+      'cleanup.policy': 'delete',
+      'retention.ms': '-1',
+      'message.timestamp.type': 'LogAppendTime',
+      'min.insync.replicas': '2',
+    });
+    expect(configs('a.b.events')['retention.ms']).toBe('604800000');
+    expect(configs('a.b.parked')['cleanup.policy']).toBe('compact');
+    const largest = (name: string): number => Number(configs(name)['max.message.bytes']);
+    for (const name of ['a.b.work', 'a.b.parked']) {
+      expect(largest(name)).toBeGreaterThan(1_000_000 + 64 * 1024);
+      expect(Number(configs(name)['segment.bytes'])).toBeGreaterThan(largest(name));
+      expect(configs(name)['compression.type']).toBe('uncompressed');
+    }
+    // Whatever came in can be set aside, with 60,000 bytes of why.
+    expect(largest('a.b.parked') - largest('a.b.work')).toBeGreaterThanOrEqual(64 * 1024);
+  });
+
+  it('that we may not see are NotAllowed at once, and those without a word about where they are Unreachable', async () => {
+    const { log } = bench.process('one');
+    bench.cluster.faultOfTopics = 'TOPIC_AUTHORIZATION_FAILED';
+    const beganMs = bench.clock.mono();
+    const refused = await bench.refusal(log.ensure(work));
+    expect(isBusError(refused, 'NotAllowed') && refused.message).toContain('a.b.work');
+    expect(bench.clock.mono() - beganMs).toBeLessThan(100);
+    bench.cluster.faultOfTopics = 'LEADER_NOT_AVAILABLE';
+    expect(isBusError(await bench.refusal(log.ensure(work)), 'Unreachable')).toBe(true);
+    expect(bench.clock.mono() - beganMs).toBeLessThan(12_000);
+  });
+
+  it('have as many replicas as they were told, or three, or as there are brokers', async () => {
+    const asked = (): unknown => bench.cluster.asked('createTopics').at(-1)?.args[0];
+    await bench.run(bench.process('one').log.ensure(work));
+    expect(asked()).toMatchObject([{ replicas: 3 }]);
+    await bench.run(bench.process('two', { replicas: 1 }).log.ensure({ ...work, name: 'other' }));
+    expect(asked()).toMatchObject([{ replicas: 1, configs: { 'min.insync.replicas': '1' } }]);
+  });
+
+  it('are made once, also when the answer was lost or somebody else was faster', async () => {
+    bench.faults('createTopics', 'lost');
+    const { log } = bench.process('one');
+    expect(await bench.run(log.ensure(work))).toEqual(work);
+    expect(await bench.run(bench.process('two').log.ensure(work))).toEqual(work);
+    expect(bench.cluster.topics.size).toBe(1);
+  });
+
+  it('are only checked by whoever was told so, who says what an operator would run', async () => {
+    const { log } = bench.process('one', { topics: 'verify' });
+    const error = await bench.refusal(log.ensure(work));
+    expect(isBusError(error, 'Config')).toBe(true);
+    expect(error.message).toContain('kafka-topics.sh --create --topic a.b.work --partitions 12 --replication-factor 3');
+    expect(error.message).toContain('--config message.timestamp.type=LogAppendTime');
+    expect(bench.cluster.topics.size).toBe(0);
+    await bench.run(bench.process('two').log.ensure(work));
+    expect(await bench.run(log.ensure(work))).toEqual(work);
+  });
+
+  it('that differ in what they promise are told, with the command that changes it, and left alone', async () => {
+    const { log, heard } = bench.process('one');
+    await bench.run(log.ensure(work));
+    await bench.clock.advance(2_000);
+    expect(heard).toEqual([]);
+    configs('a.b.work')['retention.ms'] = '1000';
+    await bench.run(log.ensure(work));
+    await bench.clock.advance(1_000);
+    const [told] = heard.filter((notice) => notice.type === 'state');
+    expect(told).toMatchObject({ part: 'topic a.b.work', ok: false, ready: true });
+    expect(JSON.stringify(told)).toContain('retention.ms is 1000, not -1');
+    expect(JSON.stringify(told)).toContain('kafka-configs.sh --alter');
+    expect(configs('a.b.work')['retention.ms']).toBe('1000');
+  });
+
+  it('that were made while brokers were away are told to have too few replicas, unless so few were wanted', async () => {
+    const { log, heard } = bench.process('one');
+    await bench.run(log.ensure(work));
+    expect(heard).toEqual([]);
+    bench.cluster.topics.get(work.name)!.replicas = 1;
+    configs(work.name)['min.insync.replicas'] = '1'; // as it was made then
+    const later = bench.process('later', { replicas: 1 });
+    await bench.run(later.log.ensure(work));
+    await bench.clock.advance(2_000);
+    expect(later.heard).toEqual([]);
+    const two = bench.process('two');
+    await bench.run(two.log.ensure(work));
+    await bench.clock.advance(2_000);
+    expect(JSON.stringify(two.heard)).toContain('has 1 replicas, not 3');
+    bench.cluster.topics.get(work.name)!.replicas = 3;
+    const three = bench.process('three');
+    await bench.run(three.log.ensure(work));
+    await bench.clock.advance(2_000);
+    expect(JSON.stringify(three.heard)).toContain('min.insync.replicas is 1, not 2');
+  });
+
+  it('with another number of partitions are refused, with the way out', async () => {
+    const { log } = bench.process('one');
+    await bench.run(log.ensure(work));
+    const error = await bench.refusal(log.ensure({ ...work, partitions: 6 }));
+    expect(isBusError(error, 'Config')).toBe(true);
+    expect(error.message).toContain('use another queue name');
+  });
+
+  it('are found although the broker that is asked hears of them a little later', async () => {
+    await bench.run(bench.process('one').log.ensure(work));
+    const topic = bench.cluster.topics.get(work.name)!;
+    bench.cluster.topics.delete(work.name);
+    const { log } = bench.process('two');
+    const found = bench.watch(log.bounds(work.name));
+    await bench.clock.advance(400);
+    bench.cluster.topics.set(work.name, topic);
+    await bench.until(() => found.settled, 2_000);
+    expect(found.value).toHaveLength(12);
+  });
+
+  it('cannot be told about while no broker answers, which is said as Unreachable', async () => {
+    for (const node of [1, 2, 3]) bench.cluster.kill(node);
+    const error = await bench.refusal(bench.process('one').log.ensure(work));
+    expect(isBusError(error, 'Unreachable')).toBe(true);
+  });
+
+  it('are listed within a namespace, Kafka left out', async () => {
+    const { log } = bench.process('one', { ns: 'a' });
+    await bench.run(log.ensure(work));
+    await bench.run(log.ensure({ ...work, name: 'ab.b.work' }));
+    expect((await bench.run(log.topics())).map(({ name }) => name)).toEqual(['a.b.work']);
+  });
+
+  it('are trimmed no further than their end, wherever their leader is', async () => {
+    const { log, topic } = await bench.open(1);
+    for (const value of ['a', 'b', 'c']) await bench.run(log.append(topic, [record(value)]));
+    bench.cluster.lead(topic, 0, 3);
+    await bench.run(log.trim(topic, 0, 2));
+    expect(await bench.run(log.bounds(topic))).toEqual([{ partition: 0, start: 2, end: 3 }]);
+    await bench.run(log.trim(topic, 0, 99));
+    expect(await bench.run(log.bounds(topic))).toEqual([{ partition: 0, start: 3, end: 3 }]);
+    await bench.run(log.trim(topic, 0, 1));
+    expect(await bench.run(log.bounds(topic))).toEqual([{ partition: 0, start: 3, end: 3 }]);
+  });
+});
+
+describe('groups', () => {
+  it('are started where they have no commit, unless members are there already', async () => {
+    const { log, topic } = await bench.open(2);
+    await bench.run(log.append(topic, [record('a', 0), record('b', 1)]));
+    await bench.run(log.startGroup('g', topic, 'end'));
+    expect((await bench.run(log.places('g', topic))).map(({ offset }) => offset)).toEqual([1, 1]);
+    await bench.run(log.join('other', topic, new Holder()));
+    const error = await bench.refusal(log.startGroup('other', topic, 'end'));
+    expect(isBusError(error, 'Conflict')).toBe(true);
+  });
+
+  it('are not set back when the outcome of starting them is unknown and they have come further since', async () => {
+    const { log, topic } = await bench.open(1);
+    await bench.run(log.append(topic, [record('a')]));
+    bench.faults('commit', 'lost');
+    const holder = new Holder();
+    const started = bench.watch(log.startGroup('g', topic, 'end'));
+    await bench.until(() => bench.cluster.group('g').offsets.size === 1);
+    const member = await bench.run(bench.process('two').log.join('g', topic, holder));
+    await bench.run(holder.owned.get(0)!.commit(commitAt(7)));
+    await bench.run(member.close());
+    await bench.until(() => started.settled);
+    expect(started.error).toBeUndefined();
+    expect((await bench.run(log.places('g', topic))).map(({ offset }) => offset)).toEqual([7]);
+  });
+
+  it('show their owners also to somebody who asks the coordinator of before', async () => {
+    const { log, topic } = await bench.open(1);
+    await bench.run(log.join('g', topic, new Holder()));
+    const two = bench.process('two');
+    await bench.run(two.log.places('g', topic));
+    bench.cluster.coordinators.set('g', ((bench.cluster.coordinators.get('g') ?? 0) % 3) + 1);
+    expect(await bench.run(two.log.places('g', topic))).toMatchObject([{ owner: 'one' }]);
+  });
+
+  it('show who has what, also while it is given up, by the names of instances', async () => {
+    const { log, topic } = await bench.open(2);
+    await bench.run(log.join('g', topic, new Holder(() => new Promise(() => undefined))));
+    const two = bench.process('two');
+    await bench.run(two.log.join('g', topic, new Holder()));
+    await bench.clock.advance(2_000);
+    const places = await bench.run(log.places('g', topic));
+    expect(places.map(({ partition, owner }) => [partition, owner])).toEqual([
+      [0, 'one'],
+      [1, 'one'],
+    ]);
+    expect(await bench.run(log.groups())).toEqual([{ group: 'g', topic }]);
+    two.gate.kill();
+    bench.leave(log);
+  });
+});

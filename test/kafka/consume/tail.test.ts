@@ -1,0 +1,439 @@
+import { OutOfRangeError, type Stored, type Tail } from '../../../src/ports/log';
+import type { Notice } from '../../../src/base/notices';
+import { Fetcher } from '../../../src/kafka/consume/fetcher';
+import { openTail } from '../../../src/kafka/consume/tail';
+import type { FetchAsk } from '../../../src/kafka/client/broker-client';
+import { FakeBench, Holder, max, never, record, valuesOf } from '../fakebench';
+
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+async function read(tail: Tail, count: number): Promise<Stored[]> {
+  const found: Stored[] = [];
+  while (found.length < count) found.push(...(await bench.run(tail.read(max))));
+  return found;
+}
+/** What the fetches so far asked for: how many partitions of which node by which connection, waiting how long. */
+const fetches = () =>
+  bench.cluster.asked('fetch').map(({ node, via, args }) => {
+    const { partitions, maxWaitMs } = args[0] as FetchAsk;
+    return { node, via, partitions: partitions.length, maxWaitMs };
+  });
+
+describe('a tail', () => {
+  it('asks each leader for all its partitions at once, on the connection for tails', async () => {
+    const { log, topic } = await bench.open(9);
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(400);
+    expect(fetches().toSorted((a, b) => a.node - b.node)).toEqual(
+      [1, 2, 3].map((node) => ({ node, via: 'tails', partitions: 3, maxWaitMs: 500 })),
+    );
+    await bench.run(log.append(topic, [record('a', 4)]));
+    await bench.clock.advance(5);
+    expect(valuesOf(reading.value)).toEqual(['a']);
+  });
+
+  it('asks for nothing before the first read, and waits for nothing when it is closed', async () => {
+    const { log, topic } = await bench.open();
+    const tail = await bench.run(log.tail(topic, 'start'));
+    await bench.clock.advance(1_000);
+    expect(fetches()).toEqual([]);
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(100);
+    const beganMs = bench.clock.mono();
+    await bench.run(tail.close());
+    await bench.run(log.close());
+    expect(reading).toMatchObject({ settled: true, value: [] });
+    expect(bench.clock.mono()).toBe(beganMs);
+  });
+
+  it('is refused when the log closes while it is opened, and so is a member', async () => {
+    const { topic } = await bench.open();
+    bench.cluster.script = () => ({ delayMs: 100 });
+    const one = bench.process('two');
+    const tail = bench.watch(one.log.tail(topic, 'end'));
+    const member = bench.watch(one.log.join('g', topic, new Holder()));
+    await bench.clock.advance(50);
+    await bench.run(one.log.close());
+    await bench.until(() => tail.settled && member.settled);
+    expect([tail.error, member.error]).toMatchObject([{ code: 'Closed' }, { code: 'Closed' }]);
+    await bench.clock.advance(60_000);
+    expect(bench.cluster.asked('join')).toEqual([]);
+  });
+
+  it('does not stay for long with a leader that others have replaced without its knowing', async () => {
+    const { log, topic } = await bench.open();
+    const tail = await bench.run(bench.process('reader').log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(1_000);
+    bench.cluster.cutOff = 1;
+    bench.cluster.lead(topic, 0, 2);
+    await bench.run(log.append(topic, [record('new')]));
+    await bench.clock.advance(32_000);
+    expect(valuesOf(reading.value)).toEqual(['new']);
+  });
+
+  it('skips and repeats nothing while leaders move, die and freeze', async () => {
+    const { log, topic } = await bench.open(3);
+    const reader = bench.process('reader');
+    const tail = await bench.run(reader.log.tail(topic, 'start'));
+    const found: Stored[] = [];
+    let reading = true;
+    const loop = (async () => {
+      while (reading) found.push(...(await tail.read(max)));
+    })();
+    let sent = 0;
+    const send = async (): Promise<void> => {
+      for (let n = 0; n < 20; n++) await bench.run(log.append(topic, [record(`${sent}`, sent++ % 3)]), 120_000);
+    };
+    const { cluster } = bench;
+    await send();
+    cluster.lead(topic, 0, 2);
+    await send();
+    cluster.kill(2);
+    await send();
+    cluster.start(2);
+    cluster.lead(topic, 1, 2);
+    await send();
+    cluster.freeze(2);
+    cluster.moveFrom(2);
+    await send();
+    cluster.thaw(2);
+    cluster.lead(topic, 2, 2);
+    await send();
+    await bench.until(() => found.length >= sent);
+    reading = false;
+    await bench.run(Promise.all([tail.close(), loop]));
+    for (let partition = 0; partition < 3; partition++) {
+      const offsets = found.filter((one) => one.partition === partition).map(({ offset }) => offset);
+      expect(offsets).toEqual(Array.from({ length: cluster.partition({ topic, partition }).end }, (_, n) => n));
+    }
+  });
+
+  it('reads on within a moment after the leader of its partition died', async () => {
+    const { log, topic } = await bench.open();
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(100);
+    bench.cluster.kill(1);
+    await bench.run(log.append(topic, [record('a')]));
+    const beganMs = bench.clock.mono();
+    await bench.until(() => reading.settled);
+    expect(bench.clock.mono() - beganMs).toBeLessThan(200);
+  });
+
+  it('gives several tails of one partition at different places all that they miss', async () => {
+    const { log, topic } = await bench.open();
+    for (let n = 0; n < 10; n++) await bench.run(log.append(topic, [record(`${n}`)]));
+    const early = await bench.run(log.tail(topic, 'start'));
+    const late = await bench.run(log.tail(topic, 'end'));
+    const middle = await bench.run(log.tail(topic, [{ partition: 0, offset: 5 }]));
+    const waiting = bench.watch(late.read({ messages: 1, bytes: 1 }));
+    const [all, some] = [await read(early, 10), await read(middle, 5)];
+    expect([valuesOf(all).length, valuesOf(some)[0]]).toEqual([10, '5']);
+    const reads = [early, middle].map((tail) => bench.watch(tail.read(max)));
+    await bench.clock.advance(2_000); // by now one request asks for all three
+    await bench.run(log.append(topic, [record('new')]));
+    const beganMs = bench.clock.mono();
+    await bench.until(() => waiting.settled && reads.every(({ settled }) => settled));
+    expect(bench.clock.mono() - beganMs).toBeLessThan(50);
+    const news = [...reads, waiting].map(({ value }) => value?.[0]);
+    expect(news.map((one) => valuesOf(one && [one]))).toEqual([['new'], ['new'], ['new']]);
+    news[0]!.value!.fill(0);
+    expect(news.slice(1).map((one) => valuesOf(one && [one]))).toEqual([['new'], ['new']]);
+  });
+
+  it('does not wait for the long poll of others to look at what is there', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(log.append(topic, [record('a')]));
+    const idle = await bench.run(log.tail(topic, 'end'));
+    void idle.read(max);
+    await bench.clock.advance(100);
+    const fresh = await bench.run(log.tail(topic, 'start'));
+    const beganMs = bench.clock.mono();
+    expect(valuesOf(await read(fresh, 1))).toEqual(['a']);
+    expect(bench.clock.mono() - beganMs).toBeLessThan(20);
+  });
+
+  it('says what is gone, and goes on at the start', async () => {
+    const { log, topic } = await bench.open();
+    for (let n = 0; n < 4; n++) await bench.run(log.append(topic, [record(`${n}`)]));
+    const tail = await bench.run(log.tail(topic, [{ partition: 0, offset: 1 }]));
+    await bench.run(log.trim(topic, 0, 3));
+    const error = await bench.refusal(tail.read(max));
+    expect(error).toBeInstanceOf(OutOfRangeError);
+    expect(error).toMatchObject({ from: 1, start: 3 });
+    expect(valuesOf(await read(tail, 1))).toEqual(['3']);
+  });
+
+  it('does not believe a leader of before that its log ends before what was read, and nobody before a while', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(log.append(topic, [record('a'), record('b')]));
+    const tail = await bench.run(log.tail(topic, [{ partition: 0, offset: 2 }]));
+    const partition = bench.cluster.partition({ topic, partition: 0 });
+    partition.end = 1;
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(2_000);
+    expect(reading.settled).toBe(false);
+    partition.end = 2;
+    bench.cluster.lead(topic, 0, 2);
+    await bench.run(log.append(topic, [record('c')]));
+    await bench.until(() => reading.settled);
+    expect(valuesOf(reading.value)).toEqual(['c']);
+    // The topic was deleted and made anew.
+    Object.assign(partition, { records: [], start: 0, end: 0 });
+    expect(await bench.refusal(tail.read(max))).toBeInstanceOf(OutOfRangeError);
+    expect(heard.some((notice) => notice.type === 'log' && notice.message.includes('made anew'))).toBe(true);
+    await bench.run(log.append(topic, [record('d')]));
+    expect(valuesOf(await read(tail, 1))).toEqual(['d']);
+  });
+
+  it('steps over a batch that nobody can read, and says so', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(log.append(topic, [record('a'), record('bad'), record('c')]));
+    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2, code: 'UNDECODABLE' };
+    const tail = await bench.run(log.tail(topic, 'start'));
+    expect(valuesOf(await read(tail, 2))).toEqual(['a', 'c']);
+    expect(heard.find(({ type }) => type === 'dropped')).toMatchObject({ what: `${topic}/0/1-1` });
+    expect(valuesOf(await bench.run(log.peek(topic, { partition: 0, offset: 1 }, max)))).toEqual(['c']);
+  });
+
+  const reads = (tail: Tail) => {
+    const [found, errors]: [string[], unknown[]] = [[], []];
+    void (async () => {
+      for (let n = 0; n < 100; n++) {
+        await tail.read(max).then(
+          (records) => found.push(...valuesOf(records)),
+          (error: unknown) => errors.push(error),
+        );
+      }
+    })();
+    return { found, errors };
+  };
+
+  it.each([3, 2 ** 29 + 5])(
+    'reads what came damaged when it comes whole, though it seemed to end at %d',
+    async (until) => {
+      const { log, topic, heard } = await bench.open();
+      const values = Array.from({ length: 10 }, (_, n) => `${n}`);
+      await bench.run(
+        log.append(
+          topic,
+          values.map((value) => record(value)),
+        ),
+      );
+      const tail = await bench.run(log.tail(topic, 'start'));
+      bench.cluster.spoil = { topic, partition: 0, offset: 2, until };
+      const { found, errors } = reads(tail);
+      await bench.clock.advance(30_000);
+      expect(found).toEqual(['0', '1']);
+      expect(states(heard)).toEqual([[`reading ${topic}`, false, expect.stringContaining('bad bytes')]]);
+      bench.cluster.spoil = undefined;
+      await bench.clock.advance(5_000);
+      expect([found, errors]).toEqual([values, []]);
+      expect(states(heard).slice(1)).toEqual([[`reading ${topic}`, true, expect.any(String)]]);
+      expect(heard.filter(({ type }) => type === 'dropped')).toEqual([]);
+      await bench.run(tail.close());
+    },
+  );
+
+  it('passes what came damaged for a minute, and says so; what comes damaged behind it gets as long', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(
+      log.append(
+        topic,
+        ['a', 'b', 'c', 'd'].map((value) => record(value)),
+      ),
+    );
+    const tail = await bench.run(log.tail(topic, 'start'));
+    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
+    const { found } = reads(tail);
+    await bench.until(() => heard.some(({ type }) => type === 'dropped'), 70_000);
+    expect(bench.clock.mono()).toBeGreaterThan(60_000);
+    bench.cluster.spoil = { topic, partition: 0, offset: 2, until: 3 };
+    await bench.clock.advance(50_000);
+    bench.cluster.spoil = undefined;
+    await bench.clock.advance(5_000);
+    expect(found).toEqual(['a', 'c', 'd']);
+    expect(heard.filter(({ type }) => type === 'dropped')).toMatchObject([{ what: `${topic}/0/1-1` }]);
+    await bench.run(tail.close());
+  });
+
+  it('passes what comes damaged in an inbox after two seconds, as whoever asks waits for what is behind it', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(
+      log.append(
+        topic,
+        ['a', 'b', 'c'].map((value) => record(value)),
+      ),
+    );
+    const view = bench.view('inbox');
+    await bench.run(view.find(topic));
+    const fetcher = new Fetcher(view, 'inbox');
+    const tail = openTail(fetcher, [{ topic, partition: 0, offset: 0 }], () => undefined);
+    const { found } = reads(tail);
+    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2 };
+    await bench.clock.advance(1_500);
+    expect(found).toEqual(['a']);
+    await bench.clock.advance(1_500);
+    expect(found).toEqual(['a', 'c']);
+    await bench.run(fetcher.close());
+    await bench.run(tail.close());
+    view.close();
+  });
+
+  it('looks again when what it looks into comes damaged, and steps over it only then', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(log.append(topic, [record('a'), record('b')]));
+    bench.cluster.spoil = { topic, partition: 0, offset: 0, until: 1 };
+    const look = () => log.peek(topic, { partition: 0, offset: 0 }, max);
+    expect(valuesOf(await bench.run(look()))).toEqual(['b']);
+    const seen = bench.watch(look());
+    await bench.clock.advance(5);
+    bench.cluster.spoil = undefined;
+    await bench.until(() => seen.settled);
+    expect(valuesOf(seen.value)).toEqual(['a', 'b']);
+  });
+
+  it('steps over what is packed as no Node of ours reads, while a group stays there for one that does', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(
+      log.append(
+        topic,
+        ['a', 'b', 'c'].map((value) => record(value)),
+      ),
+    );
+    bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2, code: 'UNSUPPORTED_COMPRESSION_TYPE' };
+    const tail = await bench.run(log.tail(topic, 'start'));
+    expect(valuesOf(await read(tail, 2))).toEqual(['a', 'c']);
+    expect(heard.filter(({ type }) => type === 'dropped')).toMatchObject([{ what: `${topic}/0/1-1` }]);
+    const holder = new Holder();
+    await bench.run(log.join('g', topic, holder));
+    await bench.until(() => holder.owned.has(0));
+    const owned = holder.owned.get(0)!;
+    for (let n = 0; n < 3; n++) {
+      expect(await bench.refusal(owned.read(1, max, never))).toMatchObject({ code: 'Config' });
+    }
+    bench.cluster.spoil = undefined; // another Node
+    expect(valuesOf(await bench.run(owned.read(1, max, never)))).toEqual(['b', 'c']);
+    expect(heard.filter(({ type }) => type === 'dropped')).toHaveLength(1);
+  });
+
+  it('stops fetching when nobody reads, and goes on when somebody does', async () => {
+    const { log, topic } = await bench.open();
+    for (let n = 0; n < 40; n++) await bench.run(log.append(topic, [record('x'.repeat(100_000))]));
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const [first] = await bench.run(tail.read({ messages: 1, bytes: 1 }));
+    expect(first?.offset).toBe(0);
+    await bench.clock.advance(5_000);
+    const fetched = fetches().length;
+    await bench.clock.advance(5_000);
+    expect(fetches().length).toBe(fetched);
+    expect(fetched).toBeLessThan(4);
+    expect(await read(tail, 39)).toHaveLength(39);
+  });
+
+  it('tells its reader that it may not read, and tries again when asked to', async () => {
+    const { log, topic } = await bench.open();
+    bench.faults('fetch', { error: 'TOPIC_AUTHORIZATION_FAILED' });
+    const tail = await bench.run(log.tail(topic, 'start'));
+    expect(await bench.refusal(tail.read(max))).toMatchObject({ code: 'NotAllowed' });
+    await bench.run(log.append(topic, [record('a')]));
+    expect(valuesOf(await read(tail, 1))).toEqual(['a']);
+  });
+
+  const states = (heard: readonly Notice[]) =>
+    heard.flatMap((notice) => (notice.type === 'state' ? [[notice.part, notice.ok, notice.reason]] : []));
+
+  it('gives a broker that is too slow more time, asks it for less, and tells that it had to', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(log.append(topic, [record('a')]));
+    bench.cluster.script = ({ name }) => (name === 'fetch' ? { delayMs: 6_000 } : undefined);
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.until(() => reading.settled, 30_000);
+    expect(valuesOf(reading.value)).toEqual(['a']);
+    const [first, second] = bench.cluster.asked('fetch').map(({ args }) => (args[0] as FetchAsk).bytesMax);
+    expect(second).toBeLessThan(first! / 2);
+    expect(states(heard)).toEqual([
+      [`reading ${topic}`, false, expect.stringContaining(`${topic}/0 cannot be read`)],
+      [`reading ${topic}`, true, expect.any(String)],
+    ]);
+    // Quick again, it is asked for as much as before.
+    bench.cluster.script = undefined;
+    for (let n = 0; n < 6; n++) {
+      await bench.run(log.append(topic, [record(`${n}`)]));
+      await read(tail, 1);
+    }
+    expect((bench.cluster.asked('fetch').at(-1)!.args[0] as FetchAsk).bytesMax).toBe(first);
+  });
+
+  it('turns to the new leader while the old one, which is slow, has time left', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(log.append(topic, [record('a')]));
+    bench.cluster.script = ({ name, node }) => (name === 'fetch' && node === 1 ? 'never' : undefined);
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(9_000); // the third request may take 8.5 s
+    bench.cluster.lead(topic, 0, 2);
+    await bench.until(() => reading.settled, 2_500);
+    expect(valuesOf(reading.value)).toEqual(['a']);
+  });
+
+  it.each([
+    [
+      'a broker cannot read it',
+      (on: boolean) => (bench.cluster.faultOfReads = on ? 'CORRUPT_MESSAGE' : undefined),
+      'reading',
+      'a.b.work/0,1,2,3',
+    ],
+    [
+      'a broker fails',
+      (on: boolean) => (bench.cluster.faultOfReads = on ? 'UNKNOWN_SERVER_ERROR' : undefined),
+      'reading',
+      'a.b.work/0,1,2,3',
+    ],
+    ['it may not be seen any more', (on: boolean) => seen(!on), 'topic', 'topic a.b.work does not exist'],
+  ])('tells while nothing comes because %s, once, and when that is over', async (_, make, part, said) => {
+    const { log, topic, heard } = await bench.open(4);
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(100);
+    make(true);
+    await bench.clock.advance(1_500);
+    expect(states(heard)).toEqual([]); // it could be over in a moment
+    await bench.clock.advance(8_000);
+    expect(states(heard)).toEqual([[`${part} ${topic}`, false, expect.stringContaining(said)]]);
+    make(false);
+    await bench.run(log.append(topic, [record('a')]));
+    await bench.until(() => reading.settled);
+    await bench.clock.advance(2_000);
+    expect(states(heard).slice(1)).toEqual([[`${part} ${topic}`, true, expect.any(String)]]);
+  });
+  /** As when the right to DESCRIBE is withdrawn: then it seems not to be there. */
+  function seen(isSeen: boolean): void {
+    bench.cluster.faultOfTopics = isSeen ? undefined : 'UNKNOWN_TOPIC_OR_PARTITION';
+    for (let partition = 0; partition < 4; partition++) bench.cluster.lead('a.b.work', partition, isSeen ? 2 : null);
+  }
+
+  it('does not besiege brokers that are away, and is there when they are back', async () => {
+    const { log, topic, heard } = await bench.open();
+    const tail = await bench.run(log.tail(topic, 'start'));
+    const reading = bench.watch(tail.read(max));
+    await bench.clock.advance(100);
+    for (const node of [1, 2, 3]) bench.cluster.kill(node);
+    await bench.clock.advance(1_000);
+    const before = bench.cluster.requests.length;
+    await bench.clock.advance(30_000);
+    expect(bench.cluster.requests.length - before).toBeLessThan(150);
+    for (const node of [1, 2, 3]) bench.cluster.start(node);
+    bench.cluster.lead(topic, 0, 2);
+    await bench.run(log.append(topic, [record('back')]));
+    await bench.until(() => reading.settled, 2_000);
+    expect(valuesOf(reading.value)).toEqual(['back']);
+    const states = heard.flatMap((notice) => (notice.type === 'state' ? [notice.ok] : []));
+    expect(states).toEqual([false, true]);
+  });
+});

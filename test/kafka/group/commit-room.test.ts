@@ -1,0 +1,108 @@
+/** Brokers that take less metadata with a commit than most: offset.metadata.max.bytes was lowered. */
+import { openNotices } from '../../../src/base/notices';
+import { openScopes } from '../../../src/delivery/context';
+import type { Run } from '../../../src/delivery/deliver';
+import { incarnation } from '../../../src/format/id';
+import { seededRandom } from '../../../src/memory/clock';
+import { openSender } from '../../../src/work/submit';
+import { takeQueue } from '../../../src/work/queue/consumer';
+import type { TakenQueue } from '../../../src/work/types';
+import { gates, group, loose, parked, topic } from '../../work/rig';
+import { FakeBench } from '../fakebench';
+
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+const { resize } = loose();
+const random = seededRandom(11);
+
+function around(name: string) {
+  const { log, heard } = bench.process(name);
+  const notices = openNotices();
+  const clock = { ...bench.clock, now: () => Math.round(bench.clock.now()) };
+  return { parts: { clock, random, notices, scopes: openScopes(), log }, heard };
+}
+
+async function openWorker(name: string, run: (n: number) => unknown) {
+  const { parts, heard } = around(name);
+  const self = { module: 'photos', instance: `photos#${name}` };
+  const handle = ({ n }: { n: number }): unknown => run(n);
+  // The engine passes on what the schema returned, and this test submits jobs and nothing else.
+  const entries = new Map([[resize.name, { entry: resize, run: handle as Run }]]);
+  const limits = () => ({ concurrency: 500 });
+  const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' as const, limits };
+  const taken: TakenQueue = await bench.run(takeQueue({ ...parts, middleware: [], self, version: '1' }, queue));
+  return { taken, heard, log: parts.log };
+}
+
+let senders = 0;
+async function submit(count: number): Promise<void> {
+  const self = { module: 'web', instance: 'web#s' };
+  const { parts } = around(`sender${++senders}`);
+  const sender = openSender({ ...parts, self, ns: 't', incarnation: incarnation(random), reached: 'broker' });
+  await bench.run(
+    sender.send(
+      resize,
+      Array.from({ length: count }, (_, n) => ({ n })),
+    ),
+  );
+}
+const committed = (): number =>
+  [...bench.cluster.group(group).offsets.values()].reduce((sum, { offset }) => sum + offset, 0);
+
+const sizes = [1_000, 100, 40, 0].flatMap((max) => [
+  [max, 'which they tell'] as const,
+  [max, 'which they do not tell'] as const,
+]);
+it.each(sizes)('handles and commits everything where brokers take %i bytes of metadata, %s', async (max, how) => {
+  bench.cluster.offsetMetadataMax = max;
+  bench.cluster.configsReadable = how === 'which they tell';
+  const handled: number[] = [];
+  const { taken } = await openWorker('one', (n) => void handled.push(n));
+  for (const many of [500, 1_000]) {
+    await submit(500);
+    await bench.until(() => handled.length === many, 60_000);
+    await bench.until(() => committed() === many, 60_000);
+  }
+  expect(handled.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 1_000 }, (_, n) => n >> 1));
+  await bench.run(taken.close());
+});
+
+it('repeats nothing when its partitions move in good order, though most is settled above a message that is stuck', async () => {
+  bench.cluster.offsetMetadataMax = 120;
+  const { wait, open } = gates();
+  const first: number[] = [];
+  const one = await openWorker('one', async (n) => {
+    if (n % 5 === 0) await wait('all');
+    first.push(n);
+  });
+  await submit(2_000);
+  await bench.clock.advance(20_000);
+  const before = [...first];
+  expect(before.length).toBeGreaterThan(12 * 10);
+  const closing = bench.watch(one.taken.close());
+  const second: number[] = [];
+  const two = await openWorker('two', (n) => void second.push(n));
+  await bench.until(() => closing.settled, 60_000);
+  await bench.until(() => new Set([...first, ...second]).size === 2_000, 60_000);
+  open('all');
+  await bench.clock.advance(5_000);
+  expect(second.filter((n) => before.includes(n))).toEqual([]);
+  await bench.run(two.taken.close());
+});
+
+it.each([true, false])('reports once that the brokers take less, what that means, and what to do', async (readable) => {
+  bench.cluster.offsetMetadataMax = 40;
+  bench.cluster.configsReadable = readable;
+  const handled: number[] = [];
+  const { taken, heard, log } = await openWorker('one', (n) => void handled.push(n));
+  await submit(100);
+  await bench.until(() => committed() === 100, 60_000);
+  const told = heard.filter((notice) => notice.type === 'state' && notice.part === 'commit size');
+  expect(told).toEqual([
+    expect.objectContaining({ ok: false, ready: true, reason: expect.stringContaining('offset.metadata.max.bytes') }),
+  ]);
+  expect(log.stateBytesMax).toBeLessThanOrEqual(30);
+  await bench.run(taken.close());
+});

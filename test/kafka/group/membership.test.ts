@@ -1,0 +1,473 @@
+import type { Notice } from '../../../src/base/notices';
+import { isBusError } from '../../../src/base/errors';
+import { deferred } from '../../../src/base/lifecycle';
+import { WireError } from '../../../src/kafka/protocol/errors';
+import { decodeDeclared } from '../../../src/kafka/group/subscription';
+import { LostError, type Owned } from '../../../src/ports/log';
+import type { Join, MemberAs } from '../../../src/kafka/client/broker-client';
+import { commitAt, FakeBench, Holder, max, never, record, valuesOf } from '../fakebench';
+import { seededRandom } from '../../../src/memory/clock';
+import { openProcess, type KafkaProcess } from '../rig';
+
+const sessionMs = 10_000;
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+async function join(one: Pick<KafkaProcess, 'log'>, topic: string, holder = new Holder()) {
+  const member = await bench.run(one.log.join('g', topic, holder, { sessionMs }));
+  return { holder, member };
+}
+/** One member that has everything. */
+async function openOne(partitions = 2, holder = new Holder()) {
+  const one = await bench.open(partitions);
+  const joined = await join(one, one.topic, holder);
+  expect(holder.owned.size).toBe(partitions);
+  return { ...one, ...joined, owned: holder.owned.get(0)!, group: bench.cluster.group('g') };
+}
+async function openTwo(partitions = 2, holder = new Holder()) {
+  const one = await openOne(partitions, holder);
+  const two = bench.process('two');
+  const second = join(two, one.topic);
+  await bench.run(second);
+  return { one, two: { ...two, ...(await second) } };
+}
+const coordinator = (): number => bench.cluster.coordinators.get('g') ?? 0;
+const offset = (partition = 0): number | undefined =>
+  bench.cluster.group('g').offsets.get(`a.b.work/${partition}`)?.offset;
+const lost = (owned: Owned): string => String((owned.lost.reason as LostError | undefined)?.message);
+
+describe('a member', () => {
+  it.each([
+    [500, 25],
+    [10_000, 250],
+    [60_000, 1_500],
+    [300_000, 3_000],
+  ])('with a session of %i ms sends a heartbeat every %i ms while its group is stable', async (session, everyMs) => {
+    const one = await bench.open(1);
+    await bench.run(one.log.join('g', one.topic, new Holder(), { sessionMs: session }));
+    const before = bench.cluster.asked('heartbeat').length;
+    await bench.clock.advance(20 * everyMs);
+    const sent = bench.cluster.asked('heartbeat').length - before;
+    expect([19, 20, 21]).toContain(sent);
+  });
+
+  it('joins under the id that it is given, and has everything when it is alone', async () => {
+    const { member, holder } = await openOne(3);
+    expect(member.id).toBe('one-1');
+    expect([...holder.owned.keys()].toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
+    const [first, second] = bench.cluster.asked('join').map(({ args }) => (args[0] as Join).memberId);
+    expect([first, second]).toEqual(['', 'one-1']);
+  });
+
+  it('says what it has, and what it is giving up, each time it joins', async () => {
+    const drained = deferred<void>();
+    const { one } = await openTwo(2, new Holder(() => drained.promise));
+    await bench.until(() => one.holder.giving.length === 1);
+    const three = bench.process('three');
+    await join(three, one.topic);
+    const said = bench.cluster.asked('join').filter(({ client }) => client === 'one');
+    const declared = decodeDeclared((said.at(-1)!.args[0] as Join).protocols[0]!.metadata)?.declared;
+    const [giving] = one.holder.giving;
+    expect(declared).toMatchObject({ instance: 'one', owned: [1 - giving!], giving: [giving], busy: [] });
+    drained.resolve();
+  });
+
+  it('hands a partition over within a second of its release', async () => {
+    const drained = deferred<void>();
+    const { one, two } = await openTwo(2, new Holder(() => drained.promise));
+    await bench.until(() => one.holder.giving.length === 1);
+    await bench.clock.advance(5_000);
+    expect(two.holder.owned.size).toBe(0);
+    drained.resolve();
+    const beganMs = bench.clock.mono();
+    await bench.until(() => two.holder.owned.size === 1);
+    expect(bench.clock.mono() - beganMs).toBeLessThan(600);
+  });
+
+  it('leaves what it has to others within half a second', async () => {
+    const { one, two } = await openTwo();
+    await bench.until(() => two.holder.owned.size === 1);
+    await bench.clock.advance(5_010); // they have just looked, and look again at their leisure
+    const beganMs = bench.clock.mono();
+    const closing = bench.watch(one.member.close());
+    await bench.until(() => two.holder.owned.size === 2 && closing.settled);
+    expect(bench.clock.mono() - beganMs).toBeLessThan(400);
+  });
+
+  it('releases nothing before its last commit was acknowledged, though the generation rises meanwhile', async () => {
+    const holder: Holder = new Holder(async (partition) => {
+      await holder.owned.get(partition)!.commit(commitAt(7));
+    });
+    const { one, two } = await openTwo(2, holder);
+    // The group has gone on to another generation while the commit was on its way.
+    const group = bench.cluster.group('g');
+    const commit = group.commit.bind(group);
+    let refusals = 2;
+    group.commit = (as, places) => {
+      if (refusals-- > 0) throw new WireError('ILLEGAL_GENERATION', 'said by the coordinator');
+      commit(as, places);
+    };
+    await bench.until(() => two.holder.owned.size === 1);
+    const [taken] = two.holder.ever;
+    expect(taken?.committed?.offset).toBe(7);
+    expect(one.holder.owned.has(taken!.partition)).toBe(false);
+    expect(one.holder.ever.some(({ lost: signal }) => signal.aborted)).toBe(false);
+  });
+
+  it('releases nothing while a commit is on its way that its owner did not wait for', async () => {
+    const mine: Promise<void>[] = [];
+    const holder: Holder = new Holder(async (partition) => {
+      mine.push(holder.owned.get(partition)!.commit(commitAt(4)));
+    });
+    bench.cluster.script = ({ name }) => (name === 'commit' ? { delayMs: 3_000 } : undefined);
+    const { two } = await openTwo(2, holder);
+    await bench.until(() => two.holder.owned.size === 1);
+    expect(two.holder.ever[0]?.committed?.offset).toBe(4);
+    await bench.run(Promise.all(mine));
+  });
+
+  it('joins again when the group heard an older word of it', async () => {
+    const { one, two } = await openTwo();
+    await bench.until(() => two.holder.owned.size === 1);
+    await bench.clock.advance(2_000);
+    const group = bench.cluster.group('g');
+    const settled = group.generation;
+    await bench.clock.advance(5_000);
+    expect(group.generation).toBe(settled);
+    // As if a join of before, thought to be lost, had come last.
+    const older = (bench.cluster.asked('join').filter(({ client }) => client === 'one')[1]!.args[0] as Join).protocols;
+    const enter = group.join.bind(group);
+    group.join = async (asked, client) => {
+      const joined = await enter(asked, client);
+      const metadata = older[0]!.metadata;
+      return { ...joined, members: joined.members.map((m) => (m.id === one.member.id ? { ...m, metadata } : m)) };
+    };
+    const three = bench.process('three');
+    await bench.run(three.log.join('g', one.topic, new Holder(), { sessionMs }));
+    await bench.clock.advance(100);
+    const heard = group.generation;
+    group.join = enter;
+    await bench.clock.advance(3_000);
+    expect(group.generation).toBeGreaterThan(heard);
+    expect(one.holder.owned.size + two.holder.owned.size).toBeLessThanOrEqual(2);
+  });
+
+  it('waits with commits between join and sync, and commits with the new generation after it', async () => {
+    const { owned, topic } = await openOne();
+    // Its sync of the next round takes a second.
+    bench.cluster.script = ({ name, client }) => (name === 'sync' && client === 'one' ? { delayMs: 1_000 } : undefined);
+    const two = bench.process('two');
+    const second = bench.watch(two.log.join('g', topic, new Holder(), { sessionMs }));
+    await bench.until(() => bench.cluster.group('g').state === 'CompletingRebalance');
+    await bench.clock.advance(5);
+    const before = bench.cluster.asked('commit').length;
+    const commit = bench.watch(owned.commit(commitAt(5)));
+    await bench.clock.advance(500);
+    expect(bench.cluster.asked('commit').length).toBe(before);
+    await bench.until(() => commit.settled);
+    expect([commit.error, offset()]).toEqual([undefined, 5]);
+    const as = bench.cluster.asked('commit').at(-1)?.args[0] as MemberAs;
+    expect(as.generation).toBe(bench.cluster.group('g').generation);
+    await bench.until(() => second.settled);
+  });
+
+  it('never passes a commit of unknown outcome: a new generation refuses it before the next one goes', async () => {
+    const { owned, group } = await openOne();
+    // It arrives after all, when nobody expects it any more.
+    bench.faults('commit', { delayMs: 20_000 });
+    const generation = group.generation;
+    await bench.run(owned.commit(commitAt(3)), 30_000);
+    expect(group.generation).toBeGreaterThan(generation);
+    await bench.run(owned.commit(commitAt(9)));
+    await bench.clock.advance(30_000);
+    expect(offset()).toBe(9);
+    expect(owned.lost.aborted).toBe(false);
+  });
+
+  it.each([
+    ['NotAllowed', 'TOPIC_AUTHORIZATION_FAILED', 'NotAllowed'],
+    ['a fault of the settings', 'UNSUPPORTED_VERSION', 'Config'],
+    ['too large', 'INVALID_COMMIT_OFFSET_SIZE', 'TooLarge'],
+  ])('says %s of a commit that is refused as such, of one partition or of all', async (_, code, bus) => {
+    const { owned, group } = await openOne();
+    const commit = group.commit.bind(group);
+    group.commit = () => {
+      throw new WireError(code, 'said by the coordinator');
+    };
+    expect(await bench.refusal(owned.commit(commitAt(1)), 1_000)).toMatchObject({ code: bus });
+    group.commit = commit;
+    if (bus === 'TooLarge') return; // the answer is always about one partition
+    bench.faults('commit', { error: code });
+    expect(await bench.refusal(owned.commit(commitAt(1)), 1_000)).toMatchObject({ code: bus });
+  });
+
+  it('sends the commits of all its partitions together, the newest of each', async () => {
+    const { holder } = await openOne(3);
+    const before = bench.cluster.asked('commit').length;
+    const all = [...holder.owned.values()].flatMap((owned) => [1, 2, 3].map((at) => owned.commit(commitAt(at))));
+    await bench.run(Promise.all(all));
+    expect(bench.cluster.asked('commit').length).toBe(before + 1);
+    expect([0, 1, 2].map(offset)).toEqual([3, 3, 3]);
+  });
+});
+
+describe('a member that closes', () => {
+  it('waits for its last commits as long as handlers run and the group keeps some, and loses nothing', async () => {
+    const holder: Holder = new Holder(async (partition) => {
+      for (let n = 1; n <= 30; n++) {
+        await new Promise<void>((go) => bench.clock.after(1_000, go));
+        await holder.owned.get(partition)!.commit(commitAt(n));
+      }
+    });
+    const { owned, member } = await openOne(1, holder);
+    await bench.run(member.close());
+    expect([owned.lost.aborted, offset()]).toEqual([false, 30]);
+  });
+
+  const states = (heard: readonly Notice[]) =>
+    heard.flatMap((notice) => (notice.type === 'state' ? [[notice.part, notice.ok, notice.reason]] : []));
+
+  it.each([
+    ['are refused', { error: 'COORDINATOR_NOT_AVAILABLE' }, 'COORDINATOR_NOT_AVAILABLE'],
+    ['are not answered', 'never', 'no answer of broker'],
+  ] as const)('tells when its commits %s though its heartbeats are, and when that is over', async (_, fault, said) => {
+    const { owned, heard } = await openOne();
+    bench.cluster.script = ({ name }) => (name === 'commit' ? fault : undefined);
+    const commit = bench.watch(owned.commit(commitAt(1)));
+    await bench.clock.advance(4_000);
+    expect(states(heard)).toEqual([]); // it could be over in a moment
+    await bench.clock.advance(300_000);
+    expect(states(heard)).toEqual([['commits of g', false, expect.stringContaining(said)]]);
+    expect(commit.settled).toBe(false);
+    bench.cluster.script = undefined;
+    await bench.until(() => commit.settled);
+    expect([commit.error, offset()]).toEqual([undefined, 1]);
+    expect(states(heard).slice(1)).toEqual([['commits of g', true, expect.any(String)]]);
+  });
+
+  it('tells when it cannot join any more, whatever it tries, and when that is over', async () => {
+    const { holder, heard, group, member } = await openOne();
+    bench.cluster.script = ({ name }) => (name === 'join' ? { error: 'COORDINATOR_NOT_AVAILABLE' } : undefined);
+    group.leave(member.id);
+    await bench.clock.advance(300_000);
+    expect(states(heard)).toEqual([['group g', false, expect.stringContaining('COORDINATOR_NOT_AVAILABLE')]]);
+    bench.cluster.script = undefined;
+    await bench.until(() => holder.owned.size === 2);
+    expect(states(heard).slice(1)).toEqual([['group g', true, expect.any(String)]]);
+  });
+
+  it('ends all the same when its heartbeats are answered and its commits are refused', async () => {
+    const holder: Holder = new Holder(async (partition) => {
+      await holder.owned.get(partition)!.commit(commitAt(7));
+    });
+    const { owned, member, group } = await openOne(1, holder);
+    const commit = group.commit.bind(group);
+    group.commit = () => {
+      throw new WireError('COORDINATOR_NOT_AVAILABLE', 'said by the coordinator');
+    };
+    const closing = bench.watch(member.close());
+    await bench.clock.advance(9_000);
+    expect([closing.settled, owned.lost.aborted]).toEqual([false, false]); // it may still go well
+    await bench.until(() => closing.settled, 10_000);
+    expect([closing.error, owned.lost.aborted]).toEqual([undefined, true]);
+    group.commit = commit;
+  });
+});
+
+describe('a member that is cut off', () => {
+  it('has nothing any more after 0.8 of its session, and before anybody else has it', async () => {
+    const { holder, owned } = await openOne();
+    await bench.clock.advance(1_000);
+    const beganMs = bench.clock.mono();
+    bench.cluster.script = ({ client, name }) => (client === 'one' && name !== 'fetch' ? 'never' : undefined);
+    const two = bench.process('two');
+    const other = new Holder();
+    const second = bench.watch(two.log.join('g', 'a.b.work', other, { sessionMs }));
+    await bench.until(() => owned.lost.aborted, sessionMs);
+    const lostMs = bench.clock.mono() - beganMs;
+    expect(lostMs).toBeLessThanOrEqual(0.8 * sessionMs);
+    expect(lostMs).toBeGreaterThan(0.7 * sessionMs);
+    expect(holder.owned.size).toBe(0);
+    expect(other.ever).toEqual([]);
+    expect(await bench.refusal(owned.commit(commitAt(1)))).toBeInstanceOf(LostError);
+    expect(await bench.refusal(owned.read(0, max, never))).toBeInstanceOf(LostError);
+    await bench.until(() => second.settled && other.owned.size === 2, 60_000);
+    bench.cluster.script = undefined;
+    await bench.until(() => holder.owned.size === 1 && other.owned.size === 1);
+  });
+
+  it('keeps what it has while the group waits for a dead member, however long', async () => {
+    const { one, two } = await openTwo();
+    await bench.until(() => two.holder.owned.size === 1);
+    two.gate.kill(); // no word from it any more
+    const three = bench.process('three');
+    const third = bench.watch(three.log.join('g', one.topic, new Holder(), { sessionMs }));
+    await bench.until(() => third.settled, 30_000);
+    const [kept] = one.holder.ever.filter((owned) => one.holder.owned.get(owned.partition) === owned);
+    expect(kept?.lost.aborted).toBe(false);
+    expect(one.holder.ever.every(({ lost: signal }) => !signal.aborted)).toBe(true);
+  });
+
+  it('loses everything when the group does not know it any more, and comes back as somebody new', async () => {
+    const { holder, owned, member, group } = await openOne();
+    group.leave(member.id);
+    await bench.until(() => owned.lost.aborted, 1_000);
+    expect(lost(owned)).toContain('does not know this member');
+    await bench.until(() => holder.owned.size === 2);
+    expect(member.id).not.toBe('one-1');
+    expect(holder.owned.get(0)!.epoch).toBeGreaterThan(owned.epoch);
+  });
+
+  it('keeps what it has when its coordinator dies and another broker takes over', async () => {
+    const { holder, owned } = await openOne();
+    await bench.run(owned.commit(commitAt(1)));
+    bench.cluster.kill(coordinator());
+    await bench.run(owned.commit(commitAt(2)));
+    await bench.clock.advance(20_000);
+    expect(owned.lost.aborted).toBe(false);
+    expect([holder.owned.get(0) === owned, offset()]).toEqual([true, 2]);
+  });
+
+  it('turns to the new coordinator although a join waits at the frozen one', async () => {
+    const { one, two } = await openTwo();
+    await bench.until(() => two.holder.owned.size === 1);
+    const frozen = coordinator();
+    const three = bench.process('three');
+    // A join is parked there: the others have not heard of it yet.
+    bench.cluster.script = ({ name, client }) => (name === 'heartbeat' && client === 'two' ? 'never' : undefined);
+    const third = bench.watch(three.log.join('g', one.topic, new Holder(), { sessionMs }));
+    await bench.clock.advance(700);
+    bench.cluster.freeze(frozen);
+    bench.cluster.script = undefined;
+    await bench.clock.advance(1_000);
+    bench.cluster.moveFrom(frozen);
+    await bench.until(() => third.settled, sessionMs);
+    expect(third.error).toBeUndefined();
+    expect(one.holder.ever.some(({ lost: signal }) => signal.aborted)).toBe(false);
+  });
+
+  it('does not wait at the broker of before when another part has found the new coordinator', async () => {
+    const one = await openOne();
+    const joins = (): number => bench.cluster.asked('join').filter(({ client }) => client === 'one').length;
+    const before = joins();
+    bench.cluster.script = ({ name, client }) => (name === 'join' && client === 'one' ? 'never' : undefined);
+    const second = bench.watch(bench.process('two').log.join('g', one.topic, new Holder(), { sessionMs }));
+    await bench.until(() => joins() > before); // its own join waits for an answer that never comes
+    await bench.clock.advance(20);
+    bench.cluster.script = undefined;
+    bench.cluster.coordinators.set('g', coordinator() === 1 ? 2 : 1);
+    await bench.run(one.log.places('g', one.topic)); // is refused, and finds the new one before a heartbeat does
+    await bench.until(() => second.settled, 2_000);
+    expect(one.owned.lost.aborted).toBe(false);
+  });
+
+  it('is fenced also when its timers fire early, and it starts nothing that would look at the time', async () => {
+    const clock = {
+      ...bench.clock,
+      after: (ms: number, run: () => void) => bench.clock.after(ms > 2 ? ms - 1 : ms, run),
+    };
+    const { log, topic } = await bench.open(1);
+    const early = openProcess('early', bench.cluster.wire('early'), { clock, random: seededRandom(3) });
+    const holder = new Holder();
+    await bench.run(early.log.join('g', topic, holder, { sessionMs }));
+    const owned = holder.owned.get(0)!;
+    bench.cluster.script = ({ client }) => (client === 'early' ? 'never' : undefined);
+    await bench.clock.advance(sessionMs * 0.8 + 100);
+    expect(owned.lost.aborted).toBe(true);
+    bench.cluster.script = undefined;
+    await bench.run(Promise.all([early.close(), log.close()]));
+  });
+
+  it('gives up what it had when generations passed that it knows nothing of', async () => {
+    const { holder, owned, group } = await openOne();
+    group.generation += 2; // a join of ours that was thought to be lost came late
+    await bench.until(() => owned.lost.aborted, 5_000);
+    await bench.until(() => holder.owned.size === 2);
+    expect(lost(owned)).toContain('was followed by');
+  });
+
+  it('says after a while that it could not join, and leaves nothing behind', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.script = ({ name }) => (name === 'join' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined);
+    const error = await bench.refusal(log.join('g', topic, new Holder(), { sessionMs }), 60_000);
+    expect(isBusError(error, 'Unreachable')).toBe(true);
+    // The settings of topics are still read now and then.
+    const ofGroups = (): number =>
+      bench.cluster.requests.filter(({ name }) => !['metadata', 'topicConfigs'].includes(name)).length;
+    const before = ofGroups();
+    await bench.clock.advance(60_000);
+    expect(ofGroups()).toBe(before);
+  });
+});
+
+describe('a group with strangers', () => {
+  it('is refused as Config that names them, when they were there first', async () => {
+    const { log, topic } = await bench.open();
+    const stranger = bench.cluster.wire('console-consumer');
+    bench.cluster.coordinators.set('g', 1);
+    const at = { node: 1, via: 'group:g' } as const;
+    const asked = { group: 'g', memberId: '', sessionMs: 60_000, rebalanceMs: 60_000 };
+    const protocols = [{ name: 'range', metadata: new Uint8Array() }];
+    const refused = (await bench.refusal(stranger.join(at, { ...asked, protocols }))) as unknown as {
+      memberId: string;
+    };
+    await bench.run(stranger.join(at, { ...asked, memberId: refused.memberId, protocols }));
+    const error = await bench.refusal(log.join('g', topic, new Holder(), { sessionMs }));
+    expect(isBusError(error, 'Config')).toBe(true);
+    expect(error.message).toContain('console-consumer');
+  });
+
+  it('is left when somebody else assigns its partitions, which is told, and joined again when that is over', async () => {
+    const { holder, owned, group, heard } = await openOne();
+    let strange = true;
+    const sync = group.sync.bind(group);
+    // As a coordinator that assigns by itself: nothing of ours in it.
+    group.sync = async (as, given) => {
+      const assignment = await sync(as, given);
+      return strange ? Buffer.from('00000000000000000000', 'hex') : assignment;
+    };
+    const two = bench.process('two');
+    const second = bench.watch(two.log.join('g', 'a.b.work', new Holder(), { sessionMs }));
+    await bench.until(() => owned.lost.aborted && second.settled, 5_000);
+    expect(isBusError(second.error, 'Config')).toBe(true);
+    expect(lost(owned)).toContain('none of ours');
+    await bench.clock.advance(15_000);
+    expect(holder.owned.size).toBe(0);
+    strange = false;
+    await bench.until(() => holder.owned.size === 2, 15_000);
+    const states = heard.flatMap((notice) => (notice.type === 'state' ? [notice.ok] : []));
+    expect(states).toEqual([false, true]);
+  });
+});
+
+describe('reading and committing', () => {
+  it('fetches what all its partitions at one broker have in one request, for work', async () => {
+    const { holder, log, topic } = await openOne(6);
+    const reads = [...holder.owned.values()].map((owned) => bench.watch(owned.read(0, max, never)));
+    await bench.clock.advance(100);
+    const asked = bench.cluster.asked('fetch');
+    expect(asked.map(({ via }) => via)).toEqual(['work', 'work', 'work']);
+    await bench.run(log.append(topic, [record('a', 0), record('b', 1)]));
+    await bench.until(() => reads.filter(({ settled }) => settled).length === 2);
+  });
+
+  it('takes a state that somebody else wrote by hand for none', async () => {
+    const { owned, member, log, topic, group } = await openOne(1);
+    await bench.run(owned.commit({ offset: 4, state: Buffer.from('state') }));
+    await bench.run(member.close());
+    group.offsets.set('a.b.work/0', { topic, partition: 0, offset: 2, metadata: 'moved by hand!' });
+    const next = await join({ log }, topic);
+    const { committed } = next.holder.owned.get(0)!;
+    expect(committed?.offset).toBe(2);
+    expect(committed?.state.length).toBe(0);
+  });
+
+  it('reads again from an older place when it is asked to', async () => {
+    const { owned, log, topic } = await openOne(1);
+    for (const value of ['a', 'b', 'c']) await bench.run(log.append(topic, [record(value)]));
+    expect(valuesOf(await bench.run(owned.read(0, max, never))).join('')).toMatch(/^a/);
+    expect(valuesOf(await bench.run(owned.read(2, max, never)))).toEqual(['c']);
+    expect(valuesOf(await bench.run(owned.read(1, { messages: 1, bytes: 1 }, never)))).toEqual(['b']);
+  });
+});

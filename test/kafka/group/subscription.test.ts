@@ -1,0 +1,75 @@
+import {
+  assignedTo,
+  decodeAssigned,
+  decodeDeclared,
+  encodeAssigned,
+  encodeDeclared,
+  entryHash,
+  topicsOf,
+} from '../../../src/kafka/group/subscription';
+import { seededRandom } from '../../../src/memory/clock';
+
+const plain = { instance: 'photos#c41f', round: 3, owned: [0, 5], giving: [2], busy: [], leaving: false };
+const declared = {
+  ...plain,
+  had: [7],
+  serves: [entryHash('photos.resize'), entryHash('photos.crop')],
+  misses: new Map([[5, [entryHash('photos.rotate')]]]),
+};
+
+describe('what members tell each other', () => {
+  it('comes back as it was said', () => {
+    const said = encodeDeclared('a.photos.work', declared);
+    expect(decodeDeclared(said)).toEqual({ topic: 'a.photos.work', declared });
+    expect(topicsOf(said)).toEqual(['a.photos.work']);
+    const assigned = { partitions: [1, 4], moving: true, round: 3, again: true };
+    const told = encodeAssigned('a.photos.work', assigned);
+    expect(decodeAssigned(told, 'a.photos.work')).toEqual(assigned);
+    expect(assignedTo(told, 'a.photos.work')).toEqual([1, 4]);
+    expect(assignedTo(told, 'another')).toEqual([]);
+    expect(decodeAssigned(encodeAssigned('t', { ...assigned, partitions: [] }), 't')?.partitions).toEqual([]);
+  });
+
+  it('has the forms that Kafka prescribes: version, topics, own data', () => {
+    const said = encodeDeclared('t', declared);
+    expect(said.subarray(0, 9).toString('hex')).toBe('0000' + '00000001' + '0001' + '74');
+    const [own, hash] = [{ ...declared, misses: { 5: [entryHash('photos.rotate')] } }, /^[\w-]{6}$/];
+    expect(said.subarray(13).toString()).toBe(`busbar1 ${JSON.stringify(own)}`);
+    for (const entry of declared.serves) expect(entry).toMatch(hash);
+  });
+
+  it('is read from members of busbar 0.1.0, which state neither entries nor what they lost', () => {
+    const said = encodeDeclared('t', { ...plain, had: undefined, serves: undefined, misses: [] } as never);
+    const older = Buffer.from(said.toString('latin1').replace(',"misses":{}', ''), 'latin1');
+    older.writeInt32BE(older.length - 13, 9);
+    expect(older.toString()).not.toMatch(/had|serves|misses/);
+    expect(decodeDeclared(older)?.declared).toEqual({ ...plain, had: [], serves: undefined, misses: new Map() });
+  });
+
+  it('is nothing where somebody else wrote it, or bytes are missing or wrong', () => {
+    const foreign = Buffer.from('0000000000010001740000000100000000ffffffff', 'hex');
+    expect(decodeAssigned(foreign, 't')).toBeUndefined();
+    expect(assignedTo(foreign, 't')).toEqual([0]);
+    const random = seededRandom(9);
+    for (const whole of [
+      encodeDeclared('t', declared),
+      encodeAssigned('t', { partitions: [1], moving: true, round: 1, again: false }),
+    ])
+      for (let n = 0; n < 500; n++) {
+        const bytes = Buffer.from(whole.subarray(0, Math.floor(random.next() * (whole.length + 1))));
+        if (bytes.length > 0) bytes[Math.floor(random.next() * bytes.length)] = Math.floor(random.next() * 256);
+        expect(() => [decodeDeclared(bytes), decodeAssigned(bytes, 't'), topicsOf(bytes)]).not.toThrow();
+      }
+    for (const wrong of [
+      { owned: 'all' },
+      { giving: [1.5] },
+      { instance: 4 },
+      { round: 'x' },
+      { had: [null] },
+      { serves: [1] },
+      { misses: new Map([[1, 'x']]) },
+    ]) {
+      expect(decodeDeclared(encodeDeclared('t', { ...declared, ...wrong } as never))).toBeUndefined();
+    }
+  });
+});

@@ -1,0 +1,548 @@
+/** What the post on Kafka does beside what every post does: shared partitions, deaths, its time, and trouble. */
+import { BusError, isBusError } from '../../src/base/errors';
+import { memoryWorld, type MemoryProcess } from '../../src/memory/world';
+import { virtualClock } from '../../src/memory/clock';
+import type { Roads } from '../../src/kafka/messenger';
+import type { Tail } from '../../src/ports/log';
+import type { Instance } from '../../src/ports/registry';
+import { waitIn } from '../memory/rig';
+import { memoryRoads, openOn, type PostProcess } from './postrig';
+
+const nothing = new Uint8Array(0);
+
+interface Ear extends PostProcess {
+  readonly process: MemoryProcess;
+  readonly lines: string[];
+  readonly gone: string[];
+}
+
+function system() {
+  const clock = virtualClock();
+  const world = memoryWorld({ clock });
+  const wait = waitIn(clock);
+  async function open(
+    name: string,
+    more: { roads?: (own: Roads) => Roads; inboxPartitions?: number; aheadMs?: () => number } = {},
+  ): Promise<Ear> {
+    const process = world.process(name);
+    const { roads = (own: Roads) => own, inboxPartitions = 1, aheadMs = () => 0 } = more;
+    const now = (): number => process.clock.now() + aheadMs();
+    const opened = await openOn(
+      { ...process, clock: { ...process.clock, now } },
+      { roads: roads(memoryRoads(process.log)), inboxPartitions },
+    );
+    const [lines, gone]: [string[], string[]] = [[], []];
+    opened.post.receive({
+      packet: ({ line }) => void lines.push(line),
+      gone: (address) => void gone.push(address),
+    });
+    return { ...opened, process, lines, gone };
+  }
+  return { clock, wait, open };
+}
+function announced({ post }: Ear, name: string, serves: readonly string[]): Instance {
+  return {
+    name,
+    module: 'photos',
+    address: post.address,
+    incarnation: name,
+    host: 'here',
+    pid: 1,
+    sinceMs: 0,
+    version: '',
+    serves: Object.fromEntries(serves.map((contract) => [contract, 'f'])),
+    leaving: false,
+  };
+}
+
+function answerAll({ post, lines, gone }: Ear): void {
+  post.receive({
+    packet({ line }, from) {
+      lines.push(line);
+      post.send(from, { line: `answer to ${line}`, body: nothing });
+    },
+    gone: (address) => void gone.push(address),
+  });
+}
+
+test('instances that share a partition hear only what is for them', async () => {
+  const { wait, open } = system();
+  const [a, b, c] = [await open('a'), await open('b'), await open('c')];
+  a.post.send(b.post.address, { line: 'for b', body: nothing });
+  a.post.send(c.post.address, { line: 'for c', body: nothing });
+  await wait(() => b.lines.length + c.lines.length === 2, 1_000, 'both arrive');
+  expect([a.lines, b.lines, c.lines]).toEqual([[], ['for b'], ['for c']]);
+});
+
+test('whoever inherits a partition hears nothing of what was for its owner before', async () => {
+  const { wait, open } = system();
+  const [a, b] = [await open('a'), await open('b')];
+  const before = b.post.address;
+  b.process.crash();
+  const heir = await open('b again');
+  a.post.send(before, { line: 'for the one before', body: nothing });
+  a.post.send(heir.post.address, { line: 'for the heir', body: nothing });
+  await wait(() => heir.lines.length > 0, 1_000, 'it arrives');
+  expect(heir.lines).toEqual(['for the heir']);
+});
+
+test('a death is told only after what the dead one had sent before', async () => {
+  const { wait, open } = system();
+  let hold: (() => void) | undefined;
+  const held = new Promise<void>((resolve) => (hold = resolve));
+  let holding = false;
+  // Our own inbox is read late: the reply is in the log, and its sender is dead.
+  const slow = (own: Roads): Roads => ({
+    ...own,
+    async tail(topic, partition, via) {
+      const tail = await own.tail(topic, partition, via);
+      return {
+        ...tail,
+        async read(max) {
+          const records = await tail.read(max);
+          if (holding) await held;
+          return records;
+        },
+      };
+    },
+  });
+  const [a, b] = [await open('a', { roads: slow }), await open('b')];
+  const order: string[] = [];
+  a.post.receive({ packet: ({ line }) => void order.push(line), gone: () => void order.push('gone') });
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'ask', body: nothing });
+  await wait(() => b.lines.length === 1, 1_000, 'it is asked');
+  holding = true;
+  b.post.send(a.post.address, { line: 'answer', body: nothing });
+  await wait(async () => (await b.process.log.bounds('test.inbox'))[0]?.end !== 0, 1_000, 'the answer is in the log');
+  b.process.crash();
+  for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve));
+  expect(order).toEqual([]);
+  hold?.();
+  await wait(() => order.length === 2, 5_000, 'both are told');
+  expect(order).toEqual(['answer', 'gone']);
+});
+
+test('who no longer serves what we watch is not dead', async () => {
+  const { wait, open } = system();
+  const [a, b] = [await open('a'), await open('b')];
+  await b.registry.announce(announced(b, 'b', ['photos', 'busbar']));
+  let seen = 0;
+  await a.registry.watch('photos', (instances) => void (seen = instances.length));
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await b.registry.announce(announced(b, 'b', ['busbar']));
+  await wait(() => seen === 0, 1_000, 'it is seen to be gone from there');
+  a.post.send(b.post.address, { line: 'two', body: nothing });
+  await wait(() => b.lines.length === 2, 1_000, 'it is still reached');
+  expect(a.gone).toEqual([]);
+});
+
+/** Its answers to whoever asks whether it lives get lost, as while it stands still. */
+const dumb = (own: Roads): Roads => ({
+  ...own,
+  append: (topic, partition, record, withinMs) =>
+    record.headers['post'] === 'here' ? Promise.resolve() : own.append(topic, partition, record, withinMs),
+});
+
+test('who lost its place in the registry and lives is not gone, and is when it dies', async () => {
+  const { clock, wait, open } = system();
+  const [a, b] = [await open('a'), await open('b')];
+  answerAll(b);
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  let seen = 0;
+  await a.registry.watch('photos', (instances) => void (seen = instances.length));
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await b.registry.withdraw();
+  await wait(() => seen === 0, 5_000, 'it is seen to be gone from there');
+  await clock.advance(60_000);
+  expect(a.gone).toEqual([]);
+  a.post.send(b.post.address, { line: 'two', body: nothing });
+  await wait(() => a.lines.length === 2, 1_000, 'it is answered');
+  b.process.crash();
+  await wait(() => a.gone.length === 1, 5_000, 'its end is told');
+});
+
+test('who is asked whether it lives has time from when a broker has the question', async () => {
+  const { clock, wait, open } = system();
+  const slow = (own: Roads): Roads => ({
+    ...own,
+    async append(topic, partition, record, withinMs) {
+      if (record.headers['post'] === 'ask') await new Promise<void>((resolve) => clock.after(800, resolve));
+      return own.append(topic, partition, record, withinMs);
+    },
+  });
+  const [a, b] = [await open('a', { roads: slow }), await open('b')];
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await wait(() => b.lines.length === 1, 1_000, 'it arrives');
+  await b.registry.withdraw();
+  await clock.advance(60_000);
+  expect(a.gone).toEqual([]);
+});
+
+/** Reads of this inbox return only what was read when `held` resolves. */
+function reading(held: () => Promise<unknown> | undefined): (own: Roads) => Roads {
+  return (own) => ({
+    ...own,
+    async tail(topic, partition, via) {
+      const tail = await own.tail(topic, partition, via);
+      return {
+        ...tail,
+        async read(max) {
+          const records = await tail.read(max);
+          await held();
+          return records;
+        },
+      };
+    },
+  });
+}
+
+test('one whose answer waits in our own inbox is not dead, however late that is read', async () => {
+  const { clock, open } = system();
+  let held: Promise<void> | undefined;
+  const [a, b] = [await open('a', { roads: reading(() => held) }), await open('b')];
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await clock.advance(100);
+  for (let round = 0; round < 10; round++) {
+    let goOn: (() => void) | undefined;
+    held = new Promise((resolve) => (goOn = resolve));
+    if (round === 0) await b.registry.withdraw();
+    await clock.advance(2_000);
+    held = undefined;
+    goOn?.();
+    await clock.advance(1);
+  }
+  expect(a.gone).toEqual([]);
+});
+
+test('one that reads the question late is not dead while anything else arrives from it', async () => {
+  const { clock, open } = system();
+  let held: Promise<void> | undefined;
+  let goOn: (() => void) | undefined;
+  const [a, b] = [await open('a'), await open('b', { roads: reading(() => held) })];
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await clock.advance(100);
+  held = new Promise((resolve) => (goOn = resolve));
+  await b.registry.withdraw();
+  for (let n = 0; n < 50; n++) {
+    b.post.send(a.post.address, { line: 'a refusal', body: nothing });
+    await clock.advance(100);
+  }
+  expect(a.gone).toEqual([]);
+  held = undefined;
+  goOn?.();
+  await clock.advance(10_000);
+  expect(a.gone).toEqual([]);
+});
+
+test('answers whether it lives before it handles the packets that were read with the question', async () => {
+  const { clock, open } = system();
+  let held: Promise<void> | undefined;
+  let goOn: (() => void) | undefined;
+  let handled = 0;
+  const handledBefore: number[] = [];
+  const roads = (own: Roads): Roads => ({
+    ...reading(() => held)(own),
+    append(topic, partition, record, withinMs) {
+      if (record.headers['post'] === 'here') handledBefore.push(handled);
+      return own.append(topic, partition, record, withinMs);
+    },
+  });
+  const [a, b] = [await open('a'), await open('b', { roads })];
+  b.post.receive({ packet: () => void handled++, gone: () => undefined });
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'first', body: nothing });
+  await clock.advance(100);
+  held = new Promise((resolve) => (goOn = resolve));
+  a.post.send(b.post.address, { line: 'one that is being read', body: nothing });
+  await clock.advance(10);
+  const before = handled;
+  for (let n = 0; n < 100; n++) a.post.send(b.post.address, { line: `${n}`, body: nothing });
+  await b.registry.withdraw();
+  await clock.advance(50);
+  held = undefined;
+  goOn?.();
+  await clock.advance(1_000);
+  expect([handled - before, handledBefore[0]]).toEqual([101, before + 1]);
+});
+
+test('a death is told within half a second after the registry says so, whoever else died just before', async () => {
+  const { clock, open } = system();
+  const [a, b, c] = [await open('a'), await open('b'), await open('c')];
+  for (const [name, ear] of Object.entries({ b, c })) {
+    await ear.registry.announce(announced(ear, name, ['photos']));
+    a.post.send(ear.post.address, { line: 'one', body: nothing });
+  }
+  await a.registry.watch('photos', () => undefined);
+  await clock.advance(100);
+  await b.registry.withdraw();
+  b.process.crash();
+  await clock.advance(200);
+  await c.registry.withdraw();
+  c.process.crash();
+  await clock.advance(250);
+  expect(a.gone).toEqual([b.post.address]);
+  await clock.advance(250);
+  expect(a.gone).toEqual([b.post.address, c.post.address]);
+});
+
+test('an address that was dead and is there again can be sent to', async () => {
+  const { wait, open } = system();
+  const [a, b] = [await open('a'), await open('b', { roads: dumb })];
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await wait(() => b.lines.length === 1, 1_000, 'it arrives');
+  await b.registry.withdraw();
+  await wait(() => a.gone.length === 1, 5_000, 'it is told');
+  expect(() => a.post.send(b.post.address, { line: 'no', body: nothing })).toThrow(/nobody is at/);
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  const sent = (): boolean => {
+    try {
+      a.post.send(b.post.address, { line: 'two', body: nothing });
+      return true;
+    } catch (error) {
+      if (isBusError(error, 'Unreachable')) return false;
+      throw error;
+    }
+  };
+  await wait(sent, 5_000, 'it can be sent to');
+  await wait(() => b.lines.includes('two'), 1_000, 'it arrives');
+});
+
+test('a caller that only lost its place in the registry is answered as soon as it is heard of', async () => {
+  const { clock, wait, open } = system();
+  const [a, b] = [await open('a', { roads: dumb }), await open('b')];
+  answerAll(b);
+  await a.registry.announce(announced(a, 'a', ['photos']));
+  await b.registry.watch('photos', () => undefined);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await wait(() => a.lines.length === 1, 1_000, 'it is answered');
+  await a.registry.withdraw();
+  await wait(() => b.gone.length === 1, 5_000, 'it seems dead');
+  expect(() => b.post.send(a.post.address, { line: 'no', body: nothing })).toThrow(/nobody is at/);
+  a.post.send(b.post.address, { line: 'two', body: nothing });
+  await wait(() => a.lines.length === 2, 1_000, 'it is answered again');
+  expect(b.heard).toEqual([]);
+  await clock.advance(5_000);
+  expect(b.gone).toHaveLength(1);
+});
+
+test('who lost its place before it was ever heard is answered, and its end is told when it dies', async () => {
+  const { clock, wait, open } = system();
+  const [a, b] = [await open('a'), await open('b')];
+  await a.registry.announce(announced(a, 'a', ['photos']));
+  await b.registry.watch('photos', () => undefined);
+  await a.registry.withdraw();
+  await clock.advance(1_000);
+  expect(b.gone).toEqual([]); // they never met
+  answerAll(b);
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await wait(() => a.lines.length === 1, 1_000, 'it is answered');
+  expect(a.lines).toEqual(['answer to one']);
+  await clock.advance(60_000);
+  expect(b.gone).toEqual([]);
+  a.process.crash();
+  await wait(() => b.gone.length === 1, 5_000, 'its end is told');
+});
+
+test.each([
+  ['is lost on the way', () => Promise.resolve()],
+  ['is refused', () => Promise.reject(new Error('refused'))],
+])('a death is told although an echo %s', async (_how, failing) => {
+  const { clock, wait, open } = system();
+  let fails = false;
+  const faulty = (own: Roads): Roads => ({
+    ...own,
+    append: (topic, partition, record, withinMs) =>
+      fails && record.headers['post'] === 'echo' ? failing() : own.append(topic, partition, record, withinMs),
+  });
+  const [a, b, c] = [await open('a', { roads: faulty }), await open('b'), await open('c')];
+  await b.registry.announce(announced(b, 'b', ['photos']));
+  await c.registry.announce(announced(c, 'c', ['photos']));
+  await a.registry.watch('photos', () => undefined);
+  for (const { post } of [b, c]) a.post.send(post.address, { line: 'x', body: nothing });
+  fails = true;
+  b.process.crash();
+  await clock.advance(60_000);
+  expect(a.gone).toEqual([]);
+  fails = false;
+  c.process.crash();
+  // A session time-out, and an echo that is waited for in vain.
+  await wait(() => a.gone.length === 2, 30_000, 'both are told');
+});
+
+test('learns how far the clock of the brokers is ahead', async () => {
+  const { open } = system();
+  const ahead = (own: Roads): Roads => ({
+    ...own,
+    async tail(topic, partition, via) {
+      const tail = await own.tail(topic, partition, via);
+      const later = (records: Awaited<ReturnType<typeof tail.read>>) =>
+        records.map((record) => ({ ...record, timeMs: record.timeMs + 3_600_000 }));
+      return { ...tail, read: async (max) => later(await tail.read(max)) };
+    },
+  });
+  expect((await open('a', { roads: ahead })).post.skewMs).toBe(3_600_000);
+  expect((await open('b')).post.skewMs).toBe(0);
+});
+
+test('a clock that was set means nothing to deadlines, at once', async () => {
+  const { clock, open } = system();
+  let aheadMs = 0;
+  const a = await open('a', { aheadMs: () => aheadMs });
+  expect(a.post.skewMs).toBe(0);
+  aheadMs = 30_000;
+  expect(a.post.skewMs).toBe(-30_000);
+  aheadMs = -30_000;
+  expect(a.post.skewMs).toBe(30_000);
+  await clock.advance(2_000);
+  a.post.send(a.post.address, { line: 'it measures again', body: nothing });
+  await clock.advance(100);
+  expect(a.post.skewMs).toBe(30_000);
+});
+
+test('a machine that slept learns with its first packet that its clock was not set', async () => {
+  const { clock, open } = system();
+  let sleptMs = 0;
+  // Its monotonic clock stood still; the one of the brokers went on.
+  const brokers = (own: Roads): Roads => ({
+    ...own,
+    async tail(topic, partition, via) {
+      const tail = await own.tail(topic, partition, via);
+      const later = (records: Awaited<ReturnType<typeof tail.read>>) =>
+        records.map((record) => ({ ...record, timeMs: record.timeMs + sleptMs }));
+      return { ...tail, read: async (max) => later(await tail.read(max)) };
+    },
+  });
+  const a = await open('a', { roads: brokers, aheadMs: () => sleptMs });
+  await clock.advance(2_000);
+  sleptMs = 3_600_000;
+  a.post.send(a.post.address, { line: 'one', body: nothing });
+  await clock.advance(100);
+  expect(Math.abs(a.post.skewMs ?? NaN)).toBeLessThan(10);
+});
+
+test('says that it is in trouble while no broker takes what it sends, and where answers come in has no leader', async () => {
+  const { clock, open } = system();
+  let stuck = false;
+  let led = true;
+  const troubled = (own: Roads): Roads => ({
+    ...own,
+    append: (...given) => (stuck ? new Promise(() => {}) : own.append(...given)),
+    isLed: () => led,
+  });
+  const [a, b] = [await open('a', { roads: troubled }), await open('b')];
+  a.post.send(b.post.address, { line: 'one', body: nothing });
+  await clock.advance(200);
+  expect(a.post.trouble?.(b.post.address)).toBeUndefined();
+  stuck = true;
+  a.post.send(b.post.address, { line: 'two', body: nothing });
+  expect(a.post.trouble?.(b.post.address)).toBeUndefined();
+  await clock.advance(200);
+  expect(a.post.trouble?.(b.post.address)).toContain('no broker took the packet for partition 0');
+  [stuck, led] = [false, false];
+  const other = await open('c', { roads: troubled });
+  other.post.send(b.post.address, { line: 'three', body: nothing });
+  expect(other.post.trouble?.(b.post.address)).toContain('where answers come in');
+});
+
+test('takes no more than so many packets for a partition that nobody takes them for', async () => {
+  const { open } = system();
+  let stuck = false;
+  const troubled = (own: Roads): Roads => ({
+    ...own,
+    append: (...given) => (stuck ? new Promise(() => {}) : own.append(...given)),
+  });
+  const [a, b] = [await open('a', { roads: troubled }), await open('b')];
+  stuck = true;
+  const body = new Uint8Array(1_000_000);
+  let taken = 0;
+  const fill = (): void => {
+    for (; taken < 1_000; taken++) a.post.send(b.post.address, { line: 'x', body });
+  };
+  expect(fill).toThrow(expect.objectContaining({ code: 'Overloaded' }));
+  expect(taken).toBe(62); // 4 MiB less than the 64 that the sender takes
+});
+
+test('what is stuck leaves room for what is not', async () => {
+  const { clock, open } = system();
+  const stuck = new Set<number>();
+  const troubled = (own: Roads): Roads => ({
+    ...own,
+    append: (topic, partition, record, withinMs) =>
+      stuck.has(partition) ? new Promise(() => {}) : own.append(topic, partition, record, withinMs),
+  });
+  const a = await open('a', { roads: troubled, inboxPartitions: 4 });
+  const mine = Number(a.post.address.split(':')[0]);
+  const others = [0, 1, 2, 3].filter((partition) => partition !== mine);
+  for (const partition of others) stuck.add(partition);
+  const body = new Uint8Array(1_000_000);
+  const overloaded = expect.objectContaining({ code: 'Overloaded' });
+  for (const partition of others) {
+    const fill = (): void => a.post.send(`${partition}:0123456789abcdef`, { line: 'x', body });
+    fill();
+    await clock.advance(200);
+    for (let n = 0; n < 14; n++) fill();
+    expect(fill).toThrow(overloaded);
+  }
+  for (let n = 0; n < 10; n++) a.post.send(a.post.address, { line: `${n}`, body });
+  await clock.advance(100);
+  expect(a.lines).toHaveLength(10);
+});
+
+test('opens where somebody leads', async () => {
+  const { open } = system();
+  const led = (own: Roads): Roads => ({
+    ...own,
+    isLed: (_topic, partition) => partition === 5,
+    append: (topic, partition, record, withinMs) =>
+      partition === 5 ? own.append(topic, partition, record, withinMs) : new Promise(() => {}),
+  });
+  for (const name of ['a', 'b', 'c', 'd'])
+    expect((await open(name, { roads: led, inboxPartitions: 8 })).post.address).toMatch(/^5:/);
+});
+
+test('refuses to open when nothing comes through', async () => {
+  const { clock, open } = system();
+  const deaf = (own: Roads): Roads => ({ ...own, append: () => new Promise(() => {}) });
+  const opening = open('a', { roads: deaf }).catch((error: unknown) => error);
+  await clock.advance(20_000);
+  expect(await opening).toMatchObject({ code: 'Unreachable' });
+});
+
+test('an inbox that cannot be read is one state notice, until it can be', async () => {
+  const { clock, wait, open } = system();
+  let refuses = false;
+  const roads = (own: Roads): Roads => ({
+    ...own,
+    async tail(...args) {
+      const tail = await own.tail(...args);
+      const read: Tail['read'] = async (max) => {
+        if (refuses) throw new BusError('NotAllowed', 'no right to read', { what: 'reading' });
+        return tail.read(max);
+      };
+      return { ...tail, read };
+    },
+  });
+  const [a, b] = [await open('a', { roads }), await open('b')];
+  refuses = true;
+  b.post.send(a.post.address, { line: 'first', body: nothing });
+  await clock.advance(30_000);
+  const states = () =>
+    a.heard.flatMap((notice) => (notice.type === 'state' ? [`${notice.part} ${notice.ok ? 'works' : 'fails'}`] : []));
+  expect(states()).toEqual(['tail of test.inbox fails']);
+  refuses = false;
+  b.post.send(a.post.address, { line: 'second', body: nothing });
+  await wait(() => a.lines.includes('second'), 5_000, 'it is read again');
+  expect(states()).toEqual(['tail of test.inbox fails', 'tail of test.inbox works']);
+  await Promise.all([a.post.close(), b.post.close()]);
+});

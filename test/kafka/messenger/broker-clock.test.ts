@@ -1,0 +1,195 @@
+/** Requests on Kafka while machines sleep, clocks are set and brokers are slow: none is started after its deadline. */
+import { openNotices } from '../../../src/base/notices';
+import { buildBus } from '../../../src/bus/bus';
+import { defaults, liveConfig } from '../../../src/config';
+import { defineModule, request, unchecked } from '../../../src/contract/contract';
+import type { Roads } from '../../../src/kafka/messenger';
+import { memoryWorld, virtualClock } from '../../../src/memory';
+import { memoryRoads, openOn } from '../postrig';
+
+const shop = defineModule('shop', { buy: request(unchecked<number>(), unchecked<number>()) });
+
+/** What became of the time of one machine. */
+class Machine {
+  /** Its wall clock was set, its monotonic one stood still. */
+  setMs = 0;
+  lostMs = 0;
+  #asleep: Promise<void> | undefined;
+  #wake = (): void => undefined;
+  /** Until it wakes it reads nothing. */
+  sleep(): void {
+    this.#asleep = new Promise((resolve) => (this.#wake = resolve));
+  }
+  wake(): void {
+    this.#asleep = undefined;
+    this.#wake();
+  }
+  roads = (own: Roads): Roads => ({
+    ...own,
+    tail: async (topic, partition, via) => {
+      const tail = await own.tail(topic, partition, via);
+      const read: typeof tail.read = async (max) => {
+        const records = await tail.read(max);
+        if (!this.#asleep) return records;
+        await this.#asleep;
+        return [...records, ...(await tail.read(max))];
+      };
+      return { ...tail, read };
+    },
+  });
+}
+
+function system() {
+  const clock = virtualClock();
+  const world = memoryWorld({ clock, delays: { minMs: 1, maxMs: 1 } });
+  async function join(module: string, machine = new Machine(), change = machine.roads) {
+    const process = world.process(`${module}#1`);
+    const own = {
+      ...process.clock,
+      now: () => process.clock.now() + machine.setMs,
+      mono: () => process.clock.mono() - machine.lostMs,
+    };
+    const roads = change(memoryRoads(process.log));
+    const opening = openOn({ ...process, clock: own }, { roads, inboxPartitions: 1 });
+    await clock.runUntil(() => false, 10_000);
+    const { post, registry } = await opening;
+    const notices = openNotices();
+    const built = buildBus({
+      ...process,
+      clock: own,
+      post,
+      registry,
+      notices,
+      live: liveConfig(defaults, notices, clock),
+      self: { module, instance: process.name },
+      ns: 'test',
+      host: 'test',
+      pid: 1,
+      rssBytes: () => 0,
+      version: '0',
+      reached: 'broker',
+      middleware: [],
+      timings: {
+        drainMs: 1_000,
+        commitMs: 500,
+        sessionMs: 60_000,
+        keepMs: 1e9,
+        lingerMs: 0,
+        messageBytesMax: 1_000_000,
+      },
+      closePorts: async () => undefined,
+    });
+    await clock.advance(100);
+    await built.opened;
+    return built.bus;
+  }
+  /** A shop on `machine`, somebody who asks it, and what it has started. */
+  async function scene(machine: Machine, change?: (own: Roads) => Roads) {
+    const seller = await join('shop', machine, change);
+    const buyer = await join('web');
+    const started: number[] = [];
+    const serving = seller.serve(shop, { buy: (n) => started.push(n) && n });
+    await clock.advance(100);
+    await serving;
+    async function buy(n: number, timeoutMs: number, withinMs = timeoutMs) {
+      const asked = buyer.tryRequest(shop.buy, n, { timeoutMs });
+      await clock.advance(withinMs);
+      return asked;
+    }
+    return { started, buy, buyer };
+  }
+  return { clock, join, scene };
+}
+const ok = (value: number) => ({ ok: true, value });
+const timeout = { ok: false, error: { code: 'Timeout' } };
+
+test.each([
+  ['slept', 0],
+  ['was halted, with all its clocks', -60_000],
+])('what came while the machine %s is not started after its deadline, and what is in time is', async (_how, setMs) => {
+  const { clock, scene } = system();
+  const machine = new Machine();
+  const { started, buy, buyer } = await scene(machine);
+  expect(await buy(1, 3_000)).toEqual(ok(1));
+  machine.sleep();
+  expect(await buy(2, 3_000, 59_000)).toMatchObject(timeout);
+  const asked = buyer.tryRequest(shop.buy, 3, { timeoutMs: 3_000 });
+  await clock.advance(1_000);
+  [machine.lostMs, machine.setMs] = [60_000, setMs];
+  machine.wake();
+  await clock.advance(1_900);
+  expect(await asked).toEqual(ok(3));
+  expect(started).toEqual([1, 3]);
+});
+
+test.each([30_000, -30_000])('a clock that was set by %d ms costs no answer', async (setMs) => {
+  const { scene } = system();
+  const machine = new Machine();
+  const { started, buy } = await scene(machine);
+  expect(await buy(1, 3_000, 100)).toEqual(ok(1));
+  machine.setMs = setMs;
+  expect(await buy(2, 3_000, 2_000)).toEqual(ok(2)); // after one probe at most
+  machine.setMs = 0;
+  expect(await buy(3, 3_000, 2_000)).toEqual(ok(3));
+  expect(started).toEqual([1, 2, 3]);
+});
+
+test('what was measured while brokers were slow is measured again when they are quick', async () => {
+  const { clock, scene } = system();
+  let slow = true;
+  const slowly = (own: Roads): Roads => ({
+    ...own,
+    async append(topic, partition, record, ...more) {
+      if (slow) await new Promise<void>((resolve) => clock.after(3_000, resolve));
+      return own.append(topic, partition, record, ...more);
+    },
+  });
+  void clock.runUntil(() => false, 9_500).then(() => (slow = false));
+  const { started, buy } = await scene(new Machine(), slowly);
+  for (const n of [1, 2, 3]) {
+    await clock.advance(2_000);
+    expect(await buy(n, 1_000)).toEqual(ok(n));
+  }
+  expect(started).toEqual([1, 2, 3]);
+});
+
+test('a request says how long it has by the clock as it is when it is sent', async () => {
+  const { clock, join } = system();
+  const machine = new Machine();
+  const [seller, buyer] = [await join('shop'), await join('web', machine)];
+  const asked = buyer.tryRequest(shop.buy, 1, { timeoutMs: 10_000, absentMs: 10_000 });
+  await clock.advance(1_000);
+  machine.setMs = -600_000;
+  void buyer.tryRequest(shop.buy, 0, { to: 'nobody' }); // what it sends makes it measure
+  await clock.advance(4_000);
+  const left: number[] = [];
+  const serving = seller.serve(shop, { buy: (n, { deadline }) => left.push(deadline - clock.now()) && n });
+  await clock.advance(100);
+  await serving;
+  expect(await asked).toEqual(ok(1));
+  expect(left[0]).toBeGreaterThan(4_900);
+  expect(left[0]).toBeLessThanOrEqual(5_000);
+});
+
+test('a request that was lost is asked after though the clock of its caller was set back', async () => {
+  const { clock, join } = system();
+  const machine = new Machine();
+  let loses = false;
+  const lossy = (own: Roads): Roads => ({
+    ...own,
+    append: (...given) => (loses ? Promise.resolve() : own.append(...given)),
+  });
+  const [seller, buyer] = [await join('shop'), await join('web', machine, lossy)];
+  const serving = seller.serve(shop, { buy: (n) => n });
+  await clock.advance(100);
+  await serving;
+  const first = buyer.tryRequest(shop.buy, 1);
+  await clock.advance(100);
+  expect(await first).toEqual(ok(1));
+  loses = true;
+  const asked = buyer.tryRequest(shop.buy, 2);
+  await clock.advance(100);
+  [loses, machine.setMs] = [false, -600_000];
+  await clock.advance(2_000);
+  expect(await asked).toEqual(ok(2));
+});

@@ -1,0 +1,138 @@
+/** Who vanished is told from the registry with few questions, however it happens, and never forgotten. */
+import { closable } from '../../../src/base/lifecycle';
+import { watchLiving } from '../../../src/kafka/messenger/departures';
+import { virtualClock } from '../../../src/memory';
+import type { Instance, Registry } from '../../../src/ports/registry';
+
+const instanceOf = (name: string): Instance => ({
+  name,
+  module: 'photos',
+  address: `at ${name}`,
+  incarnation: name,
+  host: 'here',
+  pid: 1,
+  sinceMs: 0,
+  version: '',
+  serves: {},
+  leaving: false,
+});
+
+/** A registry by hand: who is alive, and who of them is shown to those who watch. */
+function system() {
+  const clock = virtualClock();
+  const alive = new Set<string>();
+  const asked: string[] = [];
+  let away = false;
+  let show: (instances: readonly Instance[]) => void = () => undefined;
+  const registry: Registry = {
+    announce: async () => undefined,
+    withdraw: async () => undefined,
+    all: () => Promise.reject(new Error('a listing of everybody for one who left')),
+    async find(name) {
+      asked.push(name);
+      if (away) throw new Error('away');
+      return alive.has(name) ? instanceOf(name) : undefined;
+    },
+    async watch(_contract, see) {
+      show = see;
+      return closable(async () => undefined);
+    },
+    ...closable(async () => undefined),
+  };
+  const living = watchLiving(registry, clock);
+  const vanished: string[] = [];
+  const known = new Set<string>();
+  living.hear({
+    up: () => undefined,
+    vanished: (addresses) => void vanished.push(...addresses),
+    knows: (address) => known.has(address),
+  });
+  /** The names that serve what is watched from now on. */
+  const shown = (...names: string[]): void => {
+    for (const name of names) alive.add(name);
+    show(names.map(instanceOf));
+  };
+  return {
+    clock,
+    living,
+    alive,
+    asked,
+    vanished,
+    known,
+    shown,
+    setAway: (now: boolean) => (away = now),
+  };
+}
+
+test('one who left costs one question', async () => {
+  const { clock, living, alive, asked, vanished, shown } = system();
+  await living.registry.watch('photos', () => undefined);
+  shown('a', 'b', 'c');
+  alive.delete('b');
+  shown('a', 'c');
+  await clock.advance(60_000);
+  expect(vanished).toEqual(['at b']);
+  expect(asked).toEqual(['b']);
+});
+
+test('who lives on, but serves nothing that is watched, is told when it dies, if anything was exchanged with it', async () => {
+  const { clock, living, alive, asked, vanished, known, shown } = system();
+  await living.registry.watch('photos', () => undefined);
+  known.add('at a');
+  shown('a', 'b');
+  shown();
+  await clock.advance(10_000);
+  expect(vanished).toEqual([]);
+  expect(asked.filter((name) => name === 'b')).toHaveLength(1);
+  alive.delete('a');
+  await clock.advance(1_000);
+  expect(vanished).toEqual(['at a']);
+});
+
+test('who vanishes while others come and go, or nothing can be asked, is told all the same', async () => {
+  const { clock, living, alive, vanished, known, shown, setAway } = system();
+  await living.registry.watch('photos', () => undefined);
+  for (let n = 0; n < 300; n++) {
+    shown('a', `b${n}`);
+    alive.delete(`b${n}`);
+    shown('a');
+    await clock.advance(10);
+  }
+  expect(vanished).toHaveLength(300);
+  known.add('at a');
+  setAway(true);
+  alive.delete('a');
+  shown();
+  await clock.advance(600_000);
+  expect(vanished).toHaveLength(300);
+  setAway(false);
+  await clock.advance(1_000);
+  expect(vanished.at(-1)).toBe('at a');
+});
+
+test('one who leaves while another is asked after again does not wait for that', async () => {
+  const { clock, living, alive, vanished, known, shown } = system();
+  await living.registry.watch('photos', () => undefined);
+  for (const name of ['a', 'b']) known.add(`at ${name}`);
+  shown('a', 'b');
+  shown('b');
+  await clock.advance(100);
+  alive.delete('b');
+  shown();
+  await clock.advance(0);
+  expect(vanished).toEqual(['at b']);
+});
+
+test('once closed it asks nothing and waits for nothing', async () => {
+  const { clock, living, asked, known, shown } = system();
+  await living.registry.watch('photos', () => undefined);
+  known.add('at a');
+  shown('a');
+  shown();
+  await clock.advance(2_000);
+  const before = asked.length;
+  await living.close();
+  await clock.advance(0);
+  expect(clock.nextDueMs).toBeUndefined();
+  expect(asked).toHaveLength(before);
+});

@@ -1,0 +1,310 @@
+import { isBusError } from '../../../src/base/errors';
+import type { Batch } from '../../../src/kafka/client/broker-client';
+import { PartlyError } from '../../../src/ports/log';
+import { FakeBench, record, valuesOf } from '../fakebench';
+
+let bench: FakeBench;
+beforeEach(() => (bench = new FakeBench()));
+afterEach(() => bench.close());
+
+/** The values of each batch of each produce, in the order of asking. */
+const produced = (): string[][][] =>
+  bench.cluster.asked('produce').map(({ args: [batches] }) => {
+    return (batches as Batch[]).map(({ records }) => records.map(({ value }) => Buffer.from(value ?? []).toString()));
+  });
+
+describe('sending', () => {
+  it('puts what is asked for in one moment into one request for each leader', async () => {
+    const { log, topic } = await bench.open(6);
+    await bench.run(Promise.all(Array.from({ length: 60 }, (_, n) => log.append(topic, [record(`${n}`, n % 6)]))));
+    const asked = bench.cluster.asked('produce');
+    expect(asked.map(({ node }) => node).toSorted((a, b) => a - b)).toEqual([1, 2, 3]);
+    expect(bench.cluster.values(topic, 1)).toEqual(Array.from({ length: 10 }, (_, n) => `${n * 6 + 1}`));
+  });
+
+  it('has one batch of a partition on its way; what comes meanwhile goes together after it', async () => {
+    const { log, topic } = await bench.open();
+    const all = ['a', 'b', 'c', 'd'].map(async (value, n) => {
+      if (n > 0) await new Promise<void>((go) => bench.clock.after(0.1 * n, go));
+      return log.append(topic, [record(value)]);
+    });
+    const places = await bench.run(Promise.all(all));
+    expect(produced()).toEqual([[['a']], [['b', 'c', 'd']]]);
+    expect(places.flat().map(({ offset }) => offset)).toEqual([0, 1, 2, 3]);
+  });
+
+  it.each([
+    ['was written but never answered', 'lost'],
+    ['never arrived', 'never'],
+    ['was written before the connection broke', { error: 'CONNECTION', done: true }],
+    ['is not named in the answer', { error: 'UNVERIFIED' }],
+    ['had an answer that cannot be read', { error: 'UNDECODABLE', done: true }],
+  ] as const)('sends the same batch again when the first one %s, and nothing overtakes it', async (_, fault) => {
+    const { log, topic } = await bench.open();
+    bench.faults('produce', fault);
+    const first = log.append(topic, [record('a'), record('b')]);
+    await bench.clock.advance(0.5);
+    const second = log.append(topic, [record('c')]);
+    expect((await bench.run(Promise.all([first, second]))).flat()).toHaveLength(3);
+    expect(produced()).toEqual([[['a', 'b']], [['a', 'b']], [['c']]]);
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('names the place of the first copy when a batch that was written is sent again', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(log.append(topic, [record('before')]));
+    bench.faults('produce', 'lost');
+    const [place] = await bench.run(log.append(topic, [record('a')]));
+    expect(bench.cluster.values(topic)).toEqual(['before', 'a']);
+    expect(place).toEqual({ partition: 0, offset: 1 });
+  });
+
+  it('tries again while replicas are missing, and asks who leads when the leader has moved', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.refuse = (batch) =>
+      bench.cluster.asked('produce').length < 3 && batch ? { error: 'NOT_ENOUGH_REPLICAS' } : undefined;
+    await bench.run(log.append(topic, [record('a')]));
+    bench.cluster.lead(topic, 0, 2);
+    await bench.run(log.append(topic, [record('b')]));
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b']);
+    expect(bench.cluster.asked('produce').at(-1)?.node).toBe(2);
+  });
+
+  it('goes to the new leader long before the frozen one would have to answer', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.freeze(1);
+    const sent = bench.watch(log.append(topic, [record('a')]));
+    await bench.clock.advance(3_000);
+    expect(sent.settled).toBe(false);
+    bench.cluster.moveFrom(1);
+    await bench.clock.advance(2_500);
+    expect(sent).toMatchObject({ settled: true, error: undefined });
+    expect(bench.cluster.values(topic)).toEqual(['a']);
+  });
+
+  it('sends nothing to a new leader while the old one may still write what it has', async () => {
+    const { log, topic } = await bench.open(4);
+    bench.faults('produce', { delayMs: 600 });
+    const first = bench.watch(log.append(topic, [record('a', 0)]));
+    await bench.clock.advance(10);
+    for (const partition of [0, 1]) bench.cluster.lead(topic, partition, 3);
+    await bench.run(log.append(topic, [record('x', 1)])); // so that it learns who leads
+    const second = bench.watch(log.append(topic, [record('b', 0)]));
+    await bench.clock.advance(300);
+    expect([first.settled, second.settled, bench.cluster.values(topic, 0)]).toEqual([false, false, []]);
+    await bench.until(() => first.settled && second.settled);
+    expect(bench.cluster.values(topic, 0)).toEqual(['a', 'b']);
+  });
+
+  it('forgets no partition that lost its leader while it sought the leader of another one', async () => {
+    const { topic } = await bench.open(3);
+    const view = bench.view('two');
+    const { log } = bench.process('two', { view });
+    await bench.run(log.append(topic, [record('x', 2)]));
+    for (const partition of [0, 1]) bench.cluster.lead(topic, partition, null);
+    await bench.run(view.refresh());
+    bench.cluster.lead(topic, 2, 1); // what is new, so that looking again is not put off
+    const first = bench.watch(log.append(topic, [record('a', 0)]));
+    await bench.clock.advance(4);
+    const second = bench.watch(log.append(topic, [record('b', 1)]));
+    await bench.clock.advance(1);
+    for (const partition of [0, 1]) bench.cluster.lead(topic, partition, 2);
+    await bench.run(view.refresh());
+    await bench.until(() => first.settled && second.settled, 1_000);
+    expect([0, 1].map((partition) => bench.cluster.values(topic, partition))).toEqual([['a'], ['b']]);
+  });
+
+  it('takes along what waits behind the frozen leader for its turn', async () => {
+    const { log, topic } = await bench.open(4);
+    bench.cluster.freeze(1);
+    const first = bench.watch(log.append(topic, [record('a', 0)]));
+    await bench.clock.advance(0.5);
+    const behind = bench.watch(log.append(topic, [record('b', 3)]));
+    await bench.clock.advance(2_000);
+    bench.cluster.moveFrom(1);
+    await bench.until(() => first.settled && behind.settled, 3_000);
+    expect([bench.cluster.values(topic, 0), bench.cluster.values(topic, 3)]).toEqual([['a'], ['b']]);
+  });
+
+  it('refuses only the record that is too large for the topic, found by halving', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
+    const large = 'x'.repeat(2_000);
+    const all = ['a', 'b', large, 'c', 'd'].map((value) => bench.watch(log.append(topic, [record(value)])));
+    await bench.until(() => all.every(({ settled }) => settled));
+    expect(all.map(({ error }) => isBusError(error, 'TooLarge'))).toEqual([false, false, true, false, false]);
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('says which of several records of one call are refused, and that the others are there', async () => {
+    const { log, topic } = await bench.open(2);
+    bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
+    const large = 'x'.repeat(2_000);
+    const records = [record('a', 0), record(large, 1), record('b', 1), record('c', 0)];
+    const error = await bench.refusal(log.append(topic, records));
+    if (!(error instanceof PartlyError)) throw error;
+    expect(error).toMatchObject({ name: 'BusError', code: 'TooLarge' });
+    expect(error.message).toContain('1 of 4 were not taken, the others are in the log');
+    expect([...error.failed.keys()]).toEqual([1]);
+    expect([bench.cluster.values(topic, 0), bench.cluster.values(topic, 1)]).toEqual([['a', 'c'], ['b']]);
+  });
+
+  it('says that nobody knows of a record that is refused after it may have been written', async () => {
+    const { log, topic } = await bench.open();
+    bench.faults('produce', 'lost');
+    const [small, large] = ['a', 'x'.repeat(2_000)].map((value) => bench.watch(log.append(topic, [record(value)])));
+    await bench.clock.advance(5); // it was written, but nobody said so
+    bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
+    await bench.until(() => small!.settled && large!.settled, 30_000);
+    for (const { error } of [small!, large!]) {
+      expect(isBusError(error, 'Unreachable')).toBe(true);
+      expect(String(error)).toContain('may or may not have been written');
+    }
+    await bench.run(log.append(topic, [record('b')]));
+    expect(bench.cluster.values(topic)).toEqual(['a', 'x'.repeat(2_000), 'b']);
+  });
+
+  it('finds the guilty one by halving when the broker names none that was sent', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.refuse = ({ records }) => {
+      const isThere = records.some(({ value }) => Buffer.from(value ?? []).toString() === 'bad');
+      return isThere ? { error: 'INVALID_RECORD', refused: [{ index: 99, reason: 'it is bad' }] } : undefined;
+    };
+    const all = ['a', 'bad', 'b'].map((value) => bench.watch(log.append(topic, [record(value)])));
+    await bench.until(() => all.every(({ settled }) => settled), 1_000);
+    expect(all.map(({ error }) => isBusError(error, 'Config'))).toEqual([false, true, false]);
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b']);
+  });
+
+  it('refuses the records that the broker names, and keeps the order of the others', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.refuse = ({ records }) => {
+      const index = records.findIndex(({ value }) => Buffer.from(value ?? []).toString() === 'bad');
+      return index < 0 ? undefined : { error: 'INVALID_RECORD', refused: [{ index, reason: 'it is bad' }] };
+    };
+    const all = ['a', 'bad', 'b', 'bad', 'c'].map((value) => bench.watch(log.append(topic, [record(value)])));
+    await bench.until(() => all.every(({ settled }) => settled));
+    expect(all.map(({ error }) => isBusError(error, 'Config'))).toEqual([false, true, false, true, false]);
+    expect(String(all[1]?.error)).toContain('it is bad');
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('says at once that it is not allowed to write', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
+    const error = await bench.refusal(log.append(topic, [record('a')]), 1_000);
+    expect(isBusError(error, 'NotAllowed')).toBe(true);
+  });
+
+  it('rejects as unknown at its deadline, while the batch keeps its place until it is known', async () => {
+    const { log, topic } = await bench.open(1, {}, { appendMs: 5_000 });
+    bench.cluster.freeze(1);
+    const first = bench.watch(log.append(topic, [record('a')]));
+    await bench.clock.advance(4_000);
+    const second = bench.watch(log.append(topic, [record('b')]));
+    await bench.clock.advance(2_500);
+    expect(first.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' } });
+    expect(second.settled).toBe(false);
+    bench.cluster.thaw(1);
+    await bench.until(() => second.settled);
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b']);
+  });
+
+  it('does not send what nobody waits for any more, if it was never sent', async () => {
+    const { topic } = await bench.open();
+    bench.cluster.lead(topic, 0, null);
+    const { log } = bench.process('two', { appendMs: 2_000 });
+    const late = bench.watch(log.append(topic, [record('late')]));
+    await bench.until(() => late.settled);
+    expect(late.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'not-sent' }, retryable: true });
+    bench.cluster.lead(topic, 0, 2);
+    await bench.run(log.append(topic, [record('new')]));
+    expect(bench.cluster.values(topic)).toEqual(['new']);
+  });
+
+  it('rejects as unknown when a part of the call is written and a part is not', async () => {
+    const { topic } = await bench.open(2);
+    bench.cluster.lead(topic, 1, null);
+    const { log } = bench.process('two', { appendMs: 2_000 });
+    const both = bench.watch(log.append(topic, [record('a', 0), record('b', 1)]));
+    await bench.until(() => both.settled);
+    expect(both.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' }, retryable: false });
+    expect(bench.cluster.values(topic, 0)).toEqual(['a']);
+  });
+
+  it('gives a batch of unknown outcome up for good, says so, and only then goes on', async () => {
+    const { log, topic, heard } = await bench.open(1, {}, { appendMs: 5_000, unknownMs: 60_000 });
+    bench.cluster.script = ({ name }) => (name === 'produce' ? 'never' : undefined);
+    const first = bench.watch(log.append(topic, [record('a')]));
+    await bench.clock.advance(50_000);
+    const second = bench.watch(log.append(topic, [record('b')]));
+    await bench.until(() => heard.some(({ type }) => type === 'dropped'), 100_000);
+    bench.cluster.script = undefined;
+    await bench.until(() => second.settled);
+    expect([isBusError(first.error, 'Unreachable'), bench.cluster.values(topic).includes('a')]).toEqual([true, false]);
+  });
+
+  it('takes no more than it may hold, and goes on when there is room', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.freeze(1);
+    const megabyte = 'x'.repeat(1_000_000);
+    const first = bench.watch(Promise.all(Array.from({ length: 67 }, () => log.append(topic, [record(megabyte)]))));
+    const error = await bench.refusal(log.append(topic, [record(megabyte)]), 10);
+    expect(isBusError(error, 'Overloaded')).toBe(true);
+    bench.cluster.thaw(1);
+    await bench.until(() => first.settled);
+    await bench.run(log.append(topic, [record('fits')]));
+    expect(bench.cluster.partition({ topic, partition: 0 }).end).toBe(68);
+  });
+
+  it('holds nothing for those who were told that it is over', async () => {
+    const { topic } = await bench.open();
+    bench.cluster.lead(topic, 0, null);
+    const { log } = bench.process('two', { appendMs: 2_000 });
+    const megabyte = 'x'.repeat(1_000_000);
+    const first = bench.watch(Promise.all(Array.from({ length: 67 }, () => log.append(topic, [record(megabyte)]))));
+    await bench.until(() => first.settled);
+    await bench.clock.advance(1_000);
+    const error = await bench.refusal(log.append(topic, [record(megabyte)]));
+    expect(isBusError(error, 'Unreachable')).toBe(true);
+  });
+
+  it('closes at once when idle, and tells those who wait that nobody knows when it is not', async () => {
+    const { log, topic } = await bench.open();
+    await bench.run(log.append(topic, [record('a')]));
+    bench.cluster.freeze(1);
+    const stuck = bench.watch(log.append(topic, [record('b')]));
+    await bench.clock.advance(100);
+    const beganMs = bench.clock.mono();
+    await bench.run(log.close());
+    expect(bench.clock.mono() - beganMs).toBeLessThan(2_100);
+    expect(isBusError(stuck.error, 'Unreachable')).toBe(true);
+    const idle = bench.process('idle');
+    const idleMs = bench.clock.mono();
+    await bench.run(idle.log.close());
+    expect(bench.clock.mono()).toBe(idleMs);
+  });
+
+  it('waits a little for more when answers are slow, so that more goes together', async () => {
+    const { log, topic } = await bench.open();
+    bench.cluster.latencyMs = 50;
+    for (let n = 0; n < 20; n++) await bench.run(log.append(topic, [record(`${n}`)]));
+    const before = produced().length;
+    const one = log.append(topic, [record('x')]);
+    await bench.clock.advance(1);
+    const two = log.append(topic, [record('y')]);
+    await bench.run(Promise.all([one, two]));
+    expect(produced().slice(before)).toEqual([[['x', 'y']]]);
+  });
+
+  it('gives the records of calls that waited for the topic in the order of the calls', async () => {
+    const { topic } = await bench.open();
+    const { log } = bench.process('two');
+    const all = ['a', 'b', 'c'].map((value) => log.append(topic, [record(value)]));
+    await bench.run(Promise.all(all));
+    expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c']);
+    expect(valuesOf(await bench.run(log.peek(topic, { partition: 0, offset: 1 }, { messages: 9, bytes: 99 })))).toEqual(
+      ['b', 'c'],
+    );
+  });
+});

@@ -1,0 +1,71 @@
+/** What people are told when brokers refuse: the thing, the user, the right and the option that changes it; once. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { busErrorOf, errorOf, WireError } from '../../../src/kafka/protocol/errors';
+import { readLogin, readTls } from '../../../src/kafka/client/security';
+
+const told = (code: string, message: string, user?: string) =>
+  busErrorOf(new WireError(code, message), 'topic main.inbox', 10_000.7, user);
+
+test('a wrong password names the options that hold it, and does not send anybody for rights', () => {
+  const error = told('SASL_AUTHENTICATION_FAILED', 'a:1: Authentication failed', 'alice');
+  expect(error.code).toBe('NotAllowed');
+  expect(error.message).toMatch(/see saslUsername \(alice\) and saslPasswordFile or BUSBAR_SASL_PASSWORD$/);
+  expect(error.remedy).toBe('Mend the name or the password that we log in with.');
+});
+
+test('a missing right is named, and who lacks it', () => {
+  const refused = busErrorOf(errorOf(29, 'main.inbox', null, 'Describe'), 'topic main.inbox', 0, 'alice');
+  expect(refused).toMatchObject({
+    code: 'NotAllowed',
+    message: 'topic main.inbox: TOPIC_AUTHORIZATION_FAILED: main.inbox needs the right Describe; the user is alice',
+  });
+  expect(refused.remedy).toMatch(/^Have the right granted to the user that is named/);
+  expect(errorOf(30, 'main.web')?.message).toBe('GROUP_AUTHORIZATION_FAILED: main.web needs the right Read');
+  expect(errorOf(3, 'main.inbox', 'gone', 'Describe')?.message).toBe('UNKNOWN_TOPIC_OR_PARTITION: main.inbox: gone');
+});
+
+test('a listener that takes no login is a fault of the settings at once', () => {
+  expect(errorOf(34, 'a:1')).toMatchObject({ code: 'ILLEGAL_SASL_STATE', fatal: true, retriable: false });
+  const error = told('ILLEGAL_SASL_STATE', 'a:1: Request is not valid given the current SASL state');
+  expect(error.code).toBe('Config');
+  expect(error.message).toMatch(/the listener takes no login: leave out saslUsername, or name the port of another/);
+});
+
+test.each([
+  ['TLS', 'a:1: self-signed certificate (SELF_SIGNED_CERT_IN_CHAIN)', 'name whom to trust in tlsCaFile'],
+  ['TLS', "a:1: does not match certificate's altnames (ERR_TLS_CERT_ALTNAME_INVALID)", 'name the host in brokers'],
+  ['TLS', 'a:1: wrong version number (ERR_SSL_WRONG_VERSION_NUMBER)', 'the listener speaks no TLS: see tls'],
+  [
+    'CONNECTION',
+    'a:1: Client network socket disconnected before secure TLS connection was established',
+    'if that stays so, the listener speaks no TLS: see tls',
+  ],
+])('%s of %s says which option it is about', (code, message, hint) => {
+  expect(told(code, message).message).toContain(hint);
+});
+
+test('our own names are not said, brokers that are away are said once, and time in whole milliseconds', () => {
+  const refused = new WireError('CONNECTION', 'a:1: connect ECONNREFUSED');
+  const error = told('CONNECTION', `no broker answers: ${refused.message}`);
+  expect(error.message).toBe('topic main.inbox: no broker answers: a:1: connect ECONNREFUSED');
+  expect(error.details).toMatchObject({ waitedMs: 10_001 });
+});
+
+describe('a secret that is not there', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'busbar-absent-'));
+  afterAll(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, 'absent');
+  const login = (password: { file: string } | { env: string }) => () =>
+    readLogin({ sasl: { mechanism: 'PLAIN', username: 'alice', password } });
+
+  test('is named by its option', () => {
+    expect(() => readTls({ tls: { caFile: file } })).toThrow(/^tlsCaFile: .*ENOENT/);
+    expect(() => readTls({ tls: { keyFile: file } })).toThrow(/^tlsKeyFile: .*ENOENT/);
+    expect(login({ file })).toThrow(/^saslPasswordFile: .*ENOENT/);
+    expect(login({ env: 'BUSBAR_TEST_NONE' })).toThrow(
+      'the password of alice is missing: no saslPasswordFile, and no variable BUSBAR_TEST_NONE',
+    );
+  });
+});
