@@ -21,7 +21,17 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   bus: ['base', 'contract', 'format', 'ports', 'delivery', 'request', 'work', 'broadcast'],
   telemetry: ['base'],
   // Reads what the bus writes into logs, and asks instances through the contract that each serves.
-  inspect: ['base', 'contract', 'format', 'ports', 'index', 'open', 'bus/types', 'bus/self', ...asWritten('work')],
+  inspect: [
+    'base',
+    'contract',
+    'format',
+    'ports',
+    'index',
+    'open',
+    'bus/types',
+    'bus/self-contract',
+    ...asWritten('work'),
+  ],
   host: ['base', 'contract', 'telemetry', 'index', 'config'],
   // The bus on ports in memory: it needs the parts that openBus puts together for everybody else.
   testing: ['base', 'contract', 'format', 'ports', 'delivery', 'bus', 'memory', 'index', 'config'],
@@ -32,9 +42,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 };
 /** The forms in which work lies in a log: for who reads them there. */
 function asWritten(folder: string): readonly string[] {
-  return ['message', 'state', 'park', 'note', 'parked', 'replay', 'retention', 'stub', 'watermark', 'types'].map(
-    (file) => `${folder}/${file}`,
-  );
+  const parked = ['park', 'note', 'find', 'replay', 'stub'].map((file) => `parked/${file}`);
+  const progress = ['commit-state', 'watermark'].map((file) => `progress/${file}`);
+  return ['message', 'retention', 'types', ...parked, ...progress].map((file) => `${folder}/${file}`);
 }
 
 /** Outside packages: the one folder that knows each. */
