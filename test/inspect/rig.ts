@@ -2,6 +2,7 @@
 import { openNotices, type Notice } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
+import type { Timings } from '../../src/bus/parts';
 import type { Bus } from '../../src/bus/types';
 import { defineModule, event, unchecked, work, request } from '../../src/contract/contract';
 import { openInspector } from '../../src/inspect/inspector';
@@ -33,7 +34,10 @@ export function rig(options: Pick<WorldOptions, 'recordBytesMax' | 'holdsUnread'
     return { self: { module, instance }, ...world.process(instance) };
   }
 
-  async function open(module: string): Promise<Bus & { crash(): void; tell(notice: Notice): void }> {
+  async function open(
+    module: string,
+    timings: Partial<Timings> = {},
+  ): Promise<Bus & { crash(): void; tell(notice: Notice): void }> {
     const process = ports(module);
     const { self, log, post, registry, settings } = process;
     const notices = openNotices();
@@ -61,6 +65,7 @@ export function rig(options: Pick<WorldOptions, 'recordBytesMax' | 'holdsUnread'
         keepMs: 86_400_000,
         lingerMs: 0,
         messageBytesMax: 1_000_000,
+        ...timings,
       },
       async closePorts() {
         await Promise.all([registry.close(), post.close(), log.close(), settings.close()]);

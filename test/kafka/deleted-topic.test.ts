@@ -37,6 +37,17 @@ describe('a deleted topic', () => {
     }
   });
 
+  it('fails an append that it has taken a part of as one of unknown outcome, which is not retryable', async () => {
+    const { topic } = await bench.open(2);
+    bench.cluster.lead(topic, 1, null);
+    const { log } = bench.process('two');
+    const both = bench.watch(log.append(topic, [record('a', 0), record('b', 1)]));
+    await bench.until(() => bench.cluster.values(topic, 0).length > 0);
+    bench.cluster.topics.delete(topic);
+    await bench.until(() => both.settled);
+    expect(both.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' }, retryable: false });
+  });
+
   it('is one state notice, however many partitions were read', async () => {
     const { heard } = await openAndDelete();
     await bench.clock.advance(20_000);
