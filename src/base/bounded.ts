@@ -34,6 +34,11 @@ export class Capacity {
     if (isOver && this.count > 0) return this;
     return this.bytes < this.reservedBytes ? undefined : whole && whole.#lacking(bytes, count);
   }
+  /** Bytes that have room now, here and in the whole. */
+  get freeBytes(): number {
+    const inWhole = this.whole ? Math.max(this.whole.freeBytes, this.reservedBytes - this.bytes) : Infinity;
+    return Math.max(0, Math.min(this.max.bytes - this.bytes, inWhole));
+  }
   /** Does not check the bounds: see {@link fits}. */
   add(bytes: number, count = 1): void {
     this.count += count;

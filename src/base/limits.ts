@@ -28,6 +28,10 @@ export const limits = {
   bufferMessagesMax: 10_000,
   /** Bytes of one partition held in memory. */
   bufferBytesMax: 64 * 1024 * 1024,
+  /** Bytes of messages that an instance holds in memory, of all partitions of its queues together. */
+  instanceBufferBytesMax: 256 * 1024 * 1024,
+  /** Bytes that each partition can hold although others have used these up, so that it is read all the same. */
+  partitionReserveBytes: 1024 * 1024,
   /** Events of one module older than `keepMs` that wait for named listeners, in bytes; beyond it the oldest go. */
   heldEventBytesMax: 1024 * 1024 * 1024,
   /** Settled ranges that a commit may carry above the watermark; at the bound the partition waits. */

@@ -20,6 +20,7 @@ import type { AskOptions, OpenCall } from '../request/open-call';
 import { openPeers } from '../request/peers';
 import { RetentionWatch } from '../work/retention';
 import { RetainedPartitions } from '../work/progress/retained';
+import { openBuffered } from '../work/queue/read-ahead';
 import { openSender } from '../work/submit';
 import { eventTopic } from '../work/topics';
 import type { TakenQueue } from '../work/types';
@@ -125,6 +126,7 @@ export function buildBus(parts: BusParts): BuiltBus {
       ...(parts.makeFilter && { makeFilter: parts.makeFilter }),
       ...(parts.makeWatermark && { makeWatermark: parts.makeWatermark }),
       retained: new RetainedPartitions(parts.makeRetained),
+      buffered: openBuffered(),
       ...(parts.makeUnkept && { makeUnkept: parts.makeUnkept }),
     },
     answerer,

@@ -1,4 +1,5 @@
 /** What the work engine takes and gives: a queue, who handles its entries, and what can be seen of it. */
+import type { Capacity } from '../base/bounded';
 import type { Clock, Random } from '../base/clock';
 import type { Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
@@ -25,6 +26,8 @@ export interface TakeParts extends DeliverParts {
   /** Of this process: it outlives each taking of a queue. Default: none is known. */
   readonly retained?: RetainedPartitions;
   readonly makeUnkept?: MakeUnkept;
+  /** Messages in memory, of all queues of this instance. Default: of this queue alone. */
+  readonly buffered?: Capacity;
 }
 
 /** How a failed message comes back. Defaults: 8 attempts, 'in-order', 1,000 ms, 30,000 ms. */

@@ -1,3 +1,4 @@
+import { Capacity } from '../../src/base/bounded';
 import { systemClock } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { limits } from '../../src/base/limits';
@@ -104,6 +105,56 @@ test('a buffer is also bounded in bytes', async () => {
   await r.clock.advance(1_000);
   expect(queue.stats().waiting).toBeGreaterThan(5);
   expect(queue.stats().waiting).toBeLessThan(10);
+});
+
+test('all partitions of an instance together are bounded in bytes, each is read all the same, and all go on with room', async () => {
+  bound('instanceBufferBytesMax', 100_000);
+  bound('partitionReserveBytes', 3_000);
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  const large = Buffer.alloc(1_003, 'x').fill(Buffer.from([0xda, 1_000 >> 8, 1_000 & 255]), 0, 3); // a string
+  for (let partition = 0; partition < 12; partition++)
+    await r.append(a, ...numbers(100).map(({ n }) => raw(n, { partition, value: large, key: Buffer.from('k') })));
+  const { wait, open } = gates();
+  let handled = 0;
+  const queue = await r.take(a, resize, async () => {
+    await wait('all');
+    handled++;
+  });
+  await r.clock.advance(1_000);
+  expect(queue.stats().running).toHaveLength(12);
+  expect(queue.stats().waiting).toBeGreaterThan(60);
+  expect(queue.stats().waiting).toBeLessThan(12 * 4 + 100);
+  await r.clock.advance(30_000);
+  expect(r.of('stuck')[0]?.reason).toContain('of 100000 bytes of all partitions of this instance are used');
+  open('all');
+  await r.clock.advance(1_000);
+  expect(handled).toBe(1_200);
+});
+
+test('what a partition held is free for others when it moves, and when its queue is closed', async () => {
+  const r = rig();
+  const [a, b] = [r.process('a'), r.process('b')];
+  const { resize } = loose();
+  for (let partition = 0; partition < 12; partition++)
+    await r.append(a, ...numbers(100).map(({ n }) => raw(n, { partition, key: Buffer.from('k') })));
+  const buffered = new Capacity({ count: Infinity, bytes: limits.instanceBufferBytesMax });
+  const queue = await r.take(a, resize, () => never, {}, { buffered });
+  await r.clock.advance(1_000);
+  expect(buffered.count).toBe(1_200);
+  await r.take(b, resize, () => never);
+  await r.clock.advance(100);
+  expect(buffered.count).toBe(606); // six partitions move, of which what runs is still here
+  await r.clock.advance(60_000);
+  expect(buffered.count).toBe(600);
+  const closing = queue.close();
+  await r.clock.advance(100);
+  expect(buffered.count).toBe(6);
+  queue.hurry();
+  await r.clock.advance(1_000);
+  await closing;
+  expect([buffered.count, buffered.bytes]).toEqual([0, 0]);
 });
 
 test('headers of a foreign producer count towards the bytes of the buffer', async () => {

@@ -1,4 +1,5 @@
 /** Works on a queue: takes its partitions, starts what may start, and settles, repeats or parks what has ended. */
+import type { Capacity } from '../../base/bounded';
 import { every, type Timer } from '../../base/clock';
 import { sayError } from '../../base/errors';
 import { closable, deferred } from '../../base/lifecycle';
@@ -14,6 +15,7 @@ import { Parking } from '../parked/parking';
 import { Partition, type PartitionParts } from './partition';
 import { RetainedPartitions, type Begin, type Retained } from '../progress/retained';
 import { attemptsDefault, decide, longestMsDefault } from './retry-policy';
+import { openBuffered } from './read-ahead';
 import { Trimming } from './trim';
 import { sumUp } from './unserved';
 import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts } from '../types';
@@ -58,6 +60,7 @@ class Taken {
   readonly hurried = deferred<void>();
   readonly #partitions = new Map<number, Partition>();
   readonly #retained: RetainedPartitions;
+  readonly #buffered: Capacity;
   readonly #commitHealth: CommitHealth;
   readonly #limits = new Map<string, EntryLimits>();
   readonly #retries = new Map<string, RetryOptions>();
@@ -84,6 +87,7 @@ class Taken {
   ) {
     this.#parking = new Parking(parts, queue);
     this.#retained = parts.retained ?? new RetainedPartitions();
+    this.#buffered = parts.buffered ?? openBuffered();
     this.#commitHealth = new CommitHealth(parts.notices, queue.name);
     this.#trimming = new Trimming(parts, queue);
     this.#ask();
@@ -111,6 +115,7 @@ class Taken {
       queue: this.queue,
       lanes: this.#lanes,
       retained,
+      buffered: this.#buffered,
       longestMs: this.#longestMs,
       hurried: this.hurried.promise,
       pump: () => this.#pump(),

@@ -1,4 +1,5 @@
 /** One partition of a queue while this instance owns it: fills lanes, knows what is settled, commits, is given up. */
+import type { Capacity } from '../../base/bounded';
 import type { Timer } from '../../base/clock';
 import { aborted } from '../../base/lifecycle';
 import { LostError, type Commit, type Owned, type Stored } from '../../ports/log';
@@ -24,6 +25,8 @@ export interface PartitionParts {
   readonly queue: Queue;
   readonly lanes: Lanes<Message>;
   readonly retained: Retained;
+  /** Messages in memory, of all partitions of this instance. */
+  readonly buffered: Capacity;
   /** What runs may go on for so long when the partition must move. */
   readonly longestMs: number;
   /** Resolves when what runs is not waited for at all any longer. */
@@ -73,8 +76,15 @@ export class Partition implements Holder {
     const { offset: at, state } = begin;
     this.#seenBefore = state.seen;
     this.#watermark = (take.makeWatermark ?? openWatermark)(at, state.seen, state.ranges);
-    const isHungry = (): boolean => parts.lanes.hungry(this.number);
-    this.#room = new Room(this.#watermark, () => take.log.stateBytesMax, this.running, state.seen, isHungry);
+    this.#room = new Room({
+      watermark: this.#watermark,
+      stateBytesMax: () => take.log.stateBytesMax,
+      running: this.running,
+      seenBefore: state.seen,
+      whole: parts.buffered,
+      isHungry: () => parts.lanes.hungry(this.number),
+      wake: () => this.#reader.look(),
+    });
     this.#filter = (take.makeFilter ?? openFilter)(state.senders);
     const commitMs = take.commitMs ?? commitMsDefault;
     this.#trials = new Trials(state.tried, take.clock, commitMs);
@@ -168,7 +178,7 @@ export class Partition implements Holder {
   settle(message: Message): void {
     const { offset } = message;
     this.#trials.settled(offset);
-    this.#room.bytes -= message.bytes;
+    this.#room.remove(message);
     const before = this.#watermark.at;
     this.#watermark.settle(offset);
     this.parts.retained.settled(offset);
@@ -185,6 +195,7 @@ export class Partition implements Holder {
     if (this.#unserved.size > 0) this.parts.retained.givenAway++;
     this.#reader.stop();
     this.parts.lanes.drop(this.number);
+    this.#room.keepRunning();
     this.#commits.giving();
     await this.#runOut();
     if (this.closed.aborted) return; // lost meanwhile
@@ -212,6 +223,7 @@ export class Partition implements Holder {
   /** What still runs is told to stop. Its end counts if this process owns the partition again. */
   #close(reason: string): void {
     if (this.closed.aborted) return;
+    this.#room.close();
     this.#unserved.end();
     const error = new LostError(this.parts.queue.group, this.number, reason);
     this.#closed.abort(error);
@@ -255,7 +267,7 @@ export class Partition implements Holder {
     if (!message) return this.#skip(offset);
     if (!this.#watermark.see(offset, stamp)) return; // the owner before has settled it
     this.#trials.recall(message);
-    this.#room.bytes += message.bytes;
+    this.#room.add(message);
     if (take.notices.watched) this.#notices.received(message);
     if (message.refusal === undefined && !queue.entries.has(message.entry)) this.#unserved.add(message);
     lanes.add(message);
@@ -351,7 +363,8 @@ export class Partition implements Holder {
     const { take, queue } = this.parts;
     const what = await describeAt(take.log, queue.topic.name, { partition: this.number, offset });
     const { unsettled, openRanges } = this.#watermark;
-    const behind = `${unsettled} messages are in memory, ${openRanges} ranges are settled above it`;
+    const ranges = `${openRanges} ranges are settled above it`;
+    const behind = `${unsettled} messages are in memory, ${ranges}${this.#room.describeWhole()}`;
     this.#notices.stuck(`${what} at ${offset} does not settle, so the partition is not read on: ${behind}`);
   }
 
