@@ -6,7 +6,7 @@ import { defineModule, event, unchecked } from '../../src/contract/contract';
 import type { Append } from '../../src/ports/log';
 import { openWatermark, type Range } from '../../src/work/progress/watermark';
 import { decodeState } from '../../src/work/progress/commit-state';
-import { eventTopic } from '../../src/work/topics';
+import { eventTopic, workTopic } from '../../src/work/topics';
 import type { Run } from '../../src/delivery/deliver';
 import { memoryWorld } from '../../src/memory';
 import { gates, group, jobs, loose, rig, topic, type Job } from './rig';
@@ -131,6 +131,33 @@ test('all partitions of an instance together are bounded in bytes, each is read 
   open('all');
   await r.clock.advance(1_000);
   expect(handled).toBe(1_200);
+});
+
+test('a partition that waits for room is read on when another queue makes some, though nothing of its own settles', async () => {
+  bound('instanceBufferBytesMax', 100_000);
+  bound('partitionReserveBytes', 3_000);
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = loose();
+  const buffered = new Capacity({ count: Infinity, bytes: limits.instanceBufferBytesMax });
+  const large = Buffer.alloc(1_003, 'x').fill(Buffer.from([0xda, 1_000 >> 8, 1_000 & 255]), 0, 3); // a string
+  const inLane = numbers(100).map(({ n }) => raw(n, { value: large, key: Buffer.from('k') }));
+  await r.append(a, ...inLane);
+  const slow = workTopic('t', 'photos', 'slow');
+  await a.log.ensure(slow);
+  await a.log.append(slow.name, [...inLane.slice(0, 20), raw(99)]);
+  const { wait, open } = gates();
+  await r.take(a, resize, () => wait('fast'), {}, { buffered });
+  await r.clock.advance(1_000);
+  const handled: unknown[] = [];
+  const run = (job: unknown) => (typeof job === 'string' ? never : void handled.push(job));
+  const other = { name: 'photos.slow', topic: slow, group: 't.photos.work.slow' };
+  const queue = await r.take(a, resize, run, other, { buffered });
+  await r.clock.advance(30_000);
+  expect([queue.stats().waiting, handled]).toEqual([2, []]);
+  open('fast');
+  await r.clock.advance(1_000);
+  expect([queue.stats().waiting, handled]).toEqual([19, [{ n: 99 }]]);
 });
 
 test('what a partition held is free for others when it moves, and when its queue is closed', async () => {
