@@ -2,6 +2,7 @@
 import { BusError } from '../../src/base/errors';
 import { partitionOf } from '../../src/format/partition';
 import { RetainedPartitions } from '../../src/work/progress/retained';
+import { emptyState, encodeState } from '../../src/work/progress/state';
 import { gates, group, jobs, parked, rig, topic } from './rig';
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, n) => ({ n: from + n }));
@@ -249,7 +250,11 @@ test('what another process settled in between, and what it had not settled, is n
   expect(await r.progress(a)).toEqual({ committed: 19, end: 19 });
 });
 
-test('a place that was moved by hand counts, whatever the process remembers', async () => {
+test.each([
+  ['moved by hand', new Uint8Array()],
+  // The topic was deleted and created again, and another process has worked on it.
+  ['of another log of the same name', encodeState(4, emptyState(4), 1_000)],
+])('a place that is %s counts, whatever the process remembers', async (_, state) => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
@@ -260,7 +265,7 @@ test('a place that was moved by hand counts, whatever the process remembers', as
   const { partition: at } = (await a.log.bounds(topic.name)).find(({ end }) => end > 0)!;
   a.freeze();
   const tool = await b.log.join(group, topic.name, {
-    take: (owned) => void (owned.partition === at && owned.commit({ offset: 4, state: new Uint8Array() })),
+    take: (owned) => void (owned.partition === at && owned.commit({ offset: 4, state })),
     give: () => Promise.resolve(),
   });
   await r.clock.advance(15_000);

@@ -47,6 +47,8 @@ export class Retained {
   /** Progress at the beginning of a new ownership. */
   recall(committed: Commit | null, tell: (reason: string) => void): Begin {
     const [left, own] = [this.#left, this.#isKnown(committed)];
+    // In one log the place of a group does not go back. So another log has its name, or a tool has set the place.
+    const back = committed !== null && this.#kept !== null && committed.offset < this.#kept.offset;
     this.#left = undefined;
     this.#kept = committed;
     this.#sent = [];
@@ -56,7 +58,7 @@ export class Retained {
       tell(reason);
     });
     // A tool that moves the place of a group writes no state, and a log that has forgotten the group has no commit.
-    const moved = !own && !readable;
+    const moved = !own && (!readable || back);
     if (moved) this.#done.clear();
     if (!left || moved) return { ...inLog, ahead: false };
     // With no other owner in between, what this process knows includes what the log has.
