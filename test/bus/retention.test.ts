@@ -79,6 +79,20 @@ test('busbar status warns that events wait longer than they are kept, with how m
   ]);
 });
 
+test('busbar status is critical when what waits is close to the bound beyond which the oldest events go', async () => {
+  const { clock, soon, inspector, ports } = await openScene();
+  await clock.advance(1.1 * keepMs);
+  const { log } = ports('look');
+  const seen = async (eventBytes: number): Promise<string | undefined> => {
+    const value = { length: eventBytes } as Uint8Array; // only its size is looked at
+    const peek: typeof log.peek = async (...where) => (await log.peek(...where)).map((one) => ({ ...one, value }));
+    const { alarms } = await soon((await inspector({ log: { ...log, peek } })).status());
+    return alarms.find(({ what }) => what === 'held')?.severity;
+  };
+  expect(await seen(limits.heldEventBytesMax * 0.2)).toBe('warning');
+  expect(await seen(limits.heldEventBytesMax * 0.26)).toBe('critical');
+});
+
 describe('where the log deletes events whatever is unread, as Kafka does', () => {
   test('busbar status is critical from half of the time on, before anything is deleted', async () => {
     const { clock, soon, inspector, ports } = await openScene();

@@ -2,7 +2,7 @@
 import { BusError } from '../../src/base/errors';
 import { partitionOf } from '../../src/format/partition';
 import { RetainedPartitions } from '../../src/work/progress/retained';
-import { emptyState, encodeState } from '../../src/work/progress/state';
+import { emptyState, encodeState } from '../../src/work/progress/commit-state';
 import { gates, group, jobs, parked, rig, topic } from './rig';
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, n) => ({ n: from + n }));

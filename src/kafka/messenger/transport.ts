@@ -2,7 +2,8 @@
 import { allEnded, closable, type Closable } from '../../base/lifecycle';
 import { Fetcher } from '../consume/fetcher';
 import type { Roads } from '../messenger';
-import { Sender, type SenderOptions } from '../produce/producer';
+import { Sender } from '../produce/producer';
+import type { SenderOptions } from '../produce/producer-options';
 import { openTail } from '../consume/tail';
 import { Topics, type TopicsOptions } from '../cluster/topics';
 import type { View } from '../cluster/metadata';

@@ -12,6 +12,7 @@ import { failCalls, Lane, sinceSentMs, TopicLanes, type Batch } from './partitio
 import { Leader } from './leader';
 import { LeaderSearch } from './leader-search';
 import { isSequenceError, ProducerId } from './producer-id';
+import type { SenderOptions } from './producer-options';
 import * as sendable from './append-errors';
 import type { TopicShape } from '../cluster/topics';
 import { pauseMs, type View } from '../cluster/metadata';
@@ -30,21 +31,6 @@ const topicAbsentMsMax = 5_000;
 /** How long closing waits for what is under way. */
 const closeMs = 2_000;
 
-export interface SenderOptions {
-  /** An append that says nothing itself rejects with Unreachable after so long. Default 30,000 ms. */
-  readonly appendMs?: number;
-  /** A batch of unknown outcome is given up for good after so long. Default 600,000 ms. */
-  readonly unknownMs?: number;
-  readonly via?: Via;
-  /** Whether the broker writes each batch once, however often it is sent. Costs one request before the first batch. */
-  readonly idempotent?: boolean;
-  /**
-   * How many partitions the topic has, and whether records need keys; rejects with Config when it is not there. `again`
-   * when somebody named a partition that was not there the last time.
-   */
-  readonly shapeOf: (topic: string, again: boolean) => Promise<TopicShape>;
-}
-
 /** One lane's part of a request. */
 interface Flight {
   readonly lane: Lane;
@@ -62,6 +48,7 @@ export class Sender implements Closable {
   readonly #closing = new AbortController();
   #ended = false;
   readonly #sweep: Timer;
+  readonly #unwatch: () => void;
   readonly #appendMs: number;
   readonly #unknownMs: number;
   readonly #via: Via;
@@ -84,6 +71,7 @@ export class Sender implements Closable {
       this.#unidentified.splice(0).forEach((lane) => this.#abandonAll(lane, error));
     this.#producerId = options.idempotent ? new ProducerId({ view, ready, refused, closing }) : undefined;
     this.#sweep = every(view.parts.clock, slowMs, () => this.#sweepOver());
+    this.#unwatch = view.watch(() => this.#followLeaders());
   }
 
   /**
@@ -161,6 +149,14 @@ export class Sender implements Closable {
     if (!leader) this.#leaders.set(node, (leader = new Leader(node)));
     leader.ready.push(lane);
     this.#plan(leader);
+  }
+
+  /** Lanes that wait for the next request to a broker that no longer leads them do not wait for its answer. */
+  #followLeaders(): void {
+    for (const { node, ready } of this.#leaders.values()) {
+      if (ready.every((lane) => this.view.leader(lane) === node)) continue;
+      for (const lane of ready.splice(0)) this.#offerAgain(lane);
+    }
   }
 
   #offerAgain(lane: Lane): void {
@@ -393,6 +389,7 @@ export class Sender implements Closable {
     this.#ended = true;
     this.#closing.abort();
     this.#sweep.cancel();
+    this.#unwatch();
     const cause = 'the log was closed while it was being written';
     for (const call of this.#calls.all()) call.fail(this.#gaveUp(call, clock.mono() - call.begunMs, cause));
     for (const { lanes } of this.#topics.values()) lanes.forEach((lane) => lane.resting?.cancel());

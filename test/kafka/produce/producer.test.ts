@@ -126,6 +126,31 @@ describe('sending', () => {
     expect([bench.cluster.values(topic, 0), bench.cluster.values(topic, 3)]).toEqual([['a'], ['b']]);
   });
 
+  it('sends what waits behind a slow leader at once to another one that another part of the process has learned', async () => {
+    const { topic } = await bench.open(4);
+    const view = bench.view('two');
+    const { log } = bench.process('two', { view });
+    await bench.run(log.append(topic, [record('x', 0), record('x', 3)]));
+    const sentTo: number[] = [];
+    let isFirst = true;
+    bench.cluster.script = ({ name, node }) => {
+      if (name !== 'produce') return undefined;
+      sentTo.push(node);
+      const slow = isFirst ? { delayMs: 400 } : undefined;
+      isFirst = false;
+      return slow;
+    };
+    const first = bench.watch(log.append(topic, [record('a', 0)]));
+    await bench.clock.advance(10);
+    const behind = bench.watch(log.append(topic, [record('b', 3)]));
+    await bench.clock.advance(10);
+    bench.cluster.lead(topic, 3, 2);
+    await bench.run(view.refresh());
+    await bench.until(() => behind.settled, 20);
+    expect([first.settled, sentTo]).toEqual([false, [1, 2]]);
+    await bench.until(() => first.settled, 1_000);
+  });
+
   it('refuses only the record that is too large for the topic, found by halving', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
