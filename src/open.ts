@@ -1,6 +1,7 @@
 /** Opens a bus; the only place that chooses between the makers of the ports. Each is loaded when it is chosen. */
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { callSite, fromCaller } from './delivery/call-site';
 import { holdProcess, randomHex, systemClock, systemRandom } from './base/clock';
 import { BusError } from './base/errors';
 import { teardown } from './base/lifecycle';
@@ -24,7 +25,12 @@ export interface OpenOptions extends BusOptions, BusGiven {}
  * makes the shared directory unusable. The process ends when the bus is closed and nothing else holds it.
  */
 export async function openBus(options: OpenOptions): Promise<Bus> {
-  return (await openWithPorts(options)).bus;
+  const site = callSite(openBus);
+  try {
+    return (await openWithPorts(options)).bus;
+  } catch (error) {
+    throw fromCaller(error, site);
+  }
 }
 
 /** A bus and what it is made of, for tools that look into the logs themselves. */
@@ -121,10 +127,14 @@ async function onKafka(values: BusValues, around: Around): Promise<Made> {
 async function connectServers(values: BusValues, around: Around): Promise<Made> {
   const { ns, dir, brokers = [], zookeeper: connect = '', sessionMs, inboxPartitions, topics, replicas } = values;
   const missing = [brokers.length === 0 && 'brokers', connect === '' && 'zookeeper'].filter((name) => name !== false);
-  if (missing.length > 0) throw configError(missing.map((name) => `transport = kafka needs ${name}`));
+  if (missing.length > 0)
+    throw configError(
+      missing.map((name) => `transport = kafka needs ${name}`),
+      kafkaRemedy,
+    );
   const [security, auth, tls] = [securityOf(values), zookeeperAuth(values), zookeeperTls(values)];
   const exposed = values.credentialsWithoutTls ? [] : exposedBy(security, auth, tls);
-  if (exposed.length > 0) throw configError(exposed);
+  if (exposed.length > 0) throw configError(exposed, exposedRemedy);
   const [{ openZookeeper }, { openKafka }, { mustListen }] = await Promise.all([
     import('./zookeeper/open'),
     import('./kafka/open'),
@@ -139,6 +149,7 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
     connect,
     ns,
     sessionMs: Math.min(sessionMs, aliveMs),
+    ...(!look && { openMs: sessionMs }), // a person who waits is answered sooner
     ...(dir !== undefined && { cacheDir: dir }),
     ...(auth && { auth }),
     ...(tls && { tls }),
@@ -167,6 +178,7 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
     throw error;
   }
 }
+const kafkaRemedy = 'Set the addresses of the servers, as host:port, or set transport to embedded.';
 /**
  * After so long without a sign of life an instance is asked whether it lives. Callers learn its death within five
  * seconds: the servers end sessions at their next tick (500 ms), the answer is waited for half a second.
@@ -185,6 +197,7 @@ function zookeeperTls(values: BusValues): ZookeeperOptions['tls'] {
   return { ...(caFile && { caFile }), ...(certFile && { certFile }), ...(keyFile && { keyFile }) };
 }
 
+const exposedRemedy = 'Encrypt the connections that the message names, or set credentialsWithoutTls to true.';
 /** Returns a fault for each password that would be sent in clear text. */
 function exposedBy(security: Security, auth: ZookeeperOptions['auth'], tls: ZookeeperOptions['tls']): string[] {
   const allow = 'or set credentialsWithoutTls to true on a network that you trust';
@@ -224,5 +237,8 @@ function moduleName(given: AnyContract | string): string {
   const module = given as AnyContract | string | null | undefined;
   const name = typeof module === 'string' ? module : module?.[CONTRACT];
   if (typeof name === 'string') return name;
-  throw configError(['module (openBus) is missing: give the contract of this process, or a name']);
+  throw configError(
+    ['module (openBus) is missing: give the contract of this process, or a name'],
+    'Pass openBus({ module }) the contract that defineModule returned, or the name of the module.',
+  );
 }

@@ -1,6 +1,4 @@
-/**
- * What can go wrong, once: a closed table of codes, one class for them, and one class for failures a contract declares.
- */
+/** What can go wrong: one table of codes, and what is kept of any error; long because a contract bundles it alone. */
 
 /**
  * Whether a call that failed can have been carried out. `not-sent`: it was not, and will not be. `unknown`: it can have
@@ -10,14 +8,15 @@ export type SendOutcome = 'not-sent' | 'unknown';
 
 /** Facts that come with each code. */
 export interface BusDetails {
-  Invalid: { side: 'input' | 'reply' | 'failure'; issues: readonly Issue[]; instance?: string } & OfList;
+  Invalid: { side: 'input' | 'reply' | 'failure'; issues: readonly Issue[] } & Origin & OfList;
   TooLarge: TooManyBytes | TooManyMessages;
   NoHandler: { module: string; entry?: string };
   ResponderLost: { instance: string };
   Timeout: { reached: 'not-sent' | 'sent' | 'waiting' | 'running' | 'answered'; timeoutMs: number };
   Overloaded: { retryAfterMs: number; waiting?: number; limit?: number; bytes?: number; limitBytes?: number };
   Cancelled: { reason: unknown };
-  HandlerFailed: { handlerError: string; instance?: string };
+  /** `cause` and `errors`: what the handler's error named as its cause, or collected. */
+  HandlerFailed: { handlerError: string } & Origin & Behind;
   Unreachable: { outcome: SendOutcome; waitedMs: number; cause?: string };
   DiskFull: { outcome: SendOutcome; path: string; freeBytes: number; neededBytes: number };
   StoreBroken: { outcome: SendOutcome; path: string; cause: string };
@@ -31,6 +30,15 @@ export interface BusDetails {
 }
 export type BusCode = keyof BusDetails;
 
+/** Where an error of a request came from, as far as that is known. */
+export interface Origin {
+  /** `module.entry` */
+  entry?: string;
+  /** The instance that answered, `module#xxxx`. */
+  instance?: string;
+  /** Fingerprints of the contract at both ends; where they differ, two versions of it are running. */
+  contracts?: { readonly caller?: string; readonly responder?: string };
+}
 /** The first body that failed of a list that was sent: its place in it, from 0, and the id of its message. */
 interface OfList {
   index?: number;
@@ -136,6 +144,11 @@ function isRetryable<C extends BusCode>(code: C, details: BusDetails[C]): boolea
   return typeof retryable === 'boolean' ? retryable : retryable(details ?? {});
 }
 
+/** A Config error has a remedy of its own: without one it does not compile. */
+type More<C extends BusCode> = C extends 'Config'
+  ? [cause: unknown, remedy: string]
+  : [cause?: unknown, remedy?: string];
+
 /** An error of the bus itself. `details` depends on `code`; narrow with {@link isBusError} or `switch (error.code)`. */
 export class BusError<C extends BusCode = BusCode> extends Error {
   readonly code: C;
@@ -146,7 +159,7 @@ export class BusError<C extends BusCode = BusCode> extends Error {
   readonly remedy: string;
 
   /** `remedy` where more is known than what the code and the details say. */
-  constructor(code: C, message: string, details: BusDetails[C], cause?: unknown, remedy?: string) {
+  constructor(code: C, message: string, details: BusDetails[C], ...[cause, remedy]: More<C>) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'BusError';
     this.code = code;
@@ -157,8 +170,9 @@ export class BusError<C extends BusCode = BusCode> extends Error {
 }
 /** The error of one body of a list, with its place and id in the details and the message. */
 export function ofList(error: unknown, index: number, count: number, id: string): Error {
-  const message = `body ${index} of ${count} (counted from 0, id ${id}): ${sayError(error)}`;
-  if (!isBusError(error)) return new Error(message, { cause: error });
+  const place = `body ${index} of ${count} (counted from 0, id ${id})`;
+  if (!isBusError(error)) return new Error(`${place}: ${sayError(error)}`, { cause: error });
+  const message = `${place}: ${error.message}`; // its causes stay behind it
   const { code, details, cause, remedy } = error;
   // The spread keeps the details of the code; TypeScript does not follow that through the union of codes.
   return new BusError(code, message, { ...details, index, id } as BusDetails[BusCode], cause, remedy);
@@ -253,6 +267,11 @@ export function outlookOf(thrown: unknown): Outlook {
   return error instanceof Error && finalNames.has(error.name) ? 'final' : 'transient';
 }
 
+/** Returns the words of an instruction as a sentence. */
+export function sentence(words: string): string {
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!]$/.test(words) ? '' : '.'}`;
+}
+
 /** The end of a sentence about a name that nothing has. */
 export function didYouMean(near: string | undefined, before = ''): string {
   return near === undefined ? '' : `; did you mean ${before}${near}?`;
@@ -289,10 +308,10 @@ function editsBetween(from: string, to: string): number {
   return row[to.length] ?? 0;
 }
 
-/** A line about anything thrown, for messages that quote it. Never throws, whatever it is. */
+/** Returns a line about anything thrown, with its causes, for messages that quote it. Never throws, whatever it is. */
 export function sayError(thrown: unknown): string {
   try {
-    if (thrown instanceof Error) return String(thrown.message || thrown.name);
+    if (isError(thrown)) return sayCauses(String(thrown.message || thrown.name), thrown);
     return typeof thrown === 'string' ? thrown : `thrown: ${String(thrown)}`;
   } catch {
     return 'thrown: something that has no text'; // an object without a prototype, or one that throws when it is read
@@ -308,4 +327,115 @@ export function readable(thrown: unknown): unknown {
   } catch {
     return new Error(sayError(thrown)); // a Proxy, or a getter that throws
   }
+}
+
+// --- errors behind an error: its causes, and the errors of an AggregateError, as plain data within bounds
+
+/** What is kept of an error that is the cause of another one, or one of an AggregateError. */
+export interface CauseFacts extends Behind {
+  /** Its message, with its code where the message does not have that. */
+  readonly message: string;
+}
+/** Fields of plain data about an error. Absent where nothing is behind it. */
+export interface Behind {
+  readonly cause?: CauseFacts;
+  /** Of an AggregateError. */
+  readonly errors?: readonly CauseFacts[];
+}
+
+/** Errors kept behind one error. A chain can be a circle, and an AggregateError can have any number. */
+const errorsMax = 16;
+/** Errors kept of one AggregateError; the next one says how many were left out. */
+const siblingsMax = 5;
+const charsMax = 500;
+const sayCharsMax = 1_500;
+
+const tags: ReadonlySet<string> = new Set(['[object Error]', '[object DOMException]']);
+/** Whether it is an error, also one of another realm, such as that of a vm context. */
+export function isError(thrown: unknown): thrown is Error {
+  return thrown instanceof Error || tags.has(Object.prototype.toString.call(thrown));
+}
+
+/** Returns what is behind anything thrown. Never throws, whatever its getters do. */
+export function behind(thrown: unknown): Behind {
+  return collect(thrown, { left: errorsMax, seen: new Set([thrown]) });
+}
+
+interface Budget {
+  left: number;
+  readonly seen: Set<unknown>;
+}
+
+function collect(thrown: unknown, budget: Budget): Behind {
+  try {
+    if (!isError(thrown)) return {};
+    // Only read: whether there are causes or errors is what is asked, and anything can be there.
+    const { cause, errors } = thrown as { readonly cause?: unknown; readonly errors?: unknown };
+    const first = cause === undefined ? undefined : facts(cause, budget);
+    const all = Array.isArray(errors) ? collectAll(errors, budget) : [];
+    return { ...(first && { cause: first }), ...(all.length > 0 && { errors: all }) };
+  } catch {
+    return {}; // a Proxy, or a getter that throws
+  }
+}
+
+function collectAll(errors: readonly unknown[], budget: Budget): readonly CauseFacts[] {
+  const kept = errors.slice(0, siblingsMax).flatMap((one) => facts(one, budget) ?? []);
+  const left = errors.length - kept.length;
+  return left > 0 ? [...kept, { message: `${left} more` }] : kept;
+}
+
+function facts(thrown: unknown, budget: Budget): CauseFacts | undefined {
+  if (budget.left <= 0 || budget.seen.has(thrown)) return undefined;
+  budget.left--;
+  budget.seen.add(thrown);
+  return { message: messageOf(thrown), ...collect(thrown, budget) };
+}
+
+function messageOf(thrown: unknown): string {
+  try {
+    if (!isError(thrown)) return cut(String(thrown));
+    const { code } = thrown as { readonly code?: unknown }; // only read: errors of Node.js have one
+    const said = String(thrown.message || thrown.name);
+    return cut(typeof code === 'string' && !said.includes(code) ? `${said} (${code})` : said);
+  } catch {
+    return 'something that has no text';
+  }
+}
+/** Without half of a character at its end, which could not be sent. */
+function cut(text: string): string {
+  return text.slice(0, charsMax).toWellFormed();
+}
+
+/** Returns the messages of all errors behind one, outermost first. */
+export function causeLines({ cause, errors = [] }: Behind): readonly string[] {
+  return [...(cause ? [cause] : []), ...errors].flatMap((one) => [one.message, ...causeLines(one)]);
+}
+
+/** Returns the line with the causes that it does not name yet: `fetch failed; cause: connect ECONNREFUSED [::1]:9`. */
+export function sayCauses(line: string, thrown: unknown): string {
+  let said = line;
+  for (const message of causeLines(behind(thrown))) {
+    if (said.length - line.length > sayCharsMax) break;
+    if (!said.includes(message)) said += `; cause: ${message}`;
+  }
+  return said;
+}
+
+/** Returns whether a value from the wire or the disk is a {@link Behind} within the bounds. */
+export function isBehind(value: unknown, left = errorsMax): value is Behind {
+  if (typeof value !== 'object' || value === null) return false;
+  const { cause, errors } = value as { readonly cause?: unknown; readonly errors?: unknown }; // each is checked
+  const areErrors = errors === undefined || (Array.isArray(errors) && errors.length <= siblingsMax + 1);
+  if (!areErrors) return false;
+  const all: readonly unknown[] = [...(cause === undefined ? [] : [cause]), ...((errors as unknown[]) ?? [])];
+  return all.every((one) => left > 0 && isBehind(one, left - 1) && 'message' in one && typeof one.message === 'string');
+}
+
+/** Returns an error as the one that the facts were taken from: with its causes, but not with its class and stack. */
+export function errorOf({ message, cause, errors }: CauseFacts): Error {
+  const options = cause === undefined ? undefined : { cause: errorOf(cause) };
+  const error = errors ? new AggregateError(errors.map(errorOf), message, options) : new Error(message, options);
+  error.stack = `${error.name}: ${message}`; // where it was made here says nothing about where it was thrown
+  return error;
 }

@@ -240,11 +240,14 @@ function list(option: ListOption, raw: unknown): Accepted {
 
 // --- words
 
-export function configError(faults: readonly string[]): BusError<'Config'> {
+const optionsRemedy =
+  'Correct the options that the message names, where it says that they were set (openBus, BUSBAR_* variables or the ' +
+  'configuration file), then start the process again.';
+export function configError(faults: readonly string[], remedy = optionsRemedy): BusError<'Config'> {
   const shown = faults.slice(0, faultsShownMax);
   if (faults.length > shown.length) shown.push(`and ${faults.length - shown.length} more`);
   const message = shown.length === 1 ? shown[0] : `${faults.length} faults:\n- ${shown.join('\n- ')}`;
-  return new BusError('Config', `configuration: ${message}`, { faults });
+  return new BusError('Config', `configuration: ${message}`, { faults }, undefined, remedy);
 }
 const faultsShownMax = 30; // a screen of them
 

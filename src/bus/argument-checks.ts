@@ -4,6 +4,8 @@ import { CONTRACT, type AnyContract, type AnyEntry } from '../contract/types';
 
 const verbs = { request: 'request', work: 'submit', broadcast: 'broadcast', event: 'publish' } as const;
 
+const callRemedy = 'Correct the call in the code: pass the entry, contract and options that the message asks for.';
+
 /** Throws Config for what is no entry of the kind. */
 export function mustBe(entry: AnyEntry, kind: AnyEntry['kind']): void {
   // Their types say that they are there, but nobody may have looked.
@@ -79,6 +81,6 @@ function show(value: unknown): string {
   return typeof value === 'number' ? String(value) : `of type ${typeof value}`;
 }
 
-export function fault(message: string): BusError<'Config'> {
-  return new BusError('Config', message, { faults: [message] });
+export function fault(message: string, remedy = callRemedy): BusError<'Config'> {
+  return new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }

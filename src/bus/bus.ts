@@ -1,4 +1,5 @@
 /** Puts the parts together into the verbs. */
+import { callSite, fromCaller, located } from '../delivery/call-site';
 import { sleep, within } from '../base/clock';
 import { BusError, Failure, isBusError, sayError } from '../base/errors';
 import { closable, teardown } from '../base/lifecycle';
@@ -155,24 +156,25 @@ export function buildBus(parts: BusParts): BuiltBus {
     });
   }
   /** Not `async`: another promise for each request would cost more than what is done here. */
-  function ask(entry: Request, input: unknown, options?: AskOptions): Promise<unknown> {
+  function ask(entry: Request, input: unknown, options?: AskOptions, site = callSite(ask)): Promise<unknown> {
     try {
       mustBeOpen();
       mustBe(entry, 'request');
       checkCall('request', entry, options);
     } catch (error) {
-      return Promise.reject(error as BusError); // both throw nothing else
+      return Promise.reject(fromCaller(error, site) as BusError); // they throw nothing else
     }
-    return caller.ask(entry, input, options);
+    return caller.ask(entry, input, options, site);
   }
   async function askAll(entry: Request, input: unknown, options?: AskOptions): Promise<unknown[]> {
+    const site = callSite(askAll);
     mustBeOpen();
     mustBe(entry, 'request');
     checkCall('requestAll', entry, options);
     const everybody = await findEverybody({ clock, scopes, peers, timeoutMs }, entry, options);
     return Promise.all(
       everybody.instances.map(async (instance) => {
-        const result = await asResult(ask(entry, input, { ...everybody.options, to: instance.name }));
+        const result = await asResult(ask(entry, input, { ...everybody.options, to: instance.name }, site));
         return { from: peerOfInstance(instance), ...result };
       }),
     );
@@ -262,25 +264,29 @@ export function buildBus(parts: BusParts): BuiltBus {
   // The verbs' types are those of the interface; inside, values are unknown until a schema has seen them.
   const verbs = {
     self,
-    request: ask,
+    request: (entry: Request, input: unknown, options?: AskOptions) => ask(entry, input, options),
     tryRequest: (entry: Request, input: unknown, options?: AskOptions) => asResult(ask(entry, input, options)),
-    requestAll: askAll,
-    submit: (entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how),
-    submitAll: (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'work', all, 'list', how),
-    async broadcast(entry: AnyEntry, input: unknown, options?: object) {
+    requestAll: located(askAll),
+    submit: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'work', input, how)),
+    submitAll: located((entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) =>
+      send(entry, 'work', all, 'list', how),
+    ),
+    broadcast: located(async (entry: AnyEntry, input: unknown, options?: object) => {
       mustBeOpen();
       mustBe(entry, 'broadcast');
       checkCall('broadcast', entry, options);
       return shouter.broadcast(entry, input);
-    },
-    publish: (entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'event', input, how),
-    publishAll: (entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) => send(entry, 'event', all, 'list', how),
-    listen: (entry: Event, how: ListenOptions | Run, run?: Run) => start(listen(entry, how, run)),
-    async serve(contract: AnyContract, given: object, options?: LooseServeOptions) {
+    }),
+    publish: located((entry: AnyEntry, input: unknown, how?: SubmitCall) => sendOne(entry, 'event', input, how)),
+    publishAll: located((entry: AnyEntry, all: readonly unknown[], how?: SubmitCall) =>
+      send(entry, 'event', all, 'list', how),
+    ),
+    listen: located((entry: Event, how: ListenOptions | Run, run?: Run) => start(listen(entry, how, run))),
+    serve: located(async (contract: AnyContract, given: object, options?: LooseServeOptions) => {
       mustBeOpen();
       mustBeContract(contract, 'bus.serve');
       return start(serveContract(serving, contract, given, options));
-    },
+    }),
     with: (baggage: object, inside: () => unknown, traceparent?: string) =>
       scopes.run(withBaggage(currentScope(scopes), baggage, traceparent), inside),
     instances: (contract: AnyContract) => peers.known(contract[CONTRACT]).map(peerOfInstance),

@@ -26,7 +26,7 @@ export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
       case 'reply':
         return caller.reply(envelope, body, from);
       case 'cancel':
-        return answerer.cancel(envelope);
+        return answerer.cancel(envelope, body);
       case 'probe':
         return answerer.probe(envelope, from);
       case 'leave':

@@ -39,6 +39,10 @@ export interface LooseServeOptions {
   readonly perSecond?: { readonly [entry: string]: number | undefined };
 }
 
+const serveRemedy =
+  'Give bus.serve one handler for each request, work and broadcast of the contract, and limits only for these.';
+const listenRemedy = 'Correct the options of bus.listen that the message names.';
+
 export async function serveContract(
   parts: ServeParts,
   contract: AnyContract,
@@ -100,7 +104,7 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
   const { bus } = parts;
   const { module } = bus.self;
   const faults = faultsOf(`listen(${entry.name})`, 'listener', { ...options, as: options.as ?? null });
-  if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults });
+  if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults }, undefined, listenRemedy);
   const name = queueOf(module, options.as);
   const queue: Queue = {
     name,
@@ -116,7 +120,8 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
   };
   const { listening } = parts;
   const twice = `${entry.name} is listened to as '${options.as}' by this instance already`;
-  if (listening.has(queue.group)) throw fault(twice);
+  if (listening.has(queue.group))
+    throw fault(twice, `Close the first listener before, or give this one another name in 'as'.`);
   listening.add(queue.group);
   try {
     const taken = await take(parts, queue, [name]);
@@ -158,7 +163,7 @@ function bind(
   const faults: string[] = [];
   const runs = new Map<string, Handling>();
   const module = contract[CONTRACT];
-  if (typeof handlers !== 'object' || handlers === null) throw fault(`serve(${module}) has no handlers`);
+  if (typeof handlers !== 'object' || handlers === null) throw fault(`serve(${module}) has no handlers`, serveRemedy);
   for (const [name, entry] of entriesOf(contract)) {
     if (entry.kind === 'event') continue;
     const handler = given[name];
@@ -167,7 +172,7 @@ function bind(
     else runs.set(entry.name, { entry, run: (body, context): unknown => handler.call(handlers, body, context) });
   }
   faults.push(...strangers(contract, handlers), ...badLimits(contract, options));
-  if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults });
+  if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults }, undefined, serveRemedy);
   return runs;
 }
 

@@ -21,7 +21,7 @@ type Validated = Awaited<ReturnType<Schema['~standard']['validate']>>;
 function accept(result: Validated, side: Side, entry: string): unknown {
   if (!result.issues) return result.value;
   const issues = Array.from(result.issues.slice(0, issuesMax), plainIssue);
-  throw new BusError('Invalid', `${side} of ${entry}: ${issues.map(sayIssue).join('; ')}`, { side, issues });
+  throw new BusError('Invalid', `${side} of ${entry}: ${issues.map(sayIssue).join('; ')}`, { side, issues, entry });
 }
 
 /** A copy of plain data: libraries give instances of classes of their own, which cannot be sent. */

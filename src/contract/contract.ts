@@ -127,6 +127,8 @@ const failureName = /^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]+$/u;
 const failureCharsMax = 200;
 const reserved = new Set(['then', 'constructor', 'open', 'close']);
 
+const contractRemedy = 'Correct the names, schemas and options in defineModule that the message names.';
+
 /**
  * Names a set of entries. `name` and entries: letters and digits, the first one a small letter, at most 63 (a module's
  * name may have dashes); failures: 1 to 200 characters that can be printed. Throws Config for any other name, and for
@@ -145,9 +147,17 @@ export function defineModule<M extends Record<string, SomeEntry>>(
     faults.push(...faultsOfEntry(`${name}.${key}`, value));
     named[key] = Object.freeze({ ...value, name: `${name}.${key}` });
   }
-  if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults });
+  if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults }, undefined, contractRemedy);
   // The cast adds what Object.assign's type loses: the entries' own types.
-  return Object.freeze(Object.assign(named, { [CONTRACT]: name })) as unknown as Contract<M>;
+  const contract = Object.freeze(Object.assign(named, { [CONTRACT]: name })) as unknown as Contract<M>;
+  for (const one of Object.values(named)) contracts.set(one, contract);
+  return contract;
+}
+const contracts = new WeakMap<object, AnyContract>();
+
+/** Returns the contract of an entry; undefined for one that another copy of the package made. */
+export function contractOf(entry: AnyEntry): AnyContract | undefined {
+  return contracts.get(entry);
 }
 
 /** What the compiler would have said, where it was asked, and the values that it cannot see. */

@@ -1,6 +1,6 @@
 /** A short hash of what a contract says, so that two versions of a module side by side can be told apart. */
 import type { StandardJSONSchemaV1 } from '@standard-schema/spec';
-import { entriesOf } from './contract';
+import { contractOf, entriesOf } from './contract';
 import type { AnyContract, AnyEntry, Schema } from './types';
 
 /**
@@ -10,6 +10,16 @@ import type { AnyContract, AnyEntry, Schema } from './types';
 export function fingerprint(contract: AnyContract): string {
   const lines = [...entriesOf(contract)].map(([name, entry]) => `${name} ${describe(entry)}`);
   return hash(lines.toSorted().join('\n'));
+}
+
+const known = new WeakMap<AnyContract, string>();
+/** Returns the fingerprint of the contract that the entry belongs to; undefined where that is not known. */
+export function fingerprintOf(entry: AnyEntry): string | undefined {
+  const contract = contractOf(entry);
+  if (!contract) return undefined;
+  const print = known.get(contract) ?? fingerprint(contract);
+  known.set(contract, print);
+  return print;
 }
 
 /** One entry in one line of text, equal for equal entries. */

@@ -1,7 +1,7 @@
 /** Looks at a data file before LMDB maps it: a damaged or foreign one would end the process or be written over. */
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { sleep, type Clock } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, sayError, sentence } from '../base/errors';
 import { faultInHeads } from './header';
 import { faultInPages, isShort } from './pages';
 
@@ -24,7 +24,7 @@ export async function checkDataFile(path: string, clock: Clock, isUsed: boolean)
     if (fault === undefined) return;
     if (looks === looksMax) {
       const message = `${path} ${fault}: ${copyRemedy}`;
-      throw new BusError('Config', message, { faults: [message] });
+      throw new BusError('Config', message, { faults: [message] }, undefined, sentence(copyRemedy));
     }
     await sleep(clock, lookAgainMs);
   }

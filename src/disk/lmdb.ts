@@ -134,10 +134,12 @@ async function untilNoticed(path: string, clock: Clock): Promise<void> {
   if (data !== undefined && data.size > 0 && !existsSync(join(path, 'lock.mdb'))) await sleep(clock, noticedAfterMs);
 }
 
+const lockRemedy =
+  'Stop all processes of this directory, remove the lock file that the message names, and start them again.';
 /** LMDB ends the process when it fails to open a lock file. */
 function checkLockFile(lock: LockFile, users: readonly number[]): void {
   const fault = lock.faultBeforeOpening(users);
-  if (fault !== undefined) throw new BusError('Config', fault, { faults: [fault] });
+  if (fault !== undefined) throw new BusError('Config', fault, { faults: [fault] }, undefined, lockRemedy);
 }
 
 /** LMDB ends the process when it fails to map the file. */
@@ -145,13 +147,14 @@ function checkAddressSpace(): void {
   const open = opened.size + closing.size;
   if (open > openMax) {
     const message = `this process has ${open - 1} data files open, the limit is ${openMax}: close buses`;
-    throw new BusError('Config', message, { faults: [message] });
+    const remedy = 'Close buses that are not used, or divide them over more processes.';
+    throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
   }
   const limitBytes = addressSpaceBytes();
   if (limitBytes >= 2 * mapBytes) return;
   const limit = `this process can have ${limitBytes} bytes of address space`;
   const message = `${limit}, the log needs ${mapBytes}: raise ulimit -v`;
-  throw new BusError('Config', message, { faults: [message] });
+  throw new BusError('Config', message, { faults: [message] }, undefined, 'Raise ulimit -v for this process.');
 }
 function addressSpaceBytes(): number {
   try {
@@ -173,7 +176,8 @@ function checkOlder(path: string, lock: LockFile): void {
   const message =
     `${data} is of transaction ${newest}, but the processes that use it have written ${last}: another file was ` +
     'put in its place. Stop all processes of this directory, then start them again.';
-  throw new BusError('Config', message, { faults: [message] });
+  const remedy = 'Stop all processes of this directory, then start them again.';
+  throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }
 
 function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer> {
@@ -199,7 +203,7 @@ function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer>
 function unopened(path: string, error: unknown): BusError<'Config'> {
   const remedy = 'Check its permissions and the free disk space.';
   const message = `${path} cannot be opened as a log: ${sayError(error)}. ${remedy}`;
-  return new BusError('Config', message, { faults: [message] }, error);
+  return new BusError('Config', message, { faults: [message] }, error, remedy);
 }
 
 /**

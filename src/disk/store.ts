@@ -1,6 +1,6 @@
 /** Guarded writes that are durable when they resolve, and views for reading, on an LMDB environment. */
 import type { Clock } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, sayError, sentence } from '../base/errors';
 import { asBuffer, submit, type Change, type Guard } from './changes';
 import { copyRemedy } from './check';
 import type { StoreFault } from './condition';
@@ -106,7 +106,7 @@ export function makeStore(
     } catch (error) {
       if (!sayError(error).includes('MDB_')) throw error;
       const message = `${path} is damaged (${sayError(error)}): ${copyRemedy}`;
-      throw new BusError('Config', message, { faults: [message] }, error);
+      throw new BusError('Config', message, { faults: [message] }, error, sentence(copyRemedy));
     }
   }
 

@@ -294,7 +294,8 @@ function copyOf(topic: Topic, key: Uint8Array | null): Uint8Array | null {
 }
 
 function configFault(message: string): BusError<'Config'> {
-  return new BusError('Config', message, { faults: [message] });
+  const remedy = 'Append a record that fits the topic: with a partition that it has, and a key where it is compacted.';
+  return new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }
 
 function tooLarge(topic: string, bytes: number): BusError<'TooLarge'> {

@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Random } from '../base/clock';
 import { randomHex } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, sayError, sentence } from '../base/errors';
 import { addressCharactersMax } from './liveness';
 
 /** The shared directory and what lies in it, as absolute paths. All of it is the owner's only (0700, files 0600). */
@@ -196,5 +196,6 @@ function attempt<T>(at: string, run: () => T): T {
 
 export function refuse(found: string, remedy: string): never {
   const fault = `${found}; ${remedy}`;
-  throw new BusError('Config', `the directory of the bus is refused: ${fault}`, { faults: [fault] });
+  const message = `the directory of the bus is refused: ${fault}`;
+  throw new BusError('Config', message, { faults: [fault] }, undefined, sentence(remedy));
 }

@@ -40,7 +40,7 @@ export class Groups {
     const sessionMs = options.sessionMs ?? sessionMsDefault;
     if (!(sessionMs >= sessionMsMin)) {
       const message = `group '${group}': sessionMs must be at least ${sessionMsMin}, not ${sessionMs}`;
-      throw new BusError('Config', message, { faults: [message] });
+      throw new BusError('Config', message, { faults: [message] }, undefined, 'Raise sessionMs.');
     }
     const topic = this.parts.topics.get(topicName);
     await this.note(group, topicName);

@@ -88,5 +88,6 @@ export function checkName(what: 'topic' | 'group', name: string): void {
   const bytes = Buffer.byteLength(name);
   if (bytes > 0 && bytes <= nameBytesMax && !name.includes('\0')) return;
   const message = `${what} '${name}': a name has 1 to ${nameBytesMax} bytes and no zero byte`;
-  throw new BusError('Config', message, { faults: [message] });
+  const remedy = `Choose a shorter ${what} name: shorten ns, the name of the module, or that of the queue.`;
+  throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }

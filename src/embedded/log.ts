@@ -72,7 +72,7 @@ function subdirectory(dir: string, name: string): string {
     return path;
   } catch (error) {
     const message = `${path} cannot be used as a folder: ${sayError(error)}. Remove it, or move it away.`;
-    throw new BusError('Config', message, { faults: [message] }, error);
+    throw new BusError('Config', message, { faults: [message] }, error, `Remove ${path}, or move it away.`);
   }
 }
 
@@ -99,7 +99,8 @@ async function checkLayout(log: Store): Promise<void> {
   else if (found > layout) {
     const layouts = `layout ${found}, this one knows ${layout}`;
     const message = `${log.path} was written by a newer busbar (${layouts}): upgrade this process`;
-    throw new BusError('Config', message, { faults: [message] });
+    const remedy = 'Upgrade this process, or give it a directory of its own with dir.';
+    throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
   }
 }
 

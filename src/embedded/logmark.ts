@@ -12,8 +12,8 @@ export function checkLogFile(dir: string): void {
   if (bytesOf(data) > 0 || readMark(dir) === undefined) return;
   const mark = join(dir, fileName);
   refuse(
-    `${data} is missing or empty, but ${mark} records that the log was created: the messages in it are gone. ` +
-      `Put back a copy of it, or remove ${mark} to start with an empty log.`,
+    `${data} is missing or empty, but ${mark} records that the log was created: the messages in it are gone`,
+    `Put back a copy of it, or remove ${mark} to start with an empty log.`,
   );
 }
 
@@ -32,8 +32,8 @@ export function checkLogMark(dir: string, id: string): void {
   if (found === id || found === '') return;
   const mark = join(dir, fileName);
   refuse(
-    `${join(dir, 'log', 'data.mdb')} is log ${id}, but ${mark} names log ${found}. ` +
-      `Put back a copy of that one, or remove ${mark} to use this one.`,
+    `${join(dir, 'log', 'data.mdb')} is log ${id}, but ${mark} names log ${found}`,
+    `Put back a copy of that one, or remove ${mark} to use this one.`,
   );
 }
 
@@ -77,6 +77,7 @@ function writeMark(mark: string, id: string): void {
   }
 }
 
-function refuse(message: string): never {
-  throw new BusError('Config', message, { faults: [message] });
+function refuse(found: string, remedy: string): never {
+  const message = `${found}. ${remedy}`;
+  throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }

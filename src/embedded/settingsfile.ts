@@ -23,7 +23,8 @@ export function parse(text: string, file: string): ReadonlyMap<string, Setting> 
     return new Map(list.map((setting) => [setting.key, setting]));
   } catch (error) {
     const fault = `${file} is damaged (${sayError(error)}); mend it, or remove it to go back to the one before`;
-    throw new BusError('Config', fault, { faults: [fault] });
+    const remedy = `Correct ${file}, or remove it to go back to the settings before.`;
+    throw new BusError('Config', fault, { faults: [fault] }, error, remedy);
   }
 }
 function isSetting(value: unknown): value is Setting {

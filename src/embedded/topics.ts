@@ -21,13 +21,17 @@ export class Topics {
   async ensure(topic: Topic): Promise<Topic> {
     checkName('topic', topic.name);
     if (!Number.isInteger(topic.partitions) || topic.partitions < 1 || topic.partitions > partitionsMax) {
-      throw fault(`topic '${topic.name}': partitions must be 1 to ${partitionsMax}, not ${topic.partitions}`);
+      throw fault(
+        `topic '${topic.name}': partitions must be 1 to ${partitionsMax}, not ${topic.partitions}`,
+        'Change the number of partitions.',
+      );
     }
     const there = this.find(topic.name) ?? (await this.create(topic));
     if (there.partitions === topic.partitions) return there;
     throw fault(
       `topic '${topic.name}' has ${there.partitions} partitions, the code wants ${topic.partitions}: ` +
         'keep the number, or use another queue name and let the old one run empty',
+      `Keep ${there.partitions} partitions, or use another queue name and let the old queue run empty.`,
     );
   }
 
@@ -47,7 +51,7 @@ export class Topics {
   /** Throws Config when it is not there. */
   get(name: string): Topic {
     const topic = this.find(name);
-    if (topic === undefined) throw fault(`topic '${name}' is not there: ensure it first`);
+    if (topic === undefined) throw fault(`topic '${name}' is not there: ensure it first`, noTopicRemedy);
     return topic;
   }
 
@@ -75,7 +79,11 @@ export class Topics {
     const keys = this.keysOf(topic, partition);
     const start = this.store.version(keys.start);
     const end = this.store.version(keys.end);
-    if (start === undefined || end === undefined) throw fault(`topic '${topic}' has no partition ${partition}`);
+    if (start === undefined || end === undefined)
+      throw fault(
+        `topic '${topic}' has no partition ${partition}`,
+        'Use a partition below the number that the topic has.',
+      );
     return { partition, start, end };
   }
 
@@ -102,6 +110,7 @@ function parseTopic(value: Buffer): Topic {
   return JSON.parse(value.toString()) as Topic; // only `create` above writes these
 }
 
-function fault(message: string): BusError<'Config'> {
-  return new BusError('Config', message, { faults: [message] });
+const noTopicRemedy = 'Start an instance that serves the module or publishes its events, which creates the topic.';
+function fault(message: string, remedy: string): BusError<'Config'> {
+  return new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }

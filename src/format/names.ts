@@ -20,7 +20,7 @@ export type Named = keyof typeof rules;
 export function checkName(what: Named, name: string): string {
   if (rules[what].test(name)) return name;
   const fault = `${what} '${name}' does not match ${rules[what].source}`;
-  throw new BusError('Config', fault, { faults: [fault] });
+  throw new BusError('Config', fault, { faults: [fault] }, undefined, `Choose another name for the ${what}.`);
 }
 
 /** Topics and groups of one namespace. Each throws Config for a name outside of its rule. */

@@ -65,7 +65,8 @@ function declare(at: object, listening: Listening): void {
 
 function misplaced(method: string | symbol, how: string): BusError<'Config'> {
   const fault = `@Listen: the method '${String(method)}' is ${how}; put the decorator before a method of instances`;
-  return new BusError('Config', fault, { faults: [fault] });
+  const remedy = 'Put @Listen before a public method of instances of the class.';
+  return new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }
 
 /** What the class of `instance` declares, in the order of declaration; what a base class declares comes first. */

@@ -57,7 +57,8 @@ export type AnyClass = new (...args: never[]) => object;
 export function knownModule(target: AnyClass): Known {
   const found = known.get(target);
   if (found) return found;
-  throw fault(`${target.name} is not a module: put @SystemModule(contract) before the class`);
+  const remedy = 'Put @SystemModule(contract) before the class.';
+  throw fault(`${target.name} is not a module: put @SystemModule(contract) before the class`, remedy);
 }
 
 /** An instance of a module, and what its constructor was given, in the order it was made. */
@@ -96,7 +97,7 @@ function checkMetadata(target: AnyClass): void {
 
 function cannotMake(target: AnyClass, why: string, cause?: unknown): BusError<'Config'> {
   const remedy = 'name what it takes: @SystemModule(contract, { needs: [Store, BUS] })';
-  return fault(`${target.name} cannot be made: ${why}; ${remedy}`, cause);
+  return fault(`${target.name} cannot be made: ${why}; ${remedy}`, `N${remedy.slice(1)}.`, cause);
 }
 
 /** Notes what the container makes for the constructor's parameters; only it knows which instance it passed. */
@@ -117,6 +118,6 @@ function isInjectionFault(error: unknown): boolean {
   return /TypeInfo not known|Cannot inject the dependency|unregistered dependency token/.test(sayError(error));
 }
 
-function fault(message: string, cause?: unknown): BusError<'Config'> {
-  return new BusError('Config', message, { faults: [message] }, cause);
+function fault(message: string, remedy: string, cause?: unknown): BusError<'Config'> {
+  return new BusError('Config', message, { faults: [message] }, cause, remedy);
 }

@@ -34,11 +34,12 @@ export interface RunOptions extends HostGiven {
  * thrown outside of a handler, end it at once too. `exitCodes` says with which code.
  */
 export async function runModule(target: AnyClass, options: RunOptions = {}): Promise<void> {
-  if (taken) throw new BusError('Config', twice, { faults: [twice] });
+  if (taken) throw new BusError('Config', twice, { faults: [twice] }, undefined, twiceRemedy);
   taken = true;
   await run(target, options, thisProcess);
 }
 let taken = false;
+const twiceRemedy = 'Start another process for the other module, or open its bus with openBus.';
 const twice = 'runModule was called before: a process runs one module; open a bus for another one with openBus';
 
 /** `runModule` in any process, so that a test can be one. */

@@ -157,7 +157,7 @@ class KafkaLog {
     const { partitions } = await this.#topics.shape(topic);
     if (partition >= partitions) {
       const fault = `topic ${topic} has no partition ${partition}`;
-      throw new BusError('Config', fault, { faults: [fault] });
+      throw new BusError('Config', fault, { faults: [fault] }, undefined, `Use a partition below ${partitions}.`);
     }
     let damaged = 0;
     return this.#view.ask(`looking into ${topic}/${partition}`, async () => {

@@ -186,5 +186,11 @@ export class Topics {
 }
 
 function config(fault: string): BusError {
-  return new BusError('Config', fault, { faults: [fault] });
+  return new BusError(
+    'Config',
+    fault,
+    { faults: [fault] },
+    undefined,
+    'Use the topic as it was created, or another name.',
+  );
 }

@@ -14,6 +14,7 @@ import { printEnvelope, type Envelope } from '../format/envelope';
 import type { Post } from '../ports/messenger';
 import { Line, type ServedRequest, type Waiting } from './line';
 import { errorReply, replyOf, type Reply } from './outcome';
+import { decodeReason } from './reason';
 
 export interface AnswererParts extends DeliverParts {
   readonly post: Post;
@@ -31,7 +32,8 @@ export interface Answerer {
   /** Takes effect with the next request that starts. */
   setLimits(entry: string, limits: PaceLimits): void;
   request(envelope: Envelope, body: Uint8Array, from: string): void;
-  cancel(envelope: Envelope): void;
+  /** `reason`: the caller's, see encodeReason. */
+  cancel(envelope: Envelope, reason?: Uint8Array): void;
   probe(envelope: Envelope, from: string): void;
   /** Its process seems to be dead: what runs for it is told to stop, what waits is not started. */
   gone(address: string): void;
@@ -143,9 +145,10 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     forget(one);
   }
   /** Its caller took it back, or died. */
-  function stop(one: Active, reason: string): void {
-    one.context.abort(new BusError('Cancelled', `${one.envelope.entry}: ${reason}`, { reason }));
-    if (one.state === 'waiting') end(one, reason);
+  function stop(one: Active, what: string, reason?: unknown): void {
+    const why = reason === undefined ? what : `${what}: ${sayError(reason)}`;
+    one.context.abort(new BusError('Cancelled', `${one.envelope.entry}: ${why}`, { reason: reason ?? what }, reason));
+    if (one.state === 'waiting') end(one, what);
   }
 
   function refuseLeaving(envelope: Envelope, from: string): void {
@@ -221,11 +224,11 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       for (const { state } of active.values()) if (state === 'running') return true;
       return false;
     },
-    cancel({ id, entry }) {
+    cancel({ id, entry }, reason = nothing) {
       const one = active.get(id);
       if (one?.envelope.entry !== entry) return;
       one.takenBack = true;
-      stop(one, 'its caller took it back');
+      stop(one, 'its caller took it back', decodeReason(reason));
     },
     gone(address) {
       // Not taken back: a caller that lives, though it was thought dead, gets what comes of it.

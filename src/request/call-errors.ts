@@ -72,5 +72,6 @@ export function lastRefusal(call: OpenCall): BusError {
 }
 export function badTimeout(entry: Request, timeoutMs: number): BusError<'Config'> {
   const fault = `timeoutMs of ${entry.name} is ${timeoutMs}; it must be 0 or more`;
-  return new BusError('Config', fault, { faults: [fault] });
+  const remedy = 'Give timeoutMs as a number of milliseconds, 0 or more.';
+  return new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }

@@ -1,6 +1,7 @@
 /** The caller's side of requests: chooses an instance, sends, waits, and says how it ended. */
 import { tookMs } from '../base/clock';
 import { Capacity } from '../base/bounded';
+import { callSite, fromCaller, type CallSite } from '../delivery/call-site';
 import { BusError, isBusError } from '../base/errors';
 import { limits } from '../base/limits';
 import { check } from '../contract/check';
@@ -13,7 +14,8 @@ import { answerLost, badTimeout, cancelled, closed, noHandler, timedOut, unreach
 import { OpenCall, type AskOptions, type Reached } from './open-call';
 import type { About, PeerTarget } from './peers';
 import { createProber } from './probe';
-import { openReply } from './reply';
+import { encodeReason } from './reason';
+import { openReply, withOrigin } from './reply';
 
 export interface CallerParts extends SendParts {
   readonly scopes: Scopes;
@@ -25,7 +27,8 @@ export interface CallerParts extends SendParts {
   readonly timeoutMs: (entry: Request) => number;
 }
 export interface Caller {
-  ask(entry: Request, input: unknown, options?: AskOptions): Promise<unknown>;
+  /** `site`: where the caller called, for the stacks of errors. */
+  ask(entry: Request, input: unknown, options?: AskOptions, site?: CallSite): Promise<unknown>;
   /** A reply that came in from this address. */
   reply(reply: Envelope, body: Uint8Array, from: string): void;
   /** An address will never answer again. */
@@ -52,25 +55,44 @@ export function createCaller(parts: CallerParts): Caller {
   let closedMs: number | undefined;
 
   /** One promise for each request, as each costs; what is thrown in it rejects it. */
-  function ask(entry: Request, input: unknown, options: AskOptions = {}): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      if (closedMs !== undefined) throw closed(clock, closedMs);
-      const scope = currentScope(parts.scopes);
-      const [startedMs, begunMs] = [clock.now(), clock.mono()];
-      const wantedMs = options.timeoutMs ?? parts.timeoutMs(entry);
-      if (!(wantedMs >= 0)) throw badTimeout(entry, wantedMs);
-      const timeoutMs = Math.min(Math.ceil(wantedMs), (scope?.deadline ?? Infinity) - startedMs);
-      const go = (): void => {
-        const body = encodeBody(input, parts.messageBytesMax, 'input', entry.name, parts.bodyDepthMax);
-        if (!capacity.fits(body.length))
-          throw capacity.overloaded(entry.name, 'requests without an answer', retryAfterMs);
-        const id = parts.makeId();
-        begin(new OpenCall(id, entry, body, options, scope, startedMs, begunMs, timeoutMs, resolve, reject));
-      };
-      const checked = check(entry.schemas.input, input, 'input', entry.name);
-      if (checked instanceof Promise) checked.then(go).catch(reject);
-      else go();
+  function ask(
+    entry: Request,
+    input: unknown,
+    options: AskOptions = {},
+    site: CallSite = callSite(ask),
+  ): Promise<unknown> {
+    return new Promise((resolve, end) => {
+      const reject = (error: unknown): void => end(fromCaller(withOrigin(error, entry), site));
+      try {
+        start(entry, input, options, resolve, reject);
+      } catch (error) {
+        reject(error);
+      }
     });
+  }
+  function start(
+    entry: Request,
+    input: unknown,
+    options: AskOptions,
+    resolve: OpenCall['resolve'],
+    reject: OpenCall['reject'],
+  ): void {
+    if (closedMs !== undefined) throw closed(clock, closedMs);
+    const scope = currentScope(parts.scopes);
+    const [startedMs, begunMs] = [clock.now(), clock.mono()];
+    const wantedMs = options.timeoutMs ?? parts.timeoutMs(entry);
+    if (!(wantedMs >= 0)) throw badTimeout(entry, wantedMs);
+    const timeoutMs = Math.min(Math.ceil(wantedMs), (scope?.deadline ?? Infinity) - startedMs);
+    const go = (): void => {
+      const body = encodeBody(input, parts.messageBytesMax, 'input', entry.name, parts.bodyDepthMax);
+      if (!capacity.fits(body.length))
+        throw capacity.overloaded(entry.name, 'requests without an answer', retryAfterMs);
+      const id = parts.makeId();
+      begin(new OpenCall(id, entry, body, options, scope, startedMs, begunMs, timeoutMs, resolve, reject));
+    };
+    const checked = check(entry.schemas.input, input, 'input', entry.name);
+    if (checked instanceof Promise) checked.then(go).catch(reject);
+    else go();
   }
 
   function begin(call: OpenCall): void {
@@ -127,7 +149,7 @@ export function createCaller(parts: CallerParts): Caller {
   }
   function takeBack(call: OpenCall): void {
     if (call.settled) return;
-    if (call.target) sendQuietly(call.target, call, 'cancel');
+    if (call.target) sendQuietly(call.target, call, 'cancel', encodeReason(call.options.signal?.reason));
     settle(call, cancelled(call));
   }
   /**
@@ -138,10 +160,11 @@ export function createCaller(parts: CallerParts): Caller {
     { instance }: PeerTarget<OpenCall>,
     { id, entry, stamp }: About,
     kind: 'cancel' | 'probe',
+    body: Uint8Array = new Uint8Array(0),
   ): boolean {
     const line = printEnvelope({ kind, entry: entry.name, id, from: parts.self, stamp });
     try {
-      post.send(instance.address, { line, body: new Uint8Array(0) });
+      post.send(instance.address, { line, body });
     } catch (error) {
       if (isBusError(error, 'Unreachable')) return false;
       notices.tell({ type: 'dropped', what: kind, reason: String(error), entry: entry.name, id });
@@ -167,13 +190,13 @@ export function createCaller(parts: CallerParts): Caller {
       call.opening = true;
       value.then(
         (late) => resolved(call, late),
-        (error) => settle(call, error),
+        (error) => settle(call, withOrigin(error, call.entry, target.instance)),
       );
     } catch (error) {
       if (isRefusal(error)) return refuse(call, target.instance.address, error);
       // The deadline passed there a moment earlier than here, where it ends the call.
       if (isBusError(error, 'Timeout')) return void (call.reached = 'running');
-      settle(call, error);
+      settle(call, withOrigin(error, call.entry, target.instance));
     }
   }
   function resolved(call: OpenCall, value: unknown): void {

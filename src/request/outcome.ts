@@ -7,6 +7,7 @@ import {
   type AnyBusError,
   type BusCode,
   type BusDetails,
+  behind,
 } from '../base/errors';
 import { check } from '../contract/check';
 import { isFailureName } from '../contract/contract';
@@ -73,7 +74,8 @@ function handlerFailed({ self }: ReplyParts, entry: Request, error: unknown): Bu
     isUndeclared ? `'${error.code}' is no failure that the contract declares` : sayError(error),
   );
   const message = `${entry.name}: its handler at ${self} failed: ${handlerError}`;
-  return new BusError('HandlerFailed', message, { handlerError, instance: self });
+  const details = { handlerError, ...(!isUndeclared && behind(error)), instance: self };
+  return new BusError('HandlerFailed', message, details);
 }
 
 const textCharsMax = 2_000;

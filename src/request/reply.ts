@@ -1,9 +1,24 @@
 /** The three ways a request can be answered on the wire: a value, a declared failure, an error of the bus. */
-import { BusError, busCodes, Failure, type BusCode, type BusDetails, type Issue } from '../base/errors';
+import {
+  BusError,
+  busCodes,
+  Failure,
+  isBusError,
+  type AnyBusError,
+  type BusCode,
+  type BusDetails,
+  type Issue,
+  type Origin,
+  errorOf,
+  isBehind,
+} from '../base/errors';
 import { check } from '../contract/check';
+import { moduleOf } from '../contract/contract';
+import { fingerprintOf } from '../contract/fingerprint';
 import type { Request } from '../contract/types';
 import { decodeBody } from '../format/codec';
 import type { Envelope } from '../format/envelope';
+import type { Instance } from '../ports/registry';
 
 /** What an error says on the wire. */
 export interface WireError {
@@ -48,7 +63,36 @@ function openError(code: string, body: unknown): BusError {
     ? body
     : { message: `answered with the unknown error '${code}'`, details: {} };
   // The details were written by the same class on the other side; a foreign sender can only mislead itself.
-  return new BusError(known, message, details as BusDetails[BusCode]);
+  return new BusError(known, message, details as BusDetails[BusCode], causeOf(known, details));
+}
+
+/** The handler's error with what was behind it, as far as that was sent. */
+function causeOf(code: BusCode, details: object): Error | undefined {
+  if (code !== 'HandlerFailed' || !isBehind(details) || !(details.cause || details.errors)) return undefined;
+  const message = 'handlerError' in details ? String(details.handlerError) : '';
+  return errorOf({ ...details, message });
+}
+
+/**
+ * Returns an Invalid or HandlerFailed with the entry, the contracts of both ends, and the instance that answered; that
+ * is left out where the call did not reach one.
+ */
+export function withOrigin(error: unknown, entry: Request, from?: Instance): unknown {
+  if (!isBusError(error, 'Invalid', 'HandlerFailed') || error.details.contracts) return error;
+  const [caller, responder] = [fingerprintOf(entry), from?.serves[moduleOf(entry)]];
+  const contracts = { ...(caller !== undefined && { caller }), ...(responder !== undefined && { responder }) };
+  if (!from) return remade(error, error.message, { entry: entry.name, contracts });
+  const { name } = from;
+  const where = error.message.includes(name) ? '' : `; answered by ${name}`;
+  const differ = caller !== undefined && responder !== undefined && caller !== responder;
+  const versions = differ ? `; the caller has contract ${caller}, ${name} has ${responder}` : '';
+  return remade(error, `${error.message}${where}${versions}`, { entry: entry.name, instance: name, contracts });
+}
+function remade(error: AnyBusError<'Invalid' | 'HandlerFailed'>, message: string, origin: Origin): BusError {
+  // One for each code, since the details belong to it.
+  return error.code === 'Invalid'
+    ? new BusError(error.code, message, { ...error.details, ...origin }, error.cause)
+    : new BusError(error.code, message, { ...error.details, ...origin }, error.cause);
 }
 
 function isWireError(body: unknown): body is WireError {

@@ -40,7 +40,12 @@ function onNetwork(network: Network, faults: Faults, module: AnyContract | strin
     parked: (entry) => tape.parked.filter((one) => one.entry === entry.name) as never,
     fault<C extends BusCode>(entry: AnyEntry, code: C, details: BusDetails[C], times = 1) {
       faults.set(entry.name, {
-        error: new BusError(code, `${entry.name}: ${code}, as the test wants it`, details),
+        // The cast: a test wants the code, and its remedy is that of the code.
+        error: new BusError<BusCode>(
+          code,
+          `${entry.name}: ${code}, as the test wants it`,
+          details as BusDetails[BusCode],
+        ),
         times,
       });
     },

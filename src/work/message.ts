@@ -1,4 +1,5 @@
 /** A record of a queue as the engine holds it: whose message it is, and what was tried with it. */
+import type { Behind } from '../base/errors';
 import type { DeliveryContext } from '../delivery/context';
 import { parseEnvelope, type Envelope } from '../format/envelope';
 import type { Log, Place, Stored } from '../ports/log';
@@ -37,8 +38,8 @@ export interface Holder {
   settle(message: Message): void;
 }
 
-/** One attempt that failed, as it is kept with a parked message. */
-export interface Attempt {
+/** One attempt that failed, as it is kept with a parked message, with what was behind its error. */
+export interface Attempt extends Behind {
   readonly attempt: number;
   readonly atMs: number;
   readonly error: string;

@@ -32,6 +32,8 @@ export interface ZookeeperOptions {
    * that a server grants by its own default.
    */
   readonly sessionMs?: number;
+  /** How long opening waits for a server where there are no settings of an earlier run. Default: `sessionMs`. */
+  readonly openMs?: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
@@ -51,11 +53,12 @@ const overdueMs = 500;
 
 /**
  * Resolves once ZooKeeper was reached, or, after a session time-out, with the settings that were seen last. Rejects
- * with Unreachable where there are none, NotAllowed when user or password are not those that made the nodes, Config.
+ * with Unreachable where there are none within `openMs`, NotAllowed when user or password are not those that made the nodes, Config.
  * Closing withdraws and ends the session, within two seconds also when nobody answers.
  */
 export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeeper> {
   const { ns, cacheDir, auth, tls, sessionMs = sessionMsDefault, clock, random, notices } = options;
+  const openMs = Math.max(sessionMs, options.openMs ?? 0);
   const around = { clock, random, notices };
   const rights = { digest: auth && readSecret(auth), worldRead: auth?.worldRead ?? false };
   const addresses = addressesIn(options.connect, tls ? securePortDefault : portDefault);
@@ -76,7 +79,7 @@ export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeepe
   const { waiting } = options;
   const overdue = waiting && clock.after(overdueMs, () => !session.connection && waiting(sayAway(session)));
   try {
-    const cached = await begin(session, paths, rights, cache, notices);
+    const cached = await begin({ session, paths, rights, cache, notices, openMs });
     if (cached) settings.assume(cached.settings);
   } catch (error) {
     await closing.close().catch(() => undefined); // the caller must see why it could not be opened
@@ -91,18 +94,39 @@ async function ensureAll(connection: Connection, paths: Paths): Promise<void> {
   for (const path of [paths.settings, paths.instances, paths.contracts]) await ensure(connection, path);
 }
 
-/** Waits for ZooKeeper; resolves with the settings last seen when it does not come. */
-async function begin(
-  session: Session,
-  paths: Paths,
-  { digest }: Rights,
-  cache: SettingsCache | undefined,
-  notices: Notices,
-): Promise<Cached | undefined> {
+/** A wait that took so many times its length ended late, because this process stood still. */
+const lateFrom = 1.2;
+
+interface Beginning {
+  readonly session: Session;
+  readonly paths: Paths;
+  readonly rights: Rights;
+  readonly cache: SettingsCache | undefined;
+  readonly notices: Notices;
+  readonly openMs: number;
+}
+/**
+ * Waits for ZooKeeper; resolves with the settings last seen when it does not answer. Without them it waits longer, as
+ * nothing but a failed start can follow. A wait that took much longer than it should says nothing about the servers:
+ * this process stood still, as processes that start on a busy machine do, and it waits again.
+ */
+async function begin({ session, paths, rights, cache, notices, openMs }: Beginning): Promise<Cached | undefined> {
+  const reach = (withinMs: number): Promise<boolean> =>
+    session.call(
+      'opening',
+      true,
+      async (connection) => {
+        await ensureAll(connection, paths);
+        return rights.digest !== undefined && (await connection.isOpen(paths.base));
+      },
+      withinMs,
+    );
   try {
-    const isOpen = await session.call('opening', true, async (connection) => {
-      await ensureAll(connection, paths);
-      return digest !== undefined && (await connection.isOpen(paths.base));
+    const limitMs = hasSettings(cache) ? session.sessionMs : openMs;
+    const isOpen = await reach(limitMs).catch((error: unknown) => {
+      const stoodStill = isBusError(error, 'Unreachable') && error.details.waitedMs > lateFrom * limitMs;
+      if (!stoodStill) throw error;
+      return reach(limitMs);
     });
     if (isOpen) tellOpen(paths.base, notices);
     return undefined;
@@ -112,6 +136,13 @@ async function begin(
     const reason = `${sayAway(session)}; going on with the settings of ${sayAge(cached.ageMs)} ago`;
     notices.tell({ type: 'state', part: 'zookeeper', ok: false, reason: `${reason} (${cache?.file ?? ''})` });
     return cached;
+  }
+}
+function hasSettings(cache: SettingsCache | undefined): boolean {
+  try {
+    return cache?.read() !== undefined;
+  } catch {
+    return false; // what is wrong with them is reported when they are needed
   }
 }
 /** Throws Unreachable, with what to do, where there are none to go on with. */
@@ -155,7 +186,8 @@ export function addressesIn(connect: string, usualPort = portDefault): readonly 
     const host = six ?? name;
     if (host === undefined || Number(port) < 1 || Number(port) > 65_535) {
       const fault = `'${text}' is not host:port, as the address of a ZooKeeper server has to be`;
-      throw new BusError('Config', fault, { faults: [fault] });
+      const remedy = 'Set zookeeper to host:port,host:port.';
+      throw new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
     }
     return { host, port: Number(port) };
   });

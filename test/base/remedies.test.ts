@@ -4,6 +4,7 @@ import { BusError, isBusError, type AnyBusError } from '../../src/base/errors';
 import { limits } from '../../src/base/limits';
 import { explain } from '../../src/cli/exit';
 import { broadcast, defineModule, request, unchecked, work } from '../../src/contract/contract';
+import { openBus } from '../../src/index';
 import { testBus } from '../../src/testing';
 
 const Any = unchecked<unknown>();
@@ -98,4 +99,25 @@ test('what is too large names its entry and its side, and no option that is at i
   );
   expect(input.remedy).toBe('Store the bytes elsewhere and send a reference.');
   expect((await ending(() => big, 'any')).message).toMatch(/^reply of m\.any has .*; the handler at m#\w+ gave it$/);
+});
+
+test('a Config error has a remedy of its own', async () => {
+  // @ts-expect-error: without one it does not compile
+  const bare = new BusError('Config', 'm', { faults: [] });
+  const bus = testBus(m);
+  const faults = [
+    await caught(bus.request(m.w as never, {} as never)),
+    await caught(bus.request(m.r, {} as never, { timeoutMs: -1 })),
+    await caught(bus.serve(m, {} as never)),
+    await caught(bus.listen(m.r as never, () => {})),
+    await caught(bus.set('m.nothing.paused', true)),
+    await caught((async () => defineModule('M', {}))()),
+    await caught(openBus({ module: 'm', drainMs: -1 })),
+    await caught(openBus({ module: 'm', transport: 'kafka' })),
+    await caught(openBus({} as never)),
+  ];
+  await bus.close();
+  expect(faults.filter(({ code }) => code !== 'Config')).toEqual([]);
+  const remedies = faults.map(({ remedy }) => remedy);
+  expect(remedies.filter((remedy) => remedy === bare.remedy || !/^[A-Z].*\.$/s.test(remedy))).toEqual([]);
 });

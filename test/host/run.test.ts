@@ -170,7 +170,11 @@ test('a signal during the start lets the start finish, then leaves', async () =>
 });
 
 const startErrors: readonly [string, unknown, number][] = [
-  ['Config', new BusError('Config', 'dir is not ours', { faults: ['dir is not ours'] }), exitCodes.config],
+  [
+    'Config',
+    new BusError('Config', 'dir is not ours', { faults: ['dir is not ours'] }, undefined, 'Set dir.'),
+    exitCodes.config,
+  ],
   [
     'Unreachable',
     new BusError('Unreachable', 'no server', { outcome: 'not-sent', waitedMs: 5 }),

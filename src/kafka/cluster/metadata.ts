@@ -182,7 +182,8 @@ export class View {
     const found = await this.find(topic, absentMsMax);
     if (found !== undefined) return found;
     const fault = `topic '${topic}' is not there: ensure it first`;
-    throw new BusError('Config', fault, { faults: [fault] });
+    const remedy = 'Start an instance that serves the module or publishes its events, which creates the topic.';
+    throw new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
   }
 
   /** How many partitions it has; undefined when the brokers have been saying for `absentMs` that it is not there. */

@@ -32,13 +32,13 @@ export class Topics {
 
   /** See `Log.ensure`. */
   async ensure(topic: Topic): Promise<Topic> {
-    if (!(topic.partitions >= 1)) throw fault(`topic ${topic.name} needs at least one partition`);
+    if (!(topic.partitions >= 1)) throw fault(`topic ${topic.name} needs at least one partition`, 'Raise partitions.');
     const found = await this.view.find(topic.name);
     const partitions = found ?? (await this.#make(topic));
     const brokers = (await this.view.ask(`topic ${topic.name}`, () => this.view.nodes())).length;
     const wantedReplicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, brokers));
     const there = await this.#describe(topic.name, partitions);
-    if (partitions !== topic.partitions) throw fault(sayPartitions(topic, partitions));
+    if (partitions !== topic.partitions) throw fault(sayPartitions(topic, partitions), partitionsRemedy);
     this.view.own.add({ topic, replicas: wantedReplicas, configs: there.configs });
     this.#shapes.set(topic.name, Promise.resolve(there.topic));
     return there.topic;
@@ -72,6 +72,7 @@ export class Topics {
     if (this.options.topics === 'verify') {
       throw fault(
         `topic '${topic.name}' is not there, and topics: 'verify' creates none; run: ${createCommand(wanted)}`,
+        `Run ${createCommand(wanted)}, or set topics to 'create'.`,
       );
     }
     await this.view.ask(`creating topic ${topic.name}`, () => this.#create(wanted));
@@ -150,7 +151,8 @@ export class Topics {
   async trim(topic: string, partition: number, before: number): Promise<void> {
     const spot = { topic, partition };
     const shape = await this.shape(topic);
-    if (partition >= shape.partitions) throw fault(`topic '${topic}' has no partition ${partition}`);
+    if (partition >= shape.partitions)
+      throw fault(`topic '${topic}' has no partition ${partition}`, `Use a partition below ${shape.partitions}.`);
     const end = (await this.offsets([spot], 'end')).get(partition) ?? 0;
     await this.view.ask(`trimming ${topic}/${partition}`, async () => {
       const at = { node: this.view.mustLead(spot), via: 'admin' } as const;
@@ -178,6 +180,8 @@ function sayPartitions(topic: Topic, found: number): string {
   );
 }
 
-function fault(message: string): BusError<'Config'> {
-  return new BusError('Config', message, { faults: [message] });
+const partitionsRemedy =
+  'Use the number of partitions that the topic has, or another queue name and let the old queue run empty.';
+function fault(message: string, remedy: string): BusError<'Config'> {
+  return new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }

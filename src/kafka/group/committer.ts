@@ -238,10 +238,12 @@ function refusal({ owned, commit }: Waiting, error: WireError): BusError {
   const what = `committing ${owned.parts.group}/${owned.partition}`;
   if (error.fatal) return busErrorOf(error, what, 0);
   const message = `${what}: the broker refuses it: ${error.message}`;
-  if (!tooLarge.has(error.code)) return new BusError('Config', message, { faults: [message] }, error);
+  if (!tooLarge.has(error.code)) return new BusError('Config', message, { faults: [message] }, error, commitRemedy);
   const limitBytes = owned.parts.room.stateBytesMax;
   return new BusError('TooLarge', message, { bytes: commit.state.length, limitBytes }, error);
 }
+const commitRemedy =
+  'Compare the settings of __consumer_offsets and of the group at the brokers with what the message names.';
 const tooLarge: ReadonlySet<string> = new Set(['OFFSET_METADATA_TOO_LARGE', 'INVALID_COMMIT_OFFSET_SIZE']);
 
 /** What was committed last, by partition; null where nothing was. Rejects with a WireError. */

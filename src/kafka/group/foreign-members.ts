@@ -9,6 +9,7 @@ export class StrangerError extends Error {
   override readonly name = 'StrangerError';
 }
 
+export const strangersRemedy = 'Stop the consumers that the message names, or give them a group of their own.';
 /** What to tell people, as a fault of the configuration. */
 export async function sayStrangers(view: View, group: string, againMs: number): Promise<string> {
   return (

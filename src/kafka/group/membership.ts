@@ -13,7 +13,7 @@ import { Holdings } from './partitions';
 import { giveEverything, leaveGroup } from './leave';
 import { OwnedPartition } from './owned-partition';
 import { Pulse } from './heartbeat';
-import { sayStrangers, StrangerError } from './foreign-members';
+import { sayStrangers, StrangerError, strangersRemedy } from './foreign-members';
 import { orAborted, pauseMs, type View } from '../cluster/metadata';
 import type { At, MemberAs } from '../client/broker-client';
 
@@ -342,7 +342,7 @@ export class Membership implements Member {
     this.#holdings.loseAll(fault);
     await leaveGroup(this.parts.view, this.of.group, this.#memberId);
     this.#forgetMember();
-    this.#started.reject(new BusError('Config', fault, { faults: [fault] }));
+    this.#started.reject(new BusError('Config', fault, { faults: [fault] }, undefined, strangersRemedy));
     this.#tell(false, fault);
     await this.#pause(hopelessMs);
   }

@@ -12,7 +12,8 @@ export function checkRecord(topic: string, shape: TopicShape, { partition, key }
   const fault = there
     ? shape.compacted && key === null && `a record of the compacted topic '${topic}' needs a key`
     : `topic '${topic}' has ${shape.partitions} partitions, there is no ${partition}`;
-  if (fault) throw new BusError('Config', fault, { faults: [fault] });
+  const remedy = 'Append a record that fits the topic: with a partition that it has, and a key where it is compacted.';
+  if (fault) throw new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }
 
 /** Why each record is refused, by its place in a batch of `count`; empty if the broker names none of several. */
@@ -35,7 +36,8 @@ export function refusal(lane: string, bytes: number, error: WireError, reason: s
     return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax }, error);
   }
   const fault = `${lane} refuses a record: ${reason}`;
-  return new BusError('Config', fault, { faults: [fault] }, error);
+  const remedy = 'Change the settings of the topic that make the brokers refuse the record, or the record.';
+  return new BusError('Config', fault, { faults: [fault] }, error, remedy);
 }
 
 /** None of it was written, and none will be. */

@@ -1,5 +1,5 @@
 /** What a broker's refusal means for us: one table of Kafka's error names, and the one error that the wire throws. */
-import { type BusCode, BusError, sayError } from '../../base/errors';
+import { type BusCode, BusError, sayError, sentence } from '../../base/errors';
 
 /**
  * What to do about it.
@@ -185,7 +185,7 @@ export function busErrorOf(error: unknown, what: string, waitedMs: number, user?
     case 'NotAllowed':
       return new BusError('NotAllowed', message, { what }, error, notAllowedRemedy(error));
     case 'Config':
-      return new BusError('Config', message, { faults: [message] }, error);
+      return new BusError('Config', message, { faults: [message] }, error, hint ? sentence(hint) : brokersRemedy);
     case 'Closed':
       return new BusError('Closed', message, { outcome, sinceMs: ms }, error);
     default:
@@ -193,6 +193,8 @@ export function busErrorOf(error: unknown, what: string, waitedMs: number, user?
   }
 }
 
+const brokersRemedy =
+  'Change what the brokers refuse: the settings of the topic or the group, or the version of the brokers.';
 /** Which option it is about, where the code tells. */
 function hintOf({ code, message }: WireError, user = 'whom saslUsername or tlsCertFile name'): string | undefined {
   switch (code) {

@@ -1,4 +1,5 @@
 /** Reads the note beside a parked record. Any process that can write to the topic may have put it there. */
+import { isBehind } from '../../base/errors';
 import { parseTopic } from '../../format/names';
 import type { Stored } from '../../ports/log';
 import type { Attempt } from '../message';
@@ -16,6 +17,8 @@ const attemptChecks: Checks<Attempt> = {
   atMs: isTime,
   error: isText,
   stack: isTextOrNone,
+  cause: (value) => isBehind({ cause: value }),
+  errors: (value) => isBehind({ errors: value }),
   instance: isText,
 };
 const stubChecks: Checks<Stub> = { bytes: isCount, sha256: isText, refusal: isText };

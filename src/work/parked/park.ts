@@ -1,5 +1,5 @@
 /** Sets a message aside: its bytes as they came, the reason, and every attempt that is known. */
-import { sayError } from '../../base/errors';
+import { behind, isError, sayError } from '../../base/errors';
 import type { Append, LogRecord } from '../../ports/log';
 import { placeOf, type Attempt, type Message } from '../message';
 import type { Queue, TakeParts } from '../types';
@@ -48,8 +48,8 @@ export const parkedKey = (queue: string, topic: string, place: { partition: numb
 
 export function attemptOf(attempt: number, error: unknown, atMs: number, instance: string): Attempt {
   const said = sayError(error).slice(0, errorCharsMax);
-  const stack = error instanceof Error && error.stack?.slice(0, stackCharsMax);
-  return { attempt, atMs, error: said, ...(stack && { stack }), instance };
+  const stack = isError(error) && error.stack?.slice(0, stackCharsMax);
+  return { attempt, atMs, error: said, ...(stack && { stack }), ...behind(error), instance };
 }
 
 /** Returns what is kept beside a parked message, whatever becomes of its bytes. */
@@ -104,7 +104,7 @@ export function ours({ bus, traceparent }: Message['record']['headers']): Record
   return { ...(bus !== undefined && { bus }), ...(traceparent !== undefined && { traceparent }) };
 }
 
-/** Leaves out stacks, then attempts, oldest first, until it fits; returns undefined if it does not fit without them. */
+/** Leaves out stacks with causes, then attempts, oldest first, until it fits; undefined if it does not without them. */
 export function printNote(note: ParkedNote, bytesMax: number): string | undefined {
   const attempts = [...note.attempts];
   for (let n = 0; ; n++) {
@@ -112,7 +112,7 @@ export function printNote(note: ParkedNote, bytesMax: number): string | undefine
     if (Buffer.byteLength(line) <= bytesMax) return line;
     const oldest = attempts[n];
     if (oldest) {
-      const { stack: _left, ...rest } = oldest;
+      const { stack: _stack, cause: _cause, errors: _errors, ...rest } = oldest;
       attempts[n] = rest;
     } else if (attempts.length > 0) attempts.shift();
     else return undefined;

@@ -21,5 +21,6 @@ function readFrom(file: string): readonly [string, string] {
   }
 }
 function config(fault: string): BusError<'Config'> {
-  return new BusError('Config', fault, { faults: [fault] });
+  const remedy = 'Put user:password of ZooKeeper, on one line, into the file or the variable that the message names.';
+  return new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }

@@ -46,10 +46,10 @@ export interface Session extends Closable {
   readonly reason: string;
   /**
    * Calls `run` with a connection, once there is one. Where that ends before the answer, it is called once more with
-   * the next one, if it may be done twice (`again`). Rejects within a session time-out: with Unreachable, where it may
+   * the next one, if it may be done twice (`again`). Rejects within a session time-out, or `withinMs`: with Unreachable, where it may
    * or may not have been done, NotAllowed, Closed, or with what `run` throws.
    */
-  call<T>(what: string, again: boolean, run: (connection: Connection) => Promise<T>): Promise<T>;
+  call<T>(what: string, again: boolean, run: (connection: Connection) => Promise<T>, withinMs?: number): Promise<T>;
   /** To be called with each new connection, in the order of these calls. */
   onConnection(restore: Restore): void;
   /** Something could not be kept up to date: all is restored soon, and until then it is told. */
@@ -107,10 +107,15 @@ class KeptSession implements Session {
 
   // --- calls
 
-  async call<T>(what: string, again: boolean, run: (connection: Connection) => Promise<T>): Promise<T> {
+  async call<T>(
+    what: string,
+    again: boolean,
+    run: (connection: Connection) => Promise<T>,
+    withinMs?: number,
+  ): Promise<T> {
     const { clock } = this.parts;
     const startMs = clock.mono();
-    const leftMs = (): number => Math.max(0, startMs + this.sessionMs - clock.mono());
+    const leftMs = (): number => Math.max(0, startMs + (withinMs ?? this.sessionMs) - clock.mono());
     for (;;) {
       try {
         return await this.within(leftMs(), run(await this.connected(leftMs())));
@@ -182,7 +187,9 @@ class KeptSession implements Session {
     const { rights, tls, clock, sessionMs } = this.parts;
     const { least, most, perSession } = connectMs;
     const options = { address, rights, tls, clock, sessionMs, ticket: this.keptTicket() };
-    const withinMs = Math.round(Math.min(most, Math.max(least, sessionMs * perSession)));
+    // Longer with each round through the servers: one that needs more time than that would never be reached.
+    const usualMs = Math.max(least, sessionMs * perSession) * 2 ** Math.min(this.rounds, 20);
+    const withinMs = Math.round(Math.min(most, usualMs));
     try {
       const connection = await connect({ ...options, connectMs: withinMs }, this.closed.signal);
       this.up(connection);
@@ -215,8 +222,10 @@ class KeptSession implements Session {
   }
   /** The first round through all servers is quick; no two clients come back at the same moment. */
   private pauseMs(): number {
-    const rounds = Math.floor(this.ends / this.parts.addresses.length);
-    return this.parts.random.next() * Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(rounds, 20));
+    return this.parts.random.next() * Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(this.rounds, 20));
+  }
+  private get rounds(): number {
+    return Math.floor(this.ends / this.parts.addresses.length);
   }
 
   private up(connection: Connection): void {
@@ -318,5 +327,6 @@ export function sayAddress({ host, port }: Address): string {
 
 function configError(reason: string): BusError<'Config'> {
   const fault = `no connection to ZooKeeper: ${reason}`;
-  return new BusError('Config', fault, { faults: [fault] });
+  const remedy = 'Correct zookeeper, the zookeeperTls* options or zookeeperAuthFile, as the message says.';
+  return new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }

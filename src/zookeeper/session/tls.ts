@@ -29,7 +29,7 @@ function read(file: string, option: string): Buffer {
     return readFileSync(file);
   } catch (error) {
     const fault = `${option} cannot be read: ${sayError(error)}`;
-    throw new BusError('Config', fault, { faults: [fault] }, error);
+    throw new BusError('Config', fault, { faults: [fault] }, error, `Set ${option} to a file that this user can read.`);
   }
 }
 

@@ -39,7 +39,11 @@ export class SettingsCache {
     try {
       fs.mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
     } catch (error) {
-      throw config(`the directory for the settings last seen, ${parts.dir}, cannot be made: ${sayError(error)}`);
+      throw config(
+        `the directory for the settings last seen, ${parts.dir}, cannot be made: ${sayError(error)}`,
+        'Set dir to a folder that this user can write.',
+        error,
+      );
     }
   }
 
@@ -51,11 +55,17 @@ export class SettingsCache {
       [stat, text] = [fs.statSync(this.file), fs.readFileSync(this.file, 'utf8')];
     } catch (error) {
       if (isMissing(error)) return undefined;
-      throw config(`${this.file} cannot be read: ${sayError(error)}; see to its rights`);
+      throw config(
+        `${this.file} cannot be read: ${sayError(error)}; see to its rights`,
+        `Let this user read ${this.file}, or remove it.`,
+        error,
+      );
     }
-    if ((stat.mode & 0o022) !== 0) throw config(`${this.file} may be written by others; remove it`);
+    if ((stat.mode & 0o022) !== 0)
+      throw config(`${this.file} may be written by others; remove it`, `Remove ${this.file}, or run chmod go-w on it.`);
     const settings = parse(text);
-    if (settings === undefined) throw config(`${this.file} is damaged; remove it`);
+    if (settings === undefined)
+      throw config(`${this.file} is damaged; remove it`, `Remove ${this.file}; ZooKeeper has the settings.`);
     return { settings, ageMs: Math.max(0, Math.round(this.parts.clock.now() - stat.mtimeMs)) };
   }
 
@@ -138,6 +148,6 @@ function isMissing(error: unknown): boolean {
   // Not `instanceof Error`: in jest the file system's errors are of another realm.
   return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT';
 }
-function config(fault: string): BusError<'Config'> {
-  return new BusError('Config', fault, { faults: [fault] });
+function config(fault: string, remedy: string, cause?: unknown): BusError<'Config'> {
+  return new BusError('Config', fault, { faults: [fault] }, cause, remedy);
 }

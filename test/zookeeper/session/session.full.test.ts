@@ -66,6 +66,31 @@ describe('opening', () => {
     expect(error).toEqual(unreachable(/ECONNREFUSED/));
   });
 
+  test('waits openMs for a server that answers late', async () => {
+    const answersAtMs = performance.now() + 1.5 * sessionMs;
+    const greet: Manners['greet'] = (socket, asked) => {
+      if (performance.now() > answersAtMs) grant(socket, asked);
+    };
+    const { connect, port } = await startFake({ greet });
+    const { session } = await openAtOnce({ connect, ns: 'test', sessionMs, openMs: 30_000 });
+    expect(session.connection?.address.port).toBe(port);
+  });
+
+  test('reaches a server whose greeting takes longer than a third of a session', async () => {
+    const greet: Manners['greet'] = (socket, asked) => void setTimeout(() => grant(socket, asked), 0.6 * sessionMs);
+    const { connect, port } = await startFake({ greet });
+    const { session } = await openAtOnce({ connect, ns: 'test', sessionMs, openMs: 30_000 });
+    expect(session.connection?.address.port).toBe(port);
+  });
+
+  test('waits again where its own process stood still meanwhile', async () => {
+    const { connect, port } = await startFake();
+    const { opening: opened } = beginToOpen({ connect, ns: 'test', sessionMs });
+    const untilMs = performance.now() + 2 * sessionMs;
+    while (performance.now() < untilMs); // the event loop does not turn
+    expect((await opened).session.connection?.address.port).toBe(port);
+  });
+
   test('finds the one server of three that works', async () => {
     const silent = await startFake({ greet: () => undefined });
     const good = await startFake();

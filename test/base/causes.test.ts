@@ -1,0 +1,78 @@
+/** Causes of errors are kept as plain data, and can be said and made again, within bounds. */
+import { runInNewContext } from 'node:vm';
+import { sayError, behind, causeLines, errorOf, isBehind } from '../../src/base/errors';
+
+const refused = (port: number): Error =>
+  Object.assign(new Error(`connect ECONNREFUSED 127.0.0.1:${port}`), { code: 'ECONNREFUSED' });
+const fetchFailed = (): Error => new TypeError('fetch failed', { cause: refused(9) });
+
+test('a line names each cause once', () => {
+  expect(sayError(fetchFailed())).toBe('fetch failed; cause: connect ECONNREFUSED 127.0.0.1:9');
+  const wrapped = new Error(`saving failed: ${sayError(fetchFailed())}`, { cause: fetchFailed() });
+  expect(sayError(wrapped)).toBe('saving failed: fetch failed; cause: connect ECONNREFUSED 127.0.0.1:9');
+});
+
+test('an AggregateError without a message names its errors', () => {
+  const both = Object.assign(new AggregateError([refused(8), refused(9)], ''), { code: 'ECONNREFUSED' });
+  expect(sayError(new TypeError('fetch failed', { cause: both }))).toBe(
+    'fetch failed; cause: AggregateError (ECONNREFUSED); cause: connect ECONNREFUSED 127.0.0.1:8; ' +
+      'cause: connect ECONNREFUSED 127.0.0.1:9',
+  );
+});
+
+test('a code is named where the message does not have it', () => {
+  const broken = Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
+  expect(behind(new Error('x', { cause: broken }))).toEqual({ cause: { message: 'socket hang up (ECONNRESET)' } });
+});
+
+test('causes of another realm, and causes that are no errors, are kept', () => {
+  const foreign: unknown = runInNewContext("new Error('fetch failed', { cause: new Error('refused') })");
+  expect(sayError(foreign)).toBe('fetch failed; cause: refused');
+  expect(behind(new Error('x', { cause: 'out of paper' }))).toEqual({ cause: { message: 'out of paper' } });
+});
+
+test('a circle, a long chain, many errors and long texts are bounded', () => {
+  const circle = new Error('round');
+  circle.cause = new Error('and round', { cause: circle });
+  expect(sayError(circle)).toBe('round; cause: and round');
+  let chain = new Error('deepest');
+  for (let depth = 0; depth < 1_000; depth++) chain = new Error(`level ${depth}`, { cause: chain });
+  expect(causeLines(behind(chain))).toHaveLength(16);
+  const many = behind(new AggregateError(Array.from({ length: 100 }, (_, n) => new Error(`error ${n}`))));
+  expect(many.errors?.map(({ message }) => message)).toEqual(
+    [0, 1, 2, 3, 4].map((n) => `error ${n}`).concat('95 more'),
+  );
+  const long = new Error('x', { cause: new Error('y'.repeat(1_000_000)) });
+  expect(sayError(long).length).toBeLessThan(600);
+});
+
+test('whatever is behind an error, reading it does not throw', () => {
+  const hostile = Object.defineProperty(new Error('x'), 'cause', {
+    get: () => {
+      throw new Error('not that');
+    },
+  });
+  expect(sayError(hostile)).toBe('x');
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  expect(behind(new Error('x', { cause: proxy }))).toEqual({ cause: { message: 'something that has no text' } });
+});
+
+test('an error can be made again from its facts, with its causes', () => {
+  const facts = behind(new Error('x', { cause: new AggregateError([fetchFailed(), refused(8)], 'both failed') }));
+  const made = errorOf({ message: 'x', ...facts });
+  expect(behind(made)).toEqual(facts);
+  expect(made.cause).toBeInstanceOf(AggregateError);
+});
+
+test.each<[string, unknown, boolean]>([
+  ['facts', behind(fetchFailed()), true],
+  ['nothing behind it', {}, true],
+  ['a cause that is a text', { cause: 'refused' }, false],
+  ['a cause without a message', { cause: {} }, false],
+  ['errors that are no list', { errors: {} }, false],
+  ['more errors than are kept', { errors: Array(100).fill({ message: 'x' }) }, false],
+  ['a chain without an end', JSON.parse(`${'{"cause":'.repeat(5_000)}{}${'}'.repeat(5_000)}`), false],
+])('facts from the wire are checked: %s', (_what, value, holds) => {
+  expect(isBehind(value)).toBe(holds);
+});

@@ -1,0 +1,35 @@
+import { callSite, fromCaller, located } from '../../src/delivery/call-site';
+
+const site = (place: string) => ({ stack: `Error\n    at ${place} (app.ts:1:1)` });
+const late = (): Error => Object.assign(new Error('late'), { stack: 'Error: late\n    at timer (bus.ts:1:1)' });
+
+test('an error that ends several calls has the line of one caller in each', () => {
+  const shared = Object.assign(late(), { code: 'Closed' });
+  const [one, other] = ['first', 'second'].map((place) => fromCaller(shared, site(place)) as typeof shared);
+  expect(one).toBe(shared);
+  expect(one?.stack).toMatch(/^Error: late\n +at timer .*\n.*called from.*\n +at first/);
+  expect(other?.stack).toContain('at second');
+  expect(other?.stack).not.toContain('at first');
+  expect(other).toMatchObject({ message: 'late', code: 'Closed' });
+  expect(other).toBeInstanceOf(Error);
+});
+
+test('a stack that has the line already stays as it is, and so does what is no error or cannot be changed', () => {
+  const error = Object.assign(late(), { stack: 'Error: late\n    at first (app.ts:1:1)' });
+  const before = error.stack;
+  expect(fromCaller(error, site('first'))).toBe(error);
+  expect(error.stack).toBe(before);
+  expect(fromCaller('full', site('first'))).toBe('full');
+  const frozen = Object.freeze(late());
+  expect(fromCaller(frozen, site('first'))).toBe(frozen);
+});
+
+test('the verb itself is not in the place of its call', () => {
+  const verb = () => callSite(verb);
+  expect(verb().stack).toContain('call-site.test.ts');
+  expect(verb().stack).not.toContain('src/delivery/call-site');
+});
+
+test('a located verb resolves as before', async () => {
+  await expect(located(async (n: number) => n + 1)(1)).resolves.toBe(2);
+});
