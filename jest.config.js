@@ -23,6 +23,8 @@ const cluster = {
 };
 module.exports = {
   maxWorkers: 2,
+  // No test file leaves anything open, but on a busy machine it takes more than the usual 0.5 s to end a worker's process.
+  workerGracefulExitTimeout: 10_000,
   testSequencer: '<rootDir>/test/order.cjs',
   testTimeout: 60_000, // only against hanging: what a test promises in milliseconds it measures itself
   projects: [
