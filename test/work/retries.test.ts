@@ -52,6 +52,29 @@ test('a failed message comes back after the wait that was drawn, doubled each ti
   ]);
 });
 
+test('attempts of a parked message keep the causes of their errors, and the reason names them', async () => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = jobs({ attempts: 1 });
+  await r.sender(p).send(resize, [{ n: 1 }]);
+  await r.take(p, resize, () => {
+    const refused = [8, 9].map((port) => new Error(`connect ECONNREFUSED 127.0.0.1:${port}`));
+    throw new TypeError('fetch failed', { cause: new AggregateError(refused, 'no address answers') });
+  });
+  await r.clock.advance(1_000);
+  const [record] = await r.parkedNow(p);
+  expect(record?.note.attempts).toMatchObject([
+    {
+      error: expect.stringMatching(/^fetch failed; cause: no address answers; cause: .*:8; cause: .*:9$/),
+      cause: {
+        message: 'no address answers',
+        errors: [{ message: 'connect ECONNREFUSED 127.0.0.1:8' }, { message: 'connect ECONNREFUSED 127.0.0.1:9' }],
+      },
+    },
+  ]);
+  expect(record?.note.reason).toContain('connect ECONNREFUSED 127.0.0.1:9');
+});
+
 test('what is parked are the bytes as they were sent, with their header', async () => {
   const r = rig();
   const p = r.process('a');
