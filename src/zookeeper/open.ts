@@ -53,8 +53,8 @@ const overdueMs = 500;
 
 /**
  * Resolves once ZooKeeper was reached, or, after a session time-out, with the settings that were seen last. Rejects
- * with Unreachable where there are none within `openMs`, NotAllowed when user or password are not those that made the nodes, Config.
- * Closing withdraws and ends the session, within two seconds also when nobody answers.
+ * with Unreachable where there are none within `openMs`, NotAllowed when user or password are not those that made the
+ * nodes, Config. Closing withdraws and ends the session, within two seconds also when nobody answers.
  */
 export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeeper> {
   const { ns, cacheDir, auth, tls, sessionMs = sessionMsDefault, clock, random, notices } = options;

@@ -46,8 +46,8 @@ export interface Session extends Closable {
   readonly reason: string;
   /**
    * Calls `run` with a connection, once there is one. Where that ends before the answer, it is called once more with
-   * the next one, if it may be done twice (`again`). Rejects within a session time-out, or `withinMs`: with Unreachable, where it may
-   * or may not have been done, NotAllowed, Closed, or with what `run` throws.
+   * the next one, if it may be done twice (`again`). Rejects within a session time-out, or `withinMs`: with
+   * Unreachable, where it may or may not have been done, NotAllowed, Closed, or with what `run` throws.
    */
   call<T>(what: string, again: boolean, run: (connection: Connection) => Promise<T>, withinMs?: number): Promise<T>;
   /** To be called with each new connection, in the order of these calls. */
