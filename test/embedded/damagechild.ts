@@ -26,6 +26,7 @@ interface Stand {
   readonly errors: Set<string>;
   readonly states: string[];
   stop: boolean;
+  readonly sending: Promise<void>[];
 }
 const stands = new Map<string, Stand>();
 const standOf = (dir: string): Stand => stands.get(dir) ?? fail(dir);
@@ -60,12 +61,12 @@ const commands = {
       drainMs: 1_000,
       hear: (notice) => notice.type === 'state' && states.push(`${notice.part} ${notice.ok} ${notice.reason}`),
     });
-    const stand: Stand = { bus, handled: [], accepted: [], errors: new Set(), states, stop: false };
+    const stand: Stand = { bus, handled: [], accepted: [], errors: new Set(), states, stop: false, sending: [] };
     stands.set(dir, stand);
     if (role === 'visitor') return bus.self.instance;
     await bus.serve(shop, { ask: () => bus.self.instance, job: ({ n }) => void stand.handled.push(n) });
     const senders = { none: 0, light: 1, load: 64 }[traffic];
-    for (let n = 0; n < senders; n++) void send(stand, traffic);
+    for (let n = 0; n < senders; n++) stand.sending.push(send(stand, traffic));
     return bus.self.instance;
   },
   /** Makes the first generation of settings. */
@@ -90,6 +91,12 @@ const commands = {
   async look(dir: string) {
     const { accepted, handled, errors, states } = standOf(dir);
     return { accepted, handled, errors: [...errors], states };
+  },
+  /** Sends nothing more. */
+  async rest(dir: string) {
+    const stand = standOf(dir);
+    stand.stop = true;
+    await Promise.all(stand.sending);
   },
   async close(dir: string) {
     const stand = standOf(dir);

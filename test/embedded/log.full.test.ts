@@ -2,7 +2,7 @@ import { spawn, spawnSync, execFileSync, type ChildProcess } from 'node:child_pr
 import { once } from 'node:events';
 import fs from 'node:fs';
 import { join } from 'node:path';
-import { systemClock, systemRandom, type Clock } from '../../src/base/clock';
+import { sleep, systemClock, systemRandom, type Clock } from '../../src/base/clock';
 import { isBusError } from '../../src/base/errors';
 import { openNotices, type Notice } from '../../src/base/notices';
 import { openStore } from '../../src/disk/lmdb';
@@ -162,6 +162,29 @@ describe('while a stopped process holds the write lock', () => {
     const values = await valuesOf(log);
     expect(values.at(0)).toBe('before');
     expect(values.at(-1)).toBe('after');
+  });
+
+  it('a state of the store names it before an append fails, and ends when the process is continued', async () => {
+    const { dir, open } = logs();
+    const { log, notices } = await open();
+    const states: Extract<Notice, { type: 'state' }>[] = [];
+    notices.watch((notice) => notice.type === 'state' && states.push(notice));
+    const reported = async (count: number): Promise<void> => {
+      const untilMs = performance.now() + 8_000; // an append fails after ten seconds
+      while (states.length < count && performance.now() < untilMs) await sleep(systemClock, 20);
+    };
+    await log.ensure(topic);
+    const child = await stoppedHolder(dir);
+    hurry = false;
+    const append = log.append('topic', [record('during')]);
+    await reported(1);
+    const reason = expect.stringContaining(`the write lock is held by process ${child.pid}, which is stopped`);
+    expect(states).toEqual([{ type: 'state', part: 'store', ok: false, reason }]);
+    child.kill('SIGCONT');
+    child.kill('SIGTERM');
+    await append;
+    await reported(2);
+    expect(states[1]).toMatchObject({ part: 'store', ok: true });
   });
 
   it('appends beyond what may wait are refused as Overloaded, and the log can be closed', async () => {
