@@ -105,7 +105,7 @@ async function onThisMachine({ ns, dir }: BusValues, { look, ...around }: Around
   return { log, post, registry, settings, reached: 'disk', lingerMs: 50, closePorts: () => embedded.close() };
 }
 async function checkStarted(ns: string, dir: string | undefined): Promise<void> {
-  const { defaultDirectory } = await import('./embedded/directory');
+  const { defaultDirectory } = await import('./embedded/directory/directory');
   const at = dir ?? defaultDirectory(ns);
   if (existsSync(at)) return;
   const cause = `${at} is not there`;

@@ -7,16 +7,16 @@ import type { Log } from '../ports/log';
 import type { Post } from '../ports/messenger';
 import type { Registry } from '../ports/registry';
 import type { Settings } from '../ports/settings';
-import { openDirectory, refuse } from './directory';
-import { newAddress } from './liveness';
+import { openDirectory, refuse } from './directory/directory';
+import { newAddress } from './directory/process-liveness';
 import { openEmbeddedLog } from './log';
-import { openPost } from './post';
+import { openPost } from './messenger';
 import { openRegistry } from './registry';
-import { openRings } from './rings';
+import { openRings } from './sockets/doorbells';
 import { openSettings } from './settings';
-import { openSockets } from './sockets';
-import { sweep } from './sweep';
-import { Upkeep } from './upkeep';
+import { openSockets } from './sockets/sockets';
+import { sweep } from './sockets/cleanup';
+import { Upkeep } from './directory/upkeep';
 
 export interface EmbeddedOptions {
   /** The directory shared by all processes; default `$XDG_STATE_HOME/busbar/<ns>` or `~/.local/state/busbar/<ns>`. */

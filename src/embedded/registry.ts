@@ -6,12 +6,12 @@ import type { Closable } from '../base/lifecycle';
 import { closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Instance, Registry } from '../ports/registry';
-import type { Directory } from './directory';
-import type { Rings } from './rings';
-import type { Entry } from './roll';
-import { Roll } from './roll';
-import type { Sockets } from './sockets';
-import type { Upkeep } from './upkeep';
+import type { Directory } from './directory/directory';
+import type { Rings } from './sockets/doorbells';
+import type { Entry } from './directory/announcements';
+import { Roll } from './directory/announcements';
+import type { Sockets } from './sockets/sockets';
+import type { Upkeep } from './directory/upkeep';
 
 export interface RegistryParts {
   readonly directory: Directory;

@@ -7,11 +7,11 @@ import { BusError, isBusError, sayError } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Setting, Settings } from '../ports/settings';
-import { FolderChanges } from './changes';
-import type { Directory } from './directory';
-import { isCode } from './directory';
-import type { Rings } from './rings';
-import { parse, readIfThere, syncDirectory, textOf, unreachable, writeDurably } from './settingsfile';
+import { FolderChanges } from './directory/folder-changes';
+import type { Directory } from './directory/directory';
+import { isCode } from './directory/directory';
+import type { Rings } from './sockets/doorbells';
+import { parse, readIfThere, syncDirectory, textOf, unreachable, writeDurably } from './directory/settings-file';
 
 export interface SettingsParts {
   readonly directory: Directory;

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { type Clock, systemClock } from '../../src/base/clock';
 import type { Notice } from '../../src/base/notices';
-import { frameKinds, frameRoom, type FrameKind, putFrame } from '../../src/embedded/frames';
+import { frameKinds, frameRoom, type FrameKind, putFrame } from '../../src/embedded/sockets/frames';
 import type { Embedded } from '../../src/embedded/open';
 import { cleanUp, freshDirectory, keptNotices, later, openBus, until } from './kit';
 

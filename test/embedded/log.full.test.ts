@@ -6,7 +6,7 @@ import { sleep, systemClock, systemRandom, type Clock } from '../../src/base/clo
 import { isBusError } from '../../src/base/errors';
 import { openNotices, type Notice } from '../../src/base/notices';
 import { openStore } from '../../src/disk/lmdb';
-import { keyOf, kinds } from '../../src/embedded/keys';
+import { keyOf, kinds } from '../../src/embedded/store/keys';
 import { openEmbeddedLog } from '../../src/embedded/log';
 import type { Append, Log } from '../../src/ports/log';
 import { rejection } from '../conformance/rig';

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { openEmbeddedLog } from '../../src/embedded/log';
-import type { Neighbours } from '../../src/embedded/neighbours';
+import type { Neighbours } from '../../src/embedded/store/peer-processes';
 import type { Log, LostError, Member, Owned } from '../../src/ports/log';
 
 const [dir = '', name = '', notes = ''] = process.argv.slice(2);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { sleep, systemRandom, type Clock } from '../../src/base/clock';
 import { openNotices, type Notices } from '../../src/base/notices';
 import { openEmbeddedLog } from '../../src/embedded/log';
-import type { Neighbours } from '../../src/embedded/neighbours';
+import type { Neighbours } from '../../src/embedded/store/peer-processes';
 import type { Log } from '../../src/ports/log';
 import type { Rig } from '../conformance/rig';
 import { openLivedClock } from '../elapsed';

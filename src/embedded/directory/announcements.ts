@@ -1,0 +1,226 @@
+/** The announcements in the shared directory: a small file for each, which never changes once it has its name. */
+import fs from 'node:fs';
+import path from 'node:path';
+import type { Clock } from '../../base/clock';
+import { BusError, sayError } from '../../base/errors';
+import type { Notices } from '../../base/notices';
+import type { Instance } from '../../ports/registry';
+import { FolderChanges } from './folder-changes';
+import { isCode } from './directory';
+import { isAddress } from './process-liveness';
+
+/** An announcement; its file is `<address>.<change>`, so that what it says anew has a new name. */
+export interface Entry {
+  readonly file: string;
+  readonly instance: Instance;
+}
+
+export interface RollParts {
+  readonly folder: string;
+  readonly address: string;
+  readonly clock: Clock;
+  /** Whether to believe a file that is new to us; the dead leave theirs. */
+  readonly alive: (address: string) => boolean;
+  readonly notices: Notices;
+}
+
+const fileBytesMax = 64 * 1024;
+
+export class Roll {
+  /** The newest announcement of each, by address, as far as it was read. */
+  readonly entries = new Map<string, Entry>();
+  /** Rises when `entries` changes. */
+  version = 0;
+  private readonly folder: FolderChanges;
+  /** Files that were told as damaged. */
+  private readonly damaged = new Set<string>();
+  private own: string | undefined;
+  private ownInstance: Instance | undefined;
+  /** Of our own file, as it was written. */
+  private ownIdentity: string | undefined;
+  private written = 0;
+
+  constructor(private readonly parts: RollParts) {
+    this.folder = new FolderChanges(parts.folder, parts.clock);
+  }
+
+  /** Reads all that is new. Removes what the dead left. */
+  read(): void {
+    if (!this.folder.look()) return;
+    try {
+      this.readAll();
+    } catch (error) {
+      this.folder.unread();
+      throw error;
+    }
+  }
+  private readAll(): void {
+    const files = fs.readdirSync(this.parts.folder);
+    const there = newest(files);
+    for (const address of this.entries.keys()) if (!there.has(address)) this.forget(address);
+    for (const [address, file] of there) if (this.entries.get(address)?.file !== file) this.readFile(address, file);
+    for (const file of this.damaged) if (!files.includes(file)) this.damaged.delete(file);
+  }
+
+  /** Reads what became of one file: it is new, or was taken back. */
+  readOne(file: string): void {
+    const address = addressOf(file);
+    if (!isAddress(address)) return;
+    if (this.entries.get(address)?.file !== file) this.readFile(address, file);
+    else if (!fs.existsSync(this.path(file))) this.forget(address);
+  }
+
+  /** Takes somebody out who is known to be dead, whatever the folder says. */
+  forget(address: string): void {
+    const entry = this.entries.get(address);
+    if (entry === undefined) return;
+    this.entries.delete(address);
+    this.version++;
+    this.parts.notices.tell({ type: 'instance', instance: entry.instance.name, change: 'gone' });
+  }
+
+  /** Takes back {@link Roll.forget}. */
+  restore(address: string, entry: Entry): void {
+    this.entries.set(address, entry);
+    this.version++;
+    this.parts.notices.tell({ type: 'instance', instance: entry.instance.name, change: 'up' });
+  }
+
+  /** Writes or replaces our own announcement; readers see the one or the other. Gives its file. */
+  write(instance: Instance): string {
+    const text = JSON.stringify(instance);
+    const bytes = Buffer.byteLength(text);
+    if (bytes > fileBytesMax) {
+      const message = `${instance.name} announces ${bytes} bytes, the limit is ${fileBytesMax}`;
+      throw new BusError('TooLarge', message, { bytes, limitBytes: fileBytesMax });
+    }
+    const was = this.own;
+    const file = `${this.parts.address}.${++this.written}`;
+    try {
+      fs.writeFileSync(this.path(`~${file}`), text, { mode: 0o600 });
+      fs.renameSync(this.path(`~${file}`), this.path(file));
+    } catch (error) {
+      fs.rmSync(this.path(`~${file}`), { force: true });
+      const message = `${this.path(file)} cannot be written: ${sayError(error)}; see to its rights and space`;
+      throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause: sayError(error) }, error);
+    }
+    this.own = file;
+    this.ownInstance = instance;
+    this.ownIdentity = this.identity(file);
+    if (was !== undefined) this.removeFile(was);
+    return file;
+  }
+
+  /** Writes our own announcement again when `isNew`, or when its file was removed or changed; gives the file then. */
+  keep(isNew: boolean): string | undefined {
+    if (this.own === undefined || this.ownInstance === undefined) return undefined;
+    if (!isNew && this.identity(this.own) === this.ownIdentity) return undefined;
+    return this.write(this.ownInstance);
+  }
+  private identity(file: string): string | undefined {
+    const found = fs.statSync(this.path(file), { throwIfNoEntry: false });
+    return found && `${found.ino} ${found.mode} ${found.size} ${found.mtimeMs}`;
+  }
+
+  /**
+   * Takes our own announcement back; gives its file, if there was one. A file that cannot be removed is reported: other
+   * processes remove it once the socket of this bus refuses.
+   */
+  withdraw(): string | undefined {
+    const was = this.own;
+    this.own = undefined;
+    this.ownInstance = undefined;
+    if (was === undefined) return undefined;
+    try {
+      this.removeFile(was);
+    } catch (error) {
+      const reason = `${this.path(was)} cannot be removed: ${sayError(error)}`;
+      this.parts.notices.tell({ type: 'dropped', what: 'withdrawal', reason });
+    }
+    return was;
+  }
+
+  /** Removes the announcement of somebody dead. Its address never comes back, so nothing of a successor can be hit. */
+  remove(address: string): string | undefined {
+    const file = this.entries.get(address)?.file;
+    if (file !== undefined) this.removeFile(file);
+    return file;
+  }
+
+  private removeFile(file: string): void {
+    try {
+      fs.unlinkSync(this.path(file));
+    } catch (error) {
+      if (!isCode(error, 'ENOENT', 'ENOTDIR')) throw error;
+    }
+  }
+  private path(file: string): string {
+    return path.join(this.parts.folder, file);
+  }
+
+  private readFile(address: string, file: string): void {
+    const known = this.entries.get(address);
+    if (known !== undefined && changeOf(known.file) > changeOf(file)) return;
+    if (known === undefined && address !== this.parts.address && !this.parts.alive(address)) {
+      return this.removeFile(file);
+    }
+    const instance = this.parse(file);
+    if (instance === undefined) return;
+    this.entries.set(address, { file, instance });
+    this.version++;
+    if (known === undefined) this.parts.notices.tell({ type: 'instance', instance: instance.name, change: 'up' });
+  }
+
+  private parse(file: string): Instance | undefined {
+    if (this.damaged.has(file)) return undefined;
+    try {
+      return instanceIn(fs.readFileSync(this.path(file), 'utf8'));
+    } catch (error) {
+      if (isCode(error, 'ENOENT')) return undefined; // replaced or taken back while we read
+      this.damaged.add(file);
+      const reason = `${this.path(file)}: ${sayError(error)}`;
+      this.parts.notices.tell({ type: 'dropped', what: 'announcement', reason });
+      return undefined;
+    }
+  }
+}
+
+function addressOf(file: string): string {
+  return file.slice(0, Math.max(0, file.lastIndexOf('.')));
+}
+/** The newest file of each address: while an announcement is replaced, the one before is still there. */
+function newest(files: readonly string[]): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const file of files) {
+    const address = addressOf(file);
+    const other = found.get(address);
+    if (isAddress(address) && (other === undefined || changeOf(other) < changeOf(file))) found.set(address, file);
+  }
+  return found;
+}
+function changeOf(file: string): number {
+  return Number(file.slice(file.lastIndexOf('.') + 1));
+}
+
+const shape: Readonly<Record<keyof Instance, string>> = {
+  name: 'string',
+  module: 'string',
+  address: 'string',
+  incarnation: 'string',
+  host: 'string',
+  pid: 'number',
+  sinceMs: 'number',
+  version: 'string',
+  serves: 'object',
+  leaving: 'boolean',
+};
+function instanceIn(text: string): Instance {
+  const value: unknown = JSON.parse(text);
+  if (!isInstance(value)) throw new Error('no announcement');
+  return value;
+}
+function isInstance(value: unknown): value is Instance {
+  if (typeof value !== 'object' || value === null) return false;
+  const fields = new Map<string, unknown>(Object.entries(value));
+  return Object.entries(shape).every(([key, type]) => typeof fields.get(key) === type) && fields.get('serves') !== null;
+}

@@ -1,0 +1,201 @@
+/** Opens the directory that the processes of one machine share; refuses any that would hurt them, or be hurt. */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { Random } from '../../base/clock';
+import { randomHex } from '../../base/clock';
+import { BusError, sayError, sentence } from '../../base/errors';
+import { addressCharactersMax } from './process-liveness';
+
+/** The shared directory and what lies in it, as absolute paths. All of it is the owner's only (0700, files 0600). */
+export interface Directory {
+  readonly path: string;
+  readonly ns: string;
+  /** A socket for each open bus. */
+  readonly sockets: string;
+  /** A small file for each announced instance. */
+  readonly instances: string;
+  readonly settings: string;
+}
+
+const layout = 1;
+const markerName = 'busbar.json';
+const openNames = new RegExp(`^~?${markerName.replace('.', '\\.')}`);
+/** A socket's path is 108 bytes with its end on Linux, 104 elsewhere. */
+const socketPathBytesMax = process.platform === 'linux' ? 107 : 103;
+
+/** The default: durable, unlike /tmp and /run, since work that waits survives a restart of the machine. */
+export function defaultDirectory(ns: string): string {
+  const state = process.env['XDG_STATE_HOME'] ?? '';
+  return path.join(path.isAbsolute(state) ? state : path.join(os.homedir(), '.local', 'state'), 'busbar', ns);
+}
+
+/**
+ * Opens or creates the directory of namespace `ns`. Rejects with Config, having changed nothing, when it is no
+ * directory, another user's, open to others, foreign, of a newer layout, of another namespace, on a network file
+ * system, or its path too long for a socket.
+ */
+export function openDirectory(dir: string | undefined, ns: string, random: Random): Directory {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(ns)) {
+    refuse(`ns ${JSON.stringify(ns)} is not a name`, 'use 1 to 64 letters, digits, dots, dashes or underscores');
+  }
+  const at = path.resolve(dir ?? defaultDirectory(ns));
+  checkLength(at);
+  checkFileSystem(at);
+  const found = look(at);
+  if (found === undefined) create(at);
+  else checkOwner(at, found);
+  const directory = {
+    path: at,
+    ns,
+    sockets: path.join(at, 's'),
+    instances: path.join(at, 'instances'),
+    settings: path.join(at, 'settings'),
+  };
+  if (!checkMarker(at, ns)) attempt(at, () => writeMarker(at, ns, random));
+  checkMarker(at, ns);
+  attempt(at, () => {
+    for (const part of [directory.sockets, directory.instances, directory.settings]) {
+      fs.mkdirSync(part, { recursive: true, mode: 0o700 });
+    }
+  });
+  return directory;
+}
+
+/** By statfs type: file systems where locks, mapped memory or sockets fail silently, mostly shared by machines. */
+const refusedFileSystems: Readonly<Record<number, string>> = {
+  0x6969: 'NFS',
+  0x517b: 'SMB',
+  0xfe534d42: 'SMB',
+  0xff534d42: 'CIFS',
+  0x65735546: 'FUSE',
+  0x01021997: '9p',
+  0x5346414f: 'AFS',
+  0x6b414653: 'AFS',
+  0x73757245: 'Coda',
+  0x564c: 'NCP',
+  0x00c36400: 'Ceph',
+  0x01161970: 'GFS2',
+  0x7461636f: 'OCFS2',
+  0x0bd00bd0: 'Lustre',
+  0x47504653: 'GPFS',
+  0x19830326: 'BeeGFS',
+};
+
+function checkFileSystem(at: string): void {
+  const there = nearestThere(at);
+  const type = attempt(at, () => fs.statfsSync(there).type) >>> 0;
+  const name = refusedFileSystems[type];
+  if (name !== undefined) {
+    refuse(
+      `${at} is on a network or foreign file system (${name})`,
+      'set dir to a directory on a disk of this machine',
+    );
+  }
+}
+function nearestThere(at: string): string {
+  let there = at;
+  while (!fs.existsSync(there) && path.dirname(there) !== there) there = path.dirname(there);
+  return there;
+}
+
+function checkLength(at: string): void {
+  const bytes = Buffer.byteLength(at) + '/s/~'.length + addressCharactersMax;
+  if (bytes <= socketPathBytesMax) return;
+  const most = socketPathBytesMax - bytes + Buffer.byteLength(at);
+  refuse(`${at} has ${Buffer.byteLength(at)} bytes, sockets allow ${most}`, 'set dir to a shorter path');
+}
+
+function look(at: string): fs.Stats | undefined {
+  return attempt(at, () => fs.statSync(at, { throwIfNoEntry: false }));
+}
+
+function create(at: string): void {
+  attempt(at, () => {
+    fs.mkdirSync(at, { recursive: true, mode: 0o700 });
+    checkOwner(at, fs.statSync(at));
+  });
+}
+
+function checkOwner(at: string, found: fs.Stats): void {
+  if (!found.isDirectory()) refuse(`${at} is not a directory`, 'set dir to a directory, or remove the file');
+  const user = process.geteuid?.();
+  if (user !== undefined && found.uid !== user) {
+    refuse(`${at} belongs to user ${found.uid}, this process runs as ${user}`, 'set dir to a directory of this user');
+  }
+  const mode = found.mode & 0o777;
+  if ((mode & 0o077) !== 0) refuse(`${at} is open to others (mode 0${mode.toString(8)})`, `chmod 700 ${at}`);
+  if ((mode & 0o700) !== 0o700) refuse(`${at} cannot be written (mode 0${mode.toString(8)})`, `chmod 700 ${at}`);
+}
+
+/** Whether our marker is there; refuses a directory that is not ours to use. */
+function checkMarker(at: string, ns: string): boolean {
+  const file = markerFile(at);
+  // Before the marker is looked for: another process that just made it goes on at once with all that lies beside it.
+  const names = attempt(at, () => fs.readdirSync(at));
+  const text = attempt(at, () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined));
+  if (text === undefined) {
+    const foreign = names.filter((name) => !openNames.test(name));
+    if (foreign.length === 0) return false;
+    refuse(`${at} holds other things (${foreign.slice(0, 3).join(', ')})`, 'set dir to an empty or a new directory');
+  }
+  const marker = readMarker(text);
+  if (marker === undefined) refuse(`${file} is not a marker of busbar`, 'set dir to an empty or a new directory');
+  if (marker.layout > layout) {
+    refuse(
+      `${at} has layout ${marker.layout}, this version knows ${layout}`,
+      'update busbar, or set dir to another one',
+    );
+  }
+  if (marker.ns !== ns) refuse(`${at} is of ns ${marker.ns}, not ${ns}`, `set ns to ${marker.ns}, or another dir`);
+  return true;
+}
+
+export function markerFile(at: string): string {
+  return path.join(at, markerName);
+}
+
+/** Undefined when the text is not that of a marker. */
+export function readMarker(text: string): { layout: number; ns: string } | undefined {
+  try {
+    const marker: unknown = JSON.parse(text);
+    if (typeof marker !== 'object' || marker === null || !('layout' in marker) || !('ns' in marker)) return undefined;
+    const { layout: found, ns } = marker;
+    return typeof found === 'number' && typeof ns === 'string' ? { layout: found, ns } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes the marker whole or not at all; who comes second finds the first one's. */
+export function writeMarker(at: string, ns: string, random: Random): void {
+  const draft = path.join(at, `~${markerName}.${randomHex(random, 32)}`);
+  try {
+    fs.writeFileSync(draft, `${JSON.stringify({ busbar: 'directory', layout, ns })}\n`, { mode: 0o600, flag: 'wx' });
+    fs.linkSync(draft, markerFile(at));
+  } catch (error) {
+    if (!isCode(error, 'EEXIST')) throw error;
+  } finally {
+    fs.rmSync(draft, { force: true });
+  }
+}
+
+/** Whether a system call failed for one of `codes`. */
+export function isCode(error: unknown, ...codes: readonly string[]): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && codes.includes(String(error.code));
+}
+
+function attempt<T>(at: string, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof BusError) throw error;
+    return refuse(`${at} cannot be used: ${sayError(error)}`, 'see to its rights and space, or set dir to another one');
+  }
+}
+
+export function refuse(found: string, remedy: string): never {
+  const fault = `${found}; ${remedy}`;
+  const message = `the directory of the bus is refused: ${fault}`;
+  throw new BusError('Config', message, { faults: [fault] }, undefined, sentence(remedy));
+}

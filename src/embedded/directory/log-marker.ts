@@ -1,0 +1,83 @@
+/** Records that the log was created: without that, a log whose data file was removed would begin again, empty. */
+import { linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { BusError } from '../../base/errors';
+import { isCode } from './directory';
+
+const fileName = 'log.json';
+
+/** Throws Config when the log was created once and its data file is missing or empty now. Changes nothing. */
+export function checkLogFile(dir: string): void {
+  const data = join(dir, 'log', 'data.mdb');
+  if (bytesOf(data) > 0 || readMark(dir) === undefined) return;
+  const mark = join(dir, fileName);
+  refuse(
+    `${data} is missing or empty, but ${mark} records that the log was created: the messages in it are gone`,
+    `Put back a copy of it, or remove ${mark} to start with an empty log.`,
+  );
+}
+
+function bytesOf(file: string): number {
+  try {
+    return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  } catch (error) {
+    if (isCode(error, 'ENOTDIR')) return 0;
+    throw error;
+  }
+}
+
+/** Throws Config when the mark names another log than `id`. */
+export function checkLogMark(dir: string, id: string): void {
+  const found = readMark(dir) ?? '';
+  if (found === id || found === '') return;
+  const mark = join(dir, fileName);
+  refuse(
+    `${join(dir, 'log', 'data.mdb')} is log ${id}, but ${mark} names log ${found}`,
+    `Put back a copy of that one, or remove ${mark} to use this one.`,
+  );
+}
+
+/**
+ * Makes the mark when there is none that can be read, unless it is as it was `seen`. Returns how it is now. Throws what
+ * the file system throws.
+ */
+export function keepLogMark(dir: string, id: string, seen: string): string {
+  const now = stateOf(join(dir, fileName));
+  if (now !== '' && now === seen) return now;
+  const found = readMark(dir);
+  if (found === undefined || found === '') writeMark(join(dir, fileName), id);
+  return now;
+}
+function stateOf(file: string): string {
+  const found = statSync(file, { throwIfNoEntry: false });
+  return found === undefined ? '' : `${found.ino} ${found.mode} ${found.size} ${found.mtimeMs}`;
+}
+
+/** The log that the mark names; empty when it cannot be read, undefined when there is none. */
+function readMark(dir: string): string | undefined {
+  try {
+    const mark: unknown = JSON.parse(readFileSync(join(dir, fileName), 'utf8'));
+    return typeof mark === 'object' && mark !== null && 'log' in mark && typeof mark.log === 'string' ? mark.log : '';
+  } catch (error) {
+    return isCode(error, 'ENOENT') ? undefined : '';
+  }
+}
+
+/** Whole or not at all. Another process can make it at the same moment, for the same log. */
+function writeMark(mark: string, id: string): void {
+  const draft = join(dirname(mark), `~${basename(mark)}.${process.pid}`);
+  try {
+    writeFileSync(draft, `${JSON.stringify({ busbar: 'log', log: id })}\n`, { mode: 0o600, flush: true });
+    rmSync(mark, { force: true });
+    linkSync(draft, mark);
+  } catch (error) {
+    if (!isCode(error, 'EEXIST')) throw error;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+function refuse(found: string, remedy: string): never {
+  const message = `${found}. ${remedy}`;
+  throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
+}

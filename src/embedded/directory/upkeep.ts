@@ -1,0 +1,125 @@
+/** Makes folders and the marker of the shared directory again, and finds a directory that was replaced. */
+import fs from 'node:fs';
+import path from 'node:path';
+import type { Random } from '../../base/clock';
+import { BusError, sayError } from '../../base/errors';
+import type { Notices } from '../../base/notices';
+import { isCode, markerFile, readMarker, writeMarker, type Directory } from './directory';
+
+/** What is wrong with the directory. `final`: this bus has opened another directory than the one at its path. */
+interface DirectoryFault {
+  readonly reason: string;
+  readonly final: boolean;
+}
+
+export class Upkeep {
+  private readonly device: number;
+  private readonly inode: number;
+  private told: string | undefined;
+  /** The marker as it was last read, so that it is read again only when it changed. */
+  private marker = '';
+
+  constructor(
+    private readonly directory: Directory,
+    private readonly random: Random,
+    private readonly notices: Notices,
+  ) {
+    const { dev, ino } = fs.statSync(directory.path);
+    [this.device, this.inode] = [dev, ino];
+  }
+
+  /**
+   * Makes again what is missing, and reports what cannot be made as a state. Returns false when the directory is no
+   * longer at its path: nothing must be made or read there then, since it belongs to other processes. Never throws.
+   */
+  look(): boolean {
+    const fault = this.fault();
+    if (fault?.reason !== this.told) {
+      this.told = fault?.reason;
+      const { reason, final } = fault ?? { reason: 'all of its parts exist', final: false };
+      this.notices.tell({ type: 'state', part: 'directory', ok: fault === undefined, reason, ...(final && { final }) });
+    }
+    return fault?.final !== true;
+  }
+
+  /** Throws StoreBroken where {@link Upkeep.look} returns false. */
+  check(): void {
+    const { path: at } = this.directory;
+    const cause = this.look() ? undefined : this.told;
+    if (cause === undefined) return;
+    throw new BusError('StoreBroken', `${at} cannot be used: ${cause}`, { outcome: 'not-sent', path: at, cause });
+  }
+
+  private fault(): DirectoryFault | undefined {
+    const { directory } = this;
+    try {
+      const now = fs.statSync(directory.path, { throwIfNoEntry: false });
+      if (now === undefined) return gone(`${directory.path} was removed or renamed`);
+      if (now.ino !== this.inode || now.dev !== this.device) {
+        return gone(`${directory.path} was replaced by another directory`);
+      }
+      for (const folder of [directory.sockets, directory.instances, directory.settings]) this.keepFolder(folder);
+      return this.keepMarker();
+    } catch (error) {
+      if (isCode(error, 'ENOTDIR', 'ELOOP') && !isFolder(directory.path)) return gone(`${directory.path} was replaced`);
+      const remedy = 'Check the permissions and the free space there.';
+      return { reason: `${directory.path} cannot be kept: ${sayError(error)}. ${remedy}`, final: false };
+    }
+  }
+
+  private keepFolder(folder: string): void {
+    if (fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true) return;
+    try {
+      fs.mkdirSync(folder, { mode: 0o700 });
+      this.tellMade(folder);
+    } catch (error) {
+      // Another process made it at the same moment.
+      if (!isCode(error, 'EEXIST') || !fs.statSync(folder).isDirectory()) throw error;
+    }
+  }
+
+  private keepMarker(): DirectoryFault | undefined {
+    const file = markerFile(this.directory.path);
+    const now = fs.statSync(file, { throwIfNoEntry: false });
+    const seen = now === undefined ? '' : `${now.ino} ${now.mode} ${now.size} ${now.mtimeMs}`;
+    if (now !== undefined && seen === this.marker) return undefined;
+    const found = now === undefined ? undefined : readMarker(textOf(file));
+    if (found === undefined) {
+      // Also a symbolic link to nothing.
+      if (fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined) fs.rmSync(file, { force: true });
+      writeMarker(this.directory.path, this.directory.ns, this.random);
+      this.tellMade(file);
+    } else if (found.ns !== this.directory.ns) {
+      return { reason: `${file} names ns ${found.ns}, this bus has ${this.directory.ns}`, final: false };
+    }
+    this.marker = seen;
+    return undefined;
+  }
+
+  private tellMade(file: string): void {
+    const fields = { file: path.relative(this.directory.path, file) };
+    const message = 'a part of the shared directory was missing and was made again';
+    this.notices.tell({ type: 'log', level: 'warn', message, fields });
+  }
+}
+
+/** Empty when it cannot be read. */
+function textOf(file: string): string {
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    if (isCode(error, 'EACCES', 'ENOENT')) return '';
+    throw error;
+  }
+}
+function isFolder(at: string): boolean {
+  try {
+    return fs.statSync(at).isDirectory();
+  } catch {
+    return false;
+  }
+}
+function gone(what: string): DirectoryFault {
+  const remedy = 'Restart this process: what it accepted is in the directory that it has opened.';
+  return { reason: `${what} while this process had it open. ${remedy}`, final: true };
+}

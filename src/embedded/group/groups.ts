@@ -1,0 +1,160 @@
+/** Groups of members that share the partitions of a topic: joining, where a group starts, and how far it has come. */
+import { every, type Timer } from '../../base/clock';
+import { BusError } from '../../base/errors';
+import { allEnded } from '../../base/lifecycle';
+import type { Change } from '../../disk/lmdb';
+import type { GroupOfTopic, GroupOptions, GroupPlace, Member, Owner } from '../../ports/log';
+import { behind, checkName, keyOf, kinds, namesIn, partitionKey } from '../store/keys';
+import { Membership, type MembershipParts } from './membership';
+import { decodeCommit, encodeCommit } from './owned-partition';
+import { Roster } from './roster';
+import { parseOwner, type OwnerRow } from './targets';
+import { mark } from '../store/topics';
+
+const sessionMsDefault = 10_000;
+/** How often members look after each other. */
+const askMs = 250;
+/** A shorter session would end in any pause of the garbage collector. */
+const sessionMsMin = 200;
+
+export class Groups {
+  private readonly members = new Set<Membership>();
+  private readonly unhear: () => void;
+  private readonly tick: Timer;
+
+  constructor(private readonly parts: Omit<MembershipParts, 'changed'>) {
+    this.tick = every(parts.clock, askMs, () => {
+      for (const member of this.members) member.ask();
+    });
+    this.unhear = parts.neighbours.onRing((topic) => {
+      if (topic.startsWith('group:')) this.look(topic.slice('group:'.length));
+    });
+  }
+
+  private look(group: string): void {
+    for (const member of this.members) if (member.group === group) void member.look();
+  }
+
+  async join(group: string, topicName: string, owner: Owner, options: GroupOptions = {}): Promise<Member> {
+    checkName('group', group);
+    const sessionMs = options.sessionMs ?? sessionMsDefault;
+    if (!(sessionMs >= sessionMsMin)) {
+      const message = `group '${group}': sessionMs must be at least ${sessionMsMin}, not ${sessionMs}`;
+      throw new BusError('Config', message, { faults: [message] }, undefined, 'Raise sessionMs.');
+    }
+    const topic = this.parts.topics.get(topicName);
+    await this.note(group, topicName);
+    const parts = { ...this.parts, changed: (name: string) => this.look(name) };
+    const member = new Membership(parts, group, topic, owner, sessionMs, options.serves ?? []);
+    this.members.add(member);
+    try {
+      await member.start();
+    } catch (error) {
+      void member.close().finally(() => this.members.delete(member));
+      throw error;
+    }
+    return {
+      get id() {
+        return member.id;
+      },
+      close: () => member.close().finally(() => this.members.delete(member)),
+      [Symbol.asyncDispose]: () => member.close().finally(() => this.members.delete(member)),
+    };
+  }
+
+  /** So that {@link Groups.all} knows it, also before it commits anything. */
+  private async note(group: string, topic: string): Promise<void> {
+    const { log } = this.parts;
+    const key = keyOf(kinds.group, [group, topic]);
+    log.refresh();
+    if (log.version(key) === undefined) await log.within(log.write({ key, version: null }, [{ key, value: mark }]));
+  }
+
+  async start(group: string, topicName: string, at: 'start' | 'end'): Promise<void> {
+    checkName('group', group);
+    const { log, topics } = this.parts;
+    const topic = topics.get(topicName);
+    await this.note(group, topicName);
+    log.refresh();
+    const writes = Array.from({ length: topic.partitions }, (_, partition) => {
+      const key = partitionKey(kinds.commit, [group, topicName], partition);
+      const value = encodeCommit({ offset: topics.bounds(topicName, partition)[at], state: new Uint8Array() });
+      return log.write({ key, version: null }, [{ key, value }]);
+    });
+    await log.within(Promise.all(writes));
+  }
+
+  all(isWanted: (group: string) => boolean = () => true): readonly GroupOfTopic[] {
+    const { log } = this.parts;
+    const groups: GroupOfTopic[] = [];
+    const prefix = keyOf(kinds.group, []);
+    log.refresh();
+    log.scan(prefix, behind(prefix), (key) => {
+      const [group = '', topic = ''] = namesIn(key);
+      if (isWanted(group)) groups.push({ group, topic });
+      return true;
+    });
+    return groups;
+  }
+
+  /** See `Log.dropGroup`. Members of processes that have died do not count. */
+  async drop(group: string, topicName: string): Promise<void> {
+    const { log, live, neighbours, topics } = this.parts;
+    const roster = new Roster(this.parts, group, topicName);
+    const living = [...roster.read().values()].filter(({ address }) => neighbours.alive(address));
+    if (living.length > 0) {
+      const names = living.map(({ instance }) => instance).join(', ');
+      throw new BusError('Conflict', `group ${group} has members: ${names}`, { key: group });
+    }
+    const members: Change[] = [...roster.read().keys()].map((id) => ({
+      key: keyOf(kinds.member, [group, topicName, id]),
+      value: null,
+    }));
+    if (members.length > 0) await live.within(live.write(null, members));
+    // The rows of owners stay, so that epochs go on rising and no earlier owner can commit.
+    const commits = Array.from({ length: topics.get(topicName).partitions }, (_, partition) =>
+      partitionKey(kinds.commit, [group, topicName], partition),
+    );
+    const changes = [keyOf(kinds.group, [group, topicName]), ...commits].map((key): Change => ({ key, value: null }));
+    await log.within(log.write(null, changes));
+  }
+
+  /** Of partitions that the group owned or was started on; where nothing was committed it is the start of the log. */
+  places(group: string, topicName: string): readonly GroupPlace[] {
+    const { log, topics } = this.parts;
+    const topic = topics.get(topicName);
+    log.refresh();
+    const all = Array.from({ length: topic.partitions }, (_, partition) => this.place(group, topicName, partition));
+    return all.filter((place) => place !== undefined);
+  }
+
+  private place(group: string, topic: string, partition: number): GroupPlace | undefined {
+    const { log, topics } = this.parts;
+    const entry = log.entry(partitionKey(kinds.commit, [group, topic], partition));
+    const row = log.entry(partitionKey(kinds.owner, [group, topic], partition));
+    if (entry === undefined && row === undefined) return undefined;
+    const start = { offset: topics.bounds(topic, partition).start, state: new Uint8Array() };
+    const owner = row === undefined ? null : this.aliveOwner(group, topic, parseOwner(row.value));
+    return { partition, ...(entry === undefined ? start : decodeCommit(entry.value)), owner };
+  }
+
+  /** By instance name; null when nobody owns it, or the owner is dead. */
+  private aliveOwner(group: string, topic: string, { member, instance }: OwnerRow): string | null {
+    if (member === null) return null;
+    const { live } = this.parts;
+    live.refresh();
+    return live.version(keyOf(kinds.member, [group, topic, member])) === undefined ? null : instance;
+  }
+
+  async close(): Promise<void> {
+    try {
+      await allEnded(
+        'leaving groups',
+        [...this.members].map((member) => member.close()),
+      );
+    } finally {
+      this.tick.cancel();
+      this.unhear();
+    }
+  }
+}

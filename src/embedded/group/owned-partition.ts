@@ -1,0 +1,148 @@
+/** A partition while a member owns it: reading from it, and commits that only its owner of this epoch can make. */
+import { BusError } from '../../base/errors';
+import type { Store } from '../../disk/lmdb';
+import { LostError, OutOfRangeError, type Commit, type Owned, type ReadMax, type Stored } from '../../ports/log';
+import type { Reader } from '../store/read';
+import type { Topics } from '../store/topics';
+import type { Wake } from '../store/notifier';
+
+/** LMDB would take more; this is far above what a watermark with its ranges needs, and keeps transactions short. */
+export const stateBytesMax = 65_536;
+
+export interface OwnedParts {
+  readonly group: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly epoch: number;
+  readonly committed: Commit | null;
+  readonly log: Store;
+  readonly topics: Topics;
+  readonly wake: Wake;
+  readonly reader: Reader;
+  readonly ownerKey: Buffer;
+  readonly commitKey: Buffer;
+  /** Takes the partition away if this member may have been given up; called before anything is started. */
+  readonly fence: () => void;
+  readonly cannotServe: (entries: readonly string[]) => void;
+  /** Somebody else owns it: found when a commit was refused. */
+  readonly refused: () => void;
+}
+interface Waiting {
+  readonly commit: Commit;
+  readonly done: (() => void)[];
+  readonly failed: ((error: unknown) => void)[];
+}
+
+export class OwnedPartition implements Owned {
+  readonly partition: number;
+  readonly epoch: number;
+  readonly committed: Commit | null;
+  private readonly controller = new AbortController();
+  /** Why it is not ours any more. */
+  private over: string | undefined;
+  private waiting: Waiting | undefined;
+  private writing = false;
+
+  constructor(private readonly parts: OwnedParts) {
+    this.partition = parts.partition;
+    this.epoch = parts.epoch;
+    this.committed = parts.committed;
+  }
+
+  get lost(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  /** It was taken away: everything that is asked of it from now on rejects. */
+  lose(reason: string): void {
+    this.over ??= reason;
+    this.controller.abort(new LostError(this.parts.group, this.partition, reason));
+  }
+  /** It was given as agreed. */
+  end(): void {
+    this.over ??= 'it was given back';
+  }
+
+  check(): void {
+    this.parts.fence();
+    if (this.over !== undefined) throw new LostError(this.parts.group, this.partition, this.over);
+  }
+
+  cannotServe(entries: readonly string[]): void {
+    this.parts.cannotServe(entries);
+  }
+
+  async read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]> {
+    const { log, topics, wake, reader, topic } = this.parts;
+    let next = from;
+    while (!signal.aborted) {
+      this.check();
+      log.refresh();
+      const { start, end } = topics.bounds(topic, this.partition);
+      if (next < start) throw new OutOfRangeError(topic, this.partition, next, start);
+      if (next > end) throw new OutOfRangeError(topic, this.partition, next, start, end);
+      const out = reader.read(next, end, max);
+      if (out.records.length > 0) return out.records;
+      next = out.next;
+      const position = next;
+      const ready = () => this.over !== undefined || !topics.endsAt(topic, this.partition, position);
+      await wake.until(topic, ready, [signal, this.lost]);
+    }
+    return [];
+  }
+
+  async commit(commit: Commit): Promise<void> {
+    this.check();
+    if (commit.state.length > stateBytesMax) {
+      const bytes = commit.state.length;
+      const what = `the state of a commit of ${this.parts.group}`;
+      const message = `${what} has ${bytes} bytes, at most ${stateBytesMax} are taken`;
+      throw new BusError('TooLarge', message, { bytes, limitBytes: stateBytesMax });
+    }
+    // Of those that wait the last one counts; all of them are kept when it is.
+    const kept = { offset: commit.offset, state: Uint8Array.from(commit.state) };
+    const { done, failed }: Omit<Waiting, 'commit'> = this.waiting ?? { done: [], failed: [] };
+    this.waiting = { commit: kept, done, failed };
+    const result = new Promise<void>((resolve, reject) => {
+      done.push(resolve);
+      failed.push(reject);
+    });
+    if (!this.writing) void this.writeAll();
+    await result;
+  }
+
+  private async writeAll(): Promise<void> {
+    this.writing = true;
+    for (let now = this.waiting; now !== undefined; now = this.waiting) {
+      this.waiting = undefined;
+      try {
+        await this.write(now.commit);
+        for (const done of now.done) done();
+      } catch (error) {
+        for (const failed of now.failed) failed(error);
+      }
+    }
+    this.writing = false;
+  }
+
+  private async write(commit: Commit): Promise<void> {
+    this.check();
+    const { log, ownerKey, commitKey, group } = this.parts;
+    const change = { key: commitKey, value: encodeCommit(commit) };
+    const written = await log.within(log.write({ key: ownerKey, version: this.epoch }, [change]));
+    if (written) return;
+    this.parts.refused();
+    throw new LostError(group, this.partition, this.over ?? 'another member took it');
+  }
+}
+
+/** offset u48 · state */
+export function encodeCommit(commit: Commit): Buffer {
+  const bytes = Buffer.allocUnsafe(6 + commit.state.length);
+  bytes.writeUIntBE(commit.offset, 0, 6);
+  bytes.set(commit.state, 6);
+  return bytes;
+}
+export function decodeCommit(bytes: Buffer): Commit {
+  return { offset: bytes.readUIntBE(0, 6), state: new Uint8Array(bytes.subarray(6)) };
+}

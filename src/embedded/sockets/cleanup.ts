@@ -1,0 +1,63 @@
+/** What an opening bus does about those before it: removes what the dead left, refuses to share with strangers. */
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import type { Clock } from '../../base/clock';
+import type { Directory } from '../directory/directory';
+import { isCode, refuse } from '../directory/directory';
+import { processLives } from '../directory/process-liveness';
+import type { Rings } from './doorbells';
+
+/** Files are drafts for milliseconds; older ones were left by the dead. */
+const draftMs = 60_000;
+const answerMs = 1_000;
+
+/**
+ * Removes sockets and drafts of the dead. Rejects with Config when somebody of another pid namespace has this directory
+ * open: locks are kept by pid, and two processes with the same one stop each other. Our own socket must be there
+ * already: of two that come at the same moment, each looks after it can be seen, so at least one refuses.
+ */
+export async function sweep(directory: Directory, rings: Rings, clock: Clock): Promise<void> {
+  const strangers: string[] = [];
+  for (const address of rings.others()) {
+    const lives = processLives(address);
+    if (lives === false) rings.bury(address);
+    if (lives === undefined) strangers.push(address);
+  }
+  for (const address of strangers) {
+    if (!(await listens(path.join(directory.sockets, address), clock))) rings.bury(address);
+    else {
+      refuse(
+        `${directory.path} is in use by a process of another pid namespace (${address}), such as another container`,
+        'let them share one pid namespace, or set dir to a directory of its own',
+      );
+    }
+  }
+  for (const folder of [directory.path, directory.sockets, directory.instances, directory.settings]) {
+    sweepDrafts(folder, clock.now() - draftMs);
+  }
+}
+
+/** Whether somebody listens at a socket; a stopped process does. */
+function listens(at: string, clock: Clock): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ path: at });
+    const timer = clock.after(answerMs, () => done(true));
+    socket.on('connect', () => done(true));
+    socket.on('error', (error) => done(!isCode(error, 'ECONNREFUSED', 'ENOENT')));
+    function done(found: boolean): void {
+      timer.cancel();
+      socket.destroy();
+      resolve(found);
+    }
+  });
+}
+
+function sweepDrafts(folder: string, beforeMs: number): void {
+  for (const name of fs.readdirSync(folder)) {
+    if (!name.startsWith('~')) continue;
+    const file = path.join(folder, name);
+    const found = fs.statSync(file, { throwIfNoEntry: false });
+    if (found !== undefined && found.mtimeMs < beforeMs) fs.rmSync(file, { force: true });
+  }
+}

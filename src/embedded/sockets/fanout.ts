@@ -1,0 +1,288 @@
+/** Broadcasts over sockets: each resolves when the sockets of all receivers have it; those that read are waited for. */
+import { every, type Clock, type Timer } from '../../base/clock';
+import { BoundedQueue, Capacity } from '../../base/bounded';
+import { isBusError } from '../../base/errors';
+import type { Notices } from '../../base/notices';
+
+/** Where broadcasts go. */
+export interface Destination {
+  readonly address: string;
+  readonly name: string;
+}
+/** One connection to a receiver. */
+export interface Outlet {
+  /** Bytes that the kernel has not taken yet. */
+  readonly queuedBytes: number;
+  /** Frames that were put into it so far, and how many of them the kernel has taken. */
+  readonly framesPut: number;
+  readonly framesTaken: number;
+}
+export interface FanoutParts<O extends Outlet> {
+  readonly clock: Clock;
+  readonly notices: Notices;
+  /** Connects where there is no connection. Throws Unreachable. */
+  readonly outletTo: (address: string) => O;
+  /** Queues a packet; all of one turn leave together at its end. Throws Overloaded. */
+  readonly put: (outlet: O, line: string, body: Uint8Array) => void;
+}
+
+/**
+ * Broadcasts that wait for one receiver, beside those in its connection. More are refused as Overloaded while it reads,
+ * and dropped with a notice while it does not.
+ */
+const waitingMax = { count: 100_000, bytes: 64 * 1024 * 1024 };
+/** The same for all receivers together. Receivers that do not read may use half of it. */
+const allWaitingMax = { count: 1_000_000, bytes: 256 * 1024 * 1024 };
+const stuckShare = 0.5;
+/** A connection holds this much of broadcasts at a time: requests and replies must not wait behind all of them. */
+const windowBytes = 512 * 1024;
+/**
+ * A receiver whose socket took nothing for this long is not waited for, until it takes something again. Counted in
+ * checks, so that a sender that stood still itself has looked at its sockets in between.
+ */
+const stuckAfterMs = 1_000;
+const checkIntervalMs = 250;
+const stuckAfterChecks = stuckAfterMs / checkIntervalMs + 1;
+const retryAfterMs = 100;
+
+/** One broadcast on its way to several receivers. */
+interface Delivery {
+  readonly line: string;
+  /** The caller's bytes, and a copy as soon as it has to be kept. */
+  body: Uint8Array;
+  isCopy: boolean;
+  /** Receivers that have not taken it. */
+  left: number;
+  handedOver: number;
+  done(handedOver: number): void;
+}
+/** One delivery at one receiver. */
+interface Part {
+  readonly delivery: Delivery;
+  isOver: boolean;
+}
+interface Written<O> {
+  readonly part: Part;
+  readonly outlet: O;
+  /** The kernel has taken it when so many frames were taken. */
+  readonly mark: number;
+}
+
+export class Fanout<O extends Outlet> {
+  readonly #receivers = new Map<string, Receiver<O>>();
+  /** Those that have something to read, and are not known to be stuck. */
+  readonly #awaited = new Set<Receiver<O>>();
+  readonly #all = new Capacity(allWaitingMax);
+  #timer: Timer | undefined;
+
+  constructor(private readonly parts: FanoutParts<O>) {}
+
+  /**
+   * Resolves with how many it was handed over to, when the kernel has it for each of them, or one took nothing for a
+   * second: it then waits for that one within bounds. What the kernel has arrives also when this process dies. Throws
+   * Overloaded, and sends nothing, when too much waits for one that reads.
+   */
+  send(to: readonly Destination[], line: string, body: Uint8Array): Promise<number> {
+    const receivers = to.map((one) => this.#receiverOf(one));
+    for (const receiver of receivers) receiver.mustHaveRoom(body.length);
+    return new Promise((done) => {
+      const delivery = { line, body, isCopy: false, left: receivers.length + 1, handedOver: 0, done };
+      for (const receiver of receivers) {
+        receiver.take({ delivery, isOver: false });
+        if (receiver.isIdle) this.#receivers.delete(receiver.to.address); // it cannot be reached
+        this.#watch(receiver);
+      }
+      leave(delivery, false);
+    });
+  }
+  #watch(receiver: Receiver<O>): void {
+    if (!receiver.isAwaited) return;
+    this.#awaited.add(receiver);
+    this.#timer ??= every(this.parts.clock, checkIntervalMs, () => this.#check());
+  }
+  #receiverOf(to: Destination): Receiver<O> {
+    const known = this.#receivers.get(to.address);
+    if (known) return known;
+    const made = new Receiver(to, this.parts, this.#all);
+    this.#receivers.set(to.address, made);
+    return made;
+  }
+
+  /** The kernel has taken something of what was put into this outlet. */
+  taken(address: string, outlet: O): void {
+    const receiver = this.#receivers.get(address);
+    if (!receiver) return;
+    receiver.taken(outlet);
+    this.#watch(receiver);
+  }
+  /** The outlet has ended: what was put into it and not taken is lost. */
+  ended(address: string, outlet: O): void {
+    this.#receivers.get(address)?.ended(outlet);
+  }
+  /** All outlets to it have ended. Of one that is dead nothing is reported. */
+  gone(address: string, isDead: boolean): void {
+    this.#receivers.get(address)?.close(isDead ? undefined : 'its connection ended');
+    this.#receivers.delete(address);
+  }
+  /** Puts all that waits into the connections, which send it before they end. */
+  flush(): void {
+    for (const receiver of this.#receivers.values()) receiver.pump(Infinity);
+  }
+  /** Nothing is taken any longer. What no receiver has is dropped, with a notice. */
+  close(): void {
+    this.#timer?.cancel();
+    for (const receiver of this.#receivers.values()) receiver.close('this bus was closed');
+    this.#receivers.clear();
+  }
+
+  #check(): void {
+    for (const receiver of this.#awaited) {
+      receiver.check();
+      if (!receiver.isAwaited) this.#awaited.delete(receiver);
+    }
+    if (this.#awaited.size > 0) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+}
+
+/** One receiver while something is on its way to it. */
+class Receiver<O extends Outlet> {
+  /** Not in a connection yet. */
+  readonly #waiting: BoundedQueue<Part>;
+  /** In a connection, and not taken. */
+  #written: Written<O>[] = [];
+  /** Was in a connection that has ended. */
+  #lost: Part[] = [];
+  /** Checks since the kernel took something. */
+  #checks = 0;
+  #isPumping = false;
+
+  constructor(
+    readonly to: Destination,
+    private readonly parts: FanoutParts<O>,
+    private readonly all: Capacity,
+  ) {
+    this.#waiting = new BoundedQueue(waitingMax, all);
+  }
+
+  get isIdle(): boolean {
+    return this.#waiting.size + this.#written.length + this.#lost.length === 0;
+  }
+  get isAwaited(): boolean {
+    return !this.isIdle && !this.#isStuck;
+  }
+  get #isStuck(): boolean {
+    return this.#checks >= stuckAfterChecks;
+  }
+
+  /** Throws Overloaded. */
+  mustHaveRoom(bytes: number): void {
+    const { capacity } = this.#waiting;
+    if (this.#isStuck || capacity.fits(bytes)) return;
+    throw capacity.overloaded(`broadcasts to ${this.to.name}`, 'packets', retryAfterMs);
+  }
+
+  take(part: Part): void {
+    if (this.isIdle) this.#checks = 0;
+    const isStuck = this.#isStuck;
+    if ((this.#waiting.size > 0 || !this.#write(part, windowBytes)) && !this.#keep(part, isStuck))
+      return this.#drop(part, this.#whyFull());
+    if (isStuck) end(part, true);
+  }
+  #whyFull(): string {
+    const held = this.#waiting.capacity.describe('packets');
+    return `it has read nothing for ${stuckAfterMs} ms or longer, and no more can wait for it (${held})`;
+  }
+  #keep(part: Part, isStuck: boolean): boolean {
+    const { delivery } = part;
+    if (isStuck && !this.all.isBelow(stuckShare)) return false;
+    if (!this.#waiting.push(part, delivery.body.length)) return false;
+    if (delivery.isCopy) return true;
+    delivery.body = Uint8Array.from(delivery.body);
+    delivery.isCopy = true;
+    return true;
+  }
+  /** Returns false when it has to wait. */
+  #write(part: Part, untilBytes: number): boolean {
+    const { outletTo, put } = this.parts;
+    try {
+      const outlet = outletTo(this.to.address);
+      if (outlet.queuedBytes >= untilBytes) return false;
+      // Before: the kernel can take it at once, which is reported before `put` returns.
+      this.#written.push({ part, outlet, mark: outlet.framesPut + 1 });
+      try {
+        put(outlet, part.delivery.line, part.delivery.body);
+      } catch (error) {
+        this.#written.pop();
+        throw error;
+      }
+      return true;
+    } catch (error) {
+      if (isBusError(error, 'Overloaded')) return false;
+      if (!isBusError(error, 'Unreachable')) throw error;
+      end(part, false); // it is dead, so nothing is lost
+      return true;
+    }
+  }
+  pump(untilBytes: number): void {
+    if (this.#isPumping) return; // the kernel took the one that is being written: the loop below goes on
+    this.#isPumping = true;
+    for (let part = this.#waiting.first; part; part = this.#waiting.first) {
+      if (!this.#write(part, untilBytes)) break;
+      this.#waiting.shift();
+    }
+    this.#isPumping = false;
+  }
+
+  taken(outlet: O): void {
+    this.#checks = 0;
+    let count = 0;
+    for (const one of this.#written) {
+      if (one.outlet !== outlet || one.mark > outlet.framesTaken) break;
+      end(one.part, true);
+      count++;
+    }
+    if (count > 0) this.#written = this.#written.slice(count);
+    this.pump(windowBytes);
+  }
+  ended(outlet: O): void {
+    for (const one of this.#written) if (one.outlet === outlet) this.#lost.push(one.part);
+    this.#written = this.#written.filter((one) => one.outlet !== outlet);
+  }
+  /** Of a stuck one what is here stays, and is sent when it reads again; broadcasts do not wait for that. */
+  check(): void {
+    this.#checks++;
+    if (!this.#isStuck) return;
+    for (const part of this.#parts()) end(part, true);
+  }
+  #parts(): readonly Part[] {
+    return [...this.#lost, ...this.#written.map(({ part }) => part), ...this.#waiting.items()];
+  }
+  /** What is here is lost. Without a reason the receiver is dead, and nothing is reported. */
+  close(reason?: string): void {
+    const lost = this.#parts();
+    [this.#lost, this.#written] = [[], []];
+    while (this.#waiting.shift());
+    for (const part of lost) {
+      if (reason === undefined) end(part, false);
+      else this.#drop(part, reason);
+    }
+  }
+
+  #drop(part: Part, reason: string): void {
+    this.parts.notices.tell({ type: 'dropped', what: 'broadcast', reason: `to ${this.to.name}: ${reason}` });
+    end(part, false);
+  }
+}
+
+function end(part: Part, handedOver: boolean): void {
+  if (part.isOver) return;
+  part.isOver = true;
+  leave(part.delivery, handedOver);
+}
+function leave(delivery: Delivery, handedOver: boolean): void {
+  delivery.left--;
+  if (handedOver) delivery.handedOver++;
+  if (delivery.left === 0) delivery.done(delivery.handedOver);
+}

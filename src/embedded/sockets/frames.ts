@@ -1,0 +1,118 @@
+/** How the bytes between two processes of one machine are cut into frames, so that hostile ones are refused early. */
+import { BusError } from '../../base/errors';
+import { limits } from '../../base/limits';
+
+/** What a frame is: who connects, a packet, a doorbell, and the answer to one. */
+export const frameKinds = { hello: 1, packet: 2, ring: 3, heard: 4 } as const;
+export type FrameKind = (typeof frameKinds)[keyof typeof frameKinds];
+
+// [u32 bytes that follow][u8 kind][u16 bytes of the line][line, utf8][body], numbers little-endian.
+const headBytes = 7;
+const lengthBytes = 4;
+const restBytes = headBytes - lengthBytes;
+/** Largest body: the largest message there may be, and 64 KB that a parked one carries more. */
+export const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
+/** Largest value of the length field. */
+const frameBytesMax = restBytes + limits.envelopeBytesMax + bodyBytesMax;
+const heldBytesKept = 64 * 1024;
+
+/** Bytes that {@link putFrame} needs at most; a character of a line takes up to three. */
+export function frameRoom(line: string, body: Uint8Array): number {
+  return headBytes + 3 * line.length + body.length;
+}
+
+/** Writes one frame at `at`, where {@link frameRoom} bytes must be free; gives the place behind it. */
+export function putFrame(into: Buffer, at: number, kind: FrameKind, line: string, body: Uint8Array): number {
+  const lineBytes = into.write(line, at + headBytes, 'utf8');
+  const end = at + headBytes + lineBytes + body.length;
+  into.writeUInt32LE(end - at - lengthBytes, at);
+  into[at + 4] = kind;
+  into.writeUInt16LE(lineBytes, at + 5);
+  if (body.length > 0) into.set(body, at + headBytes + lineBytes);
+  return end;
+}
+
+/** Throws TooLarge for what no frame can hold. */
+export function checkSize(line: string, body: Uint8Array): void {
+  const lineBytes = line.length * 3 > limits.envelopeBytesMax ? Buffer.byteLength(line) : 0;
+  if (lineBytes > limits.envelopeBytesMax) throw tooLarge('an envelope', lineBytes, limits.envelopeBytesMax);
+  if (body.length > bodyBytesMax) throw tooLarge('a body', body.length, bodyBytesMax);
+}
+function tooLarge(what: string, bytes: number, limitBytes: number): BusError {
+  return new BusError('TooLarge', `${what} of ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
+}
+
+/** Takes each frame; `body` is a view that is valid until this returns. Gives the reason when the frame is refused. */
+export type TakeFrame = (kind: FrameKind, line: string, body: Uint8Array) => string | undefined;
+
+/** Cuts chunks, as a socket gives them, into frames. A frame that is whole within a chunk is not copied. */
+export class FrameReader {
+  private held: Buffer = Buffer.alloc(0);
+  private heldBytes = 0;
+
+  constructor(private readonly take: TakeFrame) {}
+
+  /** Gives the reason when the bytes are no frames or one was refused: nothing may be pushed after that. */
+  push(chunk: Buffer): string | undefined {
+    let at = 0;
+    while (at < chunk.length) {
+      const step = this.heldBytes > 0 ? this.goOn(chunk, at) : this.start(chunk, at);
+      if (typeof step === 'string') return step;
+      at = step;
+    }
+    return undefined;
+  }
+
+  /** A frame begins at `at`: takes it if it is whole, else holds what there is of it. */
+  private start(chunk: Buffer, at: number): number | string {
+    const there = chunk.length - at;
+    if (there < lengthBytes) return this.hold(chunk, at, chunk.length, lengthBytes);
+    const length = chunk.readUInt32LE(at);
+    if (length < restBytes || length > frameBytesMax) return `a frame of ${length} bytes`;
+    const end = at + lengthBytes + length;
+    if (end > chunk.length) return this.hold(chunk, at, chunk.length, lengthBytes + length);
+    return this.give(chunk, at, end) ?? end;
+  }
+
+  /** Part of a frame is held: adds what `chunk` has of it, and takes it when it is whole. */
+  private goOn(chunk: Buffer, at: number): number | string {
+    const wanted = this.heldBytes < lengthBytes ? lengthBytes : lengthBytes + this.held.readUInt32LE(0);
+    const next = this.hold(chunk, at, Math.min(chunk.length, at + wanted - this.heldBytes), wanted);
+    if (this.heldBytes < wanted) return next;
+    const length = this.held.readUInt32LE(0);
+    if (length < restBytes || length > frameBytesMax) return `a frame of ${length} bytes`;
+    if (this.heldBytes < lengthBytes + length) return next;
+    const frame = this.held;
+    const frameBytes = this.heldBytes;
+    this.heldBytes = 0;
+    if (frame.length > heldBytesKept) this.held = Buffer.alloc(0);
+    return this.give(frame, 0, frameBytes) ?? next;
+  }
+
+  /** Keeps chunk[from, to). Memory grows with the bytes that came, not with the length that a frame claims. */
+  private hold(chunk: Buffer, from: number, to: number, wanted: number): number {
+    const needed = this.heldBytes + to - from;
+    if (needed > this.held.length) {
+      const roomy = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(wanted, Math.max(4096, 2 * needed))));
+      this.held.copy(roomy, 0, 0, this.heldBytes);
+      this.held = roomy;
+    }
+    chunk.copy(this.held, this.heldBytes, from, to);
+    this.heldBytes = needed;
+    return to;
+  }
+
+  private give(bytes: Buffer, at: number, end: number): string | undefined {
+    const lineBytes = bytes.readUInt16LE(at + 5);
+    const lineEnd = at + headBytes + lineBytes;
+    if (lineEnd > end || lineBytes > limits.envelopeBytesMax) return `a line of ${lineBytes} bytes`;
+    const kind = frameKindOf(bytes[at + 4]);
+    if (kind === undefined) return `a frame of kind ${bytes[at + 4]}`;
+    return this.take(kind, bytes.toString('utf8', at + headBytes, lineEnd), bytes.subarray(lineEnd, end));
+  }
+}
+
+const kinds: readonly (FrameKind | undefined)[] = [undefined, ...Object.values(frameKinds)];
+function frameKindOf(byte: number | undefined): FrameKind | undefined {
+  return byte === undefined ? undefined : kinds[byte];
+}

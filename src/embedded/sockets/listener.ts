@@ -1,0 +1,141 @@
+/** Where others connect to one bus: hands connections on once they have said hello, and bounds those that have not. */
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import type { Capacity } from '../../base/bounded';
+import type { Clock, Timer } from '../../base/clock';
+import { sayError } from '../../base/errors';
+import { Connection } from './connection';
+import type { ConnectionEnd } from './connection';
+import type { Directory } from '../directory/directory';
+import { refuse } from '../directory/directory';
+import { readHello } from './handshake';
+
+export interface ListenerParts {
+  readonly directory: Directory;
+  readonly address: string;
+  readonly clock: Clock;
+  /** What all connections of the bus hold together. */
+  readonly capacity: Capacity;
+  /** Somebody has said hello. What is given back holds the connection from now on. */
+  readonly welcome: (connection: Connection, address: string) => ConnectionEnd;
+  readonly dropped: (reason: string) => void;
+}
+
+/** A process whose event loop stands still sends its hello late, and loses all that it sends when this is too short. */
+const helloWithinMs = 10_000;
+/** Without a hello; a hello comes with the connection, so only a hostile process gets here. */
+const strangersMax = 256;
+const connectionsMax = 2_048;
+
+export class Listener {
+  private server: net.Server;
+  private readonly strangers = new Map<Connection, Timer>();
+  /** Of the socket that was made last. */
+  private identity: string | undefined;
+  private making: Promise<void> | undefined;
+  private closed = false;
+
+  constructor(private readonly parts: ListenerParts) {
+    this.server = this.newServer();
+  }
+
+  private newServer(): net.Server {
+    const server = net.createServer((socket) => this.accept(socket));
+    server.maxConnections = connectionsMax;
+    server.on('drop', () => this.parts.dropped(`more than ${connectionsMax} connections`));
+    return server;
+  }
+
+  /** Others can reach the socket, mode 0600, when this resolves; Config when none can be made. */
+  async listen(): Promise<void> {
+    // It gets its name when it listens: a socket that is there and refuses is a dead one, and anybody may remove it.
+    const draft = path.join(this.parts.directory.sockets, `~${this.parts.address}`);
+    const { server } = this;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen({ path: draft, exclusive: true }, resolve);
+      });
+      fs.chmodSync(draft, 0o600);
+      if (this.closed) return void server.close();
+      fs.renameSync(draft, this.path);
+      this.identity = socketIdentity(this.path);
+    } catch (error) {
+      server.close();
+      refuse(`no socket can be made at ${draft}: ${sayError(error)}`, 'see to its rights and space');
+    }
+    server.on('error', (error) => this.parts.dropped(error.message));
+  }
+
+  /**
+   * Resolves whether the socket had to be made again, because its file was removed or replaced. Existing connections
+   * stay. Rejects with Config when it cannot be made.
+   */
+  async keep(): Promise<boolean> {
+    if (this.closed || this.making !== undefined || socketIdentity(this.path) === this.identity) return false;
+    // Before the new one listens: Node removes the file that a server was made with when the server is closed.
+    this.server.close();
+    this.server = this.newServer();
+    this.making = this.listen().finally(() => (this.making = undefined));
+    await this.making;
+    return !this.closed;
+  }
+
+  close(): void {
+    this.closed = true;
+    try {
+      fs.rmSync(this.path, { force: true });
+    } catch (error) {
+      // It refuses from now on, which says the same to others.
+      this.parts.dropped(`${this.path} cannot be removed: ${sayError(error)}`);
+    }
+    this.server.close();
+    for (const stranger of this.strangers.keys()) stranger.destroy();
+  }
+
+  private get path(): string {
+    return path.join(this.parts.directory.sockets, this.parts.address);
+  }
+
+  private accept(socket: net.Socket): void {
+    let holder: ConnectionEnd | undefined;
+    const end: ConnectionEnd = {
+      take: (kind, line, body) => {
+        if (holder !== undefined) return holder.take(kind, line, body);
+        const hello = readHello(kind, line, this.parts.directory.ns);
+        if ('fault' in hello) return hello.fault;
+        if (hello.address === this.parts.address) return 'a hello from ourselves';
+        this.forget(connection);
+        connection.peer = hello.address;
+        holder = this.parts.welcome(connection, hello.address);
+        return undefined;
+      },
+      ended: (fault, cause) => {
+        this.forget(connection);
+        if (holder !== undefined) holder.ended(fault, cause);
+        else if (fault !== undefined) this.parts.dropped(`${fault}, from an unknown process`);
+      },
+    };
+    const connection = new Connection(socket, end, this.parts.capacity);
+    this.strangers.set(
+      connection,
+      this.parts.clock.after(helloWithinMs, () => connection.destroy(`no hello within ${helloWithinMs} ms`)),
+    );
+    if (this.strangers.size > strangersMax) this.destroyOldest();
+  }
+  private forget(connection: Connection): void {
+    this.strangers.get(connection)?.cancel();
+    this.strangers.delete(connection);
+  }
+  private destroyOldest(): void {
+    for (const oldest of this.strangers.keys())
+      return oldest.destroy(`more than ${strangersMax} connections without a hello`);
+  }
+}
+
+/** Changes when the file is made again, or its owner can no longer connect to it; undefined when there is none. */
+export function socketIdentity(file: string): string | undefined {
+  const found = fs.statSync(file, { throwIfNoEntry: false });
+  return found && `${found.dev} ${found.ino} ${found.mode & 0o600}`;
+}

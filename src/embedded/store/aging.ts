@@ -1,0 +1,154 @@
+/**
+ * Removes records of a topic that are older than it keeps them. Those that a group of the topic has not read stay,
+ * however old they are and however the clock is set; of these the oldest go when they are more than `heldBytesMax`.
+ */
+import type { Clock } from '../../base/clock';
+import type { Store } from '../../disk/lmdb';
+import { sizeText, spanText } from '../../format/amounts';
+import { parseGroup, queueOf } from '../../format/names';
+import type { GroupOfTopic, Topic } from '../../ports/log';
+import { kinds, partitionKey, PlaceKeys } from './keys';
+import { decodeCommit } from '../group/owned-partition';
+import { timeOf } from './record-format';
+import type { Topics } from './topics';
+
+/** Records looked at between two transactions. */
+const stepRecords = 500;
+/** Records whose size is looked at, to know about how large all of a partition are. */
+const sampleRecords = 32;
+/** Share of what a partition holds that goes at once. */
+const dropShare = 1 / 8;
+
+export interface AgingParts {
+  readonly store: Store;
+  readonly topics: Topics;
+  readonly clock: Clock;
+  /** All groups of the log. */
+  readonly groups: () => readonly GroupOfTopic[];
+  /** Removes what lies below an offset; resolves with how many offsets this process removed. */
+  readonly below: (topic: string, partition: number, before: number) => Promise<number>;
+  readonly dropped: (what: string, reason: string) => void;
+  readonly heldBytesMax: number;
+  readonly closed: () => boolean;
+}
+/** Records of a partition that are too old and unread: from `from` up to but without `to`. */
+interface Held {
+  readonly partition: number;
+  from: number;
+  readonly to: number;
+  bytes: number;
+}
+
+export class Aging {
+  constructor(readonly parts: AgingParts) {}
+
+  async sweep(topic: Topic, keepMs: number): Promise<void> {
+    const { store, clock, topics } = this.parts;
+    const thanMs = clock.now() - keepMs;
+    const held: Held[] = [];
+    for (let partition = 0; partition < topic.partitions && !this.parts.closed(); partition += 1) {
+      store.refresh();
+      const unread = this.unreadFrom(topic.name, partition);
+      await this.older(topic.name, partition, thanMs, unread);
+      const { start, end } = topics.bounds(topic.name, partition);
+      const from = Math.max(start, unread);
+      const to = from < end ? this.firstYoung(topic.name, partition, thanMs, { from, end }) : from;
+      if (from < to) held.push({ partition, from, to, bytes: this.sizeOf(topic.name, partition, { from, to }) });
+    }
+    if (bytesOf(held) > this.parts.heldBytesMax) await this.drop(topic, keepMs, held);
+  }
+
+  private groupsOf(topic: string): readonly string[] {
+    return this.parts.groups().flatMap((one) => (one.topic === topic ? one.group : []));
+  }
+  /** The lowest offset that a group has not settled; Infinity without groups. */
+  private unreadFrom(topic: string, partition: number): number {
+    return Math.min(Infinity, ...this.groupsOf(topic).map((group) => this.placeOf(group, topic, partition)));
+  }
+  /** Where it never committed, it has read nothing. */
+  private placeOf(group: string, topic: string, partition: number): number {
+    const entry = this.parts.store.entry(partitionKey(kinds.commit, [group, topic], partition));
+    return entry === undefined ? 0 : decodeCommit(entry.value).offset;
+  }
+
+  private async older(topic: string, partition: number, thanMs: number, unread: number): Promise<void> {
+    const keys = new PlaceKeys(kinds.record, topic, partition);
+    while (!this.parts.closed()) {
+      this.parts.store.refresh();
+      const { start, end } = this.parts.topics.bounds(topic, partition);
+      const to = Math.min(end, unread);
+      let keep = start;
+      let looked = 0;
+      if (start >= to) return;
+      this.parts.store.scan(keys.at(start), keys.at(to), (key, { value }) => {
+        if (timeOf(value) >= thanMs || looked === stepRecords) return false;
+        looked += 1;
+        keep = keys.offsetOf(key) + 1;
+        return true;
+      });
+      if (looked === 0) return;
+      await this.parts.below(topic, partition, keep);
+    }
+  }
+
+  /** Halves the range: times rise with offsets. */
+  private firstYoung(topic: string, partition: number, thanMs: number, range: { from: number; end: number }): number {
+    const keys = new PlaceKeys(kinds.record, topic, partition);
+    let { from: low, end: high } = range;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const record = this.parts.store.view(keys.at(middle));
+      if (record !== undefined && timeOf(record) < thanMs) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** About how many bytes they have, from the sizes of some. */
+  private sizeOf(topic: string, partition: number, { from, to }: { from: number; to: number }): number {
+    const keys = new PlaceKeys(kinds.record, topic, partition);
+    const step = Math.max(1, (to - from) / sampleRecords);
+    let [bytes, count] = [0, 0];
+    for (let at = from; at < to; at += step) {
+      bytes += this.parts.store.view(keys.at(Math.floor(at)))?.length ?? 0;
+      count += 1;
+    }
+    return count === 0 ? 0 : (bytes / count) * (to - from);
+  }
+
+  /** The oldest of the partition that holds most, until little enough is left. */
+  private async drop(topic: Topic, keepMs: number, held: Held[]): Promise<void> {
+    const { heldBytesMax, closed } = this.parts;
+    const before = held.map(({ from }) => from);
+    const removed = held.map(() => 0);
+    const late = this.groupsOf(topic.name).filter((group) =>
+      held.some(({ partition, to }) => this.placeOf(group, topic.name, partition) < to),
+    );
+    while (bytesOf(held) > heldBytesMax && !closed()) {
+      const [most] = held.toSorted((a, b) => b.bytes - a.bytes);
+      if (!most) break;
+      const cut = most.from + Math.max(1, Math.ceil((most.to - most.from) * dropShare));
+      const index = held.indexOf(most);
+      removed[index] = (removed[index] ?? 0) + (await this.parts.below(topic.name, most.partition, cut));
+      most.from = cut;
+      this.parts.store.refresh();
+      most.bytes = cut < most.to ? this.sizeOf(topic.name, most.partition, { from: cut, to: most.to }) : 0;
+    }
+    const [size, age, names] = [sizeText(heldBytesMax), spanText(keepMs), late.map(nameOf).join(', ')];
+    const reason = `${names} did not receive them, and more than ${size} of events older than ${age} waited`;
+    held.forEach(({ partition, from }, index) => {
+      if (removed[index] === 0) return; // nothing was too much here, or another process removed it
+      this.parts.dropped(`${topic.name}/${partition}/${before[index]}-${from - 1}`, reason);
+    });
+  }
+}
+
+function bytesOf(held: readonly Held[]): number {
+  return held.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** As operators call it. */
+function nameOf(group: string): string {
+  const name = parseGroup(group);
+  return name?.kind === 'listen' ? queueOf(name.listener, name.as) : group;
+}

@@ -1,0 +1,184 @@
+/** Wakes whoever waits for records: at once in this process, by a doorbell in others, by a poll if the bell fails. */
+import { every, type Clock, type Timer } from '../../base/clock';
+import { onAbort } from '../../base/lifecycle';
+import type { Store } from '../../disk/lmdb';
+import { behind, keyOf, kinds, namesIn } from './keys';
+import type { Neighbours } from './peer-processes';
+import { mark } from './topics';
+
+/** How late a record may be noticed when no bell rings. */
+const pollMs = 100;
+/** How long the list of those to be rung is believed; a newcomer is found by its own poll until then. */
+const listMs = 1000;
+/** So many can be rung without slowing the appends down: with 200 listeners each is rung at most every 10 ms. */
+const gapMsPerListener = 0.05;
+
+interface Waiter {
+  readonly ready: () => boolean;
+  readonly wake: () => void;
+}
+interface Bell {
+  addresses: readonly string[];
+  listedMs: number;
+  rungMs: number;
+  later: Timer | undefined;
+}
+
+export interface WakeParts {
+  readonly log: Store;
+  readonly live: Store;
+  readonly clock: Clock;
+  readonly neighbours: Neighbours;
+  /** Tells this open log from others of the same process. */
+  readonly id: string;
+}
+
+export class Wake {
+  private readonly waiting = new Map<string, Set<Waiter>>();
+  private readonly watched = new Map<string, number>();
+  private readonly bells = new Map<string, Bell>();
+  private poll: Timer | undefined;
+  /** What had been written when the last poll looked. */
+  private polled: number | undefined;
+  private readonly unhear: () => void;
+
+  constructor(private readonly parts: WakeParts) {
+    this.unhear = parts.neighbours.onRing((topic) => this.check(topic));
+  }
+
+  /** Asks other processes to ring for `topic`, until the function given back is called. */
+  watch(topic: string): () => void {
+    const count = this.watched.get(topic) ?? 0;
+    this.watched.set(topic, count + 1);
+    if (count === 0) this.write(topic, mark);
+    let on = true;
+    return () => {
+      if (!on) return;
+      on = false;
+      const left = (this.watched.get(topic) ?? 1) - 1;
+      if (left > 0) this.watched.set(topic, left);
+      else if (this.watched.delete(topic)) this.write(topic, null);
+    };
+  }
+
+  private write(topic: string, value: Buffer | null): void {
+    const { live, neighbours, id } = this.parts;
+    // Best effort: without it the poll finds what is new.
+    live.write(null, [{ key: keyOf(kinds.watch, [topic, neighbours.address, id]), value }]).catch(() => undefined);
+  }
+
+  /** Resolves when `ready` says so, or one of `signals` aborts. */
+  until(topic: string, ready: () => boolean, signals: readonly AbortSignal[]): Promise<void> {
+    if (signals.some((signal) => signal.aborted)) return Promise.resolve();
+    return new Promise((resolve) => {
+      const waiters = this.waiting.get(topic) ?? new Set();
+      this.waiting.set(topic, waiters);
+      const wake = (): void => {
+        waiters.delete(waiter);
+        if (waiters.size === 0 && this.waiting.get(topic) === waiters) this.waiting.delete(topic);
+        for (const ignore of ignores) ignore();
+        resolve();
+      };
+      const waiter = { ready, wake };
+      waiters.add(waiter);
+      const ignores = signals.map((signal) => onAbort(signal, wake));
+      this.poll ??= every(this.parts.clock, pollMs, () => this.checkAll());
+    });
+  }
+
+  /** This process put records into `topic`, which others can see by now. */
+  appended(topic: string): void {
+    this.check(topic);
+    const { clock } = this.parts;
+    const bell = this.bellOf(topic);
+    if (bell.addresses.length === 0 || bell.later !== undefined) return;
+    const waitMs = bell.rungMs + bell.addresses.length * gapMsPerListener - clock.mono();
+    if (waitMs <= 0) this.ring(topic, bell);
+    else bell.later = clock.after(waitMs, () => this.ring(topic, bell));
+  }
+
+  private ring(topic: string, bell: Bell): void {
+    bell.later = undefined;
+    bell.rungMs = this.parts.clock.mono();
+    this.parts.neighbours.ring(bell.addresses, topic);
+  }
+
+  private bellOf(topic: string): Bell {
+    const bell = this.bells.get(topic) ?? { addresses: [], listedMs: -listMs, rungMs: 0, later: undefined };
+    this.bells.set(topic, bell);
+    const nowMs = this.parts.clock.mono();
+    if (nowMs - bell.listedMs >= listMs) {
+      bell.listedMs = nowMs;
+      bell.addresses = this.listeners(topic);
+    }
+    return bell;
+  }
+
+  /** None when they cannot be read: they find what is new by their own poll. */
+  private listeners(topic: string): readonly string[] {
+    try {
+      return this.listenersNow(topic);
+    } catch {
+      return [];
+    }
+  }
+  private listenersNow(topic: string): readonly string[] {
+    const { live, neighbours } = this.parts;
+    const prefix = keyOf(kinds.watch, [topic]);
+    const addresses = new Set<string>();
+    const dead: Buffer[] = [];
+    live.refresh();
+    live.scan(prefix, behind(prefix), (key) => {
+      const address = namesIn(key)[1] ?? '';
+      if (address === neighbours.address) return true;
+      if (neighbours.alive(address)) addresses.add(address);
+      else dead.push(key);
+      return true;
+    });
+    if (dead.length > 0)
+      live
+        .write(
+          null,
+          dead.map((key) => ({ key, value: null })),
+        )
+        .catch(() => undefined);
+    return [...addresses];
+  }
+
+  private check(topic: string): void {
+    const waiters = this.waiting.get(topic);
+    if (waiters !== undefined) this.wakeReady(waiters);
+  }
+
+  private checkAll(): void {
+    if (this.waiting.size === 0) {
+      this.poll?.cancel();
+      this.poll = undefined;
+      return;
+    }
+    // Most of the time nobody wrote anything, and then nothing else is looked at.
+    const last = this.parts.log.lastTransaction();
+    if (last !== undefined && last === this.polled) return;
+    this.polled = last;
+    for (const waiters of this.waiting.values()) this.wakeReady(waiters);
+  }
+
+  /** Where the log cannot be read, all of them are woken, so that they find and report why. */
+  private wakeReady(waiters: Set<Waiter>): void {
+    try {
+      this.parts.log.refresh();
+      for (const waiter of waiters) if (waiter.ready()) waiter.wake();
+    } catch {
+      for (const waiter of waiters) waiter.wake();
+    }
+  }
+
+  /** Stops, and wakes everybody: whoever waits finds its own end. */
+  close(): void {
+    this.unhear();
+    this.poll?.cancel();
+    for (const bell of this.bells.values()) bell.later?.cancel();
+    for (const topic of this.watched.keys()) this.write(topic, null);
+    for (const waiters of this.waiting.values()) for (const waiter of waiters) waiter.wake();
+  }
+}

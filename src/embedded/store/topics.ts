@@ -1,0 +1,116 @@
+/** Which topics there are, and from where to where their partitions go. */
+import { BusError } from '../../base/errors';
+import type { Store } from '../../disk/lmdb';
+import type { Bounds, Topic } from '../../ports/log';
+import { behind, checkName, keyOf, kinds, partitionKey } from './keys';
+
+/** A value where only the version counts. */
+export const mark = Buffer.from([1]);
+/** Partition numbers take two bytes of a key. */
+const partitionsMax = 65_535;
+
+export class Topics {
+  /** Topics never change and never go, so what was read once stays true. */
+  private readonly known = new Map<string, Topic>();
+
+  /** Made once: they are asked for at every read. */
+  private readonly keys = new Map<string, { readonly start: Buffer; readonly end: Buffer }>();
+
+  constructor(private readonly store: Store) {}
+
+  async ensure(topic: Topic): Promise<Topic> {
+    checkName('topic', topic.name);
+    if (!Number.isInteger(topic.partitions) || topic.partitions < 1 || topic.partitions > partitionsMax) {
+      throw fault(
+        `topic '${topic.name}': partitions must be 1 to ${partitionsMax}, not ${topic.partitions}`,
+        'Change the number of partitions.',
+      );
+    }
+    const there = this.find(topic.name) ?? (await this.create(topic));
+    if (there.partitions === topic.partitions) return there;
+    throw fault(
+      `topic '${topic.name}' has ${there.partitions} partitions, the code wants ${topic.partitions}: ` +
+        'keep the number, or use another queue name and let the old one run empty',
+      `Keep ${there.partitions} partitions, or use another queue name and let the old queue run empty.`,
+    );
+  }
+
+  private async create(topic: Topic): Promise<Topic> {
+    const { name, partitions, compacted, keepMs } = topic;
+    const key = keyOf(kinds.topic, [name]);
+    const bounds = Array.from({ length: partitions }, (_, partition) => [
+      { key: partitionKey(kinds.start, [name], partition), value: mark, version: 0 },
+      { key: partitionKey(kinds.end, [name], partition), value: mark, version: 0 },
+    ]).flat();
+    const value = Buffer.from(JSON.stringify({ name, partitions, compacted, keepMs }));
+    // When another process was faster, its topic is the one that counts.
+    await this.store.within(this.store.write({ key, version: null }, [{ key, value }, ...bounds]));
+    return this.get(name);
+  }
+
+  /** Throws Config when it is not there. */
+  get(name: string): Topic {
+    const topic = this.find(name);
+    if (topic === undefined) throw fault(`topic '${name}' is not there: ensure it first`, noTopicRemedy);
+    return topic;
+  }
+
+  private find(name: string): Topic | undefined {
+    const known = this.known.get(name);
+    if (known !== undefined) return known;
+    this.store.refresh();
+    const entry = this.store.entry(keyOf(kinds.topic, [name]));
+    if (entry === undefined) return undefined;
+    const topic = parseTopic(entry.value);
+    this.known.set(name, topic);
+    return topic;
+  }
+
+  all(): readonly Topic[] {
+    const topics: Topic[] = [];
+    const prefix = keyOf(kinds.topic, []);
+    this.store.refresh();
+    this.store.scan(prefix, behind(prefix), (_, entry) => topics.push(parseTopic(entry.value)) > 0);
+    return topics;
+  }
+
+  /** Of the moment of the last refresh. Throws Config when the partition is not there. */
+  bounds(topic: string, partition: number): Bounds {
+    const keys = this.keysOf(topic, partition);
+    const start = this.store.version(keys.start);
+    const end = this.store.version(keys.end);
+    if (start === undefined || end === undefined)
+      throw fault(
+        `topic '${topic}' has no partition ${partition}`,
+        'Use a partition below the number that the topic has.',
+      );
+    return { partition, start, end };
+  }
+
+  /** Whether the partition still ends at `end`; costs next to nothing, for those who poll. */
+  endsAt(topic: string, partition: number, end: number): boolean {
+    return this.store.is(this.keysOf(topic, partition).end, end);
+  }
+
+  private keysOf(topic: string, partition: number): { readonly start: Buffer; readonly end: Buffer } {
+    const id = `${partition} ${topic}`;
+    let keys = this.keys.get(id);
+    if (keys === undefined) {
+      keys = {
+        start: partitionKey(kinds.start, [topic], partition),
+        end: partitionKey(kinds.end, [topic], partition),
+      };
+      this.keys.set(id, keys);
+    }
+    return keys;
+  }
+}
+
+function parseTopic(value: Buffer): Topic {
+  return JSON.parse(value.toString()) as Topic; // only `create` above writes these
+}
+
+const noTopicRemedy = 'Start an instance that serves the module or publishes its events, which creates the topic.';
+function fault(message: string, remedy: string): BusError<'Config'> {
+  return new BusError('Config', message, { faults: [message] }, undefined, remedy);
+}

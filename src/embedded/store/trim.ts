@@ -1,0 +1,133 @@
+/** Lets old records go, in small steps so that no transaction holds others up: by offset, by age, old tombstones. */
+import type { Clock, Random, Timer } from '../../base/clock';
+import { sayError } from '../../base/errors';
+import type { Change, Store } from '../../disk/lmdb';
+import type { GroupOfTopic, Topic } from '../../ports/log';
+import { Aging } from './aging';
+import { kinds, partitionKey, PlaceKeys } from './keys';
+import { timeOf } from './record-format';
+import { mark, type Topics } from './topics';
+
+/** Records removed in one transaction: about a millisecond. */
+const stepRecords = 500;
+/** How often old records are looked for; half of it to all of it, so that processes do not meet. */
+const sweepMs = 60_000;
+/** How long a tombstone is kept, so that a reader that follows the topic sees it: 1 hour. */
+const tombstoneMs = 3_600_000;
+
+export interface TrimmerParts {
+  /** All groups of the log. */
+  readonly groups: () => readonly GroupOfTopic[];
+  /** Called with the reason for which a sweep failed, once as long as it is the same; the next sweep tries again. */
+  readonly failed: (reason: string) => void;
+  /** Records were removed that a group has not read. */
+  readonly dropped: (what: string, reason: string) => void;
+  /** Bytes of the records of one topic that are too old and that a group has not read. */
+  readonly heldBytesMax: number;
+}
+
+export class Trimmer {
+  private timer: Timer | undefined;
+  private closed = false;
+  private failure = '';
+  private readonly aging: Aging;
+
+  constructor(
+    private readonly store: Store,
+    private readonly topics: Topics,
+    private readonly clock: Clock,
+    random: Random,
+    private readonly parts: TrimmerParts,
+  ) {
+    const below: Aging['parts']['below'] = (topic, partition, before) => this.below(topic, partition, before);
+    this.aging = new Aging({ ...parts, store, topics, clock, below, closed: () => this.closed });
+    const schedule = (): void => {
+      if (this.closed) return;
+      this.timer = clock.after(sweepMs * (0.5 + random.next() / 2), () => void this.trySweep().finally(schedule));
+    };
+    schedule();
+  }
+
+  private async trySweep(): Promise<void> {
+    try {
+      await this.sweep();
+      this.failure = '';
+    } catch (error) {
+      const reason = sayError(error);
+      if (reason !== this.failure) this.parts.failed(reason);
+      this.failure = reason;
+    }
+  }
+
+  close(): void {
+    this.closed = true;
+    this.timer?.cancel();
+  }
+
+  /** Removes what lies below `before`; resolves with how many offsets this process removed. */
+  async below(topic: string, partition: number, before: number): Promise<number> {
+    const keys = new PlaceKeys(kinds.record, topic, partition);
+    let removed = 0;
+    // Each step gets further, or finds that another process did.
+    while (!this.closed) {
+      this.store.refresh();
+      const { start, end } = this.topics.bounds(topic, partition);
+      const to = Math.min(before, end);
+      if (start >= to) break;
+      const { changes, next } = this.step(keys, start, to);
+      if (await this.moveStart(topic, partition, start, next, changes)) removed += next - start;
+    }
+    return removed;
+  }
+
+  private step(keys: PlaceKeys, start: number, to: number): { changes: Change[]; next: number } {
+    const changes: Change[] = [];
+    let next = to;
+    this.store.scan(keys.at(start), keys.at(to), (key) => {
+      changes.push({ key, value: null });
+      if (changes.length < stepRecords) return true;
+      next = keys.offsetOf(key) + 1;
+      return false;
+    });
+    return { changes, next };
+  }
+
+  private moveStart(topic: string, partition: number, from: number, to: number, changes: Change[]): Promise<boolean> {
+    const key = partitionKey(kinds.start, [topic], partition);
+    changes.push({ key, value: mark, version: to });
+    return this.store.within(this.store.write({ key, version: from }, changes));
+  }
+
+  /** One round over all topics: what is too old goes. */
+  async sweep(): Promise<void> {
+    this.store.forgetDeadReaders();
+    for (const topic of this.topics.all()) {
+      if (topic.keepMs !== null) await this.aging.sweep(topic, topic.keepMs);
+      for (let partition = 0; topic.compacted && partition < topic.partitions && !this.closed; partition += 1) {
+        await this.tombstones(topic, partition, this.clock.now() - tombstoneMs);
+      }
+    }
+  }
+
+  /** A tombstone that is still the newest of its key goes, and with it all that was known of the key. */
+  private async tombstones(topic: Topic, partition: number, thanMs: number): Promise<void> {
+    const notes = new PlaceKeys(kinds.tombstone, topic.name, partition);
+    const records = new PlaceKeys(kinds.record, topic.name, partition);
+    const endKey = partitionKey(kinds.end, [topic.name], partition);
+    while (!this.closed) {
+      this.store.refresh();
+      const { end } = this.topics.bounds(topic.name, partition);
+      const changes: Change[] = [];
+      this.store.scan(notes.at(0), notes.at(end), (note, { value: newest }) => {
+        const key = records.at(notes.offsetOf(note));
+        const record = this.store.view(key);
+        if (record !== undefined && timeOf(record) >= thanMs) return false;
+        changes.push({ key: note, value: null }, { key, value: null }, { key: newest, value: null });
+        return changes.length < stepRecords;
+      });
+      if (changes.length === 0) return;
+      // Guarded by the end: an append in between might have been for one of these keys. Then it is tried again.
+      await this.store.within(this.store.write({ key: endKey, version: end }, changes));
+    }
+  }
+}

@@ -1,0 +1,47 @@
+/** Whether a folder changed: exact although file systems tell time in steps. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { systemClock } from '../../../src/base/clock';
+import { FolderChanges } from '../../../src/embedded/directory/folder-changes';
+import { cleanUp, freshDirectory } from '../kit';
+
+afterEach(cleanUp);
+
+function open(dir: string): { changes: FolderChanges; at: (nowMs: number) => void } {
+  let nowMs = 0;
+  const clock = { ...systemClock, now: () => nowMs };
+  return { changes: new FolderChanges(dir, clock), at: (ms) => (nowMs = ms) };
+}
+const touch = (dir: string, atMs: number): void => fs.utimesSync(dir, atMs / 1000, atMs / 1000);
+
+test('a folder that has not changed for a while need not be read again', () => {
+  const dir = freshDirectory();
+  const { changes, at } = open(dir);
+  touch(dir, 1_000_000);
+  at(1_005_000);
+  expect([changes.look(), changes.look(), changes.look()]).toEqual([true, false, false]);
+  touch(dir, 1_006_000);
+  at(1_007_000);
+  expect([changes.look(), changes.look()]).toEqual([true, false]);
+});
+test('a folder that changed just now is read again: a second change may carry the same time', () => {
+  const dir = freshDirectory();
+  const { changes, at } = open(dir);
+  touch(dir, 1_000_000);
+  at(1_000_004);
+  expect([changes.look(), changes.look()]).toEqual([true, true]);
+  at(1_000_100);
+  expect([changes.look(), changes.look()]).toEqual([true, false]);
+});
+test('a file that comes or goes is a change', () => {
+  const dir = freshDirectory();
+  const { changes, at } = open(dir);
+  at(Date.now() + 10_000);
+  changes.look();
+  for (const change of [fs.mkdirSync, fs.rmdirSync]) {
+    touch(dir, 1_000_000);
+    changes.look();
+    change(path.join(dir, 'x'));
+    expect(changes.look()).toBe(true);
+  }
+});

@@ -1,0 +1,98 @@
+/** Whether a process lives, told from its address: also when its number was given to another, or it is a zombie. */
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import { systemRandom } from '../../../src/base/clock';
+import {
+  addressCharactersMax,
+  isAddress,
+  newAddress,
+  processLives,
+} from '../../../src/embedded/directory/process-liveness';
+import { cleanUp, later, until } from '../kit';
+
+afterEach(cleanUp);
+
+const own = newAddress(systemRandom);
+/** Our address with another part: 0 the pid, 1 the start, 2 the space. */
+function withPart(at: number, value: string): string {
+  return own.split('-').with(at, value).join('-');
+}
+/** The address that a bus of `pid` would have. */
+function addressOf(pid: number): string {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const start = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  return own.split('-').with(0, String(pid)).with(1, start).join('-');
+}
+function start(command: string, ...args: readonly string[]): { pid: number; kill(signal: NodeJS.Signals): void } {
+  const child = spawn(command, args, { stdio: 'ignore' });
+  later(() => void child.kill('SIGKILL'));
+  return { pid: child.pid ?? 0, kill: (signal) => void child.kill(signal) };
+}
+
+test('each address is new, short enough and recognized', () => {
+  const others = Array.from({ length: 1_000 }, () => newAddress(systemRandom));
+  expect(new Set(others).size).toBe(1_000);
+  for (const address of others) expect([address, isAddress(address)]).toEqual([address, true]);
+  expect(own.length).toBeLessThanOrEqual(addressCharactersMax);
+  for (const text of ['', 'x', '../s', `${own}/..`, `~${own}`, `${own} `]) expect(isAddress(text)).toBe(false);
+});
+test('this process lives; a number that belongs to nobody, or to a process that started later, does not', () => {
+  expect(processLives(own)).toBe(true);
+  expect(processLives(withPart(0, '4194304'))).toBe(false);
+  expect(processLives(withPart(1, '1'))).toBe(false);
+  expect(processLives('nonsense')).toBe(false);
+});
+test('of another pid namespace or boot nothing can be told', () => {
+  expect(processLives(withPart(2, '00000000'))).toBeUndefined();
+});
+test('a stopped process lives, a killed one does not', async () => {
+  const child = start('sleep', '60');
+  const address = addressOf(child.pid);
+  expect(processLives(address)).toBe(true);
+  child.kill('SIGSTOP');
+  await until(() => fs.readFileSync(`/proc/${child.pid}/stat`, 'latin1').includes(') T '));
+  expect(processLives(address)).toBe(true);
+  child.kill('SIGKILL');
+  await until(() => processLives(address) === false);
+  expect(processLives(address)).toBe(false);
+});
+test('a process that cannot be looked at, since no file can be opened, is asked by a signal', async () => {
+  const child = start('sleep', '60');
+  const address = addressOf(child.pid);
+  const none = Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
+  const opening = jest.spyOn(fs, 'openSync').mockImplementation(() => {
+    throw none;
+  });
+  later(() => opening.mockRestore());
+  expect(processLives(address)).toBe(true);
+  expect(processLives(newAddress(systemRandom))).toBe(true);
+  child.kill('SIGKILL');
+  await until(() => processLives(address) === false);
+});
+test('a zombie does not live', async () => {
+  // The shell becomes a program that never asks for its child's end.
+  const parent = start('sh', '-c', 'sleep 0.05 & exec sleep 60');
+  const children = `/proc/${parent.pid}/task/${parent.pid}/children`;
+  const zombie = await until(() => Number(fs.readFileSync(children, 'latin1')) || undefined);
+  const address = addressOf(zombie);
+  await until(() => fs.readFileSync(`/proc/${zombie}/stat`, 'latin1').includes(') Z '));
+  expect(processLives(address)).toBe(false);
+});
+test('a name with brackets and spaces does not confuse it', async () => {
+  const dir = fs.mkdtempSync('/tmp/bb-');
+  later(() => fs.rmSync(dir, { recursive: true }));
+  fs.copyFileSync('/bin/sleep', `${dir}/a) Z (b`);
+  fs.chmodSync(`${dir}/a) Z (b`, 0o755);
+  const child = start(`${dir}/a) Z (b`, '60');
+  await until(() => fs.readFileSync(`/proc/${child.pid}/stat`, 'latin1').includes('a) Z (b'));
+  expect(processLives(addressOf(child.pid))).toBe(true);
+});
+test('asking costs less than 50 µs', () => {
+  // The best of many short rounds: others use this machine too.
+  const tookMs = Array.from({ length: 50 }, () => {
+    const start = performance.now();
+    for (let round = 0; round < 20; round++) processLives(own);
+    return performance.now() - start;
+  });
+  expect(Math.min(...tookMs)).toBeLessThan(1);
+});

@@ -1,0 +1,144 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock, type Clock } from '../../../src/base/clock';
+import { openStore, type Store } from '../../../src/disk/lmdb';
+import type { Neighbours } from '../../../src/embedded/store/peer-processes';
+import { Wake } from '../../../src/embedded/store/notifier';
+import { virtualClock } from '../../../src/memory';
+import { livedMs } from '../../elapsed';
+
+let dir: string;
+let stores: Store[];
+let wakes: Wake[];
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'busbar-wake-'));
+  stores = [await openStore(dir, { clock: systemClock, durable: false })];
+  wakes = [];
+});
+afterEach(async () => {
+  for (const wake of wakes) wake.close();
+  await Promise.all(stores.map((store) => store.release()));
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** Rings are only counted, unless `hear` is connected. */
+class Ear implements Neighbours {
+  rung: { addresses: readonly string[]; topic: string; atMs: number }[] = [];
+  dead = new Set<string>();
+  private hearing: ((topic: string) => void) | undefined;
+  constructor(readonly address: string) {}
+  alive(address: string): boolean {
+    return !this.dead.has(address);
+  }
+  ring(addresses: readonly string[], topic: string): void {
+    this.rung.push({ addresses, topic, atMs: performance.now() });
+  }
+  onRing(hear: (topic: string) => void): () => void {
+    this.hearing = hear;
+    return () => (this.hearing = undefined);
+  }
+  hear(topic: string): void {
+    this.hearing?.(topic);
+  }
+}
+/** A clock whose timers never fire: there is no polling. */
+const still: Clock = { ...systemClock, after: () => ({ cancel: () => undefined }) };
+
+function open(address: string, clock: Clock): { wake: Wake; ear: Ear } {
+  const ear = new Ear(address);
+  const wake = new Wake({ log: stores[0]!, live: stores[0]!, clock, neighbours: ear, id: `id of ${address}` });
+  wakes.push(wake);
+  return { wake, ear };
+}
+/** Resolves when what was written before can be read. */
+const written = (): Promise<unknown> => stores[0]!.write(null, [{ key: Buffer.from('x'), value: Buffer.from('x') }]);
+
+describe('whoever waits', () => {
+  it('wakes when its own process appends', async () => {
+    const { wake } = open('a', still);
+    let ready = false;
+    const waiting = wake.until('topic', () => ready, []);
+    wake.appended('topic'); // not for this one
+    ready = true;
+    wake.appended('topic');
+    expect(await waiting).toBeUndefined();
+  });
+
+  it('wakes when another process rings', async () => {
+    const { wake, ear } = open('a', still);
+    let ready = false;
+    const waiting = wake.until('topic', () => ready, []);
+    ear.hear('topic');
+    ready = true;
+    ear.hear('another topic');
+    ear.hear('topic');
+    expect(await waiting).toBeUndefined();
+  });
+
+  it('wakes soon when nobody rings, but somebody wrote', async () => {
+    const { wake } = open('a', systemClock);
+    let ready = false;
+    const waiting = wake.until('topic', () => ready, []);
+    ready = true;
+    await written();
+    expect(await livedMs(waiting)).toBeLessThan(500);
+  });
+
+  it('wakes when a signal aborts, and when the log closes', async () => {
+    const { wake } = open('a', still);
+    const stop = new AbortController();
+    const waiting = [wake.until('topic', () => false, [stop.signal]), wake.until('topic', () => false, [])];
+    stop.abort();
+    expect(await waiting[0]).toBeUndefined();
+    wake.close();
+    expect(await waiting[1]).toBeUndefined();
+    await wake.until('topic', () => false, [stop.signal]);
+  });
+});
+
+describe('who is rung', () => {
+  it('is who watches the topic in another process and lives, once', async () => {
+    const { wake, ear } = open('a', systemClock);
+    const [b, c, d] = [open('b', still), open('c', still), open('d', still)];
+    for (const other of [wake, b.wake, b.wake, c.wake]) other.watch('topic');
+    d.wake.watch('another topic');
+    ear.dead.add('c');
+    await written();
+    wake.appended('topic');
+    expect(ear.rung.map(({ addresses, topic }) => [addresses, topic])).toEqual([[['b'], 'topic']]);
+  });
+
+  it('is nobody who has stopped watching', async () => {
+    const { wake, ear } = open('a', systemClock);
+    const b = open('b', still);
+    const stops = [b.wake.watch('topic'), b.wake.watch('topic')];
+    stops[0]!();
+    stops[0]!();
+    await written();
+    wake.appended('topic');
+    expect(ear.rung).toHaveLength(1);
+    stops[1]!();
+    await written();
+    const { wake: fresh, ear: freshEar } = open('e', systemClock);
+    fresh.appended('topic');
+    expect(freshEar.rung).toEqual([]);
+  });
+
+  it('is rung more rarely the more there are, and always after the last append', async () => {
+    const clock = virtualClock();
+    const { wake, ear } = open('a', clock);
+    for (let n = 0; n < 200; n += 1) open(`house ${n}`, still).wake.watch('topic');
+    await written();
+    const rungMs: number[] = [];
+    for (let ms = 0, heard = 0; ms < 50; ms += 1) {
+      if (ms < 35) wake.appended('topic');
+      if (ear.rung.length > heard) rungMs.push(ms);
+      heard = ear.rung.length;
+      await clock.advance(1);
+    }
+    // 0.05 ms for each of 200, and once more after the last append.
+    expect(rungMs).toEqual([10, 20, 30, 40]);
+    expect(ear.rung[0]!.addresses).toHaveLength(200);
+  });
+});

@@ -1,0 +1,253 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock, systemRandom, type Clock } from '../../../src/base/clock';
+import { openStore, type Change, type Store } from '../../../src/disk/lmdb';
+import { Appender } from '../../../src/embedded/store/append';
+import { behind, keyOf, kinds, partitionKey } from '../../../src/embedded/store/keys';
+import { encodeCommit } from '../../../src/embedded/group/owned-partition';
+import { decodeRecord } from '../../../src/embedded/store/record-format';
+import { Topics } from '../../../src/embedded/store/topics';
+import { Trimmer } from '../../../src/embedded/store/trim';
+import { virtualClock } from '../../../src/memory';
+import type { Append, GroupOfTopic } from '../../../src/ports/log';
+
+let dir: string;
+let store: Store;
+let nowMs = 1_000_000;
+const clock: Clock = { ...systemClock, now: () => nowMs };
+const largest = { changes: 0 };
+const groups: GroupOfTopic[] = [];
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'busbar-trim-'));
+  const real = await openStore(dir, { clock, durable: false });
+  largest.changes = 0;
+  groups.splice(0);
+  store = {
+    ...real,
+    write(guard, changes: readonly Change[]) {
+      largest.changes = Math.max(largest.changes, changes.length);
+      return real.write(guard, changes);
+    },
+  };
+});
+afterEach(async () => {
+  await store.release();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+async function open(topic: { compacted: boolean; keepMs: number | null }, heldBytesMax = 1024 ** 3) {
+  const topics = new Topics(store);
+  await topics.ensure({ name: 't', partitions: 1, ...topic });
+  const appender = new Appender({ store, topics, clock, random: systemRandom, appended: () => undefined });
+  const dropped: { what: string; reason: string }[] = [];
+  const drop = (what: string, reason: string): void => void dropped.push({ what, reason });
+  const trimmer = new Trimmer(store, topics, clock, systemRandom, {
+    groups: () => groups,
+    failed: () => undefined,
+    dropped: drop,
+    heldBytesMax,
+  });
+  const put = (...records: [key: string, value: string | null][]): Promise<unknown> =>
+    appender.append(
+      't',
+      records.map(([key, value]): Append => ({
+        partition: 0,
+        key: Buffer.from(key),
+        value: value === null ? null : Buffer.from(value),
+        headers: {},
+      })),
+    );
+  /** Values with their offsets, as they lie on the disk. */
+  const there = (): string[] => {
+    const prefix = keyOf(kinds.record, []);
+    const all: string[] = [];
+    store.refresh();
+    store.scan(prefix, behind(prefix), (_, { value }) => {
+      const { key, value: body } = decodeRecord(value, 0, 0);
+      return (
+        all.push(`${Buffer.from(key ?? []).toString()}=${body === null ? 'gone' : Buffer.from(body).toString()}`) > 0
+      );
+    });
+    return all;
+  };
+  const count = (kind: 'newest' | 'tombstone'): number => {
+    const prefix = keyOf(kinds[kind], []);
+    let found = 0;
+    store.refresh();
+    store.scan(prefix, behind(prefix), () => (found += 1) > 0);
+    return found;
+  };
+  const start = (): number => {
+    store.refresh();
+    return topics.bounds('t', 0).start;
+  };
+  return { trimmer, put, there, count, start, dropped };
+}
+
+describe('removing by age', () => {
+  it('removes what is older than the topic keeps records, and nothing else', async () => {
+    const { trimmer, put, there, start } = await open({ compacted: false, keepMs: 60_000 });
+    await put(['a', '1'], ['b', '2']);
+    nowMs += 40_000;
+    await put(['c', '3']);
+    await trimmer.sweep();
+    expect(there()).toEqual(['a=1', 'b=2', 'c=3']);
+    nowMs += 20_001;
+    await trimmer.sweep();
+    expect(there()).toEqual(['c=3']);
+    expect(start()).toBe(2);
+    nowMs += 60_000;
+    await trimmer.sweep();
+    expect(there()).toEqual([]);
+    expect(start()).toBe(3);
+  });
+
+  it('keeps everything where the topic says so', async () => {
+    const { trimmer, put, there } = await open({ compacted: false, keepMs: null });
+    await put(['a', '1']);
+    nowMs += 1e12;
+    await trimmer.sweep();
+    expect(there()).toEqual(['a=1']);
+  });
+});
+
+describe('removing by age what a group has not read', () => {
+  /** A group that has come so far; null where it never committed. */
+  async function group(name: string, offset: number | null): Promise<void> {
+    if (!groups.some((one) => one.group === name)) groups.push({ group: name, topic: 't' });
+    const key = partitionKey(kinds.commit, [name, 't'], 0);
+    if (offset !== null) await store.write(null, [{ key, value: encodeCommit({ offset, state: new Uint8Array() }) }]);
+  }
+
+  it('waits for the group that has come least far, however old the records are and however the clock is set', async () => {
+    const { trimmer, put, there, dropped } = await open({ compacted: false, keepMs: 60_000 });
+    await put(['a', '1'], ['b', '2'], ['c', '3']);
+    await group('fast', 3);
+    await group('slow', 1);
+    nowMs += 10 * 365 * 86_400_000;
+    await trimmer.sweep();
+    expect(there()).toEqual(['b=2', 'c=3']);
+    await group('slow', 3);
+    await trimmer.sweep();
+    expect([there(), dropped]).toEqual([[], []]);
+  });
+
+  it('waits for a group that has not committed yet', async () => {
+    const { trimmer, put, there } = await open({ compacted: false, keepMs: 60_000 });
+    await put(['a', '1']);
+    await group('new', null);
+    nowMs += 60_001;
+    await trimmer.sweep();
+    expect(there()).toEqual(['a=1']);
+  });
+
+  it('waits for no group of another topic', async () => {
+    const { trimmer, put, there } = await open({ compacted: false, keepMs: 60_000 });
+    await put(['a', '1']);
+    groups.push({ group: 'other', topic: 'u' });
+    nowMs += 60_001;
+    await trimmer.sweep();
+    expect(there()).toEqual([]);
+  });
+
+  it('drops the oldest with a notice when more waits than there may, and nothing that is younger than records are kept', async () => {
+    const { trimmer, put, there, dropped } = await open({ compacted: false, keepMs: 60_000 }, 100_000);
+    const large = 'x'.repeat(10_000);
+    for (let n = 0; n < 30; n++) await put([`${n}`, large]);
+    await group('gone', 0);
+    await trimmer.sweep();
+    expect(there()).toHaveLength(30);
+    nowMs += 60_001;
+    for (let n = 0; n < 30; n++) await put([`new${n}`, large]);
+    await trimmer.sweep();
+    const left = there().map((line) => line.split('=')[0]);
+    expect(left.slice(-30)).toEqual(Array.from({ length: 30 }, (_, n) => `new${n}`));
+    const old = left.slice(0, -30);
+    expect(old.length).toBeGreaterThan(5);
+    expect(old.length).toBeLessThanOrEqual(10);
+    expect(old.at(-1)).toBe('29');
+    expect(dropped).toEqual([
+      {
+        what: `t/0/0-${29 - old.length}`,
+        reason: expect.stringMatching(/^gone did not receive them, and more than 97\.7 KiB/),
+      },
+    ]);
+  });
+});
+
+describe('removing below an offset', () => {
+  it('goes in steps that hold nobody up, and ends where it should', async () => {
+    const { trimmer, put, there, start } = await open({ compacted: false, keepMs: null });
+    const records = Array.from({ length: 2_600 }, (_, n): [string, string] => ['k', `${n}`]);
+    for (let from = 0; from < records.length; from += 500) await put(...records.slice(from, from + 500));
+    largest.changes = 0;
+    await trimmer.below('t', 0, 2_598);
+    expect(there()).toEqual(['k=2598', 'k=2599']);
+    expect(start()).toBe(2_598);
+    expect(largest.changes).toBeLessThanOrEqual(501);
+  });
+
+  it('stops at the end, and never goes back', async () => {
+    const { trimmer, put, start } = await open({ compacted: false, keepMs: null });
+    await put(['a', '1']);
+    await trimmer.below('t', 0, 1_000);
+    expect(start()).toBe(1);
+    await trimmer.below('t', 0, 0);
+    expect(start()).toBe(1);
+  });
+});
+
+describe('a compacted topic', () => {
+  it('has the newest record of each key at once, also of keys that come twice in one call', async () => {
+    const { put, there, count } = await open({ compacted: true, keepMs: null });
+    await put(['a', '1'], ['b', '1'], ['a', '2']);
+    await put(['b', '2'], ['c', '1']);
+    expect(there()).toEqual(['a=2', 'b=2', 'c=1']);
+    expect(count('newest')).toBe(3);
+  });
+
+  it('keeps a tombstone for an hour, then forgets the key', async () => {
+    const { trimmer, put, there, count } = await open({ compacted: true, keepMs: null });
+    await put(['a', '1'], ['b', '1'], ['c', '1']);
+    await put(['a', null], ['c', null]);
+    await put(['c', 'again']);
+    nowMs += 3_600_000;
+    await trimmer.sweep();
+    expect(there()).toEqual(['b=1', 'a=gone', 'c=again']);
+    expect(count('tombstone')).toBe(1);
+    nowMs += 1;
+    await trimmer.sweep();
+    expect(there()).toEqual(['b=1', 'c=again']);
+    expect([count('newest'), count('tombstone')]).toEqual([2, 0]);
+    await put(['a', 'back']);
+    expect(there()).toEqual(['b=1', 'c=again', 'a=back']);
+  });
+});
+
+describe('a sweep that fails', () => {
+  it('is reported once as long as the reason stays the same, and again after one that succeeded', async () => {
+    const time = virtualClock();
+    let failure = '';
+    const broken: Store = {
+      ...store,
+      forgetDeadReaders() {
+        if (failure !== '') throw new Error(failure);
+      },
+    };
+    const reported: string[] = [];
+    const trimmer = new Trimmer(broken, new Topics(store), time, systemRandom, {
+      groups: () => groups,
+      failed: (reason) => void reported.push(reason),
+      dropped: () => undefined,
+      heldBytesMax: 1024 ** 3,
+    });
+    for (const next of ['EIO', 'EIO', 'EROFS', '', 'EROFS']) {
+      failure = next;
+      await time.advance(120_000);
+    }
+    trimmer.close();
+    expect(reported).toEqual(['EIO', 'EROFS', 'EROFS']);
+  });
+});
