@@ -47,6 +47,27 @@ function asWritten(folder: string): readonly string[] {
   return ['message', 'retention', 'types', ...parked, ...progress].map((file) => `${folder}/${file}`);
 }
 
+/** The rooms of a folder, a row for each layer: a file imports from its own room and from the rows above its own. */
+const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  embedded: [
+    ['directory', 'store'],
+    ['sockets', 'group'],
+    ['log.ts', 'messenger.ts', 'registry.ts', 'settings.ts'],
+    ['open.ts'],
+  ],
+  kafka: [
+    ['protocol'],
+    ['client'],
+    ['cluster'],
+    ['produce', 'consume'],
+    ['group', 'messenger'],
+    ['log.ts', 'messenger.ts'],
+    ['open.ts'],
+  ],
+  work: [['progress', 'topics.ts'], ['types.ts'], ['message.ts'], ['parked', 'retention.ts', 'submit.ts'], ['queue']],
+  zookeeper: [['paths.ts'], ['session'], ['registry', 'settings'], ['registry.ts', 'settings.ts'], ['open.ts']],
+};
+
 /** Outside packages: the one folder that knows each. */
 const homes: Readonly<Record<string, string>> = {
   '@standard-schema/spec': 'contract',
@@ -185,6 +206,22 @@ describe('src', () => {
         return [`${file}:${line}: ${mine} may not import ${name}`];
       }),
     );
+    expect(faults).toEqual([]);
+  });
+
+  it('imports inside a folder only from the rooms below', () => {
+    const faults = src.flatMap(({ file, imports }) => {
+      const [, folder = '', room = ''] = file.split('/');
+      const layers = rooms[folder];
+      if (!layers) return [];
+      const layerOf = (name: string): number => layers.findIndex((layer) => layer.includes(name));
+      if (layerOf(room) < 0) return [`${file}: has no room in the table`];
+      return imports.flatMap(({ from, line }) => {
+        const [, theirFolder, theirRoom = ''] = resolve(file, from)?.split('/') ?? [];
+        if (theirFolder !== folder || theirRoom === room || layerOf(theirRoom) < layerOf(room)) return [];
+        return [`${file}:${line}: ${room} may not import ${theirRoom}`];
+      });
+    });
     expect(faults).toEqual([]);
   });
 

@@ -6,30 +6,16 @@ import { limits } from '../base/limits';
 import { openStates, type Notices, type States } from '../base/notices';
 import { incarnation as drawIncarnation } from '../format/id';
 import { namesIn } from '../format/names';
-import { OutOfRangeError, type LogRecord, type Stored, type Tail, type Topic } from '../ports/log';
+import { OutOfRangeError, type LogRecord, type Stored, type Tail } from '../ports/log';
 import type { Packet, Post, Receiver } from '../ports/messenger';
 import { Asks } from './messenger/liveness-probe';
 import { Echoes } from './messenger/loopback';
 import { Backlog, type Lane } from './messenger/backlog';
 import type { Living } from './messenger/departures';
 import { peerAt, Peers } from './messenger/peers';
+import type { Roads } from './messenger/transport';
 import { recordBytes } from './protocol/record-size';
 
-/** What the post needs of Kafka. */
-export interface Roads {
-  /** Creates the topic where that is wanted and it is not there; resolves with the partitions that it has. */
-  ensure(topic: Topic): Promise<number>;
-  /**
-   * Resolves when it is in the log. Records of one partition get there in the order of the calls: one with an unknown
-   * outcome is sent again, as often as it takes, and nothing passes it. Rejects what was given up, as what is not sent
-   * `withinMs` is. Copies the record.
-   */
-  append(topic: string, partition: number, record: LogRecord, withinMs: number): Promise<void>;
-  /** All that is appended to the partition from now on. */
-  tail(topic: string, partition: number, via: 'inbox' | 'tails'): Promise<Tail>;
-  /** Whether somebody leads the partition, as far as known. */
-  isLed(topic: string, partition: number): boolean;
-}
 export interface KafkaPostParts {
   readonly ns: string;
   readonly clock: Clock;

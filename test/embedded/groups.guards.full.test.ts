@@ -7,7 +7,8 @@ import { openStore, type Change, type Guard, type Store } from '../../src/disk/l
 import { Appender } from '../../src/embedded/store/append';
 import { kinds, partitionKey } from '../../src/embedded/store/keys';
 import { Lease } from '../../src/embedded/group/lease';
-import { decodeCommit, OwnedPartition } from '../../src/embedded/group/owned-partition';
+import { OwnedPartition } from '../../src/embedded/group/owned-partition';
+import { decodeCommit } from '../../src/embedded/store/commit-format';
 import { Reader } from '../../src/embedded/store/read';
 import { Roster, type MemberRow } from '../../src/embedded/group/roster';
 import { Topics } from '../../src/embedded/store/topics';

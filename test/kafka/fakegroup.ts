@@ -2,7 +2,7 @@
 import type { Clock, Timer } from '../../src/base/clock';
 import { deferred, type Deferred } from '../../src/base/lifecycle';
 import { WireError } from '../../src/kafka/protocol/errors';
-import type { CommitSpot, Group, Join, Joined, MemberAs } from '../../src/kafka/client/broker-client';
+import type { CommitSpot, Group, Join, Joined, MemberAs } from '../../src/kafka/protocol/types';
 
 interface Seat {
   readonly id: string;

@@ -1,5 +1,5 @@
 /** What a leader knows of the producers that wrote to one partition, by Kafka's rules for idempotent producers. */
-import type { ProducerState } from '../../src/kafka/client/broker-client';
+import type { ProducerState } from '../../src/kafka/protocol/types';
 
 export interface WrittenBatch {
   readonly epoch: number;

@@ -2,8 +2,9 @@
 import type { Clock, Timer } from '../../src/base/clock';
 import { closable } from '../../src/base/lifecycle';
 import { WireError } from '../../src/kafka/protocol/errors';
-import type * as port from '../../src/kafka/client/broker-client';
-import type { At, Spot, Wire } from '../../src/kafka/client/broker-client';
+import type * as port from '../../src/kafka/protocol/types';
+import type { At, Wire } from '../../src/kafka/client/broker-client';
+import type { Spot } from '../../src/kafka/protocol/types';
 import type { LogRecord, Stored } from '../../src/ports/log';
 import { FakeGroup } from './fakegroup';
 import { FakeProducers } from './fakeproducers';

@@ -1,7 +1,7 @@
 import type { Notice } from '../../src/base/notices';
 import { WireError } from '../../src/kafka/protocol/errors';
 import { View } from '../../src/kafka/cluster/metadata';
-import type { Metadata } from '../../src/kafka/client/broker-client';
+import type { Metadata } from '../../src/kafka/protocol/types';
 import { FakeBench, Holder, max, record, valuesOf } from './fakebench';
 
 let bench: FakeBench;

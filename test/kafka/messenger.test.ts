@@ -2,7 +2,7 @@
 import { BusError, isBusError } from '../../src/base/errors';
 import { memoryWorld, type MemoryProcess } from '../../src/memory/world';
 import { virtualClock } from '../../src/memory/clock';
-import type { Roads } from '../../src/kafka/messenger';
+import type { Roads } from '../../src/kafka/messenger/transport';
 import type { Tail } from '../../src/ports/log';
 import type { Instance } from '../../src/ports/registry';
 import { waitIn } from '../memory/rig';

@@ -1,7 +1,8 @@
 /** The post of Kafka on logs and registries in memory: what it does by itself, in virtual time. */
 import { openNotices, type Notice } from '../../src/base/notices';
 import { closable } from '../../src/base/lifecycle';
-import { openKafkaPost, type Roads } from '../../src/kafka/messenger';
+import { openKafkaPost } from '../../src/kafka/messenger';
+import { type Roads } from '../../src/kafka/messenger/transport';
 import { watchLiving } from '../../src/kafka/messenger/departures';
 import type { MemoryProcess } from '../../src/memory/world';
 import type { Log, Tail } from '../../src/ports/log';

@@ -1,5 +1,6 @@
 import { Kafka, logLevel, CompressionTypes } from 'kafkajs';
-import type { At, ProducerState, Wire } from '../../src/kafka/client/broker-client';
+import type { At, Wire } from '../../src/kafka/client/broker-client';
+import type { ProducerState } from '../../src/kafka/protocol/types';
 import type { Stored } from '../../src/ports/log';
 import { until } from '../cluster/ports';
 import { kafkaSuite } from '../cluster/suite';

@@ -6,7 +6,7 @@ import type { Change } from '../../disk/lmdb';
 import type { GroupOfTopic, GroupOptions, GroupPlace, Member, Owner } from '../../ports/log';
 import { behind, checkName, keyOf, kinds, namesIn, partitionKey } from '../store/keys';
 import { Membership, type MembershipParts } from './membership';
-import { decodeCommit, encodeCommit } from './owned-partition';
+import { decodeCommit, encodeCommit } from '../store/commit-format';
 import { Roster } from './roster';
 import { parseOwner, type OwnerRow } from './targets';
 import { mark } from '../store/topics';

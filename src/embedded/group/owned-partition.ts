@@ -2,6 +2,7 @@
 import { BusError } from '../../base/errors';
 import type { Store } from '../../disk/lmdb';
 import { LostError, OutOfRangeError, type Commit, type Owned, type ReadMax, type Stored } from '../../ports/log';
+import { encodeCommit } from '../store/commit-format';
 import type { Reader } from '../store/read';
 import type { Topics } from '../store/topics';
 import type { Wake } from '../store/notifier';
@@ -134,15 +135,4 @@ export class OwnedPartition implements Owned {
     this.parts.refused();
     throw new LostError(group, this.partition, this.over ?? 'another member took it');
   }
-}
-
-/** offset u48 · state */
-export function encodeCommit(commit: Commit): Buffer {
-  const bytes = Buffer.allocUnsafe(6 + commit.state.length);
-  bytes.writeUIntBE(commit.offset, 0, 6);
-  bytes.set(commit.state, 6);
-  return bytes;
-}
-export function decodeCommit(bytes: Buffer): Commit {
-  return { offset: bytes.readUIntBE(0, 6), state: new Uint8Array(bytes.subarray(6)) };
 }

@@ -8,7 +8,7 @@ import { sizeText, spanText } from '../../format/amounts';
 import { parseGroup, queueOf } from '../../format/names';
 import type { GroupOfTopic, Topic } from '../../ports/log';
 import { kinds, partitionKey, PlaceKeys } from './keys';
-import { decodeCommit } from '../group/owned-partition';
+import { decodeCommit } from './commit-format';
 import { timeOf } from './record-format';
 import type { Topics } from './topics';
 

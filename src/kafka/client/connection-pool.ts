@@ -9,7 +9,8 @@ import * as requests from '../protocol/record-requests';
 import * as topics from '../protocol/topic-requests';
 import * as transactions from '../protocol/transaction-requests';
 import type { Security } from './security';
-import type { At, Fetched, Node, Wire } from './broker-client';
+import type { At, Wire } from './broker-client';
+import type { Fetched, Node } from '../protocol/types';
 
 export interface KafkajsOptions {
   /** `host:port` of some brokers; the others are learnt from them. */

@@ -1,6 +1,6 @@
 /** Partitions that cannot be read on because a transaction of another producer is open there. */
 import type { Clock } from '../../base/clock';
-import type { Fetched, Spot } from '../client/broker-client';
+import type { Fetched, Spot } from '../protocol/types';
 
 interface Hold {
   readonly sinceMs: number;

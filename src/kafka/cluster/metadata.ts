@@ -11,7 +11,8 @@ import { HeldPartitions } from './held-partitions';
 import { OwnTopics } from './own-topics';
 import type { Throttling } from '../client/throttling';
 import type { TopicSeen } from './topic-findings';
-import type { Metadata, PartitionMetadata, Spot, TopicMetadata, Wire } from '../client/broker-client';
+import type { Wire } from '../client/broker-client';
+import type { Metadata, PartitionMetadata, Spot, TopicMetadata } from '../protocol/types';
 import { WriteRefusals } from './write-refusals';
 
 export interface ViewParts {

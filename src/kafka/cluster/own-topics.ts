@@ -1,7 +1,7 @@
 /** Topics that this instance uses, as this version creates them, and the commands with which an operator can do so. */
 import type { Topic } from '../../ports/log';
 import { messageRecordBytesMax, recordBytesMax } from '../protocol/record-size';
-import type { NewTopic } from '../client/broker-client';
+import type { NewTopic } from '../protocol/types';
 
 /** A batch is a little larger than what is in it. */
 const batchMoreBytes = 1024;

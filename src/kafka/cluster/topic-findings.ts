@@ -1,6 +1,6 @@
 /** What is wrong with a topic that this instance uses: what it means, and how an operator repairs it. */
 import { configsOf, type Configs, type OwnTopic } from './own-topics';
-import type { PartitionMetadata } from '../client/broker-client';
+import type { PartitionMetadata } from '../protocol/types';
 
 export interface Finding {
   readonly kind: 'absent' | 'leaderless' | 'in-sync' | 'partitions' | 'replicas' | 'settings';

@@ -5,7 +5,7 @@ import type { Bounds, Topic } from '../../ports/log';
 import { WireError } from '../protocol/errors';
 import { configsOf, createCommand, type Configs } from './own-topics';
 import { allGood, byLeader, type View } from './metadata';
-import type { NewTopic, Spot, TopicConfigs } from '../client/broker-client';
+import type { NewTopic, Spot, TopicConfigs } from '../protocol/types';
 
 export interface TopicShape {
   readonly partitions: number;

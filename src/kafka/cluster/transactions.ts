@@ -1,7 +1,7 @@
 /** Finds out which open transactions keep readers from records, and how an operator ends them. */
 import type { OpenTransaction } from '../../ports/log';
 import { allGood, byLeader, type View } from './metadata';
-import type { Spot, Transaction } from '../client/broker-client';
+import type { Spot, Transaction } from '../protocol/types';
 
 /** See `Log.openTransactions`. */
 export async function openTransactions(

@@ -2,7 +2,7 @@
 import { Capacity } from '../../base/bounded';
 import { onAbort } from '../../base/lifecycle';
 import type { ReadMax, Stored } from '../../ports/log';
-import type { Spot } from '../client/broker-client';
+import type { Spot } from '../protocol/types';
 
 /** While less than this is in hand, more is fetched: a position holds at most this much and one answer of a broker. */
 const refillMax = { count: 100, bytes: 16 * 1024 };

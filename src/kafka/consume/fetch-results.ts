@@ -6,7 +6,8 @@ import { busErrorOf, type WireError } from '../protocol/errors';
 import type { Position } from './fetch-buffer';
 import type { Troubles } from './read-health';
 import { allGood, pauseMs, type View } from '../cluster/metadata';
-import type { Fetched, Spot, Via } from '../client/broker-client';
+import type { Via } from '../client/broker-client';
+import type { Fetched, Spot } from '../protocol/types';
 
 /** After trouble that moving on does not mend. */
 const restMs = 100;

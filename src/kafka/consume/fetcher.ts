@@ -7,7 +7,8 @@ import { Answers, failedRestMs } from './fetch-results';
 import { Position } from './fetch-buffer';
 import { Troubles } from './read-health';
 import { pauseMs, type View } from '../cluster/metadata';
-import type { At, FetchAsk, Spot, Via } from '../client/broker-client';
+import type { At, Via } from '../client/broker-client';
+import type { FetchAsk, Spot } from '../protocol/types';
 
 /** How long a broker may wait for something new. */
 const maxWaitMs = 500;

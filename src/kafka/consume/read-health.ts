@@ -1,5 +1,5 @@
 /** Tells when partitions cannot be read for more than a moment: once for each topic, and when they can be again. */
-import type { Spot } from '../client/broker-client';
+import type { Spot } from '../protocol/types';
 import type { View } from '../cluster/metadata';
 
 /** A leader that moves is found in less. */

@@ -3,7 +3,7 @@ import { closable } from '../../base/lifecycle';
 import { OutOfRangeError, type ReadMax, type Stored, type Tail } from '../../ports/log';
 import type { Fetcher } from './fetcher';
 import { whenReady, type Position } from './fetch-buffer';
-import type { Spot } from '../client/broker-client';
+import type { Spot } from '../protocol/types';
 
 /** Starts to fetch with the first read. */
 export function openTail(

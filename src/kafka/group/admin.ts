@@ -6,7 +6,7 @@ import { assignedTo, decodeDeclared, topicsOf } from './subscription';
 import { decodeState } from './owned-partition';
 import type { Topics } from '../cluster/topics';
 import { allGood, type View } from '../cluster/metadata';
-import type { FetchedOffset, Group, Spot } from '../client/broker-client';
+import type { FetchedOffset, Group, Spot } from '../protocol/types';
 
 const triesMax = 5;
 const describedMax = 100;

@@ -1,7 +1,7 @@
 /** Which member of a group gets which partition, and how partitions move: none before its owner let go of it. */
 import { shareOut } from '../../ports/share';
 import { type Assigned, decodeDeclared, type Declared, encodeAssigned } from './subscription';
-import type { Joined } from '../client/broker-client';
+import type { Joined } from '../protocol/types';
 
 export interface Candidate {
   readonly id: string;

@@ -7,7 +7,8 @@ import { LostError, type Commit } from '../../ports/log';
 import { busErrorOf, WireError } from '../protocol/errors';
 import { decodeState, encodeState, type OwnedPartition } from './owned-partition';
 import { allGood, pauseMs, type View } from '../cluster/metadata';
-import type { Answer, At, CommitSpot, MemberAs, Via, Wire } from '../client/broker-client';
+import type { At, Via, Wire } from '../client/broker-client';
+import type { Answer, CommitSpot, MemberAs } from '../protocol/types';
 
 /** Brokers answer within offsets.commit.timeout.ms, 5 s, also when a replica is dead. */
 const commitMs = 7_000;

@@ -2,7 +2,7 @@
 import type { Timer } from '../../base/clock';
 import { WireError } from '../protocol/errors';
 import type { View } from '../cluster/metadata';
-import type { MemberAs } from '../client/broker-client';
+import type { MemberAs } from '../protocol/types';
 
 export interface PulseParts {
   readonly view: View;

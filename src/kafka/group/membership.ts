@@ -15,7 +15,8 @@ import { OwnedPartition } from './owned-partition';
 import { Pulse } from './heartbeat';
 import { sayStrangers, StrangerError, strangersRemedy } from './foreign-members';
 import { orAborted, pauseMs, type View } from '../cluster/metadata';
-import type { At, MemberAs } from '../client/broker-client';
+import type { At } from '../client/broker-client';
+import type { MemberAs } from '../protocol/types';
 
 export interface MembershipParts {
   readonly view: View;

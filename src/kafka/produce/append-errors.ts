@@ -4,7 +4,7 @@ import type { Append } from '../../ports/log';
 import type { WireError } from '../protocol/errors';
 import { recordBytesMax } from '../protocol/record-size';
 import type { TopicShape } from '../cluster/topics';
-import type { Produced } from '../client/broker-client';
+import type { Produced } from '../protocol/types';
 
 /** Throws Config for a partition that is not there, and for a record without the key that the topic wants. */
 export function checkRecord(topic: string, shape: TopicShape, { partition, key }: Append): void {

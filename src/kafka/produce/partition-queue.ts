@@ -4,7 +4,7 @@ import { inPart, type BusError } from '../../base/errors';
 import type { Call, Item } from './pending-appends';
 import { nextEpoch, written } from './producer-id';
 import type { TopicShape } from '../cluster/topics';
-import type { ProducerState, Spot } from '../client/broker-client';
+import type { ProducerState, Spot } from '../protocol/types';
 
 /** Of one batch, unless its first record alone is larger. */
 const batchBytesMax = 512 * 1024;

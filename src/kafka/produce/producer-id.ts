@@ -9,7 +9,7 @@ import { sleep } from '../../base/clock';
 import { sayError } from '../../base/errors';
 import { WireError } from '../protocol/errors';
 import { pauseMs, type View } from '../cluster/metadata';
-import type { ProducerState } from '../client/broker-client';
+import type { ProducerState } from '../protocol/types';
 
 const epochMax = 32_767;
 const sequencesPerEpoch = 2 ** 31;

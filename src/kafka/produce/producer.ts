@@ -6,23 +6,19 @@ import { every, type Timer } from '../../base/clock';
 import { BusError } from '../../base/errors';
 import { closable, type Closable } from '../../base/lifecycle';
 import type { Append } from '../../ports/log';
-import { busErrorOf, WireError, wireErrorOf } from '../protocol/errors';
+import { busErrorOf, WireError } from '../protocol/errors';
 import { Calls, type Call, type Item, type Landed } from './pending-appends';
 import { failCalls, Lane, sinceSentMs, TopicLanes, type Batch } from './partition-queue';
-import { Leader } from './leader';
+import { BrokerSink } from './broker-sink';
 import { LeaderSearch } from './leader-search';
 import { isSequenceError, ProducerId } from './producer-id';
 import type { SenderOptions } from './producer-options';
 import * as sendable from './append-errors';
 import type { TopicShape } from '../cluster/topics';
 import { pauseMs, type View } from '../cluster/metadata';
-import type { Produced, Via } from '../client/broker-client';
+import type { Via } from '../client/broker-client';
+import type { Produced } from '../protocol/types';
 
-/** Of one request. */
-const requestBytesMax = 4 * 1024 * 1024;
-const requestLanesMax = 100;
-/** A broker waits for its replicas: as long as the cluster takes to notice that one of them is dead. */
-const produceMs = 15_000;
 /** A request without an answer for so long is looked after: its leader may be another one by now. */
 const slowMs = 1_000;
 const retryMsMax = 1_000;
@@ -31,15 +27,9 @@ const topicAbsentMsMax = 5_000;
 /** How long closing waits for what is under way. */
 const closeMs = 2_000;
 
-/** One lane's part of a request. */
-interface Flight {
-  readonly lane: Lane;
-  readonly batch: Batch;
-}
-
 export class Sender implements Closable {
   readonly #topics = new Map<string, TopicLanes>();
-  readonly #leaders = new Map<number, Leader>();
+  readonly #sinks = new Map<number, BrokerSink>();
   readonly #leaderSearch: LeaderSearch;
   readonly #producerId: ProducerId | undefined;
   /** Lanes that have something to send and wait for a producer id. */
@@ -145,18 +135,27 @@ export class Sender implements Closable {
       this.#leaderSearch.add(lane);
       return;
     }
-    let leader = this.#leaders.get(node);
-    if (!leader) this.#leaders.set(node, (leader = new Leader(node)));
-    leader.ready.push(lane);
-    this.#plan(leader);
+    this.#sinkOf(node).add(lane);
   }
 
-  /** Lanes that wait for the next request to a broker that no longer leads them do not wait for its answer. */
+  #sinkOf(node: number): BrokerSink {
+    const found = this.#sinks.get(node);
+    if (found) return found;
+    const made = new BrokerSink(node, {
+      view: this.view,
+      via: this.#via,
+      next: (lane) => this.#next(lane),
+      offer: (lane) => this.#offer(lane),
+      offerAgain: (lane) => this.#offerAgain(lane),
+      answered: (...how) => this.#answered(...how),
+      failed: (...how) => this.#failed(...how),
+    });
+    this.#sinks.set(node, made);
+    return made;
+  }
+
   #followLeaders(): void {
-    for (const { node, ready } of this.#leaders.values()) {
-      if (ready.every((lane) => this.view.leader(lane) === node)) continue;
-      for (const lane of ready.splice(0)) this.#offerAgain(lane);
-    }
+    for (const sink of this.#sinks.values()) sink.followLeaders();
   }
 
   #offerAgain(lane: Lane): void {
@@ -165,87 +164,18 @@ export class Sender implements Closable {
     this.#offer(lane);
   }
 
-  /** Sends soon: after all that is asked for in this very moment, or a little later when answers are slow. */
-  #plan(leader: Leader): void {
-    if (!leader.maySend) return;
-    leader.planned = true;
-    const go = (): void => {
-      leader.planned = false;
-      this.#send(leader);
-    };
-    const lingerMs = leader.lingerMs(this.#via);
-    // After all promises that can go on now: each of them may have something to send.
-    if (lingerMs === 0) queueMicrotask(() => process.nextTick(go));
-    else this.view.parts.clock.after(lingerMs, go);
+  /** The batch that a lane sends next; undefined if it has none, or waits for a producer id. */
+  #next(lane: Lane): Batch | undefined {
+    if (lane.empty) return undefined;
+    if (this.#isIdentified(lane)) return this.#firstOf(lane);
+    lane.queued = true;
+    this.#unidentified.push(lane);
+    return undefined;
   }
-
-  #send(leader: Leader): void {
-    const flights: Flight[] = [];
-    let bytes = 0;
-    while (leader.ready.length > 0 && flights.length < requestLanesMax && bytes < requestBytesMax) {
-      const lane = leader.ready.shift();
-      if (!lane) break;
-      lane.queued = false;
-      if (this.view.leader(lane) !== leader.node) this.#offer(lane);
-      else if (!lane.empty && !this.#isIdentified(lane)) {
-        lane.queued = true;
-        this.#unidentified.push(lane);
-      } else {
-        const batch = this.#firstOf(lane);
-        if (!batch) continue;
-        flights.push({ lane, batch });
-        bytes += batch.bytes;
-      }
-    }
-    if (flights.length > 0) void this.#fly(leader, flights);
-  }
-
   #isIdentified(lane: Lane): boolean {
     if (!this.#producerId) return true;
     lane.producer = this.#producerId.stateFor(lane.producer);
     return lane.producer !== undefined;
-  }
-
-  async #fly(leader: Leader, flights: readonly Flight[]): Promise<void> {
-    const { wire, clock } = this.view.parts;
-    const token = {};
-    const sentMs = clock.mono();
-    for (const { lane, batch } of flights) {
-      lane.flight = token;
-      batch.tries++;
-      batch.firstSent ??= { monoMs: sentMs, nowMs: clock.now() };
-    }
-    leader.flights++;
-    const watch = every(clock, slowMs, () => void this.#watch(leader, token, flights));
-    try {
-      const at = { node: leader.node, via: this.#via };
-      const asked = flights.map(({ lane, batch }) => ({
-        topic: lane.topic,
-        partition: lane.partition,
-        records: batch.items.map(({ record }) => record),
-        ...(lane.producer && { producer: lane.producer }),
-      }));
-      const answers = await wire.produce(at, asked, produceMs);
-      leader.answered(clock.mono() - sentMs);
-      flights.forEach(({ lane, batch }, i) => this.#answered(leader.node, token, lane, batch, answers[i]));
-    } catch (error) {
-      for (const { lane, batch } of flights) this.#failed(leader.node, token, lane, batch, wireErrorOf(error));
-    }
-    watch.cancel();
-    leader.flights--;
-    this.#plan(leader);
-  }
-
-  /** No answer for long: what has another leader now goes there, with an unknown outcome if it was on its way. */
-  async #watch({ node, ready }: Leader, token: object, flights: readonly Flight[]): Promise<void> {
-    await this.view.refresh();
-    for (const { lane, batch } of flights) {
-      const leader = this.view.leader(lane);
-      if (leader === undefined || leader === node) continue;
-      const said = `broker ${node} did not answer, and broker ${leader} leads now`;
-      this.#failed(node, token, lane, batch, new WireError('DEADLINE', said));
-    }
-    for (const lane of ready.splice(0)) this.#offerAgain(lane);
   }
 
   #answered(node: number, token: object, lane: Lane, batch: Batch, answer: Produced | undefined): void {

@@ -2,7 +2,7 @@
 import type { LogRecord } from '../../ports/log';
 import { writeI64 } from './primitives';
 import { crc32c } from './crc32c';
-import type { ProducerState } from '../client/broker-client';
+import type { ProducerState } from './types';
 
 /**
  * base offset i64 · length of what follows i32 · leader epoch i32 · version i8 · checksum u32 of all that follows ·

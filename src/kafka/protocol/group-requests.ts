@@ -2,17 +2,7 @@
 import { ask, type Ask, type Bytes, failIf, readByTopic, readNode, verified, writeByTopic } from './request';
 import { Writer } from './primitives';
 import { errorOf, WireError } from './errors';
-import type {
-  Answer,
-  CommitSpot,
-  FetchedOffset,
-  Group,
-  Join,
-  Joined,
-  MemberAs,
-  Node,
-  Spot,
-} from '../client/broker-client';
+import type { Answer, CommitSpot, FetchedOffset, Group, Join, Joined, MemberAs, Node, Spot } from './types';
 
 export function findCoordinator(group: string): Ask<Node> {
   return ask('FindCoordinator', 10, 2, new Writer().text(group).i8(0), (answer) => {

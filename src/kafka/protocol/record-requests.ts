@@ -4,7 +4,7 @@ import { measureBatch, writeBatch } from './batch-writer';
 import { Writer } from './primitives';
 import { errorOf, WireError } from './errors';
 import { readRecords, Taken } from './batch-reader';
-import type { Answer, Batch, FetchAsk, Fetched, Metadata, Produced, Spot } from '../client/broker-client';
+import type { Answer, Batch, FetchAsk, Fetched, Metadata, Produced, Spot } from './types';
 
 export function metadata(topics: readonly string[] | null): Ask<Metadata> {
   const body = new Writer().list(topics, (name, writer) => writer.text(name)).bool(false);

@@ -1,7 +1,7 @@
 /** A request as bytes and the reading of its answer, and what many of them have in common. */
 import { Reader, Writer } from './primitives';
 import { errorOf, WireError } from './errors';
-import type { Answer, Node, Spot } from '../client/broker-client';
+import type { Answer, Node, Spot } from './types';
 
 /** One request, written down, and how to read its answer. */
 export interface Ask<T> {

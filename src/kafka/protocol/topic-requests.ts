@@ -2,7 +2,7 @@
 import { ask, type Ask, type Bytes } from './request';
 import { Writer } from './primitives';
 import { errorOf, type WireError } from './errors';
-import type { NewTopic, TopicAnswer, TopicConfigs } from '../client/broker-client';
+import type { NewTopic, TopicAnswer, TopicConfigs } from './types';
 
 export function createTopics(topics: readonly NewTopic[], timeoutMs: number): Ask<TopicAnswer[]> {
   const body = new Writer().list(topics, (topic, writer) => {

@@ -2,7 +2,7 @@
 import { ask, type Ask, byTopic, failIf, keyOf, verified } from './request';
 import { Writer } from './primitives';
 import { errorOf } from './errors';
-import type { ActiveProducer, PartitionProducers, Spot, Transaction } from '../client/broker-client';
+import type { ActiveProducer, PartitionProducers, Spot, Transaction } from './types';
 
 /** Begins a request of a flexible version: the tagged fields of its header, of which there are none. */
 const flexible = (): Writer => new Writer().noTags();

@@ -5,7 +5,7 @@ import { systemClock, systemRandom, type Clock } from '../../../src/base/clock';
 import { openStore, type Change, type Store } from '../../../src/disk/lmdb';
 import { Appender } from '../../../src/embedded/store/append';
 import { behind, keyOf, kinds, partitionKey } from '../../../src/embedded/store/keys';
-import { encodeCommit } from '../../../src/embedded/group/owned-partition';
+import { encodeCommit } from '../../../src/embedded/store/commit-format';
 import { decodeRecord } from '../../../src/embedded/store/record-format';
 import { Topics } from '../../../src/embedded/store/topics';
 import { Trimmer } from '../../../src/embedded/store/trim';

@@ -2,7 +2,7 @@ import { OutOfRangeError, type Stored, type Tail } from '../../../src/ports/log'
 import type { Notice } from '../../../src/base/notices';
 import { Fetcher } from '../../../src/kafka/consume/fetcher';
 import { openTail } from '../../../src/kafka/consume/tail';
-import type { FetchAsk } from '../../../src/kafka/client/broker-client';
+import type { FetchAsk } from '../../../src/kafka/protocol/types';
 import { FakeBench, Holder, max, never, record, valuesOf } from '../fakebench';
 
 let bench: FakeBench;

@@ -4,7 +4,7 @@ import { deferred } from '../../../src/base/lifecycle';
 import { WireError } from '../../../src/kafka/protocol/errors';
 import { decodeDeclared } from '../../../src/kafka/group/subscription';
 import { LostError, type Owned } from '../../../src/ports/log';
-import type { Join, MemberAs } from '../../../src/kafka/client/broker-client';
+import type { Join, MemberAs } from '../../../src/kafka/protocol/types';
 import { commitAt, FakeBench, Holder, max, never, record, valuesOf } from '../fakebench';
 import { seededRandom } from '../../../src/memory/clock';
 import { openProcess, type KafkaProcess } from '../rig';

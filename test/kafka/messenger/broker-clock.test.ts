@@ -3,7 +3,7 @@ import { openNotices } from '../../../src/base/notices';
 import { buildBus } from '../../../src/bus/bus';
 import { defaults, liveConfig } from '../../../src/config';
 import { defineModule, request, unchecked } from '../../../src/contract/contract';
-import type { Roads } from '../../../src/kafka/messenger';
+import type { Roads } from '../../../src/kafka/messenger/transport';
 import { memoryWorld, virtualClock } from '../../../src/memory';
 import { memoryRoads, openOn } from '../postrig';
 

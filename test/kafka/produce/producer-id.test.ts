@@ -1,6 +1,6 @@
 import { isBusError } from '../../../src/base/errors';
 import { nextEpoch, ProducerId, written } from '../../../src/kafka/produce/producer-id';
-import type { Batch, ProducerState } from '../../../src/kafka/client/broker-client';
+import type { Batch, ProducerState } from '../../../src/kafka/protocol/types';
 import { FakeBench, record } from '../fakebench';
 
 let bench: FakeBench;

@@ -1,5 +1,5 @@
 import { isBusError } from '../../../src/base/errors';
-import type { Batch } from '../../../src/kafka/client/broker-client';
+import type { Batch } from '../../../src/kafka/protocol/types';
 import { PartlyError } from '../../../src/ports/log';
 import { FakeBench, record, valuesOf } from '../fakebench';
 

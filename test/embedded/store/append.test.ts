@@ -1,9 +1,9 @@
-import { BusError } from '../../src/base/errors';
-import type { Store } from '../../src/disk/lmdb';
-import { Appender } from '../../src/embedded/append';
-import type { Topics } from '../../src/embedded/topics';
-import { seededRandom, virtualClock } from '../../src/memory';
-import type { Append, Topic } from '../../src/ports/log';
+import { BusError } from '../../../src/base/errors';
+import type { Store } from '../../../src/disk/lmdb';
+import { Appender } from '../../../src/embedded/store/append';
+import type { Topics } from '../../../src/embedded/store/topics';
+import { seededRandom, virtualClock } from '../../../src/memory';
+import type { Append, Topic } from '../../../src/ports/log';
 
 const topic: Topic = { name: 'topic', partitions: 2, compacted: false, keepMs: null };
 const record = (partition: number): Append => ({ partition, key: null, value: Buffer.from('x'), headers: {} });
