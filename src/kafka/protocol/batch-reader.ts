@@ -1,4 +1,4 @@
-/** Reads record batches out of a fetch answer: in time linear in their bytes, whatever they hold. */
+/** Decodes the record batches of a fetch response, in time linear in its bytes even if they are damaged or hostile. */
 import { sayError } from '../../base/errors';
 import type { Stored } from '../../ports/log';
 import { at } from './batch-writer';
@@ -7,16 +7,22 @@ import { crc32c } from './crc32c';
 import { WireError } from './errors';
 import { UnknownCodecError, unpack } from './compression';
 
-/** Beyond these the headers of a record are left where they are: whoever writes more is not one of us. */
+/** Maximum number of headers decoded per record; the rest are skipped. Only records of other producers have more. */
 const headersMax = 100;
 
-/** Of one batch; the smallest record takes seven bytes, and packed next to nothing. */
+/**
+ * Maximum record count of one batch. A record takes at least 7 bytes, but compressed next to none. Without the limit, a
+ * small batch could announce millions of records and block the event loop.
+ */
 const batchRecordsMax = 200_000;
-/** Of one answer: whatever is packed in it, reading it must not hold up everything else. Then it ends with a batch. */
+/**
+ * Limits of one response, in decompressed bytes and records, so that decoding it cannot block the event loop for long.
+ * Decoding stops after the batch that reaches one of them.
+ */
 const answerBytesMax = 16 * 1024 * 1024;
 const answerRecordsMax = 100_000;
 
-/** What the partitions of one answer have taken so far, unpacked. */
+/** Decompressed bytes and records that were decoded so far from all partitions of one response. */
 export class Taken {
   bytes = 0;
   records = 0;
@@ -33,8 +39,9 @@ export interface ReadRecords {
   readonly records: readonly Stored[];
   readonly next: number;
   /**
-   * The batch at `next` cannot be read. CORRUPT_MESSAGE: as it came; it may be whole where it lies · UNDECODABLE: as it
-   * was written · UNSUPPORTED_COMPRESSION_TYPE: by this Node; another one may. `until` is where to go on without it.
+   * Error of the batch at `next`; null if there is none. CORRUPT_MESSAGE: damaged on arrival; the broker's copy can be
+   * intact · UNDECODABLE: the checksum is correct, but the content is invalid · UNSUPPORTED_COMPRESSION_TYPE: this
+   * version of Node.js lacks the codec. Its `until`, if set, is the offset at which to continue without the batch.
    */
   readonly error: WireError | null;
 }
@@ -42,14 +49,14 @@ export interface ReadRecords {
 const isTransactional = 1 << 4;
 const isControl = 1 << 5;
 const isLogAppendTime = 1 << 3;
-/** The longest numbers of 32 and of 64 bits. */
+/** Maximum length of a varint of 32 and of 64 bits. */
 const intBytes = 5;
 const longBytes = 10;
 const timeMsMax = 8.64e15;
 
 /**
- * Records of `bytes` from offset `from` on, up to the end of the last batch that is there wholly, or of the one with
- * which the answer has brought enough.
+ * Returns the records of `bytes` at offset `from` or later. Stops before an incomplete batch or a batch with an error,
+ * and after the batch that reaches the limits of a response.
  */
 export function readRecords(
   bytes: Buffer,
@@ -65,7 +72,7 @@ export function readRecords(
   for (let start = 0; start + at.records <= bytes.length && !taken.enough;) {
     const length = bytes.readInt32BE(start + at.length);
     const end = start + at.leaderEpoch + length;
-    if (end > bytes.length) break; // the broker cut the last one
+    if (end > bytes.length) break; // a broker can truncate the last batch
     const damage = damageOf(bytes, start);
     if (damage !== undefined) return { records, next, error: damaged(damage, bytes, start, next) };
     let last: number | undefined;
@@ -82,7 +89,7 @@ export function readRecords(
   return { records, next, error: null };
 }
 
-/** What shows that the batch at `start`, which is there wholly, is not as it was written. */
+/** Returns the damage of the batch at `start`, which must be complete; undefined if it is intact. */
 function damageOf(bytes: Buffer, start: number): string | undefined {
   const length = bytes.readInt32BE(start + at.length);
   if (length < at.records - at.leaderEpoch) return `a batch of ${length} bytes`;
@@ -93,8 +100,9 @@ function damageOf(bytes: Buffer, start: number): string | undefined {
 }
 
 /**
- * Of a damaged batch nothing is believed alone, least of all where it ends: records that are whole may lie before that.
- * So it ends where the next whole one begins, else where two of its numbers say, else it is one offset.
+ * Returns the error of a damaged batch. One damaged field must not decide where reading continues, since it could skip
+ * intact records. `until` is the start of the next batch if that is intact. Otherwise it follows the batch's last
+ * offset if two fields agree on it, and else it skips one offset.
  */
 function damaged(damage: string, bytes: Buffer, start: number, next: number): WireError {
   const delta = bytes.readInt32BE(start + at.lastDelta);
@@ -103,7 +111,7 @@ function damaged(damage: string, bytes: Buffer, start: number, next: number): Wi
   const until = wholeBehind(bytes, start, next) ?? (agrees && last >= next ? last + 1 : next + 1);
   return new WireError('CORRUPT_MESSAGE', `the batch at ${next}: ${damage}`, { until });
 }
-/** Where the next batch begins, if it is there and whole. */
+/** Returns the offset of the next batch if that is complete, intact and after `next`; else undefined. */
 function wholeBehind(bytes: Buffer, start: number, next: number): number | undefined {
   const behind = start + at.leaderEpoch + bytes.readInt32BE(start + at.length);
   if (behind <= start || behind + at.records > bytes.length) return undefined;
@@ -116,7 +124,7 @@ function offsetAt(bytes: Buffer, start: number): number {
   return Number(bytes.readBigInt64BE(start + at.baseOffset));
 }
 
-/** The offset of the last record that the batch at `start` holds, or once held. */
+/** Returns the last offset of the batch at `start`, including records that compaction has removed. */
 function lastOf(bytes: Buffer, start: number): number {
   const delta = bytes.readInt32BE(start + at.lastDelta);
   if (delta < 0) throw new RangeError(`a batch that ends ${-delta} before it begins`);
@@ -137,7 +145,10 @@ interface Batch {
   readonly taken: Taken;
 }
 
-/** Adds the records to give out. Throws when it cannot be read; then it added none. */
+/**
+ * Adds the batch's records to `records`, without control records and records of aborted transactions. Adds none if it
+ * throws, so that a retry does not deliver records twice.
+ */
 function readBatch(batch: Batch, dropped: Set<number>, records: Stored[]): void {
   const { bytes } = batch;
   const attributes = bytes.readInt16BE(at.attributes);
@@ -158,7 +169,10 @@ function readBatch(batch: Batch, dropped: Set<number>, records: Stored[]): void 
   }
 }
 
-/** The one record of a control batch: its key is a version and what became of the transaction, 0 being aborted. */
+/**
+ * Reads the one record of a control batch. Its key is a version and the outcome of the transaction. Outcome 0 ends an
+ * aborted transaction, so later records of the producer are delivered.
+ */
 function readMarker(body: Buffer, producer: number, dropped: Set<number>): void {
   const marker = new Body(body);
   marker.varint();
@@ -170,19 +184,22 @@ function readMarker(body: Buffer, producer: number, dropped: Set<number>): void 
 }
 
 const nothing = Buffer.alloc(0);
-/** Records are copied out of the answer so many bytes at once: whoever keeps one keeps no more alive than that. */
+/**
+ * Size of the blocks into which records are copied; a larger record gets a block of its size. A record that a caller
+ * keeps then retains only its block in memory, not the whole response.
+ */
 const copyBytes = 16 * 1024;
 
-/** Names of our own headers by their bytes as a number, so that no text is made of them. */
+/** Header names of busbar by their bytes, read as one number. The lookup avoids decoding a string for each header. */
 const knownNames = new Map(
   ['bus', 'to', 'from', 'post'].map((name) => [Buffer.from(name).readUIntBE(0, name.length), name]),
 );
 const knownBytesMax = 4;
 
-/** The records of one batch. Every length is checked against what is there. */
+/** Decoder of a batch's decompressed records. Each length is checked against the bytes that are left. */
 class Body {
   #at = 0;
-  /** A copy of what lies from `#copiedFrom` up to `#copiedTo`. */
+  /** Copy of the bytes from `#copiedFrom` up to `#copiedTo`. */
   #copy: Buffer = nothing;
   #copiedFrom = 0;
   #copiedTo = 0;
@@ -191,14 +208,14 @@ class Body {
   readAll({ bytes: batch, partition, from }: Batch, attributes: number, records: Stored[]): void {
     const baseOffset = readI64(batch, at.baseOffset);
     const isAppendTime = (attributes & isLogAppendTime) !== 0;
-    // With the time of the broker the sender's are still there, whatever unit they are in.
+    // With LogAppendTime the senders' deltas are still present, in any unit, and must be ignored.
     const batchTime = timeOf(batch, isAppendTime ? at.maxTime : at.baseTime);
     const count = batch.readInt32BE(at.count);
     for (let i = 0; i < count; i++) {
       const size = this.varint();
       const end = this.#at + size;
       if (size < 0 || end > this.bytes.length) throw new RangeError(`record ${i} ends outside of the batch`);
-      this.#at++; // attributes, of which there are none
+      this.#at++; // attributes, which Kafka does not use yet
       const delta = this.varint(longBytes);
       const timeMs = isAppendTime ? batchTime : withinTime(batchTime + delta);
       const offset = baseOffset + this.varint();
@@ -213,7 +230,7 @@ class Body {
     }
   }
 
-  /** Copies from here on, at least up to `end`. */
+  /** Copies a block from the current position on, at least up to `end`. */
   #copyUpTo(end: number): void {
     this.#copiedFrom = this.#at;
     this.#copiedTo = Math.min(this.bytes.length, Math.max(end, this.#at + copyBytes));
@@ -233,7 +250,7 @@ class Body {
       const name = this.#name();
       const text = this.#text();
       const before = headers[name];
-      // Both lines, so that neither of them is taken for the envelope.
+      // Join duplicate `bus` headers, so that neither of them is accepted as the envelope.
       headers[name] = name === 'bus' && before !== undefined ? `${before}\n${text}` : text;
     }
     return headers;
@@ -260,7 +277,7 @@ class Body {
     return this.bytes.toString('utf8', from, from + length);
   }
 
-  /** A view; null for null. */
+  /** Returns a view of the bytes; null if the length is negative. */
   blob(): Buffer | null {
     const length = this.varint();
     if (length < 0) return null;
@@ -276,7 +293,7 @@ class Body {
     return from;
   }
 
-  /** With its sign in the lowest bit. Beyond 2^53, where only times of others lie, it is about right. */
+  /** Reads a zigzag varint. The result is approximate beyond 2^53, which only timestamps of other producers reach. */
   varint(bytesMax = intBytes): number {
     const first = this.bytes[this.#at];
     if (first !== undefined && first < 128) {
@@ -294,7 +311,7 @@ class Body {
   }
 }
 
-/** What no date can say is the last one that can. -1 is none. */
+/** Limits a timestamp to the last one that `Date` supports, and to -1, which stands for no timestamp. */
 function withinTime(timeMs: number): number {
   return Math.min(Math.max(timeMs, -1), timeMsMax);
 }

@@ -1,13 +1,13 @@
-/** Writes record batches as they lie in Kafka's logs (version 2), in a tenth of the time that kafkajs takes. */
+/** Encodes record batches in Kafka's log format (version 2), in a tenth of the time that kafkajs takes. */
 import type { LogRecord } from '../../ports/log';
 import { writeI64 } from './primitives';
 import { crc32c } from './crc32c';
 import type { ProducerState } from './types';
 
 /**
- * base offset i64 · length of what follows i32 · leader epoch i32 · version i8 · checksum u32 of all that follows ·
- * attributes i16 · last offset's delta i32 · base time i64 · largest time i64 · producer i64 · its epoch i16 ·
- * base sequence i32 · count of records i32 · records
+ * Byte positions of a batch's fields: base offset i64 · length of the bytes after this field i32 · leader epoch i32 ·
+ * version i8 · checksum u32 of the bytes after this field · attributes i16 · last offset's delta i32 · base time i64 ·
+ * largest time i64 · producer id i64 · producer epoch i16 · base sequence i32 · record count i32 · records
  */
 export const at = {
   baseOffset: 0,
@@ -26,7 +26,7 @@ export const at = {
   records: 61,
 } as const;
 
-/** How many bytes the batch of these records takes. Bodies of records are in `sizes`, for {@link writeBatch}. */
+/** Returns the size of the records' batch in bytes, and the sizes of the records' bodies for {@link writeBatch}. */
 export function measureBatch(records: readonly LogRecord[]): { readonly bytes: number; readonly sizes: number[] } {
   const sizes: number[] = [];
   let bytes: number = at.records;
@@ -38,7 +38,7 @@ export function measureBatch(records: readonly LogRecord[]): { readonly bytes: n
   return { bytes, sizes };
 }
 
-/** Attributes, delta of the time (always 0) and of the offset, key, value, and headers. */
+/** Returns the size of attributes, time delta (always 0), offset delta, key, value and headers. */
 function bodySize({ key, value, headers }: LogRecord, delta: number): number {
   let size = 2 + varintSize(delta) + blobSize(key) + blobSize(value);
   let count = 0;
@@ -55,12 +55,12 @@ function textSize(text: string): number {
   const bytes = Buffer.byteLength(text);
   return varintSize(bytes) + bytes;
 }
-/** Of a number from 0 on, written with its sign in the lowest bit. */
+/** Returns the size of a non-negative number as a zigzag varint. */
 function varintSize(value: number): number {
   return value < 64 ? 1 : value < 8_192 ? 2 : value < 1_048_576 ? 3 : value < 134_217_728 ? 4 : 5;
 }
 
-/** Writes the batch at `from`, where there are as many bytes as {@link measureBatch} said. All records get `timeMs`. */
+/** Writes the batch at `from`, which must have the room that {@link measureBatch} returned. Records get `timeMs`. */
 export function writeBatch(
   buffer: Buffer,
   from: number,
@@ -78,7 +78,7 @@ export function writeBatch(
     writeI64(buffer, producer.id, from + at.producer);
     buffer.writeInt16BE(producer.epoch, from + at.producerEpoch);
     buffer.writeInt32BE(producer.sequence, from + at.sequence);
-  } else buffer.fill(0xff, from + at.producer, from + at.count); // no producer id, epoch or sequence
+  } else buffer.fill(0xff, from + at.producer, from + at.count); // -1 for no producer id, epoch and sequence
   writeI64(buffer, 0, from);
   buffer.writeInt32BE(end - from - at.leaderEpoch, from + at.length);
   buffer.writeInt32BE(-1, from + at.leaderEpoch);

@@ -1,13 +1,16 @@
-/** Unpacks what other clients compressed: gzip, snappy, lz4, and zstd where Node has it. What comes out is bounded. */
+/** Decompresses batches of other clients: gzip, snappy, lz4, and zstd if Node.js has it. The output is bounded. */
 import zlib from 'node:zlib';
 
-/** Of one batch, unpacked: brokers take a megabyte packed, text is a tenth of itself then, and a bomb a thousandth. */
+/**
+ * Maximum decompressed size of one batch. Brokers accept a compressed megabyte. Text shrinks to a tenth and so fits. A
+ * decompression bomb shrinks to a thousandth and is rejected before it fills the memory.
+ */
 const bytesMax = 16 * 1024 * 1024;
 
-/** Another version of Node, or of this, may read it. */
+/** Error for a codec that this process lacks. Another version of Node.js or of busbar can have it. */
 export class UnknownCodecError extends Error {}
 
-/** By the number that a batch names. Throws when the bytes are not what they should be, or are too many. */
+/** Decompresses a batch with the codec number of its attributes. Throws if the bytes are invalid or too many. */
 export function unpack(bytes: Buffer, codec: number): Buffer {
   const options = { maxOutputLength: bytesMax };
   switch (codec) {
@@ -20,7 +23,7 @@ export function unpack(bytes: Buffer, codec: number): Buffer {
     case 3:
       return unlz4(bytes);
     case 4: {
-      // In Node from 22.15 on; the types are older.
+      // Node.js has it since 22.15; the installed types are older.
       const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (bytes: Buffer, how: object) => Buffer };
       if (zstdDecompressSync) return zstdDecompressSync(bytes, options);
       throw new UnknownCodecError('packed with zstd, which Node reads from 22.15 on');
@@ -30,7 +33,7 @@ export function unpack(bytes: Buffer, codec: number): Buffer {
   }
 }
 
-/** What has been unpacked so far: both formats refer back into it. */
+/** Output of a decompression. Snappy and lz4 repeat earlier parts of it. */
 class Output {
   #buffer = Buffer.allocUnsafe(64 * 1024);
   #end = 0;
@@ -39,14 +42,14 @@ class Output {
     return this.#buffer.subarray(0, this.#end);
   }
 
-  /** Copies from the input. */
+  /** Appends bytes of the input. */
   take(input: Buffer, from: number, count: number): void {
     if (from + count > input.length) throw new RangeError('packed bytes end early');
     const at = this.#room(count);
     input.copy(this.#buffer, at, from, from + count);
   }
 
-  /** Copies what was written `back` bytes ago; it may reach into what it writes itself. */
+  /** Appends `count` bytes that begin `back` bytes before the end. They can overlap the appended bytes. */
   repeat(back: number, count: number): void {
     if (back <= 0 || back > this.#end) throw new RangeError('packed bytes refer to before their start');
     const at = this.#room(count);
@@ -72,7 +75,7 @@ class Output {
 const xerial = Buffer.from('82534e4150505900', 'hex');
 const xerialHead = 16;
 
-/** One block, or as Java writes it: a head, then blocks with their lengths. */
+/** Decompresses a single snappy block, or the Java format: a header, then blocks with their lengths. */
 function unsnappy(bytes: Buffer): Buffer {
   const output = new Output();
   if (!bytes.subarray(0, xerial.length).equals(xerial)) snappyBlock(bytes, output);
@@ -88,7 +91,7 @@ function unsnappy(bytes: Buffer): Buffer {
 
 function snappyBlock(bytes: Buffer, output: Output): void {
   let at = 0;
-  while (bytes.readUInt8(at) > 127) at++; // the length, which we find out ourselves
+  while (bytes.readUInt8(at) > 127) at++; // skip the decompressed length, which is not needed
   for (at++; at < bytes.length;) {
     const tag = bytes.readUInt8(at++);
     const size = tag >>> 2;
@@ -117,7 +120,7 @@ function snappyBlock(bytes: Buffer, output: Output): void {
 
 const lz4Magic = 0x184d2204;
 
-/** One frame. Its own checksums are left alone, since the batch has one. */
+/** Decompresses one lz4 frame. Ignores its checksums, since the batch has one. */
 function unlz4(bytes: Buffer): Buffer {
   if (bytes.readUInt32LE(0) !== lz4Magic) throw new Error('packed with lz4, but not as a frame');
   const flags = bytes.readUInt8(4);
@@ -138,7 +141,7 @@ function unlz4(bytes: Buffer): Buffer {
 function lz4Block(bytes: Buffer, from: number, end: number, output: Output): void {
   if (end > bytes.length) throw new RangeError('a packed block ends early');
   let at = from;
-  /** 15 means that more follows, as long as a byte is 255. */
+  /** Reads a length. 15 means that bytes to add follow, up to the first one that is not 255. */
   const lengthOf = (nibble: number): number => {
     let length = nibble;
     for (let more = nibble === 15 ? 255 : 0; more === 255; length += more) more = bytes.readUInt8(at++);
@@ -149,7 +152,7 @@ function lz4Block(bytes: Buffer, from: number, end: number, output: Output): voi
     const literals = lengthOf(token >>> 4);
     output.take(bytes, at, literals);
     at += literals;
-    if (at >= end) return; // the last one has no match
+    if (at >= end) return; // the last sequence has no match
     const back = bytes.readUInt16LE(at);
     at += 2;
     output.repeat(back, lengthOf(token & 15) + 4);

@@ -1,21 +1,22 @@
-/** What a broker's refusal means for us: one table of Kafka's error names, and the one error that the wire throws. */
+/** Maps Kafka's error codes to the client's reactions, and defines the one error type that Kafka requests throw. */
 import { type BusCode, BusError, sayError, sentence } from '../../base/errors';
 
 /**
- * What to do about it.
- * again: the same after a pause · leader: find out who leads, then the same · coordinator: find out who coordinates
- * the group, then the same · rejoin: join again as who we are · anew: what we owned is lost, join as somebody new ·
- * named: join again under the id given · gone: what was to be read is no longer there · refused: never, as it is ·
- * stop: never, until a person changes rights or settings.
+ * Reaction of the client to an error.
+ * `again`: retry after a pause · `leader`: look up the partition's leader, then retry · `coordinator`: look up the
+ * group's coordinator, then retry · `rejoin`: join again with the same member id · `anew`: the assigned partitions are
+ * lost, so join as a new member · `named`: join again with the assigned member id · `gone`: the requested offset does
+ * not exist · `refused`: never retry this request · `stop`: do not retry until an operator changes permissions or
+ * settings.
  */
 export type Step = 'again' | 'leader' | 'coordinator' | 'rejoin' | 'anew' | 'named' | 'gone' | 'refused' | 'stop';
 
 interface Row {
   readonly number: number;
   readonly step: Step;
-  /** It may have been done all the same. */
+  /** True if the broker can have executed the request despite the error. */
   readonly uncertain: boolean;
-  /** What it is called towards whoever uses the bus. */
+  /** Code of the BusError that callers of the bus receive. */
   readonly bus: BusCode;
 }
 function row(number: number, step: Step, more: Partial<Row> = {}): Row {
@@ -25,14 +26,14 @@ const unsure = { uncertain: true } as const;
 const notAllowed = { bus: 'NotAllowed' } as const;
 const tooLarge = { bus: 'TooLarge' } as const;
 
-/** By Kafka's names. Numbers below 0 are our own: what no broker says. */
+/** Reactions by Kafka's error names. Numbers below -1 belong to errors of this client, which no broker sends. */
 const rows = {
   UNKNOWN_SERVER_ERROR: row(-1, 'again', unsure),
   OFFSET_OUT_OF_RANGE: row(1, 'gone'),
   CORRUPT_MESSAGE: row(2, 'again'),
   UNKNOWN_TOPIC_OR_PARTITION: row(3, 'leader'),
   LEADER_NOT_AVAILABLE: row(5, 'leader'),
-  // Said too when the leader moved while the record waited for its replicas.
+  // Also sent when the leader moves while the record waits for its replicas, so the record can be written.
   NOT_LEADER_OR_FOLLOWER: row(6, 'leader', unsure),
   REQUEST_TIMED_OUT: row(7, 'again', unsure),
   BROKER_NOT_AVAILABLE: row(8, 'leader'),
@@ -59,7 +60,7 @@ const rows = {
   CLUSTER_AUTHORIZATION_FAILED: row(31, 'stop', notAllowed),
   INVALID_TIMESTAMP: row(32, 'refused'),
   UNSUPPORTED_SASL_MECHANISM: row(33, 'stop'),
-  /** The listener takes no login, or another one first. */
+  /** The listener accepts no login, or expects another handshake first. */
   ILLEGAL_SASL_STATE: row(34, 'stop'),
   UNSUPPORTED_VERSION: row(35, 'stop'),
   TOPIC_ALREADY_EXISTS: row(36, 'refused'),
@@ -69,7 +70,7 @@ const rows = {
   NOT_CONTROLLER: row(41, 'leader'),
   INVALID_REQUEST: row(42, 'refused'),
   POLICY_VIOLATION: row(44, 'stop'),
-  // The batch was not written: the broker has no batch before it, a later one, or a higher epoch of this producer.
+  // The batch was not written: the broker lacks the batch before it, or has a later one or a higher producer epoch.
   OUT_OF_ORDER_SEQUENCE_NUMBER: row(45, 'again'),
   INVALID_PRODUCER_EPOCH: row(47, 'again'),
   KAFKA_STORAGE_ERROR: row(56, 'leader', unsure),
@@ -87,40 +88,40 @@ const rows = {
   INVALID_RECORD: row(87, 'refused'),
   UNSTABLE_OFFSET_COMMIT: row(88, 'again'),
   THROTTLING_QUOTA_EXCEEDED: row(89, 'again'),
-  /** No answer in time; the connection was closed. */
+  /** No response arrived in time. If the request was sent, its connection was closed. */
   DEADLINE: row(-101, 'leader', unsure),
-  /** The connection could not be made, or ended before the answer. */
+  /** The connection failed, or ended before the response. */
   CONNECTION: row(-102, 'leader', unsure),
-  /** The answer does not name what was asked. */
+  /** The response does not confirm the request, or cannot be read. */
   UNVERIFIED: row(-103, 'leader', unsure),
-  /** Nobody said where this node is. */
+  /** The address of the node is unknown. */
   UNKNOWN_NODE: row(-104, 'leader'),
-  /** The answer, or a record in it, is not what the protocol says. */
+  /** The response, or a record in it, violates the protocol. */
   UNDECODABLE: row(-105, 'refused'),
-  /** The server's certificate is not to be trusted. */
+  /** The TLS handshake failed, for example because the server's certificate is not trusted. */
   TLS: row(-106, 'stop'),
-  /** A secret that the settings name is not there. */
+  /** A secret that the settings name is missing or cannot be read. */
   SECRET: row(-107, 'stop'),
-  /** The wire was closed. */
+  /** This client was closed. */
   CLOSED: row(-108, 'refused', { bus: 'Closed', uncertain: true }),
 } as const satisfies Readonly<Record<string, Row>>;
 
 export type WireCode = keyof typeof rows;
 const names = new Map(Object.entries(rows).map(([name, { number }]) => [number, name]));
 
-/** What went wrong with one request, or with one partition of it. */
+/** Error of one request, or of one partition in it. */
 export class WireError extends Error {
   override readonly name = 'WireError';
   readonly step: Step;
-  /** Whether what was asked may have been done. Never true when nothing was sent. */
+  /** True if the broker can have executed the request. Never true when nothing was sent. */
   readonly uncertain: boolean;
-  /** The id to join under, with MEMBER_ID_REQUIRED. */
+  /** Member id that the coordinator assigned, with MEMBER_ID_REQUIRED. */
   readonly memberId: string | undefined;
-  /** The first offset behind records that came and cannot be read. */
+  /** First offset after records that arrived and cannot be read. */
   readonly until: number | undefined;
 
   constructor(
-    /** Kafka's name of the error, or one of our own; a name that we do not know is treated as UNKNOWN_SERVER_ERROR. */
+    /** Kafka's name of the error, or a name of this client. Unknown names count as UNKNOWN_SERVER_ERROR. */
     readonly code: WireCode | (string & {}),
     message: string,
     facts: { sent?: boolean; memberId?: string; until?: number; cause?: unknown } = {},
@@ -136,25 +137,25 @@ export class WireError extends Error {
     this.until = facts.until;
   }
 
-  /** Whether the same request can succeed later, asked of the right broker. */
+  /** True if the same request can succeed later, sent to the right broker. */
   get retriable(): boolean {
     return this.step === 'again' || this.step === 'leader' || this.step === 'coordinator';
   }
-  /** Whether it stays so until a person changes rights or settings. */
+  /** True if the error persists until an operator changes permissions or settings. */
   get fatal(): boolean {
     return this.step === 'stop';
   }
 }
 
-/** Our own names tell a person nothing that the message does not. */
+/** Returns whether the name is defined by this client. Messages omit such a name, since it repeats the text. */
 function isOurs(code: string): boolean {
   return rowOf(code).number < -1;
 }
 function rowOf(code: string): Row {
-  return Object.hasOwn(rows, code) ? rows[code as WireCode] : rows.UNKNOWN_SERVER_ERROR; // just looked up
+  return Object.hasOwn(rows, code) ? rows[code as WireCode] : rows.UNKNOWN_SERVER_ERROR; // rows has it
 }
 
-/** An operation as Kafka's ACLs call it. */
+/** Operation of a Kafka ACL. */
 export type Right =
   | 'Read'
   | 'Write'
@@ -166,7 +167,7 @@ export type Right =
   | 'DescribeConfigs'
   | 'AlterConfigs';
 
-/** The error that a broker names by number; null for 0, which is none. `right` is what one needs to be answered. */
+/** Returns the error for a broker's error number; null for 0 (none). `right` is the permission that is required. */
 export function errorOf(number: number, about: string, said?: string | null, right?: Right): WireError | null {
   if (number === 0) return null;
   const code = names.get(number) ?? `ERROR_${number}`;
@@ -175,7 +176,7 @@ export function errorOf(number: number, about: string, said?: string | null, rig
   return new WireError(code, `${about}${missing}${said ? `: ${said}` : ''}`);
 }
 
-/** What the user of the bus is told when we give up on `what`; `user` is whom we logged in as. */
+/** Returns the error that callers of the bus get when `what` has failed. `user` is the logged-in user. */
 export function busErrorOf(error: unknown, what: string, waitedMs: number, user?: string): BusError {
   const hint = error instanceof WireError ? hintOf(error, user) : undefined;
   const message = `${what}: ${sayError(error)}${hint === undefined ? '' : `; ${hint}`}`;
@@ -195,7 +196,7 @@ export function busErrorOf(error: unknown, what: string, waitedMs: number, user?
 
 const brokersRemedy =
   'Change what the brokers refuse: the settings of the topic or the group, or the version of the brokers.';
-/** Which option it is about, where the code tells. */
+/** Returns the options or the user to check, if the error identifies them; else undefined. */
 function hintOf({ code, message }: WireError, user = 'whom saslUsername or tlsCertFile name'): string | undefined {
   switch (code) {
     case 'SASL_AUTHENTICATION_FAILED':
@@ -211,7 +212,7 @@ function hintOf({ code, message }: WireError, user = 'whom saslUsername or tlsCe
     case 'TLS':
       return tlsHint(message);
     case 'CONNECTION':
-      // What a listener without TLS does: it closes. So does a broker that is going down.
+      // A listener without TLS closes the connection. So does a broker that shuts down, hence the condition.
       return /before secure TLS connection/.test(message) ? `if that stays so, ${noTls}` : undefined;
     default:
       return undefined;
@@ -231,7 +232,10 @@ function notAllowedRemedy(error: unknown): string {
     : 'Have the right granted to the user that is named (kafka-acls.sh), or log in as one who has it.';
 }
 
-/** An answer that cannot be read says nothing about what was done. */
+/**
+ * Returns the error as a WireError. An unreadable response becomes UNVERIFIED, since it does not show whether the
+ * request was executed.
+ */
 export function wireErrorOf(error: unknown): WireError {
   if (error instanceof WireError && error.code !== 'UNDECODABLE') return error;
   return new WireError('UNVERIFIED', sayError(error), { cause: error });

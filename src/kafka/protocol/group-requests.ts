@@ -1,4 +1,4 @@
-/** Requests about groups: who is a member, what a member was given, how far the group has come. */
+/** Encodes requests about consumer groups: membership, assignments, committed offsets. Decodes their responses. */
 import { ask, type Ask, type Bytes, failIf, readByTopic, readNode, verified, writeByTopic } from './request';
 import { Writer } from './primitives';
 import { errorOf, WireError } from './errors';
@@ -22,7 +22,7 @@ export function join({ group, memberId, sessionMs, rebalanceMs, protocols }: Joi
     if (error) throw error.step === 'named' ? new WireError(error.code, group, { memberId: own }) : error;
     const members = answer.list((one) => {
       const id = one.text();
-      one.textOrNull(); // its static name
+      one.textOrNull(); // group instance id
       return { id, metadata: Buffer.from(one.blob()) };
     });
     return { generation, protocol, leaderId, memberId: own, members };
@@ -63,9 +63,9 @@ function readLeft(answer: Bytes): number {
 }
 
 /**
- * Brokers forget what a group has committed when it has had no member for offsets.retention.minutes, 7 days unless set:
- * then work would be done again, and a named listener would miss what was told meanwhile. Unless the commit says itself
- * for how long it is good, which it can up to version 4.
+ * Retention of a committed offset: ten years, in effect forever. By default, brokers delete the offsets of a group that
+ * has had no member for offsets.retention.minutes (7 days). The group would then repeat work, and a named listener
+ * would miss the events in between. OffsetCommit has a retention of its own up to version 4.
  */
 const keptMs = 10 * 365 * 86_400_000;
 

@@ -1,6 +1,6 @@
-/** Numbers, strings and lists as Kafka writes them down, with every length checked against what is there. */
+/** Encodes and decodes Kafka's primitive types. Each decoded length is checked against the bytes that are left. */
 
-/** Grows as it is written. Strings longer than 32,767 bytes and numbers out of range throw a RangeError. */
+/** Growing buffer of a request. Numbers out of range and `text` of more than 32,767 bytes throw a RangeError. */
 export class Writer {
   #buffer: Buffer;
   #end = 0;
@@ -13,7 +13,7 @@ export class Writer {
     return this.#buffer.subarray(0, this.#end);
   }
 
-  /** Room for `count` bytes more, to be written by the caller: the buffer and where in it. */
+  /** Reserves `count` bytes that the caller must write. Returns the buffer and their position. */
   room(count: number): readonly [Buffer, number] {
     const at = this.#end;
     this.#end += count;
@@ -68,7 +68,7 @@ export class Writer {
     return this;
   }
 
-  // Flexible versions of requests: lengths as varints, one too high, and a number of tagged fields behind each struct.
+  // Flexible versions of requests have lengths as varints plus one, and a list of tagged fields after each struct.
 
   uvarint(value: number): this {
     if (value > 0x7f) return this.u8((value % 0x80) + 0x80).uvarint(Math.floor(value / 0x80));
@@ -96,7 +96,7 @@ export class Writer {
   }
 }
 
-/** What is read lies within the buffer, or a RangeError is thrown. */
+/** Reader of a response. Reading beyond the end of the buffer throws a RangeError. */
 export class Reader {
   #at = 0;
 
@@ -106,7 +106,7 @@ export class Reader {
     return this.buffer.length - this.#at;
   }
 
-  /** Steps over `count` bytes and says where they began. */
+  /** Skips `count` bytes and returns their position. */
   skip(count: number): number {
     if (count < 0 || count > this.left) throw new RangeError(`${count} bytes announced, ${this.left} there`);
     this.#at += count;
@@ -137,7 +137,7 @@ export class Reader {
     const at = this.skip(length);
     return this.buffer.toString('utf8', at, at + length);
   }
-  /** A view; empty for null. */
+  /** Returns a view of the bytes; empty for null. */
   blob(): Buffer {
     const length = Math.max(this.i32(), 0);
     const at = this.skip(length);
@@ -151,7 +151,7 @@ export class Reader {
     return values;
   }
 
-  // Flexible versions, as above.
+  // Flexible versions, see Writer.
 
   uvarint(): number {
     let value = 0;
@@ -162,14 +162,14 @@ export class Reader {
     }
     throw new RangeError('a varint of more than 5 bytes');
   }
-  /** Steps over tagged fields, which only newer versions know. */
+  /** Skips tagged fields, which newer brokers can add. */
   tags(): void {
     for (let left = this.uvarint(); left > 0; left--) {
       this.uvarint();
       this.skip(this.uvarint());
     }
   }
-  /** '' for null. */
+  /** Returns the text; '' for null. */
   compactText(): string {
     const length = Math.max(this.uvarint() - 1, 0);
     const at = this.skip(length);
@@ -190,7 +190,7 @@ export function writeI64(buffer: Buffer, value: number, at: number): void {
   buffer.writeUInt32BE(value - high * 2 ** 32, at + 4);
 }
 
-/** Offsets and times stay below 2^53; more is not ours. */
+/** Reads a 64-bit integer. Throws a RangeError beyond 2^53, which no valid offset or time reaches. */
 export function readI64(buffer: Buffer, at: number): number {
   const value = buffer.readInt32BE(at) * 2 ** 32 + buffer.readUInt32BE(at + 4);
   if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is more than a number holds`);

@@ -1,4 +1,4 @@
-/** Requests about records and where they lie, as Kafka 3.9 and 4.1 both read them. */
+/** Encodes requests about records, offsets and metadata in versions that Kafka 3.9 and 4.1 share. Decodes responses. */
 import { ask, type Ask, type Bytes, failIf, keyOf, readByTopic, readNode, verified, writeByTopic } from './request';
 import { measureBatch, writeBatch } from './batch-writer';
 import { Writer } from './primitives';
@@ -24,11 +24,11 @@ function readTopic(answer: Bytes): Metadata['topics'][number] {
   const name = answer.text();
   const internal = answer.bool();
   const partitions = answer.list((one) => {
-    one.i16(); // says only again that there is no leader
+    one.i16(); // the partition's error, which only repeats that it has no leader
     const partition = one.i32();
     const [leader, epoch] = [one.i32(), one.i32()];
     const [replicas, inSync] = [one.list((r) => r.i32()), one.list((r) => r.i32())];
-    one.list((r) => r.i32()); // replicas that are away
+    one.list((r) => r.i32()); // offline replicas
     return { partition, leader: leader < 0 ? null : leader, epoch, replicas, inSync };
   });
   return {
@@ -42,9 +42,9 @@ function byPartition(a: { readonly partition: number }, b: { readonly partition:
   return a.partition - b.partition;
 }
 
-/** For a producer without transactions. The broker allocates a new id at each call, and starts it with epoch 0. */
+/** Encodes the request of a producer without transactions. The broker returns a new id with epoch 0 at each call. */
 export function initProducerId(): Ask<number> {
-  const unusedTimeoutMs = -1; // of a transaction
+  const unusedTimeoutMs = -1; // transaction timeout
   return ask('InitProducerId', 22, 1, new Writer().text(null).i32(unusedTimeoutMs), (answer) => {
     const number = answer.throttle().i16();
     const refusal = errorOf(number, 'a producer id', null, 'IdempotentWrite');
@@ -74,7 +74,7 @@ function readProduced(answer: Bytes, topic: string): Produced {
   const number = answer.i16();
   const offset = answer.i64();
   const timeMs = answer.i64();
-  answer.i64(); // where the log starts
+  answer.i64(); // log start offset
   const refused = answer.list((one) => ({ index: one.i32(), reason: one.text() }));
   const about = `${topic}/${partition}`;
   const refusal = errorOf(number, about, answer.textOrNull(), 'Write');
@@ -84,8 +84,8 @@ function readProduced(answer: Bytes, topic: string): Produced {
 
 export function fetch({ partitions, maxWaitMs, bytesMin = 1, bytesMax }: FetchAsk): Ask<Fetched[]> {
   const body = new Writer().i32(-1).i32(maxWaitMs).i32(bytesMin).i32(bytesMax);
-  body.i8(1); // what transactions have not committed is not given out
-  body.i32(0).i32(-1); // no session
+  body.i8(1); // isolation level read_committed
+  body.i32(0).i32(-1); // no fetch session
   writeByTopic(body, partitions, (one) => {
     body.i32(one.partition).i32(-1).i64(one.offset).i64(-1).i32(one.bytesMax);
   });
@@ -105,10 +105,10 @@ function readFetched(answer: Bytes, topic: string, from: ReadonlyMap<string, num
   const partition = answer.i32();
   const refusal = errorOf(answer.i16(), `${topic}/${partition}`, null, 'Read');
   const high = answer.i64();
-  const end = answer.i64(); // the last stable offset: what is behind it belongs to transactions that are open
+  const end = answer.i64(); // last stable offset: an open transaction holds back the records from here on
   const start = answer.i64();
   const aborted = answer.list((one) => ({ producer: one.i64(), first: one.i64() }));
-  answer.i32(); // a nearer replica, for who says where it is
+  answer.i32(); // preferred read replica, only for clients that send their rack
   const bytes = answer.blob();
   const offset = from.get(keyOf({ topic, partition })) ?? 0;
   const { records, next, error } = readRecords(bytes, partition, offset, aborted, taken);
@@ -129,7 +129,7 @@ export function listOffsets(
     const answers = readByTopic(answer.throttle(), (one, topic) => {
       const partition = one.i32();
       const error = errorOf(one.i16(), `${topic}/${partition}`, null, 'Describe');
-      one.i64(); // the time found
+      one.i64(); // timestamp of the record found
       return { topic, partition, error, offset: one.i64() };
     });
     return verified(spots, answers, ({ topic, partition }, error) => ({ topic, partition, error, offset: -1 }));

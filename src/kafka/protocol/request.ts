@@ -1,9 +1,9 @@
-/** A request as bytes and the reading of its answer, and what many of them have in common. */
+/** Defines a request (its bytes and the decoder of its response) and the parts that many requests share. */
 import { Reader, Writer } from './primitives';
 import { errorOf, WireError } from './errors';
 import type { Answer, Node, Spot } from './types';
 
-/** One request, written down, and how to read its answer. */
+/** Encoded request with the decoder of its response. */
 export interface Ask<T> {
   readonly name: string;
   readonly key: number;
@@ -15,7 +15,7 @@ export function ask<T>(name: string, key: number, version: number, body: Writer,
   return { name, key, version, body: body.bytes, read };
 }
 
-/** What came back, and how long the broker wants to be left alone after it. */
+/** Reader of a response. `throttleMs` is the delay that the broker imposes on this client after it. */
 export class Bytes extends Reader {
   throttleMs = 0;
   throttle(): this {
@@ -24,7 +24,7 @@ export class Bytes extends Reader {
   }
 }
 
-/** Versions of the requests that the broker knows. */
+/** Encodes a request for the API versions that the broker supports. */
 export function apiVersions(): Ask<Record<number, { minVersion: number; maxVersion: number }>> {
   return ask('ApiVersions', 18, 2, new Writer(), (answer) => {
     failIf(answer.i16(), 'versions');
@@ -43,7 +43,7 @@ export function keyOf({ topic, partition }: Spot): string {
   return `${topic}/${partition}`;
 }
 
-/** Kafka lists partitions under their topic, each topic once. */
+/** Writes partitions grouped by topic, since Kafka's format names each topic once. */
 export function writeByTopic<S extends Spot>(body: Writer, spots: readonly S[], write: (spot: S) => unknown): void {
   body.list(byTopic(spots), ([topic, list]) => body.text(topic).list(list, write));
 }
@@ -65,7 +65,7 @@ export function readByTopic<T>(answer: Bytes, read: (answer: Bytes, topic: strin
     .flat();
 }
 
-/** One answer for each that was asked for, in that order; UNVERIFIED for those that the broker did not name. */
+/** Returns a result for each requested partition, in that order; UNVERIFIED for one that the response lacks. */
 export function verified<S extends Spot, A extends Answer>(
   asked: readonly S[],
   answers: readonly A[],

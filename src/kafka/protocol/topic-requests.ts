@@ -1,4 +1,4 @@
-/** Requests that create topics, change them and read their settings. */
+/** Encodes requests that create, delete and change topics and read settings. Decodes their responses. */
 import { ask, type Ask, type Bytes } from './request';
 import { Writer } from './primitives';
 import { errorOf, type WireError } from './errors';
@@ -43,7 +43,7 @@ function readRefusal(answer: Bytes): WireError | null {
   return errorOf(number, topic, answer.textOrNull(), 'Alter');
 }
 
-/** A topic, among all that has settings. */
+/** Kafka's resource type of a topic in requests about settings. */
 const ofTopic = 2;
 export function topicConfigs(topics: readonly string[]): Ask<TopicConfigs[]> {
   const body = new Writer().list(topics, (name, writer) => writer.i8(ofTopic).text(name).i32(-1)).bool(false);
@@ -61,7 +61,7 @@ export function topicConfigs(topics: readonly string[]): Ask<TopicConfigs[]> {
   );
 }
 const ofBroker = 4;
-/** Of the broker that is asked; only these. */
+/** Encodes a request for these settings of a broker. It must be sent to that broker. */
 export function brokerConfigs(node: number, names: readonly string[]): Ask<Readonly<Record<string, string>>> {
   const body = new Writer().list([node], (one, writer) =>
     writer
@@ -80,21 +80,21 @@ export function brokerConfigs(node: number, names: readonly string[]): Ask<Reado
     return found;
   });
 }
-/** Who set a value: 1 is the topic itself. */
+/** Kafka's config source of a value that is set on the topic itself. */
 const setForTopic = 1;
 function readConfig(answer: Bytes): [string, { value: string; isDefault: boolean }] {
   const [name, value] = [answer.text(), answer.text()];
   answer.bool(); // read-only
   const isDefault = answer.i8() !== setForTopic;
-  answer.bool(); // secret
-  answer.list((one) => [one.text(), one.text(), one.i8()]); // where else it is set
+  answer.bool(); // sensitive
+  answer.list((one) => [one.text(), one.text(), one.i8()]); // other levels that set it
   return [name, { value, isDefault }];
 }
 
 export function alterTopic(topic: string, configs: Readonly<Record<string, string>>): Ask<void> {
   const body = new Writer().list([topic], (name, writer) => {
     writer.i8(ofTopic).text(name);
-    writer.list(Object.entries(configs), ([config, value]) => writer.text(config).i8(0).text(value)); // 0: set it
+    writer.list(Object.entries(configs), ([config, value]) => writer.text(config).i8(0).text(value)); // 0: SET
   });
   return ask('IncrementalAlterConfigs', 44, 0, body.bool(false), (answer) => {
     for (const error of answer.throttle().list(readAltered)) if (error) throw error;

@@ -1,10 +1,10 @@
-/** Requests about transactions of other producers: which hold a partition, and whose they are. */
+/** Encodes requests about other producers' transactions: the open ones of a partition, their ids and their timeouts. */
 import { ask, type Ask, byTopic, failIf, keyOf, verified } from './request';
 import { Writer } from './primitives';
 import { errorOf } from './errors';
 import type { ActiveProducer, PartitionProducers, Spot, Transaction } from './types';
 
-/** Begins a request of a flexible version: the tagged fields of its header, of which there are none. */
+/** Starts a request of a flexible version. Its header ends with an empty list of tagged fields. */
 const flexible = (): Writer => new Writer().noTags();
 
 export function describeProducers(spots: readonly Spot[]): Ask<PartitionProducers[]> {
@@ -24,9 +24,9 @@ export function describeProducers(spots: readonly Spot[]): Ask<PartitionProducer
         const error = errorOf(one.i16(), keyOf(spot), one.compactText(), 'Read');
         const producers = one.compactList((each): ActiveProducer => {
           const [producerId, epoch] = [each.i64(), each.i32()];
-          each.i32(); // its last sequence number
+          each.i32(); // last sequence number
           const lastWrittenMs = each.i64();
-          each.i32(); // the epoch of its coordinator
+          each.i32(); // coordinator epoch
           const from = each.i64();
           each.tags();
           return { producerId, epoch, lastWrittenMs, openFrom: from < 0 ? null : from };
@@ -41,7 +41,7 @@ export function describeProducers(spots: readonly Spot[]): Ask<PartitionProducer
   });
 }
 
-/** Those of the producers whose transactions this broker coordinates. */
+/** Encodes a request for these producers' transactions. The response contains those that its broker coordinates. */
 export function listTransactions(producerIds: readonly number[]): Ask<{ id: string; producerId: number }[]> {
   const body = flexible()
     .compactList([], () => undefined) // in any state
@@ -50,10 +50,10 @@ export function listTransactions(producerIds: readonly number[]): Ask<{ id: stri
   return ask('ListTransactions', 66, 0, body, (answer) => {
     answer.tags();
     failIf(answer.throttle().i16(), 'transactions');
-    answer.compactList((one) => one.compactText()); // states that it does not know
+    answer.compactList((one) => one.compactText()); // state filters that the broker does not know
     return answer.compactList((one) => {
       const [id, producerId] = [one.compactText(), one.i64()];
-      one.compactText(); // its state
+      one.compactText(); // state
       one.tags();
       return { id, producerId };
     });

@@ -1,4 +1,4 @@
-/** Requests and responses of Kafka as plain data. */
+/** Defines Kafka's requests and responses as plain data, independent of their encoding. */
 import type { LogRecord, Stored } from '../../ports/log';
 import type { WireError } from './errors';
 
@@ -6,14 +6,14 @@ export interface Spot {
   readonly topic: string;
   readonly partition: number;
 }
-/** One partition's part of an answer. `error` is null when it went well. */
+/** Result of a request for one partition. `error` is null on success. */
 export interface Answer extends Spot {
   readonly error: WireError | null;
 }
 
 export interface Metadata {
   readonly cluster: string;
-  /** The node to ask for changes of topics. */
+  /** Node that accepts changes of topics. */
   readonly controller: number;
   readonly nodes: readonly Node[];
   readonly topics: readonly TopicMetadata[];
@@ -26,76 +26,76 @@ export interface Node {
 export interface TopicMetadata {
   readonly name: string;
   readonly error: WireError | null;
-  /** Kafka's own, such as __consumer_offsets. */
+  /** True for a topic of Kafka itself, such as __consumer_offsets. */
   readonly internal: boolean;
-  /** By number, from 0. */
+  /** Partitions in the order of their numbers, from 0. */
   readonly partitions: readonly PartitionMetadata[];
 }
 export interface PartitionMetadata {
   readonly partition: number;
-  /** null while it has none. */
+  /** Node that leads the partition; null while there is none. */
   readonly leader: number | null;
-  /** Rises with each election of a leader; -1 where the broker does not know it. */
+  /** Leader epoch, which rises with each election; -1 if the broker does not know it. */
   readonly epoch: number;
   readonly replicas: readonly number[];
   readonly inSync: readonly number[];
 }
 
 /**
- * Identifies a batch to the broker that leads the partition. The broker writes a batch only if `sequence` follows the
- * last one that it has written for this producer id and epoch, so it writes each batch once, however often it is sent.
+ * Identity of a batch for the leader of its partition. The broker writes a batch only if `sequence` follows the last
+ * one of this producer id and epoch. It therefore writes each batch once, even if it is sent again.
  */
 export interface ProducerState {
   readonly id: number;
-  /** A higher epoch starts at sequence 0. The broker refuses batches of lower ones from then on. */
+  /** Producer epoch. A higher one starts at sequence 0; the broker then rejects batches of lower ones. */
   readonly epoch: number;
-  /** Number of the first record of the batch, counted per partition from 0; after 2^31 - 1 it wraps to 0. */
+  /** Number of the batch's first record, counted per partition from 0. It wraps to 0 after 2^31 - 1. */
   readonly sequence: number;
 }
 export interface Batch extends Spot {
-  /** At least one; written in this order, as neighbours. */
+  /** At least one record. They get consecutive offsets in this order. */
   readonly records: readonly LogRecord[];
-  /** Without it the broker writes the batch as often as it arrives. */
+  /** Identity for deduplication. Without it, the broker writes the batch each time it arrives. */
   readonly producer?: ProducerState;
 }
 export interface Produced extends Answer {
-  /** Offset of the first record; -1 with an error. */
+  /** Offset of the batch's first record; -1 with an error. */
   readonly offset: number;
-  /** When the broker took it, where the topic says LogAppendTime; else null. */
+  /** Time at which the broker appended the batch, if the topic uses LogAppendTime; else null. */
   readonly timeMs: number | null;
-  /** Places in the batch of the records that were refused, where the broker names them. */
+  /** Rejected records by their index in the batch, if the broker lists them. */
   readonly refused: readonly { readonly index: number; readonly reason: string }[];
 }
 
 export interface FetchAsk {
   readonly partitions: readonly (Spot & { readonly offset: number; readonly bytesMax: number })[];
-  /** How long the broker may wait for `bytesMin` bytes. */
+  /** Time for which the broker can wait for `bytesMin` bytes. */
   readonly maxWaitMs: number;
-  /** 1 unless said otherwise. */
+  /** Minimum number of bytes that ends the wait. Default 1. */
   readonly bytesMin?: number;
-  /** Of all partitions together; the first batch comes whole, however large. */
+  /** Limit of all partitions together. The first batch is returned whole even if it is larger. */
   readonly bytesMax: number;
-  /** What the broker and the way get beyond `maxWaitMs`. Default 2,000. */
+  /** Time for the broker and the network beyond `maxWaitMs`. Default 2,000. */
   readonly spareMs?: number;
 }
 export interface Fetched extends Answer {
-  /** In order, from the offset asked for on; copies. What transactions aborted is left out, as are control records. */
+  /** Copies of the records from the requested offset on, in order, without control records and aborted records. */
   readonly records: readonly Stored[];
-  /** Where to read on: behind all that the answer held, also when it held nothing to give out. */
+  /** Offset at which to continue. It is also past the decoded records that `records` omits. */
   readonly next: number;
-  /** First offset that is there, and the first that cannot be read yet; -1 with an error. */
+  /** First existing offset (`start`), and first offset that cannot be read yet (`end`); -1 with an error. */
   readonly start: number;
   readonly end: number;
-  /** Where the log ends. It is behind `end` while a transaction is open there; -1 with an error. */
+  /** High watermark. It is greater than `end` while a transaction is open; -1 with an error. */
   readonly high: number;
 }
 
 export interface Join {
   readonly group: string;
-  /** '' for somebody new, who is refused with MEMBER_ID_REQUIRED and the id to use. */
+  /** Member id; '' for a new member, which is rejected with MEMBER_ID_REQUIRED and the id to use. */
   readonly memberId: string;
   readonly sessionMs: number;
-  /** How long the others have to join again. */
+  /** Time within which the other members must rejoin. */
   readonly rebalanceMs: number;
   readonly protocols: readonly { readonly name: string; readonly metadata: Uint8Array }[];
 }
@@ -104,10 +104,13 @@ export interface Joined {
   readonly memberId: string;
   readonly leaderId: string;
   readonly protocol: string;
-  /** Only for the leader. */
+  /** Members with their metadata, only for the leader. */
   readonly members: readonly { readonly id: string; readonly metadata: Uint8Array }[];
 }
-/** Who speaks: a member of a generation. A generation of -1 with '' as member is an outsider of an empty group. */
+/**
+ * Sender of a group request. Generation -1 with member id '' stands for a client outside the group, which must have no
+ * members.
+ */
 export interface MemberAs {
   readonly group: string;
   readonly generation: number;
@@ -115,11 +118,11 @@ export interface MemberAs {
 }
 export interface CommitSpot extends Spot {
   readonly offset: number;
-  /** At most 4,096 bytes on most brokers. */
+  /** Metadata of the commit; at most 4,096 bytes unless brokers are configured otherwise. */
   readonly metadata: string;
 }
 export interface FetchedOffset extends Answer {
-  /** null where nothing was committed. */
+  /** Committed offset; null if there is none. */
   readonly offset: number | null;
   readonly metadata: string;
 }
@@ -127,7 +130,7 @@ export interface FetchedOffset extends Answer {
 export interface NewTopic {
   readonly name: string;
   readonly partitions: number;
-  /** -1 for the broker's default. */
+  /** Replication factor; -1 for the broker's default. */
   readonly replicas: number;
   readonly configs: Readonly<Record<string, string>>;
 }
@@ -136,13 +139,13 @@ export interface TopicAnswer {
   readonly error: WireError | null;
 }
 export interface TopicConfigs extends TopicAnswer {
-  /** `isDefault`: nobody set it for this topic. */
+  /** Settings by name. `isDefault` is true if the value is not set on this topic. */
   readonly configs: Readonly<Record<string, { readonly value: string; readonly isDefault: boolean }>>;
 }
 export interface Group {
   readonly group: string;
   readonly error: WireError | null;
-  /** Stable, PreparingRebalance, CompletingRebalance, Empty, Dead. */
+  /** Group state: Stable, PreparingRebalance, CompletingRebalance, Empty or Dead. */
   readonly state: string;
   readonly protocolType: string;
   readonly protocol: string;
@@ -156,25 +159,25 @@ export interface GroupMember {
   readonly assignment: Uint8Array;
 }
 
-/** A producer that has written to a partition, as its leader remembers it. */
+/** Producer that has written to a partition, as reported by the partition's leader. */
 export interface ActiveProducer {
   readonly producerId: number;
   readonly epoch: number;
   readonly lastWrittenMs: number;
-  /** Offset of the first record of its open transaction; null if it has none there. */
+  /** Offset of the first record of its open transaction in the partition; null if it has none. */
   readonly openFrom: number | null;
 }
 export interface PartitionProducers extends Answer {
   readonly producers: readonly ActiveProducer[];
 }
 export interface Transaction {
-  /** The transactional id. */
+  /** Transactional id. */
   readonly id: string;
   readonly error: WireError | null;
-  /** Empty, Ongoing, PrepareCommit, PrepareAbort, CompleteCommit, CompleteAbort, PrepareEpochFence, Dead. */
+  /** State: Empty, Ongoing, PrepareCommit, PrepareAbort, CompleteCommit, CompleteAbort, PrepareEpochFence or Dead. */
   readonly state: string;
   readonly timeoutMs: number;
-  /** null when none has begun. */
+  /** Start time of the transaction; null if none has begun. */
   readonly startMs: number | null;
   readonly producerId: number;
   readonly epoch: number;
