@@ -1,4 +1,4 @@
-/** A Kafka client library reduced to its requests: one request, one broker, one answer, no retries. Makers: kafkajs. */
+/** Defines the requests to a Kafka cluster: one broker, one response, no retries. connection-pool implements them. */
 import type { Closable } from '../../base/lifecycle';
 import type { WireError } from '../protocol/errors';
 import type {
@@ -23,8 +23,9 @@ import type {
 } from '../protocol/types';
 
 /**
- * Which of the connections to a broker. A broker answers the requests of one connection one after another: what waits
- * (a fetch for records, a join for the others, a produce for its replicas) holds up all that is behind it.
+ * Purpose of a connection; each purpose has a connection of its own to each broker. A broker answers the requests of
+ * one connection in order. A request that waits (Fetch for records, JoinGroup for other members, Produce for replicas)
+ * would therefore delay every request after it.
  */
 export type Via = 'produce' | 'post' | 'inbox' | 'tails' | 'work' | 'admin' | `group:${string}`;
 export interface At {
@@ -32,47 +33,57 @@ export interface At {
   readonly via: Via;
 }
 /**
- * Each call is one request, sent once, with a deadline: `timeoutMs` from the call on, connecting included, 5,000 unless
- * said otherwise. Rejects with a WireError; one partition's error is in its answer instead. A partition stands at most
- * once in a request. Answers about partitions come in the order of asking and name exactly what was asked, or say
- * UNVERIFIED; other answers come in any order. After DEADLINE the connection is closed, since a broker answers in
- * order; whatever else was under way on it rejects with CONNECTION.
+ * Client of a Kafka cluster. Each call sends one request, once. Its deadline is `timeoutMs` after the call, connecting
+ * included; the default is 5,000. It rejects with a WireError. The error of a single partition is in the partition's
+ * result instead.
+ *
+ * A partition must occur at most once in a request. Results for partitions have the order of the request and cover
+ * exactly its partitions, with UNVERIFIED for one that the response lacks. Other results are in any order.
+ *
+ * After DEADLINE the connection is closed, since later responses would wait behind the missing one. Other pending
+ * requests on it reject with CONNECTION.
  */
 export interface Wire extends Closable {
-  /** Of these topics, or of all with null. Asks one broker after another, each time another one first. */
+  /**
+   * Returns the brokers, and these topics or all of them for null. Tries one broker after another, and starts with the
+   * next one at each call.
+   */
   metadata(topics: readonly string[] | null, timeoutMs?: number): Promise<Metadata>;
-  /** The node that coordinates the group. Asks like `metadata`. */
+  /** Returns the node that coordinates the group. Tries brokers like `metadata`. */
   findCoordinator(group: string, timeoutMs?: number): Promise<number>;
-  /** A producer id that no other producer of the cluster has; its epoch is 0. Asks like `metadata`. */
+  /** Returns a producer id that is unique in the cluster; its epoch is 0. Tries brokers like `metadata`. */
   initProducerId(timeoutMs?: number): Promise<number>;
 
-  /** Waits for all in-sync replicas. Partitions whose leader `at` is not answer NOT_LEADER_OR_FOLLOWER. */
+  /**
+   * Appends batches, and waits for all in-sync replicas. Partitions that `at` does not lead get NOT_LEADER_OR_FOLLOWER.
+   */
   produce(at: At, batches: readonly Batch[], timeoutMs: number): Promise<readonly Produced[]>;
   /**
-   * Resolves when there is something, an error, or after `maxWaitMs`; the deadline is `spareMs` behind that. On
-   * `signal` it resolves to [] at once, while the connection stays busy until the broker answers. An `error` with an
-   * `until` says that the records at `next` came and cannot be read; when they came damaged, the connection ends.
+   * Fetches records. Resolves when records or an error exist, or after `maxWaitMs`; the deadline is `spareMs` later.
+   * When `signal` aborts, it resolves to [] immediately, while the connection stays busy until the broker answers. An
+   * `error` with `until` means that the records at `next` arrived and cannot be read. If they arrived damaged, the
+   * connection is closed.
    */
   fetch(at: At, ask: FetchAsk, signal?: AbortSignal): Promise<readonly Fetched[]>;
   /**
-   * The first offset at or behind a time. 'end' is where readers have to wait; 'high' is the offset that the next
-   * record will get, which is higher while a transaction is open. No request has both.
+   * Returns the first offset at or after a time. 'end' is the offset at which readers must wait. 'high' is the offset
+   * of the next record, which is higher while a transaction is open. A request must not contain both.
    */
   listOffsets(
     at: At,
     ask: readonly (Spot & { readonly time: 'start' | 'end' | 'high' | number })[],
     timeoutMs?: number,
   ): Promise<readonly (Answer & { readonly offset: number })[]>;
-  /** Records below `before` may go. */
+  /** Deletes the records below `before`. */
   deleteRecords(
     at: At,
     ask: readonly (Spot & { readonly before: number })[],
     timeoutMs?: number,
   ): Promise<readonly (Answer & { readonly start: number })[]>;
 
-  /** Answered when all members have joined or `rebalanceMs` passed; the deadline is 2 s behind that. */
+  /** Joins a group. Resolves when all members have joined or `rebalanceMs` has passed; the deadline is 2 s later. */
   join(at: At, join: Join): Promise<Joined>;
-  /** Resolves with the own assignment; empty bytes are none. Only the leader gives assignments. */
+  /** Returns the member's own assignment; empty bytes mean none. Only the leader passes `assignments`. */
   sync(
     at: At,
     as: MemberAs,
@@ -82,7 +93,7 @@ export interface Wire extends Closable {
   heartbeat(at: At, as: MemberAs, timeoutMs?: number): Promise<void>;
   leave(at: At, group: string, memberId: string, timeoutMs?: number): Promise<void>;
   commit(at: At, as: MemberAs, places: readonly CommitSpot[], timeoutMs?: number): Promise<readonly Answer[]>;
-  /** Of these partitions; with null all that the group has. */
+  /** Returns the committed offsets of these partitions, or all of the group for null. */
   fetchOffsets(
     at: At,
     group: string,
@@ -92,28 +103,28 @@ export interface Wire extends Closable {
 
   createTopics(at: At, topics: readonly NewTopic[], timeoutMs?: number): Promise<readonly TopicAnswer[]>;
   deleteTopics(at: At, topics: readonly string[], timeoutMs?: number): Promise<readonly TopicAnswer[]>;
-  /** `partitions` is the number that there shall be. */
+  /** Raises the number of partitions to `partitions`. */
   growTopic(at: At, topic: string, partitions: number, timeoutMs?: number): Promise<void>;
   topicConfigs(at: At, topics: readonly string[], timeoutMs?: number): Promise<readonly TopicConfigs[]>;
-  /** Some configs of the broker that is asked. */
+  /** Returns these settings of the broker `at`. */
   brokerConfigs(at: At, names: readonly string[], timeoutMs?: number): Promise<Readonly<Record<string, string>>>;
-  /** Sets single configs of a topic and leaves the others as they are. */
+  /** Sets these settings of a topic and leaves all other settings unchanged. */
   alterTopic(at: At, topic: string, configs: Readonly<Record<string, string>>, timeoutMs?: number): Promise<void>;
 
-  /** Producers that have written to these partitions, of the leader. */
+  /** Returns the producers that have written to these partitions. `at` must lead them. */
   describeProducers(at: At, spots: readonly Spot[], timeoutMs?: number): Promise<readonly PartitionProducers[]>;
-  /** Transactional ids of these producers, as far as this one broker coordinates them. */
+  /** Returns transactional ids of these producers, limited to transactions that the broker `at` coordinates. */
   listTransactions(
     at: At,
     producerIds: readonly number[],
     timeoutMs?: number,
   ): Promise<readonly { readonly id: string; readonly producerId: number }[]>;
-  /** Of the broker that coordinates them, see `listTransactions`. */
+  /** Describes transactions. `at` must coordinate them, see `listTransactions`. */
   describeTransactions(at: At, ids: readonly string[], timeoutMs?: number): Promise<readonly Transaction[]>;
 
-  /** The groups that this one broker coordinates. */
+  /** Returns the groups that the broker `at` coordinates. */
   listGroups(at: At, timeoutMs?: number): Promise<readonly { readonly group: string; readonly protocolType: string }[]>;
-  /** Forgets groups without members; the others answer NON_EMPTY_GROUP. `at` coordinates them. */
+  /** Deletes groups without members. A group with members gets NON_EMPTY_GROUP. `at` must coordinate all of them. */
   deleteGroups(
     at: At,
     groups: readonly string[],

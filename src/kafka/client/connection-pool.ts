@@ -1,4 +1,4 @@
-/** The wire by kafkajs: a connection for each use and broker, opened when it is needed, closed without waiting. */
+/** Implements `Wire` with kafkajs: a connection per purpose and broker, opened on first use, closed without waiting. */
 import type { Clock, Random } from '../../base/clock';
 import { closable, onAbort } from '../../base/lifecycle';
 import { Connection } from './connection';
@@ -13,37 +13,37 @@ import type { At, Wire } from './broker-client';
 import type { Fetched, Node } from '../protocol/types';
 
 export interface KafkajsOptions {
-  /** `host:port` of some brokers; the others are learnt from them. */
+  /** `host:port` of some brokers; their metadata contains the remaining ones. */
   readonly brokers: readonly string[];
-  /** What brokers call us in their logs and in the members of groups. */
+  /** Client id, which brokers show in their logs and in the members of groups. */
   readonly clientId: string;
   readonly security?: Security;
   readonly clock: Clock;
   readonly random: Random;
-  /** Deadline of a request for which the caller gives none. Default 5,000 ms. */
+  /** Deadline of a request for which the caller sets none. Default 5,000 ms. */
   readonly requestMs?: number;
-  /** Called when a broker wants to be left alone for a while after a request, as a quota is used up. */
+  /** Called when a broker delays this client by `ms` after a request, because a quota is used up. */
   readonly throttled?: (request: string, ms: number) => void;
   /** Called once for each broker that has left a request unanswered for `overdueMs`. */
   readonly overdue?: (message: string) => void;
 }
 
 const requestMsDefault = 5_000;
-/** Deadline of one broker among several that can answer: a frozen one must not use up the time for all. */
+/** Deadline of one broker among several that can answer, so that a frozen one does not use up the whole deadline. */
 const attemptMsMax = 2_000;
 const attemptShare = 0.4;
-/** A request that has been unanswered for this long is reported to a person who waits for it. */
+/** A request without a response for this long is reported, so that a waiting operator sees the reason. */
 const overdueMs = 500;
-/** Requests that brokers answer late by design. */
+/** Requests that brokers delay by design. They are not reported as overdue. */
 const waitingRequests: readonly string[] = ['Fetch', 'JoinGroup', 'SyncGroup'];
-/** One that did not answer is asked behind all others for so long. */
+/** A broker that did not answer is tried last for this long, so that requests do not wait for it first. */
 const shunMs = 30_000;
-/** Connecting, encryption and login. */
+/** Deadline for connecting, TLS handshake and login together. */
 const connectMs = 3_000;
-/** What a broker gets beyond the time that it may wait. */
+/** Time for the broker and the network beyond the time for which the broker can wait. */
 const spareMs = 2_000;
 
-/** Connects to nobody yet: what is wrong with brokers, certificates or secrets, the first request says. */
+/** Returns a client that connects on first use. Invalid addresses, certificates or secrets reject the first request. */
 export function openKafkajs(options: KafkajsOptions): Wire {
   const links = new Links(options);
   const { clock, requestMs = requestMsDefault } = options;
@@ -60,7 +60,7 @@ export function openKafkajs(options: KafkajsOptions): Wire {
       return found.node;
     },
     initProducerId: (timeoutMs = requestMs) => links.askAny(requests.initProducerId(), timeoutMs),
-    // The broker gives up first, so that the connection stays.
+    // The broker must time out first. Otherwise the deadline passes and closes the connection.
     produce: (at, batches, timeoutMs) =>
       one(at, requests.produce(batches, Math.round(timeoutMs * 0.9), clock.now()), timeoutMs),
     async fetch(at, ask, signal) {
@@ -95,7 +95,7 @@ export function openKafkajs(options: KafkajsOptions): Wire {
   };
 }
 
-/** [] as soon as `signal` aborts; what comes later is dropped. */
+/** Resolves with the result of `work`, or with [] when `signal` aborts; a later result is dropped. */
 function orNothing<T>(work: Promise<readonly T[]>, signal: AbortSignal | undefined): Promise<readonly T[]> {
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {
@@ -105,11 +105,11 @@ function orNothing<T>(work: Promise<readonly T[]>, signal: AbortSignal | undefin
   });
 }
 
-/** The connections that there are, and where the brokers are. */
+/** Open connections, and the known addresses of the brokers. */
 class Links {
   readonly #open = new Map<string, Connection>();
   readonly #places = new Map<number, string>();
-  /** By request: whose turn it is. */
+  /** Index of the broker to try first, by request name. */
   readonly #turns = new Map<string, number>();
   readonly #silentMs = new Map<string, number>();
   readonly #overdue = new Set<string>();
@@ -139,13 +139,13 @@ class Links {
     return asked.finally(() => timer.cancel());
   }
 
-  /** What is asked next goes over a new connection: the way that it takes may have been to blame. */
+  /** Ends a connection, so that the next request opens a new one. The old network path can be what damaged the data. */
   end({ node, via }: At, reason: string): void {
     const link = this.#open.get(`${via}@${this.#places.get(node)}`);
     link?.end(new WireError('CONNECTION', `closed, as ${reason}`));
   }
 
-  /** Asks every broker that we know of, once, until one answers. */
+  /** Sends the request to each known broker, once, until one answers. */
   async askAny<T>(ask: Ask<T>, timeoutMs: number): Promise<T> {
     const { clock } = this.options;
     const end = clock.mono() + timeoutMs;
@@ -162,12 +162,15 @@ class Links {
       }
     }
     const said = failures.find((error) => !isSilence(error));
-    if (said) throw said; // somebody answered, if only to refuse
+    if (said) throw said; // an error that a broker returned explains more than a missing response
     const reasons = failures.map(({ message }) => message).join('; ');
     throw new WireError('CONNECTION', `no broker answers: ${reasons}`, { sent: false, cause: failures.at(-1) });
   }
 
-  /** Another one first each time: one that is cut off from its controller goes on saying what was true before. */
+  /**
+   * Returns the brokers in the order to try, starting with the next one each time. A broker that is cut off from its
+   * controller keeps returning outdated metadata, and must not be the only source.
+   */
   #inTurn(name: string): readonly string[] {
     const { brokers, clock, random } = this.options;
     const places = [...new Set([...brokers, ...this.#places.values()])];
@@ -179,7 +182,7 @@ class Links {
     return inTurn.toSorted((a, b) => Number(this.#silentMs.has(a)) - Number(this.#silentMs.has(b)));
   }
 
-  /** The connection, made if there is none. */
+  /** Returns the connection of this purpose and broker. Opens it if none exists. */
   #link(place: string, via: string): Connection {
     if (this.#closed) throw new WireError('CLOSED', 'the wire was closed', { sent: false });
     const name = `${via}@${place}`;
@@ -195,7 +198,7 @@ class Links {
     return made;
   }
 
-  /** At once: who waits for an answer gets CLOSED. */
+  /** Ends all connections immediately. Pending requests reject with CLOSED. */
   close(): void {
     this.#closed = true;
     for (const link of this.#open.values()) link.end(new WireError('CLOSED', 'the wire was closed'));

@@ -1,4 +1,4 @@
-/** One connection to one broker by kafkajs: its framing, TLS and SASL, with our deadlines and without its timers. */
+/** Runs a connection to a broker with kafkajs: its framing and SASL, but busbar's sockets and deadlines. */
 import net from 'node:net';
 import tls from 'node:tls';
 import KafkajsConnection from 'kafkajs/src/network/connection';
@@ -14,32 +14,38 @@ export interface ConnectionOptions {
   readonly clientId: string;
   readonly security: Security;
   readonly clock: Clock;
-  /** Connecting, encryption and login together. */
+  /** Deadline for connecting, TLS handshake and login together. */
   readonly connectMs: number;
-  /** Called when the broker wants to be left alone for a while after a request. */
+  /** Called when the broker delays this client by `ms` after a request. */
   readonly throttled?: ((request: string, ms: number) => void) | undefined;
-  /** Called once, when nothing can be asked any more. */
+  /** Called once, when the connection has ended. */
   onGone(): void;
 }
 
 const silent = { namespace: () => silent, debug() {}, info() {}, warn() {}, error() {} };
 const keepAliveMs = 30_000;
-/** Of one answer, as many as brokers take in one request. What announces more is no broker, or garbled. */
+/**
+ * Maximum bytes of one response, equal to the brokers' default limit of a request. A peer that announces more is not a
+ * broker, or its bytes are damaged. Buffering them would fill the memory.
+ */
 const answerBytesMax = 100 * 1024 * 1024;
 
-/** Connects at once; what is asked meanwhile waits for that, within its own deadline. Throws SECRET. */
+/**
+ * Connection to one broker. The constructor connects immediately, and throws SECRET if a secret cannot be read.
+ * Requests wait for the connection, within their own deadlines.
+ */
 export class Connection {
   readonly #options: ConnectionOptions;
   readonly #kafkajs: KafkajsConnection;
   readonly #ready: Promise<void>;
   readonly #tls: TlsFiles | undefined;
-  /** Of all who wait for something. */
+  /** Reject functions of all pending waits. */
   readonly #rejects = new Set<(reason: WireError) => void>();
   #socket: net.Socket | undefined;
   #failure: Error | undefined;
   #ended: WireError | undefined;
   #hasAnswered = false;
-  /** Until then the broker wants to be left alone; monotonic time. */
+  /** Monotonic time until which the broker delays this client. */
   #throttledUntilMs = 0;
 
   constructor(options: ConnectionOptions) {
@@ -51,10 +57,10 @@ export class Connection {
       port,
       clientId,
       logger: silent,
-      ssl: null, // our socket factory knows
+      ssl: null, // the socket factory opens TLS sockets
       sasl: readLogin(security) ?? null,
       connectionTimeout: connectMs,
-      requestTimeout: 2 ** 31 - 1, // the deadlines are ours
+      requestTimeout: 2 ** 31 - 1, // `#within` enforces the deadlines instead
       enforceRequestTimeout: false,
       socketFactory: ({ onConnect }) => this.#connect(onConnect),
     });
@@ -65,7 +71,7 @@ export class Connection {
       this.end(reason);
       throw reason;
     });
-    this.#ready.catch(() => undefined); // told to those who ask
+    this.#ready.catch(() => undefined); // requests await it and get the error
   }
 
   get #place(): string {
@@ -89,8 +95,9 @@ export class Connection {
   }
 
   /**
-   * kafkajs believes every length, and throws into the socket's event when there are fewer bytes. Who knows what was
-   * done of that which waits for an answer: so it is the connection that has ended, and no answer that was given.
+   * Ends the connection when the peer sends invalid bytes. kafkajs trusts each length, and throws in the socket's event
+   * handler when bytes are missing, which would crash the process. Pending requests reject with CONNECTION, since the
+   * broker can have executed them.
    */
   #guard(kafkajs: KafkajsConnection): void {
     const take = kafkajs.processData.bind(kafkajs);
@@ -114,7 +121,7 @@ export class Connection {
     await this.#kafkajs.authenticate();
   }
 
-  /** Sends one request. When there is no answer in time, the connection ends. */
+  /** Sends one request. Ends the connection if the response does not arrive in time. */
   async ask<T>(ask: Ask<T>, timeoutMs: number): Promise<T> {
     const { clock } = this.#options;
     const end = clock.mono() + timeoutMs;
@@ -140,7 +147,10 @@ export class Connection {
     this.#throttledUntilMs = Math.max(this.#throttledUntilMs, clock.mono() + ms);
     throttled?.(request, ms);
   }
-  /** Waits while the broker wants to be left alone. What cannot be sent in time is known not to be sent. */
+  /**
+   * Waits while the broker delays this client. Rejects if the deadline is earlier; the request is then known to be
+   * unsent.
+   */
   async #throttle(request: string, leftMs: number): Promise<void> {
     const { clock } = this.#options;
     const waitMs = this.#throttledUntilMs - clock.mono();
@@ -166,10 +176,10 @@ export class Connection {
     });
   }
 
-  /** The error of kafkajs or of the socket in our words. */
+  /** Converts an error of kafkajs or of the socket into a WireError. */
   #why(error: unknown, sent: boolean): WireError {
     if (error instanceof WireError) return error;
-    const { name, type, code } = error as { name?: string; type?: unknown; code?: unknown }; // only looked at
+    const { name, type, code } = error as { name?: string; type?: unknown; code?: unknown }; // read only if present
     const said = `${this.#place}: ${sayError(error)}`;
     if (name === 'RangeError') return new WireError('UNDECODABLE', said, { cause: error });
     if (name === 'KafkaJSSASLAuthenticationError') return new WireError(refusalOf(said), said, { sent });
@@ -181,19 +191,19 @@ export class Connection {
     return new WireError('CONNECTION', code === undefined ? said + hint : said, { sent });
   }
 
-  /** Nothing more is asked; who waits is told `reason`. */
+  /** Ends the connection. Pending requests reject with `reason`. */
   end(reason: WireError): void {
     if (this.#ended) return;
     this.#ended = reason;
     for (const reject of this.#rejects) reject(reason);
     this.#kafkajs.rejectRequests(reason);
     this.#kafkajs.requestQueue.destroy();
-    this.#socket?.destroy(reason); // an error, so that kafkajs stops waiting too
+    this.#socket?.destroy(reason); // with an error, so that kafkajs stops waiting too
     this.#options.onGone();
   }
 }
 
-/** In the form that kafkajs sends. */
+/** Converts a request into the form that kafkajs sends. */
 function protocolOf<T>({ name, key, version, body, read }: Ask<T>, throttled?: (ms: number) => void) {
   return {
     request: {
@@ -207,7 +217,7 @@ function protocolOf<T>({ name, key, version, body, read }: Ask<T>, throttled?: (
         const answer = new Bytes(payload);
         const value = read(answer);
         throttled?.(answer.throttleMs);
-        return Promise.resolve({ value, clientSideThrottleTime: 0 }); // we wait ourselves, within the deadline
+        return Promise.resolve({ value, clientSideThrottleTime: 0 }); // `#throttle` waits instead, within the deadline
       },
       parse: ({ value }: { readonly value: T }) => Promise.resolve(value),
     },
@@ -219,12 +229,12 @@ function refusalOf(said: string): 'UNSUPPORTED_SASL_MECHANISM' | 'SASL_AUTHENTIC
   return said.includes('mechanism is not supported') ? 'UNSUPPORTED_SASL_MECHANISM' : 'SASL_AUTHENTICATION_FAILED';
 }
 
-/** Codes of OpenSSL's checks, and of Node's own. */
+/** Returns whether the code is of a TLS check by OpenSSL or by Node.js. */
 function isOfTls(code: string): boolean {
   return /^(?:ERR_TLS|ERR_SSL|EPROTO|CERT_|UNABLE_TO|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH)/.test(code);
 }
 
-/** kafkajs wakes up every millisecond for requests that wait, also when there are none. */
+/** Stops the timer of kafkajs while no request waits. It would run each millisecond and use CPU in idle processes. */
 function stopIdleTimer(queue: { readonly pending: readonly unknown[]; scheduleCheckPendingRequests(): void }): void {
   const schedule = queue.scheduleCheckPendingRequests.bind(queue);
   queue.scheduleCheckPendingRequests = () => {

@@ -1,4 +1,4 @@
-/** Types for what we use of the inside of kafkajs 2.2.4, which is pinned for it. */
+/** Declares types of the kafkajs internals that busbar uses. kafkajs is pinned to 2.2.4, since they can change. */
 declare module 'kafkajs/src/network/connection' {
   import type { Socket } from 'node:net';
 
@@ -14,7 +14,7 @@ declare module 'kafkajs/src/network/connection' {
       readonly apiKey: number;
       readonly apiVersion: number;
       readonly apiName: string;
-      /** Its own encoder is asked for both. */
+      /** Returns the fields of kafkajs's Encoder that kafkajs reads: it checks `buf` and sends `buffer`. */
       encode(): Promise<{ readonly buf: Buffer; readonly buffer: Buffer }>;
     };
     readonly response: {
@@ -41,7 +41,7 @@ declare module 'kafkajs/src/network/connection' {
       scheduleCheckPendingRequests(): void;
       destroy(): void;
     };
-    /** Of the answer that has begun to come, and the four that say how long it is. */
+    /** Size of the response that is arriving, including the 4 bytes of its length. */
     readonly bytesNeeded: number;
     processData(data: Buffer): void;
     isConnected(): boolean;

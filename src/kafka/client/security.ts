@@ -1,4 +1,4 @@
-/** How connections to Kafka are secured. Secrets come from the environment or files, each time anew, never shown. */
+/** Reads the TLS files and the login of Kafka connections. Secrets are reread for each connection and never printed. */
 import { readFileSync } from 'node:fs';
 import { sayError } from '../../base/errors';
 import { WireError } from '../protocol/errors';
@@ -6,15 +6,15 @@ import { WireError } from '../protocol/errors';
 export const mechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const;
 export type Mechanism = (typeof mechanisms)[number];
 
-/** Where a secret is: never the secret itself, so that settings can be shown. */
+/** Location of a secret. It is never the secret itself, so that settings can be printed. */
 export type Secret = { readonly env: string } | { readonly file: string };
 
 export interface Security {
-  /** Without it connections are not encrypted. Files are PEM. */
+  /** PEM files for TLS. Without this object, connections are not encrypted. */
   readonly tls?: {
-    /** Whom to trust; the system's list unless given. */
+    /** Certificate authorities to trust. Default: the list of Node.js. */
     readonly caFile?: string;
-    /** Who we are, where the brokers ask. */
+    /** Client certificate, for brokers that require one. */
     readonly certFile?: string;
     readonly keyFile?: string;
   };
@@ -32,7 +32,7 @@ export interface Login {
   readonly password: string;
 }
 
-/** Throws SECRET when a file cannot be read. */
+/** Reads the TLS files. Throws SECRET if one cannot be read. */
 export function readTls({ tls }: Security): TlsFiles | undefined {
   if (tls === undefined) return undefined;
   return {
@@ -42,7 +42,7 @@ export function readTls({ tls }: Security): TlsFiles | undefined {
   };
 }
 
-/** Throws SECRET when the password is not where the settings say. */
+/** Reads the login. Throws SECRET if the password is not at the configured location. */
 export function readLogin({ sasl }: Security): Login | undefined {
   if (sasl === undefined) return undefined;
   const { mechanism, username, password } = sasl;

@@ -1,12 +1,14 @@
-/** How long brokers have delayed this client because a quota of its user or client id is used up. */
+/** Reports for how long brokers have delayed this client because a quota of its user or client id is used up. */
 import type { Clock } from '../../base/clock';
 
 const windowMs = 60_000;
-/** So much of the window is reported; a burst that is over in a moment is not. */
+/** Minimum sum of pauses in the window that is reported. A short burst stays below it and needs no action. */
 const reportMs = 5_000;
-/** Below this it is over. */
+/**
+ * A sum below this ends the report. It is less than `reportMs`, so that the report does not start and end repeatedly.
+ */
 const overMs = 1_000;
-/** Pauses that are remembered; more than a client can be given in the window. */
+/** Maximum number of pauses that are kept, to bound the memory. A client gets fewer in the window. */
 const pausesMax = 1_000;
 
 interface Pause {
@@ -25,13 +27,13 @@ export class Throttling {
     private readonly user: string | undefined,
   ) {}
 
-  /** The broker wants to be left alone for `ms` after this request. */
+  /** Records that the broker delays this client by `ms` after this request. */
   add(request: string, ms: number): void {
     this.#pauses.push({ atMs: this.clock.mono(), request, ms });
     if (this.#pauses.length > pausesMax) this.#pauses.shift();
   }
 
-  /** What to report: the same text for as long as it goes on, undefined while there is nothing. */
+  /** Returns the text to report, which is the same until the report ends; undefined while there is none. */
   review(): string | undefined {
     const nowMs = this.clock.mono();
     if (this.#pauses.length > 0) this.#pauses = this.#pauses.filter(({ atMs }) => nowMs - atMs < windowMs);
