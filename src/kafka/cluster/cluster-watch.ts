@@ -1,6 +1,6 @@
 /**
- * Reports what operators and other tools change on a cluster under an instance that uses it. It compares states, not
- * events: what this process knows is reviewed every second, and the settings of its topics are read every minute.
+ * Reports changes that operators and other tools make to a cluster while an instance uses it. It compares states, not
+ * events. It reviews what this process knows every second, and reads the settings of its topics every minute.
  */
 import { every, sleep, type Timer } from '../../base/clock';
 import { sayError } from '../../base/errors';
@@ -15,25 +15,28 @@ import { openTransactionsIn, sayOpen } from './transactions';
 import type { View } from './metadata';
 
 const reviewIntervalMs = 1_000;
-/** Interval of reading settings. Each wait is a random 50-100 % of it, so that instances read at different times. */
+/**
+ * Interval between reads of settings. Each wait is a random 50-100 % of it, so that instances read at different times.
+ */
 const settingsIntervalMs = 60_000;
-/** A broker that has just started can lack a topic for a moment. */
+/** A topic is reported as absent after this time, since a broker that has just started can lack it for a moment. */
 const absentReportMs = 2_000;
-/** Electing a leader, and a replica that catches up after a restart, take less. */
+/** A missing leader or replica is reported after this time. Elections, and replicas catching up, take less. */
 const lostReplicasReportMs = 5_000;
-/** Transactions of healthy producers are shorter. */
+/** An open transaction that blocks readers is reported after this time. Healthy producers end theirs earlier. */
 const heldReportMs = 10_000;
-/** Partitions of one topic that are described in one reason. */
+/** Maximum number of a topic's partitions that a reason describes, so that it stays readable. */
 const describedMax = 3;
+/** Maximum number of topics in one request for settings, to bound its response. */
 const namesMax = 100;
 
 export class ClusterWatch implements Closable {
   readonly #states: States;
   readonly #closing = new AbortController();
   #timer: Timer | undefined;
-  /** Since when each finding holds, by topic and kind. */
+  /** Time at which each current finding began, by topic and kind. */
   #sinceMs = new Map<string, number>();
-  /** What was reported of each topic with held partitions. */
+  /** Held partitions and their offsets as last reported, by topic, so that each state is reported once. */
   readonly #held = new Map<string, string>();
 
   constructor(private readonly view: View) {
@@ -56,7 +59,7 @@ export class ClusterWatch implements Closable {
   }
 
   #review(): void {
-    if (this.view.failing) return; // no broker reports anything, which the view says
+    if (this.view.failing) return; // no broker answers; the view reports it
     const before = this.#sinceMs;
     this.#sinceMs = new Map();
     for (const own of this.view.own.all()) this.#reviewTopic(own, before);
@@ -124,7 +127,7 @@ export class ClusterWatch implements Closable {
     const count = partitions.reduce((sum, one) => sum + one.count, 0);
     const records = `${count} ${count === 1 ? 'record' : 'records'} of ${topic} cannot be read`;
     const by = await this.#sayHolders(topic, partitions);
-    if (this.#held.get(topic) !== key) return; // it has ended, or changed, meanwhile
+    if (this.#held.get(topic) !== key) return; // the transactions have ended or changed since
     this.#states.fails(`transactions in ${topic}`, `${records} while transactions are open: ${by}`, { ready: true });
   }
   async #sayHolders(topic: string, partitions: readonly HeldPartition[]): Promise<string> {
@@ -136,7 +139,7 @@ export class ClusterWatch implements Closable {
       const open = await openTransactionsIn(this.view, spots);
       if (open.length > 0) return open.map((one) => sayOpen(one, nowMs)).join('; ') + more;
     } catch {
-      // The brokers do not describe them to this user, or not now: then an operator has to ask them.
+      // Brokers are unreachable, or do not describe transactions to this user. An operator can run the command below.
     }
     const places = some.map(({ partition, from }) => `partition ${partition} from offset ${from} on`).join(', ');
     const command = `kafka-transactions.sh --bootstrap-server ${this.view.bootstrap} find-hanging --topic ${topic}`;
@@ -162,7 +165,7 @@ export class ClusterWatch implements Closable {
       if (refused) this.#sayUnreadable(refused);
       else this.#states.works('topic settings', 'the settings of topics can be read');
     } catch (error) {
-      if (error instanceof WireError && error.fatal) this.#sayUnreadable(error); // others are tried again
+      if (error instanceof WireError && error.fatal) this.#sayUnreadable(error); // else: retried
     }
   }
   #sayUnreadable(error: WireError): void {

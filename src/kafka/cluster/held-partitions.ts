@@ -1,37 +1,37 @@
-/** Partitions that cannot be read on because a transaction of another producer is open there. */
+/** Tracks partitions in which an open transaction of another producer blocks the readers of this process. */
 import type { Clock } from '../../base/clock';
 import type { Fetched, Spot } from '../protocol/types';
 
 interface Hold {
   readonly sinceMs: number;
-  /** The first offset that cannot be read. */
+  /** First offset that cannot be read. */
   readonly from: number;
-  /** How many offsets cannot be read. */
+  /** Number of offsets that cannot be read. */
   readonly count: number;
 }
 export interface HeldPartition extends Hold {
   readonly partition: number;
 }
 
-/** What readers of this process found in the answers of brokers; it costs no request. */
+/** Blocked partitions, as readers of this process found them in fetch responses; this needs no request of its own. */
 export class HeldPartitions {
   readonly #holds = new Map<Spot, Hold>();
 
   constructor(private readonly clock: Clock) {}
 
-  /** `reader` has read up to `next`, and this was answered. */
+  /** Records a fetch response of `reader`, which has read up to `next`. */
   see(reader: Spot & { readonly next: number }, { end, high }: Pick<Fetched, 'end' | 'high'>): void {
     if (high <= end || reader.next < end) return this.over(reader);
     const before = this.#holds.get(reader);
     const sinceMs = before?.from === end ? before.sinceMs : this.clock.mono();
     this.#holds.set(reader, { sinceMs, from: end, count: high - end });
   }
-  /** Nothing is read there any longer. */
+  /** Removes the hold of `reader`, which has stopped or is no longer blocked. */
   over(reader: Spot): void {
     if (this.#holds.size > 0) this.#holds.delete(reader);
   }
 
-  /** Partitions that have been held at the same offset for `ms`, by topic. */
+  /** Returns the partitions that have been held at the same offset for `ms`, by topic. */
   heldFor(ms: number): ReadonlyMap<string, readonly HeldPartition[]> {
     const nowMs = this.clock.mono();
     const byTopic = new Map<string, Map<number, HeldPartition>>();

@@ -1,6 +1,6 @@
 /**
- * What is where in the cluster: who leads, who coordinates; found out when needed, and anew when an answer proved it
- * wrong.
+ * Caches the leaders of partitions and the coordinators of groups. They are requested when needed, and requested again
+ * when a broker's response contradicts them.
  */
 import { sleep, type Clock, type Random } from '../../base/clock';
 import { BusError, sayError } from '../../base/errors';
@@ -20,48 +20,48 @@ export interface ViewParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
-  /** Addresses to begin with, for commands that an operator can run. */
+  /** Configured addresses, for commands that an operator can run. */
   readonly brokers?: readonly string[];
-  /** Whom we log in as, for errors. */
+  /** Name of the logged-in user, for errors. */
   readonly user?: string | undefined;
-  /** Pauses that brokers imposed on this client; none are known without it. */
+  /** Delays that brokers imposed on this client. Without it, delays are not reported. */
   readonly throttling?: Throttling;
-  /** How long one question to the brokers is retried before it fails. Default 10,000 ms. */
+  /** Time for which a request is retried before it fails. Default 10,000 ms. */
   readonly askMs?: number;
 }
 interface Known {
-  /** By partition; null where nobody leads, or where an answer said that our leader does not. */
+  /** Leaders by partition; null if the partition has none, or if its known leader is in doubt. */
   readonly leaders: (number | null)[];
-  /** Of the leaders, by partition. */
+  /** Leader epochs by partition. */
   readonly epochs: number[];
-  /** When the brokers first said that there is no such topic. */
+  /** Monotonic time at which brokers first reported that the topic does not exist. */
   absentMs: number | undefined;
-  /** As reported last. */
+  /** Partitions as last reported. */
   partitions: readonly PartitionMetadata[];
-  /** How often they began to say so. */
+  /** Number of times that the topic became absent. */
   absences: number;
-  /** What else they said of it instead of where it is. */
+  /** Error that brokers last returned for the topic, other than its absence. */
   fault: WireError | undefined;
 }
 type Seeing = Pick<TopicMetadata, 'partitions'>;
 
-/** A broker may hear of a new topic a little later than the one that created it. */
+/** A topic counts as missing after this time. A new topic is known to other brokers later than to its creator. */
 const absentMsMax = 1_000;
 const askMsDefault = 10_000;
 const pauseMsMin = 20;
 const pauseMsMax = 500;
-/** Trouble for so long is told. */
+/** Failures that last this long are reported. Shorter ones can end without an operator. */
 const patienceMs = 2_000;
 
-/** How long to wait before the next try, counted from 0: longer each time, never all at the same moment. */
+/** Returns the pause before a retry. It doubles per try up to `maxMs`. Clients get random ones, to retry apart. */
 export function pauseMs(random: Random, tries: number, maxMs = pauseMsMax): number {
   const longestMs = Math.min(pauseMsMin * 2 ** Math.min(tries, 20), maxMs);
   return longestMs * (0.5 + random.next() / 2);
 }
 
 /**
- * Shared by all parts of a process that use the cluster. Each part derives what it does from what is known here, and
- * does so again at every change, whichever part asked the brokers: see `watch`.
+ * Metadata of the cluster, shared by all parts of a process that use it. Each part derives its actions from this state.
+ * It derives them again after each change, even if another part requested the metadata: see `watch`.
  */
 export class View {
   readonly #topics = new Map<string, Known>();
@@ -69,13 +69,13 @@ export class View {
   readonly #coordinators = new Map<string, Promise<number>>();
   readonly #coordinatorNodes = new Map<string, number>();
   readonly #closing = new AbortController();
-  /** Everybody who wants to know what a look that begins from now on finds. */
+  /** Pending result of the next metadata request, shared by all callers that wait for it. */
   #wanted: Deferred<void> | undefined;
   #looking = false;
-  /** When the last look ended, however it did. */
+  /** Monotonic time at which the last metadata request succeeded or failed. */
   #lookedMs = -Infinity;
   #learnedMs = -Infinity;
-  /** Looks in a row that found nothing new. */
+  /** Number of consecutive metadata requests that failed or returned no changed leader. */
   #fruitless = 0;
   #failure: unknown;
   #failingMs: number | undefined;
@@ -83,12 +83,11 @@ export class View {
   #nodes: readonly number[] = [];
   #controller = -1;
 
-  /** Topics that this instance uses. */
   readonly own = new OwnTopics();
 
-  /** Partitions that readers of this process cannot read on. */
+  /** Partitions in which readers of this process are blocked. */
   readonly held: HeldPartitions;
-  /** Topics that refuse what this process writes. */
+  /** Topics that reject what this process writes. */
   readonly writes: WriteRefusals;
   readonly #askMs: number;
 
@@ -98,18 +97,18 @@ export class View {
     this.#askMs = parts.askMs ?? askMsDefault;
   }
 
-  /** The addresses, as Kafka's tools take them. */
+  /** Addresses in the format of Kafka's tools. */
   get bootstrap(): string {
     return this.parts.brokers?.join(',') ?? 'HOST:PORT';
   }
-  /** When brokers last answered what is where; monotonic time. Any part may have asked them. */
+  /** Monotonic time of the last metadata response, even if another part requested it. */
   get learnedMs(): number {
     return this.#learnedMs;
   }
   /**
-   * Calls `changed` after each look at the cluster, however it ended, after each doubt about a leader, and when the
-   * coordinator of a group was found; until the function that it returns is called. `changed` must be quick and must
-   * not throw.
+   * Calls `changed` after each metadata request (also a failed one), after each doubt about a leader, and when the
+   * coordinator of a group was found. The returned function ends this. `changed` runs synchronously, so it must be fast
+   * and must not throw.
    */
   watch(changed: () => void): () => void {
     this.#watchers.add(changed);
@@ -118,56 +117,57 @@ export class View {
   #changed(): void {
     for (const changed of this.#watchers) changed();
   }
-  /** Who leads as far as known; undefined: ask for a refresh. */
+  /** Returns the known leader of the partition; undefined if the caller must refresh. */
   leader({ topic, partition }: Spot): number | undefined {
     return this.#topics.get(topic)?.leaders[partition] ?? undefined;
   }
-  /** As {@link leader}; throws LEADER_NOT_AVAILABLE, which `ask` knows how to treat. */
+  /** Returns the known leader. Throws LEADER_NOT_AVAILABLE if it has none; `ask` then refreshes and retries. */
   mustLead(spot: Spot): number {
     const node = this.leader(spot);
     if (node !== undefined) return node;
     throw new WireError('LEADER_NOT_AVAILABLE', `nobody leads ${spot.topic}/${spot.partition}`, { sent: false });
   }
-  /** `node` said that it does not lead the partition, or does not answer. */
+  /** Discards the leader `node`, which does not answer or reported that it does not lead the partition. */
   doubt({ topic, partition }: Spot, node: number): void {
     const leaders = this.#topics.get(topic)?.leaders;
     if (leaders?.[partition] !== node) return;
     leaders[partition] = null;
     this.#changed();
   }
-  /** Whether nobody said, when we looked last, where anything is. */
+  /** True if the last metadata request failed. */
   get failing(): boolean {
     return this.#failure !== undefined;
   }
-  /** Why there may be no leader, as far as anybody said. */
+  /** Returns why the topic can be without a leader, based on the last metadata response. */
   whyLeaderless(topic: string): string {
     const known = this.#topics.get(topic);
     if (known?.absentMs !== undefined) return this.own.sayAbsent(topic);
     return known?.fault?.message ?? 'no broker leads it';
   }
-  /** How long the brokers have been saying that there is no such topic; 0 while there is one. */
+  /** Returns for how long brokers have reported that the topic does not exist; 0 if they have not. */
   absentMs(topic: string): number {
     const absentMs = this.#topics.get(topic)?.absentMs;
     return absentMs === undefined ? 0 : this.parts.clock.mono() - absentMs;
   }
 
-  /** How often the topic went away so far: one that has been away since may be another one of the same name. */
+  /** Returns how often the topic became absent. After an absence, it can be another topic of the same name. */
   absences(topic: string): number {
     return this.#topics.get(topic)?.absences ?? 0;
   }
 
-  /** What the brokers reported last about a topic that exists. */
+  /** Returns what brokers last reported about the topic; undefined if it does not exist. */
   seen(topic: string): TopicSeen | undefined {
     const known = this.#topics.get(topic);
     if (!known || known.absentMs !== undefined || known.partitions.length === 0) return undefined;
     return { partitions: known.partitions, nodes: this.#nodes };
   }
 
-  /** All brokers that live, and whom to ask for changes of topics. */
+  /** Returns the ids of all running brokers. */
   async nodes(): Promise<readonly number[]> {
     await this.#lookUntilOne();
     return this.#nodes;
   }
+  /** Returns the id of the broker that accepts changes of topics. */
   async controller(): Promise<number> {
     await this.#lookUntilOne();
     return this.#controller;
@@ -178,7 +178,7 @@ export class View {
     throw this.#failure ?? new WireError('BROKER_NOT_AVAILABLE', 'no broker is there', { sent: false });
   }
 
-  /** How many partitions it has. Rejects with Config when it is not there, with Unreachable when nobody can say. */
+  /** Returns the partition count. Rejects with Config if the topic does not exist, Unreachable if no broker answers. */
   async partitions(topic: string): Promise<number> {
     const found = await this.find(topic, absentMsMax);
     if (found !== undefined) return found;
@@ -187,7 +187,7 @@ export class View {
     throw new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
   }
 
-  /** How many partitions it has; undefined when the brokers have been saying for `absentMs` that it is not there. */
+  /** Returns the partition count; undefined if the topic is still absent `absentMs` after the call. */
   async find(topic: string, absentMs = 0): Promise<number | undefined> {
     const { clock } = this.parts;
     const begunMs = clock.mono();
@@ -210,13 +210,13 @@ export class View {
         const over = !(failure instanceof WireError && failure.retriable) || waitedMs > this.#askMs;
         if (over || this.#closing.signal.aborted) throw this.#toUser(failure, `topic ${topic}`, waitedMs);
       } else if (this.#topics.get(topic)?.absentMs !== undefined && waitedMs >= absentMs) {
-        if (this.#topics.get(topic)?.leaders.length === 0) this.#topics.delete(topic); // nobody uses it
+        if (this.#topics.get(topic)?.leaders.length === 0) this.#topics.delete(topic); // it was never used
         return undefined;
       }
     }
   }
 
-  /** Asks the brokers; resolves when a look that began after this call has ended, however it did. */
+  /** Requests metadata. Resolves when a request that began after this call has succeeded or failed. */
   refresh(): Promise<void> {
     this.#wanted ??= deferred<void>();
     const { promise } = this.#wanted;
@@ -255,7 +255,7 @@ export class View {
     this.#changed();
   }
 
-  /** Whether anything was new. */
+  /** Stores a metadata response. Returns whether a leader changed. */
   #learn({ nodes, controller, topics }: Metadata): boolean {
     this.#nodes = nodes.map(({ node }) => node);
     this.#controller = controller >= 0 ? controller : (this.#nodes[0] ?? -1);
@@ -281,7 +281,7 @@ export class View {
 
   #tell(): void {
     const { clock, notices } = this.parts;
-    // After close, a request that was cut off is no evidence about the brokers, good or bad.
+    // After close, an interrupted request is no evidence that the brokers fail.
     if (this.#closing.signal.aborted) return;
     const failing = this.#failure !== undefined;
     if (!failing) this.#failingMs = undefined;
@@ -293,7 +293,7 @@ export class View {
     notices.tell({ type: 'state', part: 'kafka', ok: !bad, reason });
   }
 
-  /** The node that keeps the group. Rejects with a WireError. */
+  /** Returns the node that coordinates the group. Rejects with a WireError. */
   coordinator(group: string): Promise<number> {
     const known = this.#coordinators.get(group);
     if (known) return known;
@@ -311,19 +311,19 @@ export class View {
     );
     return asked;
   }
-  /** The node that keeps the group, as far as any part has asked; undefined while that is in doubt. */
+  /** Returns the node that coordinates the group if a part has found it; undefined while it is unknown or in doubt. */
   knownCoordinator(group: string): number | undefined {
     return this.#coordinatorNodes.get(group);
   }
-  /** The coordinator does not answer, or says that it is none. */
+  /** Discards the coordinator, which does not answer or reported that it does not coordinate the group. */
   forgetCoordinator(group: string): void {
     this.#coordinators.delete(group);
     this.#coordinatorNodes.delete(group);
   }
 
   /**
-   * Runs what asks a broker until it succeeds: after each refusal that time or another broker can mend, for at most
-   * `forMs`. Rejects with a BusError about `what`.
+   * Runs a request until it succeeds. Retries errors that time or another broker can resolve, for at most `forMs`.
+   * Rejects with a BusError about `what`.
    */
   async ask<T>(what: string, run: () => Promise<T>, forMs = this.#askMs): Promise<T> {
     const { clock, random } = this.parts;
@@ -346,16 +346,16 @@ export class View {
     return busErrorOf(error, what, waitedMs, this.parts.user);
   }
 
-  /** Who waits for a look is let go; nothing is asked any more. */
+  /** Ends all waits and retries. No metadata is requested after this. */
   close(): void {
     this.#closing.abort();
   }
 }
 
 /**
- * Whether any leader changed; a partition that is new is a change. A broker that is cut off, or was just started, may
- * answer with the leaders of before: they do not replace one of a later election, unless that one itself was doubted or
- * is gone.
+ * Stores reported leaders. Returns whether any changed; a new partition is a change. A broker that is cut off or has
+ * just started can report outdated leaders. They must not replace a leader with a higher epoch, unless that one is in
+ * doubt.
  */
 function learnLeaders({ leaders, epochs }: Pick<Known, 'leaders' | 'epochs'>, { partitions }: Seeing): boolean {
   let changed = false;
@@ -366,11 +366,11 @@ function learnLeaders({ leaders, epochs }: Pick<Known, 'leaders' | 'epochs'>, { 
     leaders[partition] = leader;
     epochs[partition] = epoch;
   }
-  for (let i = 0; i < leaders.length; i++) leaders[i] ??= null; // a partition that the answer left out
+  for (let i = 0; i < leaders.length; i++) leaders[i] ??= null; // partitions that the response lacks
   return changed;
 }
 
-/** By the node that leads; throws LEADER_NOT_AVAILABLE when nobody leads one of them. */
+/** Groups partitions by their leader. Throws LEADER_NOT_AVAILABLE if one has no known leader. */
 export function byLeader<S extends Spot>(view: View, spots: readonly S[]): Map<number, S[]> {
   const led = new Map<number, S[]>();
   for (const spot of spots) {
@@ -382,17 +382,17 @@ export function byLeader<S extends Spot>(view: View, spots: readonly S[]): Map<n
   return led;
 }
 
-/** Throws the first error that one of the answers has. */
+/** Returns the results, or throws the first error in them. */
 export function allGood<A extends { readonly error: WireError | null }>(answers: readonly A[]): readonly A[] {
   const failed = answers.find(({ error }) => error !== null);
   if (failed?.error) throw failed.error;
   return answers;
 }
 
-/** What `work` gives, or the reason of the signal as soon as it aborts. */
+/** Settles like `work`, or rejects with the signal's reason when it aborts. */
 export function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason as WireError); // whoever aborts gives one
+    const stop = (): void => reject(signal.reason as WireError); // each caller aborts with one
     if (signal.aborted) stop();
     work.then(resolve, reject).finally(onAbort(signal, stop));
   });

@@ -1,14 +1,17 @@
-/** Topics that this instance uses, as this version creates them, and the commands with which an operator can do so. */
+/** Tracks the topics that this instance uses, with the settings and the commands with which they are created. */
 import type { Topic } from '../../ports/log';
 import { messageRecordBytesMax, recordBytesMax } from '../protocol/record-size';
 import type { NewTopic } from '../protocol/types';
 
-/** A batch is a little larger than what is in it. */
+/** Room for the fields of a batch, so that a batch with the largest record is accepted. */
 const batchMoreBytes = 1024;
-/** Room comes back, and old records of a key go, a segment at a time; one has to hold the largest batch. */
+/**
+ * Segment sizes. Kafka deletes and compacts whole segments, so compacted topics have small ones to free space early. A
+ * segment must hold the largest batch.
+ */
 const compactedSegmentBytes = 2 * 1024 * 1024;
 const segmentBytes = 64 * 1024 * 1024;
-/** Retention goes by whole segments too, so a topic that keeps things for a short time needs short ones. */
+/** Bounds of a segment's age. Retention deletes whole segments, so a topic with a short retention needs short ones. */
 const segmentMsMin = 60_000;
 const segmentMsMax = 7 * 24 * 3_600_000;
 
@@ -27,11 +30,11 @@ export function configsOf({ compacted, keepMs }: Topic, replicas: number): Confi
       };
   return {
     ...kept,
-    // Retention by the senders' clocks would delete what a spool ships late.
+    // With CreateTime, retention would delete records early if the sender's clock is slow.
     'message.timestamp.type': 'LogAppendTime',
-    // Whatever came into a queue must fit into the topic of what is set aside, which is compacted.
+    // Each message of a queue must fit into the topic of parked messages, which is compacted.
     'max.message.bytes': `${(compacted ? recordBytesMax : messageRecordBytesMax) + batchMoreBytes}`,
-    // Brokers unpack what others packed, in ways that not every version of Node can read.
+    // Brokers then decompress batches of other clients. Not every version of Node.js can read all codecs.
     'compression.type': 'uncompressed',
     'min.insync.replicas': replicas >= 3 ? '2' : '1',
   };
@@ -45,16 +48,16 @@ export function createCommand({ name, partitions, replicas, configs }: NewTopic)
   );
 }
 
-/** A topic that this instance uses. */
+/** Topic that this instance uses. */
 export interface OwnTopic {
   readonly topic: Topic;
-  /** How many replicas a new topic would get. */
+  /** Replication factor of a new topic. */
   readonly replicas: number;
-  /** As its brokers reported them last; undefined when they have not yet. */
+  /** Settings as brokers last reported them; undefined before the first report. */
   readonly configs: Configs | undefined;
 }
 
-/** Topics that this instance has ensured; shared by everything that uses one view of the cluster. */
+/** Topics that this instance has ensured, shared by all parts that use one `View`. */
 export class OwnTopics {
   readonly #own = new Map<string, OwnTopic>();
   #begin: (() => void) | undefined;
@@ -64,12 +67,12 @@ export class OwnTopics {
     this.#begin?.();
     this.#begin = undefined;
   }
-  /** Calls `begin` once, as soon as there is a topic. */
+  /** Calls `begin` once, when the first topic is added, or now if one has been. */
   onFirst(begin: () => void): void {
     if (this.#own.size > 0) begin();
     else this.#begin = begin;
   }
-  /** The brokers reported these settings. */
+  /** Stores settings that brokers reported. */
   learn(name: string, configs: Configs): void {
     const own = this.#own.get(name);
     if (own) this.#own.set(name, { ...own, configs });
@@ -78,7 +81,7 @@ export class OwnTopics {
     return [...this.#own.values()];
   }
 
-  /** What is wrong when brokers do not know the topic, and what an operator can do about it. */
+  /** Returns a text about a topic that brokers do not know, with the command that creates it. */
   sayAbsent(name: string): string {
     const own = this.#own.get(name);
     const missing = `topic ${name} does not exist`;

@@ -1,17 +1,17 @@
-/** Finds out soon that no broker is there at all, for those who only look and need not wait for one to come. */
+/** Detects within two seconds that no broker accepts connections, for commands that need not wait until one does. */
 import net from 'node:net';
 import { sleep, type Clock } from '../../base/clock';
 import { BusError } from '../../base/errors';
 
-/** One that is being started again is away for a moment. */
+/** Number of attempts. A broker that restarts refuses connections for a moment, so one refusal is no proof. */
 const tries = 2;
 const betweenMs = 1_000;
-/** Whoever takes longer to answer is not nobody. */
+/** A connection attempt is abandoned after this time. A broker that is slow to answer counts as reachable. */
 const answerMs = 500;
 
 /**
- * Rejects with Unreachable when each of the addresses refuses to be connected to: then nobody listens there. Resolves
- * when anybody does, or when that cannot be known. Calls `waiting` when the first try has failed.
+ * Checks that a broker is running. Rejects with Unreachable if all addresses refuse connections. Resolves if one
+ * accepts a connection, or if that remains unknown. Calls `waiting` when the first attempt has failed.
  */
 export async function mustListen(
   brokers: readonly string[],
@@ -47,7 +47,7 @@ async function isRefused(broker: string, clock: Clock): Promise<boolean> {
   }
 }
 
-/** A name with several addresses fails with an error for each. */
+/** Returns whether the error is a refusal. A host name with several addresses fails with an error for each. */
 function refuses(error: NodeJS.ErrnoException): boolean {
   if (error instanceof AggregateError) return error.errors.every(refuses);
   return error.code === 'ECONNREFUSED';

@@ -1,24 +1,24 @@
-/** What is wrong with a topic that this instance uses: what it means, and how an operator repairs it. */
+/** Finds faults of the topics that this instance uses, and describes their effects and their repair by an operator. */
 import { configsOf, type Configs, type OwnTopic } from './own-topics';
 import type { PartitionMetadata } from '../protocol/types';
 
 export interface Finding {
   readonly kind: 'absent' | 'leaderless' | 'in-sync' | 'partitions' | 'replicas' | 'settings';
-  /** How long it must hold before it is reported. */
+  /** Time for which the finding must persist before it is reported. */
   readonly afterMs: number;
-  /** Whether the instance does its work as before. */
+  /** True if the instance can still do its work. */
   readonly ready: boolean;
   readonly text: string;
 }
 
-/** The state of a topic as brokers reported it last. */
+/** State of a topic as brokers last reported it. */
 export interface TopicSeen {
   readonly partitions: readonly PartitionMetadata[];
-  /** Numbers of the brokers that are in the cluster. */
+  /** Ids of the brokers that are in the cluster. */
   readonly nodes: readonly number[];
 }
 
-/** Replicas that are missing are reported after `replicasMs`. */
+/** Returns the findings about a topic. Missing leaders and replicas are reported after `replicasMs`. */
 export function findingsOf(own: OwnTopic, seen: TopicSeen, replicasMs: number): readonly Finding[] {
   const { configs } = own;
   return [
@@ -37,12 +37,12 @@ function replicasOf({ partitions }: TopicSeen): number {
 function list(numbers: readonly number[]): string {
   return numbers.toSorted((a, b) => a - b).join(', ');
 }
-/** The subject of a sentence, with its verb. */
+/** Returns the subject and the verb of a sentence about partitions. */
 function some(partitions: readonly PartitionMetadata[], topic: string): string {
   const numbers = list(partitions.map(({ partition }) => partition));
   return partitions.length === 1 ? `partition ${numbers} of ${topic} has` : `partitions ${numbers} of ${topic} have`;
 }
-/** Brokers that hold replicas of these partitions and are not in the cluster. */
+/** Returns the remedy: to start the missing brokers that hold these partitions' replicas, or else to read the logs. */
 function away(partitions: readonly PartitionMetadata[], { nodes }: TopicSeen): string {
   const missing = new Set(partitions.flatMap(({ replicas }) => replicas.filter((node) => !nodes.includes(node))));
   return missing.size > 0 ? `Start broker ${list([...missing])}` : 'Look into the logs of its brokers';
@@ -84,7 +84,7 @@ function fewReplicas({ topic, replicas: wanted }: OwnTopic, seen: TopicSeen): Fi
   return [{ kind: 'replicas', afterMs: 0, ready: true, text: `${text}. ${remedy}` }];
 }
 
-/** The effect of a setting that differs from what this version sets; undefined for one that does no harm. */
+/** Effect of a setting that differs from this version's value; undefined if it does no harm. */
 type Effect = (found: string, wanted: string) => string | undefined;
 const handledOrNot = 'whether they were handled or not';
 const effects: Readonly<Record<string, Effect>> = {
@@ -111,7 +111,7 @@ const effects: Readonly<Record<string, Effect>> = {
       : 'writing stops when fewer brokers are lost',
 };
 
-/** Settings that differ from what this version would create, in what changes its promises. */
+/** Returns a finding about the settings that weaken busbar's guarantees by differing from this version's values. */
 function drift({ topic }: OwnTopic, configs: Configs, replicas: number): Finding[] {
   const wanted = configsOf(topic, replicas);
   const differ = Object.entries(effects).flatMap(([name, effect]) => {

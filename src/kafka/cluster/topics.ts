@@ -1,4 +1,4 @@
-/** Topics as the code wants them: made where they are not, checked where they are, and trimmed. */
+/** Creates topics that do not exist, checks the existing ones, and trims them. */
 
 import { BusError } from '../../base/errors';
 import type { Bounds, Topic } from '../../ports/log';
@@ -13,13 +13,14 @@ export interface TopicShape {
 }
 
 export interface TopicsOptions {
-  /** `verify` creates and changes nothing; its errors say what an operator would run. Default 'create'. */
+  /** `verify` creates and changes nothing; its errors contain the command for an operator. Default 'create'. */
   readonly topics?: 'create' | 'verify';
-  /** Of topics that are created; by default three, or as many as there are brokers. */
+  /** Replication factor of new topics. Default: three, or the number of brokers if that is less. */
   readonly replicas?: number;
 }
 
 const replicasDefault = 3;
+/** Maximum number of topics in one request for settings, to bound its response. */
 const describedMax = 100;
 
 export class Topics {
@@ -30,7 +31,7 @@ export class Topics {
     private readonly options: TopicsOptions,
   ) {}
 
-  /** See `Log.ensure`. */
+  /** Implements `Log.ensure`. */
   async ensure(topic: Topic): Promise<Topic> {
     if (!(topic.partitions >= 1)) throw fault(`topic ${topic.name} needs at least one partition`, 'Raise partitions.');
     const found = await this.view.find(topic.name);
@@ -44,7 +45,7 @@ export class Topics {
     return there.topic;
   }
 
-  /** How many partitions it has, and whether it wants keys. Rejects with Config when it is not there. */
+  /** Returns the topic's partition count and whether it is compacted. Rejects with Config if it does not exist. */
   shape(topic: string): Promise<TopicShape> {
     const known = this.#shapes.get(topic);
     if (known) return known;
@@ -56,7 +57,7 @@ export class Topics {
     return asked;
   }
 
-  /** As {@link shape}, of a topic that may have got more partitions meanwhile. */
+  /** Returns the shape like {@link shape}, but requests the partition count again, since it can have risen. */
   async shapeAgain(topic: string): Promise<TopicShape> {
     await this.view.refresh();
     const shape = { ...(await this.shape(topic)), partitions: await this.view.partitions(topic) };
@@ -64,7 +65,7 @@ export class Topics {
     return shape;
   }
 
-  /** Makes it, or finds that somebody else was faster; resolves when it is there, with its partitions. */
+  /** Creates the topic, unless another process does. Returns the partition count when each partition has a leader. */
   async #make(topic: Topic): Promise<number> {
     const nodes = await this.view.ask(`topic ${topic.name}`, () => this.view.nodes());
     const replicas = this.options.replicas ?? Math.min(replicasDefault, Math.max(1, nodes.length));
@@ -102,7 +103,7 @@ export class Topics {
     return allGood(await wire.topicConfigs({ node, via: 'admin' }, names));
   }
 
-  /** All whose names begin with `prefix`, but Kafka's own. */
+  /** Returns all topics with names that begin with `prefix`, except Kafka's internal ones. */
   async all(prefix: string): Promise<readonly Topic[]> {
     const found = await this.view.ask('the topics', () => this.view.parts.wire.metadata(null));
     const ours = found.topics.filter(({ name, internal, error }) => !internal && !error && name.startsWith(prefix));
@@ -120,7 +121,7 @@ export class Topics {
     const count = await this.view.partitions(topic);
     const spots = Array.from({ length: count }, (_, partition) => ({ topic, partition }));
     const [starts, highs] = await Promise.all([this.offsets(spots, 'start'), this.offsets(spots, 'high')]);
-    // After the others: what is appended meanwhile must not look as if a transaction held it.
+    // Read the ends last. Otherwise records appended in between would look as if a transaction held them.
     const ends = await this.offsets(spots, 'end');
     return spots.map(({ partition }) => {
       const end = ends.get(partition) ?? 0;
@@ -130,7 +131,7 @@ export class Topics {
     });
   }
 
-  /** By partition, as their leaders say. */
+  /** Returns the offsets that the leaders report, by partition. */
   async offsets(spots: readonly Spot[], time: 'start' | 'end' | 'high'): Promise<ReadonlyMap<number, number>> {
     const { wire } = this.view.parts;
     return this.view.ask(`the bounds of ${spots[0]?.topic}`, async () => {
@@ -147,7 +148,7 @@ export class Topics {
     });
   }
 
-  /** See `Log.trim`. */
+  /** Implements `Log.trim`. */
   async trim(topic: string, partition: number, before: number): Promise<void> {
     const spot = { topic, partition };
     const shape = await this.shape(topic);
@@ -157,7 +158,7 @@ export class Topics {
     await this.view.ask(`trimming ${topic}/${partition}`, async () => {
       const at = { node: this.view.mustLead(spot), via: 'admin' } as const;
       const [answer] = await this.view.parts.wire.deleteRecords(at, [{ ...spot, before: Math.min(before, end) }]);
-      // It starts behind that already.
+      // The log already starts after that offset, so nothing is left to delete.
       if (answer?.error && answer.error.code !== 'OFFSET_OUT_OF_RANGE') throw answer.error;
     });
   }

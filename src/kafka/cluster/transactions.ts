@@ -1,20 +1,20 @@
-/** Finds out which open transactions keep readers from records, and how an operator ends them. */
+/** Finds the open transactions that block readers, and the commands with which an operator aborts them. */
 import type { OpenTransaction } from '../../ports/log';
 import { allGood, byLeader, type View } from './metadata';
 import type { Spot, Transaction } from '../protocol/types';
 
-/** See `Log.openTransactions`. */
+/** Implements `Log.openTransactions`. */
 export async function openTransactions(
   view: View,
   topic: string,
   partitions: readonly number[],
 ): Promise<readonly OpenTransaction[]> {
-  await view.partitions(topic); // so that their leaders are known
+  await view.partitions(topic); // requests the leaders if they are not known
   const spots = partitions.map((partition) => ({ topic, partition }));
   return view.ask(`transactions in ${topic}`, () => openTransactionsIn(view, spots));
 }
 
-/** Transactions that are open in these partitions. Rejects with a WireError. */
+/** Returns the transactions that are open in these partitions. Rejects with a WireError. */
 export async function openTransactionsIn(view: View, spots: readonly Spot[]): Promise<readonly OpenTransaction[]> {
   const { wire } = view.parts;
   const led = [...byLeader(view, spots)];
@@ -40,7 +40,10 @@ export async function openTransactionsIn(view: View, spots: readonly Spot[]): Pr
   });
 }
 
-/** By producer id, as far as the user can see them; their coordinators are not known, so every broker is asked. */
+/**
+ * Returns the transactions that the user can see, by producer id. Requests them from all brokers, as coordinators are
+ * unknown.
+ */
 async function transactionsOf(view: View, producerIds: readonly number[]): Promise<ReadonlyMap<number, Transaction>> {
   const { wire } = view.parts;
   const nodes = await view.nodes();
@@ -51,7 +54,7 @@ async function transactionsOf(view: View, producerIds: readonly number[]): Promi
         const ids = (await wire.listTransactions(at, producerIds)).map(({ id }) => id);
         return ids.length === 0 ? [] : await wire.describeTransactions(at, ids);
       } catch {
-        return []; // a broker that does not answer, or a user without the right: the rest is reported without it
+        return []; // the broker does not answer, or the user lacks the permission: report without its transactions
       }
     }),
   );
@@ -59,7 +62,7 @@ async function transactionsOf(view: View, producerIds: readonly number[]): Promi
   return new Map(good.map((transaction) => [transaction.producerId, transaction]));
 }
 
-/** One sentence about a partition that is held, with what an operator can do. */
+/** Returns a sentence about a held partition, with the command that an operator can run. */
 export function sayOpen(
   { partition, offset, id, producerId, epoch, ...times }: OpenTransaction,
   nowMs: number,

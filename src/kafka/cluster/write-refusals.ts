@@ -1,12 +1,12 @@
-/** Topics to which this user is not allowed to write, or whose brokers refuse every record until a person acts. */
+/** Tracks topics to which appends fail until an operator changes permissions or settings. */
 import type { Clock } from '../../base/clock';
 import { busErrorOf, type WireError } from '../protocol/errors';
 
-/** A refusal is forgotten after this long: nothing may be sent any more that could show that it is over. */
+/** A refusal expires after this time. If this process sends nothing more, no success can show that it has ended. */
 const rememberedMs = 60_000;
 
 export class WriteRefusals {
-  /** By topic, and when; undefined when a record was taken since. */
+  /** Last refusal by topic; undefined if a record has been accepted since. */
   readonly #refused = new Map<string, { readonly atMs: number; readonly reason: string } | undefined>();
 
   constructor(
@@ -18,12 +18,12 @@ export class WriteRefusals {
     const { message, remedy } = busErrorOf(error, `writing to ${topic}`, 0, this.user);
     this.#refused.set(topic, { atMs: this.clock.mono(), reason: `${message}. ${remedy}` });
   }
-  /** Called for each batch. */
+  /** Ends the refusal of the topic after an accepted batch. Runs for each batch, so it must be cheap. */
   taken(topic: string): void {
     if (this.#refused.size > 0 && this.#refused.has(topic)) this.#refused.set(topic, undefined);
   }
 
-  /** Each topic with the reason, or with undefined once after the last refusal. */
+  /** Yields each topic with its reason, or once with undefined when its refusal has ended. */
   *review(): Generator<readonly [topic: string, reason: string | undefined]> {
     for (const [topic, refusal] of this.#refused) {
       const isOver = refusal === undefined || this.clock.mono() - refusal.atMs >= rememberedMs;
