@@ -1,29 +1,35 @@
 /**
- * Where a call was made. An error that comes later, from a socket or a timer, has only frames of the bus in its stack.
- * With this it has the caller's own line too.
+ * Records the place of a call for the stacks of its errors.
+ * An error that a socket or a timer causes later has only frames of the bus in its stack. The recorded place adds the
+ * caller's own line.
  */
 import { isError } from '../base/errors';
 
 export interface CallSite {
-  /** Formatted when it is read, so a call that succeeds does not pay for that. */
+  /** Stack of the call. It is formatted on first read, so that a call that succeeds does not pay for the formatting. */
   readonly stack?: string;
 }
 
-/** Any function; only its frame is looked for. */
+/** Any function. Only its stack frame is used. */
 type AnyFunction = (...args: never[]) => unknown;
 
-/** Returns the place of the call of `verb`, whose frame and those it called are left out. */
+/** Returns the place of a call of `verb`. The frames of `verb` and of the functions that it called are left out. */
 export function callSite(verb: AnyFunction): CallSite {
   const site: CallSite = {};
   Error.captureStackTrace(site, verb);
   return site;
 }
 
-/** Stacks without the lines of a caller: one error can end several calls. */
+/**
+ * Stacks without the frames of a caller. One error can end several calls, and each call must add only its own frames.
+ */
 const ownStacks = new WeakMap<Error, string>();
 const header = '    --- called from ---';
 
-/** Returns the error with the place of the call in its stack: a copy where another caller has the same error. */
+/**
+ * Returns the error with the place of the call in its stack. Returns a copy when the error already has another caller's
+ * place.
+ */
 export function fromCaller(thrown: unknown, { stack: place = '' }: CallSite): unknown {
   try {
     if (!isError(thrown) || typeof thrown.stack !== 'string') return thrown;
@@ -40,17 +46,17 @@ export function fromCaller(thrown: unknown, { stack: place = '' }: CallSite): un
     });
     return error;
   } catch {
-    return thrown; // frozen, or with getters that throw
+    return thrown; // the error is frozen, or has getters that throw
   }
 }
 
 function copyOf(error: Error): Error {
   const { stack: _stack, ...fields } = Object.getOwnPropertyDescriptors(error);
-  // The prototype of an error makes an object that is one by `instanceof`.
+  // Created with the prototype of the error, so that `instanceof` works on the copy.
   return Object.create(Object.getPrototypeOf(error) as object, fields) as Error;
 }
 
-/** Returns the verb with the place of each call in the stacks of the errors that it rejects with. */
+/** Returns the verb, changed so that its rejections have the place of the call in their stacks. */
 export function located<A extends readonly unknown[], R>(verb: (...args: A) => Promise<R>): (...args: A) => Promise<R> {
   return async function call(...args) {
     const site = callSite(call);

@@ -1,4 +1,4 @@
-/** What surrounds one handler call: who sent it, how long it has, and what calls made inside it inherit. */
+/** Context of one handler call: sender, deadline, signal, and the scope that calls made inside the handler inherit. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock, Timer } from '../base/clock';
 import { Failure, BusError } from '../base/errors';
@@ -7,41 +7,45 @@ import type { Request } from '../contract/types';
 import type { Envelope } from '../format/envelope';
 
 /**
- * Augment it once, `declare module 'busbar' { interface Baggage { tenant: string } }`: it travels with every message
- * and its consequences.
+ * Values that travel with every message and with all messages that its handlers send. Declare the fields once:
+ * `declare module 'busbar' { interface Baggage { tenant: string } }`.
  */
 export interface Baggage {}
 
-/** An instance, as others see it. */
+/** Identity of an instance, as other instances see it. */
 export interface Peer {
   readonly module: string;
   /** `module#xxxx` */
   readonly instance: string;
 }
 
-/** Lines about a delivery, told as notices with its entry and id. */
+/** Functions that emit log lines about a delivery as notices, with its entry and message id. */
 export type ContextLog = {
   readonly [L in LogLevel]: (message: string, fields?: Readonly<Record<string, unknown>>) => void;
 };
 
 export interface Context {
-  /** Of the message: the same at every attempt, and at every instance. */
+  /** Id of the message. It is the same at every attempt and in every instance. */
   readonly id: string;
   /**
-   * 1 for the first. An attempt that died with its process may not have been counted, and one counts that the log was
-   * told of when the process died right before it.
+   * Number of this attempt, from 1. It can be too low or too high after a process died.
+   * An attempt that died with its process can be missing from the count. An attempt that the log recorded as started
+   * counts, even if the process died before the handler ran.
    */
   readonly attempt: number;
-  /** Milliseconds since 1970 after which nobody waits any more; Infinity where nobody ever did. */
+  /** Time in milliseconds since 1970 after which no caller waits for the result. Infinity when there is no deadline. */
   readonly deadline: number;
-  /** Aborts when the caller gave up, the deadline passed, or the partition was lost. */
+  /**
+   * Aborts when the caller cancels or seems dead, when the deadline passes, or when the partition is lost or revoked.
+   * It also aborts when this instance closes and no longer waits for the handler.
+   */
   readonly signal: AbortSignal;
   readonly from: Peer;
   readonly baggage: Readonly<Partial<Baggage>>;
-  /** The W3C trace the message belongs to, if any: hand it to whatever traces calls that leave the bus. */
+  /** W3C trace context of the message, if any. Pass it to the tracer of calls that leave the bus. */
   readonly traceparent: string | undefined;
   readonly log: ContextLog;
-  /** A line about how far it is, for operators; kept in this instance, costs nothing on the wire. */
+  /** Sets a progress line for operators. It is kept in this instance and never sent. */
   readonly progress: (note: string) => void;
 }
 export type Fail<M extends Request> = <K extends keyof M['~types']['failures'] & string>(
@@ -53,18 +57,18 @@ export interface RequestContext<M extends Request> extends Context {
   readonly fail: Fail<M>;
 }
 export interface WorkContext extends Context {
-  /** Sets the message aside now, with this reason, instead of trying again. Never returns. */
+  /** Parks the message now, with this reason, instead of retrying it. Never returns. */
   readonly park: (reason: string) => never;
 }
 
-/** Thrown by `context.park`; whoever settles looks for it. */
+/** Thrown by `context.park`. The code that settles the message detects it and parks the message. */
 export class ParkSignal extends Error {
   override readonly name = 'ParkSignal';
 }
 
 /**
- * What calls inside a handler inherit. Closed when the delivery settles, so that what outlives it inherits nothing
- * stale.
+ * Values that calls inside a handler inherit. The scope closes when the delivery settles.
+ * Code that outlives the delivery then inherits no stale deadline or baggage.
  */
 export interface Scope {
   readonly id: string | undefined;
@@ -76,18 +80,21 @@ export interface Scope {
 export type Scopes = AsyncLocalStorage<Scope>;
 const scopes: Scopes = new AsyncLocalStorage<Scope>();
 /**
- * One for all buses of the process: Node pays for each storage at every promise, and what a handler of one bus does on
- * another is its consequence too.
+ * Returns the one storage that all buses of the process share.
+ * Node.js pays for each storage at every promise. A call from a handler of one bus to another bus must inherit the
+ * scope too.
  */
 export const openScopes = (): Scopes => scopes;
 
-/** The scope of the handler that is running here; undefined outside of one, and after it settled. */
+/**
+ * Returns the scope of the running handler. Returns undefined outside of a handler, and after the handler has settled.
+ */
 export function currentScope(scopes: Scopes): Scope | undefined {
   const scope = scopes.getStore();
   return scope?.open ? scope : undefined;
 }
 
-/** What a message takes over from the handler in which it is sent. */
+/** Returns the envelope fields that a message inherits from the handler that sends it. */
 export function inherited(scope: Scope): Pick<Envelope, 'cause' | 'baggage' | 'traceparent'> {
   return {
     ...(scope.id !== undefined && { cause: scope.id }),
@@ -96,7 +103,7 @@ export function inherited(scope: Scope): Pick<Envelope, 'cause' | 'baggage' | 't
   };
 }
 
-/** The facts of a delivery that its maker knows. */
+/** Facts of a delivery that are known before its handler is called. */
 export interface Facts {
   readonly id: string;
   readonly entry: string;
@@ -105,13 +112,13 @@ export interface Facts {
   readonly from: Peer;
   readonly baggage: Readonly<Record<string, unknown>>;
   readonly traceparent: string | undefined;
-  /** It is kept until it was done or parked. */
+  /** True when the message is kept until it was handled or parked. */
   readonly durable?: boolean;
 }
 
-/** The context of one delivery. Its parts are made when first asked for: most handlers use two of them. */
+/** Context of one delivery. Its parts are created on first use, because most handlers use only two of them. */
 export class DeliveryContext implements WorkContext {
-  /** What `progress` said last. */
+  /** Last text that the handler passed to `progress`. */
   note = '';
   #controller: AbortController | undefined;
   #deadlineTimer: Timer | undefined;
@@ -157,10 +164,11 @@ export class DeliveryContext implements WorkContext {
         this.notices.tell({ type: 'log', level, message, fields: { ...fields, entry: this.facts.entry, id: this.id } });
     return { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };
   }
-  // Getters that give functions: handlers take them out of the context, `({ fail }) => …`.
+  // Getters that return functions, because handlers destructure the context: `({ fail }) => …`.
   get progress(): (note: string) => void {
     return (note) => {
-      this.note = Buffer.from(note.slice(0, noteCharsMax)).toString(); // without half of a character at its end
+      // `slice` can cut a character in half; the buffer replaces the half
+      this.note = Buffer.from(note.slice(0, noteCharsMax)).toString();
     };
   }
   get fail(): (code: string, data: unknown) => never {
@@ -179,7 +187,7 @@ export class DeliveryContext implements WorkContext {
     this.#aborted ??= { reason };
     this.#controller?.abort(reason);
   }
-  /** The delivery settled: nothing aborts any more. */
+  /** Ends the delivery. The deadline can no longer abort the signal. */
   end(): void {
     this.#ended = true;
     this.#deadlineTimer?.cancel();

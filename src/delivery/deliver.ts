@@ -1,4 +1,4 @@
-/** Calls one handler once: check of the body, middleware, inherited scope, and a notice of how it ended. */
+/** Calls one handler once: checks the body, runs the middleware, sets the scope, and reports how the call ended. */
 import { tookMs, type Clock } from '../base/clock';
 import { BusError, Failure, readable, sayError } from '../base/errors';
 import type { Notices } from '../base/notices';
@@ -12,23 +12,24 @@ export interface DeliverParts {
   readonly notices: Notices;
   readonly scopes: Scopes;
   readonly middleware: readonly Middleware[];
-  /** Handler calls that have not ended yet, kept for the tests that wait for them. */
+  /** Handler calls that have not ended yet. Tests wait for them. */
   readonly calls?: Set<Pick<Facts, 'entry' | 'id'>> | undefined;
-  /** Levels of a body. Default: limits.bodyDepthMax. */
+  /** Maximum nesting depth of a body. Default: limits.bodyDepthMax. */
   readonly bodyDepthMax?: number | undefined;
 }
-/** A handler as the bus holds it: body and context in, reply (or nothing) out. */
+/** A handler as the bus stores it. It gets the body and the context, and returns the reply or nothing. */
 export type Run = (body: unknown, context: DeliveryContext) => unknown;
 
 export type Outcome =
   | { readonly ok: true; readonly value: unknown }
-  /** Thrown by the check of the body, or else by the handler or a middleware; see `readable`. */
+  /** Error of the body check (`check`), or of the handler or a middleware (`handler`). See `readable`. */
   | { readonly ok: false; readonly error: unknown; readonly by: 'check' | 'handler' };
 
 /**
- * Runs the handler with a body that was decoded but not yet checked. Never throws or rejects; a promise only where the
- * schema, a middleware or the handler gives one, since promises cost as much as all the rest. The context's signal and
- * scope end with it. The caller keeps the context, to abort it or to read its progress.
+ * Runs the handler with a body that is decoded but not yet checked. Never throws or rejects.
+ * Returns a promise only when the schema, a middleware or the handler returns one, since a promise costs as much as
+ * everything else here.
+ * The context's signal and scope end with the call. The caller keeps the context to abort it or to read its progress.
  */
 export function deliver(
   parts: DeliverParts,
@@ -41,10 +42,12 @@ export function deliver(
   return new Call(parts, entry, facts, run, context).start(raw);
 }
 
-/** One call of a handler, and the scope of what it does: one object, since there is one for each message. */
+/**
+ * One call of a handler, and the scope of the calls made inside it. Both are one object, since each message needs one.
+ */
 class Call implements Scope {
   open = true;
-  /** Where somebody watches. */
+  /** Start of the call by the monotonic clock. Undefined when no listener watches the notices. */
   readonly #startedMs: number | undefined;
   #by: 'check' | 'handler' = 'check';
 
@@ -108,7 +111,10 @@ class Call implements Scope {
   }
 }
 
-/** Starts nothing after the deadline, by the wall clock or the one that nobody sets, however long the check took. */
+/**
+ * Returns a function that throws Timeout after the deadline, by the wall clock or the monotonic clock.
+ * A slow asynchronous check then cannot start a handler for a caller that no longer waits.
+ */
 function ifInTime(clock: Clock, { entry, deadline }: Facts, call: (body: unknown) => unknown): typeof call {
   const timeoutMs = deadline - clock.now();
   const untilMs = clock.mono() + timeoutMs;
@@ -142,7 +148,7 @@ async function aroundAll(
   context: DeliveryContext,
 ): Promise<unknown> {
   let value: unknown;
-  // The marker exists for the compiler only: it makes `return next()` impossible to forget.
+  // The marker exists for the compiler only: a middleware that forgets `return next()` does not compile.
   const settled = {} as Settlement;
   const step = async (index: number): Promise<Settlement> => {
     const around = middleware[index];
@@ -175,7 +181,10 @@ function tell(
   });
 }
 
-/** What a handler says on purpose is no failure of the handler. */
+/**
+ * Returns the outcome for the notice. Declared failures and parking are intended by the handler, so they do not count
+ * as failed.
+ */
 function howItFailed(error: unknown): 'failure' | 'parked' | 'failed' {
   if (error instanceof Failure) return 'failure';
   return error instanceof ParkSignal ? 'parked' : 'failed';

@@ -1,4 +1,4 @@
-/** Lets a handler be closed while it runs: nothing starts after that, and closing waits for what runs. */
+/** Closes a handler while it runs: no call starts after the close, and the close waits for running calls. */
 import { deferred, type Deferred } from '../base/lifecycle';
 
 export class Gate {
@@ -12,12 +12,12 @@ export class Gate {
     this.#running++;
     return true;
   }
-  /** A call that was counted has ended. */
+  /** Ends a call that `enter` counted. */
   leave(): void {
     this.#running--;
     if (this.#running === 0) this.#idle?.resolve();
   }
-  /** Resolves when no call runs. */
+  /** Closes the gate. Resolves when no call runs. */
   close(): Promise<void> {
     this.#isClosed = true;
     if (this.#running === 0) return Promise.resolve();

@@ -1,20 +1,20 @@
-/** How many handlers of an entry may run at once, and how many may start in a second, in this instance. */
+/** Limits how many handlers of an entry run at once in this instance, and how many start in a second. */
 
 export interface Pace {
   readonly concurrency: number;
   readonly running: number;
   mayStart(nowMs: number): boolean;
-  /** After how long the rate allows another start; 0 when it does now. */
+  /** Returns the time until the rate allows the next start, in ms. Returns 0 when it allows one now. */
   delayMs(nowMs: number): number;
   started(nowMs: number): void;
   ended(): void;
-  /** Takes effect from the next start on; what runs goes on. */
+  /** Changes the limits from the next start on. Running handlers continue. */
   change(limits: PaceLimits): void;
 }
 export interface PaceLimits {
-  /** From 1; 0 while it is paused, when nothing starts. */
+  /** Maximum number of running handlers. 0 pauses the entry, so that no handler starts. */
   readonly concurrency: number;
-  /** Default Infinity: as fast as it goes. A second's worth may start at once after a pause. */
+  /** Maximum number of starts in a second. Default Infinity. After a pause, one second's worth can start at once. */
   readonly perSecond?: number | undefined;
 }
 
@@ -33,7 +33,7 @@ export function createPace(limits: PaceLimits): Pace {
   function delayMs(nowMs: number): number {
     if (perSecond === Infinity) return 0;
     fill(nowMs);
-    // The small addition keeps a timer that fires on the very millisecond from finding 0.9999 of a token.
+    // The small addition prevents a timer that fires exactly on time from finding only 0.9999 of a token.
     return tokens >= 1 ? 0 : Math.ceil(((1 - tokens) / perSecond) * 1_000 + 0.001);
   }
   return {
@@ -55,7 +55,7 @@ export function createPace(limits: PaceLimits): Pace {
       running--;
     },
     change(to) {
-      // What was not limited has saved nothing up.
+      // Without a rate no tokens were saved, so the new rate starts at zero.
       const saved = perSecond === Infinity ? 0 : tokens;
       ({ concurrency, perSecond = Infinity } = to);
       tokens = Math.min(saved, perSecond);

@@ -1,10 +1,10 @@
-/** An instance by its name alone. */
+/** Returns the peer for the name of an instance. */
 import type { Peer } from './context';
 
-/** The one asked for last: messages of one sender come one after the other. */
+/** Result of the last call. Messages of one sender often arrive in a row, so one cached object serves them all. */
 let last: Peer = { module: '', instance: '' };
 
-/** `photos#c41f` is an instance of `photos`. */
+/** Returns the module and the name of an instance: `photos#c41f` is an instance of `photos`. */
 export function peerOf(instance: string): Peer {
   if (last.instance === instance) return last;
   const hash = instance.indexOf('#');

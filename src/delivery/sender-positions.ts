@@ -1,17 +1,17 @@
-/** Remembers how far each sender has come, so that nothing is started twice in one instance. */
+/** Remembers the last position of each sender, so that one instance starts no message twice. */
 import type { Stamp } from '../format/envelope';
 
 export interface Seen {
   /**
-   * Packets of one sender come in the order of their positions. True the first time; false for what is not above the
-   * last position of its incarnation.
+   * Returns true when the position is above the last position of its incarnation, and false for a duplicate.
+   * Packets of one sender arrive in the order of their positions.
    */
   fresh(stamp: Stamp): boolean;
-  /** Whether a stamp, or a later one of its sender, was here. */
+  /** Returns true when this stamp, or a later one of its sender, has arrived. */
   passed(stamp: Stamp | undefined): boolean;
 }
 
-const sendersKept = 100_000; // about 10 MB; the one silent longest is forgotten first
+const sendersKept = 100_000; // about 10 MB; the sender that was first noted or updated longest ago is forgotten first
 
 export function createSeen(sendersMax = sendersKept): Seen {
   const last = new Map<string, number>();
@@ -20,7 +20,7 @@ export function createSeen(sendersMax = sendersKept): Seen {
       const before = last.get(incarnation);
       if (before !== undefined) {
         if (position <= before) return false;
-        last.delete(incarnation); // behind all others, as a map keeps the order of what was put in
+        last.delete(incarnation); // moves the sender to the end, since a map iterates in insertion order
         last.set(incarnation, position);
         return true;
       }

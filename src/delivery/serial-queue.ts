@@ -1,15 +1,12 @@
-/** Runs what has one name one after the other, and different names side by side, within bounds over all of them. */
+/** Runs the turns of one name one after another, and different names concurrently, within common bounds. */
 import { BoundedQueue, Capacity, type Bounds } from '../base/bounded';
 
 export interface Turns {
-  /** Turns that wait or run. */
+  /** Turns of all names that wait or run. */
   readonly capacity: Capacity;
-  /** Those of one name. */
+  /** Returns the count and bytes of the turns of one name. */
   share(name: string): Pick<Capacity, 'count' | 'bytes'>;
-  /**
-   * Runs `turn` after all that was taken for `name` before. `turn` must not reject. Returns false when there is no
-   * room.
-   */
+  /** Runs `turn` after all earlier turns of `name`. `turn` must not reject. Returns false when there is no room. */
   take(name: string, bytes: number, turn: () => Promise<void>): boolean;
 }
 
@@ -20,7 +17,7 @@ export function createTurns(max: Bounds): Turns {
   const capacity = new Capacity(max);
   const lines = new Map<string, Line>();
 
-  /** A turn keeps its place while it runs. */
+  /** Runs the turns of one name. A running turn stays in the queue, so that it counts against the bounds. */
   async function walk(name: string, line: Line): Promise<void> {
     for (let turn = line.first; turn; turn = line.first) {
       await turn();
