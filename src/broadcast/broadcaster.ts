@@ -1,4 +1,4 @@
-/** Tells every instance of a module that is up. */
+/** Sends a broadcast to every running instance of a module. */
 import type { Clock } from '../base/clock';
 import type { Notices } from '../base/notices';
 import { check } from '../contract/check';
@@ -19,7 +19,7 @@ interface ShouterParts {
   readonly nextPosition: () => number;
   readonly makeId: () => string;
   readonly messageBytesMax: number;
-  /** Levels of a body. Default: limits.bodyDepthMax. */
+  /** Maximum nesting depth of a body. Default: limits.bodyDepthMax. */
   readonly bodyDepthMax?: number | undefined;
 }
 export interface Shouter {

@@ -1,4 +1,4 @@
-/** Readers of events for plain listeners: one for each topic, open while the topic has a listener. */
+/** Opens one reader of events for each topic, and keeps it open while the topic has a plain listener. */
 import { BusError } from '../base/errors';
 import { allEnded, closable, type Closable } from '../base/lifecycle';
 import type { Event } from '../contract/types';
@@ -7,7 +7,7 @@ import type { Topic } from '../ports/log';
 import { openEar, type Ear, type EarParts } from './event-listener';
 
 export interface Ears extends Closable {
-  /** Resolves when everything appended from then on is handled by `run`, until what is returned is closed. */
+  /** Resolves when `run` handles everything appended from now on. The returned handle stops the listener. */
   listen(topic: Topic, entry: Event, run: Run): Promise<Closable>;
   /** Events that wait or run. */
   readonly waiting: number;
@@ -25,7 +25,7 @@ export function openEars(parts: EarParts): Ears {
     byTopic.set(topic.name, opening);
     opening.then(
       (ear) => opened.add(ear),
-      () => byTopic.delete(topic.name), // the next listen tries again
+      () => byTopic.delete(topic.name), // the next listen opens the topic again
     );
     return opening;
   }
@@ -52,7 +52,7 @@ export function openEars(parts: EarParts): Ears {
     },
     ...closable(async () => {
       closedAtMs ??= parts.clock.now();
-      await Promise.allSettled(byTopic.values()); // one that is being opened must not stay open
+      await Promise.allSettled(byTopic.values()); // a reader that is still opening must not stay open
       const closing = [...opened].map((ear) => ear.close());
       await allEnded('closing the readers of events', closing);
     }),

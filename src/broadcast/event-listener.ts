@@ -1,4 +1,6 @@
-/** Listens to a module's events without a queue: every instance, from now on, while it lives. */
+/**
+ * Delivers a module's events to plain listeners, without a queue: every instance gets each event while it is listening.
+ */
 import { sleep, within } from '../base/clock';
 import { sayError } from '../base/errors';
 import { aborted, closable, type Closable } from '../base/lifecycle';
@@ -15,11 +17,11 @@ import { parseEnvelope } from '../format/envelope';
 import { decodeValue } from '../format/json';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Topic } from '../ports/log';
 
-/** One reader of a topic for all plain listeners of this instance to it. */
+/** Reader of one topic for all plain listeners of this instance. */
 export interface Ear extends Closable {
-  /** Returns undefined when this reader has been closed. */
+  /** Adds a listener. Returns undefined when this reader has been closed. */
   add(entry: Event, run: Run): Closable | undefined;
-  /** Whether it has no listener. */
+  /** True when the reader has no listener. */
   readonly idle: boolean;
   /** Events that wait or run. */
   readonly waiting: number;
@@ -27,19 +29,22 @@ export interface Ear extends Closable {
 
 export interface EarParts extends DeliverParts {
   readonly log: Log;
-  /** How long closing waits for listeners that run. */
+  /** Maximum time that closing waits for running listeners, in ms. */
   readonly drainMs: number;
 }
 
 const waitingMax = { count: limits.bufferMessagesMax, bytes: limits.bufferBytesMax };
-/** Most bytes of one read. */
+/** Maximum bytes of one read, so that a single read does not fill the memory. */
 const readBytesMax = 8 * 1024 * 1024;
-/** The largest record of a topic: a message, its envelope, and what a parked one carries beside it. */
+/**
+ * Largest record of a topic: a message, its envelope, and the additions of a parked record. A read starts only when one
+ * fits.
+ */
 const recordBytesMax = limits.messageBytesMax + 192 * 1024;
-/** A buffer that was full is filled again when at most this share of it is used. */
+/** Share of the buffer in use at which reading resumes. A full buffer must drain first, so that reads stay large. */
 const refillShare = 0.5;
-const atOnceMax = 100; // events without a key that are handled side by side
-const againMs = 500; // after a log that could not be read
+const atOnceMax = 100; // lanes of events without a key: at most this many are handled concurrently
+const againMs = 500; // delay after a failed read of the log, so that errors do not repeat in a busy loop
 
 interface Listener {
   readonly entry: Event;
@@ -47,7 +52,7 @@ interface Listener {
   readonly gate: Gate;
 }
 
-/** Resolves when everything appended from now on will be heard. */
+/** Opens a reader. Resolves when everything appended from now on will be delivered. */
 export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   const { clock, notices, log, drainMs } = parts;
   const listeners = new Set<Listener>();
@@ -69,7 +74,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
         const records = await tail.read(room());
         states.works(part, 'it is read again');
         for (const record of records) hear(record);
-        // No more is read than can be held: the rest waits in the log.
+        // Read no more than the buffer can hold. The remaining events stay in the log.
         if (!capacity.fits(recordBytesMax)) await makeRoom();
       } catch (error) {
         if (error instanceof OutOfRangeError)
@@ -104,7 +109,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
     if (!decoded.ok)
       return notices.tell({ type: 'dropped', what: 'event', reason: `${where}: ${decoded.reason}`, entry, id });
     const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };
-    // Without a key no order is promised, but not everything may run at once.
+    // Events without a key have no order. They share a fixed number of lanes, so that not all run at once.
     const lane = record.key
       ? `${record.partition} ${Buffer.from(record.key).toString('latin1')}`
       : `${keyless++ % atOnceMax}`;

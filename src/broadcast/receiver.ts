@@ -1,4 +1,4 @@
-/** Hears broadcasts: each once, in the order of their sender to their module, one after the other. */
+/** Handles incoming broadcasts. Each is handled once, in the order in which its sender sent it. */
 import { within } from '../base/clock';
 import { sayError } from '../base/errors';
 import { limits } from '../base/limits';
@@ -16,14 +16,14 @@ import { createSeen, type Seen } from '../delivery/sender-positions';
 export interface Hearer {
   add(entry: Broadcast, run: Run): void;
   /**
-   * Starts no broadcast of these entries any longer: those that wait are dropped, which is reported. Resolves when no
-   * handler of them runs, after `drainMs` at the latest.
+   * Stops starting broadcasts of these entries. Waiting ones are dropped with a notice.
+   * Resolves when none of their handlers runs, after at most `drainMs`.
    */
   close(entries: readonly string[], drainMs: number): Promise<void>;
   hear(envelope: Envelope, body: Uint8Array): void;
   /** Broadcasts that wait or run. */
   readonly waiting: number;
-  /** Takes nothing more; resolves when none waits or runs, at the latest after `drainMs`. */
+  /** Accepts no further broadcasts. Resolves when none waits or runs, after at most `drainMs`. */
   drain(drainMs: number): Promise<void>;
 }
 
@@ -36,9 +36,12 @@ interface Handler {
 export function createHearer(parts: DeliverParts): Hearer {
   const { clock, notices } = parts;
   const handlers = new Map<string, Handler>();
-  /** By module: each has a way of its own, so what was sent to another one may overtake. */
+  /**
+   * Sender positions by module. Order is kept only within a module, so a later position can arrive first at another
+   * module.
+   */
   const seen = new Map<string, Seen>();
-  /** By sender. */
+  /** One queue for each sender. */
   const turns = createTurns({ count: limits.bufferMessagesMax, bytes: limits.bufferBytesMax });
   const { capacity } = turns;
   let draining = false;
@@ -51,7 +54,10 @@ export function createHearer(parts: DeliverParts): Hearer {
   function drop({ entry, id }: Envelope, reason: string): void {
     notices.tell({ type: 'dropped', what: 'broadcast', reason, entry, id });
   }
-  /** A sender can use as much as it leaves for others: one whose handler hangs does not hold up the others. */
+  /**
+   * Returns true when the sender's share stays below the room that is left for other senders.
+   * A sender whose broadcasts hang a handler then does not block the other senders.
+   */
   function hasRoom(from: string, bytes: number): boolean {
     const { max } = capacity;
     const share = turns.share(from);
