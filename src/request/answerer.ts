@@ -1,4 +1,4 @@
-/** The responder's side of requests: starts each once, within its limits, and answers. */
+/** Answers requests on the responder's side: starts each once, within the entry's limits, and sends its reply. */
 import { within } from '../base/clock';
 import { RecentSet } from '../base/bounded';
 import { BusError, Failure, isBusError, sayError, type BusCode, type BusDetails } from '../base/errors';
@@ -24,31 +24,34 @@ export interface AnswererParts extends DeliverParts {
 export interface Answerer {
   add(served: ServedRequest): void;
   /**
-   * Starts no request of these entries any longer. Those that wait are answered so that their callers ask another
-   * instance, and so are those that still come. Resolves when no handler of them runs, after `drainMs` at the latest:
-   * then what still runs is aborted.
+   * Stops starting requests of these entries. Waiting and later requests are refused, so that their callers try another
+   * instance.
+   * Resolves when no handler of them runs, after at most `drainMs`. Handlers that still run are then aborted.
    */
   close(entries: readonly string[], drainMs: number): Promise<void>;
-  /** Takes effect with the next request that starts. */
+  /** Sets the limits of an entry. They apply to the next request that starts. */
   setLimits(entry: string, limits: PaceLimits): void;
   request(envelope: Envelope, body: Uint8Array, from: string): void;
-  /** `reason`: the caller's, see encodeReason. */
+  /** Cancels a request. `reason` is the caller's encoded reason, see encodeReason. */
   cancel(envelope: Envelope, reason?: Uint8Array): void;
   probe(envelope: Envelope, from: string): void;
-  /** Its process seems to be dead: what runs for it is told to stop, what waits is not started. */
+  /**
+   * Handles the death of a caller's process: its running requests are aborted, and its waiting requests are not
+   * started.
+   */
   gone(address: string): void;
-  /** Requests that wait or run here, for operators. */
+  /** Returns the requests that wait or run here, for operators. */
   active(): Iterable<Active>;
-  /** Whether a handler runs: those that wait may not start now. */
+  /** True when a handler runs. Waiting requests do not count, since they cannot start now. */
   readonly busy: boolean;
   /**
-   * Starts nothing more and answers what waits 'not started'; resolves when nothing runs, at the latest after
-   * `drainMs`.
+   * Starts no further request, and answers waiting ones with Closed ('not-sent').
+   * Resolves when no handler runs, after at most `drainMs`.
    */
   drain(drainMs: number): Promise<void>;
 }
 
-/** A request that waits for a handler or has one. */
+/** A request that waits for its handler or runs in it. */
 export interface Active extends Waiting {
   readonly envelope: Envelope;
   readonly from: string;
@@ -58,7 +61,7 @@ export interface Active extends Waiting {
   readonly context: DeliveryContext;
   readonly arrivedMs: number;
   state: 'waiting' | 'running';
-  /** Its caller wants no answer any more. */
+  /** True when the caller cancelled the request, so that no reply is sent. */
   takenBack: boolean;
 }
 
@@ -67,10 +70,13 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   const lines = new Map<string, Line<Active>>();
   const active = new Map<string, Active>();
   const seen = createSeen();
-  /** Requests that were received, but neither started nor answered. */
+  /**
+   * Requests that were received and then dropped without being started. A probe reports them as unknown, so that
+   * callers can resend them.
+   */
   const unstarted = new RecentSet<string>(unstartedMax);
   let drainingMs: number | undefined;
-  /** Set while it drains: nothing runs any more. */
+  /** Set while draining. Called when no request waits or runs. */
   let idle: (() => void) | undefined;
 
   function request(envelope: Envelope, body: Uint8Array, from: string): void {
@@ -84,7 +90,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     }
     if (line.closedMs !== undefined) return refuseClosed(envelope, from, line.closedMs);
     const bytes = body.length;
-    // Before the body is decoded: a refusal costs the same whatever waits and however large the request is.
+    // Check the room before decoding the body, so that a refusal stays cheap however large the request is.
     if (!line.hasRoom(bytes)) return overloaded(envelope, from, line);
     const facts = factsOf(envelope);
     const arrivedMs = clock.now();
@@ -144,7 +150,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     dropUnstarted(one.envelope, reason);
     forget(one);
   }
-  /** Its caller took it back, or died. */
+  /** Aborts a request whose caller cancelled it or died. A waiting request is dropped. */
   function stop(one: Active, what: string, reason?: unknown): void {
     const why = reason === undefined ? what : `${what}: ${sayError(reason)}`;
     one.context.abort(new BusError('Cancelled', `${one.envelope.entry}: ${why}`, { reason: reason ?? what }, reason));
@@ -189,7 +195,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       drop(to, `its reply could not be sent: ${sayError(error)}`, 'reply');
     }
   }
-  /** Whoever asks after it may send it again. */
+  /** Drops a request before its start. A probe then reports it as unknown, so that its caller can resend it. */
   function dropUnstarted(envelope: Envelope, reason: string): void {
     unstarted.add(envelope.id);
     drop(envelope, reason);
@@ -206,7 +212,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       ),
     setLimits: (entry, changed) => lines.get(entry)?.setLimits(changed),
     async close(entries, drainMs) {
-      // A closed line stays, so that its callers receive the reason; serving the entry again replaces it.
+      // A closed line stays, so that its callers receive the reason. Serving the entry again replaces it.
       const closing = entries.flatMap((entry) => lines.get(entry) ?? []);
       for (const line of closing) {
         for (const one of line.close()) {
@@ -231,7 +237,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       stop(one, 'its caller took it back', decodeReason(reason));
     },
     gone(address) {
-      // Not taken back: a caller that lives, though it was thought dead, gets what comes of it.
+      // The request does not count as cancelled: a caller that was wrongly assumed dead still gets the reply.
       for (const one of active.values()) if (one.from === address) stop(one, 'its caller died');
     },
     probe(envelope, from) {
@@ -265,11 +271,16 @@ const lateReason = 'its deadline passed while it waited';
 const unstartedMax = 2 * limits.waitingRequestsMax;
 const retryAfterMs = 250;
 
-/** What a handler throws since its deadline ended it is no failure of it; callers may hear it before theirs passes. */
+/**
+ * Returns Timeout instead of an error that was thrown after the deadline aborted the handler, since the handler is not
+ * at fault.
+ * A caller can receive this reply before its own deadline passes.
+ */
 function expired({ context }: Active, outcome: Outcome): Outcome {
   if (outcome.ok || outcome.by === 'check' || outcome.error instanceof Failure) return outcome;
   const reason: unknown = context.signal.reason;
-  return isBusError(reason, 'Timeout') ? { ok: false, by: 'check', error: reason } : outcome; // sent as it is
+  // a `check` error is sent unchanged
+  return isBusError(reason, 'Timeout') ? { ok: false, by: 'check', error: reason } : outcome;
 }
 
 function factsOf({ id, entry, from, deadlineMs, baggage = {}, traceparent }: Envelope): Facts {

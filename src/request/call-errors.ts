@@ -1,4 +1,4 @@
-/** How requests end that are not answered. */
+/** Creates the errors of requests that end without a reply. */
 import type { Clock } from '../base/clock';
 import { BusError, sayError, type SendOutcome } from '../base/errors';
 import { moduleOf } from '../contract/contract';
@@ -25,11 +25,14 @@ export function timedOut({
     { reached, timeoutMs },
   );
 }
-/** Whether an instance can have carried it out. */
+/** Returns 'unknown' when an instance can have handled the request, else 'not-sent'. */
 function outcomeOf({ reached, mayBeDone }: OpenCall): SendOutcome {
   return reached === 'not-sent' && !mayBeDone ? 'not-sent' : 'unknown';
 }
-/** Its instance has nothing more to say. It has seen this one, or a later one of the same sender. */
+/**
+ * Creates the error for a request whose reply was lost.
+ * The instance holds nothing of the request, although it has received this one or a later one of the same sender.
+ */
 export function answerLost(call: OpenCall, clock: Clock): BusError<'Timeout'> {
   const { entry, target, timeoutMs } = call;
   const afterMs = Math.round(clock.mono() - call.begunMs);
@@ -63,7 +66,11 @@ export function closed(clock: Clock, closedMs: number, call?: OpenCall): BusErro
   const outcome = call ? outcomeOf(call) : 'not-sent';
   return new BusError('Closed', `the bus was closed ${sinceMs} ms ago`, { outcome, sinceMs });
 }
-/** Why nobody is left to ask. That the others leave is no fault of this bus: for the caller, nobody is there. */
+/**
+ * Returns the error of a call for which no instance is left.
+ * When the last instances refused because they are leaving, the caller gets NoHandler, since the bus itself is not at
+ * fault.
+ */
 export function lastRefusal(call: OpenCall): BusError {
   const { refusal } = call;
   if (!refusal || refusal.code !== 'Closed') return refusal ?? noHandler(call);

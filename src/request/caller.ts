@@ -1,4 +1,4 @@
-/** The caller's side of requests: chooses an instance, sends, waits, and says how it ended. */
+/** Sends requests on the caller's side: chooses an instance, waits for the reply, and settles the call. */
 import { tookMs } from '../base/clock';
 import { Capacity } from '../base/bounded';
 import { callSite, fromCaller, type CallSite } from '../delivery/call-site';
@@ -21,23 +21,23 @@ export interface CallerParts extends SendParts {
   readonly scopes: Scopes;
   readonly makeId: () => string;
   readonly messageBytesMax: number;
-  /** Levels of a body. Default: limits.bodyDepthMax. */
+  /** Maximum nesting depth of a body. Default: limits.bodyDepthMax. */
   readonly bodyDepthMax?: number | undefined;
-  /** For calls that say nothing themselves, in ms. */
+  /** Returns the timeout of calls that set none, in ms. */
   readonly timeoutMs: (entry: Request) => number;
 }
 export interface Caller {
-  /** `site`: where the caller called, for the stacks of errors. */
+  /** Sends a request, and resolves with its reply. `site` is the place of the call, for the stacks of errors. */
   ask(entry: Request, input: unknown, options?: AskOptions, site?: CallSite): Promise<unknown>;
-  /** A reply that came in from this address. */
+  /** Handles a reply that arrived from this address. */
   reply(reply: Envelope, body: Uint8Array, from: string): void;
-  /** An address will never answer again. */
+  /** Handles the death of an address, which will never reply again. */
   gone(address: string): void;
-  /** An instance said that it goes: it answers what it has and gets nothing new. */
+  /** Handles the notice of an instance that it is leaving. It answers the requests that it has and gets no new ones. */
   leaving(address: string): void;
-  /** Requests without an answer, for operators. */
+  /** Returns the requests without a reply, for operators. */
   open(): Iterable<OpenCall>;
-  /** Ends what is open with Closed. */
+  /** Ends all open requests with Closed. */
   close(): void;
 }
 
@@ -47,14 +47,14 @@ const retryAfterMs = 100;
 export function createCaller(parts: CallerParts): Caller {
   const { clock, notices, post, peers } = parts;
   const open = new Map<string, OpenCall>();
-  /** Bodies are kept until the answer arrives, as the request may have to be sent again. */
+  /** Bodies are kept until the reply arrives, since a request can have to be sent again. */
   const capacity = new Capacity({ count: limits.pendingRequestsMax, bytes: limits.pendingBytesMax });
   const followers = new WeakMap<AbortSignal, Set<OpenCall>>();
   const prober = createProber({ clock, post, open, send: (target, about) => sendQuietly(target, about, 'probe') });
   const { send, refuse } = createDispatcher({ ...parts, prober, settle });
   let closedMs: number | undefined;
 
-  /** One promise for each request, as each costs; what is thrown in it rejects it. */
+  /** Creates only one promise for each request, since each promise costs time. An error thrown inside rejects it. */
   function ask(
     entry: Request,
     input: unknown,
@@ -107,8 +107,10 @@ export function createCaller(parts: CallerParts): Caller {
   }
 
   /**
-   * That somebody died with it must not get lost, unless somebody else has it now. Where nobody knows that it arrived,
-   * and the way there or back is in trouble, that is why there is no answer.
+   * Returns the error of a call whose deadline passed.
+   * If an earlier instance can have handled the request, its error is returned, unless another instance has started the
+   * request since. If the request is not confirmed as received and the transport reports a failure, that failure is the
+   * cause.
    */
   function tooLate(call: OpenCall): BusError {
     const isStarted = call.reached === 'running' || call.reached === 'answered';
@@ -139,7 +141,7 @@ export function createCaller(parts: CallerParts): Caller {
     const took = tookMs(clock, call.begunMs);
     notices.tell({ type: 'answered', entry: call.entry.name, id: call.id, outcome, tookMs: took });
   }
-  /** One listener for all calls under one signal: Node warns of a leak at the eleventh. */
+  /** Adds one listener for all calls with the same signal. Node.js warns of a leak at the eleventh listener. */
   function follow(signal: AbortSignal, call: OpenCall): void {
     const known = followers.get(signal);
     if (known) return void known.add(call);
@@ -153,8 +155,8 @@ export function createCaller(parts: CallerParts): Caller {
     settle(call, cancelled(call));
   }
   /**
-   * Cancels and probes are best effort: when they cannot be sent, `gone` or the deadline ends the call. Returns false
-   * when nothing can be sent there any longer.
+   * Sends a cancel or a probe. If sending fails, `gone` or the deadline ends the call.
+   * Returns false when the instance can no longer be reached.
    */
   function sendQuietly(
     { instance }: PeerTarget<OpenCall>,
@@ -178,7 +180,7 @@ export function createCaller(parts: CallerParts): Caller {
     const target = call?.target;
     const isState = envelope.status === 'state';
     if (!call || target?.instance.name !== envelope.from) {
-      if (isState) return; // a probe of an instance whose requests have ended
+      if (isState) return; // the reply to a probe of an instance whose requests have ended
       const reason = call ? `from ${envelope.from}, which was not asked` : 'nobody waits for it any more';
       return notices.tell({ type: 'dropped', what: 'reply', reason, entry: envelope.entry, id: envelope.id });
     }
@@ -194,7 +196,7 @@ export function createCaller(parts: CallerParts): Caller {
       );
     } catch (error) {
       if (isRefusal(error)) return refuse(call, target.instance.address, error);
-      // The deadline passed there a moment earlier than here, where it ends the call.
+      // The deadline passed at the responder first. The local deadline timer ends the call in a moment.
       if (isBusError(error, 'Timeout')) return void (call.reached = 'running');
       settle(call, withOrigin(error, call.entry, target.instance));
     }
@@ -205,14 +207,15 @@ export function createCaller(parts: CallerParts): Caller {
     call.resolve(value);
   }
   /**
-   * 'unknown' is certain: the probe came behind the request on the same way, so the request never arrived. So is
-   * 'answered': the answer would have come before this on the same way.
+   * Handles the state that a probe returned. Packets to one address keep their order, so two states are certain.
+   * 'unknown' proves that the request, which was sent before the probe, never arrived. 'answered' proves that the reply
+   * was lost, as it was sent before this state.
    */
   function heardState(call: OpenCall, { code, stamp }: Envelope): void {
-    if (stamp?.position !== call.stamp?.position) return; // asked before it was sent again
+    if (stamp?.position !== call.stamp?.position) return; // the probe was sent before the request was resent
     const { target, opening } = call;
     if (!target || opening) return;
-    const state = (code ?? 'unknown') as State; // one of those that `probe` of the answerer gives
+    const state = (code ?? 'unknown') as State; // one of the states that the answerer's `probe` returns
     if (state === 'unknown') return refuse(call, '', noHandler(call));
     call.reached = state;
     if (state !== 'answered') return;
@@ -252,11 +255,11 @@ export function createCaller(parts: CallerParts): Caller {
   };
 }
 
-/** Answers that say 'not started here'. */
+/** Returns true for errors that prove that the request was not started at the responder. */
 function isRefusal(error: unknown): error is BusError<'Closed' | 'Incompatible'> {
   return isBusError(error, 'Closed', 'Incompatible');
 }
 function outcomeOf(error: unknown): string {
-  // Failure and BusError both carry a code; anything else is a fault of a schema.
+  // Failure and BusError both carry a code. Any other error is a fault of a schema.
   return error instanceof Error && 'code' in error ? String(error.code) : 'HandlerFailed';
 }

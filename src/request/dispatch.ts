@@ -1,4 +1,4 @@
-/** Sends a request to an instance that has not refused it, and to the next one where it cannot be sent. */
+/** Sends a request to an instance that has not refused it, and tries the next instance when sending fails. */
 import type { Clock, Random } from '../base/clock';
 import { isBusError, type BusError } from '../base/errors';
 import type { Notices } from '../base/notices';
@@ -18,7 +18,7 @@ export interface SendParts {
   readonly notices: Notices;
   readonly post: Post;
   readonly peers: Peers<OpenCall>;
-  /** This instance's name. */
+  /** Name of this instance. */
   readonly self: string;
   readonly incarnation: string;
   readonly nextPosition: () => number;
@@ -29,15 +29,15 @@ interface DispatcherParts extends SendParts {
   readonly settle: (call: OpenCall, error: unknown) => void;
 }
 export interface Dispatcher {
-  /** Never sends what was settled meanwhile. */
+  /** Sends the call to an instance. A call that settled meanwhile is not sent. */
   readonly send: (call: OpenCall) => void;
-  /** It was not started at this address, for this reason: another instance gets it. */
+  /** Notes that the request was not completed at this address, with the reason, and sends it to another instance. */
   readonly refuse: (call: OpenCall, address: string, why: BusError) => void;
 }
 
 type Peer = PeerTarget<OpenCall>;
 
-/** After so many instances that cannot be reached the event loop gets a turn, and then the next ones are tried. */
+/** Number of unreachable instances tried in one turn of the event loop. A long list must not block the loop. */
 const triesPerTurnMax = 50;
 
 export function createDispatcher(parts: DispatcherParts): Dispatcher {
@@ -61,7 +61,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const others = options.to === undefined ? able.filter((other) => other !== target) : [];
     tryOthers(call, options.key === undefined ? others : orderByKey(others, options.key).toReversed());
   }
-  /** Instances that died together are still listed for a moment: goes on until one can be reached. */
+  /** Tries the remaining instances until one can be reached. Instances that died together stay listed for a moment. */
   function tryOthers(call: OpenCall, others: Peer[]): void {
     for (let tries = 0; tries < triesPerTurnMax; tries++) {
       if (call.settled) return;
@@ -83,7 +83,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     return target;
   }
 
-  /** Returns false when nothing was sent, as it cannot be reached or too much waits for it. */
+  /** Sends the call to the target. Returns false when the target is unreachable or its send queue is full. */
   function sendTo(call: OpenCall, target: Peer): boolean {
     call.stamp = { incarnation: parts.incarnation, position: parts.nextPosition() };
     try {
@@ -106,7 +106,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     if (notices.watched) notices.tell({ type: 'sent', kind: 'request', entry: call.entry.name, id: call.id });
     return true;
   }
-  /** Waits for a first instance as long as the caller wants, then reports what is missing. */
+  /** Waits up to `absentMs` for an instance to appear, then settles the call with the reason why none is left. */
   function waitForInstance(call: OpenCall): void {
     const waitMs = Math.min(call.options.absentMs ?? 0, call.timeoutMs) + call.begunMs - clock.mono();
     if (waitMs <= 0) return settle(call, lastRefusal(call));
@@ -141,7 +141,8 @@ function packetOf({ clock, post, self }: SendParts, call: OpenCall): Packet {
     id: call.id,
     from: self,
     stamp,
-    // By our clock as it is now, for it may have been set since the call began; never later than was promised.
+    // Computed by the local clock as it is now, since the clock can have been set after the call began. The remaining
+    // time is measured by the monotonic clock and rounded down, so the deadline is never later than promised.
     ...(leftMs !== Infinity && { deadlineMs: Math.floor(clock.now() + leftMs) + (post.skewMs ?? 0) }),
     ...(scope && inherited(scope)),
   });

@@ -1,4 +1,4 @@
-/** Finds all instances of a module for a request to each, within the deadline that is for both. */
+/** Finds all instances of a module for a request to each. One deadline covers the search and the requests. */
 import type { Clock } from '../base/clock';
 import { onAbort } from '../base/lifecycle';
 import { moduleOf } from '../contract/contract';
@@ -14,16 +14,19 @@ export interface EverybodyParts {
   readonly clock: Clock;
   readonly scopes: Scopes;
   readonly peers: Pick<Peers<About>, 'of'>;
-  /** For calls that say nothing themselves, in ms. */
+  /** Returns the timeout of calls that set none, in ms. */
   readonly timeoutMs: (entry: Request) => number;
 }
 export interface Everybody {
   readonly instances: readonly Instance[];
-  /** What is left of what was given. */
+  /** The caller's options, with the timeout that is left after the search. */
   readonly options: AskOptions;
 }
 
-/** Rejects with Timeout or Cancelled where the registry took too long, and with what it rejects with. */
+/**
+ * Resolves with the instances. Rejects with Timeout or Cancelled while the registry does not answer, and with the
+ * registry's own errors.
+ */
 export async function findEverybody(parts: EverybodyParts, entry: Request, given: AskOptions = {}): Promise<Everybody> {
   const { clock, peers } = parts;
   const timeoutMs = given.timeoutMs ?? parts.timeoutMs(entry);

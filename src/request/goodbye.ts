@@ -1,4 +1,4 @@
-/** Says goodbye to callers so that none of their requests is on its way when this instance goes. */
+/** Notifies callers before this instance stops, so that none of their requests is still in transit. */
 import { within, type Clock } from '../base/clock';
 import { sayError } from '../base/errors';
 import { deferred, type Deferred } from '../base/lifecycle';
@@ -8,15 +8,16 @@ import type { Post } from '../ports/messenger';
 import type { Caller } from './caller';
 
 export interface Leaver {
-  /** A request came from this address. */
+  /** Records the address of a caller that sent a request. */
   heardFrom(address: string): void;
-  /** Somebody leaves, or understood that we do. */
+  /** Handles a packet of an instance that is leaving, or the acknowledgement of this instance's own notice. */
   leave(envelope: Envelope, from: string): void;
   gone(address: string): void;
   /**
-   * Tells all callers, and those who may become one, and resolves when each understood or died. Packets keep their
-   * order, so whatever they sent before they understood is here then. Whoever never asked anything is not waited for
-   * any longer after `othersMs`, nor a caller after `callersMs`: it stands still, or died and nobody knows it yet.
+   * Notifies all callers and all possible callers. Resolves when each has acknowledged the notice or died.
+   * Packets keep their order, so every request that a caller sent before its acknowledgement has arrived by then.
+   * Addresses that never sent a request are waited for at most `othersMs`, callers at most `callersMs`. A caller that
+   * exceeds this is stalled, or died without being detected yet.
    */
   goodbye(callersMs: number, othersMs: number): Promise<void>;
 }
@@ -30,12 +31,15 @@ interface LeaverParts {
 }
 const entry = 'busbar.leave';
 const understood = 'understood';
-/** Whoever was silent for so long is no caller any more. */
+/** An address that sent no request for an hour no longer counts as a caller, so `goodbye` does not wait long for it. */
 const callerMs = 3_600_000;
 const callersMax = 10_000;
 
 export function createLeaver(parts: LeaverParts): Leaver {
-  /** When each was last heard; of those who died not all are told. */
+  /**
+   * Time of the last request from each caller, in the order of their first requests. Not every dead caller is reported,
+   * so entries can be stale.
+   */
   const callers = new Map<string, number>();
   const waiting = new Map<string, Deferred<void>>();
 
@@ -59,7 +63,7 @@ export function createLeaver(parts: LeaverParts): Leaver {
   }
   return {
     heardFrom(address) {
-      // The first of all; if it goes on asking it is the last one next.
+      // Remove the caller whose entry was added first. If it sends another request, it is added again at the end.
       if (callers.size >= callersMax && !callers.has(address))
         for (const first of callers.keys()) if (callers.delete(first)) break;
       callers.set(address, parts.clock.mono());

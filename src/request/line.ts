@@ -1,4 +1,4 @@
-/** The requests of one entry that wait in this instance: in order, within bounds, started as its limits allow. */
+/** Queue of the waiting requests of one entry: in order, within bounds, and started as the entry's limits allow. */
 import type { Clock, Timer } from '../base/clock';
 import { BoundedQueue, type Place } from '../base/bounded';
 import { deferred, type Deferred } from '../base/lifecycle';
@@ -13,33 +13,33 @@ export interface ServedRequest {
   readonly run: Run;
   readonly pace: Pace;
 }
-/** What the line has to know of a request that waits. */
+/** Fields of a request that its queue needs while the request waits. */
 export interface Waiting {
-  /** Size of its body as it was received. */
+  /** Size of the received body, in bytes. */
   readonly bytes: number;
-  /** Its deadline by the wall clock, in ms since 1970. */
+  /** Deadline by the wall clock, in ms since 1970. */
   readonly deadlineMs: number;
-  /** Its deadline by the monotonic clock, which goes on as before when the wall clock is set. */
+  /** Deadline by the monotonic clock, which does not change when the wall clock is set. */
   readonly untilMs: number;
   place: Place<unknown> | undefined;
 }
 interface LineParts<T> {
   readonly clock: Clock;
-  /** Its turn has come. It has left the line. */
+  /** Starts a request, which has already left the queue. */
   start(request: T): void;
-  /** Its deadline passed while it waited. It has left the line. */
+  /** Ends a request whose deadline passed while it waited. It has already left the queue. */
   expire(request: T): void;
 }
 
 /**
- * A full line is searched for requests whose deadline has passed at most this often. Without the limit each refusal
- * would search all that wait, so that an overloaded instance would stop answering.
+ * Minimum interval between two searches of a full queue for requests whose deadline has passed.
+ * Without it each refusal would search all waiting requests, so that an overloaded instance would stop answering.
  */
 const searchIntervalMs = 100;
 
 export class Line<T extends Waiting> {
   readonly waiting = new BoundedQueue<T>({ count: limits.waitingRequestsMax, bytes: limits.waitingBytesMax });
-  /** When it was closed, in ms since 1970: nothing is started after that. */
+  /** Time of the close, in ms since 1970. No request is started after it. */
   closedMs: number | undefined;
   #searchedMs = -Infinity;
   #isStarting = false;
@@ -52,7 +52,10 @@ export class Line<T extends Waiting> {
     private readonly parts: LineParts<T>,
   ) {}
 
-  /** A request whose deadline has passed holds no room, so handlers that hang do not close the entry for good. */
+  /**
+   * Returns true when another request fits. Requests whose deadline has passed are removed first. Handlers that hang
+   * therefore do not block the entry for good.
+   */
   hasRoom(bytes: number): boolean {
     this.dropLate();
     const { capacity } = this.waiting;
@@ -64,32 +67,34 @@ export class Line<T extends Waiting> {
     for (const one of this.waiting.items()) if (isLate(one, nowMs, monoMs)) this.#expire(one);
     return capacity.fits(bytes);
   }
-  /** Drops the oldest ones, up to the first that still has time; later ones are found by the search of a full line. */
+  /**
+   * Drops expired requests at the head of the queue. Expired ones further back are found by the search of a full queue.
+   */
   dropLate(): void {
     for (let one = this.waiting.first; one && this.#isLate(one); one = this.waiting.first) this.#expire(one);
   }
 
-  /** Starts it, or lets it wait for its turn. `hasRoom` has been asked before. */
+  /** Starts the request, or queues it. The caller has already checked `hasRoom`. */
   take(request: T): void {
     const { pace } = this.served;
     if (pace.mayStart(this.parts.clock.now())) return this.#start(request);
     request.place = this.waiting.push(request, request.bytes);
     this.#wakeWhenPaced();
   }
-  /** It does not wait any longer. */
+  /** Removes a request from the queue. */
   leave(request: T): void {
     if (request.place) this.waiting.remove(request.place);
   }
-  /** A handler has returned. */
+  /** Handles the return of a handler, and starts the next requests. */
   ended(): void {
     const { pace } = this.served;
     pace.ended();
     if (pace.running === 0) this.#idle?.resolve();
     this.next();
   }
-  /** Starts what can start now. */
+  /** Starts the requests that the limits allow now. */
   next(): void {
-    if (this.#isStarting) return; // a handler returned without waiting: the loop below goes on
+    if (this.#isStarting) return; // a handler returned synchronously; the loop below continues
     this.#isStarting = true;
     for (let one = this.waiting.first; one; one = this.waiting.first) {
       if (this.#isLate(one)) this.#expire(one);
@@ -103,12 +108,12 @@ export class Line<T extends Waiting> {
   }
   setLimits(changed: PaceLimits): void {
     this.served.pace.change(changed);
-    this.#timer?.cancel(); // it was set for the rate before
+    this.#timer?.cancel(); // it was set for the previous rate
     this.#timer = undefined;
     this.next();
   }
 
-  /** Starts nothing from now on, and returns what waited. */
+  /** Closes the queue: no request starts from now on. Returns the requests that waited. */
   close(): readonly T[] {
     this.closedMs ??= this.parts.clock.now();
     this.#timer?.cancel();
@@ -135,7 +140,10 @@ export class Line<T extends Waiting> {
   #isLate(request: T): boolean {
     return isLate(request, this.parts.clock.now(), this.parts.clock.mono());
   }
-  /** A rate that is used up recovers with time, not when a handler returns, so a timer looks again. */
+  /**
+   * Sets a timer for the next start that the rate allows. A used-up rate recovers with time, not when a handler
+   * returns.
+   */
   #wakeWhenPaced(): void {
     const delayMs = this.served.pace.delayMs(this.parts.clock.now());
     if (delayMs === 0 || this.#timer) return;
@@ -146,7 +154,7 @@ export class Line<T extends Waiting> {
   }
 }
 
-/** Late by either clock counts. */
+/** Returns true when the deadline has passed by either clock. */
 function isLate({ deadlineMs, untilMs }: Waiting, nowMs: number, monoMs: number): boolean {
   return deadlineMs <= nowMs || untilMs <= monoMs;
 }

@@ -1,4 +1,4 @@
-/** A request that has no answer yet. */
+/** State of a request that has no reply yet. */
 import type { Clock, Timer } from '../base/clock';
 import type { BusError } from '../base/errors';
 import type { Request } from '../contract/types';
@@ -14,28 +14,34 @@ export interface AskOptions {
   readonly absentMs?: number;
 }
 
-/** How far a request is known to have come. */
+/** Last known state of a request at its responder. */
 export type Reached = 'not-sent' | 'sent' | 'waiting' | 'running' | 'answered';
 
 export class OpenCall {
   reached: Reached = 'not-sent';
   target: PeerTarget<OpenCall> | undefined;
-  /** Addresses that refused it: it was not started there. */
+  /** Addresses that refused the request or could not complete it, so that it is not sent there again. */
   readonly refusedBy = new Set<string>();
-  /** Why the last of them refused; once it may have been done somewhere, the error that says so. */
+  /**
+   * Error of the last refusal. Once an instance can have handled the request, the error that reports this uncertainty
+   * stays.
+   */
   refusal: BusError | undefined;
-  /** An instance that it was sent to may have carried it out: it died with it, or its answer was lost. */
+  /**
+   * True when an instance that received the request can have handled it: the instance died with it, or its reply was
+   * lost.
+   */
   mayBeDone = false;
-  /** Of the last time it was sent: a probe asks for that one, and only its answer counts. */
+  /** Stamp of the last send. A probe carries it, and only a state with the same stamp counts. */
   stamp: Envelope['stamp'];
   deadlineTimer: Timer | undefined;
   probedMs = 0;
-  /** Its instance has answered, though the answer may not end it. */
+  /** True when the instance has replied, even if the reply did not end the call. */
   isAnswered = false;
-  /** Its answer is here, and a schema that takes its time looks at it. */
+  /** True while an asynchronous schema checks the reply that arrived. */
   opening = false;
   settled = false;
-  /** Set while it waits for a first instance. */
+  /** Set while the call waits for a first instance. Ends that wait. */
   stopWaiting: (() => void) | undefined;
   constructor(
     readonly id: string,
@@ -44,7 +50,7 @@ export class OpenCall {
     readonly options: AskOptions,
     readonly scope: Scope | undefined,
     readonly startedMs: number,
-    /** When it began by the monotonic clock, which nobody sets. */
+    /** Start by the monotonic clock, which does not change when the wall clock is set. */
     readonly begunMs: number,
     readonly timeoutMs: number,
     readonly resolve: (value: unknown) => void,

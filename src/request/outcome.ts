@@ -1,4 +1,4 @@
-/** What the end of a handler becomes on the wire: a value, a declared failure, or an error that can always be sent. */
+/** Converts the outcome of a handler into a reply: a value, a declared failure, or an error that can always be sent. */
 import {
   BusError,
   Failure,
@@ -22,11 +22,14 @@ export type Reply = Pick<Envelope, 'status' | 'code'> & { readonly body: Uint8Ar
 export interface ReplyParts {
   readonly self: string;
   readonly messageBytesMax: number;
-  /** Levels of a body. Default: limits.bodyDepthMax. */
+  /** Maximum nesting depth of a body. Default: limits.bodyDepthMax. */
   readonly bodyDepthMax?: number | undefined;
 }
 
-/** A promise only where the schema of the reply or failure is asynchronous. Neither throws nor rejects. */
+/**
+ * Returns the reply, and a promise only when the schema of the reply or failure is asynchronous. Never throws or
+ * rejects.
+ */
 export function replyOf(parts: ReplyParts, entry: Request, outcome: Outcome): Reply | Promise<Reply> {
   const { messageBytesMax, bodyDepthMax } = parts;
   const refused = (error: unknown): Reply =>
@@ -53,7 +56,10 @@ export function replyOf(parts: ReplyParts, entry: Request, outcome: Outcome): Re
   }
 }
 
-/** Failures have names that callers chose, so what every object has is not to be found among them. */
+/**
+ * Returns the schema of a declared failure. Contracts choose the names, so inherited properties of objects must not
+ * match.
+ */
 function declared({ schemas: { failures } }: Request, code: string) {
   return failures && Object.hasOwn(failures, code) ? failures[code] : undefined;
 }
@@ -62,7 +68,7 @@ function whenChecked(checked: unknown, make: () => Reply, refused: (error: unkno
   return checked instanceof Promise ? checked.then(make).catch(refused) : make();
 }
 
-/** Not the caller is to blame, so it is told who is. */
+/** Adds the responder to the message of an error that the handler caused, since the caller is not at fault. */
 function byHandler({ self }: ReplyParts, { code, message, details }: AnyBusError): Parameters<typeof errorReply>[0] {
   const said = `${message}; the handler at ${self} gave it`;
   return { code, message: said, details: code === 'Invalid' ? { ...details, instance: self } : details };
@@ -80,12 +86,12 @@ function handlerFailed({ self }: ReplyParts, entry: Request, error: unknown): Bu
 
 const textCharsMax = 2_000;
 const errorBytesMax = 64 * 1024;
-/** Any text that a handler throws can be sent: not too long, and without halves of characters. */
+/** Returns a text that can always be sent: at most `textCharsMax` characters, and no half of a surrogate pair. */
 function short(text: string): string {
   return Buffer.from(text.slice(0, textCharsMax)).toString();
 }
 
-/** Details that cannot be sent are sent as texts. */
+/** Encodes an error. Details that cannot be encoded are sent as texts. */
 export function errorReply<C extends BusCode>({
   code,
   message,
@@ -116,7 +122,7 @@ function canBeSent(value: unknown): boolean {
     return false;
   }
 }
-/** A fact that cannot be sent, as a text; each alone where there are several. */
+/** Converts a detail that cannot be encoded into a text. Elements of a list are converted one by one. */
 function inWords(value: unknown): unknown {
   return Array.isArray(value) ? value.map((one) => ({ message: short(sayError(one)) })) : short(sayError(value));
 }

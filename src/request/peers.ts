@@ -1,4 +1,4 @@
-/** Whom this instance can ask: the living instances of each module it calls, with what is open at each. */
+/** Tracks the running instances of each module that this instance calls, with the open requests of each. */
 import type { Clock } from '../base/clock';
 import { BusError } from '../base/errors';
 import type { Notices } from '../base/notices';
@@ -8,17 +8,17 @@ import type { Envelope } from '../format/envelope';
 import type { Instance, Registry } from '../ports/registry';
 import type { Target } from './pick';
 
-/** What a caller keeps about one address; `Open` is a request without an answer. */
+/** State that a caller keeps about one address. `Open` is a request without a reply. */
 export class PeerTarget<Open extends About> implements Target {
   readonly open = new Set<Open>();
-  /** It said that it goes: nothing new is sent to it. */
+  /** True when the instance has announced that it is leaving, or is no longer listed. It gets no new requests. */
   leaving = false;
   silentSinceMs: number | undefined;
-  /** When it was probed last, by the monotonic clock. */
+  /** Time of the last probe, by the monotonic clock. */
   probedMs = -Infinity;
-  /** The request that was sent last. Without its body, as it is kept after its end. */
+  /** The request that was sent last. It is kept without its body, because it is kept after the request has ended. */
   last: About | undefined;
-  /** Requests that ended here without an answer since the last sign of life: they may still wait there. */
+  /** Requests that ended here without a reply since the last sign of life. They can still wait at the instance. */
   #givenUp = 0;
   constructor(public instance: Instance) {}
 
@@ -30,23 +30,23 @@ export class PeerTarget<Open extends About> implements Target {
     this.last = { id: call.id, entry: call.entry, stamp: call.stamp };
     this.silentSinceMs ??= monoMs;
   }
-  /** A request has ended here. `isAnswered`: by something that this instance sent. */
+  /** Removes a request that has ended here. `isAnswered` is true when a packet of this instance ended it. */
   ended(call: Open, isAnswered: boolean): void {
     if (!this.open.delete(call)) return;
     if (!isAnswered) this.#givenUp++;
     if (this.load === 0) this.silentSinceMs = undefined;
   }
-  /** It has sent an answer of any kind. */
+  /** Records a reply of any kind. */
   heard(monoMs: number): void {
     this.#givenUp = 0;
     this.silentSinceMs = this.open.size > 0 ? monoMs : undefined;
   }
-  /** Nothing can be sent to it now. */
+  /** Records that nothing can be sent to the instance now, so that other instances are preferred. */
   unreachable(): void {
     this.silentSinceMs = -Infinity;
   }
 }
-/** What names a request in a packet. */
+/** Fields that identify a request in a packet. */
 export interface About {
   readonly id: string;
   readonly entry: Request;
@@ -54,22 +54,23 @@ export interface About {
 }
 
 export interface Peers<Open extends About> {
-  /** Those that may be asked now. The first use of a module waits for the registry. */
+  /** Returns the instances that can be called now. The first call for a module waits for the registry. */
   of(module: string): readonly PeerTarget<Open>[] | Promise<readonly PeerTarget<Open>[]>;
   /**
-   * Resolves when the living change so that there is one to ask, after `waitMs`, or when what was given to `ended` is
+   * Resolves when an instance that can be called appears, after `waitMs`, or when the function passed to `ended` is
    * called.
    */
   appears(module: string, waitMs: number, ended: (stop: () => void) => void): Promise<void>;
-  /** Nothing is open at it any more: it need not be known if it has gone. */
+  /** Forgets the target if it has left and no request is open at it. */
   release(target: PeerTarget<Open>): void;
   at(address: string): PeerTarget<Open> | undefined;
-  /** What is known without asking the registry. */
+  /** Returns the instances that are known without a request to the registry. */
   known(module: string): readonly Instance[];
   close(): Promise<void>;
 }
 
-const modulesMax = 1_000; // watched at once; a program that calls more builds names from data, which is a mistake
+// modules watched at once; a program that calls more builds module names from data, which is a mistake
+const modulesMax = 1_000;
 
 export function openPeers<Open extends About>(registry: Registry, clock: Clock, notices: Notices): Peers<Open> {
   const watched = new Map<string, Watched<Open>>();
@@ -80,7 +81,7 @@ export function openPeers<Open extends About>(registry: Registry, clock: Clock, 
     module.all = instances.map((instance) => {
       const target = byAddress.get(instance.address) ?? new PeerTarget<Open>(instance);
       if (!before.delete(target)) {
-        target.leaving = false; // it was thought to be gone
+        target.leaving = false; // it was wrongly assumed to have left
         target.heard(clock.mono());
         notices.tell({ type: 'instance', instance: instance.name, change: 'up' });
       }
@@ -92,9 +93,12 @@ export function openPeers<Open extends About>(registry: Registry, clock: Clock, 
     refresh(module);
     if (module.ready.length > 0) for (const waiter of module.waiters) waiter.resolve();
   }
-  /** It stays known while something is open at it, so that its answers and its death still find their caller. */
+  /**
+   * Marks a target as left. It stays known while a request is open at it, so that replies and its death still reach the
+   * caller.
+   */
   function forget(target: PeerTarget<Open>): void {
-    if (isListed(target)) return; // it serves another module that is called
+    if (isListed(target)) return; // it serves another module that this instance calls
     notices.tell({ type: 'instance', instance: target.instance.name, change: 'gone' });
     target.leaving = true;
     release(target);
@@ -120,7 +124,7 @@ export function openPeers<Open extends About>(registry: Registry, clock: Clock, 
           module.opening = undefined;
         },
         (error: unknown) => {
-          watched.delete(name); // the next call tries again
+          watched.delete(name); // the next call opens the watch again
           throw error;
         },
       );
@@ -157,7 +161,7 @@ export function openPeers<Open extends About>(registry: Registry, clock: Clock, 
 
 interface Watched<Open extends About> {
   all: readonly PeerTarget<Open>[];
-  /** Those of `all` that do not leave. */
+  /** Instances of `all` that are not leaving. */
   ready: readonly PeerTarget<Open>[];
   readonly waiters: Set<Deferred<void>>;
   watching: Closable | undefined;

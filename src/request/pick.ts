@@ -5,21 +5,22 @@ import type { Instance } from '../ports/registry';
 /** An instance as its caller sees it. */
 export interface Target {
   readonly instance: Instance;
-  /** Requests that were sent to it and have no answer. */
+  /** Number of requests that were sent to the instance and have no reply. */
   readonly load: number;
-  /** Since when it owes a sign of life, by the monotonic clock; undefined while it owes none. */
+  /** Monotonic time since which the instance owes a sign of life. Undefined while it owes none. */
   readonly silentSinceMs: number | undefined;
 }
 
 /**
- * An instance that has sent nothing for this long, although it owes an answer, is not drawn while another one is there.
- * One that works for long answers the probes, which are sent after a second (`probeIntervalMs`).
+ * An instance that owes a reply and has sent nothing for this long is not chosen while another one is available.
+ * A busy instance still answers probes, which are sent after one second (`probeIntervalMs`), so it does not count as
+ * silent.
  */
 const silentMs = 2_000;
 
 /**
- * Draws two different instances at random, and takes the one with fewer unanswered requests: callers that see the same
- * figures do not all choose the same instance.
+ * Returns the instance with fewer unanswered requests of two random ones.
+ * The random draw prevents callers that see the same load from all choosing the same instance.
  */
 export function pickLessBusy<T extends Target>(targets: readonly T[], random: Random, monoMs: number): T | undefined {
   const { length } = targets;
@@ -41,7 +42,10 @@ function isSilent({ silentSinceMs }: Target, monoMs: number): boolean {
   return silentSinceMs !== undefined && monoMs - silentSinceMs >= silentMs;
 }
 
-/** Rendezvous hashing: a key keeps its instance as long as that is up, and only the keys of one that left move. */
+/**
+ * Chooses by rendezvous hashing. A key keeps its instance while that is running, and only the keys of an instance that
+ * left move.
+ */
 export function pickByKey<T extends Target>(targets: readonly T[], key: string): T | undefined {
   let best: T | undefined;
   let bestScore = -1;
@@ -51,7 +55,7 @@ export function pickByKey<T extends Target>(targets: readonly T[], key: string):
   }
   return best;
 }
-/** In the order in which {@link pickByKey} would choose them, one after the other had been left out. */
+/** Returns the targets in the order in which {@link pickByKey} would choose them if each earlier one were missing. */
 export function orderByKey<T extends Target>(targets: readonly T[], key: string): T[] {
   const scored = targets.map((target) => ({ target, score: scoreOf(target, key) }));
   return scored.toSorted((one, other) => other.score - one.score).map(({ target }) => target);
@@ -60,7 +64,10 @@ function scoreOf({ instance }: Target, key: string): number {
   return hash(`${key}@${instance.name}`);
 }
 
-/** FNV-1a with a final mix; without the mix names that differ in the last letter score alike. */
+/**
+ * Returns the FNV-1a hash with a final mix. Without the mix, names that differ only in the last letter get similar
+ * scores.
+ */
 function hash(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);

@@ -1,4 +1,4 @@
-/** Asks after requests without an answer: whether they arrived, and whether their instance still answers at all. */
+/** Probes requests without a reply: detects lost requests, and instances that no longer respond. */
 import { every, type Clock, type Timer } from '../base/clock';
 import type { Post } from '../ports/messenger';
 import type { OpenCall } from './open-call';
@@ -7,28 +7,29 @@ import type { About, PeerTarget } from './peers';
 interface ProberParts {
   readonly clock: Clock;
   readonly post: Pick<Post, 'trouble'>;
-  /** All requests without an answer. */
+  /** All requests without a reply. */
   readonly open: ReadonlyMap<string, OpenCall>;
-  /** Sends a probe for this request; returns false when nothing can be sent to the instance any longer. */
+  /** Sends a probe for this request. Returns false when the instance can no longer be reached. */
   readonly send: (target: PeerTarget<OpenCall>, about: About) => boolean;
 }
 export interface Prober {
-  /** A request was sent to it, or could not be. */
+  /** Watches an instance to which a request was sent or could not be sent. */
   watch(target: PeerTarget<OpenCall>): void;
   stop(): void;
 }
 
 const turnIntervalMs = 250;
-/** A request, and an instance that owes an answer, are asked after this often. */
+/** Interval between two probes of a request, or of an instance that owes a reply. */
 const probeIntervalMs = 1_000;
 /**
- * A busy instance has to answer its probes too. Without this limit 20,000 waiting requests would cost it 40,000 packets
- * a second; with it the search for a lost one takes longer.
+ * Maximum number of probes in one turn, because a busy instance has to answer its probes too.
+ * Without it, 20,000 waiting requests would cost the instance 40,000 packets a second. The limit makes the search for a
+ * lost request slower.
  */
 const probesPerTurnMax = 250;
 
 export function createProber({ clock, post, open, send }: ProberParts): Prober {
-  /** Instances that may owe a sign of life. */
+  /** Instances that can owe a sign of life. */
   const watched = new Set<PeerTarget<OpenCall>>();
   let calls = open.values();
   let timer: Timer | undefined;
@@ -43,7 +44,9 @@ export function createProber({ clock, post, open, send }: ProberParts): Prober {
     timer?.cancel();
     timer = undefined;
   }
-  /** Goes on after all its requests have ended: only an answer shows that it can be chosen again. */
+  /**
+   * Probes an instance that owes a reply, even after all its requests have ended. Only a reply makes it eligible again.
+   */
   function probeTarget(target: PeerTarget<OpenCall>, monoMs: number): void {
     const { silentSinceMs, last } = target;
     if (silentSinceMs === undefined || (target.leaving && target.open.size === 0)) return void watched.delete(target);
@@ -53,7 +56,7 @@ export function createProber({ clock, post, open, send }: ProberParts): Prober {
     const about = call ?? last;
     if (!about || !probe(target, about, monoMs)) watched.delete(target);
   }
-  /** Goes on where the turn before stopped. */
+  /** Probes open requests in turn, from the position where the previous turn stopped. */
   function probeCalls(monoMs: number): void {
     for (let [looked, sent] = [0, 0]; looked < open.size && sent < probesPerTurnMax; looked++) {
       let next = calls.next();
@@ -73,7 +76,7 @@ export function createProber({ clock, post, open, send }: ProberParts): Prober {
   }
   function probe(target: PeerTarget<OpenCall>, about: About, monoMs: number): boolean {
     target.probedMs = monoMs;
-    // Where nothing gets through now, a probe would only wait behind what waits there.
+    // While the transport reports a failure, a probe would only queue behind the packets that already wait.
     return post.trouble?.(target.instance.address) !== undefined || send(target, about);
   }
 

@@ -1,20 +1,23 @@
-/** The reason with which a caller aborts its request, as it travels to the handler beside the cancel. */
+/** Encodes the reason with which a caller cancels its request, so that the handler's signal gets it. */
 import { isBusError, sayError, behind, errorOf, isBehind, isError, type CauseFacts } from '../base/errors';
 import { decodeBody, encodeBody } from '../format/codec';
 
 const bytesMax = 16 * 1024;
 const charsMax = 1_000;
 
-/** Returns the bytes of a reason: the value where it can be sent, an error with its causes, else its text. */
+/**
+ * Returns the bytes of a reason: an error with its causes, another value as it is, or its text when neither can be
+ * encoded.
+ */
 export function encodeReason(given: unknown): Uint8Array {
-  // A handler that passes its own signal on: the reason of the first caller is the one to know.
+  // A handler that passes its own signal on: the first caller's reason is the useful one.
   const inner = isBusError(given, 'Cancelled') ? given.details.reason : undefined;
   const reason = inner ?? given;
   for (const body of [isError(reason) ? { error: factsOf(reason) } : { value: reason }, { value: textOf(reason) }]) {
     try {
       return encodeBody(body, bytesMax);
     } catch {
-      // a function, a value beyond the limit, or a getter that throws: the next form
+      // a function, a value beyond the limit, or a getter that throws: try the text
     }
   }
   return new Uint8Array(0);
@@ -28,7 +31,7 @@ function textOf(reason: unknown): string {
   return text.slice(0, charsMax).toWellFormed();
 }
 
-/** Returns the reason that the caller gave; undefined where there is none, as from an older version. */
+/** Returns the reason of the caller. Returns undefined when there is none, as with an older version of busbar. */
 export function decodeReason(bytes: Uint8Array): unknown {
   if (bytes.length === 0) return undefined;
   const decoded = decodeBody(bytes);

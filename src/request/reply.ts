@@ -1,4 +1,4 @@
-/** The three ways a request can be answered on the wire: a value, a declared failure, an error of the bus. */
+/** Decodes the three kinds of replies: a value, a declared failure, and an error of the bus. */
 import {
   BusError,
   busCodes,
@@ -20,13 +20,13 @@ import { decodeBody } from '../format/codec';
 import type { Envelope } from '../format/envelope';
 import type { Instance } from '../ports/registry';
 
-/** What an error says on the wire. */
+/** Body of an error reply. */
 export interface WireError {
   readonly message: string;
   readonly details: object;
 }
 
-/** The value a reply brings, checked; throws the Failure or BusError it stands for. */
+/** Returns the checked value of a reply. Throws the Failure or BusError that the reply carries. */
 export function openReply(entry: Request, reply: Envelope, bytes: Uint8Array, depthMax?: number): unknown {
   const decoded = decodeBody(bytes, depthMax);
   if (!decoded.ok) throw invalidReply(entry, `the bytes are not a body: ${decoded.reason}`, decoded.path);
@@ -37,7 +37,7 @@ export function openReply(entry: Request, reply: Envelope, bytes: Uint8Array, de
 
 export function outputOf(entry: Request): NonNullable<Request['schemas']['output']> {
   const { output } = entry.schemas;
-  // `request` always gives one
+  // `request` always sets one
   if (!output) throw new TypeError(`${entry.name} is a request without a schema for its reply`);
   return output;
 }
@@ -50,23 +50,23 @@ function openFailure(entry: Request, code: string, data: unknown): unknown {
       handlerError: code,
     });
   const checked = check(schema, data, 'failure', entry.name);
-  if (checked instanceof Promise) checked.catch(() => undefined); // its verdict is not waited for
-  // A schema that is asynchronous only for failures would make every error path a promise; the data is taken as it
-  // came.
+  if (checked instanceof Promise) checked.catch(() => undefined); // the check's result is ignored
+  // Waiting for a schema that is asynchronous only for failures would make every error path a promise. The data is used
+  // unchecked.
   return new Failure(entry.name, code, checked instanceof Promise ? data : checked);
 }
 
 function openError(code: string, body: unknown): BusError {
-  // the line before it checks the cast
+  // the line above checks the cast
   const known = Object.hasOwn(busCodes, code) ? (code as BusCode) : 'HandlerFailed';
   const { message, details } = isWireError(body)
     ? body
     : { message: `answered with the unknown error '${code}'`, details: {} };
-  // The details were written by the same class on the other side; a foreign sender can only mislead itself.
+  // The same class wrote the details at the responder. A foreign sender can only mislead itself.
   return new BusError(known, message, details as BusDetails[BusCode], causeOf(known, details));
 }
 
-/** The handler's error with what was behind it, as far as that was sent. */
+/** Returns the handler's error with its causes, if the responder sent them. */
 function causeOf(code: BusCode, details: object): Error | undefined {
   if (code !== 'HandlerFailed' || !isBehind(details) || !(details.cause || details.errors)) return undefined;
   const message = 'handlerError' in details ? String(details.handlerError) : '';
@@ -74,8 +74,8 @@ function causeOf(code: BusCode, details: object): Error | undefined {
 }
 
 /**
- * Returns an Invalid or HandlerFailed with the entry, the contracts of both ends, and the instance that answered; that
- * is left out where the call did not reach one.
+ * Adds the entry, both contract versions and the responder to an Invalid or HandlerFailed.
+ * The responder is left out when the call did not reach one.
  */
 export function withOrigin(error: unknown, entry: Request, from?: Instance): unknown {
   if (!isBusError(error, 'Invalid', 'HandlerFailed') || error.details.contracts) return error;
@@ -89,7 +89,7 @@ export function withOrigin(error: unknown, entry: Request, from?: Instance): unk
   return remade(error, `${error.message}${where}${versions}`, { entry: entry.name, instance: name, contracts });
 }
 function remade(error: AnyBusError<'Invalid' | 'HandlerFailed'>, message: string, origin: Origin): BusError {
-  // One for each code, since the details belong to it.
+  // One branch for each code, since the type of the details depends on it.
   return error.code === 'Invalid'
     ? new BusError(error.code, message, { ...error.details, ...origin }, error.cause)
     : new BusError(error.code, message, { ...error.details, ...origin }, error.cause);
