@@ -1,4 +1,4 @@
-/** What a commit carries besides its offset, in bytes: what is settled above it, what was tried, and who was heard. */
+/** Encodes the state of a commit beside its offset: settled ranges above it, attempts, and sender positions. */
 import { sayError } from '../../base/errors';
 import type { Commit, Stored } from '../../ports/log';
 import { byteReader, byteWriter, numberBytes, type ByteReader, type ByteWriter } from './varint';
@@ -8,40 +8,43 @@ import type { Range } from './watermark';
 export interface State {
   /** See Watermark.seen. */
   readonly seen: number;
-  /** The newest record that was read; not there while none was, and in commits of versions before it. */
+  /** Newest record that was read. Missing while none was read, and in commits of version 1. */
   readonly newest?: Newest;
-  /** Rising, above the offset of the commit. */
+  /** Settled ranges above the offset of the commit, in ascending order. */
   readonly ranges: readonly Range[];
-  /** Unsettled messages that were tried, rising. */
+  /** Unsettled messages that were tried, in ascending order. */
   readonly tried: readonly Tried[];
-  /** The one heard last comes first. */
+  /** Sender positions, most recent sender first. */
   readonly senders: readonly SenderPlace[];
 }
 export interface Tried {
   readonly offset: number;
-  /** Attempts that ended. */
+  /** Number of attempts that ended. */
   readonly attempts: number;
-  /** Another one was under way. */
+  /** True when another attempt was running. */
   readonly running: boolean;
 }
 
-/** Place of a record, and the whole millisecond in which the log took it: another log of that name has none there. */
+/**
+ * Offset of a record, and its log time in whole milliseconds. Another log of the same name has a different record
+ * there.
+ */
 export interface Newest {
   readonly offset: number;
   readonly timeMs: number;
 }
 export const takenMs = ({ timeMs }: Pick<Stored, 'timeMs'>): number => Math.max(0, Math.floor(timeMs));
 
-/** Rises with each change that an older version would misread. */
+/** Version of the format. It rises with each change that an older version would misread. */
 const version = 2;
-/** Without the newest record. */
+/** Version without the newest record. */
 const versionBefore = 1;
-/** What the count of a section takes at most: sections are shorter than 2^21 items. */
+/** Maximum bytes of the count of a section, since sections have fewer than 2^21 items. */
 const countBytes = 3;
 
 export const emptyState = (offset: number): State => ({ seen: offset, ranges: [], tried: [], senders: [] });
 
-/** What is left of it when the log has lost what it had from `end` on. */
+/** Returns the part of the state below `end`, for a log that lost its records from `end` on. */
 export function cutState({ seen, newest, ranges, tried, senders }: State, end: number): State {
   return {
     seen: Math.min(seen, end),
@@ -52,23 +55,23 @@ export function cutState({ seen, newest, ranges, tried, senders }: State, end: n
   };
 }
 
-/** Bytes of the version, the two offsets and the three counts. */
+/** Maximum bytes of the version, the two offsets and the three counts. */
 const headerBytesMax = 24;
-/** Bytes of the newest record, which is left out where there are hardly more. */
+/** Maximum bytes of the newest record. It is left out when the log allows hardly more than the header. */
 const newestBytesMax = 16;
-/** Kept for attempts, where the ranges would take all. */
+/** Bytes reserved for attempts, so that ranges cannot use up the whole state. */
 const triedBytesMin = 200;
 
-/** How many ranges surely fit into `bytesMax` bytes, when they lie between `offset` and `seen`. */
+/** Returns the number of ranges that surely fit into `bytesMax` bytes, for offsets up to `span` above the commit. */
 export function rangesThatFit(bytesMax: number, span: number): number {
   const reserved = headerBytesMax + newestBytesMax + 2 * countBytes + Math.min(triedBytesMin, bytesMax >> 3);
   return Math.max(0, Math.floor((bytesMax - reserved) / (2 * numberBytes(span))));
 }
 
 /**
- * As few bytes as it takes, and at most `bytesMax`; none where that is too few for anything. What does not fit is left
- * out: first the senders that were silent longest, then the highest of what was tried, last the highest ranges, which a
- * later commit will carry.
+ * Encodes the state in as few bytes as possible, at most `bytesMax`. Returns no bytes when the header does not fit.
+ * Items that do not fit are left out in this order: senders silent longest, tried messages with the highest offsets,
+ * highest ranges. A later commit carries these ranges.
  */
 export function encodeState(offset: number, state: State, bytesMax: number): Uint8Array {
   if (bytesMax < headerBytesMax) return new Uint8Array();
@@ -85,7 +88,7 @@ export function encodeState(offset: number, state: State, bytesMax: number): Uin
   return bytes.done();
 }
 
-/** The count of the items that fit, then these. */
+/** Writes the count of the items that fit, then the items. */
 function section<T>(bytes: ByteWriter, endMax: number, items: readonly T[], write: Write<T>): void {
   const body = byteWriter();
   let count = 0;
@@ -120,7 +123,9 @@ function triedWriter(offset: number): Write<Tried> {
   };
 }
 
-/** Times in seconds before the newest one, which comes first in full: exact enough for 7 days. */
+/**
+ * Writes the newest time in full first, and the other times as seconds before it. Seconds keep a sender's entry small.
+ */
 function senderWriter(senders: readonly SenderPlace[]): Write<SenderPlace> {
   const newest = Math.max(0, ...senders.slice(0, 1).map(seconds));
   let first = true;
@@ -137,9 +142,12 @@ function senderWriter(senders: readonly SenderPlace[]): Write<SenderPlace> {
 }
 const seconds = ({ timeMs }: SenderPlace): number => Math.floor(timeMs / 1000);
 
-/** Throws RangeError, saying why, when the bytes are foreign, damaged, for another offset, or of a newer version. */
+/**
+ * Decodes a state. Throws RangeError with the reason when the bytes are foreign, damaged, of another offset or a newer
+ * version.
+ */
 export function decodeState(offset: number, encoded: Uint8Array): State {
-  if (encoded.length === 0) return emptyState(offset); // a group that was only given its start
+  if (encoded.length === 0) return emptyState(offset); // a group whose start was set has a commit without state
   const bytes = byteReader(encoded);
   const found = bytes.number();
   if (found !== version && found !== versionBefore)
@@ -158,7 +166,10 @@ export function decodeState(offset: number, encoded: Uint8Array): State {
   return { seen, ...newest, ranges, tried, senders };
 }
 
-/** What a commit says; where that cannot be read, what its offset alone says. */
+/**
+ * Returns the state of a commit. When it cannot be decoded, reports the reason and returns the state of the offset
+ * alone.
+ */
 export function restoreState(offset: number, commit: Commit | null, tell: (reason: string) => void): State {
   if (!commit) return emptyState(offset);
   try {

@@ -1,4 +1,4 @@
-/** Commits of one partition: seldom while it is busy, soon when it rests, and again when the outcome is unknown. */
+/** Commits one partition: rarely while busy, promptly when idle, and repeatedly while the outcome is unknown. */
 import { sleep, type Clock, type Timer } from '../../base/clock';
 import { isBusError, outlookOf, sayError } from '../../base/errors';
 import type { Notices } from '../../base/notices';
@@ -9,35 +9,35 @@ import { hurryMessages, unkeptMsMax, type Unkept } from './unkept';
 export interface CommitsParts {
   readonly clock: Clock;
   readonly owned: Owned;
-  /** How long settled messages may wait for their commit now. */
+  /** Returns the maximum time that settled messages can wait for their commit now. */
   commitMs(): number;
-  /** What to commit, taken when the commit is made. */
+  /** Returns the progress to commit. Called when the commit is made. */
   snapshot(): Commit;
-  /** How much state a commit takes now. */
+  /** Returns the maximum bytes of a commit's state now. */
   stateBytesMax(): number;
-  /** Whether nothing is under way, so that waiting for more to commit makes no sense. */
+  /** Returns true when no message is unsettled, so that waiting would not collect more for the commit. */
   resting(): boolean;
   lost(error: LostError): void;
-  /** A commit was acknowledged. */
+  /** Called when a commit was acknowledged. */
   kept(): void;
   readonly retained: Pick<Retained, 'sent' | 'acknowledged'>;
   readonly unkept: Unkept;
-  /** Commits fail for longer than a moment, or work again. */
+  /** Reports that commits have failed for a while, or succeed again. */
   tell(ok: boolean, reason: string): void;
 }
 
-/** Messages settled within this time after the last one share a commit. */
+/** Delay of a commit after the last settling of an idle partition, so that messages settled together share one. */
 const restMs = 20;
 const retryMsMin = 100;
 const retryMsMax = 5_000;
-/** How long a partition that is given waits for its last commit. */
+/** Maximum time that a revoked partition waits for its last commit, so that the rebalance is not held up. */
 const lastCommitMs = 10_000;
 const unanswered = 'the log has not answered';
 
 export class Commits {
-  /** What the log knows. */
+  /** Offset of the last acknowledged commit. */
   offset: number;
-  /** Whether one was kept. */
+  /** True when a commit was acknowledged. */
   kept = false;
   readonly #asking: (() => void)[] = [];
   #dirtyMs: number | undefined;
@@ -45,13 +45,13 @@ export class Commits {
   #timer: Timer | undefined;
   #timerMs = Infinity;
   #flying: Promise<void> | undefined;
-  /** When the first commit began of those that go on in vain. */
+  /** Start of the first commit of an unsuccessful series. */
   #tryingMs: number | undefined;
-  /** Set while commits fail or are not answered. */
+  /** Set from the start of a commit until one is acknowledged. Reports a series that takes too long. */
   #watch: Timer | undefined;
   #failures = 0;
   #trouble = unanswered;
-  /** The last one failed in a way that trying again cannot repair, such as a store that was removed. */
+  /** True when the last failure cannot be repaired by a retry, such as a store that was removed. */
   #isHopeless = false;
   #isGiving = false;
   #told = false;
@@ -64,16 +64,16 @@ export class Commits {
     this.offset = offset;
   }
 
-  /** Whether so much is settled and not committed that nothing may be started. */
+  /** True when too much is settled without a commit, so that no message must start. */
   get isFull(): boolean {
     return this.parts.unkept.isFull();
   }
-  /** Whether the log has acknowledged all that there is to commit. */
+  /** True when the log has acknowledged everything that was to be committed. */
   get isClean(): boolean {
     return this.#dirtyMs === undefined && this.#failures === 0 && !this.#flying;
   }
 
-  /** A message was settled. */
+  /** Records that a message was settled. */
   settled(): void {
     this.parts.unkept.add();
     this.touch();
@@ -84,17 +84,21 @@ export class Commits {
     return this.#asking.length > 0 || this.parts.unkept.count >= hurryMessages;
   }
 
-  /** There is something to commit. */
+  /** Records that there is something to commit. */
   touch(): void {
     const resting = this.parts.resting();
-    if (this.#stopped || (this.#dirtyMs !== undefined && !resting)) return; // called for each message
+    // returns early, since it is called for each message
+    if (this.#stopped || (this.#dirtyMs !== undefined && !resting)) return;
     const nowMs = this.parts.clock.mono();
     this.#dirtyMs ??= nowMs;
     if (resting) this.#restingMs = nowMs;
     this.#plan();
   }
 
-  /** Commits at once, with all who ask in this turn: resolves when what there is now is kept, or never will be. */
+  /**
+   * Commits at once, together with all callers of this turn. Resolves when the current progress is committed, or never
+   * can be.
+   */
   now(): Promise<void> {
     if (this.#stopped) return Promise.resolve();
     this.#dirtyMs ??= this.parts.clock.mono();
@@ -102,7 +106,10 @@ export class Commits {
     return new Promise((resolve) => this.#asking.push(resolve));
   }
 
-  /** The partition is given: {@link Commits.now} does not wait for a commit that cannot succeed. */
+  /**
+   * Records that the partition is being revoked. {@link Commits.now} then does not wait for a commit that cannot
+   * succeed.
+   */
   giving(): void {
     this.#isGiving = true;
     this.#answerHopeless();
@@ -112,7 +119,10 @@ export class Commits {
     for (const answer of this.#asking.splice(0)) answer();
   }
 
-  /** Commits what there is; resolves when that is durable, lost, or takes too long. Nothing is committed afterwards. */
+  /**
+   * Makes the last commit. Resolves when it is acknowledged, the partition is lost, or `lastCommitMs` is over.
+   * Nothing is committed afterwards.
+   */
   async finish(): Promise<void> {
     const tillMs = this.parts.clock.mono() + lastCommitMs;
     const tooLong = new AbortController();
@@ -133,9 +143,9 @@ export class Commits {
 
   async #finish(tillMs: number, tooLong: AbortSignal): Promise<void> {
     this.#timer?.cancel();
-    this.#timerMs = -Infinity; // no timer is set any more
+    this.#timerMs = -Infinity; // no timer is set from now on
     await this.#flying;
-    if (this.kept) this.#dirtyMs ??= this.parts.clock.mono(); // the last one says that it is given as agreed
+    if (this.kept) this.#dirtyMs ??= this.parts.clock.mono(); // the last commit marks the partition as released cleanly
     while (!this.#stopped && this.#dirtyMs !== undefined && this.parts.clock.mono() < tillMs) {
       await this.#commit();
       if (this.#failures > 0 && this.#isHopeless) return;
@@ -153,7 +163,7 @@ export class Commits {
     if (this.#flying || this.#stopped || this.#dirtyMs === undefined) return;
     if (this.#isHurried && this.#failures === 0) return void this.#commit();
     const dueMs = this.#dueMs();
-    if (this.#timerMs <= dueMs) return; // it looks again when that one fires
+    if (this.#timerMs <= dueMs) return; // the earlier timer checks again
     this.#timer?.cancel();
     this.#timerMs = dueMs;
     this.#timer = this.parts.clock.after(Math.max(0, dueMs - this.parts.clock.mono()), () => this.#fire());
@@ -199,7 +209,7 @@ export class Commits {
     }
   }
 
-  /** Sends what there is to commit; again, and smaller, each time that the log refuses its size. */
+  /** Sends the commit, and sends a smaller one each time that the log rejects its size. */
   async #send(): Promise<Commit> {
     for (;;) {
       const commit = this.parts.snapshot();
@@ -214,9 +224,9 @@ export class Commits {
     }
   }
 
-  /** The outcome is unknown: the next commit says it all again. */
+  /** Handles a failed commit. Its outcome is unknown, so the next commit contains everything again. */
   #failed(error: unknown): void {
-    if (this.#stopped) return this.stop(); // who asked waits for nothing more
+    if (this.#stopped) return this.stop(); // releases the callers of `now`
     if (error instanceof LostError) {
       this.stop();
       this.parts.lost(error);

@@ -1,37 +1,41 @@
 /**
- * Drops records that a partition holds twice: each carries its sender's incarnation and a position that only rises.
+ * Drops records that a partition holds twice. Each carries its sender's incarnation and a position that only rises.
  *
- * The guarantee does not rest on this filter. A log writes what one append gives it at most once, whatever it resends
- * (see `Log.append`), so a partition holds a record twice only if something else copied it: a mirror of the cluster, or
- * a producer that resends without a producer id, such as an earlier version of busbar. Therefore its memory has a fixed
- * size. A commit carries the senders of the newest records, so its cost does not depend on how many senders there are.
+ * The guarantee does not depend on this filter. A log writes the records of one append at most once, whatever it
+ * resends (see `Log.append`). A partition therefore holds a record twice only if another program copied it. Examples
+ * are a mirror of the cluster, or a producer that resends without a producer id, such as an earlier version of busbar.
+ * The memory of the filter therefore has a fixed size. A commit carries the senders of the newest records, so its cost
+ * does not depend on the number of senders.
  */
 import { limits } from '../../base/limits';
 
 export interface Filter {
   /**
-   * Whether the record is not a copy of one that was here before. Notes the position of its sender. `timeMs` is when
-   * the log took the record.
+   * Returns true when the record is not a copy of an earlier one, and notes the position of its sender.
+   * `timeMs` is the log time of the record.
    */
   fresh(incarnation: string, position: number, timeMs: number): boolean;
-  /** The log has lost that record before it was handled, so it and later ones of its sender are fresh again. */
+  /** Accepts this record and later ones of its sender again, because the log lost the record before it was handled. */
   forget(incarnation: string, position: number): void;
-  /** The senders that a commit carries, the one with the newest record first. */
+  /** Returns the senders that a commit carries, the sender of the newest record first. */
   senders(): readonly SenderPlace[];
 }
-/** The last position of a sender on this partition, and when its newest record arrived. */
+/** Last position of a sender on this partition, and the log time of its newest record. */
 export interface SenderPlace {
   readonly incarnation: string;
   readonly position: number;
   readonly timeMs: number;
 }
-/** `senders` as {@link Filter.senders} gave them. */
+/** Creates a filter from senders that {@link Filter.senders} returned. */
 export type MakeFilter = (senders: readonly SenderPlace[]) => Filter;
 
-/** Exact for the senders that it remembers: a record that is not above the last position of its sender is a copy. */
+/**
+ * Creates a filter that is exact for the senders it remembers. A record at or below its sender's last position is a
+ * copy.
+ */
 export const openFilter: MakeFilter = (senders) => new StampFilter(senders);
 
-/** The position of each sender that either list has, the higher one; in the order of the first list. */
+/** Returns each sender of either list with the higher position. Senders of the first list come first, in its order. */
 export function mergeSenders(newer: readonly SenderPlace[], older: readonly SenderPlace[]): readonly SenderPlace[] {
   const merged = new Map(newer.map((sender) => [sender.incarnation, sender]));
   for (const sender of older) {
@@ -47,14 +51,16 @@ interface Place {
   timeMs: number;
 }
 
-/** Both maps are in the order of the newest records of their senders, and all of `#newest` are newer than `#older`. */
+/**
+ * Remembers senders in two maps, ordered by their newest records. All of `#newest` are newer than those of `#older`.
+ */
 class StampFilter implements Filter {
   readonly #newest = new Map<string, Place>();
   readonly #older = new Map<string, Place>();
   #last = '';
 
   constructor(senders: readonly SenderPlace[]) {
-    // A commit of an earlier version can carry more than one of this version does.
+    // A commit of an earlier version can carry more senders than one of this version.
     for (const { incarnation, position, timeMs } of senders.toReversed()) this.#put(incarnation, { position, timeMs });
   }
 

@@ -1,22 +1,26 @@
-/** Progress of a group on one partition, read from a commit or retained by a process, and how two are merged. */
+/** Progress of a group on one partition, from a commit or from this process, and the merge of both. */
 import type { Commit } from '../../ports/log';
 import { mergeSenders } from './duplicate-filter';
 import { emptyState, restoreState, type State, type Tried } from './commit-state';
 import type { Range } from './watermark';
 
-/** Everything below `offset` is settled; `state` has the rest. */
+/** Progress on a partition: everything below `offset` is settled, and `state` holds the rest. */
 export interface Progress {
   readonly offset: number;
   readonly state: State;
 }
 
-/** Progress that a commit states; the start of the log without one. Calls `tell` when its state cannot be read. */
+/**
+ * Returns the progress of a commit, or the start of the log without one. Calls `tell` when the state cannot be read.
+ */
 export function progressOf(commit: Commit | null, tell: (reason: string) => void): Progress {
   const offset = commit?.offset ?? 0;
   return { offset, state: commit ? restoreState(offset, commit, tell) : emptyState(offset) };
 }
 
-/** A message is settled when either side says so: the commit of another owner, or what this process knows. */
+/**
+ * Merges both sides. A message is settled when either side has it as settled: another owner's commit, or this process.
+ */
 export function mergeProgress(log: Progress, own: Progress): Progress {
   const settled = union([...settledBy(log), ...settledBy(own)]);
   const offset = settled[0]?.from === 0 ? settled[0].to : 0;
@@ -36,7 +40,7 @@ export function mergeProgress(log: Progress, own: Progress): Progress {
   };
 }
 
-/** Whether both say that the same messages are settled. */
+/** Returns true when both have the same messages as settled. */
 export function isSameProgress(a: Progress, b: Progress): boolean {
   const [some, others] = [a.state.ranges, b.state.ranges];
   if (a.offset !== b.offset || some.length !== others.length) return false;
@@ -61,7 +65,7 @@ function union(ranges: readonly Range[]): readonly Range[] {
   return merged;
 }
 
-/** Of each message the line with more attempts: the process that knows of fewer did not make the others. */
+/** Takes the line with more attempts for each message, because the other side does not know of the additional ones. */
 function mergeTried(log: readonly Tried[], own: readonly Tried[]): readonly Tried[] {
   const found = new Map(own.map((one) => [one.offset, one]));
   for (const one of log) {

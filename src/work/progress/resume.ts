@@ -1,23 +1,23 @@
 /**
- * Where a group goes on in a log that is not the one that it has read: at the oldest record that it cannot have
+ * Finds where a group resumes in a log that is not the one it has read: at the oldest record that it cannot have
  * handled.
  */
 import type { Notice } from '../../base/notices';
 import type { Log } from '../../ports/log';
 import { takenMs, type Newest } from './commit-state';
 
-/** Where to go on, and the end of the log: what lies between was not handled. */
+/** Offset at which to resume, and the end of the log. The records between were not handled. */
 export interface Unread {
   readonly from: number;
   readonly end: number;
 }
 
 /**
- * A log can end before the place of its group: it lost its end with a broker, its topic was deleted and made again, or
- * a tool has set the place. What it holds was handled or not, which the times tell: a log took each record that the
- * group has read no later than the newest of them, and another log of its name took its records afterwards. Where
- * nothing is known of the newest record, any record may be unhandled. From `lost` on nothing that is there now was
- * read. Rejects as `bounds` and `peek` do.
+ * Finds the records that a group has not handled, by the times of the records.
+ * A log can end below the offset of its group: its end was lost with a broker, its topic was recreated, or a tool set
+ * the offset. The group's own log took each record that the group has read no later than the newest of them. A log that
+ * replaced it took its records afterwards. Without a known newest record, any record can be unhandled. No existing
+ * record at or above `lost` was read by the group. Rejects as `bounds` and `peek` do.
  */
 export async function unreadOf(
   log: Pick<Log, 'bounds' | 'peek'>,
@@ -37,9 +37,7 @@ export async function unreadOf(
   return { from: low, end };
 }
 
-/**
- * Reports what a group had read and the log has lost, or that it goes on in another log, and which records come then.
- */
+/** Returns the notice of lost records, or of resuming in another log, with the records that are handled next. */
 export function cutNotice({
   topic,
   partition,
@@ -51,11 +49,11 @@ export function cutNotice({
 }: {
   readonly topic: string;
   readonly partition: number;
-  /** Of the group. */
+  /** Offset of the group. */
   readonly place: number;
   readonly unread: Unread;
   readonly lost: number;
-  /** Whether it is known which record was read last. */
+  /** True when the record that was read last is known. */
   readonly known: boolean;
   readonly reason: string;
 }): Notice {

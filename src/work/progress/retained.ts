@@ -1,4 +1,4 @@
-/** Retains what this process knows of a partition between two ownerships: what it settled, and what still runs. */
+/** Keeps what this process knows of a partition between two ownerships: settled messages and running handlers. */
 import type { Commit } from '../../ports/log';
 import { isSameProgress, isWithin, mergeProgress, progressOf, type Progress } from './progress';
 
@@ -9,45 +9,45 @@ interface Kept {
   readonly id: string;
 }
 
-/** Where an ownership begins. */
+/** Progress at which an ownership begins. */
 export interface Begin extends Progress {
-  /** Whether this process knows more than the log does, so that a commit is due at once. */
+  /** True when this process knows more than the log does, so that a commit is due at once. */
   readonly ahead: boolean;
 }
 
-/** Commits of unknown outcome that are remembered, to recognize the one that the log has kept. */
+/** Limit of remembered commits of unknown outcome. They are compared with the commit that the log returns. */
 const sentMax = 8;
 
 /**
- * An ownership can end before everything that was settled in it is committed, and handlers can outlive it. The next
- * ownership of the partition in this process begins with all of that, so that a process that lives handles nothing
- * twice, even if the queue was closed and taken again. One for each partition of a queue; it holds no messages except
- * those of handlers that still run.
+ * Progress and running handlers that outlive an ownership of one partition of a queue.
+ * An ownership can end before all its settled messages are committed, and handlers can outlive it. The next ownership
+ * in this process begins with this knowledge. The process then handles nothing twice, even if the queue was closed and
+ * consumed again. Only messages whose handlers still run are held in memory.
  */
 export class Retained {
-  /** How often the partition was given up while messages waited in it that this process does not serve. */
+  /** Number of times that the partition was released while it held messages that this process does not serve. */
   givenAway = 0;
   /** Handlers of earlier ownerships that have not ended, by lane. */
   readonly #running = new Map<string, Kept>();
-  /** Messages whose handler ended well after its ownership: id by offset. */
+  /** Ids of messages whose handler succeeded after its ownership, by offset. */
   readonly #done = new Map<number, string>();
   #left: Progress | undefined;
-  /** The commit that the log had when this process looked, or has acknowledged since. */
+  /** The commit that the log had at the start of the ownership, or has acknowledged since. */
   #kept: Commit | null = null;
-  /** Commits of unknown outcome after that one: the log can have the last of them that arrived. */
+  /** Later commits of unknown outcome. The log can hold the last of them that arrived. */
   #sent: Commit[] = [];
-  /** Calls the owner when messages that were blocked can start. */
+  /** Called when messages that were blocked can start. */
   #freed: (() => void) | undefined;
 
-  /** `freed` is called when messages that {@link blocks} held back can start. */
+  /** Sets the function that is called when messages that {@link blocks} held back can start. */
   watch(freed: () => void): void {
     this.#freed = freed;
   }
 
-  /** Progress at the beginning of a new ownership. */
+  /** Returns the progress at the beginning of a new ownership. */
   recall(committed: Commit | null, tell: (reason: string) => void): Begin {
     const [left, own] = [this.#left, this.#isKnown(committed)];
-    // In one log the place of a group does not go back. So another log has its name, or a tool has set the place.
+    // The offset of a group never decreases in one log. So another log has its name, or a tool has set the offset.
     const back = committed !== null && this.#kept !== null && committed.offset < this.#kept.offset;
     this.#left = undefined;
     this.#kept = committed;
@@ -57,26 +57,26 @@ export class Retained {
       readable = false;
       tell(reason);
     });
-    // A tool that moves the place of a group writes no state, and a log that has forgotten the group has no commit.
+    // A tool that sets the offset of a group writes no state. A log that has forgotten the group has no commit.
     const moved = !own && (!readable || back);
     if (moved) this.#done.clear();
     if (!left || moved) return { ...inLog, ahead: false };
-    // With no other owner in between, what this process knows includes what the log has.
+    // Without another owner in between, the knowledge of this process includes the commit of the log.
     const known = own ? left : mergeProgress(inLog, left);
     this.#forgetSettled(known);
     return { ...known, ahead: !isSameProgress(known, inLog) };
   }
 
-  /** What an ownership leaves behind; undefined when the log has all of it. */
+  /** Keeps the progress of an ownership that ended. `undefined` means that the log has all of it. */
   leave(progress: Progress | undefined): void {
     this.#left = progress;
   }
-  /** The log lost what it had from `end` on: other messages come there. */
+  /** Forgets messages from `end` on, because the log lost them and other messages get their offsets. */
   cut(end: number): void {
     for (const offset of this.#done.keys()) if (offset >= end) this.#done.delete(offset);
   }
 
-  /** A commit is sent; its outcome is unknown until `acknowledged`. */
+  /** Records a commit that is being sent. Its outcome is unknown until `acknowledged`. */
   sent(commit: Commit): void {
     this.#sent.push(commit);
     if (this.#sent.length > sentMax) this.#sent.shift();
@@ -90,11 +90,11 @@ export class Retained {
     return [this.#kept, ...this.#sent].some((one) => one !== null && isSame(one, commit));
   }
 
-  /** Its ownership has ended and its handler has not. */
+  /** Records a message whose ownership has ended while its handler still runs. */
   outlives(message: Kept): void {
     this.#running.set(laneOf(message), message);
   }
-  /** The handler of a message that outlived its ownership has ended; `done` when the message needs no other attempt. */
+  /** Records that such a handler has ended. `done` means that the message needs no other attempt. */
   ended(message: Kept, done: boolean): void {
     if (this.#running.get(laneOf(message)) === message) this.#running.delete(laneOf(message));
     if (done) this.#done.set(message.offset, message.id);
@@ -103,7 +103,10 @@ export class Retained {
   get isRunning(): boolean {
     return this.#running.size > 0;
   }
-  /** Whether a handler of an earlier ownership has to end before this message can start: its own, or one of its key. */
+  /**
+   * Returns true when a handler of an earlier ownership must end before this message can start: its own, or one of its
+   * key.
+   */
   blocks(message: Kept): boolean {
     return this.#running.size > 0 && this.#running.has(laneOf(message));
   }
@@ -125,7 +128,9 @@ function isSame(a: Commit, b: Commit): boolean {
 }
 const laneOf = ({ lane, offset }: Kept): string => (lane === null ? `#${offset}` : `=${lane}`);
 
-/** The partitions of all queues that a process works on, also of those that it does not own at the moment. */
+/**
+ * Progress of the partitions of all queues that this process consumes, including partitions that it does not own now.
+ */
 export class RetainedPartitions {
   readonly #groups = new Map<string, Map<number, Retained>>();
 

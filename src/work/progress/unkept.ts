@@ -1,33 +1,37 @@
-/** Counts what is settled and not yet committed, to bound what another process would repeat if it took over now. */
+/**
+ * Counts messages that are settled and not committed. This bounds what another process would repeat after a takeover.
+ */
 import type { Clock } from '../../base/clock';
 
-/** A partition starts no message while so many are settled without a commit. */
+/** Limit of settled messages without a commit. At the limit the partition starts no message. */
 export const unkeptMessagesMax = 5_000;
-/** With so many a commit is made at once, so that fast handlers do not reach the limit while commits are accepted. */
+/** Number of settled messages at which a commit is made at once, so that fast handlers do not reach the limit. */
 export const hurryMessages = unkeptMessagesMax / 2;
-/** A partition starts no message when a commit is overdue for so long: longer than a commit takes on a busy machine. */
+/**
+ * Time by which a commit can be overdue before the partition starts no message. A commit on a busy machine takes less.
+ */
 export const unkeptMsMax = 2_000;
 
 export interface Unkept {
-  /** Settled messages without a commit. */
+  /** Number of settled messages without a commit. */
   readonly count: number;
-  /** A message was settled. */
+  /** Counts a message that was settled. */
   add(): void;
-  /** Whether nothing may be started until a commit is acknowledged. */
+  /** Returns true when no message must start until a commit is acknowledged. */
   isFull(): boolean;
-  /** To be called when a commit is made; the function returned when it is acknowledged. */
+  /** Marks the start of a commit. The returned function must be called when the commit is acknowledged. */
   mark(): () => void;
 }
-/** `commitMs` is the longest time that a settled message waits for its commit while commits are accepted. */
+/** Creates a counter. `commitMs` is the maximum delay of a commit while commits are accepted. */
 export type MakeUnkept = (clock: Clock, commitMs: number) => Unkept;
 
 export const openUnkept: MakeUnkept = (clock, commitMs) => new UnkeptMessages(clock, commitMs);
 
 class UnkeptMessages implements Unkept {
-  /** Settled in this ownership, and how many of these are committed. */
+  /** Messages settled in this ownership. `#kept` counts those that are committed. */
   #settled = 0;
   #kept = 0;
-  /** When the oldest message without a commit was settled, or a little earlier. */
+  /** Time when the oldest message without a commit was settled, or a little earlier. */
   #sinceMs: number | undefined;
 
   constructor(

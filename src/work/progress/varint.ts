@@ -1,11 +1,11 @@
-/** Small numbers in few bytes: what a commit carries has 4,096 of them on some logs. */
+/** Encodes small numbers in few bytes, because some logs allow only 4,096 bytes of state in a commit. */
 
 export interface ByteWriter {
   readonly length: number;
-  /** A whole number from 0 to 2^53 - 1, 7 bits a byte, the lowest first. */
+  /** Writes a whole number from 0 to 2^53 - 1, with 7 bits in each byte, lowest first. */
   number(value: number): void;
   raw(bytes: Uint8Array): void;
-  /** Takes back what was written after `to`. */
+  /** Removes everything written after the length `to`. */
   cut(to: number): void;
   done(): Uint8Array;
 }
@@ -28,7 +28,7 @@ export function byteWriter(): ByteWriter {
       let rest = value;
       while (rest >= 128) {
         buffer[length++] = (rest % 128) + 128;
-        rest = Math.floor(rest / 128); // bit operations would cut at 32 bits
+        rest = Math.floor(rest / 128); // bit operations would cut the number to 32 bits
       }
       buffer[length++] = rest;
     },
@@ -44,7 +44,7 @@ export function byteWriter(): ByteWriter {
   };
 }
 
-/** How many bytes {@link ByteWriter.number} takes for a number. */
+/** Returns the number of bytes that {@link ByteWriter.number} writes for a number. */
 export function numberBytes(value: number): number {
   let bytes = 1;
   for (let rest = value; rest >= 128; rest /= 128) bytes++;
@@ -56,7 +56,7 @@ export interface ByteReader {
   number(): number;
   raw(length: number): Uint8Array;
 }
-/** Throws RangeError when the bytes end too soon or say a number that is none. */
+/** Reads numbers and bytes. Throws RangeError when the bytes end early, or a number is above 2^53 - 1. */
 export function byteReader(bytes: Uint8Array): ByteReader {
   let at = 0;
   return {

@@ -1,37 +1,42 @@
-/** Which records of a partition are settled: the watermark, and the settled ranges above it that a commit carries. */
+/** Tracks the settled records of a partition: the watermark, and the settled ranges above it that a commit carries. */
 import type { Stamp } from '../../format/envelope';
 
-/** Offsets from `from` up to but without `to`, all settled as far as they exist. */
+/** Offsets from `from` up to and excluding `to`. All existing records among them are settled. */
 export interface Range {
   readonly from: number;
   readonly to: number;
 }
 
 export interface Watermark {
-  /** The lowest offset not yet settled: what a commit says. */
+  /** Lowest offset that is not settled, which is the offset of a commit. */
   readonly at: number;
-  /** Everything below was read, here or by the owner before: there the ranges decide, above it the filter. */
+  /**
+   * Offset below which every record was read, here or by an earlier owner. Below it the ranges detect duplicates, above
+   * it the filter.
+   */
   readonly seen: number;
-  /** Settled ranges above the watermark; each has something unsettled below it. */
+  /** Number of settled ranges above the watermark. Each has an unsettled record below it. */
   readonly openRanges: number;
-  /** Records that were seen and are not settled. */
+  /** Number of records that were read and are not settled. */
   readonly unsettled: number;
   /**
-   * A record was read that has to be settled. Offsets rise; the ones left out need no settling.
-   * False when the commit this started from says that it is settled: then it is not to be handled again.
+   * Records that a record was read that has to be settled. Offsets must rise, and skipped ones need no settling.
+   * Returns false when the initial commit has the record as settled, so that it must not be handled.
    */
   see(offset: number, stamp?: Stamp): boolean;
-  /** Reading has come to `next`, though the last records may have needed no settling. */
+  /** Advances the read position to `next`. The skipped records need no settling. */
   pass(next: number): void;
-  /** False when the record is not open: never seen, or settled before. */
+  /** Settles a record. Returns false when the record is not open: never read, or settled before. */
   settle(offset: number): boolean;
   ranges(): readonly Range[];
-  /** Stamps of the records from `offset` on that were seen with one and are not settled. */
+  /** Returns the stamps of unsettled records from `offset` on, if they have one. */
   unsettledFrom(offset: number): readonly Stamp[];
 }
 export type MakeWatermark = (at: number, seen: number, ranges: readonly Range[]) => Watermark;
 
-/** An unsettled record, and the settled range between it and the next unsettled one (empty: `to` is 0). */
+/**
+ * An unsettled record, and the settled range between it and the next unsettled one. `to` is 0 when the range is empty.
+ */
 interface Mark {
   readonly offset: number;
   readonly stamp: Stamp | undefined;
@@ -42,8 +47,8 @@ interface Mark {
 }
 
 /**
- * A chain of the unsettled records, so that what it holds and what a settling costs depend on those alone:
- * a million messages settled above one that is stuck are one range.
+ * Creates a chain of the unsettled records. Its memory and the cost of a settling depend on these alone.
+ * A million messages settled above a stuck one are one range.
  */
 export const openWatermark: MakeWatermark = (at, seen, ranges) => new Chain(at, seen, ranges);
 
@@ -51,10 +56,12 @@ class Chain implements Watermark {
   openRanges: number;
   #next: number;
   readonly #seenBefore: number;
-  /** Ranges of the commit this started from that reading has not reached yet, from `#reached` on. */
+  /** Ranges of the initial commit. Those from index `#reached` on are still ahead of the read position. */
   readonly #before: readonly Range[];
   #reached = 0;
-  /** Up to here all is settled by a range of that commit which reading is within. */
+  /**
+   * End of the range of the initial commit that the read position is in. Everything below it in that range is settled.
+   */
   #coveredTo = 0;
   readonly #marks = new Map<number, Mark>();
   #lowest: Mark | undefined;
@@ -105,7 +112,7 @@ class Chain implements Watermark {
       lower.upper = upper;
       this.#grow(lower, offset, mark.to || offset + 1);
     } else this.#lowest = upper;
-    if (mark.to) this.openRanges--; // its range is now part of the one below, or lies below the watermark
+    if (mark.to) this.openRanges--; // its range now belongs to the record below, or is below the watermark
     return true;
   }
 
@@ -127,7 +134,7 @@ class Chain implements Watermark {
     return found;
   }
 
-  /** Makes the ranges of the old commit that begin at or below `offset` ranges of this chain. */
+  /** Moves the ranges of the initial commit that begin at or below `offset` into this chain. */
   #reach(offset: number): void {
     for (let range = this.#before[this.#reached]; range && range.from <= offset; range = this.#before[this.#reached]) {
       this.#reached++;
