@@ -1,44 +1,53 @@
-/** A record of a queue as the engine holds it: whose message it is, and what was tried with it. */
+/** A record of a queue in memory: its identity, its partition, and its attempts so far. */
 import type { Behind } from '../base/errors';
 import type { DeliveryContext } from '../delivery/context';
 import { parseEnvelope, type Envelope } from '../format/envelope';
 import type { Log, Place, Stored } from '../ports/log';
 import type { Queue } from './types';
 
-/** Stands for the entry of a record that says none: such records are set aside, a few at a time. */
+/** Entry name of records whose entry cannot be read. They are parked, under limits of their own. */
 export const unreadable = '';
 
 export interface Item {
   readonly partition: number;
   readonly offset: number;
   readonly entry: string;
-  /** Messages of one lane never run side by side; null is a lane of its own. */
+  /** Key of the message. Messages of one lane never run concurrently; null is a lane of its own. */
   readonly lane: string | null;
-  /** Where it runs; for the lanes alone, who are spared a table of it. */
+  /** Lane in which the message runs. Only the lanes use it: a field is cheaper than a table of running messages. */
   runsIn: object | undefined;
 }
 
-/** The partition a message came from, as long as this instance owns it. */
+/** Partition from which a message was read, while this instance owns it. */
 export interface Holder {
-  /** Aborts when nothing may come of its messages any more: it was lost, or given. */
+  /** Aborts when results of its messages no longer count: the partition was lost or revoked. */
   readonly closed: AbortSignal;
   readonly retained: {
-    /** Whether its handler ended well although its partition was lost before that: it only has to be settled. */
+    /**
+     * Returns true when the handler succeeded after the partition had been lost, so that the message only has to be
+     * settled.
+     */
     isDone(message: Message): boolean;
-    /** Its handler has ended after the partition was closed; `done` when it needs no other attempt. */
+    /**
+     * Records that the handler has ended after the partition was closed. `done` means that no other attempt is needed.
+     */
     ended(message: Message, done: boolean): void;
   };
   mayStart(message: Message): boolean;
   started(message: Message): void;
-  /** Resolves when the log knows that its handler runs; undefined where that may be called at once. */
+  /**
+   * Resolves when the log has recorded that the handler runs. Returns undefined when the handler can be called at once.
+   */
   announce(message: Message): Promise<void> | undefined;
-  /** Whether its handler may be called after a wait: it is let go of if not. */
+  /**
+   * Returns true when the handler can still be called after waiting for `announce`. Otherwise the message is released.
+   */
   mayRun(message: Message): boolean;
   failed(message: Message): void;
   settle(message: Message): void;
 }
 
-/** One attempt that failed, as it is kept with a parked message, with what was behind its error. */
+/** One failed attempt, as it is stored with a parked message, with the causes of its error. */
 export interface Attempt extends Behind {
   readonly attempt: number;
   readonly atMs: number;
@@ -50,32 +59,32 @@ export interface Attempt extends Behind {
 const none: readonly Attempt[] = [];
 
 export class Message implements Item {
-  /** Attempts that ended, those of owners before included as far as they were committed. */
+  /** Number of attempts that ended, including committed attempts of earlier owners. */
   attempts = 0;
-  /** The last one did not end: it may be what ended its process. */
+  /** True when the last attempt did not end, so that the message is suspected of having ended its process. */
   cutOff = false;
-  /** The log is being told that its handler runs. */
+  /** True while the log is recording that the handler runs. */
   announced = false;
-  /** What is known of them: only of those in this instance. */
+  /** Details of failed attempts, only of those in this instance. */
   failures: readonly Attempt[] = none;
-  /** Of the handler call that goes on. */
+  /** Context of the handler call that is running. */
   context: DeliveryContext | undefined;
   sinceMs = 0;
   runsIn: object | undefined;
   readonly partition: number;
   readonly offset: number;
-  /** About what it takes in memory. */
+  /** Approximate size in memory. */
   readonly bytes: number;
 
   constructor(
     readonly holder: Holder,
     readonly record: Stored,
-    /** {@link unreadable} when it cannot be known. */
+    /** {@link unreadable} when the entry cannot be known. */
     readonly entry: string,
     readonly id: string,
     readonly lane: string | null,
     readonly envelope: Envelope | undefined,
-    /** Why it can only be set aside. */
+    /** Reason why the message can only be parked. */
     readonly refusal: string | undefined,
   ) {
     this.partition = record.partition;
@@ -87,15 +96,16 @@ export class Message implements Item {
 const recordOverheadBytes = 200;
 function bytesOf({ key, value, headers }: Stored): number {
   let bytes = recordOverheadBytes + (key?.length ?? 0) + (value?.length ?? 0);
-  for (const name in headers) bytes += name.length + (headers[name]?.length ?? 0); // foreign ones may have any number
+  // foreign records can have any number of headers
+  for (const name in headers) bytes += name.length + (headers[name]?.length ?? 0);
   return bytes;
 }
 
-/** Where a record is, in one word: the id of those that bring none. */
+/** Returns the topic, partition and offset of a record as one word: the id of records that carry none. */
 export const placeOf = (topic: string, { partition, offset }: { partition: number; offset: number }): string =>
   `${topic}/${partition}/${offset}`;
 
-/** The envelope of a record: undefined without our header. */
+/** Returns the envelope of a record. Returns undefined when the record has no `bus` header. */
 export function envelopeOf(record: Pick<Stored, 'headers'>): ReturnType<typeof parseEnvelope> | undefined {
   const line = record.headers['bus'];
   return line === undefined ? undefined : parseEnvelope(line);
@@ -105,7 +115,7 @@ function textOf(key: Uint8Array): string {
   return (Buffer.isBuffer(key) ? key : Buffer.from(key.buffer, key.byteOffset, key.length)).toString();
 }
 
-/** The message of a record; undefined for one that is not for this queue. */
+/** Returns the message of a record. Returns undefined when the record is not for this queue. */
 export function readMessage(
   queue: Queue,
   record: Stored,
@@ -133,7 +143,7 @@ export function readMessage(
     : new Message(holder, record, unreadable, place(), lane, undefined, 'no header says which entry it is for');
 }
 
-/** Entry and id of the record at a place; the place alone where the record cannot be read. */
+/** Returns the entry and id of the record at a place, or only the place when the record cannot be read. */
 export async function describeAt(log: Pick<Log, 'peek'>, topic: string, place: Place): Promise<string> {
   const [record] = await log.peek(topic, place, { messages: 1, bytes: 1 }).catch(() => []);
   const envelope = record && envelopeOf(record);

@@ -1,4 +1,4 @@
-/** Watches how long events wait for named listeners, and reports it before, or while, they are kept beyond `keepMs`. */
+/** Watches how long events wait for named listeners, and reports a wait that approaches or exceeds `keepMs`. */
 import { type Clock, type Random, type Timer } from '../base/clock';
 import { limits } from '../base/limits';
 import type { Notices } from '../base/notices';
@@ -7,15 +7,19 @@ import { parseGroup, queueOf } from '../format/names';
 import type { GroupPlace, Log, Stored } from '../ports/log';
 import { envelopeOf } from './message';
 
-/** Share of `keepMs` that events may wait before that is reported, where the log deletes them after `keepMs`. */
+/**
+ * Share of `keepMs` after which waiting events are reported, if the log deletes unread ones. Half leaves time to act.
+ */
 export const expiringShare = 0.5;
 
-/** Where nothing is deleted before it is read, waiting is reported from `keepMs` on. */
+/**
+ * Returns the wait from which events are reported: `keepMs` where the log never deletes unread events, else half of it.
+ */
 export function reportedFromMs({ holdsUnread }: Pick<Log, 'holdsUnread'>, keepMs: number): number {
   return holdsUnread ? keepMs : keepMs * expiringShare;
 }
 
-/** What it means that events have waited for so long, and what can be done about it. */
+/** Returns the effect of the wait, and the remedies. */
 export function describeWaiting(
   { holdsUnread }: Pick<Log, 'holdsUnread'>,
   topic: { readonly name: string; readonly keepMs: number },
@@ -38,18 +42,20 @@ export interface RetentionParts {
   readonly random: Random;
   readonly log: Log;
   readonly notices: Notices;
-  /** How long events are kept where this instance creates their topic, in ms. */
+  /** Retention of events topics that this instance creates, in ms. */
   readonly keepMs: number;
 }
 
-/** Checks take place so often, and at least this many times in `keepMs`. */
+/**
+ * Maximum interval between checks. At least `checksPerKeep` checks run in `keepMs`, so that a wait is reported in time.
+ */
 const checkMsMax = 600_000;
 const checkMsMin = 1_000;
 const checksPerKeep = 20;
 const chunk = { messages: 256, bytes: 256 * 1024 };
 const namesShown = 3;
 
-/** A listener for which events wait. */
+/** A named listener for which events wait. */
 interface Late {
   readonly queue: string;
   readonly module: string;
@@ -57,24 +63,24 @@ interface Late {
 }
 
 export class RetentionWatch {
-  /** By topic: the groups to watch, all where this instance publishes there. */
+  /** Groups to watch, by topic: all groups where this instance publishes. */
   readonly #watched = new Map<string, Set<string> | 'all'>();
-  /** Topics that were reported, and the listeners that were named. */
+  /** Names of the listeners last reported, by topic. */
   readonly #reported = new Map<string, string>();
-  /** By group and partition: the newest record up to which no event of the group's entry is unread. */
+  /** Newest record up to which the group has no unread event of its entry, by group and partition. */
   readonly #passed = new Map<string, Pick<Stored, 'offset' | 'timeMs'>>();
   #timer: Timer | undefined;
   #closed = false;
 
   constructor(private readonly parts: RetentionParts) {}
 
-  /** This instance publishes events there: every named listener of them is watched. */
+  /** Watches all named listeners of a topic to which this instance publishes. */
   publishes(topic: string): void {
     if (this.#watched.get(topic) === 'all') return;
     this.#watched.set(topic, 'all');
     this.#plan();
   }
-  /** This instance is a named listener there. */
+  /** Watches one group in which this instance is a named listener. */
   listens(topic: string, group: string): void {
     const groups = this.#watched.get(topic) ?? new Set<string>();
     if (groups === 'all') return;
@@ -91,7 +97,7 @@ export class RetentionWatch {
     const { clock, random, keepMs } = this.parts;
     const everyMs = Math.max(checkMsMin, Math.min(checkMsMax, keepMs / checksPerKeep));
     this.#timer = clock.after(everyMs * (0.5 + random.next() / 2), () => {
-      // What could not be read now is read by the next check; that the log does not answer is reported elsewhere.
+      // A failed read is repeated by the next check. An unreachable log is reported elsewhere.
       void this.#check()
         .catch(() => undefined)
         .finally(() => {
@@ -134,7 +140,9 @@ export class RetentionWatch {
     return { queue, module: name.listener, waitedMs: clock.now() - oldestMs };
   }
 
-  /** When the log took the oldest event of the entry that is not settled; Infinity if that was not before `thanMs`. */
+  /**
+   * Returns the log time of the oldest unsettled event of the entry. Returns Infinity when it is not before `thanMs`.
+   */
   async #oldestOf(group: string, topic: string, entry: string, place: GroupPlace, thanMs: number): Promise<number> {
     const { partition } = place;
     const id = `${group}/${partition}`;
@@ -143,7 +151,7 @@ export class RetentionWatch {
       const records = await this.parts.log.peek(topic, { partition, offset }, chunk);
       const [first] = records;
       if (passed?.offset === offset && !(first?.offset === offset && first.timeMs === passed.timeMs)) {
-        // The topic was deleted and created again, or the record was trimmed.
+        // The topic was deleted and recreated, or the record was trimmed.
         offset = place.offset;
         passed = undefined;
         this.#passed.delete(id);
@@ -162,7 +170,7 @@ export class RetentionWatch {
     return Infinity;
   }
 
-  /** Once for each set of listeners. */
+  /** Reports each set of listeners once. */
   #report(topic: { readonly name: string; readonly keepMs: number }, late: readonly Late[]): void {
     const { log, notices } = this.parts;
     const part = `events of ${topic.name}` as const;

@@ -1,4 +1,6 @@
-/** Sends work and events: checks, encodes, stamps, and appends what one turn of the event loop brought together. */
+/**
+ * Sends work and events: checks, encodes and stamps messages, and appends those of one turn of the event loop together.
+ */
 import { Capacity } from '../base/bounded';
 import { BusError, divideRemedy, isBusError, ofList, sayError } from '../base/errors';
 import { closable } from '../base/lifecycle';
@@ -15,28 +17,28 @@ import { type Append, PartlyError, type Topic } from '../ports/log';
 import { eventTopic, workTopic } from './topics';
 import type { Sender, SenderParts, Submitted } from './types';
 
-/** One append takes at most so many records or bytes, so that no single write stands in the way of others. */
+/** Limits of one append, so that a single write does not delay the writes of other topics. */
 const appendMessagesMax = 1_000;
 const appendBytesMax = 8 * 1024 * 1024;
 
 const retryAfterMs = 100;
-/** A topic that holds less than this has room although others have filled the buffer of the sender. */
+/** Bytes reserved for each topic, so that other topics that filled the sender's buffer cannot block it. */
 const reservedBytes = 4 * 1024 * 1024;
 
-/** A key is a name, held in memory by every queue its messages are in. */
+/** Limit of a key, because every queue holds the keys of its messages in memory. */
 const keyBytesMax = 1_024;
 
 const nothingInherited: ReturnType<typeof inherited> = {};
 
-/** Whether the caller gave one message or a list: errors of a list name the body. */
+/** Form of the call: one message or a list. Errors of a list name the message that failed. */
 export type How = 'one' | 'list';
-/** The messages of a call, and the bytes of their bodies and keys, which are known before all checks have ended. */
+/** Messages of a call, and the bytes of their bodies. The bytes are known before all checks have ended. */
 interface Packed {
   readonly bytes: number;
   readonly ready: readonly Ready[] | Promise<readonly Ready[]>;
 }
 
-/** Messages of one call, ready but for their stamps. */
+/** Messages of one call, complete except for their stamps. */
 interface Parcel {
   readonly how: How;
   readonly messages: readonly Ready[];
@@ -49,7 +51,7 @@ interface Ready {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array;
   readonly id: string;
-  /** Gets its stamp when it goes. */
+  /** Gets its stamp when the record is created for the append. */
   readonly envelope: { -readonly [K in keyof Envelope]: Envelope[K] };
   readonly traceparent: string | undefined;
 }
@@ -58,12 +60,15 @@ export function openSender(parts: SenderParts): Sender {
   const makeId = idMaker(parts.clock, parts.random);
   const bytesMax = parts.messageBytesMax ?? limits.messageBytesMax;
   const lines = new Map<string, Line>();
-  /** Of all topics. */
+  /** Bytes of all topics together. */
   const whole = new Capacity({ count: Infinity, bytes: 2 * limits.sendingBytesMax });
   let position = 0;
   let closedMs: number | undefined;
 
-  /** Stamps are given in the very order of the appends: a receiver drops what comes with a lower one. */
+  /**
+   * Returns the next stamp. Stamps must follow the order of the appends, since a receiver drops a lower one as a
+   * duplicate.
+   */
   const stamp = (): Envelope['stamp'] => ({ incarnation: parts.incarnation, position: ++position });
 
   function lineOf(entry: AnyEntry): Line {
@@ -106,7 +111,7 @@ export function openSender(parts: SenderParts): Sender {
     let tooLong: BusError | undefined;
     const failed = (error: unknown, n: number): unknown =>
       how === 'list' && error !== tooLong ? ofList(error, n, inputs.length, ids[n] ?? '') : error;
-    /** Stops at the bound: a list is not encoded into more memory than may wait. */
+    /** Stops at the byte limit, so that a list is not encoded into more memory than can wait. */
     const encode = (input: unknown): Uint8Array => {
       const body = encodeBody(input, bytesMax, 'input', entry.name, parts.bodyDepthMax);
       bytes += body.length;
@@ -122,10 +127,10 @@ export function openSender(parts: SenderParts): Sender {
       for (n = 0; n < inputs.length; n++) ready.push(pack(entry, ids[n] ?? '', checked[n], () => encode(inputs[n])));
       return { bytes, ready };
     } catch (error) {
-      void Promise.allSettled(checked); // the list is refused already; the checks that still run change nothing
+      void Promise.allSettled(checked); // the list is already rejected; the checks that still run change nothing
       throw failed(error, n);
     }
-    /** Encoded before the checks have ended: what waits for them is bounded in bytes too. */
+    /** Encodes the bodies before the checks have ended, so that the bytes of waiting messages are bounded too. */
     function packLater(): Packed {
       const bodies: Uint8Array[] = [];
       for (n = 0; n < inputs.length; n++) bodies.push(encode(inputs[n]));
@@ -175,7 +180,7 @@ function keyOf(entry: AnyEntry, body: unknown): Uint8Array | null {
   if (!entry.options.key) return null;
   let fault: string;
   try {
-    // `key` was declared for the body of this very entry, which its schema has just given.
+    // `key` was declared for the body of this entry, which has just passed its schema.
     const key: unknown = entry.options.key(body as never);
     if (typeof key === 'string' && key.isWellFormed()) return Buffer.from(key);
     fault =
@@ -189,7 +194,7 @@ function keyOf(entry: AnyEntry, body: unknown): Uint8Array | null {
   throw new BusError('Invalid', message, { side: 'input', issues: [{ message }] });
 }
 
-/** Waiting does not help: so many never fit. */
+/** Creates the error of a list that can never fit. It is not Overloaded, since waiting does not help. */
 function tooMany(entry: AnyEntry, messages: number): BusError<'TooLarge'> {
   const limitMessages = limits.sendingMax;
   const message = `a list of ${messages} messages for ${entry.name}; one call takes at most ${limitMessages}`;
@@ -203,14 +208,14 @@ function tooManyBytes(entry: AnyEntry, messages: number, bytes: number): BusErro
   return new BusError('TooLarge', message, { bytes, limitBytes }, undefined, divideRemedy);
 }
 
-/** The topic could not be made ready, so nothing was appended. */
+/** Sets the outcome to 'not-sent', since the topic could not be prepared and nothing was appended. */
 function notSent(error: unknown): unknown {
   if (!isBusError(error, 'Unreachable')) return error;
   const { message, details, cause } = error;
   return new BusError('Unreachable', message, { ...details, outcome: 'not-sent' }, cause);
 }
 
-/** With the place and id of the first message of the parcel that was not taken. */
+/** Adds the index and id of the first failed message to the error of a list. */
 function named({ how, messages }: Parcel, error: BusError | undefined): BusError | Error | undefined {
   if (how === 'one' || !error) return error;
   const [index = 0] = error instanceof PartlyError ? error.failed.keys() : [];
@@ -222,12 +227,12 @@ function keyTooLarge(entry: AnyEntry, bytes: number): BusError<'TooLarge'> {
   return new BusError('TooLarge', message, { bytes, limitBytes: keyBytesMax });
 }
 
-/** What goes to one topic, in the order of the calls. */
+/** Queue of the messages for one topic, in the order of the calls. */
 class Line {
   #parcels: Parcel[] = [];
-  /** Messages that wait for a check, theirs or one before, or for the log. */
+  /** Messages that wait for their own check, for an earlier one, or for the log. */
   readonly #capacity: Capacity;
-  /** Set while a parcel waits for its check: those behind it must not overtake. */
+  /** Set while a parcel waits for its check, because later parcels must not overtake it. */
   #checking: Promise<unknown> | undefined;
   #there: Promise<unknown> | undefined;
   #ready = false;
@@ -242,21 +247,21 @@ class Line {
     this.#capacity = new Capacity({ count: limits.sendingMax, bytes: limits.sendingBytesMax }, whole, reservedBytes);
   }
 
-  /** A log that is slow, or a topic that does not exist yet, must not fill the memory. Throws Overloaded. */
+  /** Throws Overloaded when the messages do not fit, so that a slow log or a missing topic does not fill the memory. */
   mustHaveRoom(messages: number, bytes = 0): void {
     const capacity = this.#capacity;
     if (!capacity.fits(bytes, messages))
       throw capacity.overloaded(this.topic.name, 'messages', retryAfterMs, bytes, messages);
   }
 
-  /** Resolves when all of them are safe. Throws Overloaded. */
+  /** Resolves when the log has acknowledged all messages. Throws Overloaded. */
   async send(count: number, how: How, { bytes, ready }: Packed): Promise<readonly Submitted[]> {
-    if (ready instanceof Promise) ready.catch(() => undefined); // it may be refused while it waits; told below
+    if (ready instanceof Promise) ready.catch(() => undefined); // it can reject while it waits its turn; handled below
     this.mustHaveRoom(count, bytes);
     this.#capacity.add(bytes, count);
     if (!this.#checking && !(ready instanceof Promise)) return this.#put(how, ready, bytes);
     const turn = this.#inTurn(count, how, { bytes, ready }, this.#checking);
-    const passed = turn.catch(() => undefined); // whoever sent it hears of it; those behind go on
+    const passed = turn.catch(() => undefined); // only its own sender gets the error; later parcels continue
     this.#checking = passed;
     void passed.then(() => {
       if (this.#checking === passed) this.#checking = undefined;
@@ -264,7 +269,7 @@ class Line {
     return (await turn).sent;
   }
 
-  /** Wrapped, so that nobody waits for the append who only waits for the turn. */
+  /** Wraps the promise of the append, so that a parcel that waits for its turn does not wait for the append too. */
   async #inTurn(
     count: number,
     how: How,
@@ -280,7 +285,7 @@ class Line {
     }
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when no message waits for a check or an append. */
   async idle(): Promise<void> {
     await this.#checking;
     await this.#capacity.below(0);
@@ -305,7 +310,7 @@ class Line {
       this.#ready = true;
       this.#flush();
     } catch (error) {
-      this.#there = undefined; // the next message asks again
+      this.#there = undefined; // the next message retries
       this.#planned = false;
       const unsent = notSent(error);
       for (const parcel of this.#parcels.splice(0)) this.#end(parcel, () => parcel.reject(unsent));
@@ -339,7 +344,7 @@ class Line {
         for (const record of made) records.push(record);
         sent.push(parcel);
       } catch (error) {
-        this.#end(parcel, () => parcel.reject(error)); // such as baggage that is too large: its neighbors are sent
+        this.#end(parcel, () => parcel.reject(error)); // for example too much baggage; the other parcels are sent
       }
     }
     try {
@@ -350,7 +355,7 @@ class Line {
     }
   }
 
-  /** Where the log says which records it did not take, only those hear of it who sent them: the others are safe. */
+  /** Settles the parcels of a failed append. With PartlyError, only parcels with failed records reject. */
   #failed(sent: readonly Parcel[], error: unknown): void {
     let from = 0;
     for (const parcel of sent) {

@@ -1,4 +1,4 @@
-/** What the work engine takes and gives: a queue, who handles its entries, and what can be seen of it. */
+/** Types of the work engine: a queue, the handlers of its entries, and its statistics. */
 import type { Capacity } from '../base/bounded';
 import type { Clock, Random } from '../base/clock';
 import type { Closable } from '../base/lifecycle';
@@ -12,75 +12,78 @@ import type { RetainedPartitions } from './progress/retained';
 import type { MakeUnkept } from './progress/unkept';
 import type { MakeWatermark } from './progress/watermark';
 
-/** What surrounds a taken queue. The functions named `make…` exist so that a simulator can plant bugs. */
+/** Dependencies of a consumed queue. The functions named `make…` exist so that the simulator can plant bugs. */
 export interface TakeParts extends DeliverParts {
   readonly log: Log;
   readonly random: Random;
   readonly self: Peer;
-  /** The module's own version, kept with what is parked. */
+  /** Version of the module, stored with parked messages. */
   readonly version: string;
-  /** Longest time between a settling and its commit while the partition is busy, in ms. Default 500. */
+  /** Maximum time between a settling and its commit while the partition is busy, in ms. Default 500. */
   readonly commitMs?: number;
   readonly makeWatermark?: MakeWatermark;
   readonly makeFilter?: MakeFilter;
-  /** Of this process: it outlives each taking of a queue. Default: none is known. */
+  /** Progress that outlives each consumption of the queue in this process. Default: none is known. */
   readonly retained?: RetainedPartitions;
   readonly makeUnkept?: MakeUnkept;
-  /** Messages in memory, of all queues of this instance. Default: of this queue alone. */
+  /** Capacity for messages in memory, shared by all queues of this instance. Default: for this queue alone. */
   readonly buffered?: Capacity;
 }
 
-/** How a failed message comes back. Defaults: 8 attempts, 'in-order', 1,000 ms, 30,000 ms. */
+/** Retry policy of failed messages. Defaults: 8 attempts, 'in-order', 1,000 ms, 30,000 ms. */
 export interface RetryOptions {
   readonly attempts?: number;
   readonly retry?: RetryKind;
   readonly backoffMs?: number;
   readonly longestMs?: number;
 }
-/** Who handles an entry. `options` defaults to those the entry was declared with; a listener gives its own. */
+/** Handler of an entry. `options` defaults to the options of the entry's declaration; a listener sets its own. */
 export interface Handling {
   readonly entry: AnyEntry;
   readonly run: Run;
   readonly options?: RetryOptions;
 }
-/** How much of an entry this instance does at once, over all its partitions. */
+/** Limits of an entry in this instance, over all its partitions. */
 export interface EntryLimits {
-  /** Handlers that run side by side, from 1; 0 while it is paused, when nothing starts. Default 8. */
+  /** Maximum number of handlers that run concurrently. 0 pauses the entry, so that no handler starts. Default 8. */
   readonly concurrency: number;
-  /** Handlers started in a second, default Infinity. A second's worth may start at once after a pause. */
+  /**
+   * Maximum number of handlers started in a second, default Infinity. After a pause, one second's worth can start at
+   * once.
+   */
   readonly perSecond: number;
 }
 
 export interface Queue {
-  /** For people: 'photos.work', 'search.index'. */
+  /** Name for display: 'photos.work', 'search.index'. */
   readonly name: string;
   readonly topic: Topic;
   readonly group: string;
   readonly parkedTopic: Topic;
-  /** By the entry's full name, 'photos.resize'. */
+  /** Handlers by the full name of their entry, 'photos.resize'. */
   readonly entries: ReadonlyMap<string, Handling>;
-  /** What becomes of entries that are not in the map: a work queue holds their lane, a listener settles them unread. */
+  /** Treatment of entries that are not in the map: a work queue holds their lane, a listener settles them unread. */
   readonly other: 'hold' | 'skip';
-  /** Asked when it is taken, and at each `review`. */
+  /** Returns the current limits. Called when the queue is consumed, and at each `review`. */
   readonly limits?: (entry: string) => Partial<EntryLimits>;
-  /** As `limits`; over what the handling says. */
+  /** Returns the current retry options, which override those of the handler. Called like `limits`. */
   readonly retry?: (entry: string) => Pick<RetryOptions, 'attempts' | 'backoffMs'>;
-  /** Where a group that is new starts. Default 'start'. */
+  /** Start position of a new group. Default 'start'. */
   readonly from?: 'start' | 'end';
   /** See GroupOptions.sessionMs. */
   readonly sessionMs?: number;
-  /** Settled records of a topic that keeps them until trimmed go after this long, in ms. Default 7 days. */
+  /** Time after which settled records are trimmed, in a topic without a retention of its own, in ms. Default 7 days. */
   readonly keepMs?: number;
 }
 
-/** A handler call that goes on now. */
+/** A handler call that is running now. */
 export interface Running {
   readonly id: string;
   readonly entry: string;
   readonly key: string | null;
   readonly attempt: number;
   readonly sinceMs: number;
-  /** What the handler's `progress` said last. */
+  /** Last text that the handler passed to `progress`. */
   readonly note: string;
   readonly partition: number;
   readonly offset: number;
@@ -91,39 +94,42 @@ export interface QueueStats {
   readonly inBackoff: number;
   readonly running: readonly Running[];
   readonly partitions: readonly number[];
-  /** Since this instance took the queue: attempts that ended well, attempts that did not, messages set aside. */
+  /** Counts since this instance consumes the queue: successful attempts, failed attempts, parked messages. */
   readonly handled: number;
   readonly failed: number;
   readonly parked: number;
-  /** Entries of which nothing is started. */
+  /** Entries with a concurrency of 0, so that no handler of them starts. */
   readonly paused: readonly string[];
-  /** Entries that it handles. */
+  /** Entries that this instance handles. */
   readonly entries: readonly string[];
-  /** Those that it does not, as far as their messages came to it. */
+  /** Entries that this instance does not handle, if it has read messages of them. */
   readonly unserved: readonly Unserved[];
 }
-/** Messages of an entry that this instance does not know: they and what comes after them under their keys wait. */
+/** Messages of an entry that this instance does not handle. They wait, and so do later messages of their keys. */
 export interface Unserved {
   readonly entry: string;
   readonly waiting: number;
-  /** Since when the first of them does, in milliseconds since 1970. */
+  /** Time since which the first of them waits, in milliseconds since 1970. */
   readonly sinceMs: number;
 }
-/** A queue that this instance works on. `close` gives its partitions: what runs ends, what is settled is committed. */
+/**
+ * A queue that this instance consumes. `close` releases its partitions: running handlers end, and settled messages are
+ * committed.
+ */
 export interface TakenQueue extends Closable {
   stats(): QueueStats;
-  /** Whether a handler runs, or is about to be started without anything else having to happen. */
+  /** True when a handler runs, or is about to start without any further event. */
   readonly busy: boolean;
   /**
-   * Asks the queue's `limits` and `retry` again: they hold for the next message that starts, and for the next attempt
-   * that fails.
+   * Rereads the queue's `limits` and `retry`. They apply to the next message that starts, and to the next attempt that
+   * fails.
    */
   review(): void;
-  /** Closing waits no longer for handlers that run: their signals abort, and their messages come again elsewhere. */
+  /** Stops waiting for running handlers while closing. Their signals abort, and their messages are redelivered. */
   hurry(): void;
 }
 
-/** What a sender of durable messages needs. */
+/** Dependencies of a sender of durable messages. */
 export interface SenderParts {
   readonly clock: Clock;
   readonly random: Random;
@@ -133,29 +139,30 @@ export interface SenderParts {
   readonly self: Peer;
   /** Namespace of all topics. */
   readonly ns: string;
-  /** This life of the bus, the first half of every stamp: one sender for each. */
+  /** Identity of this run of the bus, the first half of every stamp. Each run has exactly one sender. */
   readonly incarnation: string;
-  /** What an append to this log means: 'disk' survives this machine's restart, 'broker' its loss. */
+  /** Durability of an append to this log: 'disk' survives a restart of this machine, 'broker' survives its loss. */
   readonly reached: Submitted['reached'];
   /** Largest body, in bytes. Default: limits.messageBytesMax. */
   readonly messageBytesMax?: number;
-  /** Called before the first event of this sender for a topic. */
+  /** Called before the first event of this sender to a topic. */
   readonly publishes?: (topic: string) => void;
-  /** Levels of a body. Default: limits.bodyDepthMax. */
+  /** Maximum nesting depth of a body. Default: limits.bodyDepthMax. */
   readonly bodyDepthMax?: number | undefined;
-  /** How long the events topic keeps what was told, in ms, when this creates it. Default 7 days. */
+  /** Retention of the events topic, in ms, used when this sender creates it. Default 7 days. */
   readonly keepMs?: number;
 }
 export interface Submitted {
   readonly id: string;
   readonly reached: 'disk' | 'broker';
 }
-/** Sends work and events of one bus, in the order of the calls. `close` waits for what is under way. */
+/** Sends work and events of one bus, in the order of the calls. `close` waits for the messages in flight. */
 export interface Sender extends Closable {
   /**
-   * Resolves when all of `inputs` are safe, one answer each. Messages of one turn of the event loop and one topic go
-   * in one append. Rejects with Invalid, TooLarge, Overloaded or Closed (nothing was sent), or with Unreachable, whose
-   * `details.outcome` says whether it can have been. With `how` 'list', errors name the body that failed.
+   * Resolves when the log has acknowledged all of `inputs`, with one result each.
+   * Messages to one topic in one turn of the event loop share an append. Rejects with Invalid, TooLarge, Overloaded or
+   * Closed (nothing was sent), or with Unreachable. The `details.outcome` of Unreachable reports whether the messages
+   * can have been sent. With `how` 'list', errors name the message that failed.
    */
   send(entry: AnyEntry, inputs: readonly unknown[], how?: 'one' | 'list'): Promise<readonly Submitted[]>;
 }
