@@ -1,4 +1,4 @@
-/** One attempt at a message: decodes its body, calls the handler, says how it ended. */
+/** Runs one attempt at a message: decodes its body, calls the handler, and returns the outcome. */
 import { isBusError, sayError } from '../../base/errors';
 import { DeliveryContext, type Facts } from '../../delivery/context';
 import { deliver, type Outcome, type Run } from '../../delivery/deliver';
@@ -11,7 +11,7 @@ import type { Handling, TakeParts } from '../types';
 const foreign = { module: '', instance: '' };
 const noBaggage = Object.freeze({});
 
-/** Never throws or rejects. `message.context` is there from now on until the handler has ended. */
+/** Calls the handler. Never throws or rejects. `message.context` is set until the handler has ended. */
 export function handle(parts: TakeParts, message: Message, { entry, run }: Handling): Outcome | Promise<Outcome> {
   const body = decodeValue(message.record.value, parts.bodyDepthMax);
   if (!body.ok) {
@@ -31,13 +31,13 @@ export function handle(parts: TakeParts, message: Message, { entry, run }: Handl
   const context = new DeliveryContext(facts, parts.clock, parts.notices);
   message.context = context;
   const start: Run = (checked, given) => {
-    message.holder.closed.throwIfAborted(); // a schema may take its time, and the partition be lost meanwhile
+    message.holder.closed.throwIfAborted(); // a schema can take time, and the partition can be lost meanwhile
     return run(checked, given);
   };
   return deliver(parts, entry, facts, body.value, start, context);
 }
 
-/** Why an attempt failed; Refused where no other one can do better. */
+/** Returns the error of a failed attempt. Returns Refused when no other attempt can succeed. */
 export function faultOf({ error, by }: Extract<Outcome, { readonly ok: false }>): unknown {
   return by === 'check' && isBusError(error, 'Invalid') ? new Refused(sayError(error)) : error;
 }

@@ -1,4 +1,4 @@
-/** Works on a queue: takes its partitions, starts what may start, and settles, repeats or parks what has ended. */
+/** Consumes a queue: owns partitions, starts messages within limits, and settles, retries or parks them. */
 import type { Capacity } from '../../base/bounded';
 import { every, type Timer } from '../../base/clock';
 import { sayError } from '../../base/errors';
@@ -21,8 +21,8 @@ import { sumUp } from './unserved';
 import type { EntryLimits, Handling, Queue, QueueStats, RetryOptions, Running, TakenQueue, TakeParts } from '../types';
 
 /**
- * Joins the queue's group; resolves when this instance is a member. Creates the topics that are not there.
- * Messages of one key are handled in order, one at a time; different keys side by side.
+ * Joins the queue's group. Resolves when this instance is a member. Creates missing topics. Messages of one key are
+ * handled in order, one at a time. Different keys run concurrently.
  */
 export async function takeQueue(parts: TakeParts, queue: Queue): Promise<TakenQueue> {
   const { log, clock } = parts;
@@ -52,11 +52,11 @@ export async function takeQueue(parts: TakeParts, queue: Queue): Promise<TakenQu
 
 const concurrencyDefault = 8;
 const trimEveryMs = 600_000;
-/** Starting goes on for so long without letting the event loop turn: sockets and leases want their share. */
+/** Maximum time of starting messages without a turn of the event loop, so that sockets and leases are not delayed. */
 const burstMs = 10;
 
 class Taken {
-  /** When nothing that runs is waited for any longer. */
+  /** Resolves when running handlers are no longer waited for. */
   readonly hurried = deferred<void>();
   readonly #partitions = new Map<number, Partition>();
   readonly #retained: RetainedPartitions;
@@ -66,7 +66,7 @@ class Taken {
   readonly #retries = new Map<string, RetryOptions>();
   readonly #lanes: Lanes<Message>;
   readonly #longestMs: number;
-  /** Started messages that the log knows of: their handlers come next. */
+  /** Started messages that the log has recorded. Their handlers are called next. */
   readonly #announced = new Fifo<Message>();
   readonly #parking: Parking;
   readonly #trimming: Trimming;
@@ -75,7 +75,7 @@ class Taken {
   #wakeAtMs = Infinity;
   #pumping = false;
   #yielding = false;
-  /** When this turn of the event loop started the first one; undefined while it has started none. */
+  /** Time when this turn of the event loop started its first message. Undefined while it has started none. */
   #turnMs: number | undefined;
   #handled = 0;
   #failed = 0;
@@ -134,14 +134,14 @@ class Taken {
     this.#pump();
   }
 
-  /** Whatever may start now was started, unless a long burst is letting the event loop turn. */
+  /** True when a handler runs, or a long burst waits for the next turn of the event loop. */
   get busy(): boolean {
     return this.#yielding || this.#runs;
   }
   get #runs(): boolean {
     return [...this.#partitions.values()].some(({ running }) => running.size > 0);
   }
-  /** Also handlers whose partition was lost or given. */
+  /** Includes handlers whose partition was lost or revoked. */
   get #runsAny(): boolean {
     return this.#runs || [...this.#retained.in(this.queue.group).values()].some(({ isRunning }) => isRunning);
   }
@@ -186,12 +186,12 @@ class Taken {
 
   #gone(partition: Partition): void {
     if (this.#partitions.get(partition.number) === partition) this.#partitions.delete(partition.number);
-    if (this.#alone) this.#pump(); // it may have been of that one
+    if (this.#alone) this.#pump(); // it can have owned the message that runs alone
   }
 
-  /** Starts all that may start now, and sees to it that it is called when something more may. */
+  /** Starts every message that can start now, and sets a timer for the next one that can start later. */
   #pump(): void {
-    if (this.#pumping || this.#yielding) return; // whoever does either comes back to look again
+    if (this.#pumping || this.#yielding) return; // the call or timer in progress checks again
     this.#pumping = true;
     const nowMs = this.parts.clock.mono();
     while (!this.#yielding) {
@@ -213,7 +213,7 @@ class Taken {
     if (this.#lanes.idle) for (const partition of this.#partitions.values()) partition.readMore();
   }
 
-  /** The one to start: of the lanes, but for one that has to run alone, which waits for what runs. */
+  /** Returns the next message to start. A message that must run alone first waits for the running handlers. */
   #next(nowMs: number): Message | undefined {
     while (!this.#alone) {
       const message = this.#lanes.next(nowMs);
@@ -222,7 +222,7 @@ class Taken {
     }
     const { message, started, untilMs } = this.#alone;
     if (!started && !message.holder.mayRun(message))
-      this.#leave(message); // it moves
+      this.#leave(message); // its partition is being revoked
     else if (!started && (nowMs >= untilMs || !this.#runsAny)) {
       this.#alone = { message, started: true, untilMs: nowMs + this.#longestMs };
       return message;
@@ -231,14 +231,14 @@ class Taken {
     return this.#next(nowMs);
   }
 
-  /** Processes died with it and maybe others: alone, only it is blamed for the next one. */
+  /** Returns true when the message was running in processes that died, so that it must run alone next. */
   #isSuspect(message: Message): boolean {
     if (!message.cutOff) return false;
     const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
     return message.attempts < attempts && message.attempts >= Math.min(blamedTogether, attempts - 1);
   }
 
-  /** Handlers that wait for nothing keep all else out: after a burst of them, what is left starts in the next turn. */
+  /** Ends a burst in the next turn of the event loop. Synchronous handlers would otherwise block everything else. */
   #turn(nowMs: number): number {
     this.parts.clock.after(0, () => {
       this.#turnMs = undefined;
@@ -252,7 +252,7 @@ class Taken {
   #wakeIn(delayMs: number | undefined, nowMs: number): void {
     if (delayMs === undefined) return;
     const atMs = nowMs + delayMs;
-    if (this.#wakeAtMs <= atMs) return; // it looks again then
+    if (this.#wakeAtMs <= atMs) return; // the earlier timer checks again
     this.#wake?.cancel();
     this.#wakeAtMs = atMs;
     this.#wake = this.parts.clock.after(delayMs, () => {
@@ -271,7 +271,7 @@ class Taken {
       return;
     }
     const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
-    // One that is known to have failed waits for another attempt: then it was the limit that came down meanwhile.
+    // A message whose last attempt failed here had a retry left. Only a lowered limit is exceeded then, so it runs.
     if (message.attempts >= attempts && message.failures.at(-1)?.attempt !== message.attempts) {
       void this.#park(
         message,
@@ -329,7 +329,7 @@ class Taken {
     this.#pump();
   }
 
-  /** Sets it aside; settled only after that is confirmed. Until then it counts as running. */
+  /** Parks the message, and settles it only after the append is confirmed. Until then it counts as running. */
   async #park(message: Message, reason: string, thrown?: unknown): Promise<void> {
     if (!(await this.#parking.park(message, reason))) return this.#outlived(message, false);
     this.#parked++;
@@ -340,7 +340,7 @@ class Taken {
     else this.#settle(message);
   }
 
-  /** It ended after its partition was lost or given: for the commits made until then it still runs. */
+  /** Ends a message whose partition was lost or revoked. Commits made until then recorded it as running. */
   #outlived(message: Message, done: boolean): void {
     this.#leave(message);
     message.holder.retained.ended(message, done);
@@ -366,9 +366,9 @@ class Taken {
 const limitsDefault: EntryLimits = { concurrency: concurrencyDefault, perSecond: Infinity };
 const retryDefault: RetryOptions = {};
 
-/** Ends of a process that count for all that ran in it; fewer where the next one would be the last attempt. */
+/** Number of crashes that count for every message that was running. After them a message runs alone. */
 const blamedTogether = 2;
-/** A message that nothing else runs beside: at most until then it waits for the others, and these for it. */
+/** A message that runs alone. Until `untilMs` it waits for running handlers, and then other messages wait for it. */
 interface Alone {
   readonly message: Message;
   readonly started: boolean;
@@ -379,7 +379,7 @@ function describe({ id, entry, lane, attempts, sinceMs, partition, offset }: Mes
   return { id, entry, key: lane, attempt: attempts + 1, sinceMs, note, partition, offset };
 }
 
-/** Progress at which an ownership begins; reports a commit whose state cannot be read. */
+/** Returns the progress at which an ownership begins. Reports a commit whose state cannot be read. */
 function recall({ notices }: TakeParts, queue: Queue, retained: Retained, { partition, committed }: Owned): Begin {
   return retained.recall(committed, (reason) => {
     const fields = { queue: queue.name, partition, reason };

@@ -1,21 +1,22 @@
-/** What was tried of the messages of a partition that are not settled: by its owner, and by those it was lost by. */
+/** Tracks attempts of the unsettled messages of a partition, including attempts of owners that lost it. */
 import type { Clock } from '../../base/clock';
 import type { Message } from '../message';
 import type { Tried } from '../progress/commit-state';
 
 /**
- * After a loss: for so many times commitMs from the first start on, commits are made so often that the next owner finds
- * what ended its process within its first commitMs, when nothing is started that the log was not told of.
+ * Duration of frequent commits after a loss, in multiples of commitMs, from the first start on. During the first
+ * commitMs every start is recorded in the log before its handler runs. The next owner therefore finds a message that
+ * ended its process within its first commitMs.
  */
 const waryTimes = 4;
 const waryCommitMs = 20;
 
 export class Trials {
-  /** The owner before was lost after it had started something: that may be what ended its process. */
+  /** True when the earlier owner was lost after it had started a message, which can have ended its process. */
   readonly #unclean: boolean;
   #firstMs = Infinity;
   readonly #attempts = new Map<number, number>();
-  /** Whose last attempt did not end, as far as is known. It counts. */
+  /** Offsets of messages whose last attempt is not known to have ended. That attempt counts. */
   readonly #cutOff = new Set<number>();
 
   constructor(
@@ -30,13 +31,13 @@ export class Trials {
     }
   }
 
-  /** Whether what starts now is told to the log before. */
+  /** Returns true when a message that starts now must be recorded in the log first. */
   wary(): boolean {
     if (!this.#unclean) return false;
     this.#firstMs = Math.min(this.#firstMs, this.clock.mono());
     return this.#isWithin(1);
   }
-  /** How long settled messages may wait for their commit now. */
+  /** Returns the maximum time that settled messages can wait for their commit now. */
   commitMs(): number {
     return this.#unclean && this.#isWithin(waryTimes) ? Math.min(waryCommitMs, this.usualMs) : this.usualMs;
   }
@@ -44,7 +45,7 @@ export class Trials {
     return this.clock.mono() < this.#firstMs + times * this.usualMs;
   }
 
-  /** Tells the message what is known of it. */
+  /** Sets the known attempts on the message. */
   recall(message: Message): void {
     if (this.#attempts.size === 0) return;
     message.attempts = this.#attempts.get(message.offset) ?? 0;
@@ -61,8 +62,9 @@ export class Trials {
   }
 
   /**
-   * What a commit says of messages from `from` on. `open`: this owner goes on. Where nothing else says so, a line of no
-   * attempts does, so that the next owner knows that this one was lost.
+   * Returns the attempts that a commit records for messages from `from` on. `open` means that this owner continues. If
+   * no message runs, a line with 0 attempts marks the partition as owned. The next owner then detects that this one was
+   * lost.
    */
   tell(from: number, running: ReadonlySet<number>, open: boolean): readonly Tried[] {
     const tried = [...new Set([...this.#attempts.keys(), ...running])]
@@ -76,6 +78,6 @@ export class Trials {
   #of(offset: number, running: boolean): Tried {
     const attempts = this.#attempts.get(offset) ?? 0;
     if (running || !this.#cutOff.has(offset)) return { offset, attempts, running };
-    return { offset, attempts: attempts - 1, running: true }; // as it was found: no attempt has ended since
+    return { offset, attempts: attempts - 1, running: true }; // unchanged, since no attempt has ended here
   }
 }

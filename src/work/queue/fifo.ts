@@ -1,4 +1,4 @@
-/** First in, first out, without moving what waits when the first one leaves. */
+/** First-in, first-out queue that does not move the waiting items when the first one leaves. */
 
 const roomMin = 8;
 
@@ -15,18 +15,18 @@ export class Fifo<T> {
   push(item: T): void {
     this.#items.push(item);
   }
-  /** In front of all others. */
+  /** Adds an item at the front. */
   pushFirst(item: T): void {
     if (this.#head === 0) this.#makeRoom();
     this.#items[--this.#head] = item;
   }
-  /** Removes all items that `isGone` is true of. Costs as much as looking at each item. */
+  /** Removes all items for which `isGone` returns true. It visits every item. */
   remove(isGone: (item: T) => boolean): void {
     // The places before the head are empty.
     this.#items = this.#items.slice(this.#head).filter((item) => item !== undefined && !isGone(item));
     this.#head = 0;
   }
-  /** As much room in front as there are items, so that it is made seldom. */
+  /** Makes as much room in front as there are items, so that it rarely has to be repeated. */
   #makeRoom(): void {
     const room = Math.max(roomMin, this.#items.length);
     this.#items = [...Array.from<undefined>({ length: room }), ...this.#items];
@@ -40,7 +40,7 @@ export class Fifo<T> {
       this.#items = [];
       this.#head = 0;
     } else if (this.#head >= 1_024 && this.#head * 2 > this.#items.length) {
-      this.#items = this.#items.slice(this.#head); // seldom enough that it costs next to nothing each
+      this.#items = this.#items.slice(this.#head); // rare enough that the cost of each shift stays negligible
       this.#head = 0;
     }
     return item;

@@ -1,4 +1,4 @@
-/** Items in the order of a number, the lowest first. Adding and taking cost the logarithm of how many there are. */
+/** Priority queue of items by a number, lowest first. Adding and removing cost the logarithm of its size. */
 
 interface Node<T> {
   readonly at: number;
@@ -8,14 +8,14 @@ interface Node<T> {
 }
 
 export class Heap<T> {
-  /** A binary heap: no node comes before its parent, which is at half its index. */
+  /** Nodes of a binary heap: no node precedes its parent, which is at half its index. */
   #nodes: Node<T>[] = [];
   #added = 0;
 
   get size(): number {
     return this.#nodes.length;
   }
-  /** The lowest number; undefined when it is empty. */
+  /** Lowest number. Undefined when the heap is empty. */
   get lowest(): number | undefined {
     return this.#nodes[0]?.at;
   }
@@ -40,7 +40,7 @@ export class Heap<T> {
     return first?.item;
   }
 
-  /** Removes all items that `isGone` is true of. Costs as much as looking at each item. */
+  /** Removes all items for which `isGone` returns true. It visits every item. */
   remove(isGone: (item: T) => boolean): void {
     this.#nodes = this.#nodes.filter(({ item }) => !isGone(item));
     for (let index = (this.#nodes.length >>> 1) - 1; index >= 0; index--) {
@@ -49,7 +49,7 @@ export class Heap<T> {
     }
   }
 
-  /** Puts `node` at `index`, or below the nodes there that come before it. */
+  /** Puts `node` at `index`, or below the nodes there that precede it. */
   #sink(node: Node<T>, index: number): void {
     for (let at = index; ;) {
       const left = this.#nodes[2 * at + 1];

@@ -1,4 +1,7 @@
-/** Says which message may start next: one key in order, one at a time; keys side by side, in turn, within limits. */
+/**
+ * Chooses the message that starts next: one key in order, one at a time, and different keys concurrently, within
+ * limits.
+ */
 import { createPace, type Pace } from '../../delivery/limiter';
 import { Fifo } from './fifo';
 import { Heap } from './heap';
@@ -6,30 +9,33 @@ import { unreadable, type Item } from '../message';
 import type { EntryLimits } from '../types';
 
 export interface Lanes<T extends Item> {
-  /** At the end of its lane. An entry without limits holds it. */
+  /** Adds a message at the end of its lane. A lane is held while its first message has an entry without limits. */
   add(item: T): void;
-  /** A message that may start now; it counts as running until `done` or `again`. */
+  /** Returns a message that can start now. It counts as running until `done` or `again`. */
   next(nowMs: number): T | undefined;
-  /** It is settled: its lane goes on. */
+  /** Ends a settled message, so that its lane continues. */
   done(item: T): void;
-  /** It comes back at `dueMs`, first in its lane; until then the lane waits ('in-order') or goes on ('aside'). */
+  /** Retries a message at `dueMs`, first in its lane. Until then the lane waits ('in-order') or continues ('aside'). */
   again(item: T, dueMs: number, how: 'in-order' | 'aside'): void;
-  /** After how long `next` may give something although nothing else happens; undefined: never. */
+  /** Returns the time until `next` can return a message without any other event, in ms. Undefined means never. */
   wakeMs(nowMs: number): number | undefined;
-  /** Offers what `may` refused again: the message at `offset` alone, or all of the partition. */
+  /** Offers messages again that `may` refused: the one at `offset` alone, or all of the partition. */
   offer(partition: number, offset?: number): void;
-  /** Forgets what does not run; what runs still counts until it is done. */
+  /** Forgets messages that do not run. Running ones still count until they are done. */
   drop(partition: number): void;
   setLimits(entry: string, limits: EntryLimits): void;
-  /** More could run. */
+  /** True when more messages could run. */
   readonly idle: boolean;
-  /** More could run, but nothing of the partition that is here may start; what is paused is as good as not here. */
+  /**
+   * Returns true when more messages could run, but none of the partition can start. Messages of paused entries do not
+   * count.
+   */
   hungry(partition: number): boolean;
   readonly waiting: number;
   readonly inBackoff: number;
 }
 
-/** `may` is asked right before a message starts; one that is refused waits for `offer`. */
+/** Creates the lanes. `may` is called right before a message starts. A refused message waits for `offer`. */
 export function openLanes<T extends Item>(
   limits: ReadonlyMap<string, EntryLimits>,
   may: (item: T) => boolean,
@@ -38,9 +44,12 @@ export function openLanes<T extends Item>(
 }
 
 class Lane<T> {
-  /** offered: its turn will come · busy: one runs, or waits for its time · refused: by `may` · held: no such entry. */
+  /**
+   * offered: waits for its turn · busy: a message runs or waits for its retry · refused: by `may` · held: unknown
+   * entry.
+   */
   state: 'empty' | 'offered' | 'busy' | 'refused' | 'held' = 'empty';
-  /** Most lanes never have two messages at once. */
+  /** First message, without a queue: most lanes never hold two messages at once. */
   first: T | undefined;
   #rest: Fifo<T> | undefined;
 
@@ -67,16 +76,16 @@ class Lane<T> {
     this.#rest = undefined;
   }
 }
-/** The lanes of one partition. */
+/** Lanes of one partition. */
 interface Shelf<T> {
   readonly lanes: Map<string, Lane<T>>;
   readonly refused: Map<number, Lane<T>>;
   waiting: number;
-  /** Lanes whose turn will come, by the number of their turn. */
+  /** Number of offered lanes, by the number of their turn. */
   readonly offered: number[];
   open: boolean;
 }
-/** The lanes whose first message is of one entry, in the order of their turns. */
+/** Lanes whose first message is of one entry, in the order in which they were offered. */
 interface Turn<T> {
   readonly number: number;
   readonly pace: Pace;
@@ -84,7 +93,7 @@ interface Turn<T> {
 }
 interface Due<T> {
   readonly item: T;
-  /** The one it holds, or once was in. */
+  /** Lane that the message holds, or was in. */
   readonly lane: Lane<T>;
   readonly holds: boolean;
 }
@@ -94,7 +103,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
   readonly #order: Turn<T>[] = [];
   #nextTurn = 0;
   readonly #shelves = new Map<number, Shelf<T>>();
-  /** Messages that wait for another attempt, by when that is due. */
+  /** Messages that wait for another attempt, by due time. */
   readonly #later = new Heap<Due<T>>();
   waiting = 0;
 
@@ -139,7 +148,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
   again(item: T, dueMs: number, how: 'in-order' | 'aside'): void {
     const lane = this.#end(item);
     if (!lane) return;
-    // A lane of its own is not given up for others.
+    // A message without a key has its lane for itself, so no other message needs the lane.
     const holds = how === 'in-order' || lane.key === null;
     this.#later.add(dueMs, { item, lane, holds });
     if (!holds) this.#free(lane);
@@ -168,11 +177,12 @@ class LaneTable<T extends Item> implements Lanes<T> {
     shelf.open = false;
     this.#shelves.delete(partition);
     this.waiting -= shelf.waiting;
-    // Removed here, since the turn of an entry that is paused or limited may never come.
+    // Removed here, since the turn of a paused or limited entry can fail to arrive. The lanes would then stay in
+    // memory.
     const isOf = ({ shelf: other }: Lane<T>): boolean => other === shelf;
     for (const turn of this.#order) if (shelf.offered[turn.number]) turn.offered.remove(isOf);
     this.#later.remove(({ lane }) => isOf(lane));
-    // A handler that still runs holds its lane, and with it the shelf.
+    // A running handler keeps its lane, and thereby this shelf, in memory.
     for (const lane of shelf.lanes.values()) lane.clear();
     shelf.lanes.clear();
     shelf.refused.clear();
@@ -202,7 +212,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
       if (!lane || !item) continue;
       countOffered(lane.shelf, turn, -1);
       if (this.#turns.get(item.entry) !== turn)
-        this.#offer(lane); // another one came first since
+        this.#offer(lane); // another message was put first since then
       else if (this.may(item)) return this.#start(turn, lane, nowMs);
       else {
         lane.state = 'refused';
@@ -222,7 +232,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
     return item;
   }
 
-  /** Its handler has ended. Gives its lane, unless the partition was dropped meanwhile. */
+  /** Ends the run of a message. Returns its lane, unless the partition was dropped meanwhile. */
   #end(item: T): Lane<T> | undefined {
     const lane = item.runsIn;
     if (!(lane instanceof Lane)) return undefined;
@@ -245,7 +255,7 @@ class LaneTable<T extends Item> implements Lanes<T> {
     turn.offered.push(lane);
   }
 
-  /** Puts back what has waited long enough. */
+  /** Returns messages to their lanes when their backoff is over. */
   #release(nowMs: number): void {
     while ((this.#later.lowest ?? Infinity) <= nowMs) {
       const due = this.#later.shift();

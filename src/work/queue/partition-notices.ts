@@ -1,4 +1,4 @@
-/** Reports what happens to one partition of a queue: who owns it, whether it can be read, and what holds it up. */
+/** Reports the events of one partition of a queue: changes of its owner, failed reads, and messages that block it. */
 import type { Notices } from '../../base/notices';
 import { LostError } from '../../ports/log';
 import type { Message } from '../message';
@@ -12,7 +12,7 @@ export class PartitionNotices {
     private readonly partition: number,
   ) {}
 
-  /** `why` is the reason of the signal of a partition that is lost. */
+  /** Reports a change of ownership. `why` is the abort reason of a lost partition's signal. */
   change(change: 'taken' | 'given' | 'lost', why?: unknown): void {
     const { queue, partition } = this;
     const reason = why instanceof LostError ? why.reason : 'its commit was refused';
@@ -32,7 +32,7 @@ export class PartitionNotices {
     this.notices.tell({ type: 'received', kind: envelope?.kind ?? 'work', entry, id });
   }
 
-  /** A message waits, and maybe others behind it. */
+  /** Reports a message that waits, possibly with later messages behind it. */
   stuck(reason: string): void {
     this.notices.tell({ type: 'stuck', queue: this.queue, partition: this.partition, reason });
   }

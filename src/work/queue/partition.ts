@@ -1,4 +1,4 @@
-/** One partition of a queue while this instance owns it: fills lanes, knows what is settled, commits, is given up. */
+/** One partition of a queue while this instance owns it: fills lanes, tracks settled messages, and commits them. */
 import type { Capacity } from '../../base/bounded';
 import type { Timer } from '../../base/clock';
 import { aborted } from '../../base/lifecycle';
@@ -27,17 +27,17 @@ export interface PartitionParts {
   readonly retained: Retained;
   /** Messages in memory, of all partitions of this instance. */
   readonly buffered: Capacity;
-  /** What runs may go on for so long when the partition must move. */
+  /** Maximum time that running handlers can continue when the partition is revoked. */
   readonly longestMs: number;
-  /** Resolves when what runs is not waited for at all any longer. */
+  /** Resolves when running handlers are no longer waited for. */
   readonly hurried: Promise<void>;
-  /** There may be something to start. */
+  /** Called when a message can possibly start. */
   pump(): void;
-  /** It is not this instance's any more. */
+  /** Called when this instance no longer owns the partition. */
   gone(partition: Partition): void;
-  /** It is still, but has to go on from there. */
+  /** Called when the partition is still owned, but must resume at `begin` with a new Partition. */
   again(owned: Owned, begin: Begin): void;
-  /** Its commits fail for longer than a moment, or work again. */
+  /** Called when commits have failed for a while, or succeed again. */
   commits(partition: number, ok: boolean, reason: string): void;
 }
 
@@ -52,7 +52,7 @@ export class Partition implements Holder {
   readonly #filter: Filter;
   readonly #commits: Commits;
   readonly #reader: Reader;
-  /** Below it the owner before has asked the filter. */
+  /** Offset below which an earlier owner has already filtered the records. */
   readonly #seenBefore: number;
   #newest: Newest | undefined;
   readonly #trials: Trials;
@@ -61,7 +61,7 @@ export class Partition implements Holder {
   readonly #notices: PartitionNotices;
   readonly #closed = new AbortController();
   #phase: Phase = 'owned';
-  /** What was read from there on the log has lost. */
+  /** Offset from which the log has lost the records that were read. */
   #end = Infinity;
   #refused = false;
   #idle: (() => void) | undefined;
@@ -120,8 +120,8 @@ export class Partition implements Holder {
     return this.#unserved.all();
   }
   /**
-   * Everything below is settled, and the log knows it. 0 until this log is known to be the one that the commit is of:
-   * records below the place of an earlier log of the same name are not handled.
+   * Offset below which everything is settled and committed. It is 0 until the log is recognized as the one of the
+   * commit. Otherwise unhandled records of a recreated log could be trimmed.
    */
   get committedOffset(): number {
     return this.#reader.isRecognized ? this.#commits.offset : 0;
@@ -135,14 +135,14 @@ export class Partition implements Holder {
     return may;
   }
 
-  /** Asked of the log itself: a process that stood still has not heard yet that another one has it. */
+  /** Checks the ownership with the log itself, since a stalled process can have missed its loss. */
   #isOurs(): boolean {
     if (this.#phase !== 'owned') return false;
     try {
       this.owned.check();
       return true;
     } catch {
-      return false; // then `lost` aborts, and all of it goes
+      return false; // the `lost` signal aborts and cleans up
     }
   }
 
@@ -151,7 +151,10 @@ export class Partition implements Holder {
     this.#commits.touch();
   }
 
-  /** What ends its process at once must leave a mark: so do the first ones, and after a loss all for a while. */
+  /**
+   * Commits before the handler runs, so that the next owner finds a message that crashes its process at once. Applies
+   * before the first commit, to suspected messages, and to all messages for a while after a loss.
+   */
   announce(message: Message): Promise<void> | undefined {
     if (this.#commits.kept && !message.cutOff && !this.#trials.wary()) return undefined;
     message.announced = true;
@@ -164,7 +167,7 @@ export class Partition implements Holder {
     return may;
   }
 
-  /** Called when more could run. */
+  /** Called when more messages could run. */
   readMore(): void {
     this.#reader.look();
   }
@@ -188,7 +191,7 @@ export class Partition implements Holder {
     this.#reader.look();
   }
 
-  /** Stops reading and starting, waits for what runs, commits. Then somebody else may have it. */
+  /** Stops reading and starting, waits for running handlers, and commits. Then another instance can own it. */
   async give(): Promise<void> {
     if (this.#phase !== 'owned') return;
     this.#phase = 'giving';
@@ -220,7 +223,7 @@ export class Partition implements Holder {
     this.parts.gone(this);
   }
 
-  /** What still runs is told to stop. Its end counts if this process owns the partition again. */
+  /** Aborts running handlers. If this process owns the partition again, their results still count. */
   #close(reason: string): void {
     if (this.closed.aborted) return;
     this.#room.close();
@@ -233,7 +236,7 @@ export class Partition implements Holder {
     }
   }
 
-  /** Resolves when nothing runs, the longest wait is over, or the partition is lost. */
+  /** Resolves when no handler runs, the maximum wait is over, or the partition is lost. */
   async #runOut(): Promise<void> {
     if (this.running.size === 0) return;
     let timer: Timer | undefined;
@@ -265,7 +268,7 @@ export class Partition implements Holder {
     if (record.value === null) return this.#drop(record, 'it has no value');
     const message = readMessage(queue, record, envelope, this);
     if (!message) return this.#skip(offset);
-    if (!this.#watermark.see(offset, stamp)) return; // the owner before has settled it
+    if (!this.#watermark.see(offset, stamp)) return; // an earlier owner has settled it
     this.#trials.recall(message);
     this.#room.add(message);
     if (take.notices.watched) this.#notices.received(message);
@@ -286,7 +289,7 @@ export class Partition implements Holder {
     this.parts.take.notices.tell({ type: 'dropped', what, reason, ...about });
   }
 
-  /** At the bound of ranges only the lowest message may start; with room again, all. */
+  /** At the limit of ranges only the lowest message can start. With room again, all messages are offered. */
   #offerAgain(moved: boolean): void {
     if (this.#watermark.openRanges < this.#room.rangesMax * fullShare) {
       this.#refused = false;
@@ -294,7 +297,7 @@ export class Partition implements Holder {
     } else if (moved) this.parts.lanes.offer(this.number, this.#watermark.at);
   }
 
-  /** There may be room again for messages that settle before the next commit. */
+  /** Offers refused messages after a commit, since more messages can settle before the next one. */
   #kept(): void {
     if (!this.#refused) return;
     this.#offerAgain(true);
@@ -314,7 +317,7 @@ export class Partition implements Holder {
     return { offset, state: encodeState(offset, state, this.parts.take.log.stateBytesMax) };
   }
 
-  /** Those whose handler was called, or will be as soon as this is kept. */
+  /** Returns messages whose handler was called, or will be when this commit is acknowledged. */
   #runningNow(): ReadonlySet<number> {
     const open = this.#phase === 'owned';
     const running = [...this.running].filter(({ context, announced }) => context || (open && announced));
@@ -359,7 +362,7 @@ export class Partition implements Holder {
   }
 
   async #tellStuck(offset: number): Promise<void> {
-    if (!this.parts.lanes.hungry(this.number)) return; // it is only long: all handlers are busy
+    if (!this.parts.lanes.hungry(this.number)) return; // the message only takes long: all handlers are busy
     const { take, queue } = this.parts;
     const what = await describeAt(take.log, queue.topic.name, { partition: this.number, offset });
     const { unsettled, openRanges } = this.#watermark;
@@ -370,12 +373,12 @@ export class Partition implements Holder {
 
   #gap(from: number, start: number): void {
     this.#commits.touch();
-    if (!this.owned.committed && from === 0) return; // a group that is new starts wherever the log does
+    if (!this.owned.committed && from === 0) return; // a new group starts wherever the log starts
     const what = `${this.parts.queue.topic.name}/${this.number}/${from}-${start - 1}`;
     this.parts.take.notices.tell({ type: 'dropped', what, reason: 'the log no longer has them' });
   }
 
-  /** As if it had been lost and were taken again where the log has ended: other messages come under those offsets. */
+  /** Resumes as if lost and assigned where the log has ended, since other messages get the lost offsets. */
   async #cut(lost: number, reason: string): Promise<void> {
     const { take, queue, retained } = this.parts;
     const spot = { topic: queue.topic.name, partition: this.number };
@@ -384,10 +387,10 @@ export class Partition implements Holder {
     if (this.#phase === 'lost' || this.#phase === 'given') return; // the next owner finds the same
     this.#end = unread.from;
     retained.cut(unread.from);
-    // Whoever sent what was not handled may not know yet that it was there, and send it again.
+    // The senders of lost, unhandled messages can resend them, so the filter must accept their stamps.
     for (const { incarnation, position } of this.#watermark.unsettledFrom(unread.from))
       this.#filter.forget(incarnation, position);
-    if (this.#phase !== 'owned') return; // the next owner goes on from there
+    if (this.#phase !== 'owned') return; // the next owner resumes there
     take.notices.tell(cutNotice({ ...spot, place, unread, lost, known: this.#newest !== undefined, reason }));
     this.#newest = undefined; // it is not in this log
     this.#lose();

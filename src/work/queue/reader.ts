@@ -1,4 +1,4 @@
-/** Reads one partition from where its group has come to: no further than there is room, on after trouble. */
+/** Reads one partition from the position of its group, within the available room, and retries after failures. */
 import { sleep, type Clock } from '../../base/clock';
 import { outlookOf, sayError } from '../../base/errors';
 import { LostError, OutOfRangeError, type Owned, type ReadMax, type Stored } from '../../ports/log';
@@ -8,28 +8,31 @@ export interface ReaderParts {
   readonly clock: Clock;
   readonly owned: Owned;
   admit(record: Stored): void;
-  /** Everything below `next` was admitted, or is not there. */
+  /** Called when everything below `next` was admitted or does not exist. */
   come(next: number): void;
-  /** What may be read now; 0 messages is nothing. */
+  /** Returns the amount that can be read now. 0 messages means nothing. */
   room(next: number): ReadMax;
-  /** Whether there is room again for so much that it is worth a read. Called for each message. */
+  /** Returns true when there is enough room for a worthwhile read. Called for each message. */
   roomy(next: number): boolean;
-  /** What has to settle before there is room, if it stays the same. */
+  /** Returns the offset that has to settle before there is room. */
   lowest(): number;
   stuck(lowest: number): void;
   gap(from: number, start: number): void;
   /**
-   * The log has lost what was read from `end` on, or is another one of the same name. Resolves when it is known where
-   * to go on; then this reader has ended. Rejects when that cannot be known yet.
+   * Called when the log has lost what was read from `end` on, or is another log of the same name. Resolves when the new
+   * position is known, and ends this reader. Rejects when the position cannot be determined yet.
    */
   cut(end: number, reason: string): Promise<void>;
   lost(): void;
   tell(ok: boolean, reason: string): void;
 }
 
-/** Without room while the lowest message stays the same from one look to the next is told, once. */
+/**
+ * Interval between checks of a full partition. A lowest message that stays the same between two checks is reported
+ * once.
+ */
 const stuckMs = 10_000;
-/** Longer than it takes any log to say that it cannot be read. */
+/** Time after which a pending read counts as healthy. It exceeds the time in which any log reports a failed read. */
 const quietMs = 30_000;
 const retryMsMin = 100;
 const retryMsMax = 5_000;
@@ -37,12 +40,12 @@ const retryMsMax = 5_000;
 export class Reader {
   readonly #stop = new AbortController();
   #next: number;
-  /** The newest record that the group has read, until the log was found to have it. */
+  /** Newest record that the group has read. It is cleared when the log was found to contain it. */
   #newest: Newest | undefined;
   #failures = 0;
   #roomy: (() => void) | undefined;
 
-  /** Gives out what lies from `from` on, once it has come by `newest`. */
+  /** Admits records from `from` on, after it has recognized the log by the record `newest`. */
   constructor(
     private readonly parts: ReaderParts,
     private readonly from: number,
@@ -71,7 +74,9 @@ export class Reader {
     this.#roomy?.();
   }
 
-  /** After trouble it is well when there is something, or when nothing came for so long, no trouble either. */
+  /**
+   * Reads after a failure count as recovered when they return records, or stay pending without an error for `quietMs`.
+   */
   async #read(max: ReadMax): Promise<readonly Stored[]> {
     const { clock, owned } = this.parts;
     if (this.#failures === 0) return owned.read(this.#next, max, this.#stop.signal);
@@ -87,12 +92,12 @@ export class Reader {
     this.#failures = 0;
   }
 
-  /** Whether the log is known to hold what the group has read, or nothing can tell any longer. */
+  /** True when the log is known to contain what the group has read, or when this can no longer be checked. */
   get isRecognized(): boolean {
     return this.#newest === undefined;
   }
 
-  /** There may be room again. */
+  /** Checks whether there is room again. */
   look(): void {
     if (this.#roomy && this.parts.roomy(this.#next)) this.#roomy();
   }
@@ -101,7 +106,7 @@ export class Reader {
     const other = this.#otherIn(records);
     if (other !== undefined) return this.#cut(Infinity, `another record than was read lies at ${other}`);
     for (const record of records) {
-      const isNew = record.offset >= this.from; // else it was read to recognize the log
+      const isNew = record.offset >= this.from; // otherwise it was read only to recognize the log
       if (isNew && this.parts.room(this.#next).messages <= 0) await this.#room();
       if (this.#stop.signal.aborted) return;
       if (isNew) this.parts.admit(record);
@@ -110,7 +115,7 @@ export class Reader {
     this.parts.come(this.#next);
   }
 
-  /** The offset at which these show that the log is not the one that the group has read. */
+  /** Returns the offset at which these records differ from what the group has read. */
   #otherIn(records: readonly Stored[]): number | undefined {
     const newest = this.#newest;
     const there = newest && records.find(({ offset }) => offset >= newest.offset);
@@ -124,13 +129,13 @@ export class Reader {
     this.stop();
   }
 
-  /** Waits until there is room, and tells when one message alone keeps it from being. */
+  /** Waits until there is room, and reports a single message that prevents it. */
   async #room(): Promise<ReadMax> {
     for (;;) {
-      this.parts.come(this.#next); // what was read last may be what is waited for
+      this.parts.come(this.#next); // settling can depend on the records that were read last
       const max = this.parts.room(this.#next);
       if (max.messages > 0 || this.#stop.signal.aborted) return max;
-      await this.#roomAgain(); // what made room can be taken by other messages before this goes on
+      await this.#roomAgain(); // other messages can take the room before this continues
     }
   }
 
@@ -157,7 +162,7 @@ export class Reader {
     else await this.#pause(error);
   }
 
-  /** The log starts at `start`: what lay before it is gone, with the newest record that was read. */
+  /** Continues at the start of the log. The records before it were deleted, including the newest one that was read. */
   #pass(start: number): void {
     this.#newest = undefined;
     const next = Math.max(this.#next, this.from);
@@ -169,7 +174,7 @@ export class Reader {
   async #pause(error: unknown): Promise<void> {
     if (this.#failures === 0) this.parts.tell(false, `it cannot be read: ${sayError(error)}`);
     const delayMs = retryMsMin * 2 ** Math.min(this.#failures++, 10);
-    // What only an operator or another version changes is asked for slowly from the start.
+    // Only an operator or another version can repair such a failure, so it is retried slowly from the start.
     const pauseMs = outlookOf(error) === 'transient' ? Math.min(delayMs, retryMsMax) : retryMsMax;
     await sleep(this.parts.clock, pauseMs, this.#stop.signal);
   }

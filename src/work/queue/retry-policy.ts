@@ -1,17 +1,17 @@
-/** Decides what becomes of a message whose attempt failed: again after a while, or set aside. Pure. */
+/** Decides between retrying and parking after an attempt has failed. Pure functions. */
 import type { Random } from '../../base/clock';
 import { sayError } from '../../base/errors';
 import { ParkSignal } from '../../delivery/context';
 import type { RetryOptions } from '../types';
 
-/** With the default backoff they span 61 to 123 s: a database has time to restart. */
+/** Number of attempts. With the default backoff they span 61 to 123 s, so that a database has time to restart. */
 export const attemptsDefault = 8;
 export const longestMsDefault = 30_000;
 const backoffMsDefault = 1_000;
-/** A wait is not doubled beyond this. */
+/** Maximum of a doubled backoff, so that a recovered dependency is retried within a minute. */
 const doubledMsMax = 60_000;
 
-/** It cannot be handled however often it is tried: bytes that are no body, or a body that the schema refuses. */
+/** Error of a message that no attempt can handle: its bytes are not a body, or the schema rejects the body. */
 export class Refused extends Error {
   override readonly name = 'Refused';
 }
@@ -19,9 +19,9 @@ export class Refused extends Error {
 export type Decision = { readonly againMs: number } | { readonly park: string; readonly thrown?: unknown };
 
 /**
- * Decides after attempt number `attempt` has failed, from 1. The full wait is backoffMs, doubled with each attempt up
- * to a minute. The wait is a random one between half of that and all of it ("equal jitter"): messages that failed
- * together do not come back together, and none comes back before a dependency had the time that its author counted on.
+ * Decides after attempt number `attempt` has failed, from 1. The full delay is backoffMs, doubled with each attempt up
+ * to one minute. The actual delay is random between half and all of it ("equal jitter"). Messages that failed together
+ * then do not return together, and a dependency always gets half of the full delay to recover.
  */
 export function decide(options: RetryOptions, attempt: number, error: unknown, random: Random): Decision {
   if (error instanceof ParkSignal) return { park: error.message };

@@ -1,20 +1,20 @@
-/** Frees what is settled and old, in a log that keeps everything until it is told. */
+/** Trims old settled records in a log that keeps records until they are trimmed. */
 import { isBusError, sayError } from '../../base/errors';
 import type { Place, Log } from '../../ports/log';
 import { keepMsDefault } from '../topics';
 import type { Queue, TakeParts } from '../types';
 
-const stepsMax = 64; // halving 2^53 offsets takes fewer
+const stepsMax = 64; // a binary search over 2^53 offsets takes fewer steps
 
 /**
- * Trims what was appended before `beforeMs` and lies below `settled`. Reads only a few records, since times rise with
- * offsets. Trims nothing where `settled` lies beyond the end: such a place is not of this log.
+ * Trims records below `settled` that were appended before `beforeMs`. It reads only a few records, since times rise
+ * with offsets. It trims nothing when `settled` is beyond the end, because such an offset is not of this log.
  */
 export async function trimSettled(log: Log, topic: string, settled: Place, beforeMs: number): Promise<void> {
   const { partition } = settled;
   const bounds = (await log.bounds(topic)).find((one) => one.partition === partition);
   if (!bounds || settled.offset > bounds.end) return;
-  let low = bounds.start; // all below may go
+  let low = bounds.start; // everything below can be trimmed
   let high = settled.offset;
   for (let step = 0; low < high && step < stepsMax; step++) {
     const middle = Math.floor((low + high) / 2);
@@ -26,9 +26,9 @@ export async function trimSettled(log: Log, topic: string, settled: Place, befor
   if (low > bounds.start) await log.trim(topic, partition, low);
 }
 
-/** Trims the partitions of a queue where the log keeps records until they are trimmed. */
+/** Trims the partitions of a queue whose log keeps records until they are trimmed. */
 export class Trimming {
-  /** The last reported failure of each partition: one that stays the same is reported once. */
+  /** Last reported failure of each partition. An unchanged failure is reported once. */
   readonly #failures = new Map<number, string>();
 
   constructor(
@@ -36,7 +36,7 @@ export class Trimming {
     private readonly queue: Queue,
   ) {}
 
-  /** Trims what is settled and older than it is kept. A failure is reported, and the next run tries again. */
+  /** Trims settled records older than the retention. A failure is reported, and the next run retries. */
   async run(settled: readonly Place[]): Promise<void> {
     const { topic, keepMs = keepMsDefault } = this.queue;
     if (topic.keepMs !== null || topic.compacted) return;

@@ -5,15 +5,16 @@ import type { Unserved } from '../types';
 
 const entriesMax = 100;
 /**
- * A partition in which each of two instances serves only a part moves between them. It is offered at once the first
- * time, then after this delay and its doubles, so that it does not move all the time when messages wait for long.
+ * Delays before a partition is offered to other instances. The first offer is immediate, later delays double up to the
+ * maximum. Without delays, a partition would move constantly between two instances that each serve only a part of its
+ * entries.
  */
 const offerDelayMsMin = 1_000;
 const offerDelayMsMax = 5_000;
 
 export interface UnservedParts {
   readonly clock: Clock;
-  /** How often this instance has given the partition away because of such messages. */
+  /** Number of times that this instance has released the partition because of such messages. */
   readonly givenAway: number;
   /** Called once for each entry. */
   report(reason: string): void;
@@ -57,7 +58,7 @@ export class UnservedEntries {
   }
 }
 
-/** One line for each entry over several partitions. */
+/** Returns one line for each entry, summed over several partitions. */
 export function sumUp(unserved: readonly Unserved[]): readonly Unserved[] {
   const sums = new Map<string, Unserved>();
   for (const one of unserved) {
