@@ -1,27 +1,30 @@
-/** Finds what was set aside, for whoever replays or drops it. */
+/** Finds parked messages, for the caller that replays or drops them. */
 import type { Log, Stored } from '../../ports/log';
 import { readNote } from './note';
 import type { ParkedNote } from './park';
 
 export interface Parked {
-  /** The parked topic it lies in. */
+  /** Parked topic that stores the message. */
   readonly topic: string;
   readonly note: ParkedNote;
-  /** As it lies in the parked topic: value and header `bus` are the original ones. */
+  /** Record in the parked topic. Its value and its header `bus` are the original ones, unless it is a stub. */
   readonly record: Stored;
 }
 export interface FindParked {
   readonly queue?: string;
-  /** Ids of messages; default all. */
+  /** Ids of messages. Default: all. */
   readonly ids?: ReadonlySet<string>;
-  /** At most so many, the oldest ones. Default 1,000. */
+  /** Maximum number of messages, oldest first. Default 1,000. */
   readonly max?: number;
 }
 
 const findMaxDefault = 1_000;
 const chunk = { messages: 500, bytes: 8 * 1024 * 1024 };
 
-/** What is parked in `topic` now, oldest first. Only the newest record of each key counts, and none without a value. */
+/**
+ * Returns the messages parked in `topic`, oldest first. Only the newest record of each key counts, and tombstones do
+ * not.
+ */
 export async function findParked(log: Log, topic: string, find: FindParked = {}): Promise<readonly Parked[]> {
   const { queue, ids, max = findMaxDefault } = find;
   const newest = new Map<string, number>();
@@ -36,7 +39,7 @@ export async function findParked(log: Log, topic: string, find: FindParked = {})
   return found;
 }
 
-/** What was there when this was called. */
+/** Yields the records that existed when this was called. */
 async function* records(log: Log, topic: string): AsyncGenerator<Stored> {
   for (const { partition, start, end } of await log.bounds(topic)) {
     for (let offset = start; offset < end;) {

@@ -1,4 +1,6 @@
-/** Reads the note beside a parked record. Any process that can write to the topic may have put it there. */
+/**
+ * Reads and validates the note of a parked record, since any process that can write to the topic can have written it.
+ */
 import { isBehind } from '../../base/errors';
 import { parseTopic } from '../../format/names';
 import type { Stored } from '../../ports/log';
@@ -41,8 +43,8 @@ const noteChecks: Checks<ParkedNote> = {
 };
 
 /**
- * Returns the note of a record of `parkedTopic`; undefined when the record has none, or one that this code cannot have
- * written. A replay writes to the topic that the note names, so that must be one of the same namespace.
+ * Returns the note of a record of `parkedTopic`. Returns undefined for a missing note, or one that this code cannot
+ * have written. A replay writes to the topic that the note names, so that topic must be in the same namespace.
  */
 export function readNote({ value, headers }: Stored, parkedTopic: string): ParkedNote | undefined {
   const line = headers['parked'];
@@ -63,7 +65,7 @@ function isSource(name: string, parkedTopic: string): boolean {
 
 function holds<T extends object>(checks: Checks<T>, value: unknown): value is T {
   if (typeof value !== 'object' || value === null) return false;
-  // The cast only names what may be there; each field is checked.
+  // The cast only names fields that can exist. Each field is checked.
   const fields = value as Readonly<Record<string, unknown>>;
   return Object.entries<(field: unknown) => boolean>(checks).every(([name, check]) => check(fields[name]));
 }

@@ -1,48 +1,53 @@
-/** Sets a message aside: its bytes as they came, the reason, and every attempt that is known. */
+/** Creates the record of a parked message: its original bytes, the reason, and its known attempts. */
 import { behind, isError, sayError } from '../../base/errors';
 import type { Append, LogRecord } from '../../ports/log';
 import { placeOf, type Attempt, type Message } from '../message';
 import type { Queue, TakeParts } from '../types';
 
-/** What is written beside a parked message, as JSON in its header `parked`. */
+/** Note of a parked message, stored as JSON in its header `parked`. */
 export interface ParkedNote {
   readonly queue: string;
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
   readonly id: string;
-  /** Empty when the record did not say. */
+  /** Empty when the record did not name its entry. */
   readonly entry: string;
   readonly key: string | null;
-  /** The key in full where it is no text. */
+  /** Full key, when the key is not valid UTF-8. */
   readonly keyBase64?: string;
   readonly reason: string;
-  /** How many there were; `attempts` has those that ended in the instance that parked it, at most the last 20. */
+  /** Number of all attempts. `attempts` holds those that ended in the parking instance, at most the last 20. */
   readonly attemptCount: number;
   readonly attempts: readonly Attempt[];
   readonly parkedAtMs: number;
   readonly instance: string;
   readonly version: string;
-  /** Set where the record is a stub: the message was too large to be parked whole. */
+  /** Set when the record is a stub, because the message was too large to be parked whole. */
   readonly stub?: Stub;
 }
-/** What a stub keeps of the bytes that it stands for; the whole message is where it came from, while the log has it. */
+/**
+ * Facts of a stub about the value that it replaces. The whole message stays in its original log until it is trimmed.
+ */
 export interface Stub {
   /** Size of the whole value, in bytes. */
   readonly bytes: number;
   /** SHA-256 of the whole value, in hex. */
   readonly sha256: string;
-  /** Why the message could not be parked whole. */
+  /** Reason why the message could not be parked whole. */
   readonly refusal: string;
 }
 
 export const attemptsKept = 20;
 const errorCharsMax = 500;
 const stackCharsMax = 2_000;
-/** A parked topic takes 64 KB more than a message. */
+/** Maximum size of a note. A parked topic accepts records 64 KB larger than a message. */
 const noteBytesMax = 60_000;
 
-/** The key of a parked record is its queue and place, so parking twice is parking once, and dropping is a tombstone. */
+/**
+ * Returns the key of a parked record: its queue and place. Parking twice then keeps one record, and a tombstone drops
+ * it.
+ */
 export const parkedKey = (queue: string, topic: string, place: { partition: number; offset: number }): string =>
   `${queue}/${placeOf(topic, place)}`;
 
@@ -52,7 +57,7 @@ export function attemptOf(attempt: number, error: unknown, atMs: number, instanc
   return { attempt, atMs, error: said, ...(stack && { stack }), ...behind(error), instance };
 }
 
-/** Returns what is kept beside a parked message, whatever becomes of its bytes. */
+/** Returns the note of a message, for both forms of its record. */
 export function parkedNote(parts: TakeParts, queue: Queue, message: Message, reason: string): ParkedNote {
   const { record, id, entry, lane } = message;
   const { partition, offset, key } = record;
@@ -75,21 +80,21 @@ export function parkedNote(parts: TakeParts, queue: Queue, message: Message, rea
   };
 }
 
-/** Returns the record of a message that is parked whole: its bytes as they came. */
+/** Returns the record of a message that is parked whole, with its original bytes. */
 export function wholeRecord(note: ParkedNote, { record }: Message): Append {
   const { value, headers, key } = record;
   const parked = printNote(note, noteBytesMax);
   if (parked !== undefined) {
     return { partition: 0, key: keyOf(note), value, headers: { ...ours(headers), parked } };
   }
-  // A foreign key of many KB: it does not fit into the note, so it gets a header of its own.
+  // A foreign key of many KB does not fit into the note, so it gets a header of its own.
   const { keyBase64: _left, ...rest } = note;
   const withoutKey = printNote({ ...rest, key: null }, noteBytesMax) ?? JSON.stringify({ ...rest, attempts: [] });
   const parkedKey = Buffer.from(key ?? []).toString('base64');
   return { partition: 0, key: keyOf(note), value, headers: { ...ours(headers), parked: withoutKey, parkedKey } };
 }
 
-/** Returns the key that a message had before it was parked whole, byte for byte. */
+/** Returns the original key of a message that was parked whole, byte for byte. */
 export function originalKey({ key, keyBase64 }: ParkedNote, { parkedKey }: LogRecord['headers']): Uint8Array | null {
   const base64 = keyBase64 ?? parkedKey;
   if (base64 !== undefined) return Buffer.from(base64, 'base64');
@@ -99,12 +104,12 @@ export function originalKey({ key, keyBase64 }: ParkedNote, { parkedKey }: LogRe
 export const keyOf = ({ queue, topic, ...place }: ParkedNote): Uint8Array =>
   Buffer.from(parkedKey(queue, topic, place));
 
-/** Only what we read again: a foreign producer may have sent any number of others. */
+/** Keeps only the headers that busbar reads. A foreign producer can have sent any number of other headers. */
 export function ours({ bus, traceparent }: Message['record']['headers']): Record<string, string> {
   return { ...(bus !== undefined && { bus }), ...(traceparent !== undefined && { traceparent }) };
 }
 
-/** Leaves out stacks with causes, then attempts, oldest first, until it fits; undefined if it does not without them. */
+/** Removes stacks with causes, then attempts, oldest first, until the note fits. Returns undefined if it never fits. */
 export function printNote(note: ParkedNote, bytesMax: number): string | undefined {
   const attempts = [...note.attempts];
   for (let n = 0; ; n++) {

@@ -1,4 +1,4 @@
-/** Parks the messages of a queue: repeats what can still succeed, and parks a stub of what is refused for good. */
+/** Parks the messages of a queue: retries transient failures, and parks a stub when the whole record is rejected. */
 import { sleep } from '../../base/clock';
 import { outlookOf, sayError } from '../../base/errors';
 import type { Append } from '../../ports/log';
@@ -11,7 +11,7 @@ const retryDelayMsMin = 100;
 const retryDelayMsMax = 5_000;
 
 export class Parking {
-  /** Messages that the parked topic has not taken yet, after at least one failed append. */
+  /** Messages that the parked topic has not accepted yet, after at least one failed append. */
   readonly #delayed = new Set<Message>();
 
   constructor(
@@ -19,7 +19,10 @@ export class Parking {
     private readonly queue: Queue,
   ) {}
 
-  /** Resolves with true when the parked topic has the message, with false when its partition was closed before. */
+  /**
+   * Parks a message. Resolves with true when the parked topic has it, and with false when its partition was closed
+   * before.
+   */
   async park(message: Message, reason: string): Promise<boolean> {
     const { closed } = message.holder;
     const forms = this.#formsOf(message, reason);
@@ -34,9 +37,9 @@ export class Parking {
       if (outlook === 'final') {
         if (form === 0) refusal = sayError(failure.error);
         form = (form + 1) % forms.length;
-        if (form > 0) continue; // a smaller record is another call
+        if (form > 0) continue; // a smaller record can succeed at once
       }
-      // From the first form on again: what made the records too large may be changed by then.
+      // Start with the whole record again, since the limit that rejected the records can have changed by then.
       this.#failed(message, failure.error);
       const delayMs = outlook === 'transient' ? retryDelayMsMin * 2 ** Math.min(tries++, 10) : retryDelayMsMax;
       await sleep(this.parts.clock, Math.min(delayMs, retryDelayMsMax), closed);
@@ -47,7 +50,7 @@ export class Parking {
     return false;
   }
 
-  /** From the largest to the smallest. */
+  /** Returns the forms of the record, from the largest to the smallest. */
   #formsOf(message: Message, reason: string): readonly ((refusal: string) => Append)[] {
     const note = parkedNote(this.parts, this.queue, message, reason);
     return [
@@ -63,7 +66,7 @@ export class Parking {
       await this.parts.log.append(this.queue.parkedTopic.name, record ? [record] : []);
       return undefined;
     } catch (error) {
-      // Unknown is not failed, but the same record again does no harm: the topic keeps one for each key.
+      // The outcome can be unknown, but a repeated append is harmless: the topic keeps one record for each key.
       return { error };
     }
   }

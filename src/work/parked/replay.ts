@@ -1,4 +1,4 @@
-/** Sends parked messages again, or drops them for good. */
+/** Replays parked messages, or drops them for good. */
 import { sleep, type Clock, type Random } from '../../base/clock';
 import { BusError, outlookOf, sayError } from '../../base/errors';
 import { printEnvelope, type Envelope, type Stamp } from '../../format/envelope';
@@ -14,7 +14,7 @@ export interface ReplayParts {
   readonly log: Log;
   readonly clock: Clock;
   readonly random: Random;
-  /** Who replays: named as the sender of records that brought no header of ours. */
+  /** Instance that replays. It is named as the sender of records without a `bus` header. */
   readonly instance: string;
 }
 
@@ -23,15 +23,15 @@ const batchBytesMax = 8 * 1024 * 1024;
 const triesMax = 5;
 const retryMs = 200;
 
-/** Called for a message that cannot be replayed or dropped however often it is tried, while the others go on. */
+/** Called for a message that no retry can replay or drop. The other messages continue. */
 export type Failed = (one: Parked, error: unknown) => void;
 
 /**
- * Sends each again: the original bytes under the original id and key, to the partition it came from, as a replay.
- * Then takes it out of the parked topic. Messages of one key keep their order. The bytes of a stub are reread from
- * where it came from. Returns how many went. A message that cannot go (the original of a stub is gone, or its topic
- * refuses it) stays parked and is reported to `failed`; without that, replay rejects with the first such error at its
- * end. Rejects with Unreachable when the log does not answer: what was not confirmed stays parked, and may have been
+ * Replays each message: sends its original bytes with the original id and key to its original partition, then removes
+ * it. Messages of one key keep their order. The bytes of a stub are reread from the original place. Resolves with the
+ * number of replayed messages. A message that cannot be sent stays parked and is reported to `failed`, because its
+ * original is missing or its topic rejects it. Without `failed`, replay rejects with the first such error at its end.
+ * Rejects with Unreachable when the log does not respond. Unconfirmed messages then stay parked, and can have been
  * sent.
  */
 export async function replay(parts: ReplayParts, parked: readonly Parked[], failed?: Failed): Promise<number> {
@@ -58,7 +58,7 @@ export async function replay(parts: ReplayParts, parked: readonly Parked[], fail
   return count;
 }
 
-/** Takes them out of the parked topic for good. Returns how many. Rejects as {@link replay} does. */
+/** Removes messages from the parked topic for good. Returns their number. Rejects as {@link replay} does. */
 export async function drop(parts: ReplayParts, parked: readonly Parked[]): Promise<number> {
   for (const list of byPlace(parked, ({ topic }) => topic)) {
     for (let at = 0; at < list.length; at += batchMessagesMax) {
@@ -68,7 +68,7 @@ export async function drop(parts: ReplayParts, parked: readonly Parked[]): Promi
   return parked.length;
 }
 
-/** In the order given within what goes to one place. */
+/** Groups messages by place. Within a place they keep the given order. */
 function byPlace(parked: readonly Parked[], placeOf: (one: Parked) => string): Iterable<[Parked, ...Parked[]]> {
   const lists = new Map<string, [Parked, ...Parked[]]>();
   for (const one of parked) {
@@ -85,7 +85,7 @@ interface Resent {
   readonly record: Append;
 }
 
-/** The messages of a list as they are sent again, so many at a time that each batch is one append. */
+/** Yields the messages of a list as they are sent, in batches of one append each. */
 async function* batches(
   parts: ReplayParts,
   list: readonly Parked[],
@@ -108,7 +108,7 @@ async function* batches(
   if (batch.length > 0) yield batch;
 }
 
-/** Resolves with undefined when it was reported to `fail`. */
+/** Returns the record to send. Resolves with undefined when the message was reported to `fail`. */
 async function sentAgain(
   parts: ReplayParts,
   parked: Parked,
@@ -132,7 +132,7 @@ function withStamp(parts: ReplayParts, note: ParkedNote, record: LogRecord, next
   const { partition } = note;
   const { parked: _note, parkedKey: _key, ...headers } = record.headers;
   const old = envelopeOf(record);
-  // Nobody could say which entry it is for: as it came, for readers that have learnt to read it since.
+  // The entry of the message is unknown, so it is sent unchanged. A newer reader can possibly decode it.
   if ((old && 'bad' in old) || (!old && note.entry === unreadable)) return { partition, key, value, headers };
   const fresh = { stamp: nextStamp(), sentMs: parts.clock.now(), replay: (old?.replay ?? 0) + 1 };
   const bus = printEnvelope({ ...(old ?? madeUp(parts, note)), ...fresh });
@@ -143,10 +143,13 @@ function madeUp({ instance }: ReplayParts, { topic, entry, id }: ParkedNote): En
   return { kind: parseTopic(topic)?.kind === 'events' ? 'event' : 'work', entry, id, from: instance };
 }
 
-/** What became of a parked message, as JSON in the header `mended` of its tombstone: known while the log keeps that. */
+/**
+ * Result for a parked message, as JSON in the header `mended` of its tombstone. It is known while the log keeps the
+ * tombstone.
+ */
 export interface Mended {
   readonly how: 'replayed' | 'dropped';
-  /** The instance that did it. */
+  /** Instance that replayed or dropped the message. */
   readonly by: string;
   readonly atMs: number;
 }
@@ -164,7 +167,7 @@ async function takeAway(
   if (refused !== undefined) throw refused;
 }
 
-/** One life of a sender, for this replay alone. */
+/** Returns a generator of stamps with a sender incarnation of its own, for this replay alone. */
 function stamps(random: Random): () => Stamp {
   const life = incarnation(random);
   let position = 0;
@@ -172,9 +175,9 @@ function stamps(random: Random): () => Stamp {
 }
 
 /**
- * Appends the records, and repeats that while it can succeed: the very same records again do no harm, since receivers
- * know the stamps, and the parked topic keeps one for each key. Returns the errors of the records that were not taken,
- * by their index. Rejects with Unreachable when nothing is known of any of them.
+ * Appends the records, and retries while this can succeed. Repeating the same records is harmless, since receivers know
+ * the stamps and the parked topic keeps one for each key. Returns the errors of rejected records by their index.
+ * Rejects with Unreachable when the outcome of all records is unknown.
  */
 async function insist(
   parts: ReplayParts,
@@ -189,7 +192,8 @@ async function insist(
       await log.append(topic, records);
       return new Map();
     } catch (error) {
-      // One of unknown outcome is not repeated: a later one of its partition may be there, so its stamp is outdated.
+      // A record of unknown outcome is not repeated: a later record of its partition can exist, so its stamp is
+      // outdated.
       if (error instanceof PartlyError) return error.failed;
       if (outlookOf(error) !== 'transient') return records.length > 1 ? oneByOne(parts, topic, records) : only(error);
       if (tries >= triesMax) {
@@ -204,7 +208,9 @@ async function insist(
 }
 const only = (error: unknown): ReadonlyMap<number, unknown> => new Map([[0, error]]);
 
-/** A log that refuses a list as a whole does not say which record it refuses. */
+/**
+ * Appends the records one by one, since a log that rejects a list as a whole does not report which record it rejects.
+ */
 async function oneByOne(
   parts: ReplayParts,
   topic: string,

@@ -1,22 +1,29 @@
-/** Stubs of messages that are too large to be parked whole: how they are made, and how the whole message is reread. */
+/** Stubs of messages that are too large to be parked whole: their creation, and rereading of the whole message. */
 import { sha256Of } from '../../format/digest';
 import type { Append, Log, LogRecord, Stored } from '../../ports/log';
 import { placeOf } from '../message';
 import { keyOf, ours, printNote, type ParkedNote, type Stub } from './park';
 
-/** `stub` has the first bytes of the value, the envelope and the attempts; `least` only what identifies the message. */
+/**
+ * `stub` holds the first bytes of the value, the envelope and the attempts; `least` only what identifies the message.
+ */
 export type StubForm = 'stub' | 'least';
 
-/** The first bytes of a value that a stub keeps: enough for a person to recognize what it is. */
+/** Number of first bytes of a value that a stub keeps: enough for a person to recognize the content. */
 const firstBytes = 1_024;
-/** A note of a stub fits beside its first bytes and its envelope into a topic that takes records of 20 KB. */
+/**
+ * Maximum size of a stub's note. With the first bytes and the envelope it fits into a topic that takes records of 20
+ * KB.
+ */
 const stubNoteBytesMax = 8_000;
-/** A longer envelope is not readable for any instance, see `limits.envelopeBytesMax`. */
+/** Maximum length of a header in a stub. No instance can read a longer envelope, see `limits.envelopeBytesMax`. */
 const stubHeaderBytesMax = 8_192;
 const refusalCharsMax = 500;
 const leastTextCharsMax = 120;
 
-/** Returns the record that stands in the parked topic for `record`. `refusal`: why that could not be parked whole. */
+/**
+ * Returns the stub of `record` for the parked topic. `refusal` is the reason why the record could not be parked whole.
+ */
 export function stubRecord(note: ParkedNote, record: LogRecord, refusal: string, form: StubForm): Append {
   const value = record.value ?? new Uint8Array();
   const stub = { bytes: value.length, sha256: sha256Of(value), refusal: refusal.slice(0, refusalCharsMax) };
@@ -33,7 +40,7 @@ export function stubRecord(note: ParkedNote, record: LogRecord, refusal: string,
   };
 }
 
-/** Without attempts, and without a key that is long: the whole message has it. */
+/** Returns a note without attempts and without a long key. The whole message holds the key. */
 function least({ keyBase64: _left, ...note }: ParkedNote & { readonly stub: Stub }): string {
   const short = (text: string): string => text.slice(0, leastTextCharsMax);
   const cut: ParkedNote = {
@@ -46,14 +53,14 @@ function least({ keyBase64: _left, ...note }: ParkedNote & { readonly stub: Stub
   return JSON.stringify(cut);
 }
 
-/** The whole message of a stub is no longer in the log it came from. */
+/** Error of a stub whose whole message is no longer in its original log. */
 export class OriginalGoneError extends Error {
   override readonly name = 'OriginalGoneError';
 }
 
 /**
- * Rereads the whole message of a stub from the place it came from. Rejects with OriginalGoneError when the log no
- * longer has it there, and with what `Log.peek` rejects with.
+ * Rereads the whole message of a stub from its original place. Rejects with OriginalGoneError when the log no longer
+ * has it there, and with the errors of `Log.peek`.
  */
 export async function readOriginal(log: Log, { stub, topic, partition, offset, id }: ParkedNote): Promise<Stored> {
   const [record] = await log.peek(topic, { partition, offset }, { messages: 1, bytes: 1 });
