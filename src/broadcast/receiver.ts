@@ -16,8 +16,8 @@ import { createSeen, type Seen } from '../delivery/sender-positions';
 export interface Hearer {
   add(entry: Broadcast, run: Run): void;
   /**
-   * Stops starting broadcasts of these entries. Waiting ones are dropped with a notice.
-   * Resolves when none of their handlers runs, after at most `drainMs`.
+   * Stops starting broadcasts of these entries. Waiting ones are dropped with a notice. Resolves when none of their
+   * handlers runs, after at most `drainMs`.
    */
   close(entries: readonly string[], drainMs: number): Promise<void>;
   hear(envelope: Envelope, body: Uint8Array): void;
@@ -55,8 +55,8 @@ export function createHearer(parts: DeliverParts): Hearer {
     notices.tell({ type: 'dropped', what: 'broadcast', reason, entry, id });
   }
   /**
-   * Returns true when the sender's share stays below the room that is left for other senders.
-   * A sender whose broadcasts hang a handler then does not block the other senders.
+   * Returns true when the sender's share stays below the room that is left for other senders. A sender whose broadcasts
+   * hang a handler then does not block the other senders.
    */
   function hasRoom(from: string, bytes: number): boolean {
     const { max } = capacity;

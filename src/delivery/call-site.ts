@@ -1,7 +1,6 @@
 /**
- * Records the place of a call for the stacks of its errors.
- * An error that a socket or a timer causes later has only frames of the bus in its stack. The recorded place adds the
- * caller's own line.
+ * Records the place of a call for the stacks of its errors. An error that a socket or a timer causes later has only
+ * frames of the bus in its stack. The recorded place adds the caller's own line.
  */
 import { isError } from '../base/errors';
 

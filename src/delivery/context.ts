@@ -7,8 +7,8 @@ import type { Request } from '../contract/types';
 import type { Envelope } from '../format/envelope';
 
 /**
- * Values that travel with every message and with all messages that its handlers send. Declare the fields once:
- * `declare module 'busbar' { interface Baggage { tenant: string } }`.
+ * Values that travel with every message and with all messages that its handlers send. Declare the fields once: `declare
+ * module 'busbar' { interface Baggage { tenant: string } }`.
  */
 export interface Baggage {}
 
@@ -28,9 +28,9 @@ export interface Context {
   /** Id of the message. It is the same at every attempt and in every instance. */
   readonly id: string;
   /**
-   * Number of this attempt, from 1. It can be too low or too high after a process died.
-   * An attempt that died with its process can be missing from the count. An attempt that the log recorded as started
-   * counts, even if the process died before the handler ran.
+   * Number of this attempt, from 1. It can be too low or too high after a process died. An attempt that died with its
+   * process can be missing from the count. An attempt that the log recorded as started counts, even if the process died
+   * before the handler ran.
    */
   readonly attempt: number;
   /** Time in milliseconds since 1970 after which no caller waits for the result. Infinity when there is no deadline. */
@@ -67,8 +67,8 @@ export class ParkSignal extends Error {
 }
 
 /**
- * Values that calls inside a handler inherit. The scope closes when the delivery settles.
- * Code that outlives the delivery then inherits no stale deadline or baggage.
+ * Values that calls inside a handler inherit. The scope closes when the delivery settles. Code that outlives the
+ * delivery then inherits no stale deadline or baggage.
  */
 export interface Scope {
   readonly id: string | undefined;
@@ -80,9 +80,8 @@ export interface Scope {
 export type Scopes = AsyncLocalStorage<Scope>;
 const scopes: Scopes = new AsyncLocalStorage<Scope>();
 /**
- * Returns the one storage that all buses of the process share.
- * Node.js pays for each storage at every promise. A call from a handler of one bus to another bus must inherit the
- * scope too.
+ * Returns the one storage that all buses of the process share. Node.js pays for each storage at every promise. A call
+ * from a handler of one bus to another bus must inherit the scope too.
  */
 export const openScopes = (): Scopes => scopes;
 

@@ -26,10 +26,9 @@ export type Outcome =
   | { readonly ok: false; readonly error: unknown; readonly by: 'check' | 'handler' };
 
 /**
- * Runs the handler with a body that is decoded but not yet checked. Never throws or rejects.
- * Returns a promise only when the schema, a middleware or the handler returns one, since a promise costs as much as
- * everything else here.
- * The context's signal and scope end with the call. The caller keeps the context to abort it or to read its progress.
+ * Runs the handler with a body that is decoded but not yet checked. Never throws or rejects. Returns a promise only
+ * when the schema, a middleware or the handler returns one, since a promise costs as much as everything else here. The
+ * context's signal and scope end with the call. The caller keeps the context to abort it or to read its progress.
  */
 export function deliver(
   parts: DeliverParts,
@@ -112,8 +111,8 @@ class Call implements Scope {
 }
 
 /**
- * Returns a function that throws Timeout after the deadline, by the wall clock or the monotonic clock.
- * A slow asynchronous check then cannot start a handler for a caller that no longer waits.
+ * Returns a function that throws Timeout after the deadline, by the wall clock or the monotonic clock. A slow
+ * asynchronous check then cannot start a handler for a caller that no longer waits.
  */
 function ifInTime(clock: Clock, { entry, deadline }: Facts, call: (body: unknown) => unknown): typeof call {
   const timeoutMs = deadline - clock.now();

@@ -3,8 +3,8 @@ import type { Stamp } from '../format/envelope';
 
 export interface Seen {
   /**
-   * Returns true when the position is above the last position of its incarnation, and false for a duplicate.
-   * Packets of one sender arrive in the order of their positions.
+   * Returns true when the position is above the last position of its incarnation, and false for a duplicate. Packets of
+   * one sender arrive in the order of their positions.
    */
   fresh(stamp: Stamp): boolean;
   /** Returns true when this stamp, or a later one of its sender, has arrived. */

@@ -25,8 +25,7 @@ export interface Answerer {
   add(served: ServedRequest): void;
   /**
    * Stops starting requests of these entries. Waiting and later requests are refused, so that their callers try another
-   * instance.
-   * Resolves when no handler of them runs, after at most `drainMs`. Handlers that still run are then aborted.
+   * instance. Resolves when no handler of them runs, after at most `drainMs`. Handlers that still run are then aborted.
    */
   close(entries: readonly string[], drainMs: number): Promise<void>;
   /** Sets the limits of an entry. They apply to the next request that starts. */
@@ -45,8 +44,8 @@ export interface Answerer {
   /** True when a handler runs. Waiting requests do not count, since they cannot start now. */
   readonly busy: boolean;
   /**
-   * Starts no further request, and answers waiting ones with Closed ('not-sent').
-   * Resolves when no handler runs, after at most `drainMs`.
+   * Starts no further request, and answers waiting ones with Closed ('not-sent'). Resolves when no handler runs, after
+   * at most `drainMs`.
    */
   drain(drainMs: number): Promise<void>;
 }
@@ -273,8 +272,7 @@ const retryAfterMs = 250;
 
 /**
  * Returns Timeout instead of an error that was thrown after the deadline aborted the handler, since the handler is not
- * at fault.
- * A caller can receive this reply before its own deadline passes.
+ * at fault. A caller can receive this reply before its own deadline passes.
  */
 function expired({ context }: Active, outcome: Outcome): Outcome {
   if (outcome.ok || outcome.by === 'check' || outcome.error instanceof Failure) return outcome;

@@ -30,8 +30,8 @@ function outcomeOf({ reached, mayBeDone }: OpenCall): SendOutcome {
   return reached === 'not-sent' && !mayBeDone ? 'not-sent' : 'unknown';
 }
 /**
- * Creates the error for a request whose reply was lost.
- * The instance holds nothing of the request, although it has received this one or a later one of the same sender.
+ * Creates the error for a request whose reply was lost. The instance holds nothing of the request, although it has
+ * received this one or a later one of the same sender.
  */
 export function answerLost(call: OpenCall, clock: Clock): BusError<'Timeout'> {
   const { entry, target, timeoutMs } = call;
@@ -67,9 +67,8 @@ export function closed(clock: Clock, closedMs: number, call?: OpenCall): BusErro
   return new BusError('Closed', `the bus was closed ${sinceMs} ms ago`, { outcome, sinceMs });
 }
 /**
- * Returns the error of a call for which no instance is left.
- * When the last instances refused because they are leaving, the caller gets NoHandler, since the bus itself is not at
- * fault.
+ * Returns the error of a call for which no instance is left. When the last instances refused because they are leaving,
+ * the caller gets NoHandler, since the bus itself is not at fault.
  */
 export function lastRefusal(call: OpenCall): BusError {
   const { refusal } = call;

@@ -107,10 +107,9 @@ export function createCaller(parts: CallerParts): Caller {
   }
 
   /**
-   * Returns the error of a call whose deadline passed.
-   * If an earlier instance can have handled the request, its error is returned, unless another instance has started the
-   * request since. If the request is not confirmed as received and the transport reports a failure, that failure is the
-   * cause.
+   * Returns the error of a call whose deadline passed. If an earlier instance can have handled the request, its error
+   * is returned, unless another instance has started the request since. If the request is not confirmed as received and
+   * the transport reports a failure, that failure is the cause.
    */
   function tooLate(call: OpenCall): BusError {
     const isStarted = call.reached === 'running' || call.reached === 'answered';
@@ -155,8 +154,8 @@ export function createCaller(parts: CallerParts): Caller {
     settle(call, cancelled(call));
   }
   /**
-   * Sends a cancel or a probe. If sending fails, `gone` or the deadline ends the call.
-   * Returns false when the instance can no longer be reached.
+   * Sends a cancel or a probe. If sending fails, `gone` or the deadline ends the call. Returns false when the instance
+   * can no longer be reached.
    */
   function sendQuietly(
     { instance }: PeerTarget<OpenCall>,

@@ -14,10 +14,10 @@ export interface Leaver {
   leave(envelope: Envelope, from: string): void;
   gone(address: string): void;
   /**
-   * Notifies all callers and all possible callers. Resolves when each has acknowledged the notice or died.
-   * Packets keep their order, so every request that a caller sent before its acknowledgement has arrived by then.
-   * Addresses that never sent a request are waited for at most `othersMs`, callers at most `callersMs`. A caller that
-   * exceeds this is stalled, or died without being detected yet.
+   * Notifies all callers and all possible callers. Resolves when each has acknowledged the notice or died. Packets keep
+   * their order, so every request that a caller sent before its acknowledgement has arrived by then. Addresses that
+   * never sent a request are waited for at most `othersMs`, callers at most `callersMs`. A caller that exceeds this is
+   * stalled, or died without being detected yet.
    */
   goodbye(callersMs: number, othersMs: number): Promise<void>;
 }

@@ -32,8 +32,8 @@ interface LineParts<T> {
 }
 
 /**
- * Minimum interval between two searches of a full queue for requests whose deadline has passed.
- * Without it each refusal would search all waiting requests, so that an overloaded instance would stop answering.
+ * Minimum interval between two searches of a full queue for requests whose deadline has passed. Without it each refusal
+ * would search all waiting requests, so that an overloaded instance would stop answering.
  */
 const searchIntervalMs = 100;
 

@@ -12,15 +12,14 @@ export interface Target {
 }
 
 /**
- * An instance that owes a reply and has sent nothing for this long is not chosen while another one is available.
- * A busy instance still answers probes, which are sent after one second (`probeIntervalMs`), so it does not count as
- * silent.
+ * An instance that owes a reply and has sent nothing for this long is not chosen while another one is available. A busy
+ * instance still answers probes, which are sent after one second (`probeIntervalMs`), so it does not count as silent.
  */
 const silentMs = 2_000;
 
 /**
- * Returns the instance with fewer unanswered requests of two random ones.
- * The random draw prevents callers that see the same load from all choosing the same instance.
+ * Returns the instance with fewer unanswered requests of two random ones. The random draw prevents callers that see the
+ * same load from all choosing the same instance.
  */
 export function pickLessBusy<T extends Target>(targets: readonly T[], random: Random, monoMs: number): T | undefined {
   const { length } = targets;

@@ -22,9 +22,9 @@ const turnIntervalMs = 250;
 /** Interval between two probes of a request, or of an instance that owes a reply. */
 const probeIntervalMs = 1_000;
 /**
- * Maximum number of probes in one turn, because a busy instance has to answer its probes too.
- * Without it, 20,000 waiting requests would cost the instance 40,000 packets a second. The limit makes the search for a
- * lost request slower.
+ * Maximum number of probes in one turn, because a busy instance has to answer its probes too. Without it, 20,000
+ * waiting requests would cost the instance 40,000 packets a second. The limit makes the search for a lost request
+ * slower.
  */
 const probesPerTurnMax = 250;
 

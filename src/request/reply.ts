@@ -74,8 +74,8 @@ function causeOf(code: BusCode, details: object): Error | undefined {
 }
 
 /**
- * Adds the entry, both contract versions and the responder to an Invalid or HandlerFailed.
- * The responder is left out when the call did not reach one.
+ * Adds the entry, both contract versions and the responder to an Invalid or HandlerFailed. The responder is left out
+ * when the call did not reach one.
  */
 export function withOrigin(error: unknown, entry: Request, from?: Instance): unknown {
   if (!isBusError(error, 'Invalid', 'HandlerFailed') || error.details.contracts) return error;

@@ -159,10 +159,10 @@ export interface Submitted {
 /** Sends work and events of one bus, in the order of the calls. `close` waits for the messages in flight. */
 export interface Sender extends Closable {
   /**
-   * Resolves when the log has acknowledged all of `inputs`, with one result each.
-   * Messages to one topic in one turn of the event loop share an append. Rejects with Invalid, TooLarge, Overloaded or
-   * Closed (nothing was sent), or with Unreachable. The `details.outcome` of Unreachable reports whether the messages
-   * can have been sent. With `how` 'list', errors name the message that failed.
+   * Resolves when the log has acknowledged all of `inputs`, with one result each. Messages to one topic in one turn of
+   * the event loop share an append. Rejects with Invalid, TooLarge, Overloaded or Closed (nothing was sent), or with
+   * Unreachable. The `details.outcome` of Unreachable reports whether the messages can have been sent. With `how`
+   * 'list', errors name the message that failed.
    */
   send(entry: AnyEntry, inputs: readonly unknown[], how?: 'one' | 'list'): Promise<readonly Submitted[]>;
 }

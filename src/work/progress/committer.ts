@@ -120,8 +120,8 @@ export class Commits {
   }
 
   /**
-   * Makes the last commit. Resolves when it is acknowledged, the partition is lost, or `lastCommitMs` is over.
-   * Nothing is committed afterwards.
+   * Makes the last commit. Resolves when it is acknowledged, the partition is lost, or `lastCommitMs` is over. Nothing
+   * is committed afterwards.
    */
   async finish(): Promise<void> {
     const tillMs = this.parts.clock.mono() + lastCommitMs;

@@ -11,8 +11,8 @@ import { limits } from '../../base/limits';
 
 export interface Filter {
   /**
-   * Returns true when the record is not a copy of an earlier one, and notes the position of its sender.
-   * `timeMs` is the log time of the record.
+   * Returns true when the record is not a copy of an earlier one, and notes the position of its sender. `timeMs` is the
+   * log time of the record.
    */
   fresh(incarnation: string, position: number, timeMs: number): boolean;
   /** Accepts this record and later ones of its sender again, because the log lost the record before it was handled. */

@@ -13,11 +13,11 @@ export interface Unread {
 }
 
 /**
- * Finds the records that a group has not handled, by the times of the records.
- * A log can end below the offset of its group: its end was lost with a broker, its topic was recreated, or a tool set
- * the offset. The group's own log took each record that the group has read no later than the newest of them. A log that
- * replaced it took its records afterwards. Without a known newest record, any record can be unhandled. No existing
- * record at or above `lost` was read by the group. Rejects as `bounds` and `peek` do.
+ * Finds the records that a group has not handled, by the times of the records. A log can end below the offset of its
+ * group. Its end was lost with a broker, its topic was recreated, or a tool set the offset. The group's own log took
+ * each record that the group has read no later than the newest of them. A log that replaced it took its records
+ * afterwards. Without a known newest record, any record can be unhandled. No existing record at or above `lost` was
+ * read by the group. Rejects as `bounds` and `peek` do.
  */
 export async function unreadOf(
   log: Pick<Log, 'bounds' | 'peek'>,

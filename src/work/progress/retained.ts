@@ -19,10 +19,10 @@ export interface Begin extends Progress {
 const sentMax = 8;
 
 /**
- * Progress and running handlers that outlive an ownership of one partition of a queue.
- * An ownership can end before all its settled messages are committed, and handlers can outlive it. The next ownership
- * in this process begins with this knowledge. The process then handles nothing twice, even if the queue was closed and
- * consumed again. Only messages whose handlers still run are held in memory.
+ * Progress and running handlers that outlive an ownership of one partition of a queue. An ownership can end before all
+ * its settled messages are committed, and handlers can outlive it. The next ownership in this process begins with this
+ * knowledge. The process then handles nothing twice, even if the queue was closed and consumed again. Only messages
+ * whose handlers still run are held in memory.
  */
 export class Retained {
   /** Number of times that the partition was released while it held messages that this process does not serve. */

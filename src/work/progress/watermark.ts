@@ -47,8 +47,8 @@ interface Mark {
 }
 
 /**
- * Creates a chain of the unsettled records. Its memory and the cost of a settling depend on these alone.
- * A million messages settled above a stuck one are one range.
+ * Creates a chain of the unsettled records. Its memory and the cost of a settling depend on these alone. A million
+ * messages settled above a stuck one are one range.
  */
 export const openWatermark: MakeWatermark = (at, seen, ranges) => new Chain(at, seen, ranges);
 
