@@ -25,7 +25,7 @@ export function openEars(parts: EarParts): Ears {
     byTopic.set(topic.name, opening);
     opening.then(
       (ear) => opened.add(ear),
-      () => byTopic.delete(topic.name), // the next listen opens the topic again
+      () => byTopic.delete(topic.name), // the next listen retries
     );
     return opening;
   }

@@ -11,7 +11,9 @@ import type { Target } from './pick';
 /** State that a caller keeps about one address. `Open` is a request without a reply. */
 export class PeerTarget<Open extends About> implements Target {
   readonly open = new Set<Open>();
-  /** True when the instance has announced that it is leaving, or is no longer listed. It gets no new requests. */
+  /**
+   * True when the instance has announced that it is leaving, has died, or is no longer listed. It gets no new requests.
+   */
   leaving = false;
   silentSinceMs: number | undefined;
   /** Time of the last probe, by the monotonic clock. */

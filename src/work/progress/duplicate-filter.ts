@@ -35,7 +35,7 @@ export type MakeFilter = (senders: readonly SenderPlace[]) => Filter;
  */
 export const openFilter: MakeFilter = (senders) => new StampFilter(senders);
 
-/** Returns each sender of either list with the higher position. Senders of the first list come first, in its order. */
+/** Returns each sender of either list with the higher position, first those of the first list in its order. */
 export function mergeSenders(newer: readonly SenderPlace[], older: readonly SenderPlace[]): readonly SenderPlace[] {
   const merged = new Map(newer.map((sender) => [sender.incarnation, sender]));
   for (const sender of older) {

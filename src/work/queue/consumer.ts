@@ -222,7 +222,7 @@ class Taken {
     }
     const { message, started, untilMs } = this.#alone;
     if (!started && !message.holder.mayRun(message))
-      this.#leave(message); // its partition is being revoked
+      this.#leave(message); // its partition was lost or is being revoked
     else if (!started && (nowMs >= untilMs || !this.#runsAny)) {
       this.#alone = { message, started: true, untilMs: nowMs + this.#longestMs };
       return message;
@@ -231,7 +231,10 @@ class Taken {
     return this.#next(nowMs);
   }
 
-  /** Returns true when the message was running in processes that died, so that it must run alone next. */
+  /**
+   * Returns true when the message was running in processes that died. It then runs alone, so that a further crash can
+   * be attributed to it.
+   */
   #isSuspect(message: Message): boolean {
     if (!message.cutOff) return false;
     const attempts = this.#retryOf(message).attempts ?? attemptsDefault;

@@ -362,7 +362,7 @@ export class Partition implements Holder {
   }
 
   async #tellStuck(offset: number): Promise<void> {
-    if (!this.parts.lanes.hungry(this.number)) return; // the message only takes long: all handlers are busy
+    if (!this.parts.lanes.hungry(this.number)) return; // the handlers are busy, so it is not stuck
     const { take, queue } = this.parts;
     const what = await describeAt(take.log, queue.topic.name, { partition: this.number, offset });
     const { unsettled, openRanges } = this.#watermark;
