@@ -1,6 +1,6 @@
-// Prints the table of options that README has between `<!-- options -->` and `<!-- end of options -->`;
+// Prints the table of options that docs/configuration.md has between `<!-- options -->` and `<!-- end of options -->`;
 // --write puts it there.
-// Needs `npm run build`. test/config.test.ts fails while README says something else.
+// Needs `npm run build`. test/config.test.ts fails while that page differs.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
@@ -10,12 +10,12 @@ const { optionsTable } = require('../dist/base/options.js');
 const table = optionsTable({ ...busOptions, ...hostOptions });
 
 if (process.argv.includes('--write')) {
-  const readme = new URL('../README.md', import.meta.url);
+  const page = new URL('../docs/configuration.md', import.meta.url);
   const block = /(<!-- options -->\n)[^]*?(\n<!-- end of options -->)/;
-  const text = readFileSync(readme, 'utf8');
-  if (!block.test(text)) throw new Error('README.md has no <!-- options --> … <!-- end of options -->');
+  const text = readFileSync(page, 'utf8');
+  if (!block.test(text)) throw new Error('docs/configuration.md has no <!-- options --> … <!-- end of options -->');
   writeFileSync(
-    readme,
+    page,
     text.replace(block, (_all, start, end) => `${start}\n${table}\n${end}`),
   );
 } else console.log(table);

@@ -262,7 +262,7 @@ describe('a bus whose files are damaged makes them again, or reports it and acce
   });
 });
 
-/** Also while jobs are sent and handled. A file that is cut under load is not here: see "The shared directory" in README. */
+/** Also while jobs are sent and handled. A file that is cut under load is not here: see "The shared directory" in docs/operations.md. */
 const underTraffic: readonly (readonly [Part, Outcome, Damage])[] = [
   ['dir', 'broken', 'removed'],
   ['dir', 'broken', 'replaced by an empty folder'],

@@ -1,4 +1,4 @@
-/** Who may do something on a cluster that grants nothing by itself: the commands of README, run as they stand there. */
+/** Permissions on a cluster that grants none by default: runs the commands of docs/kafka.md as they are written there. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,10 +13,10 @@ const settings = {
   'super.users': 'User:ANONYMOUS', // the broker itself, and the tools
 };
 
-/** The arguments of each `kafka-acls.sh` in README, for namespace `ns` and the user alice. */
+/** The arguments of each `kafka-acls.sh` in docs/kafka.md, for namespace `ns` and the user alice. */
 function grants(ns: string): string[][] {
-  const readme = readFileSync(join(__dirname, '../../README.md'), 'utf8').replaceAll('\\\n', ' ');
-  const lines = readme.split('\n').filter((line) => line.startsWith('kafka-acls.sh '));
+  const page = readFileSync(join(__dirname, '../../docs/kafka.md'), 'utf8').replaceAll('\\\n', ' ');
+  const lines = page.split('\n').filter((line) => line.startsWith('kafka-acls.sh '));
   return lines.map((line) => {
     const given = line.replaceAll('User:busbar', 'User:alice').replaceAll(' main.', ` ${ns}.`);
     return given.split(/\s+/).slice(1);
@@ -54,7 +54,7 @@ kafkaSuite(
       });
     });
 
-    test('can do everything with what README grants', async () => {
+    test('can do everything with what docs/kafka.md grants', async () => {
       const commands = grants(ns);
       expect(commands).toHaveLength(2);
       for (const args of commands) await runTool(cluster, 'acls', args);
