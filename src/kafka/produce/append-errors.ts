@@ -1,4 +1,4 @@
-/** What a record has to be like to be sent, and what its sender is told when it was not. */
+/** Checks records before they are sent, and builds the errors for records that were not written. */
 import { BusError } from '../../base/errors';
 import type { Append } from '../../ports/log';
 import type { WireError } from '../protocol/errors';
@@ -6,7 +6,7 @@ import { recordBytesMax } from '../protocol/record-size';
 import type { TopicShape } from '../cluster/topics';
 import type { Produced } from '../protocol/types';
 
-/** Throws Config for a partition that is not there, and for a record without the key that the topic wants. */
+/** Throws Config for a partition that does not exist, and for a record without a key in a compacted topic. */
 export function checkRecord(topic: string, shape: TopicShape, { partition, key }: Append): void {
   const there = Number.isInteger(partition) && partition >= 0 && partition < shape.partitions;
   const fault = there
@@ -16,7 +16,10 @@ export function checkRecord(topic: string, shape: TopicShape, { partition, key }
   if (fault) throw new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }
 
-/** Why each record is refused, by its place in a batch of `count`; empty if the broker names none of several. */
+/**
+ * Returns the reason for each rejected record by its index in a batch of `count` records. The map is empty if the
+ * broker names no record of a batch of several.
+ */
 export function reasonsByIndex(
   count: number,
   named: Produced['refused'],
@@ -29,7 +32,7 @@ export function reasonsByIndex(
   return reasons;
 }
 
-/** The broker will never take this one. */
+/** Returns the error for a record that the broker rejects however often it is sent. */
 export function refusal(lane: string, bytes: number, error: WireError, reason: string): BusError {
   if (error.code === 'MESSAGE_TOO_LARGE' || error.code === 'RECORD_LIST_TOO_LARGE') {
     const message = `${lane}: a record of ${bytes} bytes is more than max.message.bytes or segment.bytes of the topic`;
@@ -40,14 +43,14 @@ export function refusal(lane: string, bytes: number, error: WireError, reason: s
   return new BusError('Config', fault, { faults: [fault] }, error, remedy);
 }
 
-/** None of it was written, and none will be. */
+/** Returns the error for an append of which no record was written or will be written. */
 export function notWritten(topic: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
   const ms = Math.round(waitedMs);
   const message = `appending to ${topic}: nothing was written after ${ms} ms (${cause})`;
   return new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: ms, cause });
 }
 
-/** Nobody knows whether it was written. */
+/** Returns the error for an append whose records can have been written. */
 export function unknownOutcome(topic: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
   const ms = Math.round(waitedMs);
   const message = `appending to ${topic}: no outcome after ${ms} ms, it may or may not have been written (${cause})`;

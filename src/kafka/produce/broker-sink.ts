@@ -1,4 +1,4 @@
-/** One broker as far as a producer is concerned: the partitions that wait for its next request, and that request. */
+/** Sends the batches of all partitions that one broker leads, together in one Produce request at a time. */
 import { every } from '../../base/clock';
 import type { Via } from '../client/broker-client';
 import type { View } from '../cluster/metadata';
@@ -6,36 +6,50 @@ import { WireError, wireErrorOf } from '../protocol/errors';
 import type { Produced } from '../protocol/types';
 import type { Batch, Lane } from './partition-queue';
 
-/** Requests under way at one broker. */
+/** Maximum number of Produce requests in flight to one broker. Records that arrive meanwhile share the next request. */
 const requestsInFlightMax = 1;
-/** A broker that takes longer to answer gets its next request a little later, so that more records share it. */
+/**
+ * Mean response time below which a request is sent without delay. The next request to a slower broker is delayed, so
+ * that more records share it.
+ */
 const fastAnswerMs = 10;
+/** Maximum delay of a request to a slow broker, so that batching adds little latency. */
 const lingerMsMax = 2;
-/** Weight of the newest answer in the mean. */
+/** Weight of the newest response time in the moving mean, so that a single slow response changes it little. */
 const newestShare = 1 / 8;
-/** Of one request. */
+/** Size from which on a request takes no further batch, which bounds the memory and the time that it needs. */
 const requestBytesMax = 4 * 1024 * 1024;
+/** Maximum number of partitions in one request. */
 const requestLanesMax = 100;
-/** A broker waits for its replicas: as long as the cluster takes to notice that one of them is dead. */
+/**
+ * Timeout of a Produce request. The leader waits for its replicas, for as long as the cluster needs to detect a dead
+ * one.
+ */
 const produceMs = 15_000;
-/** A request without an answer for so long is looked after: its leader may be another one by now. */
+/**
+ * Interval at which the metadata is refreshed while a request is unanswered, because its partitions can have a new
+ * leader.
+ */
 const slowMs = 1_000;
 
 export interface BrokerSinkParts {
   readonly view: View;
   readonly via: Via;
-  /** The batch that a lane sends next; undefined if it has none, or may not send it yet. */
+  /** Returns the batch that a queue sends next. Undefined if the queue has none, or waits for a producer id. */
   readonly next: (lane: Lane) => Batch | undefined;
-  /** Another broker leads the partition of the lane. */
+  /** Passes the queue to the broker that leads its partition now. */
   readonly offer: (lane: Lane) => void;
-  /** The lane is not in this request; it may have waited for too long. */
+  /** Passes on a queue that is not in this request, after its first batch was checked for expiry. */
   readonly offerAgain: (lane: Lane) => void;
-  /** `token` identifies the request: the lane waits for another one once it was told how this one ended. */
+  /**
+   * Handles the response for one batch. `token` identifies the request: only the first outcome of a request counts for
+   * a queue.
+   */
   readonly answered: (node: number, token: object, lane: Lane, batch: Batch, answer: Produced | undefined) => void;
   readonly failed: (node: number, token: object, lane: Lane, batch: Batch, error: WireError) => void;
 }
 
-/** One lane's part of a request. */
+/** One partition's batch in a request. */
 interface Flight {
   readonly lane: Lane;
   readonly batch: Batch;
@@ -45,7 +59,7 @@ export class BrokerSink {
   readonly #ready: Lane[] = [];
   #flights = 0;
   #isPlanned = false;
-  /** Moving mean of how long the broker takes to answer. */
+  /** Moving mean of the broker's response time. */
   #answerMs = 0;
 
   constructor(
@@ -58,14 +72,17 @@ export class BrokerSink {
     this.#plan();
   }
 
-  /** Lanes that wait for a request to a broker that no longer leads them do not wait for the one before it. */
+  /**
+   * Passes on all waiting queues if this broker no longer leads one of them. Otherwise they would wait until its
+   * current request ends.
+   */
   followLeaders(): void {
     const { view, offerAgain } = this.parts;
     if (this.#ready.every((lane) => view.leader(lane) === this.node)) return;
     for (const lane of this.#ready.splice(0)) offerAgain(lane);
   }
 
-  /** Sends soon: after all that is asked for in this very moment, or a little later when answers are slow. */
+  /** Schedules the next request: after all appends of this turn, or after a short delay if the broker is slow. */
   #plan(): void {
     if (this.#isPlanned || this.#flights >= requestsInFlightMax || this.#ready.length === 0) return;
     this.#isPlanned = true;
@@ -74,7 +91,7 @@ export class BrokerSink {
       this.#send();
     };
     const lingerMs = this.#lingerMs;
-    // After all promises that can go on now: each of them may have something to send.
+    // Send after all pending promise callbacks, because each of them can append records.
     if (lingerMs === 0) queueMicrotask(() => process.nextTick(go));
     else this.parts.view.parts.clock.after(lingerMs, go);
   }
@@ -129,7 +146,10 @@ export class BrokerSink {
     this.#plan();
   }
 
-  /** No answer for long: what has another leader now goes there, with an unknown outcome if it was on its way. */
+  /**
+   * Refreshes the metadata while a request is unanswered. A batch whose partition has a new leader fails with an
+   * unknown outcome, and is then sent to that leader.
+   */
   async #watch(token: object, flights: readonly Flight[]): Promise<void> {
     const { node } = this;
     const { view, failed, offerAgain } = this.parts;
@@ -144,7 +164,7 @@ export class BrokerSink {
   }
 
   get #lingerMs(): number {
-    // Of requests and replies one batch is on its way, so what arrives meanwhile shares the next request anyway.
+    // Requests and replies have one batch in flight, so records that arrive meanwhile share the next request anyway.
     const isFast = this.parts.via === 'post' || this.#answerMs < fastAnswerMs;
     return isFast ? 0 : Math.min(lingerMsMax, this.#answerMs / fastAnswerMs);
   }

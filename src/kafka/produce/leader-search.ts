@@ -1,4 +1,4 @@
-/** Lanes whose partition has no known leader: the metadata is refreshed until each has one. */
+/** Refreshes the metadata for partition queues whose partition has no known leader. */
 import { sleep } from '../../base/clock';
 import type { Lane } from './partition-queue';
 import { pauseMs, type View } from '../cluster/metadata';
@@ -9,7 +9,7 @@ export class LeaderSearch {
 
   constructor(
     private readonly view: View,
-    /** Called for each lane after a look, whether the look found its leader or not. */
+    /** Called for each queue after a refresh, even if its leader is still unknown. */
     private readonly looked: (lane: Lane) => void,
     private readonly closing: AbortSignal,
   ) {}
@@ -27,7 +27,7 @@ export class LeaderSearch {
       await sleep(this.view.parts.clock, pauseMs(this.view.parts.random, 0), this.closing);
     }
     this.#running = false;
-    // Includes lanes that were added during the pause, for which no other look was started.
+    // Includes queues that were added during the pause, because no other refresh was started for them.
     for (const lane of this.#lanes.splice(0)) this.looked(lane);
   }
 }

@@ -1,4 +1,6 @@
-/** What waits to be written to one partition: batches in order, of which only the first is ever on its way. */
+/**
+ * Queues the records that wait to be written to one partition, as ordered batches. Only the first is ever in flight.
+ */
 import type { Clock, Timer } from '../../base/clock';
 import { inPart, type BusError } from '../../base/errors';
 import type { Call, Item } from './pending-appends';
@@ -6,32 +8,44 @@ import { nextEpoch, written } from './producer-id';
 import type { TopicShape } from '../cluster/topics';
 import type { ProducerState, Spot } from '../protocol/types';
 
-/** Of one batch, unless its first record alone is larger. */
+/**
+ * Maximum size of a batch, unless its first record alone is larger. A batch is resent whole until its outcome is known.
+ */
 const batchBytesMax = 512 * 1024;
+/** Maximum number of records in a batch. */
 const batchRecordsMax = 2_000;
-/** A partition that was not there is asked after no more often than this. */
+/**
+ * Minimum interval between two lookups of a topic because a record names a partition that does not exist. Without it,
+ * every such append would send one.
+ */
 const againMs = 1_000;
 
-/** Sent as it is until its outcome is known. */
+/** Consecutive records of one partition, sent unchanged until their outcome is known. */
 export interface Batch {
   readonly items: readonly Item[];
   readonly bytes: number;
-  /** By the clock that only goes on, which stands still while a machine is suspended, and by the time of day. */
+  /**
+   * Time of the first send by the monotonic clock, which stands still while a machine is suspended, and by the wall
+   * clock.
+   */
   firstSent: { readonly monoMs: number; readonly nowMs: number } | undefined;
-  /** It may have been written already. */
+  /** True if the broker can have written the batch already. */
   uncertain: boolean;
   tries: number;
-  /** What went wrong last. */
+  /** Text of the last error, or an empty string. */
   trouble: string;
 }
 
 export class Lane implements Spot {
-  /** The batch on its way, as a token that tells whose answer counts. */
+  /** Token of the request in flight. The outcome of any other request is ignored. */
   flight: object | undefined;
   resting: Timer | undefined;
-  /** It is in the queue of a leader, or waits for one. */
+  /** True while the queue waits for a request of its leader, for a known leader, or for a producer id. */
   queued = false;
-  /** How the broker recognizes copies of the first batch; undefined before the first send, or where it need not. */
+  /**
+   * Producer id, epoch and sequence number by which the broker recognizes copies of the first batch. Undefined before
+   * the first send, and for a producer that is not idempotent.
+   */
   producer: ProducerState | undefined;
   readonly #batches: Batch[] = [];
   #waiting: Item[] = [];
@@ -44,7 +58,7 @@ export class Lane implements Spot {
   get name(): string {
     return `${this.topic}/${this.partition}`;
   }
-  /** The one that is sent, or was and will be again. */
+  /** The first batch, which is in flight or sent next. */
   get batch(): Batch | undefined {
     return this.#batches[0];
   }
@@ -56,7 +70,10 @@ export class Lane implements Spot {
     this.#waiting.push(item);
   }
 
-  /** The batch whose turn it is; what nobody waits for any more, and was never sent, is left out and freed. */
+  /**
+   * Returns the first batch, or builds it from waiting records. Records of ended calls were never sent: they are left
+   * out and freed.
+   */
   first(freed: (item: Item) => void): Batch | undefined {
     const [batch] = this.#batches;
     if (batch) return batch;
@@ -78,36 +95,36 @@ export class Lane implements Spot {
     return made;
   }
 
-  /** The first batch was written. */
+  /** Removes the first batch, which was written, and advances the sequence number. */
   acknowledged(): void {
     const batch = this.#batches.shift();
     if (batch && this.producer) this.producer = written(this.producer, batch.items.length);
   }
-  /** The first batch is not sent again, written or not. */
+  /** Removes the first batch, which is not sent again even if its outcome is unknown. */
   giveUp(): void {
     const batch = this.#batches.shift();
     if (batch && batch.tries > 0) this.restart();
   }
-  /** Replaces the first batch, which was not written, by these parts of it, in order. */
+  /** Replaces the first batch, which was not written, with these parts of it, in order. */
   replaceFirst(parts: readonly (readonly Item[])[]): void {
     const { firstSent, tries = 0, trouble = '' } = this.batch ?? {};
     const made = parts.filter((items) => items.length > 0).map(batchOf);
     this.#batches.splice(0, 1, ...made.map((part) => ({ ...part, firstSent, tries, trouble })));
     if (tries > 0) this.restart();
   }
-  /** What was sent under the epoch so far is not written from now on, once the broker has seen the next epoch. */
+  /** Advances to the next epoch. Once the broker has seen it, copies of batches of the current epoch are rejected. */
   restart(): void {
     this.producer = this.producer && nextEpoch(this.producer);
   }
 
-  /** Whether records of the call were sent, or will be: those that {@link dropOver} cannot take back. */
+  /** Returns true if records of the call were sent or will be sent, because {@link dropOver} cannot remove them. */
   maySend(call: Call): boolean {
     return this.#batches.some(
       (batch, n) => (n > 0 || batch.uncertain || this.flight) && batch.items.some((item) => item.call === call),
     );
   }
 
-  /** Frees those that nobody waits for any more, unless they may have been written. */
+  /** Removes and frees the records of ended calls, except those of a batch that can have been written. */
   dropOver(freed: (item: Item) => void): void {
     const { batch } = this;
     if (batch && !this.flight && !batch.uncertain && batch.items.some(({ call }) => call.over)) {
@@ -120,7 +137,10 @@ export class Lane implements Spot {
   }
 }
 
-/** Ends the calls of a batch that is given up. Records that a call has elsewhere can be in the log, or get there. */
+/**
+ * Fails the calls of a batch that is given up. A call with further records fails in part, because those can be in the
+ * log or still be written.
+ */
 export function failCalls({ items }: Batch, error: BusError): void {
   const counts = new Map<Call, number>();
   for (const { call } of items) counts.set(call, (counts.get(call) ?? 0) + 1);
@@ -133,27 +153,30 @@ function batchOf(items: readonly Item[]): Batch {
 }
 
 /**
- * How long ago it was sent first. Time in which the machine was suspended counts, as brokers forget a producer that has
- * not written for a day, and with it which batches they have.
+ * Returns the time since the batch was first sent. Time in which the machine was suspended counts. Brokers forget a
+ * producer that has not written for a day, and no longer recognize copies of its batches.
  */
 export function sinceSentMs({ firstSent }: Batch, clock: Clock): number {
   return firstSent ? Math.max(clock.mono() - firstSent.monoMs, clock.now() - firstSent.nowMs) : 0;
 }
 
-/** Where the sender has come to with one topic. */
+/** Partition queues of one topic, and the calls that wait for its number of partitions. */
 export class TopicLanes {
   readonly lanes: Lane[] = [];
   shape: TopicShape | undefined;
-  /** Calls that came before the shape was known, in order. */
+  /** Calls that arrived before the shape was known, in order. */
   readonly waiting: { readonly call: Call; readonly items: readonly Item[] }[] = [];
   private askedMs = -Infinity;
 
-  /** Why a batch of it was not written so far; undefined when nothing is known. */
+  /** Text of the last error of a batch of this topic. Undefined if no error is known. */
   get trouble(): string | undefined {
-    return this.lanes.flatMap(({ batch }) => batch?.trouble || [])[0]; // flatMap skips partitions without a lane
+    return this.lanes.flatMap(({ batch }) => batch?.trouble || [])[0]; // flatMap skips partitions without a queue
   }
 
-  /** Undefined when it has to be asked for: also when the topic may have grown, as one item is for a new partition. */
+  /**
+   * Returns undefined if the shape must be requested first. That includes a record for a partition beyond the known
+   * ones, because the topic can have grown.
+   */
   shapeFor(items: readonly Item[], nowMs: number): TopicShape | undefined {
     const { shape } = this;
     if (!shape || this.waiting.length > 0) return undefined;

@@ -1,4 +1,4 @@
-/** Appends that have not ended: how much they hold, and how long they may take. */
+/** Tracks the appends that have not ended: the memory that their records hold, and the time that they can take. */
 import { Capacity } from '../../base/bounded';
 import type { Clock } from '../../base/clock';
 import { BusError } from '../../base/errors';
@@ -7,27 +7,27 @@ import { limits } from '../../base/limits';
 import { type Append, type LogRecord, partlyFailed } from '../../ports/log';
 import { copyRecord, recordBytes, recordBytesMax, waitingBytesMax } from '../protocol/record-size';
 
-/** Where a record came to lie, and when, where the topic says LogAppendTime. */
+/** Position of a written record, and its timestamp if the topic uses LogAppendTime. */
 export interface Landed {
   readonly partition: number;
   readonly offset: number;
   readonly timeMs: number | null;
 }
-/** One append; done when all of its records are. */
+/** One append. It ends when the outcome of every record is known. */
 export interface Call {
   readonly topic: string;
-  /** Records of it. */
+  /** Number of its records. */
   readonly count: number;
   readonly begunMs: number;
-  /** After so long its caller is told that nobody knows. */
+  /** Time after which the append rejects with Unreachable. */
   readonly withinMs: number;
   over: boolean;
-  /** Some of its records are in the log. */
+  /** True if at least one of its records is in the log. */
   landed: boolean;
   done(): void;
-  /** This record of it is in the log. */
+  /** Marks a record as written. */
   land(index: number, place: Landed): void;
-  /** This record of it is not taken; what becomes of the others is waited for. */
+  /** Marks a record as rejected. The call still waits for the outcome of its other records. */
   refuse(index: number, error: BusError): void;
   fail(error: unknown): void;
 }
@@ -36,12 +36,16 @@ export interface Item {
   readonly record: Append;
   readonly bytes: number;
   readonly call: Call;
-  /** Which record of the call it is. */
+  /** Index of the record in its call. */
   readonly index: number;
 }
 
-/** A topic that holds less than this has room also when others, whose leaders are away, have filled the rest. */
+/**
+ * Bytes that each topic can hold when the queue is full. Otherwise topics whose leaders are unavailable would block all
+ * others.
+ */
 const reservedBytes = 4 * 1024 * 1024;
+/** Delay before a retry that an Overloaded error recommends. */
 const retryAfterMs = 100;
 
 export class Calls {
@@ -52,7 +56,10 @@ export class Calls {
 
   constructor(private readonly clock: Clock) {}
 
-  /** What each record takes. Throws TooLarge for one that is, and Overloaded when so much more may not wait. */
+  /**
+   * Returns the size of each record. Throws TooLarge for a record that exceeds the limit, and Overloaded if the queue
+   * has no room for all of them.
+   */
   checkRoom(topic: string, records: readonly LogRecord[]): readonly number[] {
     const sizes = records.map(recordBytes);
     const large = sizes.find((size) => size > recordBytesMax);
@@ -122,7 +129,10 @@ export class Calls {
     return { call, landed: result.promise };
   }
 
-  /** Copies of the records of a call, as the caller may reuse its buffers. They hold room until each is freed. */
+  /**
+   * Returns copies of the records of a call, because the caller can reuse its buffers. Each copy holds room in the
+   * queue until it is freed.
+   */
   itemsOf(call: Call, records: readonly Append[], sizes: readonly number[]): readonly Item[] {
     const items = records.map((record, index) => ({
       record: copyRecord(record),
@@ -138,7 +148,7 @@ export class Calls {
     this.#capacityOf(call.topic).remove(bytes);
   }
 
-  /** Those that have taken as long as they may. */
+  /** Returns the calls whose time has run out. */
   overdue(): readonly Call[] {
     const nowMs = this.clock.mono();
     return [...this.#open].filter(({ begunMs, withinMs }) => nowMs - begunMs >= withinMs);
@@ -147,7 +157,7 @@ export class Calls {
     return [...this.#open];
   }
 
-  /** Resolves when none is left, or after `ms`. */
+  /** Resolves when no call is open, or after `ms`. */
   async runOut(ms: number): Promise<void> {
     if (this.#open.size === 0) return;
     this.#idle = deferred<void>();

@@ -1,9 +1,11 @@
 /**
- * Producer ids and sequence numbers, by which the broker writes each batch once, however often it is sent.
+ * Manages producer ids and sequence numbers, by which the broker writes each batch once even if it arrives several
+ * times.
  *
- * A lane has one batch on its way and sends it unchanged until its outcome is known. So at each send the sequence is
- * the number of records that the broker has acknowledged under this id and epoch. If a copy was written before, the
- * broker answers with the place of that copy. A copy behind later batches, or after a higher epoch, is refused.
+ * A partition has one batch in flight, which is sent unchanged until its outcome is known. So the sequence number of
+ * each send is the number of records that the broker has acknowledged under this id and epoch. If a copy was written
+ * before, the broker returns the offset of that copy. It rejects a copy that arrives after later batches, or after a
+ * higher epoch.
  */
 import { sleep } from '../../base/clock';
 import { sayError } from '../../base/errors';
@@ -15,20 +17,24 @@ const epochMax = 32_767;
 const sequencesPerEpoch = 2 ** 31;
 const retryPauseMsMax = 1_000;
 
-/** Follows `state` when its batch of `records` records was written. */
+/** Returns the state that follows `state` when its batch of `records` records was written. */
 export function written(state: ProducerState, records: number): ProducerState {
   return { ...state, sequence: (state.sequence + records) % sequencesPerEpoch };
 }
 
 /**
- * Follows `state` when a batch that was sent is given up or divided, and when the broker's count differs from ours. So
- * an epoch and a sequence never stand for two batches: the broker would take the second one for a copy of the first.
+ * Returns the state that follows `state` after a sent batch was given up or divided, or after a sequence error. So an
+ * epoch and a sequence number never identify two batches. Otherwise the broker would treat the second batch as a copy
+ * of the first.
  */
 export function nextEpoch({ id, epoch }: ProducerState): ProducerState {
   return { id, epoch: epoch + 1, sequence: 0 };
 }
 
-/** The broker refused a batch because of its id, epoch or sequence, so it did not write this copy. */
+/**
+ * Returns true if the broker rejected a batch because of its id, epoch or sequence number, so this copy was not
+ * written.
+ */
 export const isSequenceError = ({ code }: WireError): boolean => sequenceErrors.has(code);
 const sequenceErrors: ReadonlySet<string> = new Set([
   'OUT_OF_ORDER_SEQUENCE_NUMBER',
@@ -38,25 +44,25 @@ const sequenceErrors: ReadonlySet<string> = new Set([
 
 export interface ProducerIdParts {
   readonly view: View;
-  /** Called when there is an id. */
+  /** Called when an id is available. */
   readonly ready: () => void;
-  /** Called when the brokers refuse one until a person changes rights or settings. */
+  /** Called when the brokers refuse an id until an operator changes permissions or settings. */
   readonly refused: (error: WireError) => void;
   readonly closing: AbortSignal;
 }
 
-/** The producer id of one sender, requested when the first batch is to be sent. */
+/** Producer id of one producer, requested on first use. */
 export class ProducerId {
   #id: number | undefined;
   #requesting = false;
-  /** Why there is none yet, as far as known. */
+  /** Text of the last error of a request for an id. Undefined if an id is available or no request has failed. */
   failure: string | undefined;
 
   constructor(private readonly parts: ProducerIdParts) {}
 
   /**
-   * The state with which a lane sends: `state`, or the first one of an id if it has none or has used up all epochs of
-   * its id. Undefined while there is no id, which is then requested.
+   * Returns the state with which a partition sends. It is `state`, or the first state of an id if the partition has
+   * none or has used all epochs. Returns undefined while no id is available, and requests one.
    */
   stateFor(state: ProducerState | undefined): ProducerState | undefined {
     if (state && state.epoch <= epochMax) return state;

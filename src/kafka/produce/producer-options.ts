@@ -3,16 +3,18 @@ import type { Via } from '../client/broker-client';
 import type { TopicShape } from '../cluster/topics';
 
 export interface SenderOptions {
-  /** An append that says nothing itself rejects with Unreachable after so long. Default 30,000 ms. */
+  /** Time after which an append without its own limit rejects with Unreachable. Default 30,000 ms. */
   readonly appendMs?: number;
-  /** A batch of unknown outcome is given up for good after so long. Default 600,000 ms. */
+  /** Time after which a batch with an unknown outcome is given up. Default 600,000 ms. */
   readonly unknownMs?: number;
   readonly via?: Via;
-  /** Whether the broker writes each batch once, however often it is sent. Costs one request before the first batch. */
+  /**
+   * Makes the broker write each batch once even if it arrives several times. Costs one request before the first batch.
+   */
   readonly idempotent?: boolean;
   /**
-   * How many partitions the topic has, and whether records need keys; rejects with Config when it is not there. `again`
-   * when a record named a partition that was not there the last time.
+   * Returns the number of partitions of a topic, and its need for record keys. Rejects with Config if the topic does
+   * not exist. `again` is true if a record names a partition beyond those of the last result.
    */
   readonly shapeOf: (topic: string, again: boolean) => Promise<TopicShape>;
 }

@@ -1,6 +1,6 @@
 /**
- * Puts records into the log: what waits goes together, one batch of a partition at a time, the same one until it is
- * known.
+ * Writes records to the log. Waiting records of a partition share a batch. One batch per partition is in flight, and is
+ * resent unchanged until its outcome is known.
  */
 import { every, type Timer } from '../../base/clock';
 import { BusError } from '../../base/errors';
@@ -19,12 +19,16 @@ import { pauseMs, type View } from '../cluster/metadata';
 import type { Via } from '../client/broker-client';
 import type { Produced } from '../protocol/types';
 
-/** A request without an answer for so long is looked after: its leader may be another one by now. */
+/** Interval at which appends are checked for their time limit. */
 const slowMs = 1_000;
+/** Maximum pause before a failed batch is sent again. */
 const retryMsMax = 1_000;
-/** A topic unknown to the brokers for this long was deleted. One that has just started can lack it for a moment. */
+/**
+ * Time after which a topic that the brokers do not know counts as deleted. A broker that has just started can lack it
+ * for a moment.
+ */
 const topicAbsentMsMax = 5_000;
-/** How long closing waits for what is under way. */
+/** Maximum time for which `close` waits for open appends, so that an unreachable broker does not block the shutdown. */
 const closeMs = 2_000;
 
 export class Sender implements Closable {
@@ -32,7 +36,7 @@ export class Sender implements Closable {
   readonly #sinks = new Map<number, BrokerSink>();
   readonly #leaderSearch: LeaderSearch;
   readonly #producerId: ProducerId | undefined;
-  /** Lanes that have something to send and wait for a producer id. */
+  /** Queues that have records to send and wait for a producer id. */
   readonly #unidentified: Lane[] = [];
   readonly #calls: Calls;
   readonly #closing = new AbortController();
@@ -65,8 +69,8 @@ export class Sender implements Closable {
   }
 
   /**
-   * See `Log.append`. Resolves when all of it is in the log on all in-sync replicas; rejects with Unreachable after
-   * `withinMs`, and what was not sent by then never is.
+   * Implements `Log.append`. Resolves when all records are in the log on all in-sync replicas. Rejects with Unreachable
+   * after `withinMs`. Records that were not sent by then are never sent.
    */
   append(topic: string, records: readonly Append[], withinMs = this.#appendMs): Promise<readonly Landed[]> {
     const of = this.#topicOf(topic);
@@ -89,11 +93,11 @@ export class Sender implements Closable {
     return of;
   }
 
-  /** The first call for a topic waits until it is known what the topic is, and those that follow wait behind it. */
+  /** Holds a call until the shape of its topic is known. Later calls for the topic wait behind it, in order. */
   async #enqueueLater(topic: string, of: TopicLanes, call: Call, items: readonly Item[]): Promise<void> {
     of.waiting.push({ call, items });
     if (of.waiting.length > 1) return;
-    this.#producerId?.stateFor(undefined); // so that it is requested meanwhile
+    this.#producerId?.stateFor(undefined); // requests the id meanwhile
     let failure: unknown;
     try {
       of.shape = await this.options.shapeOf(topic, of.shape !== undefined);
@@ -126,7 +130,7 @@ export class Sender implements Closable {
     call.fail(error);
   }
 
-  /** Lets a lane wait for its leader's next request, if it has something to send and may. */
+  /** Adds a queue to its leader's next request, if it has records and is neither waiting, in flight nor pausing. */
   #offer(lane: Lane): void {
     if (lane.queued || lane.flight || lane.resting || lane.empty || this.#ended) return;
     lane.queued = true;
@@ -164,7 +168,7 @@ export class Sender implements Closable {
     this.#offer(lane);
   }
 
-  /** The batch that a lane sends next; undefined if it has none, or waits for a producer id. */
+  /** Returns the batch that a queue sends next. Undefined if the queue has none, or waits for a producer id. */
   #next(lane: Lane): Batch | undefined {
     if (lane.empty) return undefined;
     if (this.#isIdentified(lane)) return this.#firstOf(lane);
@@ -202,14 +206,15 @@ export class Sender implements Closable {
     error: WireError,
     refused: Produced['refused'] = [],
   ): void {
-    if (lane.flight !== token) return; // it was told before
+    if (lane.flight !== token) return; // this request already has an outcome
     lane.flight = undefined;
     batch.trouble = error.message;
     if (error.uncertain) batch.uncertain = true;
     if (error.fatal) this.view.writes.refused(lane.topic, error);
     if (error.fatal || error.code === 'CLOSED') return this.#abandon(lane, batch, error);
     if (error.step === 'refused') return this.#refused(lane, batch, error, refused);
-    // A copy of it would have been recognized: the log has lost what it acknowledged before.
+    // The broker would have recognized a copy, so the log has lost records of this producer that it acknowledged
+    // before.
     if (isSequenceError(error)) lane.restart();
     if (error.step === 'leader') {
       this.view.doubt(lane, node);
@@ -224,8 +229,8 @@ export class Sender implements Closable {
   }
 
   /**
-   * Finds the records that the broker refuses, named by it or by halving the batch; the others go on in their order.
-   * If the batch may have been written before the refusal, parts of it would be written a second time.
+   * Rejects the records that the broker names, or halves the batch to find them. The other records keep their order. A
+   * batch that can have been written is abandoned instead, because its parts would be written a second time.
    */
   #refused(lane: Lane, batch: Batch, error: WireError, refused: Produced['refused']): void {
     if (batch.uncertain) return this.#abandon(lane, batch, error);
@@ -246,7 +251,7 @@ export class Sender implements Closable {
     this.#offer(lane);
   }
 
-  /** It is not sent again. Who waits for it hears why, or that nobody knows. */
+  /** Removes a batch, which is not sent again. Its calls fail with the error, or with an unknown outcome. */
   #abandon(lane: Lane, batch: Batch, error: WireError): void {
     lane.giveUp();
     const told = this.#toldOf(batch, error, lane.name);
@@ -260,7 +265,10 @@ export class Sender implements Closable {
     lane.queued = false;
   }
 
-  /** Of a batch that may have been written before nothing else is known, whatever is said of it now. */
+  /**
+   * Returns the error for the calls of a batch. If the batch can have been written before, a later error does not
+   * change that its outcome is unknown.
+   */
   #toldOf(batch: Batch, error: WireError, lane: string): BusError {
     const { items, uncertain } = batch;
     const waitedMs = Math.round(sinceSentMs(batch, this.view.parts.clock));
@@ -268,7 +276,7 @@ export class Sender implements Closable {
     return sendable.unknownOutcome(items[0]?.call.topic ?? '', waitedMs, error.message);
   }
 
-  /** Gives up the first batch when its outcome has been unknown for too long, and all records of a deleted topic. */
+  /** Gives up the first batch if its outcome has been unknown for too long, and all records of a deleted topic. */
   #expire(lane: Lane): void {
     const { batch, flight } = lane;
     if (flight) return;
@@ -286,7 +294,7 @@ export class Sender implements Closable {
   }
   #firstOf = (lane: Lane): Batch | undefined => lane.first((item) => this.#calls.free(item));
 
-  /** Tells those who have waited too long. Their records keep their place if they may have been written. */
+  /** Rejects overdue appends. Their records stay in the queue if they can have been written. */
   #sweepOver(): void {
     const overdue = this.#calls.overdue();
     for (const call of overdue) call.fail(this.#gaveUp(call, call.withinMs, this.#troubleOf(call.topic)));
@@ -296,7 +304,10 @@ export class Sender implements Closable {
     }
   }
 
-  /** Not written where no record of it was ever sent: what is left of it in the lanes is dropped. */
+  /**
+   * Returns the error of an append that ends early. It is "not written" if no record was sent, because its waiting
+   * records are dropped.
+   */
   #gaveUp(call: Call, waitedMs: number, cause: string): BusError {
     const isUncertain = call.landed || this.#topics.get(call.topic)?.lanes.some((lane) => lane.maySend(call));
     return (isUncertain ? sendable.unknownOutcome : sendable.notWritten)(call.topic, waitedMs, cause);
