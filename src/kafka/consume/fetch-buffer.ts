@@ -1,10 +1,10 @@
-/** A place in a partition that is read on from: what was fetched ahead of its reader, within bounds. */
+/** Buffers the records of one partition that were fetched ahead of their reader, within a bound. */
 import { Capacity } from '../../base/bounded';
 import { onAbort } from '../../base/lifecycle';
 import type { ReadMax, Stored } from '../../ports/log';
 import type { Spot } from '../protocol/types';
 
-/** While less than this is in hand, more is fetched: a position holds at most this much and one answer of a broker. */
+/** Content below which more is fetched. A position holds at most this and one response of a broker. */
 const refillMax = { count: 100, bytes: 16 * 1024 };
 
 interface Chunk {
@@ -12,34 +12,40 @@ interface Chunk {
   readonly sizes: readonly number[];
 }
 
-/** Of one reader: reads overlap only to be told apart by their signals. */
+/** Fetch position of one reader, and the records that were fetched for it. */
 export class Position implements Spot {
-  /** Where to fetch on. */
+  /** Offset of the next fetch. */
   next: number;
-  /** Rises when the reader jumps: what was asked before does not count any more. */
+  /** Number of jumps of the reader. A response to a fetch from before the last jump is ignored. */
   jumps = 0;
-  /** What the reader has to be told before anything else. */
+  /** Error that the reader receives after the buffered records. */
   failure: unknown;
-  /** Not to be fetched now: something went wrong a moment ago. */
+  /** True during the pause after an error, in which nothing is fetched. */
   resting = false;
   closed = false;
-  /** Fetches of it that are under way. */
+  /** Number of its fetches in flight. */
   polls = 0;
-  /** When one was last under way, or was not wanted; monotonic time. */
+  /** Monotonic time at which a fetch was last in flight, or no fetch was needed. */
   polledMs = -Infinity;
-  /** The log seems to end before `next`: since when, where at the lowest, and which broker said so last. */
+  /**
+   * Set while the log seems to end before `next`: the start of that, the lowest end, and the last broker that reported
+   * it.
+   */
   beyond: { readonly sinceMs: number; readonly end: number; readonly node: number } | undefined;
-  /** What came from there on was damaged: since when. */
+  /** Offset from which on damaged records were received, and the time of their first receipt. */
   damaged: { readonly at: number; readonly sinceMs: number } | undefined;
-  /** See `View.absences`, when its reader came to where it reads. */
+  /**
+   * Value of `View.absences` at which the topic was last known to be the same. A higher value means that it can have
+   * been recreated.
+   */
   absences: number;
-  /** The last record that was read: by it the topic is recognized after it was away. */
+  /** Last record that was fetched. The topic is recognized by it after an absence. */
   last: Pick<Stored, 'offset' | 'timeMs'> | undefined;
   readonly #chunks: Chunk[] = [];
-  /** Records of the first chunk that were handed out. */
+  /** Number of records of the first chunk that were returned. */
   #head = 0;
   readonly #held = new Capacity(refillMax);
-  /** Behind what was handed out. */
+  /** Offset after the last returned record. */
   #read: number;
   readonly #waiting = new Set<() => void>();
 
@@ -55,7 +61,7 @@ export class Position implements Spot {
     this.#read = from;
   }
 
-  /** Whether its reader would take more than is in hand. */
+  /** True if the buffer has room for more records. */
   get hungry(): boolean {
     return this.#held.fits(1) && !this.closed && this.failure === undefined;
   }
@@ -67,7 +73,7 @@ export class Position implements Spot {
     return this.closed || this.#chunks.length > 0 || this.failure !== undefined;
   }
 
-  /** Reads on at `from`: what is in hand is kept if it continues there. */
+  /** Continues at `from`. Buffered records are kept if they continue there. */
   seek(from: number): void {
     const first = this.#chunks[0]?.records[this.#head]?.offset ?? this.next;
     if (from === this.#read || (from > this.#read && from <= first)) return;
@@ -84,7 +90,7 @@ export class Position implements Spot {
     this.changed(this);
   }
 
-  /** What a fetch from `next` on brought. */
+  /** Adds the records of a fetch that began at or before the position, and sets the position to `next`. */
   put(records: readonly Stored[], next: number): void {
     const mine = records[0] !== undefined && records[0].offset < this.next ? from(records, this.next) : records;
     this.next = Math.max(this.next, next);
@@ -100,7 +106,7 @@ export class Position implements Spot {
     this.wake();
   }
 
-  /** What is in hand, at most `max`, at least one if there is any. Throws what the reader has to be told. */
+  /** Returns buffered records: at most `max`, but at least one if any is buffered. Throws the failure if none is. */
   take(max: ReadMax): readonly Stored[] {
     const [chunk] = this.#chunks;
     if (!chunk) {
@@ -135,7 +141,7 @@ export class Position implements Spot {
     return out;
   }
 
-  /** Calls `wake` when there may be something to take, until the function that comes back is called. */
+  /** Calls `wake` when records or an error can be available, until the returned function is called. */
   watch(wake: () => void): () => void {
     this.#waiting.add(wake);
     return () => void this.#waiting.delete(wake);
@@ -152,7 +158,7 @@ export class Position implements Spot {
   }
 }
 
-/** About what it takes: headers count by their characters. */
+/** Returns the approximate size of a record. Headers count by their characters. */
 function sizeOf({ key, value, headers }: Stored): number {
   let size = (key?.length ?? 0) + (value?.length ?? 0);
   for (const name in headers) size += name.length + (headers[name]?.length ?? 0);
@@ -163,7 +169,7 @@ function from(records: readonly Stored[], offset: number): readonly Stored[] {
   return records.filter((record) => record.offset >= offset);
 }
 
-/** Resolves when `ready` holds, looking again whenever a position changes or a signal aborts. */
+/** Resolves when `ready` returns true. It is called after every change of a position and when a signal aborts. */
 export function whenReady(
   ready: () => boolean,
   positions: readonly Position[],

@@ -1,4 +1,4 @@
-/** What the answer to a fetch means for each position that was part of it: records, a pause, a gap, or a loss. */
+/** Applies the result of a fetch to each position that was part of it: records, a pause, a gap, or a loss. */
 import { sleep } from '../../base/clock';
 import { sayError } from '../../base/errors';
 import { OutOfRangeError, type Stored } from '../../ports/log';
@@ -9,14 +9,18 @@ import { allGood, pauseMs, type View } from '../cluster/metadata';
 import type { Via } from '../client/broker-client';
 import type { Fetched, Spot } from '../protocol/types';
 
-/** After trouble that moving on does not mend. */
+/** Pause after an error that a change of leader does not resolve, so that the broker is not polled without delay. */
 const restMs = 100;
+/** Pause after an error that a retry seldom resolves: one that the reader receives, or damaged records. */
 export const failedRestMs = 1_000;
-/** That the log ends before what was read is believed after so long. */
+/**
+ * Time for which a log must end before the read position until that counts as a loss. A broker that is no longer leader
+ * can report an old end.
+ */
 const beyondMsMax = 5_000;
-/** What came damaged is asked for again for so long, over new connections: it may be whole where it lies. */
+/** Time for which damaged records are fetched again over new connections. The copy on disk can be intact. */
 const damagedMsMax = 60_000;
-/** In an inbox everybody who asks waits behind it, and not for long. */
+/** The same limit for an inbox. It is short because every request to this instance waits behind the damaged records. */
 const damagedInboxMsMax = 2_000;
 
 export interface AnswersParts {
@@ -24,7 +28,7 @@ export interface AnswersParts {
   readonly via: Via;
   readonly troubles: Troubles;
   readonly closing: AbortSignal;
-  /** The position wants to be fetched again. */
+  /** Called when the position must be fetched again. */
   readonly changed: (position: Position) => void;
 }
 
@@ -37,7 +41,7 @@ export class Answers {
     fits.forEach((position, i) => {
       if (error === null) {
         this.parts.troubles.over(position);
-        // What that broker has there now was written since its log ended before.
+        // The log of this broker ended before the position, so its records there are not the ones that were read.
         if (position.beyond?.node === node) return this.#lose(position, position.beyond.end, answer.start);
         if (position.absences !== this.parts.view.absences(position.topic))
           return void this.#rest(position, () => this.#recognize(position), 0);
@@ -48,7 +52,7 @@ export class Answers {
     });
     if (error === null) return;
     const leader = this.parts.view.leader(asked);
-    if (error.step === 'leader' && leader !== undefined && leader !== node) return; // it is fetched from that one
+    if (error.step === 'leader' && leader !== undefined && leader !== node) return; // it is fetched from the new leader
     const ofAll = error.step === 'leader' || (error.fatal && error.until === undefined);
     const affected = ofAll ? members : members.filter((p) => p.next === answer.next);
     if (error.step === 'leader') this.parts.view.doubt(asked, node);
@@ -71,7 +75,10 @@ export class Answers {
     void this.#rest(position, undefined, failedRestMs);
   }
 
-  /** Nothing is passed that may be read yet: by asking again, or by another member of the group on another Node. */
+  /**
+   * Skips records only if neither a retry nor another member of the group can read them. A member on another Node.js
+   * version can support a compression that this process lacks.
+   */
   #unreadable(position: Position, error: WireError, until: number): void {
     const { clock } = this.parts.view.parts;
     if (error.code === 'UNSUPPORTED_COMPRESSION_TYPE' && this.parts.via === 'work') return this.#fail(position, error);
@@ -84,7 +91,7 @@ export class Answers {
     void this.#rest(position, undefined, restsMs);
   }
 
-  /** Leaves it alone until `meanwhile` has ended and a little longer. */
+  /** Pauses the position until `meanwhile` has ended, and then for at least `atLeastMs`. */
   async #rest(position: Position, meanwhile: (() => Promise<void>) | undefined, atLeastMs: number): Promise<void> {
     const { clock, random } = this.parts.view.parts;
     position.resting = true;
@@ -101,7 +108,7 @@ export class Answers {
     position.put([], until);
   }
 
-  /** Nothing can be read at the place: is it before the start, or behind the end? */
+  /** Checks an offset that the broker rejected: it is before the start of the log, or after its end. */
   async #findOut(position: Position): Promise<void> {
     const { topic, partition, next, jumps } = position;
     try {
@@ -111,15 +118,17 @@ export class Answers {
       if (next > end) await this.#beyond(position, { start, end }, node);
       else position.fail(new OutOfRangeError(topic, partition, next, start));
     } catch {
-      await this.parts.view.refresh(); // and then it is asked for again
+      await this.parts.view.refresh(); // the position is then fetched again
     }
   }
 
   /**
-   * A leader whose log is whole never says so, not even just after a restart: until it has heard how far its replicas
-   * are, it answers a fetch of what they all have with nothing, and does not say where its log ends. So either
-   * acknowledged records are lost, or this broker leads no more and has not heard of it. Others know, so they are
-   * asked; and while it stays so, what is written meanwhile must not hide where it ended.
+   * Handles a log that ends before the position. Either acknowledged records are lost, or this broker is no longer the
+   * leader and has not detected that.
+   *
+   * A leader with a complete log never reports such an end, not even after a restart. Until its replicas have reported
+   * their offsets, it returns no records and no end of its log. So the metadata is refreshed for a time, which finds
+   * another leader. The lowest end is kept, because new records would otherwise hide the offset at which the log ended.
    */
   async #beyond(position: Position, { start, end }: { start: number; end: number }, node: number): Promise<void> {
     const { clock } = this.parts.view.parts;
@@ -130,8 +139,8 @@ export class Answers {
   }
 
   /**
-   * The topic was away for a moment: it may have been deleted and made again, and hold other records at and before the
-   * place of the position. It is the same where the last record that was read still lies.
+   * Checks that a topic is the same after an absence. A topic that was deleted and recreated can have other records at
+   * and before the position. It is the same if the last record that was read is still stored at its offset.
    */
   async #recognize(position: Position): Promise<void> {
     const { view } = this.parts;
@@ -145,7 +154,7 @@ export class Answers {
       else this.#lose(position, start, start);
     } catch (error) {
       this.parts.troubles.bad(position, `${topic}/${partition} was away, and is not recognized: ${sayError(error)}`);
-      await view.refresh(); // and then it is asked again
+      await view.refresh(); // the check is then repeated
     }
   }
   async #isThere(spot: Spot, { offset, timeMs }: Pick<Stored, 'offset' | 'timeMs'>): Promise<boolean> {
@@ -158,7 +167,7 @@ export class Answers {
     return record?.offset === offset && record.timeMs === timeMs;
   }
 
-  /** What was read from `end` on is lost; of a topic that was made anew, everything. */
+  /** Reports that the records from `end` on are lost. All records are lost if the topic was recreated. */
   #lose(position: Position, end: number, start: number): void {
     const { topic, partition, next } = position;
     const goOn = this.parts.view.absences(topic) === position.absences ? end : start;
@@ -175,7 +184,9 @@ function copyOf(record: Stored): Stored {
   return { ...record, key: copy(record.key), value: copy(record.value), headers: { ...record.headers } };
 }
 
-/** Start and end of a partition, asked of its leader once. Rejects with a WireError. */
+/**
+ * Returns the start and the end of a partition, requested from its leader without a retry. Rejects with a WireError.
+ */
 export async function boundsOf(view: View, spot: Spot): Promise<{ readonly start: number; readonly end: number }> {
   const at = { node: view.mustLead(spot), via: 'admin' } as const;
   const { topic, partition } = spot;

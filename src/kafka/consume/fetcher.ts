@@ -1,4 +1,4 @@
-/** Fetches for many positions: all that one broker leads in one long poll, on through deaths, moves and trouble. */
+/** Fetches records for all positions, with one long poll per broker, across failures and changes of the leader. */
 import { every, sleep, type Timer } from '../../base/clock';
 import { sayError } from '../../base/errors';
 import type { Closable } from '../../base/lifecycle';
@@ -10,47 +10,52 @@ import { pauseMs, type View } from '../cluster/metadata';
 import type { At, Via } from '../client/broker-client';
 import type { FetchAsk, Spot } from '../protocol/types';
 
-/** How long a broker may wait for something new. */
+/** Maximum time that a broker waits for new records. It is the default of Kafka's own consumers. */
 const maxWaitMs = 500;
 /**
- * Of all partitions that are read here, of each of them, and in one answer: more costs more than it saves, as all of it
- * is in memory at once, and what the garbage collector finds there it has to move.
+ * Maximum size of the records fetched for all partitions together, with a minimum and a maximum for each, and of one
+ * response. Larger values cost more than they save: the records are in memory together, and the garbage collector moves
+ * them.
  */
 const inHandBytes = 384 * 1024;
 const partitionBytesMin = 32 * 1024;
 const partitionBytesMax = 256 * 1024;
 const answerBytesMax = 2 * 1024 * 1024;
-/** A broker, or the way to it, that is too slow for that gets more time and is asked for less; the least is a batch. */
+/**
+ * Extra time for a response, which doubles after each timeout up to the maximum. The requested bytes shrink at the same
+ * time, down to about one batch, so that a slow broker or network can deliver them.
+ */
 const spareMsMin = 2_000;
 const spareMsMax = 30_000;
 const slownessMax = 4;
 const slowBytesMin = 64 * 1024;
-/** An answer that took less lets it be asked for more again. */
+/** Response time below which the next request can ask for more bytes again. */
 const quickMs = 1_000;
-/** A broker that is cut off from the others goes on as a leader, with nothing new: so who leads is asked this often. */
+/**
+ * Interval at which the metadata is refreshed while fetches succeed. A leader that lost its connection to the other
+ * brokers continues to answer, but has no new records.
+ */
 const leadersMs = 30_000;
 /**
- * A position that wants records is reported when no fetch of it was under way for this long, and is fetched again.
- * Longer than the pauses after trouble, so that nothing but a fault in this code or a partition without a leader takes
- * so long.
+ * Time after which a position that wants records, but has no fetch in flight, is reported and fetched again. It is
+ * longer than the pauses after errors, so that only a defect or a missing leader exceeds it.
  */
 const unpolledMsMax = 5_000;
 const auditIntervalMs = 1_000;
 
-/** What is under way at one broker. */
+/** State of the long poll to one broker. */
 interface Poll {
-  /** Positions that are part of it, or were looked at since it was sent. */
+  /** Positions in the current request, and positions that were fetched separately since it was sent. */
   asked: Set<Position>;
   catchingUp: boolean;
-  /** Requests that were not answered in time, less the answers that were quick. */
+  /** Number of requests that timed out, minus the number of fast responses. */
   slowness: number;
 }
 type AskedSpot = FetchAsk['partitions'][number] & { readonly members: readonly Position[] };
 
 /**
- * What is fetched from which broker is derived, by `#plan`, from the positions and from who leads their partitions. It
- * is derived again whenever one of the two changes, whatever changed it: the view is shared, so other fetchers and the
- * senders of the process refresh it too.
+ * Fetches the records of all open positions. `#plan` derives the fetches from the positions and the leaders of their
+ * partitions. It runs after every change of either, including a refresh of the shared view by another component.
  */
 export class Fetcher implements Closable {
   readonly #positions = new Set<Position>();
@@ -86,7 +91,7 @@ export class Fetcher implements Closable {
     await this.close();
   }
 
-  /** Starts to fetch from there. */
+  /** Opens a position, and starts to fetch it at `from`. */
   open({ topic, partition }: Spot, from: number): Position {
     const absences = (): number => this.view.absences(topic);
     const position = new Position(topic, partition, from, (one) => this.#changed(one), absences);
@@ -105,7 +110,7 @@ export class Fetcher implements Closable {
     }
     this.#planSoon();
   }
-  /** Once for all that changes in this moment. */
+  /** Runs `#plan` once for all changes of this turn. */
   #planSoon(): void {
     if (this.#planned) return;
     this.#planned = true;
@@ -115,7 +120,7 @@ export class Fetcher implements Closable {
     });
   }
 
-  /** Sees to it that everything that wants records is asked for where it is led. */
+  /** Starts a fetch from the leader of each position that wants records. */
   #plan(): void {
     if (this.#closing.signal.aborted) return;
     const nodes = new Set<number>();
@@ -132,7 +137,7 @@ export class Fetcher implements Closable {
     }
   }
 
-  /** Somebody leads, but we do not know who. */
+  /** Refreshes the metadata because a position has no known leader. */
   async #seek(): Promise<void> {
     if (this.#seeking) return;
     this.#seeking = true;
@@ -149,11 +154,11 @@ export class Fetcher implements Closable {
   #wantingAt(node: number): Position[] {
     const all = [...this.#positions].filter((one) => one.wanting && this.view.leader(one) === node);
     this.#turn++;
-    const first = this.#turn % Math.max(1, all.length); // in turn, so that a busy one keeps no other out
+    const first = this.#turn % Math.max(1, all.length); // rotates, so that a busy partition does not starve the others
     return [...all.slice(first), ...all.slice(0, first)];
   }
 
-  /** Polls a broker as long as anything is wanted of it. */
+  /** Polls a broker while any position wants records from it. */
   async #poll(node: number): Promise<void> {
     const { clock } = this.view.parts;
     const poll: Poll = { asked: new Set(), catchingUp: false, slowness: 0 };
@@ -170,7 +175,7 @@ export class Fetcher implements Closable {
         if (clock.mono() - this.view.learnedMs >= leadersMs) void this.view.refresh();
         if (clock.mono() - sentMs < quickMs) poll.slowness = Math.max(0, poll.slowness - 1);
       } catch (error) {
-        const late = error instanceof WireError && error.code === 'DEADLINE' && error.uncertain; // connected, that is
+        const late = error instanceof WireError && error.code === 'DEADLINE' && error.uncertain; // it was connected
         if (late) poll.slowness = Math.min(slownessMax, poll.slowness + 1);
         await this.#unanswered(node, positions, error, failures++);
       }
@@ -179,7 +184,7 @@ export class Fetcher implements Closable {
     this.#plan();
   }
 
-  /** For what came too late for the poll that is under way: a look at what is there already. */
+  /** Fetches, without waiting for new records, the positions that were added after the current poll was sent. */
   async #catchUp(node: number, poll: Poll): Promise<void> {
     const { asked } = poll;
     const late = this.#wantingAt(node).filter((one) => !asked.has(one));
@@ -189,11 +194,11 @@ export class Fetcher implements Closable {
     try {
       await this.#fetch({ node, via: 'admin' }, late, 0, poll.slowness);
     } catch {
-      // The poll will say what is wrong.
+      // The poll reports the same error.
     }
     const idle = late.filter(({ next }, i) => next === before[i]);
     for (const one of idle) asked.add(one);
-    // The poll may take long yet, so they are looked at again unless its next round has begun by then.
+    // The poll can take longer, so fetch them again unless its next round has started by then.
     this.view.parts.clock.after(maxWaitMs, () => {
       for (const one of idle) asked.delete(one);
       if (poll.asked === asked) this.#planSoon();
@@ -226,7 +231,9 @@ export class Fetcher implements Closable {
     }
   }
 
-  /** Meanwhile another broker may lead: then it is asked there, and not when the slow one has had all its time. */
+  /**
+   * Refreshes the metadata while a slow broker responds. A new leader is then polled without waiting for the response.
+   */
   async #watched<T>(fetching: Promise<T>): Promise<T> {
     const watch = every(this.view.parts.clock, spareMsMin, () => void this.view.refresh());
     try {
@@ -236,7 +243,7 @@ export class Fetcher implements Closable {
     }
   }
 
-  /** The whole request failed. What another broker leads by now is fetched from there. */
+  /** Handles the failure of a whole request. Partitions that have a new leader are fetched from that broker. */
   async #unanswered(node: number, positions: readonly Position[], error: unknown, failures: number): Promise<void> {
     const { clock, random } = this.view.parts;
     const hopeless = error instanceof WireError && !error.retriable;
@@ -249,7 +256,10 @@ export class Fetcher implements Closable {
     await sleep(clock, hopeless ? failedRestMs : pauseMs(random, failures), this.#closing.signal);
   }
 
-  /** Reports what wants records and is not fetched, although each change should have seen to it; and fetches it. */
+  /**
+   * Reports and fetches positions that want records but are not fetched. Each change should have started a fetch, so
+   * this bounds the effect of a defect.
+   */
   #lookForUnpolled(): void {
     const nowMs = this.view.parts.clock.mono();
     for (const position of this.#positions) {
@@ -267,7 +277,10 @@ export class Fetcher implements Closable {
   }
 }
 
-/** One ask for each partition: of several positions there the first, for them all if they are at one place. */
+/**
+ * Returns one request per partition, at the offset of its first position. `apart` is true if another position of the
+ * partition is at a different offset.
+ */
 function askFor(
   positions: readonly Position[],
   bytesMax: number,

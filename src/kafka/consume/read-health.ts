@@ -1,12 +1,12 @@
-/** Tells when partitions cannot be read for more than a moment: once for each topic, and when they can be again. */
+/** Reports once per topic that partitions cannot be read for longer than a leader change takes, and their recovery. */
 import type { Spot } from '../protocol/types';
 import type { View } from '../cluster/metadata';
 
-/** A leader that moves is found in less. */
+/** Time after which an unreadable partition is reported. A new leader is usually found in less. */
 const patienceMs = 2_000;
 
 interface Topic {
-  /** Since when, by what wants to read. */
+  /** Time of the first failure, by reader. */
   readonly bad: Map<Spot, number>;
   told: boolean;
 }
@@ -16,7 +16,7 @@ export class Troubles {
 
   constructor(private readonly view: View) {}
 
-  /** It could not be read just now, or has not been since `beganMs`. */
+  /** Records that a position cannot be read, now or since `beganMs`. */
   bad(position: Spot, reason: string, beganMs = this.view.parts.clock.mono()): void {
     const { clock, notices } = this.view.parts;
     const nowMs = clock.mono();
@@ -24,7 +24,7 @@ export class Troubles {
     if (!topic) this.#topics.set(position.topic, (topic = { bad: new Map(), told: false }));
     const sinceMs = topic.bad.get(position) ?? beganMs;
     topic.bad.set(position, sinceMs);
-    // While no broker says where anything is, the view tells; of a topic that does not exist, the watch does.
+    // The view reports that no broker responds. The cluster watch reports a topic that does not exist.
     if (topic.told || nowMs - sinceMs < patienceMs || this.view.failing) return;
     if (this.view.absentMs(position.topic) > 0) return;
     topic.told = true;
@@ -34,9 +34,9 @@ export class Troubles {
     notices.tell({ type: 'state', part: `reading ${position.topic}`, ok: false, reason: said });
   }
 
-  /** It was read, or nobody wants to any more. */
+  /** Records that a position was read, or was closed. */
   over(position: Spot): void {
-    if (this.#topics.size === 0) return; // asked with each answer
+    if (this.#topics.size === 0) return; // called for each response
     const topic = this.#topics.get(position.topic);
     if (!topic?.bad.delete(position) || topic.bad.size > 0) return;
     this.#topics.delete(position.topic);

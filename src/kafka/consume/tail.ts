@@ -1,11 +1,11 @@
-/** A tail: reads partitions of a topic in order, without a group; nothing is skipped or repeated unless it says so. */
+/** Reads partitions of a topic in order, without a group. It skips or repeats no record without an error. */
 import { closable } from '../../base/lifecycle';
 import { OutOfRangeError, type ReadMax, type Stored, type Tail } from '../../ports/log';
 import type { Fetcher } from './fetcher';
 import { whenReady, type Position } from './fetch-buffer';
 import type { Spot } from '../protocol/types';
 
-/** Starts to fetch with the first read. */
+/** Opens a tail, which starts to fetch with the first read. */
 export function openTail(
   fetcher: Fetcher,
   places: readonly (Spot & { readonly offset: number })[],
@@ -15,7 +15,9 @@ export function openTail(
   let positions: readonly Position[] | undefined;
   let turn = 0;
 
-  /** What the next partition in turn has, so that a busy one keeps no other out. */
+  /**
+   * Returns records of the next partition that has some, in rotation, so that a busy one does not starve the others.
+   */
   function takeAny(all: readonly Position[], max: ReadMax): readonly Stored[] {
     for (let tried = 0; tried < all.length; tried++) {
       turn = (turn + 1) % all.length;
@@ -31,7 +33,7 @@ export function openTail(
       const all = (positions ??= places.map((place) => fetcher.open(place, place.offset)));
       const found = takeAny(all, max);
       if (found.length > 0) return found;
-      if (all.some(({ closed }) => closed)) return []; // with the fetcher: nothing comes any more
+      if (all.some(({ closed }) => closed)) return []; // the fetcher was closed, so no records follow
       await whenReady(() => ended.signal.aborted || all.some(({ hasNews }) => hasNews), all, [ended.signal]);
     }
     return [];
