@@ -29,7 +29,7 @@ const spareMsMin = 2_000;
 const spareMsMax = 30_000;
 const slownessMax = 4;
 const slowBytesMin = 64 * 1024;
-/** Response time below which the next request can ask for more bytes again. */
+/** Response time below which the next request can request more bytes again. */
 const quickMs = 1_000;
 /**
  * Interval at which the metadata is refreshed while fetches succeed. A leader that lost its connection to the other
@@ -154,7 +154,7 @@ export class Fetcher implements Closable {
   #wantingAt(node: number): Position[] {
     const all = [...this.#positions].filter((one) => one.wanting && this.view.leader(one) === node);
     this.#turn++;
-    const first = this.#turn % Math.max(1, all.length); // rotates, so that a busy partition does not starve the others
+    const first = this.#turn % Math.max(1, all.length); // rotates, so that a busy partition does not starve the rest
     return [...all.slice(first), ...all.slice(0, first)];
   }
 

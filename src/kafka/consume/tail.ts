@@ -16,7 +16,7 @@ export function openTail(
   let turn = 0;
 
   /**
-   * Returns records of the next partition that has some, in rotation, so that a busy one does not starve the others.
+   * Returns records of the next partition that has some, in rotation, so that a busy one does not starve the rest.
    */
   function takeAny(all: readonly Position[], max: ReadMax): readonly Stored[] {
     for (let tried = 0; tried < all.length; tried++) {

@@ -1,4 +1,4 @@
-/** Groups from outside: where they start, who is in them, how far they have come. */
+/** Manages groups from outside: sets their start, and lists their members and committed offsets. */
 import { BusError } from '../../base/errors';
 import type { GroupPlace } from '../../ports/log';
 import { WireError } from '../protocol/errors';
@@ -8,7 +8,9 @@ import type { Topics } from '../cluster/topics';
 import { allGood, type View } from '../cluster/metadata';
 import type { FetchedOffset, Group, Spot } from '../protocol/types';
 
+/** Maximum number of tries to set the start of a group that has members. */
 const triesMax = 5;
+/** Maximum number of groups in one DescribeGroups request. */
 const describedMax = 100;
 
 export class Groups {
@@ -17,7 +19,7 @@ export class Groups {
     private readonly topics: Topics,
   ) {}
 
-  /** See `Log.startGroup`. */
+  /** Implements `Log.startGroup`. */
   async start(group: string, topic: string, at: 'start' | 'end'): Promise<void> {
     const { partitions } = await this.topics.shape(topic);
     const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
@@ -29,8 +31,9 @@ export class Groups {
   }
 
   /**
-   * Commits as nobody, which only a group without members allows; false if it has some. Looks first, each time: a
-   * commit of unknown outcome may have been kept, and the group may have come further since.
+   * Commits without a member id, which only a group without members allows. Returns false if it has some. Reads the
+   * offsets first on each try. A commit with an unknown outcome can have been stored, and the group can have advanced
+   * since.
    */
   async #startOnce(group: string, spots: readonly Spot[], at: 'start' | 'end'): Promise<boolean> {
     const known = await this.#offsets(group, spots);
@@ -54,7 +57,7 @@ export class Groups {
     );
   }
 
-  /** Rejects with the first error that is in the answers, too. */
+  /** Sends a request to the coordinator. Also rejects with the first error in its results. */
   async #atCoordinator<A extends { readonly error: WireError | null }>(
     group: string,
     run: (at: { node: number; via: 'admin' }) => Promise<readonly A[]>,
@@ -74,7 +77,7 @@ export class Groups {
     return found;
   }
 
-  /** See `Log.dropGroup`: all its places, as a group of ours has one topic. */
+  /** Implements `Log.dropGroup`. Deletes all offsets of the group, because a busbar group has one topic. */
   async drop(group: string): Promise<void> {
     const { wire } = this.view.parts;
     try {
@@ -87,7 +90,7 @@ export class Groups {
     }
   }
 
-  /** All groups with commits or members on any topic, whose names begin with `prefix`. */
+  /** Returns all groups that have commits or members on any topic, and whose names begin with `prefix`. */
   async all(
     prefix: string,
     isWanted: (group: string) => boolean = () => true,
@@ -119,7 +122,7 @@ export class Groups {
     return (await this.#offsets(group, null)).map(({ topic }) => topic);
   }
 
-  /** Partitions that have a commit or an owner; without a commit a group stands at the start of the log. */
+  /** Returns the partitions that have a commit or an owner. Without a commit, a group is at the start of the log. */
   async places(group: string, topic: string): Promise<readonly GroupPlace[]> {
     const { partitions } = await this.topics.shape(topic);
     const spots = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }));
@@ -139,7 +142,8 @@ export class Groups {
     const found = await this.#describe(group);
     const members = (found?.members ?? []).map((one) => ({ ...one, declared: decodeDeclared(one.metadata)?.declared }));
     const owners = new Map<number, string>();
-    // What it has to give up it still has: only a newer assignment to somebody else says that it has let go.
+    // A member still owns a partition that it is releasing. Only a newer assignment to another member shows that it was
+    // released.
     for (const { declared } of members) {
       for (const partition of [...(declared?.owned ?? []), ...(declared?.giving ?? [])]) {
         owners.set(partition, declared?.instance ?? '');

@@ -1,4 +1,4 @@
-/** Which member of a group gets which partition, and how partitions move: none before its owner let go of it. */
+/** Assigns partitions to the members of a group. A partition moves only after its owner has released it. */
 import { shareOut } from '../../ports/share';
 import { type Assigned, decodeDeclared, type Declared, encodeAssigned } from './subscription';
 import type { Joined } from '../protocol/types';
@@ -9,12 +9,12 @@ export interface Candidate {
 }
 
 /**
- * What each member has from now on. What must move is taken from no member: it is only missing in the assignment of its
- * owner, which gives it up and joins again; until then no other member gets it. A partition that a member has lost goes
- * back to that member first, since it may know of finished messages that are not committed.
+ * Returns the new assignment of each member. A partition that must move is only missing in its owner's assignment. No
+ * other member gets it until the owner has released it and rejoined. A partition that a member lost returns to that
+ * member first, because it can know of finished messages that are not committed.
  */
 export function assign(members: readonly Candidate[], partitions: number): ReadonlyMap<string, Assigned> {
-  const sorted = members.toSorted((a, b) => (a.id < b.id ? -1 : 1)); // the same whoever works it out
+  const sorted = members.toSorted((a, b) => (a.id < b.id ? -1 : 1)); // the result is the same on every leader
   const claims = claimsOf(sorted, partitions);
   const targets = targetsOf(sorted, claims);
   const told = new Map(sorted.map(({ id }) => [id, [] as number[]]));
@@ -40,11 +40,11 @@ export function assign(members: readonly Candidate[], partitions: number): Reado
 }
 
 interface Claim {
-  /** Members that say that they have it. */
+  /** Members that declare to own the partition. */
   readonly holders: string[];
-  /** The one holder, if it wants to keep it. */
+  /** The only holder, if it wants to keep the partition. */
   owner: string | undefined;
-  /** Without a holder: the member that lost it, if it can take it back. */
+  /** The member that lost a partition without a holder, if it can own it again. */
   former: string | undefined;
 }
 
@@ -61,7 +61,7 @@ function claimsOf(members: readonly Candidate[], partitions: number): readonly C
     }
   }
   for (const claim of claims) {
-    if (claim.holders.length > 1) claim.owner = undefined; // both must let go, however that came about
+    if (claim.holders.length > 1) claim.owner = undefined; // both must release it, for whatever reason both hold it
     if (claim.holders.length > 0) claim.former = undefined;
   }
   return claims;
@@ -81,7 +81,7 @@ function targetsOf(members: readonly Candidate[], claims: readonly Claim[]): rea
   );
 }
 
-/** What the leader sends with its sync; nobody else sends any. */
+/** Returns the assignments that the leader sends with its SyncGroup request. Other members send none. */
 export function assignmentsOf(
   { leaderId, memberId, members }: Joined,
   { topic, partitions }: { readonly topic: string; readonly partitions: number },

@@ -1,25 +1,30 @@
-/** Bytes of state that the brokers take with a commit: fewer where `offset.metadata.max.bytes` was lowered. */
+/** Limits the state in a commit to the bytes that brokers accept, which `offset.metadata.max.bytes` can lower. */
 import type { View } from '../cluster/metadata';
 
-/** In base64, what brokers take as metadata of a commit unless it was lowered: 4,096 characters. */
+/**
+ * Maximum size of a state with default brokers: in base64 it fills the 4,096 characters that they accept as metadata.
+ */
 export const stateBytesDefault = 3_072;
-/** A smaller state than this has no room for its own header. */
+/** Minimum size of a state, which needs this room for its header. */
 const stateBytesMin = 24;
 const setting = 'offset.metadata.max.bytes';
-/** A broker that does not answer in time must not hold up a partition; its refusals show the limit later. */
+/**
+ * Timeout of a read of the limit. A broker that does not respond must not delay a partition. Its rejections show the
+ * limit later.
+ */
 const learnMs = 1_000;
-/** What was read so lately is not read again, however often partitions move. */
+/** Minimum interval between two reads from one coordinator, because partitions can move often. */
 const learnIntervalMs = 60_000;
 
 export class CommitRoom {
-  /** As the coordinators report it, where they let us read their settings. */
+  /** Limit that the coordinators report, if this process is allowed to read their settings. */
   #setMax = stateBytesDefault;
-  /** As refusals show it. */
+  /** Limit that follows from rejected commits. */
   #takenMax = stateBytesDefault;
-  /** The largest state that was taken. */
+  /** Size of the largest state that was stored. */
   #taken = 0;
   #told = false;
-  /** By coordinator: when its setting was read last. */
+  /** Time of the last read of the setting, by coordinator. */
   readonly #learnedMs = new Map<number, number>();
 
   constructor(private readonly view: View) {}
@@ -28,7 +33,10 @@ export class CommitRoom {
     return Math.min(this.#setMax, this.#takenMax);
   }
 
-  /** Reads the limit of a coordinator before anything is committed there. Never rejects: it may not be readable. */
+  /**
+   * Reads the limit of a coordinator before commits are sent to it. Never rejects, because the setting can be
+   * unreadable.
+   */
   async learn(node: number): Promise<void> {
     const { wire, clock } = this.view.parts;
     const lastMs = this.#learnedMs.get(node);
@@ -47,11 +55,14 @@ export class CommitRoom {
     this.#taken = Math.max(this.#taken, stateBytes);
   }
 
-  /** The brokers refused a commit because of its size: later ones have half of it, or what was taken before. */
+  /**
+   * Lowers the limit after a commit was rejected for its size: to half of that size, or to a larger size that was
+   * stored.
+   */
   refused(stateBytes: number, reason: string): void {
-    if (stateBytes === 0 || stateBytes > this.stateBytesMax) return; // it was made before the limit was known
+    if (stateBytes === 0 || stateBytes > this.stateBytesMax) return; // it was built before the limit was known
     const half = Math.floor(stateBytes / 2);
-    this.#taken = this.#taken < stateBytes ? this.#taken : 0; // another broker took more
+    this.#taken = this.#taken < stateBytes ? this.#taken : 0; // another broker accepted more
     this.#takenMax = this.#atLeastHeader(Math.max(half, this.#taken));
     this.#report(reason);
   }
@@ -60,7 +71,7 @@ export class CommitRoom {
     return bytes < stateBytesMin ? 0 : bytes;
   }
 
-  /** Once, until the brokers take commits of the usual size again. */
+  /** Reports a lowered limit once, until the brokers accept commits of the usual size again. */
   #report(cause: string): void {
     const { notices } = this.view.parts;
     const isSmall = this.stateBytesMax < stateBytesDefault;

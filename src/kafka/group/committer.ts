@@ -1,6 +1,4 @@
-/**
- * The commits of one member: all its partitions in one request, one at a time, never past one whose outcome is unknown.
- */
+/** Sends the commits of one member: all partitions in one request at a time, and none after an unknown outcome. */
 import { sleep } from '../../base/clock';
 import { BusError } from '../../base/errors';
 import { LostError, type Commit } from '../../ports/log';
@@ -10,10 +8,14 @@ import { allGood, pauseMs, type View } from '../cluster/metadata';
 import type { At, Via, Wire } from '../client/broker-client';
 import type { Answer, CommitSpot, MemberAs } from '../protocol/types';
 
-/** Brokers answer within offsets.commit.timeout.ms, 5 s, also when a replica is dead. */
+/**
+ * Timeout of an OffsetCommit request. Brokers answer within `offsets.commit.timeout.ms`, 5 s, even if a replica is
+ * dead.
+ */
 const commitMs = 7_000;
+/** Maximum pause before failed commits are sent again. */
 const retryMsMax = 500;
-/** That none is kept for so long is told. */
+/** Time without a stored commit after which the failure is reported. */
 const patienceMs = 5_000;
 
 export interface CommitsParts {
@@ -21,14 +23,16 @@ export interface CommitsParts {
   readonly group: string;
   readonly topic: string;
   readonly via: Via;
-  /** Commits wait until the next sync: the group does not know us under this generation, or a round is under way. */
+  /**
+   * Called when commits must wait for the next sync: the group rejects the generation, or a rebalance is in progress.
+   */
   readonly refused: (reason: string) => void;
-  /** Commits wait until the next sync: nobody knows whether one was kept. */
+  /** Called when commits must wait for the next sync because the outcome of one is unknown. */
   readonly unknown: (reason: string) => void;
-  /** The group does not know us at all. */
+  /** Called when the group does not know this member. */
   readonly expelled: (reason: string) => void;
 }
-/** Of those that wait for one partition the last one counts; all of them are kept when it is. */
+/** Commits that wait for one partition. Only the last one is sent, and all of them resolve when it is stored. */
 interface Waiting {
   readonly owned: OwnedPartition;
   commit: Commit;
@@ -43,19 +47,19 @@ export class Commits {
   #sending = false;
   #failures = 0;
   #told = false;
-  /** When one was kept last, or began to wait while no other did. */
+  /** Time at which a commit was last stored, or began to wait while no other did. */
   #keptMs = 0;
-  /** Those who wait until nothing of a partition is under way. */
+  /** Callbacks of `settled` calls that wait for a partition. */
   readonly #settled = new Set<() => void>();
   #flying = new Map<OwnedPartition, Waiting>();
 
   constructor(private readonly parts: CommitsParts) {}
 
-  /** From now on commits wait. */
+  /** Holds all commits until the next {@link go}. */
   hold(): void {
     this.#as = undefined;
   }
-  /** A sync was completed: commits go on, as this. */
+  /** Resumes commits after a sync, under the new generation. */
   go(as: MemberAs): void {
     this.#as = as;
     this.#failures = 0;
@@ -65,7 +69,7 @@ export class Commits {
   get #idle(): boolean {
     return this.#waiting.size === 0 && this.#flying.size === 0;
   }
-  /** For how long none was kept although some wait; 0 while none waits. */
+  /** Time for which no commit was stored although some wait. It is 0 while none waits. */
   get unkeptMs(): number {
     return this.#idle ? 0 : this.parts.view.parts.clock.mono() - this.#keptMs;
   }
@@ -83,14 +87,14 @@ export class Commits {
     });
   }
 
-  /** Resolves when no commit of the partition waits or is on its way. */
+  /** Resolves when no commit of the partition waits or is in flight. */
   async settled(owned: OwnedPartition): Promise<void> {
     while (this.#waiting.has(owned) || this.#flying.has(owned)) {
       await new Promise<void>((resolve) => this.#settled.add(resolve));
     }
   }
 
-  /** The partition was lost: what waits for it ends. What is on its way is told when it is answered. */
+  /** Rejects the waiting commits of a lost partition. A commit in flight ends with its response. */
   drop(owned: OwnedPartition, reason: string): void {
     const waiting = this.#waiting.get(owned);
     this.#waiting.delete(owned);
@@ -134,7 +138,7 @@ export class Commits {
 
   async #send(as: MemberAs): Promise<void> {
     const { view, group, topic, via } = this.parts;
-    await Promise.resolve(); // after all that is committed in this very moment
+    await Promise.resolve(); // includes all commits of this turn
     if (this.#failures > 0) {
       await sleep(view.parts.clock, pauseMs(view.parts.random, this.#failures - 1, retryMsMax), this.#closing.signal);
     }
@@ -181,7 +185,10 @@ export class Commits {
     if (trouble) this.#tellLong(trouble);
   }
 
-  /** The member may be in the best of health: who cannot write commits down answers heartbeats all the same. */
+  /**
+   * Reports that no commit has been stored for a long time. Heartbeats do not show this failure: a broker that cannot
+   * store commits still answers them.
+   */
   #tellLong(error: WireError): void {
     const forMs = Math.round(this.unkeptMs);
     if (forMs >= patienceMs) this.#tell(false, `none is kept for ${forMs} ms: ${error.message}`);
@@ -193,7 +200,7 @@ export class Commits {
     view.parts.notices.tell({ type: 'state', part: `commits of ${group}`, ok, reason });
   }
 
-  /** Nobody knows which of them were kept. */
+  /** Handles the failure of a whole request, after which it can be unknown if its commits were stored. */
   #failed(error: unknown): void {
     const as = this.#as;
     for (const waiting of this.#flying.values()) this.#again(waiting);
@@ -204,7 +211,7 @@ export class Commits {
         this.#refused(waiting, trouble);
       }
     } else if (as && trouble.uncertain && this.#flying.size > 0) {
-      // It may arrive after all, behind the next one. A new generation makes sure that it is refused then.
+      // The request can still arrive after the next one. With a new generation, the coordinator then rejects it.
       this.hold();
       this.parts.view.forgetCoordinator(this.parts.group);
       this.parts.unknown(`the outcome of a commit is unknown: ${trouble.message}`);
@@ -212,7 +219,7 @@ export class Commits {
     this.#tellLong(trouble);
   }
 
-  /** It goes again, unless there is a newer one or the partition is not ours any more. */
+  /** Queues a commit for another try, unless a newer one waits or the partition is no longer owned. */
   #again(waiting: Waiting): void {
     const { owned } = waiting;
     const newer = this.#waiting.get(owned);
@@ -227,7 +234,7 @@ export class Commits {
     this.#failures++;
     const { view, group, refused, expelled } = this.parts;
     if (error.step === 'coordinator' || error.step === 'leader') view.forgetCoordinator(group);
-    if (this.#as !== as) return; // a round is under way, or has ended since: they go with its generation
+    if (this.#as !== as) return; // a round has begun since: its generation sends them
     if (error.step === 'rejoin' || error.code === 'ILLEGAL_GENERATION') {
       this.hold();
       refused(`a commit was refused: ${error.message}`);
@@ -247,7 +254,7 @@ const commitRemedy =
   'Compare the settings of __consumer_offsets and of the group at the brokers with what the message names.';
 const tooLarge: ReadonlySet<string> = new Set(['OFFSET_METADATA_TOO_LARGE', 'INVALID_COMMIT_OFFSET_SIZE']);
 
-/** What was committed last, by partition; null where nothing was. Rejects with a WireError. */
+/** Returns the last commit by partition, or null for a partition without one. Rejects with a WireError. */
 export async function committedOf(
   wire: Wire,
   at: At,

@@ -1,16 +1,14 @@
-/**
- * Members of a group that are none of ours: found by what is missing in their words, and named where brokers say who.
- */
+/** Finds members of a group that are not busbar instances, by their subscriptions, and names them for the operator. */
 import { decodeDeclared } from './subscription';
 import type { View } from '../cluster/metadata';
 
-/** Somebody who is none of ours assigns the partitions. */
+/** Error for a group whose partitions are assigned by a member that is not a busbar instance. */
 export class StrangerError extends Error {
   override readonly name = 'StrangerError';
 }
 
 export const strangersRemedy = 'Stop the consumers that the message names, or give them a group of their own.';
-/** What to tell people, as a fault of the configuration. */
+/** Returns the error text for an operator, as a configuration fault. */
 export async function sayStrangers(view: View, group: string, againMs: number): Promise<string> {
   return (
     `group ${group} has members that are none of ours (${await strangersOf(view, group)}): its messages go to them. ` +
@@ -27,6 +25,6 @@ async function strangersOf(view: View, group: string): Promise<string> {
   } catch {
     return 'nobody says who';
   }
-  // Brokers do not list members of the newer protocol to those who ask in the older one.
+  // Brokers do not list members of the newer group protocol in responses of the older one.
   return 'consumers with group.protocol=consumer, see kafka-consumer-groups.sh --describe --members';
 }

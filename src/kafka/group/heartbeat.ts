@@ -1,4 +1,4 @@
-/** Heartbeats of a member, and the moment from which on without them nothing may be its own any more. */
+/** Sends a member's heartbeats, and fences the member when none has succeeded for most of its session. */
 import type { Timer } from '../../base/clock';
 import { WireError } from '../protocol/errors';
 import type { View } from '../cluster/metadata';
@@ -7,22 +7,25 @@ import type { MemberAs } from '../protocol/types';
 export interface PulseParts {
   readonly view: View;
   readonly sessionMs: number;
-  /** How long the group waits for members that do not join again. */
+  /** Time for which the group waits for its members to rejoin. */
   readonly rebalanceMs: number;
-  /** As whom to give a sign; undefined when there is nobody yet. */
+  /** Returns the member id and the generation to send. Undefined while the instance is not a member. */
   readonly who: () => MemberAs | undefined;
-  /** A heartbeat was refused or not answered. */
+  /** Called when a heartbeat was rejected or not answered. */
   readonly missed: (error: WireError, as: MemberAs) => void;
-  /** Others may have what was ours. */
+  /** Called when other members can own the partitions of this member. */
   readonly late: (silentMs: number) => void;
 }
 
-/** Of the session: nothing is ours after so much of it without a sign that the group knows us. */
+/**
+ * Share of the session after which a member without a successful heartbeat is fenced. It is below 1, so that the member
+ * stops before its partitions are assigned to another one.
+ */
 const fenceShare = 0.8;
 /**
  * The heartbeat interval of a stable group is a share of the session. Members detect a rebalance by a heartbeat, so the
- * share is small: at the default session of 10 s it is 250 ms, and an instance that leaves has handed over its
- * partitions within half a second.
+ * share is small: 250 ms at the default session of 10 s. An instance that leaves has then handed over its partitions
+ * within half a second.
  */
 const intervalShare = 1 / 40;
 /** Short sessions need fewer heartbeats in each: a share of 1/40 of a second would only load the coordinator. */
@@ -40,19 +43,22 @@ function steadyIntervalMs(sessionMs: number): number {
 }
 
 export class Pulse {
-  /** When the group last counted us in: as settled, and as one that may still wait for others. */
+  /**
+   * Send time of the last request that proved the membership: of a settled member, and of one that can be waiting for a
+   * rebalance.
+   */
   #goodMs = -Infinity;
   #aliveMs = -Infinity;
   #beating = false;
   #tick: Timer | undefined;
   #fence: Timer | undefined;
   #stopped = false;
-  /** Something is moving: look more often. */
+  /** True while partitions move between members, which needs a shorter interval. */
   hurried = false;
 
   constructor(private readonly parts: PulseParts) {}
 
-  /** The next heartbeat comes after the usual time, or soon. */
+  /** Schedules the next heartbeat after the usual interval, or after the short one. */
   schedule(soon = this.hurried): void {
     if (this.#stopped) return;
     const { view, sessionMs } = this.parts;
@@ -76,7 +82,7 @@ export class Pulse {
         await view.parts.wire.heartbeat({ node, via: 'group:beats' }, as, Math.max(sessionMs / 4, 100));
         this.good(sentMs);
       } catch (error) {
-        // It waits for others to join, but counts us in.
+        // The group waits for other members to rejoin, but counts this member as alive.
         if (error instanceof WireError && error.step === 'rejoin') this.#alive(sentMs);
         throw error;
       }
@@ -86,7 +92,7 @@ export class Pulse {
     this.#beating = false;
   }
 
-  /** What was sent then was answered as by a group that we are a settled member of. */
+  /** Records that the group answered a request, sent at `sentMs`, as one of a settled member. */
   good(sentMs: number): void {
     this.#goodMs = Math.max(this.#goodMs, sentMs);
     this.#alive(sentMs);
@@ -96,7 +102,8 @@ export class Pulse {
     if (!this.#stopped) this.#setFence();
   }
   /**
-   * The timer is set again as long as its time has not come: without it a member that starts nothing is never fenced.
+   * Sets the timer, and sets it again if its time was extended. Without it, a member that starts no work is never
+   * fenced.
    */
   #setFence(): void {
     const { clock } = this.parts.view.parts;
@@ -107,13 +114,16 @@ export class Pulse {
     });
   }
 
-  /** Whoever is waited for in a join is given up after the time for that, heartbeats or not. */
+  /**
+   * Time at which the member is fenced. The group removes a member that does not rejoin in time, even if it sends
+   * heartbeats.
+   */
   get #fenceAtMs(): number {
     const { sessionMs, rebalanceMs } = this.parts;
     return Math.min(this.#aliveMs + sessionMs * fenceShare, this.#goodMs + rebalanceMs * fenceShare);
   }
 
-  /** To be called before anything is started: timers may be late. */
+  /** Fences the member if its time has passed. Called before any work starts, because timers can be overdue. */
   check(): void {
     const { clock } = this.parts.view.parts;
     const nowMs = clock.mono();

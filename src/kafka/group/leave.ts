@@ -1,4 +1,4 @@
-/** How a member goes: all it has is given and committed first, though not at any price; then a word to the group. */
+/** Leaves a group after all partitions were released and committed, unless commits fail for too long. */
 import { every } from '../../base/clock';
 import { sayError } from '../../base/errors';
 import type { Commits } from './committer';
@@ -6,15 +6,21 @@ import { WireError } from '../protocol/errors';
 import type { Holdings } from './partitions';
 import { orAborted, type View } from '../cluster/metadata';
 
+/** Maximum time to leave the group. Without a LeaveGroup request, the session expires. */
 const leaveMs = 1_000;
+/** Interval at which a closing member checks that commits are still stored. */
 const lookMs = 500;
-/** Longer than a broker takes over from another one, and long enough for a sync that waits for a dead leader. */
+/**
+ * Minimum time without a stored commit, and its share of the session, after which partitions are given up. It covers a
+ * change of the coordinator, and a sync that waits for a dead leader.
+ */
 const unkeptMsMin = 10_000;
 const unkeptSessions = 1.5;
 
 /**
- * Resolves when nothing is held any more. What runs may take its time, but when the group has kept no commit for
- * long, waiting for one more would never end: then the rest is lost, and done again by whoever has it next.
+ * Resolves when no partition is held. Running work can take its time. If no commit is stored for a long time, waiting
+ * for another one would never end. The remaining partitions are then lost, and their next owner repeats the uncommitted
+ * work.
  */
 export async function giveEverything(view: View, holdings: Holdings, commits: Commits, sessionMs: number) {
   const { clock } = view.parts;
@@ -29,7 +35,7 @@ export async function giveEverything(view: View, holdings: Holdings, commits: Co
   watch.cancel();
 }
 
-/** If nobody hears of it, the session runs out. */
+/** Sends LeaveGroup. If the request fails, the session expires later. */
 export async function leaveGroup(view: View, group: string, memberId: string): Promise<void> {
   if (memberId === '') return;
   const limit = new AbortController();

@@ -1,4 +1,4 @@
-/** One member of a group, long because rounds, hand-overs and fencing share one state: works on through rebalances. */
+/** Runs one member of a group through rebalances, long because rounds, hand-overs and fencing share one state. */
 import { every, sleep } from '../../base/clock';
 import { BusError, sayError } from '../../base/errors';
 import { closable, deferred, type Deferred } from '../../base/lifecycle';
@@ -31,18 +31,23 @@ export interface GroupOfTopic {
   readonly partitions: number;
 }
 
-/** How long members have to join again; they do at once, whatever they are doing. */
+/** Minimum time that members have to rejoin. Members rejoin at once, whatever they are doing. */
 const rebalanceMsMin = 30_000;
-/** What several partitions give up in the same moment is handed over together. */
+/** Delay before a rejoin, so that partitions that are released at the same time are handed over together. */
 const releaseMs = 20;
-/** What stays wrong until a person acts is tried again so often. */
+/** Interval between tries after an error that only an operator can resolve. */
 const hopelessMs = 10_000;
+/** Maximum time of a start, in addition to one session in which a dead member can delay it. */
 const startMs = 30_000;
-/** That it is no member for so long, whatever it tries, is told. */
+/** Time without membership after which the failure is reported. */
 const patienceMs = 5_000;
+/** Maximum pause before a failed round is repeated. */
 const retryMsMax = 1_000;
+/** Interval at which a waiting new member looks up the coordinator, because it sends no heartbeats. */
 const probeMs = 1_000;
-/** A join that the group has answered, but not to us, is given up after this share of the session. */
+/**
+ * Share of the session after which a join is abandoned if the group has a new generation, but no response has arrived.
+ */
 const patienceShare = 0.3;
 
 export class Membership implements Member {
@@ -51,31 +56,34 @@ export class Membership implements Member {
   readonly #pulse: Pulse;
   readonly #rebalanceMs: number;
   readonly #serves: readonly string[] | undefined;
-  /** By partition, entries that wait or waited there and are not served here. */
+  /** Entries that this member does not serve, but whose messages waited there, by partition. */
   readonly #misses = new Map<number, readonly string[]>();
   #declaredHad: readonly number[] = [];
   #memberId = '';
-  /** Of the last sync that was completed, and of the last join that was answered; -1 for none. */
+  /** Generations of the last completed sync and of the last answered join, or -1. */
   #generation = -1;
   #joined = -1;
-  /** Why to join again; undefined while there is nothing to say. */
+  /** Reason for the next join. Undefined while the last declaration is valid. */
   #reason: string | undefined = 'it is new';
-  /** Something was given up since it last said what it has. */
+  /** True if a partition was released after the last declaration. */
   #released = false;
   #wake: Deferred<void> | undefined;
-  /** Ends the wait for a coordinator that gives no sign. */
+  /** Aborts the wait for a coordinator that does not respond. */
   #abandon = new AbortController();
-  /** A join that was abandoned may hold up its connection, so the next one gets another. */
+  /**
+   * Number in the name of the connection. An abandoned join can block its connection, so the next join uses another
+   * one.
+   */
   #connection = 0;
   #round = 0;
   #roundMs = 0;
-  /** From the first request of a round until its assignment is there. */
+  /** True from the first request of a round until its assignment has arrived. */
   #joining = false;
-  /** The broker where the round under way waits. */
+  /** Broker at which the current round waits. */
   #roundNode: number | undefined;
   readonly #unwatch: () => void;
   #failures = 0;
-  /** Since when what it tries is refused. */
+  /** Time of the first failure since the last completed round. */
   #failingMs: number | undefined;
   #troubled = false;
   #leaving = false;
@@ -110,7 +118,7 @@ export class Membership implements Member {
       topic,
       via: 'group:commits',
       refused: (reason) => {
-        if (!this.#joining) this.#joinAgain(reason); // else the round under way is the answer to it
+        if (!this.#joining) this.#joinAgain(reason); // else the current round resolves it
       },
       unknown: (reason) => this.#joinAgain(reason),
       expelled: (reason) => this.#expelled(reason),
@@ -142,7 +150,7 @@ export class Membership implements Member {
     return this.#memberId;
   }
 
-  /** Resolves when it is a member and has what was free for it. */
+  /** Resolves when this instance is a member and owns the partitions that were free for it. */
   async start(): Promise<void> {
     const limitMs = startMs + this.sessionMs;
     const limit = this.parts.view.parts.clock.after(limitMs, () => {
@@ -161,7 +169,7 @@ export class Membership implements Member {
     }
   }
 
-  // Rounds: join, sync, give and take
+  // Rounds: join, sync, release and take partitions
 
   async #run(): Promise<void> {
     this.#pulse.schedule();
@@ -207,7 +215,7 @@ export class Membership implements Member {
     const joined = await joining.finally(() => probing.cancel());
     this.#memberId = joined.memberId;
     this.#unseen(joined.generation);
-    this.#commits.hold(); // between join and sync nobody's are taken
+    this.#commits.hold(); // the coordinator accepts no commits between join and sync
     const as = { group: this.of.group, generation: joined.generation, memberId: joined.memberId };
     const sentMs = clock.mono();
     const sync = wire.sync(this.#at(node), as, assignmentsOf(joined, this.of), this.sessionMs);
@@ -223,8 +231,8 @@ export class Membership implements Member {
   }
 
   /**
-   * A generation passed that it knows nothing of: a join of ours, given up long before, came late and said what was not
-   * true any more. So others may have been given what was ours.
+   * Detects a generation that this member has not seen. One of its abandoned joins arrived late, with an outdated
+   * declaration. Its partitions can therefore belong to other members.
    */
   #unseen(generation: number): void {
     if (this.#joined >= 0 && generation > this.#joined + 1) {
@@ -234,7 +242,7 @@ export class Membership implements Member {
     this.#joined = generation;
   }
 
-  /** What it says of itself holds from here on: whatever changes later is a reason to join again. */
+  /** Returns the JoinGroup request with the current state. Any later change of that state is a reason to rejoin. */
   #join() {
     const { group, topic } = this.of;
     this.#reason = undefined;
@@ -261,33 +269,31 @@ export class Membership implements Member {
     };
   }
 
-  /** A member that is new has no heartbeats to tell it that its coordinator moved while it waits there. */
+  /** Looks up the coordinator for a new member, which has no heartbeats that would detect a change while it waits. */
   #probe(): void {
     if (!this.#joining || this.#who() !== undefined) return;
     const { view } = this.parts;
     view.forgetCoordinator(this.of.group);
-    view.coordinator(this.of.group).catch(() => undefined); // no broker answers: it is asked again
+    view.coordinator(this.of.group).catch(() => undefined); // no broker responds: the lookup is repeated
   }
-  /**
-   * What waits at a broker that coordinates the group no longer is not waited for, whichever part has found that out.
-   */
+  /** Abandons a round that waits at a broker which is no longer the coordinator, whichever component detected that. */
   #lookAtCoordinator(): void {
     const known = this.parts.view.knownCoordinator(this.of.group);
     if (known === undefined || this.#roundNode === undefined || known === this.#roundNode) return;
     this.#abandonRound(new WireError('NOT_COORDINATOR', `broker ${known} coordinates it now`));
   }
 
-  /** Gives what is missing in the assignment, takes what is new in it, and compares. */
+  /** Releases partitions that are missing in the assignment, and takes those that are new in it. */
   async #apply({ partitions, round, again }: Assigned, as: MemberAs, at: At): Promise<void> {
     const mine = new Set(partitions);
-    // An older join of ours, thought to be lost, came last: the others were told what is not true any more.
+    // An older join of this member, considered lost, arrived last, so the group used an outdated declaration.
     if (round !== this.#round) return this.#joinAgain('the group heard something older');
     for (const partition of this.#holdings.owned) if (!mine.has(partition)) this.#holdings.give(partition);
     if (this.#leaving) return;
     this.#holdings.forget(this.#declaredHad.filter((partition) => !mine.has(partition)));
     const fresh = partitions.filter((partition) => this.#holdings.can(partition));
     if (fresh.length === 0) return;
-    // Where it joined: commits of others that are on their way would hold it up.
+    // Use the connection of the join, where no commits in flight delay the request.
     const asked = committedOf(this.parts.view.parts.wire, at, this.of, fresh);
     const learned = this.parts.room.learn(at.node);
     const commits = await orAborted(asked, this.#abandon.signal);
@@ -295,7 +301,7 @@ export class Membership implements Member {
     this.#pulse.check();
     if (this.#generation !== as.generation || this.#leaving || this.#over) return;
     for (const partition of fresh) {
-      this.#misses.delete(partition); // what still waits there is reported again
+      this.#misses.delete(partition); // entries that still wait there are reported again
       this.#holdings.take(partition, as.generation, commits.get(partition) ?? null);
     }
     if (again) this.#joinAgain('it has taken back what another member is to have');
@@ -319,7 +325,7 @@ export class Membership implements Member {
       this.parts.view.forgetCoordinator(this.of.group);
     }
     const forMs = Math.round(clock.mono() - this.#failingMs);
-    // While no broker says where anything is, the view tells.
+    // The view reports that no broker responds.
     if (forMs >= patienceMs && !this.parts.view.failing)
       this.#tell(false, `no member for ${forMs} ms: ${sayError(error)}`);
     await this.#pause(pauseMs(random, this.#failures - 1, retryMsMax));
@@ -329,7 +335,10 @@ export class Membership implements Member {
     return sleep(this.parts.view.parts.clock, ms, this.#stop.signal);
   }
 
-  /** Never as things are. Whoever waits for the start hears it; afterwards it is tried again now and then. */
+  /**
+   * Handles an error that only an operator can resolve. A pending start rejects with it. A running member retries
+   * later.
+   */
   async #hopeless(error: unknown): Promise<void> {
     const told = error instanceof WireError ? busErrorOf(error, `group ${this.of.group}`, 0) : error;
     this.#holdings.loseAll(sayError(told));
@@ -354,7 +363,7 @@ export class Membership implements Member {
     this.parts.view.parts.notices.tell({ type: 'state', part: `group ${this.of.group}`, ok, reason });
   }
 
-  // What the group says of us
+  // Results of heartbeats and commits
 
   #who(): MemberAs | undefined {
     const { group } = this.of;
@@ -376,7 +385,7 @@ export class Membership implements Member {
     } else if (error.step === 'coordinator' || error.step === 'leader') {
       this.parts.view.forgetCoordinator(this.of.group);
       this.#pulse.schedule(true);
-      // Whoever does not answer heartbeats will not answer what waits there either.
+      // A broker that does not answer heartbeats will not answer the pending request either.
       this.#abandonRound(error);
     }
   }
@@ -391,7 +400,7 @@ export class Membership implements Member {
   #late(silentMs: number): void {
     if (this.#generation < 0) return;
     const { sessionMs } = this;
-    this.#generation = -1; // until the next sync nothing is ours
+    this.#generation = -1; // it owns nothing until the next sync
     this.#commits.hold();
     const asked = 'was the event loop held up, or the broker?';
     this.#holdings.loseAll(`no sign of the group for ${silentMs} ms of a session of ${sessionMs} ms: ${asked}`);
@@ -409,7 +418,7 @@ export class Membership implements Member {
     this.#commits.hold();
   }
 
-  // Leaving
+  // Releasing and leaving
 
   #miss(partition: number, entries: readonly string[]): void {
     this.#misses.set(partition, entries.map(entryHash));
@@ -425,7 +434,7 @@ export class Membership implements Member {
     });
   }
 
-  /** Gives everything, leaves; others take it at once. */
+  /** Releases all partitions and leaves the group, so that other members take them at once. */
   close(): Promise<void> {
     return this.#closing.close();
   }

@@ -1,4 +1,4 @@
-/** A partition while this member has it: reading from it, and commits that only this member's generation can make. */
+/** Reads and commits one partition while this member owns it. Only this member's generation can commit. */
 import { BusError } from '../../base/errors';
 import { LostError, type Commit, type Owned, type ReadMax, type Stored } from '../../ports/log';
 import type { CommitRoom } from './commit-room';
@@ -13,7 +13,7 @@ export interface OwnedParts {
   readonly committed: Commit | null;
   readonly fetcher: Fetcher;
   readonly room: CommitRoom;
-  /** Takes everything away if this member may have been given up; called before anything is started. */
+  /** Fences the member if its session can have expired. Called before any work starts. */
   readonly fence: () => void;
   readonly commit: (owned: OwnedPartition, commit: Commit) => Promise<void>;
   readonly cannotServe: (owned: OwnedPartition, entries: readonly string[]) => void;
@@ -40,7 +40,7 @@ export class OwnedPartition implements Owned {
   get ended(): boolean {
     return this.#over !== undefined;
   }
-  /** Throws when it is not ours any more. */
+  /** Throws LostError if the partition is no longer owned. */
   check(): void {
     this.parts.fence();
     if (this.#over !== undefined) throw new LostError(this.parts.group, this.partition, this.#over);
@@ -51,7 +51,7 @@ export class OwnedPartition implements Owned {
     this.#finish(reason);
     this.#lost.abort(new LostError(this.parts.group, this.partition, reason));
   }
-  /** It was given as agreed. */
+  /** Ends the ownership after the partition was released. */
   end(): void {
     if (!this.ended) this.#finish('it was given back');
   }
@@ -91,11 +91,14 @@ export class OwnedPartition implements Owned {
   }
 }
 
-/** The state of a commit as its metadata: the bytes of text are what people and brokers count. */
+/** Returns the state of a commit as base64 text, because its metadata is text, and brokers limit its length. */
 export function encodeState(state: Uint8Array): string {
   return Buffer.from(state).toString('base64');
 }
-/** What somebody else wrote there is no state: the offset was moved by hand. */
+/**
+ * Returns the state from the metadata of a commit. Metadata of another client is an empty state: the offset was set by
+ * hand.
+ */
 export function decodeState(metadata: string): Uint8Array {
   const state = Buffer.from(metadata, 'base64');
   return state.toString('base64') === metadata ? Uint8Array.from(state) : new Uint8Array();

@@ -1,4 +1,4 @@
-/** What one member has: partitions taken, being given up, given, and lost. */
+/** Tracks the partitions of one member: owned, being released, released, and lost. */
 import { sayError } from '../../base/errors';
 import type { Notices } from '../../base/notices';
 import type { Commit, Owner } from '../../ports/log';
@@ -9,38 +9,38 @@ export interface HoldingsParts {
   readonly owner: Owner;
   readonly notices: Notices;
   readonly open: (given: Pick<OwnedParts, 'partition' | 'epoch' | 'committed'>) => OwnedPartition;
-  /** Resolves when no commit of it is on its way. */
+  /** Resolves when no commit of the partition waits or is in flight. */
   readonly settled: (owned: OwnedPartition) => Promise<void>;
   readonly lost: (owned: OwnedPartition, reason: string) => void;
-  /** A `give` has ended: others may have the partition, or this member can take it again. */
+  /** Called when a `give` has ended: another member can own the partition, or this member can own it again. */
   readonly released: (partition: number) => void;
 }
 
 export class Holdings {
   readonly #held = new Map<number, OwnedPartition>();
-  /** Whose `give` runs, also of those that were lost meanwhile. */
+  /** Running `give` calls by partition, including those of partitions that were lost meanwhile. */
   readonly #giving = new Map<number, Promise<void>>();
   readonly #had = new Set<number>();
 
   constructor(private readonly parts: HoldingsParts) {}
 
-  /** What it has and keeps. */
+  /** Partitions that the member owns and keeps. */
   get owned(): readonly number[] {
     return [...this.#held.keys()].filter((partition) => !this.#giving.has(partition));
   }
-  /** What it lost, and nobody else has got since as far as it knows. */
+  /** Partitions that it lost, and that no other member is known to own since. */
   get had(): readonly number[] {
     return [...this.#had].filter((partition) => !this.#giving.has(partition));
   }
-  /** Another member has got them. */
+  /** Removes partitions that another member owns from those that were lost. */
   forget(partitions: Iterable<number>): void {
     for (const partition of partitions) this.#had.delete(partition);
   }
-  /** What it still has. */
+  /** Partitions that it still owns but is releasing. */
   get giving(): readonly number[] {
     return [...this.#giving.keys()].filter((partition) => this.#held.has(partition));
   }
-  /** What it has not, and cannot take. */
+  /** Partitions that it lost while releasing them. It cannot own them again until their `give` has ended. */
   get busy(): readonly number[] {
     return [...this.#giving.keys()].filter((partition) => !this.#held.has(partition));
   }
@@ -58,7 +58,7 @@ export class Holdings {
     this.parts.owner.take(owned);
   }
 
-  /** From here on there is no way back: it ends with the release. */
+  /** Starts to release a partition. This cannot be undone. */
   give(partition: number): void {
     const owned = this.#held.get(partition);
     if (owned === undefined || this.#giving.has(partition)) return;
@@ -71,7 +71,7 @@ export class Holdings {
   giveAll(): void {
     for (const partition of this.#held.keys()) this.give(partition);
   }
-  /** Resolves when no `give` runs any more. */
+  /** Resolves when no `give` is running. */
   async given(): Promise<void> {
     while (this.#giving.size > 0) await Promise.all(this.#giving.values());
   }

@@ -1,52 +1,52 @@
-/** What members of a group tell each other through Kafka, within the forms that its own tools can read. */
+/** Encodes the data that group members exchange through Kafka, in formats that Kafka's own tools can read. */
 import { createHash } from 'node:crypto';
 import { Reader, Writer } from '../protocol/primitives';
 
-/** What a member says of itself when it joins. */
+/** State that a member declares when it joins. */
 export interface Declared {
   /** Name of the instance. */
   readonly instance: string;
-  /** Counts what it said; whoever answers says what was heard. */
+  /** Number of the declaration. The leader returns the number that it received. */
   readonly round: number;
-  /** What it has and wants to keep. */
+  /** Partitions that it owns and wants to keep. */
   readonly owned: readonly number[];
-  /** What it still has but is giving up; it does not change its mind. */
+  /** Partitions that it still owns but is releasing, which it does not undo. */
   readonly giving: readonly number[];
-  /** What it has not, but cannot take: what it did there before has not ended. */
+  /** Partitions that it does not own and cannot own, because its earlier work there has not ended. */
   readonly busy: readonly number[];
-  /** It wants nothing any more. */
+  /** True if it is leaving the group and wants no partition. */
   readonly leaving: boolean;
-  /** Partitions that it lost and wants back: it may know of finished messages there that are not committed. */
+  /** Partitions that it lost and wants back, because it can know of finished messages there that are not committed. */
   readonly had: readonly number[];
-  /** Entries whose messages it handles, as hashes; undefined when it does not state them. */
+  /** Hashes of the entries whose messages it handles. Undefined if it does not declare them. */
   readonly serves: readonly string[] | undefined;
-  /** By partition, entries whose messages it met there and does not serve, as hashes. */
+  /** Hashes of the entries that it does not serve, but whose messages it found, by partition. */
   readonly misses: Misses;
 }
 export type Misses = ReadonlyMap<number, readonly string[]>;
-/** What the leader tells one member. */
+/** Assignment that the leader sends to one member. */
 export interface Assigned {
   readonly partitions: readonly number[];
-  /** Something waits to be given up: another round comes soon. */
+  /** True if a partition must still be released, so another rebalance follows. */
   readonly moving: boolean;
-  /** The word of this member that the leader has heard. */
+  /** Number of the last declaration of this member that the leader received. */
   readonly round: number;
-  /** This member has a partition that must move on: it joins again as soon as it has taken it. */
+  /** True if this member has a partition that must move on, so it rejoins after it has taken that partition. */
   readonly again: boolean;
 }
 
-/** The one protocol of our groups; brokers refuse members that know only others. */
+/** Only protocol of busbar groups. Brokers reject members that support only other protocols. */
 export const protocolName = 'busbar';
-/** Before what is ours in both forms: anything without it was written by somebody else. */
+/** Prefix of busbar data in subscriptions and assignments. Data without it was written by another client. */
 const mark = 'busbar1 ';
 
-/** ConsumerProtocolSubscription, version 0. */
+/** Returns a ConsumerProtocolSubscription, version 0. */
 export function encodeDeclared(topic: string, declared: Declared): Buffer {
   const body = new Writer().i16(0).list([topic], (name, writer) => writer.text(name));
   const misses = Object.fromEntries(declared.misses);
   return body.blob(Buffer.from(mark + JSON.stringify({ ...declared, misses }))).bytes;
 }
-/** undefined for what no member of ours says. */
+/** Returns undefined for a subscription that was not written by a busbar member. */
 export function decodeDeclared(bytes: Uint8Array): { readonly topic: string; readonly declared: Declared } | undefined {
   return orUndefined(() => {
     const body = new Reader(Buffer.from(bytes));
@@ -57,7 +57,7 @@ export function decodeDeclared(bytes: Uint8Array): { readonly topic: string; rea
     const { instance, leaving, round } = said;
     const [owned, giving, busy] = [numbers(said.owned), numbers(said.giving), numbers(said.busy)];
     if (typeof instance !== 'string' || typeof round !== 'number' || !owned || !giving || !busy) return undefined;
-    // Members of busbar 0.1.0 do not state these.
+    // Members of busbar 0.1.0 do not declare these fields.
     const [had, serves, misses] = [numbers(said.had ?? []), texts(said.serves), missesOf(said.misses ?? {})];
     if (!had || !misses || (said.serves !== undefined && !serves)) return undefined;
     return {
@@ -67,7 +67,7 @@ export function decodeDeclared(bytes: Uint8Array): { readonly topic: string; rea
   });
 }
 
-/** ConsumerProtocolAssignment, version 0. */
+/** Returns a ConsumerProtocolAssignment, version 0. */
 export function encodeAssigned(topic: string, { partitions, moving, round, again }: Assigned): Buffer {
   const listed = partitions.length === 0 ? [] : [topic];
   const body = new Writer()
@@ -75,7 +75,7 @@ export function encodeAssigned(topic: string, { partitions, moving, round, again
     .list(listed, (name, writer) => writer.text(name).list(partitions, (one, each) => each.i32(one)));
   return body.blob(Buffer.from(mark + JSON.stringify({ moving, round, ...(again && { again }) }))).bytes;
 }
-/** undefined for what no leader of ours says. */
+/** Returns undefined for an assignment that was not written by a busbar leader. */
 export function decodeAssigned(bytes: Uint8Array, topic: string): Assigned | undefined {
   return orUndefined(() => {
     const body = new Reader(Buffer.from(bytes));
@@ -87,11 +87,11 @@ export function decodeAssigned(bytes: Uint8Array, topic: string): Assigned | und
   });
 }
 
-/** The partitions of a topic in anybody's assignment; none where it cannot be read. */
+/** Returns the partitions of a topic in an assignment of any client. Returns none if it cannot be read. */
 export function assignedTo(bytes: Uint8Array, topic: string): readonly number[] {
   return orUndefined(() => readPartitions(new Reader(Buffer.from(bytes)), topic)) ?? [];
 }
-/** The topics that anybody subscribed to; none where it cannot be read. */
+/** Returns the topics in a subscription of any client. Returns none if it cannot be read. */
 export function topicsOf(subscription: Uint8Array): readonly string[] {
   return (
     orUndefined(() => {
@@ -116,12 +116,12 @@ function parseMarked(bytes: Buffer): object | undefined {
 }
 
 function numbers(value: unknown): readonly number[] | undefined {
-  // each is
+  // The check before the cast covers each element.
   return Array.isArray(value) && value.every((one) => Number.isInteger(one)) ? (value as number[]) : undefined;
 }
 
 function texts(value: unknown): readonly string[] | undefined {
-  // each is
+  // The check before the cast covers each element.
   return Array.isArray(value) && value.every((one) => typeof one === 'string') ? (value as string[]) : undefined;
 }
 
@@ -136,13 +136,13 @@ function missesOf(value: unknown): Misses | undefined {
   return misses;
 }
 
-/** Short, so that the members of a large group fit into one record of the coordinator. */
+/** Returns a hash that is short, so that the members of a large group fit into one record of the coordinator. */
 export function entryHash(entry: string): string {
   return createHash('sha256').update(entry).digest('base64url').slice(0, hashChars);
 }
-const hashChars = 6; // 36 bits: among 1,000 entries two are alike once in 100,000 groups
+const hashChars = 6; // 36 bits: two of 1,000 entries collide in about one of 100,000 groups
 
-/** Others may write anything: what cannot be read is not there. */
+/** Returns undefined if `read` throws, because other clients can write any data. */
 function orUndefined<T>(read: () => T | undefined): T | undefined {
   try {
     return read();

@@ -174,7 +174,7 @@ export class TopicLanes {
   }
 
   /**
-   * Returns undefined if the shape must be requested first. That includes a record for a partition beyond the known
+   * Returns undefined if the shape must be requested first. This includes a record for a partition beyond the known
    * ones, because the topic can have grown.
    */
   shapeFor(items: readonly Item[], nowMs: number): TopicShape | undefined {
