@@ -1,21 +1,28 @@
-/** What was handed over and is not acknowledged: counted, so that it is bounded in all, and its age known by lane. */
+/** Counts the packets that brokers have not acknowledged, within a bound, and reports partitions whose packets wait. */
 import { Capacity } from '../../base/bounded';
 import { within, type Clock } from '../../base/clock';
 import { limits } from '../../base/limits';
 import { waitingBytesMax } from '../protocol/record-size';
 
-/** Longer than a slow broker takes, shorter than the deadlines that people set. */
+/**
+ * Time without an acknowledgement after which packets count as delayed. It is longer than a slow broker takes, and
+ * shorter than usual deadlines.
+ */
 const troubleMs = 100;
-/** Less than the sender takes, with room for a goodbye to everybody: what it refuses is lost. */
+/** Bound of the backlog. It is below the bound of the producer, because a packet that the producer rejects is lost. */
 const max = { count: limits.sendingMax - 10_000, bytes: waitingBytesMax - 4 * 1024 * 1024 };
-/** What a partition may hold that nobody takes anything for, so that there is room for the others. */
+/**
+ * Share of the bound that one partition can hold while no broker acknowledges its packets. The rest stays free for
+ * other partitions.
+ */
 const stuckShare = 1 / 4;
+/** Delay before a retry that an Overloaded error recommends. */
 const retryAfterMs = 100;
 
-/** All that one post has handed over. */
+/** Unacknowledged packets of one messenger. */
 export class Backlog {
   readonly #capacity = new Capacity(max);
-  /** By the partition of the inbox, or the module of broadcasts. */
+  /** Unacknowledged packets by partition of the inbox, or by module for broadcasts. */
   readonly #lanes = new Map<number | string, Lane>();
 
   constructor(
@@ -32,7 +39,7 @@ export class Backlog {
     return lane;
   }
 
-  /** Resolves when nothing is left, or after `ms`. */
+  /** Resolves when no packet is left, or after `ms`. */
   async runOut(ms: number): Promise<void> {
     if (this.#capacity.count > 0) await within(this.clock, ms, this.#capacity.below(0));
   }
@@ -40,7 +47,7 @@ export class Backlog {
 
 export class Lane {
   readonly #capacity: Capacity;
-  /** When the broker last took something, or the first of those that wait was handed over. */
+  /** Time of the last acknowledgement, or of the first packet added to an empty backlog. */
   private movedMs = 0;
 
   constructor(
@@ -51,7 +58,7 @@ export class Lane {
     this.#capacity = new Capacity(max, all);
   }
 
-  /** Throws Overloaded at the bound. */
+  /** Throws Overloaded if the packet exceeds the bound. */
   add(bytes: number): void {
     const capacity = this.#capacity;
     if (!capacity.fits(bytes)) throw capacity.overloaded(this.where, 'packets', retryAfterMs, bytes);
@@ -65,7 +72,7 @@ export class Lane {
     this.#capacity.remove(bytes);
   }
 
-  /** Why the last packet may not have left; undefined while the broker takes what it is given. */
+  /** Reason why the last packet can still be unsent. Undefined while the broker acknowledges packets. */
   get trouble(): string | undefined {
     const { count } = this.#capacity;
     const waitedMs = Math.round(this.clock.mono() - this.movedMs);

@@ -1,37 +1,44 @@
-/** Tells who vanished from the registry: from what is watched there anyway, and a look at each who left that. */
+/**
+ * Detects instances that left the registry, from the watches of other components and a lookup of each that is missing.
+ */
 import { sleep, type Clock } from '../../base/clock';
 import { closable, type Closable } from '../../base/lifecycle';
 import type { Instance, Registry } from '../../ports/registry';
 
-/** Closing it ends only what it asks by itself. */
+/** Detector of departures. Closing it ends its own lookups, but does not close the registry. */
 export interface Living extends Closable {
-  /** The registry, for everybody who watches: what they see is heard here too. */
+  /** Registry for all components that watch instances. The listener receives the changes that they see. */
   readonly registry: Registry;
-  /** To be called once, before anything is watched. */
+  /** Sets the listener. Called once, before anything is watched. */
   hear(listener: LivingListener): void;
-  /** The addresses of all that are alive; where that cannot be read soon, of those who are seen in what is watched. */
+  /**
+   * Returns the addresses of all running instances. If the registry does not respond in time, returns those in the
+   * current watches.
+   */
   everybody(): Promise<readonly string[]>;
 }
 export interface LivingListener {
-  /** Somebody is there, perhaps again. */
+  /** Called when an instance appears in a watch, possibly again. */
   up(address: string): void;
-  /** They were there, and nothing in the registry tells of them any more. */
+  /** Called with the addresses of instances that are no longer in the registry. */
   vanished(addresses: readonly string[]): void;
-  /** Whether anything was exchanged with it, so that its end must be told whenever it comes. */
+  /** Returns true if packets were exchanged with the address, so that its departure must be reported at any time. */
   knows(address: string): boolean;
 }
 
+/** Interval between lookups of an instance that left the watches, but is still registered or could not be looked up. */
 const againMs = 1_000;
+/** Maximum wait for the list of all instances, within the 250 ms that the messenger port promises. */
 const listMs = 250;
 
 interface Watch {
-  /** Names by address. */
+  /** Names of its instances by address. */
   seen: ReadonlyMap<string, string>;
 }
 
 export function watchLiving(registry: Registry, clock: Clock): Living {
   const watches = new Set<Watch>();
-  /** Who is in nothing that is watched, and not known to be gone: names by address. */
+  /** Instances that are in no watch, but are not known to have left: names by address. */
   const suspects = new Map<string, string>();
   let listener: LivingListener | undefined;
   let checking = false;
@@ -55,9 +62,9 @@ export function watchLiving(registry: Registry, clock: Clock): Living {
     if (!checking) void check();
   }
   /**
-   * Who no longer serves what we watch may live on: only who is not in the registry has vanished. Its own node says it,
-   * one small question for each, at the moment by chance at which the change was read. Goes on with those who live, or
-   * could not be asked after, as long as anybody needs to know.
+   * Looks up each suspect in the registry. An instance that no longer serves a watched contract can still be running:
+   * it has left only when its own node is missing. The lookup is repeated for instances that are registered or could
+   * not be looked up, while the listener knows them.
    */
   async function check(): Promise<void> {
     checking = true;
@@ -74,7 +81,7 @@ export function watchLiving(registry: Registry, clock: Clock): Living {
     }
     checking = false;
   }
-  /** Undefined when that cannot be known now. */
+  /** Returns undefined if the registry cannot be read now. */
   function isAlive(address: string, name: string): Promise<boolean | undefined> {
     return registry.find(name).then(
       (found) => found?.address === address,

@@ -1,4 +1,4 @@
-/** Asks others whether they live, when the registry no longer says so: a session that expired is not a death. */
+/** Probes instances that are no longer in the registry, because an expired session does not prove a crash. */
 import { sleep, within, type Clock, type Random } from '../../base/clock';
 import { deferred, type Deferred } from '../../base/lifecycle';
 import { incarnation as drawId } from '../../format/id';
@@ -6,13 +6,16 @@ import { incarnation as drawId } from '../../format/id';
 interface AskParts {
   readonly clock: Clock;
   readonly random: Random;
-  /** Puts a question with this id into the inbox of whoever is there; resolves when it lies there, or was given up. */
+  /** Sends a probe with this id to the inbox of the instance. Resolves when it is written or was given up. */
   send(address: string, id: string): Promise<void>;
 }
 
-/** A broker that takes longer says nothing about whoever is asked; then only the registry counts. */
+/**
+ * Maximum wait until a probe is written. A slower broker proves nothing about the instance, so only the registry counts
+ * then.
+ */
 const sendMs = 1_000;
-/** Many times what question and answer take; whoever is dead is told so much later. */
+/** Time for a response, many times what probe and response usually take. A crash is reported this much later. */
 const answerMs = 300;
 
 export class Asks {
@@ -22,9 +25,9 @@ export class Asks {
   constructor(private readonly parts: AskParts) {}
 
   /**
-   * Whether it answers in the time that an answer takes. An answer that was written in that time can still be behind
-   * other packets in our own inbox, so silence counts only when `readAll` has resolved, which reads up to there. False
-   * also when this is closed.
+   * Resolves with true if the instance responds in time. A response can wait behind other packets in this instance's
+   * inbox. So its absence counts only when `readAll` has resolved, which reads the inbox up to that time. Resolves with
+   * false after close.
    */
   async answers(address: string, readAll: () => Promise<unknown>): Promise<boolean> {
     const { clock, random } = this.parts;
@@ -41,12 +44,12 @@ export class Asks {
     this.#waiting.delete(id);
     return isThere;
   }
-  /** An answer has come. */
+  /** Records the response to a probe. */
   heard(id: string): void {
     this.#waiting.get(id)?.resolve(true);
   }
 
-  /** Whoever waits is let go. */
+  /** Ends all open probes, which resolve with false. */
   close(): void {
     this.#closed.abort();
     for (const answered of this.#waiting.values()) answered.resolve(false);

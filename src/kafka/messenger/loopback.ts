@@ -1,4 +1,6 @@
-/** Packets of a post to itself: what came before one that is back has come, and it tells the brokers' time. */
+/**
+ * Sends packets to the instance itself, to detect that earlier packets have arrived and to measure the brokers' clock.
+ */
 import type { Clock, Random } from '../../base/clock';
 import { deferred, type Deferred } from '../../base/lifecycle';
 import { incarnation as drawId } from '../../format/id';
@@ -7,51 +9,59 @@ import type { Stored } from '../../ports/log';
 interface EchoParts {
   readonly clock: Clock;
   readonly random: Random;
-  /** Puts a packet with this id into our own inbox. */
+  /** Sends a packet with this id to this instance's own inbox. */
   send(id: string): Promise<void>;
 }
-/** A packet to ourselves that came back: its broker wrote it between when it left and when it came. */
+/** Times of a packet that returned. Its broker wrote it between the send and the receipt. */
 interface Echo {
   readonly tookMs: number;
-  /** So far the brokers' clock was ahead of our monotonic one, at least and at most. */
+  /** Minimum and maximum of the brokers' clock minus the monotonic clock of this process. */
   readonly leastMs: number;
   readonly mostMs: number;
-  /** So far our wall clock was. */
+  /** Wall clock of this machine minus the monotonic clock. */
   readonly wallMs: number;
 }
 
-/** Lost, or so slow that another one is to be sent. */
+/** Time after which a packet counts as lost, so that another one can be sent. */
 const lostMs = 5_000;
-/** Clocks drift apart by some milliseconds meanwhile. */
+/** Time for which a measurement is used. Clocks drift apart by some milliseconds meanwhile. */
 const measuredForMs = 60_000;
-/** A clock that was set, and a machine that slept, look alike: only the brokers tell which it was. */
+/**
+ * Difference from which on the wall clock counts as changed. A clock that was set and a machine that was suspended look
+ * alike, so the brokers' clock is measured again.
+ */
 const stepMs = 250;
+/** Pause after a measurement that failed or was slow. */
 const measureGapMs = 1_000;
+/** Number of packets in a measurement. The fastest one counts. */
 const echoesEach = 3;
 
 export class Echoes {
   readonly #waiting = new Map<string, Deferred<Stored | undefined>>();
   #closed = false;
-  /** So far the brokers' clock is ahead of our monotonic one, which nobody sets, at least and at most. */
+  /** Minimum and maximum of the brokers' clock minus the monotonic clock, which is never set. */
   #leastMs = 0;
   #mostMs = 0;
-  /** So far our wall clock was when that was measured. */
+  /** Wall clock minus monotonic clock at the time of that measurement. */
   #wallMs = 0;
   #staleMs = 0;
   #measuring = false;
-  /** After one that told nothing. */
+  /** Monotonic time before which no measurement starts, because the last one failed. */
   #restsUntilMs = 0;
 
   constructor(private readonly parts: EchoParts) {}
 
   /**
-   * How far the brokers' clock is ahead of ours, which may have been set a moment ago. At least: nobody is given more
-   * time than there is.
+   * Minimum of the brokers' clock minus the wall clock of this machine, which can have been set since the measurement.
+   * With the minimum, a deadline leaves no more time than the caller allowed.
    */
   get skewMs(): number {
     return Math.round(this.#leastMs - this.#wallNowMs());
   }
-  /** At most: a machine that slept finds its wall clock ahead, and as much later it may be at the brokers. */
+  /**
+   * Maximum of the same difference. After a suspension, the wall clock is ahead, and the brokers' clock can be ahead by
+   * the same time.
+   */
   get skewMaxMs(): number {
     const wallMs = this.#wallNowMs();
     const sleptMs = wallMs - this.#wallMs;
@@ -63,16 +73,18 @@ export class Echoes {
     return clock.now() - clock.mono();
   }
 
-  /** One has come. */
+  /** Records that a packet returned. */
   came(id: string, record: Stored): void {
     this.#waiting.get(id)?.resolve(record);
   }
-  /** Something has come: at the brokers it is not earlier than when that was written. */
+  /** Raises the minimum of the brokers' clock, which is not before the timestamp of a record that arrived. */
   heard({ timeMs }: Stored): void {
     this.#leastMs = Math.max(this.#leastMs, timeMs - this.parts.clock.mono());
     this.measureAgain();
   }
-  /** Whether one comes back within five seconds; false also when this is closed. */
+  /**
+   * Sends a packet. Resolves with true if it returns within five seconds. Resolves with false otherwise, and on close.
+   */
   async once(): Promise<boolean> {
     return (await this.#echo()) !== undefined;
   }
@@ -94,26 +106,26 @@ export class Echoes {
     return record && { tookMs, leastMs: record.timeMs - endMs, mostMs: record.timeMs - startMs, wallMs };
   }
 
-  /** How far the brokers' clock is ahead, by the quickest of some echoes. False when none came back. */
+  /** Measures the brokers' clock with the fastest of several packets. Resolves with false if none was usable. */
   async measure(): Promise<boolean> {
     const { clock } = this.parts;
     this.#measuring = true;
     let best: Echo | undefined;
     for (let n = 0; n < echoesEach; n++) {
       const echo = await this.#echo();
-      // Over a sleep, or while the clock is set, it tells nothing.
+      // A packet in flight during a suspension, or while the clock was set, proves nothing.
       const isWhole = echo && Math.abs(this.#wallNowMs() - echo.wallMs) <= stepMs;
       if (isWhole && echo.tookMs < (best?.tookMs ?? Infinity)) best = echo;
     }
     if (best) {
       ({ leastMs: this.#leastMs, mostMs: this.#mostMs, wallMs: this.#wallMs } = best);
-      // In a slow moment little is learnt.
+      // A slow measurement is imprecise, so it is repeated early.
       this.#staleMs = clock.mono() + (best.tookMs > stepMs ? measureGapMs : measuredForMs);
     } else this.#restsUntilMs = clock.mono() + measureGapMs;
     this.#measuring = false;
     return best !== undefined;
   }
-  /** Measures once more, if it was long ago or our clock was set. */
+  /** Measures again if the last measurement is old, or the wall clock was set. */
   measureAgain(): void {
     const { clock } = this.parts;
     const monoMs = clock.mono();
@@ -122,7 +134,7 @@ export class Echoes {
     if (wasSet || monoMs > this.#staleMs) void this.measure();
   }
 
-  /** Whoever waits is let go. */
+  /** Ends the wait for all packets, which count as lost. */
   close(): void {
     this.#closed = true;
     for (const came of this.#waiting.values()) came.resolve(undefined);

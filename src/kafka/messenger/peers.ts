@@ -1,49 +1,58 @@
-/** Whom a post had to do with, and who of them is gone: told when nothing that they sent can still be on its way. */
+/** Tracks instances that packets were exchanged with, and reports a departure when all packets of it have arrived. */
 import { sleep, type Clock } from '../../base/clock';
 import { BusError } from '../../base/errors';
 
-/** Somebody that packets were exchanged with. */
+/** Partition and incarnation of an instance that packets are exchanged with. */
 export interface Peer {
   readonly partition: number;
   readonly incarnation: string;
 }
 interface PeersParts {
   readonly clock: Clock;
-  /** Whether a packet to ourselves came back: all that others had sent before it has come then. */
+  /**
+   * Resolves with true when a packet to this instance returned. All packets that were written before it have then
+   * arrived.
+   */
   echo(): Promise<boolean>;
-  /** Whether it answers when it is asked, soon; false only when `readAll` has resolved after the time for that. */
+  /**
+   * Resolves with true if the instance responds to a probe. Resolves with false only after the time for that, when
+   * `readAll` has resolved.
+   */
   answers(address: string, readAll: () => Promise<unknown>): Promise<boolean>;
-  /** Called once for each that is gone. */
+  /** Called once for each instance that has left. */
   gone(address: string): void;
 }
 
-/** Of peers, and of those that are known to be dead; the oldest is forgotten first. */
+/** Maximum number of peers, and of instances that have left. The oldest entry is removed first. */
 const addressesMax = 10_000;
-/** From there on whoever is sent to is remembered anew, so that who is forgotten has not been used for long. */
+/** Number of peers from which on each use makes a peer the newest, so that only unused peers are removed. */
 const renewAt = addressesMax / 2;
-/** Until the next try where nothing is certain. */
+/** Pause before the next probe after one that proved nothing. */
 const againMs = 500;
-/** Until who lives, but is not in the registry, is asked again: twice as long each time. */
+/** Pauses between probes of a running instance that is not in the registry. Each is twice the last, up to `most`. */
 const livesMs = { first: 1_000, most: 4_000 } as const;
 
 interface Doubt {
   readonly over: AbortController;
-  /** A packet of it has come since it was asked. */
+  /** True if a packet of it has arrived since the last probe. */
   isHeard: boolean;
 }
 
 export class Peers {
   readonly #known = new Map<string, Peer>();
-  /** Who vanished from the registry, or said goodbye; true when nothing of theirs can come any more. */
+  /** Instances that left the registry or sent a goodbye. The value is true if no more packets of it can arrive. */
   readonly #dead = new Map<string, boolean>();
-  /** Who of these are being asked, as what they sent may still lie in our inbox, or they only lost their session. */
+  /**
+   * Instances of these that are being probed. Their packets can still wait in the inbox, or only their session has
+   * expired.
+   */
   readonly #doubted = new Map<string, Doubt>();
   #closed = false;
   #echo: Promise<boolean> | undefined;
 
   constructor(private readonly parts: PeersParts) {}
 
-  /** Whom to send to; throws Unreachable. */
+  /** Returns the peer at an address. Throws Unreachable if it has left, or if the address is invalid. */
   at(address: string): Peer {
     const known = this.#known.get(address);
     if (known) return this.#known.size > renewAt ? this.#renew(address, known) : known;
@@ -52,7 +61,7 @@ export class Peers {
       throw new BusError('Unreachable', `nobody is at ${address}`, { outcome: 'not-sent', waitedMs: 0 });
     return this.#meet(address, peer);
   }
-  /** False where nothing was exchanged. */
+  /** Returns true if packets were exchanged with the address. */
   has(address: string): boolean {
     return this.#known.has(address);
   }
@@ -75,7 +84,7 @@ export class Peers {
     return peer;
   }
 
-  /** A packet came from there; false when that is no address. */
+  /** Records a packet from an address. Returns false if the address is invalid. */
   heard(address: string): boolean {
     if (this.#known.has(address)) {
       const doubt = this.#doubted.size > 0 ? this.#doubted.get(address) : undefined;
@@ -86,23 +95,23 @@ export class Peers {
     if (!peer) return false;
     this.#meet(address, peer);
     const certain = this.#dead.get(address);
-    if (certain === true) this.#dead.delete(address); // it only lost its place in the registry, and lives
-    if (certain === false) this.#doubt(address); // sent before it vanished, or after that
+    if (certain === true) this.#dead.delete(address); // it is running, and was only missing in the registry
+    if (certain === false) this.#doubt(address); // the packet was sent before or after the instance left the registry
     return true;
   }
-  /** It is in the registry, perhaps again. */
+  /** Records that the instance is in the registry, possibly again. */
   up(address: string): void {
     this.#dead.delete(address);
     this.#trust(address);
   }
-  /** They are not in the registry any more. */
+  /** Records that instances are no longer in the registry. */
   lost(addresses: readonly string[]): void {
     for (const address of addresses) {
       if (this.#known.has(address)) this.#doubt(address);
       else if (!this.#dead.has(address)) this.#bury(address, false);
     }
   }
-  /** It said goodbye, and sends nothing more. */
+  /** Records that an instance has left and sends no more packets. */
   left(address: string): void {
     this.#bury(address, true);
     this.#trust(address);
@@ -125,9 +134,12 @@ export class Peers {
     this.#doubted.delete(address);
   }
   /**
-   * Dead is who does not answer, once an echo has come behind all that it sent. Without an echo nothing is certain, so
-   * another one is tried. Who answers has only lost its session, and is asked again until it is in the registry. So has
-   * one from which anything else arrives meanwhile: its answer can wait behind the requests that it has to read first.
+   * Probes an instance until it has left, or is in the registry again. It has left if it does not respond, and a packet
+   * that was written after all of its packets has returned. If that packet does not return, the probe proves nothing
+   * and is repeated.
+   *
+   * An instance that responds has only lost its session. The same holds if another packet of it arrives meanwhile: its
+   * response can wait behind the requests that it must read first.
    */
   async #confirm(address: string, doubt: Doubt): Promise<void> {
     const over = doubt.over.signal;
@@ -142,7 +154,7 @@ export class Peers {
       if (lives) pauseMs = Math.min(2 * pauseMs, livesMs.most);
     }
   }
-  /** One for all who are doubted in one turn. */
+  /** Sends one packet for all instances that are probed in the same turn. */
   #echoOfAll(): Promise<boolean> {
     this.#echo ??= Promise.resolve().then(() => {
       this.#echo = undefined;
@@ -151,14 +163,14 @@ export class Peers {
     return this.#echo;
   }
 
-  /** Nobody is told gone any more. */
+  /** Ends all probes. No departure is reported after that. */
   close(): void {
     this.#closed = true;
     for (const address of this.#doubted.keys()) this.#trust(address);
   }
 }
 
-/** `<partition>:<incarnation>`; undefined for what is no address. */
+/** Returns the peer of an address in the form `<partition>:<incarnation>`. Returns undefined for any other text. */
 export function peerAt(address: string): Peer | undefined {
   const [, partition, incarnation] = /^(\d{1,6}):([0-9a-f]{16})$/.exec(address) ?? [];
   return partition === undefined || incarnation === undefined
