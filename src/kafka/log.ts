@@ -1,4 +1,6 @@
-/** The log on Kafka: the port over single requests, by loops of our own. */
+/**
+ * Implements the log port on Kafka, with a producer, fetchers and group members of its own on top of single requests.
+ */
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import { BusError } from '../base/errors';
 import type { Append, GroupOptions, Log, Member, Owner, Place, ReadMax, Stored, Tail, TailFrom } from '../ports/log';
@@ -16,23 +18,30 @@ import { Topics, type TopicsOptions } from './cluster/topics';
 import { View, type ViewParts } from './cluster/metadata';
 
 export interface KafkaLogParts extends ViewParts, TopicsOptions, Pick<SenderOptions, 'appendMs' | 'unknownMs'> {
-  /** This instance's name, such as `photos#c41f`. */
+  /** Name of this instance, such as `photos#c41f`. */
   readonly self: string;
-  /** Whose topics and groups are listed; '' lists those of everybody. */
+  /** Namespace whose topics and groups are listed. An empty one lists those of all namespaces. */
   readonly ns: string;
-  /** One that others use too, so that trouble is told once; closed with the log. Default: one of its own. */
+  /**
+   * View that is shared with other components, so that a failure is reported once. Closed with the log. Default: a new
+   * view.
+   */
   readonly view?: View;
 }
 
-/** Of the session, as the other makers have it. */
+/** Default session timeout of a group member, the same as in the other implementations of the log. */
 const sessionMsDefault = 10_000;
+/** Maximum size of one response to a peek. */
 const peekBytesMax = 1024 * 1024;
-/** Answers in a row that may hold nothing to give out: what was compacted away, or marks of transactions. */
+/** Maximum number of consecutive responses without records, which compaction and transaction markers cause. */
 const emptyMax = 1_000;
-/** A look that brings damaged records is repeated so often before they are passed over. */
+/** Number of times that a peek fetches damaged records again before it skips them. */
 const damagedMax = 3;
 
-/** Connects with the first call. The wire stays open when the log is closed: it is the caller's. */
+/**
+ * Returns a log that connects with its first call. Closing it leaves the broker client open, which belongs to the
+ * caller.
+ */
 export function openKafkaLog(parts: KafkaLogParts): Log {
   return new KafkaLog(parts).port();
 }
@@ -65,14 +74,14 @@ class KafkaLog {
     this.#room = new CommitRoom(this.#view);
   }
 
-  /** Makes a call of the port of a function: refused after close, and what it throws becomes a rejection. */
+  /** Returns a method of the port. It rejects after close, and with any error that `run` throws. */
   #call<A extends readonly unknown[], R>(run: (...args: A) => R | Promise<R>): (...args: A) => Promise<R> {
     return async (...args) => {
       this.#mustBeOpen();
       return run(...args);
     };
   }
-  /** Throws Closed once it is. */
+  /** Throws Closed after the log was closed. */
   #mustBeOpen(): void {
     if (this.#closedMs === undefined) return;
     throw new BusError('Closed', 'the log was closed', {
@@ -92,8 +101,8 @@ class KafkaLog {
       get stateBytesMax() {
         return room.stateBytesMax;
       },
-      holdsUnread: false, // brokers delete by `retention.ms`, whatever a group has read
-      gapless: false, // the ends of other producers' transactions take an offset each
+      holdsUnread: false, // brokers delete by `retention.ms`, even if a group has not read the records
+      gapless: false, // the markers of other producers' transactions take an offset each
       ensure: this.#call((topic: Parameters<Log['ensure']>[0]) => topics.ensure(topic)),
       append: this.#call((topic: string, records: readonly Append[]) => this.#append(topic, records)),
       tail: this.#call((topic: string, from: TailFrom) => this.#tail(topic, from)),
@@ -129,7 +138,7 @@ class KafkaLog {
       ...spot,
       offset: given.get(spot.partition) ?? offsets.get(spot.partition) ?? 0,
     }));
-    this.#mustBeOpen(); // what is opened now nobody would close
+    this.#mustBeOpen(); // a tail that is opened after close would never be closed
     const tail = openTail(this.#tailing, places, () => this.#tails.delete(tail));
     this.#tails.add(tail);
     return tail;
@@ -151,7 +160,7 @@ class KafkaLog {
     return member;
   }
 
-  /** One look after another until something is there to give out. */
+  /** Fetches repeatedly until a response contains records, or the log ends. */
   async #peek(topic: string, { partition, offset }: Place, max: ReadMax): Promise<readonly Stored[]> {
     const spot = { topic, partition };
     const { partitions } = await this.#topics.shape(topic);
@@ -203,7 +212,7 @@ class KafkaLog {
   ]);
 }
 
-/** Of what is there: at least one, no more than was asked for. */
+/** Returns the first records, at least one and no more than `max` allows. */
 function atMost(records: readonly Stored[], max: ReadMax): readonly Stored[] {
   let bytes = 0;
   const end = records.findIndex((record, i) => {

@@ -1,4 +1,6 @@
-/** The post over Kafka: every instance tails one partition of the inbox, and the broadcasts of what it serves. */
+/**
+ * Implements the messenger on Kafka: an instance tails one partition of the inbox, and broadcasts to what it serves.
+ */
 import { sleep, type Clock, type Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import { allEnded, closable, type Closable } from '../base/lifecycle';
@@ -23,31 +25,33 @@ export interface KafkaPostParts {
   readonly notices: Notices;
   readonly roads: Roads;
   readonly living: Living;
-  /** Where nobody has made the inbox yet. Default 64. */
+  /** Number of partitions of a new inbox. Default 64. */
   readonly inboxPartitions?: number;
-  /** How long opening waits for a packet to itself. Default 10,000 ms. */
+  /** Time for which opening waits for a packet to this instance itself. Default 10,000 ms. */
   readonly openMs?: number;
 }
 
-/** Packets between posts: whoever sends it goes; asks whether the other lives; answers that. */
+/** Packets between messengers: the sender is leaving, probes the receiver, or responds to a probe. */
 type Mark = 'bye' | 'ask' | 'here';
 
-/** Packets older than this are of no use to anybody. */
+/** Retention of packets, and upper limit of their time to be sent. Older packets have no use. */
 const keepMs = 600_000;
 const inboxPartitionsDefault = 64;
 const openMsDefault = 10_000;
+/** Maximum wait for acknowledgements during close. */
 const closeWithinMs = 800;
-/** Of what nobody has set a time for. */
+/** Time limit of packets for which the caller sets none. */
 const sendMs = 30_000;
 const readMax = { messages: 10_000, bytes: 4 * 1024 * 1024 };
+/** Pause after a failed read of a tail, so that a lasting failure does not cause a busy loop. */
 const againMs = 200;
-/** The largest body: a message, and 64 KB beside it. */
+/** Maximum size of a body: a message and 64 KB for other data. */
 const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
 const nothing = new Uint8Array(0);
 
 /**
- * Resolves when packets sent to its address reach it. Rejects with Unreachable when brokers let nothing through for ten
- * seconds, and with Config or NotAllowed when they refuse.
+ * Opens the messenger. Resolves when packets that are sent to its address reach it. Rejects with Unreachable if none
+ * arrives for ten seconds, and with Config or NotAllowed if the brokers refuse a request.
  */
 export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
   const { clock, roads, ns, openMs = openMsDefault } = parts;
@@ -70,7 +74,7 @@ export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
   });
 }
 
-/** Where somebody leads, as far as known: a broker that is away need not keep anybody from opening. */
+/** Returns a random partition that has a known leader, so that an unavailable broker does not prevent opening. */
 function drawPartition({ random, roads }: KafkaPostParts, inbox: string, count: number): number {
   const all = Array.from({ length: count }, (_, partition) => partition);
   const led = all.filter((partition) => roads.isLed(inbox, partition));
@@ -134,7 +138,7 @@ class KafkaPost implements Post {
   get skewMaxMs(): number {
     return this.#echoes.skewMaxMs;
   }
-  /** False when nothing comes through. */
+  /** Measures the brokers' clock. Resolves with false if no packet arrives. */
   measure(): Promise<boolean> {
     return this.#echoes.measure();
   }
@@ -143,7 +147,7 @@ class KafkaPost implements Post {
     this.#receiver = receiver;
   }
 
-  // --- out
+  // --- outgoing packets
 
   send(to: string, packet: Packet): void {
     checkSize(packet);
@@ -157,7 +161,7 @@ class KafkaPost implements Post {
   async broadcast(module: string, packet: Packet): Promise<undefined> {
     checkSize(packet);
     this.#checkOpen();
-    // A copy, as the caller may use its bytes again at once.
+    // Copy the body, because the caller can reuse its bytes at once.
     const record = { key: null, value: new Uint8Array(packet.body), headers: { from: this.address, bus: packet.line } };
     const sent = count(this.#backlog.lane(module), record);
     try {
@@ -180,11 +184,11 @@ class KafkaPost implements Post {
     const ensured =
       this.#ensured.get(name) ?? this.parts.roads.ensure({ name, partitions: 1, compacted: false, keepMs });
     this.#ensured.set(name, ensured);
-    ensured.catch(() => this.#ensured.delete(name)); // the next one tries again
+    ensured.catch(() => this.#ensured.delete(name)); // the next call tries again
     return ensured;
   }
 
-  /** But ourselves. */
+  /** Returns the addresses of all other instances. */
   async everybody(): Promise<readonly string[]> {
     return (await this.parts.living.everybody()).filter((address) => address !== this.address);
   }
@@ -196,7 +200,10 @@ class KafkaPost implements Post {
     return `no broker has partition ${this.partition} of ${this.inbox}, where answers come in`;
   }
 
-  /** Throws Overloaded. Resolves when it lies there, or was given up, which is told. */
+  /**
+   * Appends a record to the inbox. Throws Overloaded. Resolves when the record is written, or was given up with a
+   * notice.
+   */
   #put(partition: number, record: LogRecord, what: string, withinMs: number): Promise<void> {
     this.#echoes.measureAgain();
     const lane = this.#backlog.lane(partition);
@@ -207,9 +214,9 @@ class KafkaPost implements Post {
     });
   }
 
-  // --- in
+  // --- incoming packets
 
-  /** Gives all that is read to `take` until it is closed. */
+  /** Passes all records of a tail to `take` until it is closed. */
   #hold(topic: string, tail: Tail, take: (records: readonly Stored[]) => void): Closable {
     const walking = this.#walk(topic, tail, take);
     const held = closable(async () => {
@@ -239,15 +246,15 @@ class KafkaPost implements Post {
     }
   }
 
-  /** The last of them tells how late it is for all. */
+  /** Handles the records of one read. Only the last one is compared with the clock, because it is the newest. */
   #takeAll(records: readonly Stored[]): void {
     const last = records.at(-1);
     if (last) this.#echoes.heard(last);
-    // First: whether this instance lives must not depend on how many packets it has to handle before.
+    // Handle probes first. A response must not depend on the number of packets that wait before the probe.
     for (const { headers } of records) if (headers['to'] === this.#incarnation) this.#takeSign(headers);
     for (const record of records) this.#take(record);
   }
-  /** Signs of life, which need no order. */
+  /** Handles probes and responses to probes, which need no order. */
   #takeSign({ from = '', bus = '', post }: Stored['headers']): void {
     if (this.#closedAtMs !== undefined) return;
     if (post === 'here') this.#asks.heard(bus);
@@ -255,7 +262,7 @@ class KafkaPost implements Post {
   }
   #take(record: Stored): void {
     const { to, from = '', bus = '', post } = record.headers;
-    if (to !== this.#incarnation) return; // for somebody else who has this partition, or had it
+    if (to !== this.#incarnation) return; // for another instance that uses or used this partition
     if (post === 'echo') return this.#echoes.came(bus, record);
     if (this.#closedAtMs !== undefined) return;
     if (post === 'bye') return this.#peers.left(from);
@@ -275,7 +282,7 @@ class KafkaPost implements Post {
     }
   }
 
-  // --- end
+  // --- closing
 
   close(): Promise<void> {
     return this.#closing.close();
@@ -283,7 +290,7 @@ class KafkaPost implements Post {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-  /** Says goodbye to all that it had to do with, and waits until the brokers have that, as long as it may take. */
+  /** Sends a goodbye to all peers, and waits until the brokers have acknowledged all packets, for a limited time. */
   async #closeOnce(): Promise<void> {
     const { clock } = this.parts;
     this.#closedAtMs = clock.now();
@@ -297,7 +304,10 @@ class KafkaPost implements Post {
       [...this.#tails].map((tail) => tail.close()),
     );
   }
-  /** What cannot be said is told: they learn it from the registry, or ask again. */
+  /**
+   * Sends a goodbye, a probe or a response. A failure is only reported: the receiver detects it by the registry, or
+   * probes again.
+   */
   async #say(address: string, what: Mark, id: string): Promise<void> {
     const peer = peerAt(address);
     if (!peer) return;
@@ -321,7 +331,10 @@ class KafkaPost implements Post {
   }
 }
 
-/** Throws Overloaded. What it gives is to be called when the record is acknowledged, or lost. */
+/**
+ * Counts a record in the backlog. Throws Overloaded. The returned function must be called when the record is
+ * acknowledged or lost.
+ */
 function count(lane: Lane, record: LogRecord): () => void {
   const bytes = recordBytes(record);
   lane.add(bytes);

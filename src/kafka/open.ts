@@ -1,4 +1,4 @@
-/** Opens log and post of one bus on Kafka, over one wire. */
+/** Opens the log and the messenger of one bus on Kafka, over one broker client. */
 import { BusError } from '../base/errors';
 import { closable, runAll, teardown, type Closable, type Step } from '../base/lifecycle';
 import { namesIn } from '../format/names';
@@ -17,34 +17,36 @@ import { View } from './cluster/metadata';
 
 export interface KafkaOptions
   extends TopicsOptions, Pick<KafkaPostParts, 'ns' | 'clock' | 'random' | 'notices' | 'inboxPartitions'> {
-  /** `host:port` of some brokers; the others are learnt from them. */
+  /** `host:port` of some brokers. The addresses of the other brokers are requested from them. */
   readonly brokers: readonly string[];
   readonly security?: Security;
-  /** Name of this instance, as brokers and others see it. */
+  /** Name of this instance, as brokers and other instances see it. */
   readonly name: string;
-  /** Who is alive; stays open when this is closed. */
+  /** Registry of running instances. It stays open when this is closed. */
   readonly registry: Registry;
   /**
-   * Only to look, for a person who waits: rejects with Unreachable where nothing was ever started, and creates nothing.
-   * Gives up after two seconds without an answer, and calls `waiting` with the broker that has not answered.
+   * Opens for an inspection by an operator. Rejects with Unreachable if no instance was ever started, and creates
+   * nothing. Gives up after two seconds without a response, and calls `waiting` with the broker that has not responded.
    */
   readonly look?: { readonly waiting: (message: string) => void };
 }
-/** Limits of one request, and of all tries of one question, while a person waits. */
+/** Limits while an operator waits: of one request, of all tries of a request, and of opening the messenger. */
 const lookRequestMs = 2_000;
 const lookAskMs = 1_500;
 const lookOpenMs = 2_000;
 export interface Kafka extends Closable {
   readonly log: Log;
   readonly post: Post;
-  /** The one given, for all who watch: the post learns from what they see who is gone. */
+  /**
+   * The given registry, for all components that watch instances. The messenger detects departures from these watches.
+   */
   readonly registry: Registry;
 }
 
 /**
- * Resolves when packets for this instance reach it. Rejects with Unreachable when brokers let nothing through for ten
- * seconds, and with Config or NotAllowed when they refuse. Closing sends what was handed over, a second at most, and
- * says goodbye, so it comes before the registry's.
+ * Opens both. Resolves when packets for this instance reach it. Rejects with Unreachable if none arrives for ten
+ * seconds, and with Config or NotAllowed if the brokers refuse a request. Closing sends pending packets for at most a
+ * second, and a goodbye. It must therefore be closed before the registry.
  */
 export async function openKafka(options: KafkaOptions): Promise<Kafka> {
   const { brokers, security, ns, name: self, clock, random, notices, look } = options;
@@ -76,7 +78,7 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
     const closing = closable(teardown('Kafka', [['post', () => post.close()], ...rest]));
     return { log, post, registry: living.registry, ...closing };
   } catch (error) {
-    await runAll(rest); // the caller must see why it could not be opened
+    await runAll(rest); // an error of closing must not hide why opening failed
     throw error;
   }
 }
