@@ -1,6 +1,4 @@
-/**
- * Implements the log port on Kafka, with a producer, fetchers and group members of its own on top of single requests.
- */
+/** Implements the log port on Kafka, with its own producer, fetchers and group members on top of single requests. */
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
 import { BusError } from '../base/errors';
 import type { Append, GroupOptions, Log, Member, Owner, Place, ReadMax, Stored, Tail, TailFrom } from '../ports/log';

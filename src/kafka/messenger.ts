@@ -1,6 +1,4 @@
-/**
- * Implements the messenger on Kafka: an instance tails one partition of the inbox, and broadcasts to what it serves.
- */
+/** Implements the messenger on Kafka: each instance tails an inbox partition, and broadcasts to what it serves. */
 import { sleep, type Clock, type Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import { allEnded, closable, type Closable } from '../base/lifecycle';

@@ -32,7 +32,7 @@ export class Position implements Spot {
    * it.
    */
   beyond: { readonly sinceMs: number; readonly end: number; readonly node: number } | undefined;
-  /** Offset from which on damaged records were received, and the time of their first receipt. */
+  /** Offset of damaged records that were received, and the time of their first receipt. */
   damaged: { readonly at: number; readonly sinceMs: number } | undefined;
   /**
    * Value of `View.absences` at which the topic was last known to be the same. A higher value means that it can have

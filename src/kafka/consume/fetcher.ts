@@ -29,7 +29,7 @@ const spareMsMin = 2_000;
 const spareMsMax = 30_000;
 const slownessMax = 4;
 const slowBytesMin = 64 * 1024;
-/** Response time below which the next request can request more bytes again. */
+/** Response time below which the next fetch can request more bytes again. */
 const quickMs = 1_000;
 /**
  * Interval at which the metadata is refreshed while fetches succeed. A leader that lost its connection to the other

@@ -232,7 +232,7 @@ export class Membership implements Member {
 
   /**
    * Detects a generation that this member has not seen. One of its abandoned joins arrived late, with an outdated
-   * declaration. Its partitions can therefore belong to other members.
+   * declaration. Its partitions are lost, because they can belong to other members.
    */
   #unseen(generation: number): void {
     if (this.#joined >= 0 && generation > this.#joined + 1) {

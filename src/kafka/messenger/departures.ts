@@ -1,6 +1,4 @@
-/**
- * Detects instances that left the registry, from the watches of other components and a lookup of each that is missing.
- */
+/** Detects instances that left the registry, from existing watches and a lookup of each that is missing there. */
 import { sleep, type Clock } from '../../base/clock';
 import { closable, type Closable } from '../../base/lifecycle';
 import type { Instance, Registry } from '../../ports/registry';

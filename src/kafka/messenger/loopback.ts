@@ -1,6 +1,4 @@
-/**
- * Sends packets to the instance itself, to detect that earlier packets have arrived and to measure the brokers' clock.
- */
+/** Sends packets to the instance itself, to detect that earlier ones have arrived and to measure the brokers' clock. */
 import type { Clock, Random } from '../../base/clock';
 import { deferred, type Deferred } from '../../base/lifecycle';
 import { incarnation as drawId } from '../../format/id';
@@ -27,7 +25,7 @@ const lostMs = 5_000;
 /** Time for which a measurement is used. Clocks drift apart by some milliseconds meanwhile. */
 const measuredForMs = 60_000;
 /**
- * Difference from which on the wall clock counts as changed. A clock that was set and a machine that was suspended look
+ * Difference above which the wall clock counts as changed. A clock that was set and a machine that was suspended look
  * alike, so the brokers' clock is measured again.
  */
 const stepMs = 250;
@@ -119,7 +117,7 @@ export class Echoes {
     }
     if (best) {
       ({ leastMs: this.#leastMs, mostMs: this.#mostMs, wallMs: this.#wallMs } = best);
-      // A slow measurement is imprecise, so it is repeated early.
+      // A slow measurement is imprecise, so it is repeated sooner.
       this.#staleMs = clock.mono() + (best.tookMs > stepMs ? measureGapMs : measuredForMs);
     } else this.#restsUntilMs = clock.mono() + measureGapMs;
     this.#measuring = false;

@@ -15,8 +15,8 @@ interface PeersParts {
    */
   echo(): Promise<boolean>;
   /**
-   * Resolves with true if the instance responds to a probe. Resolves with false only after the time for that, when
-   * `readAll` has resolved.
+   * Resolves with true if the instance responds to a probe. Resolves with false only when the time for a response has
+   * passed, and `readAll` has resolved.
    */
   answers(address: string, readAll: () => Promise<unknown>): Promise<boolean>;
   /** Called once for each instance that has left. */
@@ -25,7 +25,7 @@ interface PeersParts {
 
 /** Maximum number of peers, and of instances that have left. The oldest entry is removed first. */
 const addressesMax = 10_000;
-/** Number of peers from which on each use makes a peer the newest, so that only unused peers are removed. */
+/** Number of peers above which each use makes a peer the newest, so that only unused peers are removed. */
 const renewAt = addressesMax / 2;
 /** Pause before the next probe after one that proved nothing. */
 const againMs = 500;

@@ -17,7 +17,7 @@ const fastAnswerMs = 10;
 const lingerMsMax = 2;
 /** Weight of the newest response time in the moving mean, so that a single slow response changes it little. */
 const newestShare = 1 / 8;
-/** Size from which on a request takes no further batch, which bounds the memory and the time that it needs. */
+/** Size at which a request takes no further batch, which bounds its memory and its duration. */
 const requestBytesMax = 4 * 1024 * 1024;
 /** Maximum number of partitions in one request. */
 const requestLanesMax = 100;

@@ -1,6 +1,4 @@
-/**
- * Queues the records that wait to be written to one partition, as ordered batches. Only the first is ever in flight.
- */
+/** Queues the records that wait to be written to one partition, as ordered batches of which one is in flight. */
 import type { Clock, Timer } from '../../base/clock';
 import { inPart, type BusError } from '../../base/errors';
 import type { Call, Item } from './pending-appends';

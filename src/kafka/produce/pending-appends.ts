@@ -41,7 +41,8 @@ export interface Item {
 }
 
 /**
- * Bytes that each topic can hold when the queue is full. Otherwise topics whose leaders are unavailable would block all topics.
+ * Bytes that each topic can hold when the queue is full. Otherwise topics whose leaders are unavailable would block all
+ * topics.
  */
 const reservedBytes = 4 * 1024 * 1024;
 /** Delay before a retry that an Overloaded error recommends. */

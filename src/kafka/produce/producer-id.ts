@@ -1,12 +1,8 @@
-/**
- * Manages producer ids and sequence numbers, by which the broker writes each batch once even if it arrives several
- * times.
- *
- * A partition has one batch in flight, which is sent unchanged until its outcome is known. So the sequence number of
- * each send is the number of records that the broker has acknowledged under this id and epoch. If a copy was written
- * before, the broker returns the offset of that copy. It rejects a copy that arrives after later batches, or after a
- * higher epoch.
- */
+/** Manages producer ids and sequence numbers, by which the broker writes each batch once even if it arrives twice. */
+// A partition has one batch in flight, which is sent unchanged until its outcome is known. So the sequence number of
+// each send is the number of records that the broker has acknowledged under this id and epoch. If a copy was written
+// before, the broker returns the offset of that copy. It rejects a copy that arrives after later batches, or after a
+// higher epoch.
 import { sleep } from '../../base/clock';
 import { sayError } from '../../base/errors';
 import { WireError } from '../protocol/errors';

@@ -1,7 +1,4 @@
-/**
- * Writes records to the log. Waiting records of a partition share a batch. One batch per partition is in flight, and is
- * resent unchanged until its outcome is known.
- */
+/** Writes records to the log: one batch per partition is in flight, resent unchanged until its outcome is known. */
 import { every, type Timer } from '../../base/clock';
 import { BusError } from '../../base/errors';
 import { closable, type Closable } from '../../base/lifecycle';
@@ -230,7 +227,7 @@ export class Sender implements Closable {
 
   /**
    * Rejects the records that the broker names, or halves the batch to find them. The other records keep their order. A
-   * batch that can have been written is abandoned instead, because its parts would be written a second time.
+   * batch that can have been written is abandoned instead, because its parts could be written a second time.
    */
   #refused(lane: Lane, batch: Batch, error: WireError, refused: Produced['refused']): void {
     if (batch.uncertain) return this.#abandon(lane, batch, error);
