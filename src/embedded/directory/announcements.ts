@@ -1,4 +1,7 @@
-/** The announcements in the shared directory: a small file for each, which never changes once it has its name. */
+/**
+ * Writes and reads the announcements in the shared directory. Each is a small file that never changes after it has its
+ * name.
+ */
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '../../base/clock';
@@ -9,7 +12,10 @@ import { FolderChanges } from './folder-changes';
 import { isCode } from './directory';
 import { isAddress } from './process-liveness';
 
-/** An announcement; its file is `<address>.<change>`, so that what it says anew has a new name. */
+/**
+ * An announcement. Its file is `<address>.<change>`, so that a changed announcement has a new name and readers notice
+ * it.
+ */
 export interface Entry {
   readonly file: string;
   readonly instance: Instance;
@@ -19,7 +25,7 @@ export interface RollParts {
   readonly folder: string;
   readonly address: string;
   readonly clock: Clock;
-  /** Whether to believe a file that is new to us; the dead leave theirs. */
+  /** Returns whether to accept a file that was not known before. Processes that died leave their files behind. */
   readonly alive: (address: string) => boolean;
   readonly notices: Notices;
 }
@@ -27,16 +33,16 @@ export interface RollParts {
 const fileBytesMax = 64 * 1024;
 
 export class Roll {
-  /** The newest announcement of each, by address, as far as it was read. */
+  /** The newest announcement of each address that this process has read. */
   readonly entries = new Map<string, Entry>();
-  /** Rises when `entries` changes. */
+  /** Increases when `entries` changes. */
   version = 0;
   private readonly folder: FolderChanges;
-  /** Files that were told as damaged. */
+  /** Files that were reported as damaged, so that each is reported only once. */
   private readonly damaged = new Set<string>();
   private own: string | undefined;
   private ownInstance: Instance | undefined;
-  /** Of our own file, as it was written. */
+  /** Identity of the file that this instance wrote, used to detect that it was removed or changed. */
   private ownIdentity: string | undefined;
   private written = 0;
 
@@ -44,7 +50,7 @@ export class Roll {
     this.folder = new FolderChanges(parts.folder, parts.clock);
   }
 
-  /** Reads all that is new. Removes what the dead left. */
+  /** Reads every new announcement. Removes the files of processes that died. */
   read(): void {
     if (!this.folder.look()) return;
     try {
@@ -62,7 +68,7 @@ export class Roll {
     for (const file of this.damaged) if (!files.includes(file)) this.damaged.delete(file);
   }
 
-  /** Reads what became of one file: it is new, or was taken back. */
+  /** Reads one file after it was added or removed. */
   readOne(file: string): void {
     const address = addressOf(file);
     if (!isAddress(address)) return;
@@ -70,7 +76,7 @@ export class Roll {
     else if (!fs.existsSync(this.path(file))) this.forget(address);
   }
 
-  /** Takes somebody out who is known to be dead, whatever the folder says. */
+  /** Removes an instance that is known to be dead from `entries`, even if its file still exists. */
   forget(address: string): void {
     const entry = this.entries.get(address);
     if (entry === undefined) return;
@@ -79,14 +85,17 @@ export class Roll {
     this.parts.notices.tell({ type: 'instance', instance: entry.instance.name, change: 'gone' });
   }
 
-  /** Takes back {@link Roll.forget}. */
+  /** Reverts {@link Roll.forget}. */
   restore(address: string, entry: Entry): void {
     this.entries.set(address, entry);
     this.version++;
     this.parts.notices.tell({ type: 'instance', instance: entry.instance.name, change: 'up' });
   }
 
-  /** Writes or replaces our own announcement; readers see the one or the other. Gives its file. */
+  /**
+   * Writes or replaces the announcement of this instance, and returns its file. Readers find either the old or the new
+   * one.
+   */
   write(instance: Instance): string {
     const text = JSON.stringify(instance);
     const bytes = Buffer.byteLength(text);
@@ -111,7 +120,10 @@ export class Roll {
     return file;
   }
 
-  /** Writes our own announcement again when `isNew`, or when its file was removed or changed; gives the file then. */
+  /**
+   * Rewrites the announcement when `isNew`, or when its file was removed or changed. Returns the file if it was
+   * rewritten.
+   */
   keep(isNew: boolean): string | undefined {
     if (this.own === undefined || this.ownInstance === undefined) return undefined;
     if (!isNew && this.identity(this.own) === this.ownIdentity) return undefined;
@@ -123,8 +135,8 @@ export class Roll {
   }
 
   /**
-   * Takes our own announcement back; gives its file, if there was one. A file that cannot be removed is reported: other
-   * processes remove it once the socket of this bus refuses.
+   * Withdraws the announcement of this instance; returns its file, if it had one. A file that cannot be removed is
+   * reported: other processes remove it once the socket of this bus refuses connections.
    */
   withdraw(): string | undefined {
     const was = this.own;
@@ -140,7 +152,9 @@ export class Roll {
     return was;
   }
 
-  /** Removes the announcement of somebody dead. Its address never comes back, so nothing of a successor can be hit. */
+  /**
+   * Removes the announcement of a dead instance. Addresses are never reused, so this cannot remove a successor's file.
+   */
   remove(address: string): string | undefined {
     const file = this.entries.get(address)?.file;
     if (file !== undefined) this.removeFile(file);
@@ -176,7 +190,7 @@ export class Roll {
     try {
       return instanceIn(fs.readFileSync(this.path(file), 'utf8'));
     } catch (error) {
-      if (isCode(error, 'ENOENT')) return undefined; // replaced or taken back while we read
+      if (isCode(error, 'ENOENT')) return undefined; // replaced or withdrawn during the read
       this.damaged.add(file);
       const reason = `${this.path(file)}: ${sayError(error)}`;
       this.parts.notices.tell({ type: 'dropped', what: 'announcement', reason });
@@ -188,7 +202,7 @@ export class Roll {
 function addressOf(file: string): string {
   return file.slice(0, Math.max(0, file.lastIndexOf('.')));
 }
-/** The newest file of each address: while an announcement is replaced, the one before is still there. */
+/** Returns the newest file of each address. While an announcement is being replaced, the previous file still exists. */
 function newest(files: readonly string[]): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const file of files) {

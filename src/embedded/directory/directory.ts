@@ -1,4 +1,7 @@
-/** Opens the directory that the processes of one machine share; refuses any that would hurt them, or be hurt. */
+/**
+ * Opens the directory that the processes of one machine share. Refuses a directory whose use would damage data or
+ * expose it.
+ */
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -7,13 +10,13 @@ import { randomHex } from '../../base/clock';
 import { BusError, sayError, sentence } from '../../base/errors';
 import { addressCharactersMax } from './process-liveness';
 
-/** The shared directory and what lies in it, as absolute paths. All of it is the owner's only (0700, files 0600). */
+/** The shared directory and its parts, as absolute paths. Only the owner has access to them (0700, files 0600). */
 export interface Directory {
   readonly path: string;
   readonly ns: string;
-  /** A socket for each open bus. */
+  /** Folder with one socket for each open bus. */
   readonly sockets: string;
-  /** A small file for each announced instance. */
+  /** Folder with one small file for each announced instance. */
   readonly instances: string;
   readonly settings: string;
 }
@@ -21,19 +24,22 @@ export interface Directory {
 const layout = 1;
 const markerName = 'busbar.json';
 const openNames = new RegExp(`^~?${markerName.replace('.', '\\.')}`);
-/** A socket's path is 108 bytes with its end on Linux, 104 elsewhere. */
+/** Longest path of a socket: `sun_path` with its terminating zero has 108 bytes on Linux, and 104 elsewhere. */
 const socketPathBytesMax = process.platform === 'linux' ? 107 : 103;
 
-/** The default: durable, unlike /tmp and /run, since work that waits survives a restart of the machine. */
+/**
+ * Returns the default directory. It is durable, unlike /tmp and /run, so that waiting work survives a restart of the
+ * machine.
+ */
 export function defaultDirectory(ns: string): string {
   const state = process.env['XDG_STATE_HOME'] ?? '';
   return path.join(path.isAbsolute(state) ? state : path.join(os.homedir(), '.local', 'state'), 'busbar', ns);
 }
 
 /**
- * Opens or creates the directory of namespace `ns`. Rejects with Config, having changed nothing, when it is no
- * directory, another user's, open to others, foreign, of a newer layout, of another namespace, on a network file
- * system, or its path too long for a socket.
+ * Opens or creates the directory of namespace `ns`. Throws Config if the path is not a directory, belongs to another
+ * user, is open to other users, or holds foreign files. Also throws Config for a newer layout, another namespace, a
+ * network file system, or a path too long for a socket. An existing directory that is refused is left unchanged.
  */
 export function openDirectory(dir: string | undefined, ns: string, random: Random): Directory {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(ns)) {
@@ -62,7 +68,10 @@ export function openDirectory(dir: string | undefined, ns: string, random: Rando
   return directory;
 }
 
-/** By statfs type: file systems where locks, mapped memory or sockets fail silently, mostly shared by machines. */
+/**
+ * Refused file systems by statfs type. On these, locks, mapped memory or sockets fail silently; most are shared by
+ * several machines.
+ */
 const refusedFileSystems: Readonly<Record<number, string>> = {
   0x6969: 'NFS',
   0x517b: 'SMB',
@@ -128,10 +137,11 @@ function checkOwner(at: string, found: fs.Stats): void {
   if ((mode & 0o700) !== 0o700) refuse(`${at} cannot be written (mode 0${mode.toString(8)})`, `chmod 700 ${at}`);
 }
 
-/** Whether our marker is there; refuses a directory that is not ours to use. */
+/** Returns whether the marker exists. Throws Config for a directory that busbar must not use. */
 function checkMarker(at: string, ns: string): boolean {
   const file = markerFile(at);
-  // Before the marker is looked for: another process that just made it goes on at once with all that lies beside it.
+  // List the names before looking for the marker. Another process that has just written the marker immediately adds
+  // files beside it, and these would be taken for foreign ones.
   const names = attempt(at, () => fs.readdirSync(at));
   const text = attempt(at, () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined));
   if (text === undefined) {
@@ -155,7 +165,7 @@ export function markerFile(at: string): string {
   return path.join(at, markerName);
 }
 
-/** Undefined when the text is not that of a marker. */
+/** Returns the content of a marker, or undefined if the text is not that of a marker. */
 export function readMarker(text: string): { layout: number; ns: string } | undefined {
   try {
     const marker: unknown = JSON.parse(text);
@@ -167,7 +177,7 @@ export function readMarker(text: string): { layout: number; ns: string } | undef
   }
 }
 
-/** Writes the marker whole or not at all; who comes second finds the first one's. */
+/** Writes the marker in full or not at all. If two processes write it at the same time, the first one's is kept. */
 export function writeMarker(at: string, ns: string, random: Random): void {
   const draft = path.join(at, `~${markerName}.${randomHex(random, 32)}`);
   try {
@@ -180,7 +190,7 @@ export function writeMarker(at: string, ns: string, random: Random): void {
   }
 }
 
-/** Whether a system call failed for one of `codes`. */
+/** Returns whether a system call failed with one of `codes`. */
 export function isCode(error: unknown, ...codes: readonly string[]): boolean {
   return typeof error === 'object' && error !== null && 'code' in error && codes.includes(String(error.code));
 }

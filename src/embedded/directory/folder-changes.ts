@@ -1,8 +1,11 @@
-/** Tells cheaply whether anything came into a folder, left it or changed its name since it was read last. */
+/** Detects at low cost whether a file was added to a folder, removed from it or renamed since it was last read. */
 import fs from 'node:fs';
 import type { Clock } from '../../base/clock';
 
-/** Coarser than the steps in which file systems tell time: within one step a second change looks like the first. */
+/**
+ * Longer than the timestamp resolution of file systems. Two changes within one step have the same timestamp, so the
+ * second would be missed.
+ */
 const stepMs = 50;
 
 export class FolderChanges {
@@ -15,7 +18,10 @@ export class FolderChanges {
     private readonly clock: Clock,
   ) {}
 
-  /** Whether it may have changed since this was called last: whoever gets true reads it. Costs about 3 µs. */
+  /**
+   * Returns whether the folder can have changed since the last call. On true, the caller must read it. Costs about 3
+   * µs.
+   */
   look(): boolean {
     const { mtimeMs: changedMs, ino } = fs.statSync(this.folder);
     const same = changedMs === this.changedMs && ino === this.inode && this.lookedMs - changedMs > stepMs;
@@ -24,7 +30,10 @@ export class FolderChanges {
     this.lookedMs = this.clock.now();
     return !same;
   }
-  /** What was found by {@link FolderChanges.look} could not be read: the next look finds it again. */
+  /**
+   * Discards the result of {@link FolderChanges.look} after a failed read, so that the next look reports the change
+   * again.
+   */
   unread(): void {
     this.changedMs = NaN;
   }

@@ -1,4 +1,6 @@
-/** Records that the log was created: without that, a log whose data file was removed would begin again, empty. */
+/**
+ * Records that the log was created. Without the record, a log whose data file was removed would silently start empty.
+ */
 import { linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { BusError } from '../../base/errors';
@@ -6,7 +8,7 @@ import { isCode } from './directory';
 
 const fileName = 'log.json';
 
-/** Throws Config when the log was created once and its data file is missing or empty now. Changes nothing. */
+/** Throws Config when the log was created before and its data file is now missing or empty. Changes nothing. */
 export function checkLogFile(dir: string): void {
   const data = join(dir, 'log', 'data.mdb');
   if (bytesOf(data) > 0 || readMark(dir) === undefined) return;
@@ -26,7 +28,7 @@ function bytesOf(file: string): number {
   }
 }
 
-/** Throws Config when the mark names another log than `id`. */
+/** Throws Config when the mark names a log other than `id`. */
 export function checkLogMark(dir: string, id: string): void {
   const found = readMark(dir) ?? '';
   if (found === id || found === '') return;
@@ -38,8 +40,8 @@ export function checkLogMark(dir: string, id: string): void {
 }
 
 /**
- * Makes the mark when there is none that can be read, unless it is as it was `seen`. Returns how it is now. Throws what
- * the file system throws.
+ * Writes the mark when none exists or it cannot be read, unless its state equals `seen`. Returns the state found before
+ * the write. Throws the errors of the file system.
  */
 export function keepLogMark(dir: string, id: string, seen: string): string {
   const now = stateOf(join(dir, fileName));
@@ -53,7 +55,7 @@ function stateOf(file: string): string {
   return found === undefined ? '' : `${found.ino} ${found.mode} ${found.size} ${found.mtimeMs}`;
 }
 
-/** The log that the mark names; empty when it cannot be read, undefined when there is none. */
+/** Returns the log that the mark names: empty if the mark cannot be read, undefined if none exists. */
 function readMark(dir: string): string | undefined {
   try {
     const mark: unknown = JSON.parse(readFileSync(join(dir, fileName), 'utf8'));
@@ -63,7 +65,7 @@ function readMark(dir: string): string | undefined {
   }
 }
 
-/** Whole or not at all. Another process can make it at the same moment, for the same log. */
+/** Writes the mark in full or not at all. Another process can write it at the same moment, for the same log. */
 function writeMark(mark: string, id: string): void {
   const draft = join(dirname(mark), `~${basename(mark)}.${process.pid}`);
   try {

@@ -1,20 +1,23 @@
-/** Tells from an address alone whether its process still lives, without asking it: the kernel knows. */
+/**
+ * Determines from an address whether its process is running. It reads the kernel's state, so the process need not
+ * respond.
+ */
 import { closeSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import type { Random } from '../../base/clock';
 import { randomHex } from '../../base/clock';
 import { murmur2 } from '../../format/partition';
 
-// <pid>-<start of the process in ticks since boot>-<space>-<random>: never the same twice, also when a pid is.
-// A space is a pid namespace in one boot of the machine: only within it does a pid say who somebody is.
+// <pid>-<start of the process in ticks since boot>-<space>-<random>: unique, even when a pid is reused. A space is a
+// pid namespace in one boot of the machine. A pid identifies a process only within its space.
 const pattern = /^(\d{1,10})-(\d{1,16})-([0-9a-f]{8})-([0-9a-f]{8})$/;
 const stat = Buffer.allocUnsafeSlow(1024);
 
-/** Where one opened bus is reached: the name of its socket. */
+/** Returns a new address for one opened bus. The address is also the name of its socket. */
 export function newAddress(random: Random): string {
   const own = lifeOf(process.pid);
   return `${process.pid}-${typeof own === 'object' ? own.start : '0'}-${ownSpace()}-${randomHex(random, 32)}`;
 }
-/** 7 digits of pid, and ticks for a hundred years. */
+/** Longest address that is generated: a pid of 7 digits, and a start time of up to a hundred years in ticks. */
 export const addressCharactersMax = 38;
 
 export function isAddress(text: string): boolean {
@@ -22,8 +25,9 @@ export function isAddress(text: string): boolean {
 }
 
 /**
- * Whether the process behind `address` lives. A stopped process (SIGSTOP) lives: it does not answer, but it may go on.
- * A zombie does not. undefined when the process is of another pid namespace or boot: only its socket can tell.
+ * Returns whether the process behind `address` is running. A stopped process (SIGSTOP) counts as running, because it
+ * can continue. A zombie does not. Returns undefined for a process of another pid namespace or boot: only a connection
+ * to its socket shows whether it is running.
  */
 export function processLives(address: string): boolean | undefined {
   const [, pid, start, space] = pattern.exec(address) ?? [];
@@ -36,24 +40,25 @@ export function processLives(address: string): boolean | undefined {
 }
 
 /**
- * State and start of a process from /proc, undefined if there is none (or no /proc). That we have no file descriptor
- * left to look with says nothing about it.
+ * Returns state and start of a process from /proc, or undefined if the process or /proc does not exist. Returns
+ * 'unread' if the file cannot be opened, for example because this process has no free file descriptor.
  */
 function lifeOf(pid: number): { state: string; start: string } | 'unread' | undefined {
   let file: number;
   try {
     file = openSync(`/proc/${pid}/stat`, 'r');
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? ''; // openSync throws nothing else for a sound path
+    const code = (error as NodeJS.ErrnoException).code ?? ''; // openSync throws only system errors for a valid path
     return ['ENOENT', 'ESRCH'].includes(code) ? undefined : 'unread';
   }
   try {
     const text = stat.toString('latin1', 0, readSync(file, stat, 0, stat.length, 0));
-    // The name of the program stands in brackets and may hold any character, so the fields count from the last bracket.
+    // The program name stands in parentheses and can hold any character, so fields are counted from the last
+    // parenthesis.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ', 20);
     return fields[19] === undefined ? undefined : { state: fields[0] ?? '', start: fields[19] };
   } catch {
-    return undefined; // it ended while we read
+    return undefined; // the process ended during the read
   } finally {
     closeSync(file);
   }
@@ -64,7 +69,7 @@ function answersSignal(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'; // kill throws nothing else than a system error
+    return (error as NodeJS.ErrnoException).code === 'EPERM'; // kill throws only system errors
   }
 }
 
@@ -76,7 +81,7 @@ function readSpace(): string {
   const hash = murmur2(Buffer.from(`${readBoot()} ${readNamespace()}`));
   return (hash >>> 0).toString(16).padStart(8, '0');
 }
-// Without /proc there is one namespace for the machine, and the start of the machine is not told apart.
+// Without /proc the whole machine counts as one namespace, and boots are not distinguished.
 function readNamespace(): string {
   try {
     return readlinkSync('/proc/self/ns/pid');

@@ -1,14 +1,17 @@
-/** One generation of all settings as a text file: written whole and durably, read with a clear refusal of damage. */
+/**
+ * Reads and writes one generation of all settings as a text file. It is written in full and durably; damage is
+ * reported.
+ */
 import fs from 'node:fs';
 import { BusError, sayError, type SendOutcome } from '../../base/errors';
 import { limits } from '../../base/limits';
 import type { Setting } from '../../ports/settings';
 import { isCode } from './directory';
 
-/** Of all settings together, as the file has them. */
+/** Limits the text of all settings together. A larger one is refused as TooLarge before it is written. */
 const fileBytesMax = 4 * limits.messageBytesMax;
 
-// One setting a line, so that a person can read and compare the files.
+// Writes one setting per line, so that an operator can read and compare the files.
 export function textOf(settings: ReadonlyMap<string, Setting>): string {
   const text = `[\n${[...settings.values()].map((setting) => JSON.stringify(setting)).join(',\n')}\n]\n`;
   const bytes = Buffer.byteLength(text);

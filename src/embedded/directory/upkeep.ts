@@ -1,4 +1,4 @@
-/** Makes folders and the marker of the shared directory again, and finds a directory that was replaced. */
+/** Recreates missing folders and the marker of the shared directory, and detects that the directory was replaced. */
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Random } from '../../base/clock';
@@ -6,7 +6,7 @@ import { BusError, sayError } from '../../base/errors';
 import type { Notices } from '../../base/notices';
 import { isCode, markerFile, readMarker, writeMarker, type Directory } from './directory';
 
-/** What is wrong with the directory. `final`: this bus has opened another directory than the one at its path. */
+/** A fault of the directory. `final`: the path now leads to a different directory than the one that this bus opened. */
 interface DirectoryFault {
   readonly reason: string;
   readonly final: boolean;
@@ -16,7 +16,7 @@ export class Upkeep {
   private readonly device: number;
   private readonly inode: number;
   private told: string | undefined;
-  /** The marker as it was last read, so that it is read again only when it changed. */
+  /** State of the marker when it was last read. The marker is reread only when this changes. */
   private marker = '';
 
   constructor(
@@ -29,8 +29,9 @@ export class Upkeep {
   }
 
   /**
-   * Makes again what is missing, and reports what cannot be made as a state. Returns false when the directory is no
-   * longer at its path: nothing must be made or read there then, since it belongs to other processes. Never throws.
+   * Recreates missing parts, and reports a part that cannot be created as a state. Returns false when the directory is
+   * no longer at its path. The caller must then create and read nothing there, since the path belongs to other
+   * processes. Never throws.
    */
   look(): boolean {
     const fault = this.fault();
@@ -42,7 +43,7 @@ export class Upkeep {
     return fault?.final !== true;
   }
 
-  /** Throws StoreBroken where {@link Upkeep.look} returns false. */
+  /** Throws StoreBroken when {@link Upkeep.look} returns false. */
   check(): void {
     const { path: at } = this.directory;
     const cause = this.look() ? undefined : this.told;
@@ -73,7 +74,7 @@ export class Upkeep {
       fs.mkdirSync(folder, { mode: 0o700 });
       this.tellMade(folder);
     } catch (error) {
-      // Another process made it at the same moment.
+      // Another process created it at the same moment.
       if (!isCode(error, 'EEXIST') || !fs.statSync(folder).isDirectory()) throw error;
     }
   }
@@ -85,7 +86,7 @@ export class Upkeep {
     if (now !== undefined && seen === this.marker) return undefined;
     const found = now === undefined ? undefined : readMarker(textOf(file));
     if (found === undefined) {
-      // Also a symbolic link to nothing.
+      // Remove a damaged marker, or a symbolic link without a target: both would block the write.
       if (fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined) fs.rmSync(file, { force: true });
       writeMarker(this.directory.path, this.directory.ns, this.random);
       this.tellMade(file);
@@ -103,7 +104,7 @@ export class Upkeep {
   }
 }
 
-/** Empty when it cannot be read. */
+/** Returns the text of a file, or an empty text if it cannot be read. */
 function textOf(file: string): string {
   try {
     return fs.readFileSync(file, 'utf8');
