@@ -1,4 +1,7 @@
-/** What an opening bus does about those before it: removes what the dead left, refuses to share with strangers. */
+/**
+ * Cleans up the directory when a bus opens: removes what dead processes left, and refuses a directory that another pid
+ * namespace uses.
+ */
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -8,14 +11,15 @@ import { isCode, refuse } from '../directory/directory';
 import { processLives } from '../directory/process-liveness';
 import type { Rings } from './doorbells';
 
-/** Files are drafts for milliseconds; older ones were left by the dead. */
+/** A draft exists for milliseconds. An older one was left by a process that died. */
 const draftMs = 60_000;
 const answerMs = 1_000;
 
 /**
- * Removes sockets and drafts of the dead. Rejects with Config when somebody of another pid namespace has this directory
- * open: locks are kept by pid, and two processes with the same one stop each other. Our own socket must be there
- * already: of two that come at the same moment, each looks after it can be seen, so at least one refuses.
+ * Removes sockets and drafts of dead processes. Rejects with Config when a process of another pid namespace has this
+ * directory open. Locks are identified by pid, so two processes with the same pid would block each other. The socket of
+ * this bus must already exist. Of two buses that open at the same moment, each then looks after it is visible, so at
+ * least one refuses.
  */
 export async function sweep(directory: Directory, rings: Rings, clock: Clock): Promise<void> {
   const strangers: string[] = [];
@@ -38,7 +42,7 @@ export async function sweep(directory: Directory, rings: Rings, clock: Clock): P
   }
 }
 
-/** Whether somebody listens at a socket; a stopped process does. */
+/** Resolves to whether a process listens at a socket. A stopped process counts as listening. */
 function listens(at: string, clock: Clock): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect({ path: at });

@@ -1,12 +1,15 @@
-/** One socket to one other process: frames in, and frames out that wait in few large buffers within a bound. */
+/** Connects to one other process. Outgoing frames wait in a few large buffers, whose total size is bounded. */
 import type { Socket } from 'node:net';
 import { Capacity } from '../../base/bounded';
 import type { FrameKind, TakeFrame } from './frames';
 import { FrameReader, frameRoom, putFrame } from './frames';
 
-/** What can wait for one receiver; beyond it Overloaded. */
+/** Frames that can wait for one receiver. A frame beyond this is rejected as Overloaded. */
 export const waitingMax = { count: 100_000, bytes: 64 * 1024 * 1024 };
-/** What can wait for all receivers of a bus, but a receiver that reads never has more than this waiting. */
+/**
+ * Frames that can wait for all receivers of a bus. A connection that holds less than `freeBytes` has room even when
+ * this is used up, so that packets to receivers that read are not rejected.
+ */
 export const allWaitingMax = { count: 1_000_000, bytes: 512 * 1024 * 1024 };
 const freeBytes = 1024 * 1024;
 const firstBytes = 8 * 1024;
@@ -14,7 +17,9 @@ const keptBytesMax = 64 * 1024;
 const segmentBytesMax = 256 * 1024;
 export const retryAfterMs = 20;
 
-/** Frames in a row, that go out in one write. `costBytes` is the memory behind them, which {@link Capacity} counts. */
+/**
+ * Consecutive frames that leave in one write. `costBytes` is the memory of their buffer, which {@link Capacity} counts.
+ */
 interface Segment {
   readonly bytes: Buffer;
   readonly costBytes: number;
@@ -23,16 +28,18 @@ interface Segment {
 
 const empty = Buffer.alloc(0);
 
-/** Who holds a connection. */
+/** Owner of a connection: receives its frames, and its end. */
 export interface ConnectionEnd {
-  /** Gives the reason when the frame is refused; the connection is closed then. */
+  /** Handles a frame. Returns the reason if the frame is refused; the connection is then closed. */
   take(...frame: Parameters<TakeFrame>): string | undefined;
-  /** Called once, when nothing will come any more; `fault` says what the other side did wrong, if it did. */
+  /**
+   * Called once, when no more frames can arrive. `fault` names the protocol error of the other side, if it made one.
+   */
   ended(fault: string | undefined, cause: NodeJS.ErrnoException | undefined): void;
 }
 
 export class Connection {
-  /** Who is at the other end; undefined until a hello said so. */
+  /** Address of the other end; undefined until its hello arrived. */
   peer: string | undefined;
   private segment = empty;
   private used = 0;
@@ -40,13 +47,13 @@ export class Connection {
   private readonly waiting: Segment[] = [];
   private flying: Segment | undefined;
   private ending = false;
-  /** What waits or flies. */
+  /** Counts the frames that wait or are being written. */
   readonly capacity: Capacity;
-  /** Frames that the kernel has taken, since the connection was made. */
+  /** Frames that the kernel has accepted since the connection was made. */
   framesTaken = 0;
-  /** Called when the kernel has taken frames. */
+  /** Called when the kernel has accepted frames. */
   onTaken: () => void = () => undefined;
-  /** Rings that have not left: one more of the same would tell nothing new. */
+  /** Rings that have not left yet. A second ring with the same line would add no information. */
   private readonly rings = new Set<string>();
 
   private fault: string | undefined;
@@ -66,12 +73,12 @@ export class Connection {
     });
     socket.on('error', (error) => (cause = error));
     socket.on('close', () => {
-      this.capacity.remove(this.capacity.bytes, this.capacity.count); // what waits is lost
+      this.capacity.remove(this.capacity.bytes, this.capacity.count); // waiting frames are lost
       end.ended(this.fault, cause);
     });
   }
 
-  /** Queues a frame; {@link pump} sends it. Throws Overloaded when too much waits already. */
+  /** Queues a frame; {@link pump} sends it. Throws Overloaded when too many frames wait already. */
   put(kind: FrameKind, line: string, body: Uint8Array): void {
     const room = frameRoom(line, body);
     const { capacity } = this;
@@ -84,14 +91,14 @@ export class Connection {
     this.frames++;
   }
 
-  /** Queues a doorbell unless the same one still waits. */
+  /** Queues a doorbell, unless the same one still waits. */
   ring(kind: FrameKind, line: string): void {
     if (this.rings.has(line)) return;
     this.put(kind, line, empty);
     this.rings.add(line);
   }
 
-  /** Hands the kernel what it takes; the rest follows as it drains. */
+  /** Writes as much as the kernel accepts; the rest follows as its buffer drains. */
   pump(): void {
     while (this.flying === undefined && !this.socket.destroyed) {
       const next = this.waiting.shift() ?? this.seal();
@@ -105,12 +112,14 @@ export class Connection {
       else this.land(next);
     }
   }
-  /** The kernel has not taken all of it: nothing may be written over it. */
+  /** Keeps a segment that the kernel has only partly accepted. Its buffer must not be reused until the write ends. */
   private fly(segment: Segment): void {
     this.flying = segment;
     if (segment.bytes.buffer === this.segment.buffer) this.segment = empty;
   }
-  /** The kernel has taken all of it: its buffer is free again, and let go if a burst made it large. */
+  /**
+   * Releases a segment that the kernel has accepted in full. Its buffer is reused, or dropped if a burst made it large.
+   */
   private land(segment: Segment): void {
     this.capacity.remove(segment.costBytes, segment.frames);
     this.framesTaken += segment.frames;
@@ -119,7 +128,8 @@ export class Connection {
     this.onTaken();
   }
   private readonly written = (error?: Error | null): void => {
-    // Also called, later, for what the kernel took at once; and while the socket is on its way down.
+    // Node also calls this later for data that the kernel accepted immediately, and while the socket is being
+    // destroyed.
     if (this.flying === undefined || error || this.socket.writableLength > 0) return;
     const flown = this.flying;
     this.flying = undefined;
@@ -127,22 +137,25 @@ export class Connection {
     this.pump();
   };
 
-  /** Bytes that the kernel has not taken yet. */
+  /** Bytes that the kernel has not accepted yet. */
   get queuedBytes(): number {
     return this.capacity.bytes;
   }
 
-  /** Frames that were put in, since the connection was made. */
+  /** Frames that were queued since the connection was made. */
   get framesPut(): number {
     return this.framesTaken + this.capacity.count;
   }
 
-  /** Sends what is queued, then says so; ends when the other side has read it and closed too, or by {@link destroy}. */
+  /**
+   * Sends what is queued, then closes this side. The connection ends when the other side has read it and closed too, or
+   * by {@link destroy}.
+   */
   end(): void {
     this.ending = true;
     this.pump();
   }
-  /** Closes now; `fault` is what the other side did wrong. */
+  /** Closes the connection immediately. `fault` names the protocol error of the other side. */
   destroy(fault?: string): void {
     this.fault ??= fault;
     this.socket.destroy();
@@ -155,7 +168,7 @@ export class Connection {
     if (bytes > this.segment.length || sealed !== undefined) this.segment = Buffer.allocUnsafeSlow(bytes);
   }
 
-  /** Closes the open segment; its buffer stays in use until {@link land}. */
+  /** Closes the open segment. Its buffer stays in use until {@link land}. */
   private seal(): Segment | undefined {
     if (this.used === 0) return undefined;
     const sealed = { bytes: this.segment.subarray(0, this.used), costBytes: this.segment.length, frames: this.frames };

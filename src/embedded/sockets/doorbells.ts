@@ -1,4 +1,4 @@
-/** Doorbells between all buses of a directory, and who of them is still there. */
+/** Rings doorbells between all buses of a directory, and determines which of these buses are still running. */
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Timer } from '../../base/clock';
@@ -11,11 +11,11 @@ import type { Neighbours } from '../store/peer-processes';
 import type { Sockets } from './sockets';
 
 export interface Rings extends Neighbours {
-  /** Addresses of all other open buses, as far as their sockets are there. */
+  /** Returns the addresses of all other open buses that have a socket. */
   others(): readonly string[];
-  /** Rings at all others; resolves when each has heard it, is gone, or did not answer within 200 ms. */
+  /** Rings at all other buses. Resolves when each has acknowledged, has left, or did not answer within 200 ms. */
   ringAll(topic: string): Promise<void>;
-  /** Removes the socket of a dead bus; true for the one caller who did it. */
+  /** Removes the socket of a dead bus. Returns true only to the caller that removed it. */
   bury(address: string): boolean;
 }
 
@@ -25,9 +25,11 @@ export interface RingParts {
   readonly clock: Clock;
 }
 
-/** A stopped process does not answer: nobody waits longer for it. */
+/** A stopped process does not answer. Callers wait at most this time for it. */
 const heardWithinMs = 200;
-/** A running process makes its socket again within half a second after it was removed. */
+/**
+ * A running process recreates a removed socket within half a second. One without a socket for this long counts as dead.
+ */
 const socketMissingMs = 2_000;
 
 interface Call {
@@ -38,11 +40,11 @@ interface Call {
 export function openRings({ directory, sockets, clock }: RingParts): Rings {
   const hearers = new Set<(topic: string) => void>();
   const calls = new Map<number, Call>();
-  /** Addresses without a socket, and when that was seen first. */
+  /** Addresses without a socket, and the time at which that was first noticed. */
   const missing = new Map<string, number>();
   let callsMade = 0;
 
-  // The line is `<call> <topic>`; call 0 wants no answer.
+  // The line is `<call> <topic>`. Call 0 requests no answer.
   sockets.hear(frameKinds.ring, (line, _body, from) => {
     const at = line.indexOf(' ');
     const topic = line.slice(at + 1);
@@ -55,7 +57,7 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
     for (const id of calls.keys()) settle(id, address);
   });
 
-  // Behind what the hearers themselves put off to the end of this turn: heard means read.
+  // Acknowledge after the listeners' own end-of-turn work, so that an acknowledgement means the change was read.
   function answerSoon(to: string, call: string): void {
     setImmediate(() => tryRing(() => sockets.sendOnce(to, frameKinds.heard, call)));
   }
@@ -70,13 +72,13 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
     try {
       return fs.readdirSync(directory.sockets).filter((name) => name !== sockets.address && isAddress(name));
     } catch (error) {
-      // The folder was removed, and is made again soon, or none can be reached.
+      // The folder was removed and is recreated shortly, or cannot be read, so that no bus is reachable.
       if (isCode(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return [];
       throw error;
     }
   }
 
-  /** Whether a bus without a socket counts as open: its process runs, and can make the socket again. */
+  /** Returns whether a bus without a socket counts as open: its process is running, and can recreate the socket. */
   function isMaking(address: string): boolean {
     if (processLives(address) !== true) {
       missing.delete(address);
@@ -94,7 +96,7 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
     );
     if (awaited.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      // When it was we who stood still, the answers are there and come in before this turn ends.
+      // If this process itself was stopped, the answers wait in its sockets and are read before this turn ends.
       const timer: Timer = clock.after(heardWithinMs, () => setImmediate(done));
       function done(): void {
         timer.cancel();
@@ -136,7 +138,10 @@ export function openRings({ directory, sockets, clock }: RingParts): Rings {
   };
 }
 
-/** Rings, unless nobody is there any more or its queue is full: a ring may get lost. */
+/**
+ * Rings, and returns false if the bus has left or its queue is full. A lost ring only delays the receiver until its
+ * poll.
+ */
 function tryRing(ring: () => void): boolean {
   try {
     ring();

@@ -1,44 +1,50 @@
-/** Broadcasts over sockets: each resolves when the sockets of all receivers have it; those that read are waited for. */
+/**
+ * Sends broadcasts over sockets. A broadcast resolves when the sockets of all receivers have accepted it. Receivers
+ * that read are waited for.
+ */
 import { every, type Clock, type Timer } from '../../base/clock';
 import { BoundedQueue, Capacity } from '../../base/bounded';
 import { isBusError } from '../../base/errors';
 import type { Notices } from '../../base/notices';
 
-/** Where broadcasts go. */
+/** A receiver of broadcasts. */
 export interface Destination {
   readonly address: string;
   readonly name: string;
 }
 /** One connection to a receiver. */
 export interface Outlet {
-  /** Bytes that the kernel has not taken yet. */
+  /** Bytes that the kernel has not accepted yet. */
   readonly queuedBytes: number;
-  /** Frames that were put into it so far, and how many of them the kernel has taken. */
+  /** Frames that were queued in it so far, and the number of them that the kernel has accepted. */
   readonly framesPut: number;
   readonly framesTaken: number;
 }
 export interface FanoutParts<O extends Outlet> {
   readonly clock: Clock;
   readonly notices: Notices;
-  /** Connects where there is no connection. Throws Unreachable. */
+  /** Returns the connection to an address, and connects if there is none. Throws Unreachable. */
   readonly outletTo: (address: string) => O;
-  /** Queues a packet; all of one turn leave together at its end. Throws Overloaded. */
+  /** Queues a packet. All packets of one turn are sent together at its end. Throws Overloaded. */
   readonly put: (outlet: O, line: string, body: Uint8Array) => void;
 }
 
 /**
- * Broadcasts that wait for one receiver, beside those in its connection. More are refused as Overloaded while it reads,
- * and dropped with a notice while it does not.
+ * Broadcasts that wait for one receiver, besides those in its connection. While it reads, more are rejected as
+ * Overloaded. While it does not, more are dropped with a notice.
  */
 const waitingMax = { count: 100_000, bytes: 64 * 1024 * 1024 };
-/** The same for all receivers together. Receivers that do not read may use half of it. */
+/**
+ * Broadcasts that wait for all receivers together. Receivers that do not read can use half of it, so that they do not
+ * block the ones that do.
+ */
 const allWaitingMax = { count: 1_000_000, bytes: 256 * 1024 * 1024 };
 const stuckShare = 0.5;
-/** A connection holds this much of broadcasts at a time: requests and replies must not wait behind all of them. */
+/** Limits the broadcasts in a connection at a time, so that requests and replies do not wait behind all of them. */
 const windowBytes = 512 * 1024;
 /**
- * A receiver whose socket took nothing for this long is not waited for, until it takes something again. Counted in
- * checks, so that a sender that stood still itself has looked at its sockets in between.
+ * A receiver whose socket accepted nothing for this long is not waited for, until it accepts data again. The time is
+ * counted in checks. A sender that was itself stopped has then looked at its sockets in between.
  */
 const stuckAfterMs = 1_000;
 const checkIntervalMs = 250;
@@ -48,15 +54,15 @@ const retryAfterMs = 100;
 /** One broadcast on its way to several receivers. */
 interface Delivery {
   readonly line: string;
-  /** The caller's bytes, and a copy as soon as it has to be kept. */
+  /** The caller's bytes, or a copy of them once the delivery must outlast the call. */
   body: Uint8Array;
   isCopy: boolean;
-  /** Receivers that have not taken it. */
+  /** Number of receivers that have not accepted it yet. */
   left: number;
   handedOver: number;
   done(handedOver: number): void;
 }
-/** One delivery at one receiver. */
+/** One delivery to one receiver. */
 interface Part {
   readonly delivery: Delivery;
   isOver: boolean;
@@ -64,13 +70,13 @@ interface Part {
 interface Written<O> {
   readonly part: Part;
   readonly outlet: O;
-  /** The kernel has taken it when so many frames were taken. */
+  /** The kernel has accepted this part once it has accepted this number of frames. */
   readonly mark: number;
 }
 
 export class Fanout<O extends Outlet> {
   readonly #receivers = new Map<string, Receiver<O>>();
-  /** Those that have something to read, and are not known to be stuck. */
+  /** Receivers that have something to read, and are not known to be stuck. */
   readonly #awaited = new Set<Receiver<O>>();
   readonly #all = new Capacity(allWaitingMax);
   #timer: Timer | undefined;
@@ -78,9 +84,10 @@ export class Fanout<O extends Outlet> {
   constructor(private readonly parts: FanoutParts<O>) {}
 
   /**
-   * Resolves with how many it was handed over to, when the kernel has it for each of them, or one took nothing for a
-   * second: it then waits for that one within bounds. What the kernel has arrives also when this process dies. Throws
-   * Overloaded, and sends nothing, when too much waits for one that reads.
+   * Resolves to the number of receivers that it was handed over to. It resolves when the kernel has accepted it for
+   * each of them, or a receiver accepted nothing for a second. For such a receiver it is kept within bounds. Data that
+   * the kernel has accepted arrives even if this process dies. Throws Overloaded, and sends nothing, when too much
+   * waits for a receiver that reads.
    */
   send(to: readonly Destination[], line: string, body: Uint8Array): Promise<number> {
     const receivers = to.map((one) => this.#receiverOf(one));
@@ -108,27 +115,27 @@ export class Fanout<O extends Outlet> {
     return made;
   }
 
-  /** The kernel has taken something of what was put into this outlet. */
+  /** Handles that the kernel has accepted some of the data that was put into this outlet. */
   taken(address: string, outlet: O): void {
     const receiver = this.#receivers.get(address);
     if (!receiver) return;
     receiver.taken(outlet);
     this.#watch(receiver);
   }
-  /** The outlet has ended: what was put into it and not taken is lost. */
+  /** Handles the end of an outlet. Data in it that the kernel has not accepted is lost. */
   ended(address: string, outlet: O): void {
     this.#receivers.get(address)?.ended(outlet);
   }
-  /** All outlets to it have ended. Of one that is dead nothing is reported. */
+  /** Handles the end of all outlets to a receiver. For a dead one no loss is reported. */
   gone(address: string, isDead: boolean): void {
     this.#receivers.get(address)?.close(isDead ? undefined : 'its connection ended');
     this.#receivers.delete(address);
   }
-  /** Puts all that waits into the connections, which send it before they end. */
+  /** Puts every waiting broadcast into the connections, which send it before they end. */
   flush(): void {
     for (const receiver of this.#receivers.values()) receiver.pump(Infinity);
   }
-  /** Nothing is taken any longer. What no receiver has is dropped, with a notice. */
+  /** Stops sending. Each broadcast that a receiver has not accepted is dropped with a notice. */
   close(): void {
     this.#timer?.cancel();
     for (const receiver of this.#receivers.values()) receiver.close('this bus was closed');
@@ -146,15 +153,15 @@ export class Fanout<O extends Outlet> {
   }
 }
 
-/** One receiver while something is on its way to it. */
+/** State of one receiver while broadcasts are on their way to it. */
 class Receiver<O extends Outlet> {
-  /** Not in a connection yet. */
+  /** Parts that are not in a connection yet. */
   readonly #waiting: BoundedQueue<Part>;
-  /** In a connection, and not taken. */
+  /** Parts in a connection that the kernel has not accepted. */
   #written: Written<O>[] = [];
-  /** Was in a connection that has ended. */
+  /** Parts that were in a connection that has ended. */
   #lost: Part[] = [];
-  /** Checks since the kernel took something. */
+  /** Checks since the kernel last accepted something. */
   #checks = 0;
   #isPumping = false;
 
@@ -176,7 +183,7 @@ class Receiver<O extends Outlet> {
     return this.#checks >= stuckAfterChecks;
   }
 
-  /** Throws Overloaded. */
+  /** Throws Overloaded if the receiver reads but has no room. */
   mustHaveRoom(bytes: number): void {
     const { capacity } = this.#waiting;
     if (this.#isStuck || capacity.fits(bytes)) return;
@@ -203,13 +210,13 @@ class Receiver<O extends Outlet> {
     delivery.isCopy = true;
     return true;
   }
-  /** Returns false when it has to wait. */
+  /** Returns false if the part has to wait. */
   #write(part: Part, untilBytes: number): boolean {
     const { outletTo, put } = this.parts;
     try {
       const outlet = outletTo(this.to.address);
       if (outlet.queuedBytes >= untilBytes) return false;
-      // Before: the kernel can take it at once, which is reported before `put` returns.
+      // Added before the write, since the kernel can accept it immediately. That is reported before `put` returns.
       this.#written.push({ part, outlet, mark: outlet.framesPut + 1 });
       try {
         put(outlet, part.delivery.line, part.delivery.body);
@@ -221,12 +228,12 @@ class Receiver<O extends Outlet> {
     } catch (error) {
       if (isBusError(error, 'Overloaded')) return false;
       if (!isBusError(error, 'Unreachable')) throw error;
-      end(part, false); // it is dead, so nothing is lost
+      end(part, false); // the receiver is dead, so nothing is lost
       return true;
     }
   }
   pump(untilBytes: number): void {
-    if (this.#isPumping) return; // the kernel took the one that is being written: the loop below goes on
+    if (this.#isPumping) return; // the kernel accepted the part that is being written; the outer loop continues
     this.#isPumping = true;
     for (let part = this.#waiting.first; part; part = this.#waiting.first) {
       if (!this.#write(part, untilBytes)) break;
@@ -250,7 +257,10 @@ class Receiver<O extends Outlet> {
     for (const one of this.#written) if (one.outlet === outlet) this.#lost.push(one.part);
     this.#written = this.#written.filter((one) => one.outlet !== outlet);
   }
-  /** Of a stuck one what is here stays, and is sent when it reads again; broadcasts do not wait for that. */
+  /**
+   * Counts a check. The parts of a stuck receiver are kept and sent when it reads again, but their broadcasts resolve
+   * now.
+   */
   check(): void {
     this.#checks++;
     if (!this.#isStuck) return;
@@ -259,7 +269,7 @@ class Receiver<O extends Outlet> {
   #parts(): readonly Part[] {
     return [...this.#lost, ...this.#written.map(({ part }) => part), ...this.#waiting.items()];
   }
-  /** What is here is lost. Without a reason the receiver is dead, and nothing is reported. */
+  /** Drops every part. Without a reason the receiver is dead, and no loss is reported. */
   close(reason?: string): void {
     const lost = this.#parts();
     [this.#lost, this.#written] = [[], []];

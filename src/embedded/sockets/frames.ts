@@ -1,8 +1,11 @@
-/** How the bytes between two processes of one machine are cut into frames, so that hostile ones are refused early. */
+/**
+ * Cuts the bytes between two processes of one machine into frames. Malformed frames are refused before they take
+ * memory.
+ */
 import { BusError } from '../../base/errors';
 import { limits } from '../../base/limits';
 
-/** What a frame is: who connects, a packet, a doorbell, and the answer to one. */
+/** Kinds of frames: the hello of a connection, a packet, a doorbell, and the acknowledgement of a doorbell. */
 export const frameKinds = { hello: 1, packet: 2, ring: 3, heard: 4 } as const;
 export type FrameKind = (typeof frameKinds)[keyof typeof frameKinds];
 
@@ -10,18 +13,18 @@ export type FrameKind = (typeof frameKinds)[keyof typeof frameKinds];
 const headBytes = 7;
 const lengthBytes = 4;
 const restBytes = headBytes - lengthBytes;
-/** Largest body: the largest message there may be, and 64 KB that a parked one carries more. */
+/** Largest body: the largest message, and 64 KB for the fields that a parked one adds. */
 export const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
-/** Largest value of the length field. */
+/** Largest value of the length field. A larger one is refused before its bytes are read. */
 const frameBytesMax = restBytes + limits.envelopeBytesMax + bodyBytesMax;
 const heldBytesKept = 64 * 1024;
 
-/** Bytes that {@link putFrame} needs at most; a character of a line takes up to three. */
+/** Returns the most bytes that {@link putFrame} needs. A character of a line takes up to three. */
 export function frameRoom(line: string, body: Uint8Array): number {
   return headBytes + 3 * line.length + body.length;
 }
 
-/** Writes one frame at `at`, where {@link frameRoom} bytes must be free; gives the place behind it. */
+/** Writes one frame at `at`, where {@link frameRoom} bytes must be free. Returns the position after it. */
 export function putFrame(into: Buffer, at: number, kind: FrameKind, line: string, body: Uint8Array): number {
   const lineBytes = into.write(line, at + headBytes, 'utf8');
   const end = at + headBytes + lineBytes + body.length;
@@ -32,7 +35,7 @@ export function putFrame(into: Buffer, at: number, kind: FrameKind, line: string
   return end;
 }
 
-/** Throws TooLarge for what no frame can hold. */
+/** Throws TooLarge for a line or a body that no frame can hold. */
 export function checkSize(line: string, body: Uint8Array): void {
   const lineBytes = line.length * 3 > limits.envelopeBytesMax ? Buffer.byteLength(line) : 0;
   if (lineBytes > limits.envelopeBytesMax) throw tooLarge('an envelope', lineBytes, limits.envelopeBytesMax);
@@ -42,17 +45,19 @@ function tooLarge(what: string, bytes: number, limitBytes: number): BusError {
   return new BusError('TooLarge', `${what} of ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
 }
 
-/** Takes each frame; `body` is a view that is valid until this returns. Gives the reason when the frame is refused. */
+/**
+ * Handler of a frame. `body` is a view that is valid until this returns. Returns the reason if the frame is refused.
+ */
 export type TakeFrame = (kind: FrameKind, line: string, body: Uint8Array) => string | undefined;
 
-/** Cuts chunks, as a socket gives them, into frames. A frame that is whole within a chunk is not copied. */
+/** Reader that cuts the chunks of a socket into frames. A frame that is complete within a chunk is not copied. */
 export class FrameReader {
   private held: Buffer = Buffer.alloc(0);
   private heldBytes = 0;
 
   constructor(private readonly take: TakeFrame) {}
 
-  /** Gives the reason when the bytes are no frames or one was refused: nothing may be pushed after that. */
+  /** Returns the reason if the bytes are not frames, or one was refused. The caller must push nothing after that. */
   push(chunk: Buffer): string | undefined {
     let at = 0;
     while (at < chunk.length) {
@@ -63,7 +68,9 @@ export class FrameReader {
     return undefined;
   }
 
-  /** A frame begins at `at`: takes it if it is whole, else holds what there is of it. */
+  /**
+   * Reads the frame that begins at `at`: handles it if it is complete, and otherwise holds the part that has arrived.
+   */
   private start(chunk: Buffer, at: number): number | string {
     const there = chunk.length - at;
     if (there < lengthBytes) return this.hold(chunk, at, chunk.length, lengthBytes);
@@ -74,7 +81,7 @@ export class FrameReader {
     return this.give(chunk, at, end) ?? end;
   }
 
-  /** Part of a frame is held: adds what `chunk` has of it, and takes it when it is whole. */
+  /** Adds the bytes in `chunk` to the frame that is held, and handles the frame when it is complete. */
   private goOn(chunk: Buffer, at: number): number | string {
     const wanted = this.heldBytes < lengthBytes ? lengthBytes : lengthBytes + this.held.readUInt32LE(0);
     const next = this.hold(chunk, at, Math.min(chunk.length, at + wanted - this.heldBytes), wanted);
@@ -89,7 +96,9 @@ export class FrameReader {
     return this.give(frame, 0, frameBytes) ?? next;
   }
 
-  /** Keeps chunk[from, to). Memory grows with the bytes that came, not with the length that a frame claims. */
+  /**
+   * Keeps chunk[from, to). Memory grows with the bytes that arrived, so a false length in a frame cannot exhaust it.
+   */
   private hold(chunk: Buffer, from: number, to: number, wanted: number): number {
     const needed = this.heldBytes + to - from;
     if (needed > this.held.length) {

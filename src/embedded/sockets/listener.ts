@@ -1,4 +1,6 @@
-/** Where others connect to one bus: hands connections on once they have said hello, and bounds those that have not. */
+/**
+ * Accepts connections for one bus. It passes them on after their hello, and limits the number of those without a hello.
+ */
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -15,23 +17,26 @@ export interface ListenerParts {
   readonly directory: Directory;
   readonly address: string;
   readonly clock: Clock;
-  /** What all connections of the bus hold together. */
+  /** Bytes and frames that all connections of the bus hold together. */
   readonly capacity: Capacity;
-  /** Somebody has said hello. What is given back holds the connection from now on. */
+  /** Called after a hello. The returned end owns the connection from then on. */
   readonly welcome: (connection: Connection, address: string) => ConnectionEnd;
   readonly dropped: (reason: string) => void;
 }
 
-/** A process whose event loop stands still sends its hello late, and loses all that it sends when this is too short. */
+/**
+ * A process whose event loop is blocked sends its hello late. If this limit is too short, the connection closes and
+ * loses all its data.
+ */
 const helloWithinMs = 10_000;
-/** Without a hello; a hello comes with the connection, so only a hostile process gets here. */
+/** Connections without a hello. A hello is sent with the connection, so only a malicious process reaches this limit. */
 const strangersMax = 256;
 const connectionsMax = 2_048;
 
 export class Listener {
   private server: net.Server;
   private readonly strangers = new Map<Connection, Timer>();
-  /** Of the socket that was made last. */
+  /** Identity of the socket that was made last. */
   private identity: string | undefined;
   private making: Promise<void> | undefined;
   private closed = false;
@@ -47,9 +52,13 @@ export class Listener {
     return server;
   }
 
-  /** Others can reach the socket, mode 0600, when this resolves; Config when none can be made. */
+  /**
+   * Creates the socket, mode 0600. Other processes can connect when this resolves. Rejects with Config if it cannot be
+   * made.
+   */
   async listen(): Promise<void> {
-    // It gets its name when it listens: a socket that is there and refuses is a dead one, and anybody may remove it.
+    // The socket gets its name only once it listens. A named socket that refuses belongs to a dead process, and any
+    // process can remove it.
     const draft = path.join(this.parts.directory.sockets, `~${this.parts.address}`);
     const { server } = this;
     try {
@@ -69,12 +78,13 @@ export class Listener {
   }
 
   /**
-   * Resolves whether the socket had to be made again, because its file was removed or replaced. Existing connections
-   * stay. Rejects with Config when it cannot be made.
+   * Recreates the socket if its file was removed or replaced, and resolves to whether it did. Existing connections
+   * stay. Rejects with Config if it cannot be made.
    */
   async keep(): Promise<boolean> {
     if (this.closed || this.making !== undefined || socketIdentity(this.path) === this.identity) return false;
-    // Before the new one listens: Node removes the file that a server was made with when the server is closed.
+    // Close the old server before the new one listens. When a server is closed, Node removes the file that it was
+    // created with.
     this.server.close();
     this.server = this.newServer();
     this.making = this.listen().finally(() => (this.making = undefined));
@@ -87,7 +97,7 @@ export class Listener {
     try {
       fs.rmSync(this.path, { force: true });
     } catch (error) {
-      // It refuses from now on, which says the same to others.
+      // The socket refuses connections from now on, which shows other processes the same.
       this.parts.dropped(`${this.path} cannot be removed: ${sayError(error)}`);
     }
     this.server.close();
@@ -134,7 +144,10 @@ export class Listener {
   }
 }
 
-/** Changes when the file is made again, or its owner can no longer connect to it; undefined when there is none. */
+/**
+ * Returns a value that changes when the file is recreated, or its owner can no longer connect to it. Returns undefined
+ * if there is no file.
+ */
 export function socketIdentity(file: string): string | undefined {
   const found = fs.statSync(file, { throwIfNoEntry: false });
   return found && `${found.dev} ${found.ino} ${found.mode & 0o600}`;

@@ -1,4 +1,4 @@
-/** Packets of a bus to itself: delivered in the next turn, in order, within the bounds that a socket has. */
+/** Delivers the packets of a bus to itself: in the next turn, in order, within the limits of a socket. */
 import { BoundedQueue } from '../../base/bounded';
 import { deferred, type Deferred } from '../../base/lifecycle';
 import { retryAfterMs, waitingMax } from './connection';
@@ -14,7 +14,7 @@ export class Loopback {
 
   constructor(private readonly take: (line: string, body: Uint8Array) => void) {}
 
-  /** Copies the body, since the sender may write over it. Resolves when it was delivered. Throws Overloaded. */
+  /** Copies the body, since the sender can overwrite it. Resolves when it was delivered. Throws Overloaded. */
   put(line: string, body: Uint8Array): Promise<void> {
     this.mustHaveRoom(line, body);
     this.waiting.push({ line, body: Buffer.from(body) }, sizeOf(line, body));

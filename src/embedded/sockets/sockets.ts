@@ -1,4 +1,6 @@
-/** All connections of one bus: it connects when first needed, and tells who is gone. Everything else sends frames. */
+/**
+ * Manages all connections of one bus. It connects when a connection is first needed, and reports peers that have left.
+ */
 import net from 'node:net';
 import path from 'node:path';
 import type { Clock } from '../../base/clock';
@@ -17,9 +19,9 @@ import { Listener, socketIdentity } from './listener';
 import { isAddress } from '../directory/process-liveness';
 import { Loopback } from './loopback';
 
-/** `body` is a view that is valid until this returns. */
+/** Handler of a frame. `body` is a view that is valid until this returns. */
 export type HearFrame = (line: string, body: Uint8Array, from: string) => void;
-/** `packets` says whether a packet was sent to or came from it: without one, nobody had to do with it. */
+/** Handler of the departure of a peer. `packets` is true if a packet was sent to it or received from it. */
 export type HearGone = (address: string, packets: boolean) => void;
 
 export interface SocketParts {
@@ -29,24 +31,33 @@ export interface SocketParts {
   readonly notices: Notices;
 }
 
-/** Somebody we have a connection with. */
+/** Another bus that this one has a connection to. */
 interface Peer {
   readonly address: string;
-  /** We send on the first one only, so that order is kept; there are two when both connected at the same moment. */
+  /**
+   * Packets are sent only on the first one, to preserve their order. There are two when both sides connected at the
+   * same moment.
+   */
   readonly connections: Connection[];
   packets: boolean;
 }
 
-/** A stopped process does not close its end. */
+/** A stopped process does not close its side, so close does not wait longer than this. */
 const closeWithinMs = 1_000;
-/** How long what a peer said on its other connection may take to come in: a peer that closes takes no longer. */
+/**
+ * Limits the wait for the remaining data of a peer's other connection. A peer that closes takes no longer than
+ * `closeWithinMs`.
+ */
 const lastWordsMs = closeWithinMs + 100;
 const deadMax = 20_000;
-/** More than this leaves before the turn ends, so that a burst is read while it is still being made. */
+/**
+ * More queued bytes than this are sent before the turn ends, so that the receiver reads a burst while it is still being
+ * made.
+ */
 const turnBytesMax = 128 * 1024;
 const nothing = new Uint8Array(0);
 
-/** Others can connect when this resolves. */
+/** Opens the sockets of a bus. Other processes can connect when this resolves. */
 export async function openSockets(parts: SocketParts): Promise<Sockets> {
   const sockets = new Sockets(parts);
   await sockets.listen();
@@ -57,11 +68,14 @@ export class Sockets implements Closable {
   readonly address: string;
   private readonly listener: Listener;
   private readonly loopback: Loopback;
-  /** Of all connections. */
+  /** Limits what all connections hold together. */
   private readonly capacity = new Capacity(allWaitingMax);
   private readonly fanout: Fanout<Connection>;
   private readonly peers = new Map<string, Peer>();
-  /** Addresses that refused a connection; behind a blank also the socket that was at the address then. */
+  /**
+   * Addresses that refused a connection. An entry with a blank also holds the identity of the socket that was at the
+   * address then.
+   */
   private readonly refused = new RecentSet<string>(2 * deadMax);
   private readonly dirty = new Set<Connection>();
   private readonly hearers: (HearFrame | undefined)[] = [];
@@ -91,7 +105,10 @@ export class Sockets implements Closable {
     await this.listener.listen();
   }
 
-  /** Queues a packet; all of one turn leave together at its end. Throws Unreachable, Overloaded, TooLarge, Closed. */
+  /**
+   * Queues a packet. All packets of one turn are sent together at its end. Throws Unreachable, Overloaded, TooLarge,
+   * Closed.
+   */
   send(to: string, line: string, body: Uint8Array): void {
     checkSize(line, body);
     this.checkOpen();
@@ -106,8 +123,9 @@ export class Sockets implements Closable {
   }
 
   /**
-   * Sends a packet to each. Resolves with how many it was handed over to, when the kernel has it for all of them; see
-   * {@link Fanout} for one that does not read. Rejects with Overloaded, having sent nothing, TooLarge, Closed.
+   * Sends a packet to each. Resolves to the number of receivers that it was handed over to, when the kernel has
+   * accepted it for all of them. {@link Fanout} describes the handling of a receiver that does not read. Rejects with
+   * Overloaded, having sent nothing, TooLarge or Closed.
    */
   async broadcast(to: readonly Destination[], line: string, body: Uint8Array): Promise<number> {
     checkSize(line, body);
@@ -120,7 +138,7 @@ export class Sockets implements Closable {
     return 1 + (await handedOver);
   }
 
-  /** Queues a frame of another kind, only a line, unless the same one still waits to leave. Throws as `send`. */
+  /** Queues a frame of another kind that has only a line, unless the same one still waits. Throws as `send` does. */
   sendOnce(to: string, kind: FrameKind, line: string): void {
     this.checkOpen();
     const connection = this.first(this.reach(to));
@@ -128,7 +146,7 @@ export class Sockets implements Closable {
     this.touch(connection);
   }
 
-  /** Connects if there is no connection, so that its end will be noticed. */
+  /** Connects if there is no connection, so that the end of the peer is noticed. */
   connect(to: string): void {
     this.checkOpen();
     this.touch(this.first(this.reach(to)));
@@ -136,20 +154,26 @@ export class Sockets implements Closable {
   connected(to: string): boolean {
     return this.peers.has(to);
   }
-  /** Whether a connection to `address` was refused, and no other socket was made there since. */
+  /** Returns whether a connection to `address` was refused, and no other socket was made there since. */
   dead(address: string): boolean {
     if (!this.refused.has(address)) return false;
     const now = socketIdentity(this.path(address));
     return now === undefined || this.refused.has(`${address} ${now}`);
   }
-  /** Resolves whether the socket of this bus had to be made again. Rejects with Config when it cannot be made. */
+  /**
+   * Recreates the socket of this bus if it was removed, and resolves to whether it did. Rejects with Config if it
+   * cannot be made.
+   */
   keep(): Promise<boolean> {
     return this.listener.keep();
   }
   hear(kind: FrameKind, hear: HearFrame): void {
     this.hearers[kind] = hear;
   }
-  /** Calls `hear` when the last connection to somebody ended: what was sent and not answered is lost or unknown. */
+  /**
+   * Calls `hear` when the last connection to a peer ended. A packet without an answer is then lost, or its outcome is
+   * unknown.
+   */
   onGone(hear: HearGone): void {
     this.goneHearers.push(hear);
   }
@@ -245,7 +269,10 @@ export class Sockets implements Closable {
       }
     }
   }
-  /** What we sent on a connection that ended is lost, but an answer may still lie in another one. */
+  /**
+   * Closes the other connections after a delay. Data sent on the ended connection is lost, but an answer can still
+   * arrive on another one.
+   */
   private letSpeak(peer: Peer): void {
     this.parts.clock.after(lastWordsMs, () => destroyAll(peer.connections));
   }
@@ -259,7 +286,10 @@ export class Sockets implements Closable {
       else if (this.peers.size === 0) this.emptied();
     } else if (at === 0) this.letSpeak(peer);
   }
-  /** Tells that it is gone, and first asks its socket whether it is for ever: then nothing is sent to it again. */
+  /**
+   * Reports that the peer has left. It first probes the socket: if that refuses, the peer is dead, and nothing is sent
+   * to it again.
+   */
   private part(peer: Peer): void {
     if (this.dead(peer.address)) return this.tellGone(peer);
     const asking = net.connect({ path: this.path(peer.address) }, () => asking.destroy());
@@ -272,7 +302,7 @@ export class Sockets implements Closable {
     this.refused.add(`${address} ${socketIdentity(this.path(address))}`);
   }
 
-  /** Sends at the end of this turn: callbacks of this turn that are still to come add to the same write. */
+  /** Sends at the end of this turn, so that later callbacks of the same turn add to the same write. */
   private touch(connection: Connection): void {
     if (connection.queuedBytes > turnBytesMax) return connection.pump();
     if (this.dirty.size === 0) setImmediate(this.flush);
@@ -283,7 +313,7 @@ export class Sockets implements Closable {
     this.dirty.clear();
   };
 
-  /** Sends what is queued; resolves when each peer has read it and closed its end, or after 1 s. */
+  /** Sends what is queued. Resolves when each peer has read it and closed its side, or after 1 s. */
   close(): Promise<void> {
     return this.closing.close();
   }
