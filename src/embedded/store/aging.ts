@@ -1,6 +1,7 @@
 /**
- * Removes records of a topic that are older than it keeps them. Those that a group of the topic has not read stay,
- * however old they are and however the clock is set; of these the oldest go when they are more than `heldBytesMax`.
+ * Removes records of a topic that are older than its retention time. Records that a group of the topic has not read are
+ * kept, whatever their age and the setting of the clock. When these exceed `heldBytesMax`, the oldest of them are
+ * removed.
  */
 import type { Clock } from '../../base/clock';
 import type { Store } from '../../disk/lmdb';
@@ -12,26 +13,26 @@ import { decodeCommit } from './commit-format';
 import { timeOf } from './record-format';
 import type { Topics } from './topics';
 
-/** Records looked at between two transactions. */
+/** Records examined between two transactions, so that no step blocks the event loop for long. */
 const stepRecords = 500;
-/** Records whose size is looked at, to know about how large all of a partition are. */
+/** Records whose size is read to estimate the size of a partition. Reading all of them would take too long. */
 const sampleRecords = 32;
-/** Share of what a partition holds that goes at once. */
+/** Share of a partition's held records that is removed at a time, so that no more is lost than necessary. */
 const dropShare = 1 / 8;
 
 export interface AgingParts {
   readonly store: Store;
   readonly topics: Topics;
   readonly clock: Clock;
-  /** All groups of the log. */
+  /** Returns all groups of the log. */
   readonly groups: () => readonly GroupOfTopic[];
-  /** Removes what lies below an offset; resolves with how many offsets this process removed. */
+  /** Removes the records below an offset. Resolves to the number of offsets that this process removed. */
   readonly below: (topic: string, partition: number, before: number) => Promise<number>;
   readonly dropped: (what: string, reason: string) => void;
   readonly heldBytesMax: number;
   readonly closed: () => boolean;
 }
-/** Records of a partition that are too old and unread: from `from` up to but without `to`. */
+/** Records of a partition that are too old and unread, from `from` (inclusive) to `to` (exclusive). */
 interface Held {
   readonly partition: number;
   from: number;
@@ -61,11 +62,11 @@ export class Aging {
   private groupsOf(topic: string): readonly string[] {
     return this.parts.groups().flatMap((one) => (one.topic === topic ? one.group : []));
   }
-  /** The lowest offset that a group has not settled; Infinity without groups. */
+  /** Returns the lowest offset that a group has not settled; Infinity without groups. */
   private unreadFrom(topic: string, partition: number): number {
     return Math.min(Infinity, ...this.groupsOf(topic).map((group) => this.placeOf(group, topic, partition)));
   }
-  /** Where it never committed, it has read nothing. */
+  /** Returns the committed offset of a group, or 0 where it has never committed and thus has read nothing. */
   private placeOf(group: string, topic: string, partition: number): number {
     const entry = this.parts.store.entry(partitionKey(kinds.commit, [group, topic], partition));
     return entry === undefined ? 0 : decodeCommit(entry.value).offset;
@@ -91,7 +92,7 @@ export class Aging {
     }
   }
 
-  /** Halves the range: times rise with offsets. */
+  /** Finds the first record that is not too old by binary search, since times rise with offsets. */
   private firstYoung(topic: string, partition: number, thanMs: number, range: { from: number; end: number }): number {
     const keys = new PlaceKeys(kinds.record, topic, partition);
     let { from: low, end: high } = range;
@@ -104,7 +105,7 @@ export class Aging {
     return low;
   }
 
-  /** About how many bytes they have, from the sizes of some. */
+  /** Estimates the size of a range in bytes from a sample of its records. */
   private sizeOf(topic: string, partition: number, { from, to }: { from: number; to: number }): number {
     const keys = new PlaceKeys(kinds.record, topic, partition);
     const step = Math.max(1, (to - from) / sampleRecords);
@@ -116,7 +117,7 @@ export class Aging {
     return count === 0 ? 0 : (bytes / count) * (to - from);
   }
 
-  /** The oldest of the partition that holds most, until little enough is left. */
+  /** Removes the oldest records of the partition that holds most, until the rest is within the limit. */
   private async drop(topic: Topic, keepMs: number, held: Held[]): Promise<void> {
     const { heldBytesMax, closed } = this.parts;
     const before = held.map(({ from }) => from);
@@ -137,7 +138,7 @@ export class Aging {
     const [size, age, names] = [sizeText(heldBytesMax), spanText(keepMs), late.map(nameOf).join(', ')];
     const reason = `${names} did not receive them, and more than ${size} of events older than ${age} waited`;
     held.forEach(({ partition, from }, index) => {
-      if (removed[index] === 0) return; // nothing was too much here, or another process removed it
+      if (removed[index] === 0) return; // nothing was removed here, or another process removed it
       this.parts.dropped(`${topic.name}/${partition}/${before[index]}-${from - 1}`, reason);
     });
   }
@@ -147,7 +148,7 @@ function bytesOf(held: readonly Held[]): number {
   return held.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** As operators call it. */
+/** Returns the name that operators use for a group. */
 function nameOf(group: string): string {
   const name = parseGroup(group);
   return name?.kind === 'listen' ? queueOf(name.listener, name.as) : group;

@@ -1,4 +1,4 @@
-/** Puts records at the end of partitions: all calls of a moment in one transaction, in the order of the calls. */
+/** Appends records to partitions. Calls of the same moment share one transaction, in the order of the calls. */
 import type { Clock, Random, Timer } from '../../base/clock';
 import { sleep } from '../../base/clock';
 import { Capacity } from '../../base/bounded';
@@ -10,24 +10,29 @@ import { kinds, newestKey, partitionKey, PlaceKeys } from './keys';
 import { encodeRecord } from './record-format';
 import { mark, type Topics } from './topics';
 
-/** A message with its envelope, and what a parked one carries beside it. */
+/** Largest record: a message with its envelope, and the fields that a parked one adds. */
 export const recordBytesMax = limits.messageBytesMax + 128 * 1024;
-/** A transaction holds everybody else up, so it stays short. */
+/** A transaction blocks every other writer, so batches stay short. */
 const batchRecordsMax = 1000;
 const batchBytesMax = 4 * 1024 * 1024;
-/** What may wait in one process for its turn to be written. */
+/**
+ * Records that can wait in one process to be written. More are rejected as Overloaded, so that memory stays bounded.
+ */
 const waitingMax = { count: 200_000, bytes: 64 * 1024 * 1024 };
 const retryAfterMs = 100;
-/** How long a call may wait for its turn and its writing. */
+/** Longest time that a call can wait for its turn and its write. */
 const appendMs = 10_000;
-/** Refusals in a row after which a partition pauses a little: many processes append to it at once. */
+/**
+ * Conflicts in a row after which a partition pauses briefly. Without the pause, many processes that append to it would
+ * keep conflicting.
+ */
 const refusalsBeforePause = 20;
 const pauseMsMax = 5;
 
-/** One record that waits, encoded. */
+/** One encoded record that waits. */
 interface Item {
   readonly call: Call;
-  /** Where in the call it stands. */
+  /** Position of the record in its call. */
   readonly index: number;
   readonly key: Uint8Array | null;
   readonly tombstone: boolean;
@@ -36,21 +41,21 @@ interface Item {
 interface Call {
   readonly places: Place[];
   left: number;
-  /** Records that are being written, or were. */
+  /** Number of records that are being written, or have been written. */
   writing: number;
   over: boolean;
   timer: Timer;
   done(places: readonly Place[]): void;
   fail(error: unknown): void;
 }
-/** One partition. Only one batch of it is on its way at a time; what comes meanwhile makes the next one. */
+/** Queue of one partition. It writes one batch at a time; records that arrive meanwhile form the next one. */
 interface Lane {
   readonly topic: Topic;
   readonly partition: number;
   readonly keys: PlaceKeys;
   readonly endKey: Buffer;
   readonly waiting: Item[];
-  /** Where the partition ended when we last knew. */
+  /** End of the partition when this process last knew it; undefined if it must be read. */
   end: number | undefined;
   busy: boolean;
 }
@@ -60,7 +65,7 @@ export interface AppenderParts {
   readonly topics: Topics;
   readonly clock: Clock;
   readonly random: Random;
-  /** Records of this topic can be seen by all from now on. */
+  /** Called when all processes can see the new records of a topic. */
   readonly appended: (topic: string) => void;
 }
 
@@ -71,7 +76,10 @@ export class Appender {
 
   constructor(private readonly parts: AppenderParts) {}
 
-  /** See {@link Log.append}. Rejects with Overloaded when too much waits; nothing of the call is written then. */
+  /**
+   * Appends records as {@link Log.append} describes. Rejects with Overloaded when too many wait; nothing of the call is
+   * then written.
+   */
   append(name: string, records: readonly Append[]): Promise<readonly Place[]> {
     const topic = this.parts.topics.get(name);
     const encoded = this.encode(topic, records);
@@ -80,7 +88,7 @@ export class Appender {
       const call = this.makeCall(topic.name, records.length, resolve, reject);
       records.forEach((record, index) => {
         const lane = this.laneOf(topic, record.partition);
-        // The encoding above made one block of bytes for each record.
+        // `encode` returned one buffer for each record.
         const bytes = encoded[index] as Buffer;
         lane.waiting.push({ call, index, key: copyOf(topic, record.key), tombstone: record.value === null, bytes });
         this.start(lane);
@@ -88,7 +96,10 @@ export class Appender {
     });
   }
 
-  /** All that may be wrong with a call is found here, before anything of it is queued. */
+  /**
+   * Checks and encodes a call. Every fault of it is found here, before anything is queued, so that no call is queued in
+   * part.
+   */
   private encode(topic: Topic, records: readonly Append[]): readonly Buffer[] {
     const timeMs = this.parts.clock.now();
     let bytes = 0;
@@ -140,7 +151,10 @@ export class Appender {
     return call;
   }
 
-  /** What waits when its call has ended is dropped, so that it is known to be unwritten. */
+  /**
+   * Returns the error of a call that timed out. Records still waiting are dropped, so a call without started writes is
+   * known to be unwritten.
+   */
   private late(topic: string, { writing }: Call): BusError<'Unreachable'> {
     const { store } = this.parts;
     const [outcome, what] =
@@ -165,19 +179,19 @@ export class Appender {
   private start(lane: Lane): void {
     if (lane.busy) return;
     lane.busy = true;
-    // After all that is asked for in this very moment, so that it goes together.
+    // Start after the current call stack, so that all appends of this moment share a batch.
     const run = Promise.resolve()
       .then(() => this.run(lane))
       .finally(() => this.running.delete(run));
     this.running.add(run);
   }
 
-  /** Resolves when nothing is being written any more, or after the time limit for writing. */
+  /** Resolves when no write is running, or after the time limit for writes. */
   async close(): Promise<void> {
     await this.parts.store.within(Promise.all(this.running)).catch(() => undefined);
   }
 
-  /** Writes until nothing waits. Never rejects: every item's call hears what became of it. */
+  /** Writes until nothing waits. Never rejects, because each batch settles the calls of its items. */
   private async run(lane: Lane): Promise<void> {
     let refusals = 0;
     for (let batch = this.takeBatch(lane); batch.length > 0; batch = this.takeBatch(lane)) {
@@ -185,7 +199,8 @@ export class Appender {
         refusals = 0;
         continue;
       }
-      // Somebody else was faster. Nothing was written, so these go first again, with what came meanwhile.
+      // Another process wrote first. Nothing was written, so this batch is retried before the records that arrived
+      // meanwhile.
       lane.waiting.unshift(...batch);
       refusals += 1;
       if (refusals > refusalsBeforePause) await sleep(this.parts.clock, this.parts.random.next() * pauseMsMax);
@@ -193,7 +208,10 @@ export class Appender {
     lane.busy = false;
   }
 
-  /** What goes next; calls that have failed meanwhile drop out here, so waiting ends with their time limit. */
+  /**
+   * Returns the next batch. Items of calls that have failed are dropped here, so that they are not written after their
+   * time limit.
+   */
   private takeBatch(lane: Lane): Item[] {
     const batch: Item[] = [];
     let bytes = 0;
@@ -211,7 +229,10 @@ export class Appender {
     return batch;
   }
 
-  /** Whether the batch is settled, written or failed; false if it was refused and may be tried again. */
+  /**
+   * Returns true if the batch is settled: written or failed. Returns false if another process wrote first and the batch
+   * must be retried.
+   */
   private async tryWrite(lane: Lane, batch: readonly Item[]): Promise<boolean> {
     try {
       const first = lane.topic.compacted ? this.readEnd(lane) : (lane.end ?? this.readEnd(lane));
@@ -229,7 +250,7 @@ export class Appender {
       for (const item of batch) this.free(item);
       const counts = new Map<Call, number>();
       for (const { call } of batch) counts.set(call, (counts.get(call) ?? 0) + 1);
-      // Records of the call in other partitions can be in the log, or get there.
+      // Records of the call in other partitions can be in the log already, or be written later.
       for (const [call, count] of counts) call.fail(count < call.places.length ? inPart(error) : error);
       return true;
     }
@@ -256,8 +277,8 @@ export class Appender {
   }
 
   /**
-   * The older record of each key goes in the same transaction. Where it is was read together with the end that guards
-   * the transaction, so it is still true.
+   * Returns the changes for a batch of a compacted topic. They remove the older record of each key in the same
+   * transaction. Its offset was read together with the end that guards the transaction, so it is still valid.
    */
   private compacting(lane: Lane, batch: readonly Item[], first: number): Change[] {
     const newest = new Map<string, number>();
@@ -288,7 +309,7 @@ function tombstoneKey(lane: Lane, offset: number): Buffer {
   return new PlaceKeys(kinds.tombstone, lane.topic.name, lane.partition).at(offset);
 }
 
-/** Only a compacted topic needs the key once the record is encoded. */
+/** Copies the key if the topic is compacted. Other topics do not need it once the record is encoded. */
 function copyOf(topic: Topic, key: Uint8Array | null): Uint8Array | null {
   return topic.compacted && key !== null ? Uint8Array.from(key) : null;
 }

@@ -1,7 +1,7 @@
-/** Commits of groups as they are stored. */
+/** Encodes and decodes the commits of groups for the store. */
 import type { Commit } from '../../ports/log';
 
-/** offset u48 · state */
+/** Encodes a commit: offset u48 · state. */
 export function encodeCommit(commit: Commit): Buffer {
   const bytes = Buffer.allocUnsafe(6 + commit.state.length);
   bytes.writeUIntBE(commit.offset, 0, 6);

@@ -1,19 +1,22 @@
-/** Under which keys the log keeps what: a letter for the kind, names ended by a zero byte, numbers high byte first. */
+/** Builds the keys of the stores: a letter for the kind, names that end with a zero byte, and big-endian numbers. */
 import { createHash } from 'node:crypto';
 import { BusError } from '../../base/errors';
 
-/** Longest name of a topic or group, in bytes; two of them fit into a key. */
+/** Longest name of a topic or group in bytes, so that two of them fit into a key. */
 const nameBytesMax = 255;
 
-/** The kinds. Those of the durable file first, then those of the file that is thrown away at each boot. */
+/**
+ * Kinds of keys. Those of the durable file are listed first, then those of the live file, which is discarded at each
+ * boot.
+ */
 export const kinds = {
   layout: 'A',
-  /** A random name of the log, which the file beside it repeats. */
+  /** Random id of the log, which the mark beside it repeats. */
   identity: 'I',
   topic: 'T',
-  /** Version = the offset that the next record will get. */
+  /** End of a partition. Version = the offset that the next record gets. */
   end: 'E',
-  /** Version = the first offset that is there. */
+  /** Start of a partition. Version = the first offset that exists. */
   start: 'S',
   record: 'R',
   /** Newest offset of each key of a compacted topic. */
@@ -21,29 +24,32 @@ export const kinds = {
   /** Tombstones by offset. */
   tombstone: 'X',
   group: 'G',
-  /** Who owns a partition; version = epoch. */
+  /** Owner of a partition. Version = epoch. */
   owner: 'O',
   commit: 'C',
 
-  /** One sign of life per open log; version = how often it was renewed. */
+  /** Lease of an open log. Version = number of renewals. */
   lease: 'L',
   member: 'M',
-  /** Who wants to hear of news in a topic. */
+  /** Processes to ring when records are appended to a topic. */
   watch: 'W',
 } as const;
 export type Kind = (typeof kinds)[keyof typeof kinds];
 
-/** A key from the kind, names, and what follows them. */
+/** Returns the key made of the kind, names, and further bytes. */
 export function keyOf(kind: Kind, names: readonly string[], ...rest: readonly Uint8Array[]): Buffer {
   return Buffer.concat([Buffer.from(`${kind}${names.map((name) => `${name}\0`).join('')}`), ...rest]);
 }
-/** The first key behind all that start with `prefix`. Its last byte is never 255: it ends a name or is a letter. */
+/**
+ * Returns the first key after all those that start with `prefix`. The last byte of a prefix ends a name or is a letter,
+ * so it is never 255.
+ */
 export function behind(prefix: Uint8Array): Buffer {
   const end = Buffer.from(prefix);
   end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
   return end;
 }
-/** The names in a key that has nothing behind them. */
+/** Returns the names in a key that has no bytes after them. */
 export function namesIn(key: Buffer): readonly string[] {
   return key.toString('utf8', 1).split('\0').slice(0, -1);
 }
@@ -56,7 +62,10 @@ export function partitionKey(kind: Kind, names: readonly string[], partition: nu
   return keyOf(kind, names, partitionBytes(partition));
 }
 
-/** Keys of one partition's records; made once, since thousands are needed in a second. */
+/**
+ * Builder of the keys of one partition's records. The prefix is built once, since thousands of keys are needed per
+ * second.
+ */
 export class PlaceKeys {
   private readonly prefix: Buffer;
 
@@ -69,7 +78,7 @@ export class PlaceKeys {
     key.writeUIntBE(offset, this.prefix.length, 6);
     return key;
   }
-  /** Makes `key`, which `at` gave, the key of another offset. */
+  /** Changes `key`, which `at` returned, to the key of another offset. */
   move(key: Buffer, offset: number): void {
     key.writeUIntBE(offset, this.prefix.length, 6);
   }
@@ -78,12 +87,15 @@ export class PlaceKeys {
   }
 }
 
-/** Under which a compacted topic notes where the newest record of `key` is; keys of any length become 32 bytes. */
+/**
+ * Returns the key under which a compacted topic stores the newest offset of `key`. Keys of any length are hashed to 32
+ * bytes.
+ */
 export function newestKey(topic: string, partition: number, key: Uint8Array): Buffer {
   return keyOf(kinds.newest, [topic], partitionBytes(partition), createHash('sha256').update(key).digest());
 }
 
-/** Refuses names that do not fit into a key. */
+/** Throws Config for a name that does not fit into a key. */
 export function checkName(what: 'topic' | 'group', name: string): void {
   const bytes = Buffer.byteLength(name);
   if (bytes > 0 && bytes <= nameBytesMax && !name.includes('\0')) return;

@@ -1,4 +1,7 @@
-/** Wakes whoever waits for records: at once in this process, by a doorbell in others, by a poll if the bell fails. */
+/**
+ * Wakes readers that wait for records: immediately in this process, with a doorbell in other processes. A poll covers
+ * lost rings.
+ */
 import { every, type Clock, type Timer } from '../../base/clock';
 import { onAbort } from '../../base/lifecycle';
 import type { Store } from '../../disk/lmdb';
@@ -6,11 +9,14 @@ import { behind, keyOf, kinds, namesIn } from './keys';
 import type { Neighbours } from './peer-processes';
 import { mark } from './topics';
 
-/** How late a record may be noticed when no bell rings. */
+/** Longest delay until a record is noticed when no bell rings. */
 const pollMs = 100;
-/** How long the list of those to be rung is believed; a newcomer is found by its own poll until then. */
+/** Time for which the list of listeners is reused. A new listener finds records by its own poll until then. */
 const listMs = 1000;
-/** So many can be rung without slowing the appends down: with 200 listeners each is rung at most every 10 ms. */
+/**
+ * Least time between two rings of a topic, per listener, so that ringing does not slow appends down. With 200
+ * listeners, each is rung at most every 10 ms.
+ */
 const gapMsPerListener = 0.05;
 
 interface Waiter {
@@ -29,7 +35,7 @@ export interface WakeParts {
   readonly live: Store;
   readonly clock: Clock;
   readonly neighbours: Neighbours;
-  /** Tells this open log from others of the same process. */
+  /** Distinguishes this open log from other ones of the same process. */
   readonly id: string;
 }
 
@@ -38,7 +44,7 @@ export class Wake {
   private readonly watched = new Map<string, number>();
   private readonly bells = new Map<string, Bell>();
   private poll: Timer | undefined;
-  /** What had been written when the last poll looked. */
+  /** The last transaction that the previous poll found. */
   private polled: number | undefined;
   private readonly unhear: () => void;
 
@@ -46,7 +52,7 @@ export class Wake {
     this.unhear = parts.neighbours.onRing((topic) => this.check(topic));
   }
 
-  /** Asks other processes to ring for `topic`, until the function given back is called. */
+  /** Requests other processes to ring for `topic`, until the returned function is called. */
   watch(topic: string): () => void {
     const count = this.watched.get(topic) ?? 0;
     this.watched.set(topic, count + 1);
@@ -63,11 +69,11 @@ export class Wake {
 
   private write(topic: string, value: Buffer | null): void {
     const { live, neighbours, id } = this.parts;
-    // Best effort: without it the poll finds what is new.
+    // Best effort: if the write fails, the poll finds new records.
     live.write(null, [{ key: keyOf(kinds.watch, [topic, neighbours.address, id]), value }]).catch(() => undefined);
   }
 
-  /** Resolves when `ready` says so, or one of `signals` aborts. */
+  /** Resolves when `ready` returns true, or one of `signals` aborts. */
   until(topic: string, ready: () => boolean, signals: readonly AbortSignal[]): Promise<void> {
     if (signals.some((signal) => signal.aborted)) return Promise.resolve();
     return new Promise((resolve) => {
@@ -86,7 +92,10 @@ export class Wake {
     });
   }
 
-  /** This process put records into `topic`, which others can see by now. */
+  /**
+   * Wakes readers after this process appended records to `topic`. Other processes must be able to see the records
+   * already.
+   */
   appended(topic: string): void {
     this.check(topic);
     const { clock } = this.parts;
@@ -114,7 +123,7 @@ export class Wake {
     return bell;
   }
 
-  /** None when they cannot be read: they find what is new by their own poll. */
+  /** Returns the listeners of a topic, or none if they cannot be read. They then find new records by their own poll. */
   private listeners(topic: string): readonly string[] {
     try {
       return this.listenersNow(topic);
@@ -156,14 +165,17 @@ export class Wake {
       this.poll = undefined;
       return;
     }
-    // Most of the time nobody wrote anything, and then nothing else is looked at.
+    // Usually no process has written anything since the last poll; nothing else is then read.
     const last = this.parts.log.lastTransaction();
     if (last !== undefined && last === this.polled) return;
     this.polled = last;
     for (const waiters of this.waiting.values()) this.wakeReady(waiters);
   }
 
-  /** Where the log cannot be read, all of them are woken, so that they find and report why. */
+  /**
+   * Wakes the waiters that are ready. If the log cannot be read, it wakes all of them, so that they detect and report
+   * the cause.
+   */
   private wakeReady(waiters: Set<Waiter>): void {
     try {
       this.parts.log.refresh();
@@ -173,7 +185,7 @@ export class Wake {
     }
   }
 
-  /** Stops, and wakes everybody: whoever waits finds its own end. */
+  /** Stops, and wakes all waiters, so that each detects its own end. */
   close(): void {
     this.unhear();
     this.poll?.cancel();

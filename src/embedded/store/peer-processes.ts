@@ -1,13 +1,19 @@
-/** What the log needs of the other processes on this machine: whether they live, and a doorbell to each of them. */
+/**
+ * Declares the functions that the log needs from the other processes of this machine: liveness, and a doorbell to each
+ * of them.
+ */
 
-/** Made of embedded/liveness and embedded/post; a fake in the tests of the log. */
+/** Access to the other processes. The doorbells implement it; the tests of the log use a fake. */
 export interface Neighbours {
-  /** Where others ring this process: written into the shared files, opaque. */
+  /** Opaque address at which other processes ring this one. It is written into the shared files. */
   readonly address: string;
-  /** Cheap. False only when the process at `address` is surely dead; a kill -9 shows within a second. */
+  /**
+   * Returns false only when the process at `address` is certainly dead. It is cheap. A kill -9 is detected within a
+   * second.
+   */
   alive(address: string): boolean;
-  /** Says 'something is new in `topic`' to each address; best effort. `group:<name>` stands for a change in a group. */
+  /** Notifies each address that `topic` has changed; best effort. `group:<name>` stands for a change in a group. */
   ring(addresses: readonly string[], topic: string): void;
-  /** Calls `hear` for each ring that arrives, until the function given back is called. */
+  /** Calls `hear` for each ring that arrives, until the returned function is called. */
   onRing(hear: (topic: string) => void): () => void;
 }

@@ -1,20 +1,20 @@
-/** Reads records of one partition in order, past gaps and damaged ones. */
+/** Reads the records of one partition in order, and skips gaps and damaged records. */
 import type { Notices } from '../../base/notices';
 import type { Store } from '../../disk/lmdb';
 import type { ReadMax, Stored } from '../../ports/log';
 import { kinds, PlaceKeys } from './keys';
 import { BadRecord, decodeRecord } from './record-format';
 
-/** Records and where to read on: the offset behind the last one, or behind the gap that was passed. */
+/** Records, and the offset from which to continue: the one after the last record, or after the gap that was skipped. */
 export interface ReadOut {
   readonly records: readonly Stored[];
   readonly next: number;
 }
 
-/** More in one go would hold the event loop for longer than a few milliseconds. */
+/** Limits one read. More records would block the event loop for longer than a few milliseconds. */
 const recordsMax = 4096;
 
-/** Reads one partition of one topic; keep it, it holds prepared keys. */
+/** Reader of one partition of one topic. Callers should reuse it, since it holds prepared keys. */
 export class Reader {
   private readonly keys: PlaceKeys;
 
@@ -27,7 +27,10 @@ export class Reader {
     this.keys = new PlaceKeys(kinds.record, topic, partition);
   }
 
-  /** Records from `from` on below `end`, of the moment of the last refresh. None only if there are none. */
+  /**
+   * Returns records from `from` up to `end` (exclusive) as of the last refresh. An empty result means that there are
+   * none.
+   */
   read(from: number, end: number, max: ReadMax): ReadOut {
     const records: Stored[] = [];
     const countMax = Math.min(Math.max(1, max.messages), recordsMax);
@@ -42,17 +45,19 @@ export class Reader {
         continue;
       }
       bytes += view.length;
-      // A record that would go beyond the bound by itself is left for the next call, unless it is the first.
+      // Leave a record that would exceed the bound for the next call, unless it is the first: it could otherwise never
+      // be read.
       if (bytes > max.bytes && records.length > 0) break;
       this.decode(view, offset, records);
       offset += 1;
     }
-    // A process that is stopped while it looks at a moment keeps all pages of that moment from being used again.
+    // Refresh, so that this process holds no old snapshot. If it were stopped, LMDB could not reuse the pages of that
+    // snapshot.
     this.store.refresh();
     return { records, next: offset };
   }
 
-  /** The next offset at which there is a record: compaction and trimming leave gaps. */
+  /** Returns the next offset that has a record. Compaction and trimming leave gaps. */
   private after(offset: number, end: number): number {
     const key = this.store.firstKey(this.keys.at(offset), this.keys.at(end));
     return key === undefined ? end : this.keys.offsetOf(key);

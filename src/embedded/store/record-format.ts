@@ -1,9 +1,9 @@
-/** How a record of the log is written down: one compact block of bytes with a checksum, so that damage is found. */
+/** Encodes a record of the log as one compact block of bytes. A checksum detects damage. */
 import { crc32 } from 'node:zlib';
 import type { LogRecord, Stored } from '../../ports/log';
 
 /**
- * version u8 · checksum u32 of all that follows · time u48 in ms · flags u8 · headers u8 ·
+ * Layout of a record: version u8 · checksum u32 of all bytes that follow · time u48 in ms · flags u8 · headers u8 ·
  * key bytes u32 · value bytes u32 · per header: name bytes u8, text bytes u32 · names and texts · key · value
  */
 const version = 1;
@@ -14,12 +14,12 @@ const hasValue = 2;
 const tableRow = 5;
 const headersMax = 255;
 
-/** Why a stored record cannot be given out. */
+/** Error for a stored record that cannot be decoded; the message names the cause. */
 export class BadRecord extends Error {
   override readonly name = 'BadRecord';
 }
 
-/** The bytes of a record. Throws a RangeError when it has too many headers or a header with too long a name. */
+/** Encodes a record. Throws a RangeError when it has too many headers, or a header whose name is too long. */
 export function encodeRecord(record: LogRecord, timeMs: number): Buffer {
   const headers = Object.entries(record.headers);
   if (headers.length > headersMax)
@@ -56,10 +56,14 @@ function writeHeaders(bytes: Buffer, headers: readonly (readonly [string, string
   }
 }
 
-/** What {@link encodeRecord} was given, copied out of `view`. Throws BadRecord when the bytes are not what it wrote. */
+/**
+ * Decodes bytes that {@link encodeRecord} wrote, and copies them out of `view`. Throws BadRecord when they are damaged
+ * or of another version.
+ */
 export function decodeRecord(view: Uint8Array, partition: number, offset: number): Stored {
   const bytes = Buffer.allocUnsafe(view.length);
-  // Not `set`: lmdb lends a longer buffer whose `length` property alone says how much of it counts.
+  // Do not pass `view` itself: lmdb lends a longer buffer, and only its `length` property states the number of valid
+  // bytes.
   bytes.set(new Uint8Array(view.buffer, view.byteOffset, view.length));
   if (bytes.length < at.table) throw new BadRecord(`only ${bytes.length} bytes`);
   if (bytes[0] !== version) throw new BadRecord(`layout ${bytes[0]}, this version knows ${version}`);
@@ -89,7 +93,7 @@ function contentOf(bytes: Buffer, partition: number, offset: number): Stored {
   };
 }
 
-/** Without copying, and as what the port says, not a Buffer. */
+/** Returns a part without copying. It is a Uint8Array, as the port declares, not a Buffer. */
 function part(bytes: Buffer, from: number, length: number): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset + from, length);
 }
@@ -99,7 +103,7 @@ function setHeader(headers: Record<string, string>, name: string, text: string):
   else Object.defineProperty(headers, name, { value: text, enumerable: true, configurable: true, writable: true });
 }
 
-/** When the record was taken, without looking at the rest of it. */
+/** Returns the time at which the record was appended, without decoding the rest. */
 export function timeOf(view: Uint8Array): number {
   let timeMs = 0;
   for (let index = at.time; index < at.flags; index += 1) timeMs = timeMs * 256 + (view[index] ?? 0);

@@ -1,4 +1,4 @@
-/** A tail: reads every partition of a topic in order, without a group. */
+/** Opens a tail, which reads every partition of a topic in order, without a group. */
 import {
   OutOfRangeError,
   type Place,
@@ -29,7 +29,7 @@ export function openTail(parts: TailParts, topic: Topic, from: TailFrom, onClose
   const readers = positions.map(({ partition }) => parts.reader(partition));
   let turn = 0;
 
-  /** What one partition has; its position moves behind it. */
+  /** Reads from one partition and moves its position past the records. */
   function take(index: number, max: ReadMax): readonly Stored[] {
     const position = positions[index];
     const reader = readers[index];
@@ -49,7 +49,7 @@ export function openTail(parts: TailParts, topic: Topic, from: TailFrom, onClose
     return records;
   }
 
-  /** The next partition in turn that has something, so that a busy one starves no other. */
+  /** Reads from the next partition in turn that has records, so that a busy one does not starve the rest. */
   function takeAny(max: ReadMax): readonly Stored[] {
     parts.refresh();
     for (let tried = 0; tried < positions.length; tried += 1) {

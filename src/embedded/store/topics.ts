@@ -1,19 +1,19 @@
-/** Which topics there are, and from where to where their partitions go. */
+/** Creates and finds topics, and returns the bounds of their partitions. */
 import { BusError } from '../../base/errors';
 import type { Store } from '../../disk/lmdb';
 import type { Bounds, Topic } from '../../ports/log';
 import { behind, checkName, keyOf, kinds, partitionKey } from './keys';
 
-/** A value where only the version counts. */
+/** Value of entries of which only the version matters. */
 export const mark = Buffer.from([1]);
-/** Partition numbers take two bytes of a key. */
+/** Most partitions of a topic, since their numbers take two bytes of a key. */
 const partitionsMax = 65_535;
 
 export class Topics {
-  /** Topics never change and never go, so what was read once stays true. */
+  /** Topics that were read. They are never changed or removed, so an entry stays valid. */
   private readonly known = new Map<string, Topic>();
 
-  /** Made once: they are asked for at every read. */
+  /** Keys of the bounds, built once because every read needs them. */
   private readonly keys = new Map<string, { readonly start: Buffer; readonly end: Buffer }>();
 
   constructor(private readonly store: Store) {}
@@ -43,12 +43,12 @@ export class Topics {
       { key: partitionKey(kinds.end, [name], partition), value: mark, version: 0 },
     ]).flat();
     const value = Buffer.from(JSON.stringify({ name, partitions, compacted, keepMs }));
-    // When another process was faster, its topic is the one that counts.
+    // If another process created the topic first, its topic is the one that counts.
     await this.store.within(this.store.write({ key, version: null }, [{ key, value }, ...bounds]));
     return this.get(name);
   }
 
-  /** Throws Config when it is not there. */
+  /** Returns a topic. Throws Config when it does not exist. */
   get(name: string): Topic {
     const topic = this.find(name);
     if (topic === undefined) throw fault(`topic '${name}' is not there: ensure it first`, noTopicRemedy);
@@ -74,7 +74,7 @@ export class Topics {
     return topics;
   }
 
-  /** Of the moment of the last refresh. Throws Config when the partition is not there. */
+  /** Returns the bounds of a partition as of the last refresh. Throws Config when the partition does not exist. */
   bounds(topic: string, partition: number): Bounds {
     const keys = this.keysOf(topic, partition);
     const start = this.store.version(keys.start);
@@ -87,7 +87,7 @@ export class Topics {
     return { partition, start, end };
   }
 
-  /** Whether the partition still ends at `end`; costs next to nothing, for those who poll. */
+  /** Returns whether the partition still ends at `end`. It is cheap enough to be polled. */
   endsAt(topic: string, partition: number, end: number): boolean {
     return this.store.is(this.keysOf(topic, partition).end, end);
   }

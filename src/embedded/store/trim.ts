@@ -1,4 +1,7 @@
-/** Lets old records go, in small steps so that no transaction holds others up: by offset, by age, old tombstones. */
+/**
+ * Removes old records by offset and by age, and old tombstones. It works in small steps, so that no transaction blocks
+ * other writers.
+ */
 import type { Clock, Random, Timer } from '../../base/clock';
 import { sayError } from '../../base/errors';
 import type { Change, Store } from '../../disk/lmdb';
@@ -8,21 +11,21 @@ import { kinds, partitionKey, PlaceKeys } from './keys';
 import { timeOf } from './record-format';
 import { mark, type Topics } from './topics';
 
-/** Records removed in one transaction: about a millisecond. */
+/** Records removed in one transaction, which takes about a millisecond. */
 const stepRecords = 500;
-/** How often old records are looked for; half of it to all of it, so that processes do not meet. */
+/** Interval between sweeps. Each waits a random 50-100 % of it, so that processes do not sweep at the same time. */
 const sweepMs = 60_000;
-/** How long a tombstone is kept, so that a reader that follows the topic sees it: 1 hour. */
+/** Time for which a tombstone is kept, so that a reader that follows the topic receives it: 1 hour. */
 const tombstoneMs = 3_600_000;
 
 export interface TrimmerParts {
-  /** All groups of the log. */
+  /** Returns all groups of the log. */
   readonly groups: () => readonly GroupOfTopic[];
-  /** Called with the reason for which a sweep failed, once as long as it is the same; the next sweep tries again. */
+  /** Called with the reason when a sweep failed, once while the reason stays the same. The next sweep retries. */
   readonly failed: (reason: string) => void;
-  /** Records were removed that a group has not read. */
+  /** Called when records were removed that a group has not read. */
   readonly dropped: (what: string, reason: string) => void;
-  /** Bytes of the records of one topic that are too old and that a group has not read. */
+  /** Most bytes that one topic keeps of records that are too old and that a group has not read. */
   readonly heldBytesMax: number;
 }
 
@@ -64,11 +67,11 @@ export class Trimmer {
     this.timer?.cancel();
   }
 
-  /** Removes what lies below `before`; resolves with how many offsets this process removed. */
+  /** Removes the records below `before`. Resolves to the number of offsets that this process removed. */
   async below(topic: string, partition: number, before: number): Promise<number> {
     const keys = new PlaceKeys(kinds.record, topic, partition);
     let removed = 0;
-    // Each step gets further, or finds that another process did.
+    // Each step moves the start forward, or finds that another process did.
     while (!this.closed) {
       this.store.refresh();
       const { start, end } = this.topics.bounds(topic, partition);
@@ -98,7 +101,7 @@ export class Trimmer {
     return this.store.within(this.store.write({ key, version: from }, changes));
   }
 
-  /** One round over all topics: what is too old goes. */
+  /** Removes everything that is too old, in one pass over all topics. */
   async sweep(): Promise<void> {
     this.store.forgetDeadReaders();
     for (const topic of this.topics.all()) {
@@ -109,7 +112,9 @@ export class Trimmer {
     }
   }
 
-  /** A tombstone that is still the newest of its key goes, and with it all that was known of the key. */
+  /**
+   * Removes each old tombstone that is still the newest record of its key, together with the index entry of the key.
+   */
   private async tombstones(topic: Topic, partition: number, thanMs: number): Promise<void> {
     const notes = new PlaceKeys(kinds.tombstone, topic.name, partition);
     const records = new PlaceKeys(kinds.record, topic.name, partition);
@@ -126,7 +131,7 @@ export class Trimmer {
         return changes.length < stepRecords;
       });
       if (changes.length === 0) return;
-      // Guarded by the end: an append in between might have been for one of these keys. Then it is tried again.
+      // Guarded by the end, since an append in between can be for one of these keys. The loop then retries.
       await this.store.within(this.store.write({ key: endKey, version: end }, changes));
     }
   }
