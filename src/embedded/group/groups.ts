@@ -1,4 +1,4 @@
-/** Groups of members that share the partitions of a topic: joining, where a group starts, and how far it has come. */
+/** Manages the groups that share the partitions of a topic: joining, start offsets, and committed offsets. */
 import { every, type Timer } from '../../base/clock';
 import { BusError } from '../../base/errors';
 import { allEnded } from '../../base/lifecycle';
@@ -12,9 +12,9 @@ import { parseOwner, type OwnerRow } from './targets';
 import { mark } from '../store/topics';
 
 const sessionMsDefault = 10_000;
-/** How often members look after each other. */
+/** Interval at which members check each other's liveness. */
 const askMs = 250;
-/** A shorter session would end in any pause of the garbage collector. */
+/** Shortest session. A shorter one would expire during a pause of the garbage collector. */
 const sessionMsMin = 200;
 
 export class Groups {
@@ -62,7 +62,7 @@ export class Groups {
     };
   }
 
-  /** So that {@link Groups.all} knows it, also before it commits anything. */
+  /** Registers the group, so that {@link Groups.all} returns it even before it commits anything. */
   private async note(group: string, topic: string): Promise<void> {
     const { log } = this.parts;
     const key = keyOf(kinds.group, [group, topic]);
@@ -97,7 +97,7 @@ export class Groups {
     return groups;
   }
 
-  /** See `Log.dropGroup`. Members of processes that have died do not count. */
+  /** Removes a group as `Log.dropGroup` describes. Members of processes that died do not prevent it. */
   async drop(group: string, topicName: string): Promise<void> {
     const { log, live, neighbours, topics } = this.parts;
     const roster = new Roster(this.parts, group, topicName);
@@ -111,7 +111,7 @@ export class Groups {
       value: null,
     }));
     if (members.length > 0) await live.within(live.write(null, members));
-    // The rows of owners stay, so that epochs go on rising and no earlier owner can commit.
+    // Owner rows are kept, so that epochs keep rising and no earlier owner can commit.
     const commits = Array.from({ length: topics.get(topicName).partitions }, (_, partition) =>
       partitionKey(kinds.commit, [group, topicName], partition),
     );
@@ -119,7 +119,10 @@ export class Groups {
     await log.within(log.write(null, changes));
   }
 
-  /** Of partitions that the group owned or was started on; where nothing was committed it is the start of the log. */
+  /**
+   * Returns the committed offsets of partitions that the group owned or was started on. Without a commit, it returns
+   * the start of the partition.
+   */
   places(group: string, topicName: string): readonly GroupPlace[] {
     const { log, topics } = this.parts;
     const topic = topics.get(topicName);
@@ -138,7 +141,10 @@ export class Groups {
     return { partition, ...(entry === undefined ? start : decodeCommit(entry.value)), owner };
   }
 
-  /** By instance name; null when nobody owns it, or the owner is dead. */
+  /**
+   * Returns the instance name of the owner. Returns null when the partition has no owner, or the owner's member row was
+   * removed.
+   */
   private aliveOwner(group: string, topic: string, { member, instance }: OwnerRow): string | null {
     if (member === null) return null;
     const { live } = this.parts;

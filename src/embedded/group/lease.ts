@@ -1,13 +1,21 @@
-/** The sign of life of an open log, and the watch over others': by a counter, so that no two clocks are compared. */
+/**
+ * Renews the lease of an open log, and watches the leases of other logs. Leases are counters, so clocks of two
+ * processes are never compared.
+ */
 import type { Clock, Timer } from '../../base/clock';
 import type { Store } from '../../disk/lmdb';
 import { keyOf, kinds } from '../store/keys';
 
-/** Signs of life in one session. */
+/** Renewals in one session. */
 const renewals = 5;
-/** Part of the session after which we count ourselves out; the others wait for all of it, so they are never earlier. */
+/**
+ * Part of the session after which a member fences itself. Other members wait for the full session, so they never remove
+ * it earlier.
+ */
 const ownPart = 0.9;
-/** Who looks more rarely than this was held up itself, and must not blame others for it. */
+/**
+ * A longer interval between two looks means that this process was itself blocked. It must then not blame other members.
+ */
 const lookMsMax = 2000;
 
 interface Seen {
@@ -15,7 +23,7 @@ interface Seen {
   readonly sinceMs: number;
 }
 
-/** Who must stop when there was no sign of life for too long. */
+/** A member that must stop when its lease was not renewed in time. */
 export interface Leased {
   readonly sessionMs: number;
   late(): void;
@@ -42,7 +50,7 @@ export class Lease {
     this.lookedMs = clock.mono();
   }
 
-  /** Resolves when others can see that we are alive; from then on they do in time, or `leased` hears of it. */
+  /** Resolves when other processes can see the lease. From then on it is renewed in time, or `leased` is notified. */
   async keep(leased: Leased): Promise<void> {
     this.everyMs = Math.min(this.everyMs, leased.sessionMs / renewals);
     await this.live.within(this.renew());
@@ -53,11 +61,11 @@ export class Lease {
     this.leased.delete(leased);
   }
 
-  /** Whether nobody can have given us up yet. */
+  /** Returns whether no other member can have removed this one yet. */
   fresh(sessionMs: number): boolean {
     return this.clock.mono() - this.renewedMs < sessionMs * ownPart;
   }
-  /** For messages: how long ago the last sign of life was, in ms. */
+  /** Time since the last renewal in ms, for messages. */
   get silentMs(): number {
     return Math.round(this.clock.mono() - this.renewedMs);
   }
@@ -66,7 +74,7 @@ export class Lease {
     const startMs = this.clock.mono();
     this.count += 1;
     await this.live.write(null, [{ key: this.key, value: Buffer.from([1]), version: this.count }]);
-    // Whoever was silent for too long may have been given up before this sign came through: it does not undo that.
+    // A member that was silent for too long can have been removed before this renewal. The renewal does not undo that.
     for (const leased of this.leased) if (!this.fresh(leased.sessionMs)) leased.late();
     this.renewedMs = startMs;
   }
@@ -75,7 +83,7 @@ export class Lease {
     if (this.ended) return;
     this.timer?.cancel();
     this.timer = this.clock.after(this.everyMs, () => {
-      // A failure shows as staleness, which is looked at before anything is started.
+      // A failed renewal makes the lease stale, which is checked before anything is started.
       this.renew().then(
         () => this.schedule(),
         () => this.schedule(),
@@ -84,8 +92,8 @@ export class Lease {
   }
 
   /**
-   * How long the lease of another log has not moved, as far as we saw it, in ms. Its count now is what a write
-   * that counts it out must be guarded by; undefined when there is none.
+   * Returns the time in ms for which this process has seen no renewal of another log's lease. `count` is its current
+   * counter, or undefined if there is no lease. A write that removes a member must be guarded by it.
    */
   look(id: string): { readonly count: number | undefined; readonly silentMs: number } {
     const nowMs = this.clock.mono();

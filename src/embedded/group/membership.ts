@@ -1,4 +1,4 @@
-/** One member of a group: works out which partitions should be its own, gives what should not, takes what should. */
+/** Implements one member of a group: computes its target partitions, hands over the rest, and claims free ones. */
 import { randomHex } from '../../base/clock';
 import { sayError } from '../../base/errors';
 import { closable } from '../../base/lifecycle';
@@ -15,12 +15,12 @@ import { parseOwner, targetsOf, type OwnerRow } from './targets';
 import type { Topics } from '../store/topics';
 import type { Wake } from '../store/notifier';
 
-/** How often everything is looked at even if nobody rang; more rarely in large groups, where it costs more. */
+/** Interval of full looks when no doorbell rings. It grows with the size of the group, where a look costs more. */
 const lookMs = 1000;
 const lookMsPerMember = 10;
-/** A member that is counted out comes back at most this often. */
+/** Least time between two enrollments of a member that was removed. */
 const enrolMsMin = 1000;
-/** More than a member can lose while partitions of the first one are still to be taken back. */
+/** Most former ids of a member. It never loses more while partitions of the first id are still unclaimed. */
 const formerIdsMax = 8;
 
 interface Ownership extends OwnerRow {
@@ -34,7 +34,7 @@ export interface MembershipParts extends RosterParts {
   readonly topics: Topics;
   readonly wake: Wake;
   readonly reader: (topic: string, partition: number) => Reader;
-  /** Something changed in this group: other members in this process look at once. */
+  /** Makes other members of the group in this process look immediately. */
   readonly changed: (group: string) => void;
 }
 
@@ -42,16 +42,16 @@ export class Membership implements Member, Leased {
   id: string;
   private readonly roster: Roster;
   private readonly mine = new Map<number, OwnedPartition>();
-  /** Partitions whose `give` runs, also those that were lost meanwhile: they cannot come back before it ends. */
+  /** Partitions whose `give` is running, including those lost meanwhile. None can be claimed again before it ends. */
   private readonly giving = new Map<number, Promise<void>>();
-  /** Entries that wait in partitions and are not served here. */
+  /** Entries whose messages wait in a partition and that this member does not serve. */
   private readonly misses = new Map<number, readonly string[]>();
-  /** Ids under which it lost everything, and the one of them whose row is still there. */
+  /** Ids under which this member lost all partitions. `staleId` is the one whose row still exists. */
   private formerIds: readonly string[] = [];
   private staleId: string | undefined;
   private leaving = false;
   private started = false;
-  /** What the others read of us is not there yet, or not true any more. */
+  /** The row of this member is missing or out of date. */
   private toEnrol = true;
   private isEnrolled = false;
   private failure: unknown;
@@ -86,7 +86,7 @@ export class Membership implements Member, Leased {
     return `${this.parts.self}:${randomHex(this.parts.random, 48)}`;
   }
 
-  /** Resolves when this member is known to the others and has taken what was free for it. */
+  /** Resolves when other members can see this one and it has claimed the partitions that were free for it. */
   async start(): Promise<void> {
     await this.parts.lease.keep(this);
     this.started = true;
@@ -125,7 +125,7 @@ export class Membership implements Member, Leased {
     this.parts.changed(this.group);
   }
 
-  /** To be called often: a glance at some others, and a look when one of them is gone or the last look was long ago. */
+  /** Checks the liveness of some members. Starts a full look when one seems dead or the last look is too old. */
   ask(): void {
     if (this.ended || !this.started) return;
     const found = this.askOthers();
@@ -142,11 +142,11 @@ export class Membership implements Member, Leased {
     }
   }
 
-  /** Looks now, or again when a look is under way. Never rejects. */
+  /** Starts a look, or requests another one when a look is running. Never rejects. */
   look(): Promise<void> {
     if (this.ended || !this.started) return Promise.resolve();
     this.again = true;
-    // A look may ask for a look while it runs, so it must not run before it is known to.
+    // A running look can request another look, so `looking` must be set before it starts.
     this.looking ??= Promise.resolve().then(() => this.lookUntilQuiet());
     return this.looking;
   }
@@ -165,7 +165,7 @@ export class Membership implements Member, Leased {
     this.looking = undefined;
   }
 
-  /** Once per reason; the next tick tries again. */
+  /** Reports each reason once; the next tick retries. */
   private complain(reason: string): void {
     if (this.complained === reason) return;
     this.complained = reason;
@@ -204,9 +204,11 @@ export class Membership implements Member, Leased {
     });
   }
 
-  // Leaving behind what is not ours any more
+  // Losing partitions
 
-  /** Before anything is started: whoever gave no sign of life for too long may have been given up by the others. */
+  /**
+   * Fences this member when its lease is stale, since other members can then have removed it. Called before each start.
+   */
   private readonly fence = (): void => {
     if (!this.isLate && !this.ended && !this.parts.lease.fresh(this.sessionMs)) this.late();
   };
@@ -220,8 +222,8 @@ export class Membership implements Member, Leased {
   }
 
   /**
-   * Comes back under a new id, as a member that owns nothing. The row of the old id stays until the new one is written,
-   * so that no other member takes what this one gets back.
+   * Rejoins under a new id, as a member that owns nothing. The row of the old id stays until the new one is written.
+   * Otherwise another member could claim the partitions that this one gets back.
    */
   private async rejoin(): Promise<void> {
     const { lease } = this.parts;
@@ -233,10 +235,11 @@ export class Membership implements Member, Leased {
     this.toEnrol = true;
   }
 
-  /** The others counted us out. */
+  /** Handles the removal of this member by other members. */
   private givenUp(): void {
     this.loseAll('the other members gave this one up');
-    // If they take us for dead again and again, that must not become a race of writing and removing.
+    // Wait between enrollments. If other members keep taking this one for dead, writing and removing its row must not
+    // become a loop.
     if (this.parts.clock.mono() - this.enrolledMs < enrolMsMin) return;
     this.renew();
     this.toEnrol = true;
@@ -260,14 +263,14 @@ export class Membership implements Member, Leased {
     }
   }
 
-  // Giving and taking
+  // Revoking and claiming partitions
 
   private give(partition: number): void {
     const owned = this.mine.get(partition);
     if (owned === undefined || this.giving.has(partition)) return;
     const given = this.letGive(partition, owned).finally(() => {
       this.giving.delete(partition);
-      void this.look(); // which writes that it is free
+      void this.look(); // records that the partition is free
     });
     this.giving.set(partition, given);
   }
@@ -284,7 +287,7 @@ export class Membership implements Member, Leased {
     this.mine.delete(partition);
   }
 
-  /** Takes a partition that should be ours and is nobody's, or frees one that we have given. */
+  /** Claims a partition that is free and assigned to this member, or records as free one that was revoked. */
   private async move(
     partition: number,
     ownership: Ownership,
@@ -304,7 +307,7 @@ export class Membership implements Member, Leased {
     }
   }
 
-  /** Whether it was written: only if nobody changed it since. Each change is a new epoch. */
+  /** Writes the owner of a partition under a new epoch. Returns false if another member changed it since. */
   private setOwner(partition: number, epoch: number, row: OwnerRow): Promise<boolean> {
     const { log } = this.parts;
     const key = this.ownerKey(partition);
@@ -314,7 +317,7 @@ export class Membership implements Member, Leased {
 
   private take(partition: number, epoch: number): void {
     this.fence();
-    if (this.isLate) return; // the next look finds it under our old name and takes it anew
+    if (this.isLate) return; // the next look finds it under the former id and claims it again
     const { log, topics, wake, reader } = this.parts;
     const commitKey = partitionKey(kinds.commit, [this.group, this.topic.name], partition);
     log.refresh();
@@ -338,7 +341,7 @@ export class Membership implements Member, Leased {
       },
     });
     this.mine.set(partition, owned);
-    if (this.misses.delete(partition)) this.toEnrol = this.again = true; // what still waits there is reported again
+    if (this.misses.delete(partition)) this.toEnrol = this.again = true; // waiting entries are reported again
     this.owner.take(owned);
   }
 
@@ -360,11 +363,11 @@ export class Membership implements Member, Leased {
 
   private async leave(): Promise<void> {
     this.leaving = true;
-    this.toEnrol = true; // as one that leaves: from the next look on nothing should be ours
+    this.toEnrol = true; // marked as leaving, so that the next look assigns nothing to it
     await this.look();
-    for (const partition of this.mine.keys()) this.give(partition); // if that look failed
+    for (const partition of this.mine.keys()) this.give(partition); // needed if that look failed
     await Promise.all(this.giving.values());
-    await this.look(); // frees what was given
+    await this.look(); // records the revoked partitions as free
     this.ended = true;
     this.unwatch();
     this.parts.lease.drop(this);
@@ -375,7 +378,7 @@ export class Membership implements Member, Leased {
     try {
       await this.roster.set(this.id, null);
     } catch (error) {
-      this.complain(sayError(error)); // the others count us out
+      this.complain(sayError(error)); // the other members remove this one when its session ends
     }
     this.tellOthers();
   }

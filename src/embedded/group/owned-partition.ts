@@ -1,4 +1,4 @@
-/** A partition while a member owns it: reading from it, and commits that only its owner of this epoch can make. */
+/** Reads a partition while a member owns it, and commits to it. Only the owner of the current epoch can commit. */
 import { BusError } from '../../base/errors';
 import type { Store } from '../../disk/lmdb';
 import { LostError, OutOfRangeError, type Commit, type Owned, type ReadMax, type Stored } from '../../ports/log';
@@ -7,7 +7,10 @@ import type { Reader } from '../store/read';
 import type { Topics } from '../store/topics';
 import type { Wake } from '../store/notifier';
 
-/** LMDB would take more; this is far above what a watermark with its ranges needs, and keeps transactions short. */
+/**
+ * Largest state of a commit. LMDB allows more. This far exceeds the size of a watermark with its ranges, and keeps
+ * transactions short.
+ */
 export const stateBytesMax = 65_536;
 
 export interface OwnedParts {
@@ -22,10 +25,10 @@ export interface OwnedParts {
   readonly reader: Reader;
   readonly ownerKey: Buffer;
   readonly commitKey: Buffer;
-  /** Takes the partition away if this member may have been given up; called before anything is started. */
+  /** Revokes the partition if other members can have removed this one. Called before anything is started. */
   readonly fence: () => void;
   readonly cannotServe: (entries: readonly string[]) => void;
-  /** Somebody else owns it: found when a commit was refused. */
+  /** Called when a commit was rejected because another member owns the partition. */
   readonly refused: () => void;
 }
 interface Waiting {
@@ -39,7 +42,7 @@ export class OwnedPartition implements Owned {
   readonly epoch: number;
   readonly committed: Commit | null;
   private readonly controller = new AbortController();
-  /** Why it is not ours any more. */
+  /** Reason why this member no longer owns the partition. */
   private over: string | undefined;
   private waiting: Waiting | undefined;
   private writing = false;
@@ -54,12 +57,12 @@ export class OwnedPartition implements Owned {
     return this.controller.signal;
   }
 
-  /** It was taken away: everything that is asked of it from now on rejects. */
+  /** Marks the partition as lost. Every later call rejects. */
   lose(reason: string): void {
     this.over ??= reason;
     this.controller.abort(new LostError(this.parts.group, this.partition, reason));
   }
-  /** It was given as agreed. */
+  /** Marks the partition as given back in agreement. */
   end(): void {
     this.over ??= 'it was given back';
   }
@@ -100,7 +103,7 @@ export class OwnedPartition implements Owned {
       const message = `${what} has ${bytes} bytes, at most ${stateBytesMax} are taken`;
       throw new BusError('TooLarge', message, { bytes, limitBytes: stateBytesMax });
     }
-    // Of those that wait the last one counts; all of them are kept when it is.
+    // Only the last waiting commit is written. All waiting calls resolve when it is.
     const kept = { offset: commit.offset, state: Uint8Array.from(commit.state) };
     const { done, failed }: Omit<Waiting, 'commit'> = this.waiting ?? { done: [], failed: [] };
     this.waiting = { commit: kept, done, failed };

@@ -1,4 +1,4 @@
-/** Who takes part in a group: the rows of its members in the live file, and who of them is dead. */
+/** Reads and writes the rows of a group's members in the live file, and removes members that are dead or silent. */
 import type { Clock, Random } from '../../base/clock';
 import type { Change, Store } from '../../disk/lmdb';
 import { behind, keyOf, kinds, namesIn } from '../store/keys';
@@ -6,24 +6,25 @@ import { leaseKey, type Lease } from './lease';
 import type { Neighbours } from '../store/peer-processes';
 
 /**
- * How many members are looked after at a time, in turns. In a large group one member comes round slowly, but all of
- * them do, each from another place, and the first who finds somebody dead tells everybody.
+ * Members that one member checks at a time, in turns, which bounds the cost of a check. In a large group one member
+ * needs long for a full round. Each starts at another place, so together they cover the group quickly. The first one
+ * that finds a dead member rings the processes of all members.
  */
 const askedMax = 10;
 
-/** What is written of a member; under its group, topic and id. */
+/** Row of a member in the live file, stored under its group, topic and id. */
 export interface MemberRow {
   readonly instance: string;
   readonly address: string;
   readonly lease: string;
   readonly sessionMs: number;
-  /** It gives everything away and must not be given anything. */
+  /** It gives back all partitions, and none must be assigned to it. */
   readonly leaving: boolean;
-  /** Entries whose messages it handles. Members of busbar 0.1.0 do not write it. */
+  /** Entries whose messages this member handles. Members of busbar 0.1.0 do not write it. */
   readonly serves?: readonly string[];
-  /** Ids under which it was a member before and lost everything, the newest last. */
+  /** Ids under which it was a member before and lost all partitions, the newest last. */
   readonly formerIds?: readonly string[];
-  /** By partition, entries whose messages it met there and does not serve. */
+  /** Entries by partition whose messages it found there and does not serve. */
   readonly misses?: Readonly<Record<string, readonly string[]>>;
 }
 
@@ -33,15 +34,15 @@ export interface RosterParts {
   readonly random: Random;
   readonly neighbours: Neighbours;
   readonly lease: Lease;
-  /** Of this open log: its members live as long as it does. */
+  /** Id of the lease of this open log, which its members share. */
   readonly leaseId: string;
 }
 
 export class Roster {
-  /** The members of other logs, as last read. */
+  /** Members of other logs, as last read. */
   private others: readonly (readonly [id: string, row: MemberRow])[] = [];
   private asked: number | undefined;
-  /** Those that are to be counted out, and why. */
+  /** Members to be removed, and why. */
   private readonly gone = new Map<string, 'dead' | 'silent'>();
 
   constructor(
@@ -54,7 +55,7 @@ export class Roster {
     return keyOf(kinds.member, [this.group, this.topic, id]);
   }
 
-  /** Makes a member known, changes its row, or (null) takes it out; `former` is taken out in the same step. */
+  /** Adds a member, changes its row, or (null) removes it. `former` is removed in the same transaction. */
   async set(id: string, row: MemberRow | null, former?: string): Promise<void> {
     const { live } = this.parts;
     const changes: Change[] = [{ key: this.key(id), value: row === null ? null : Buffer.from(JSON.stringify(row)) }];
@@ -62,14 +63,14 @@ export class Roster {
     await live.within(live.write(null, changes));
   }
 
-  /** Everybody who takes part, dead ones too until somebody counts them out. */
+  /** Returns all members, including dead ones that have not been removed yet. */
   read(): Map<string, MemberRow> {
     const { live } = this.parts;
     const prefix = keyOf(kinds.member, [this.group, this.topic]);
     const rows = new Map<string, MemberRow>();
     live.refresh();
     live.scan(prefix, behind(prefix), (key, { value }) => {
-      // Only `set` above writes these.
+      // Only `set` above writes these rows.
       rows.set(namesIn(key)[2] ?? '', JSON.parse(value.toString()) as MemberRow);
       return true;
     });
@@ -84,12 +85,12 @@ export class Roster {
     }
   }
 
-  /** How many members of other logs there were when they were last read. */
+  /** Number of members of other logs when they were last read. */
   get size(): number {
     return this.others.length;
   }
 
-  /** Rings at the processes of all other members. None can be rung at while the live file cannot be read. */
+  /** Rings the processes of all other members. It rings none while the live file cannot be read. */
   ring(): void {
     const { neighbours } = this.parts;
     const addresses = new Set(this.addresses());
@@ -97,7 +98,10 @@ export class Roster {
     neighbours.ring([...addresses], `group:${this.group}`);
   }
 
-  /** Looks after some of the others, the next ones at the next call; whether one of them seems to be gone. */
+  /**
+   * Checks some members of other logs; the next call continues with the following ones. Returns whether a member seems
+   * dead.
+   */
   ask(): boolean {
     const count = this.others.length;
     this.asked ??= Math.floor(this.parts.random.next() * count);
@@ -111,7 +115,10 @@ export class Roster {
     return this.gone.size > 0;
   }
 
-  /** Reads all and counts out those of a dead process and those whose session ended; resolves with who is left. */
+  /**
+   * Reads all members. Removes those of a dead process and those whose session expired, and resolves to the remaining
+   * ones.
+   */
   async living(): Promise<ReadonlyMap<string, MemberRow>> {
     const members = this.read();
     this.others = [...members].filter(([, row]) => row.lease !== this.parts.leaseId);
@@ -126,7 +133,7 @@ export class Roster {
     return members;
   }
 
-  /** Whether the member was counted out now. A sign of life that comes first makes the write fail. */
+  /** Returns whether the member was removed now. A renewal that arrives first makes the write fail. */
   private async countOut(id: string, row: MemberRow, dead: boolean): Promise<boolean> {
     const { lease, live } = this.parts;
     const { count, silentMs } = lease.look(row.lease);

@@ -1,8 +1,8 @@
-/** Which member of a group each partition should belong to, from the rows of its members and owners. */
+/** Computes the member that should own each partition, from the rows of the members and owners. */
 import { shareOut } from '../../ports/share';
 import type { MemberRow } from './roster';
 
-/** Who owns a partition; null when it was given back. */
+/** Owner of a partition; null when it was given back. */
 export interface OwnerRow {
   readonly member: string | null;
   readonly instance: string | null;
@@ -11,19 +11,19 @@ export function parseOwner(value: Buffer): OwnerRow {
   return JSON.parse(value.toString()) as OwnerRow; // only members write these
 }
 
-/** By partition. */
+/** Assignment of all partitions. Both lists are indexed by partition. */
 export interface Targets {
-  /** The member that should own it. */
+  /** The member that should own the partition. */
   readonly targets: readonly (string | undefined)[];
-  /** The member that has it, or is the only one that can take it now; undefined when any can. */
+  /** The member that owns the partition, or the only one that can claim it now; undefined when any member can. */
   readonly holders: readonly (string | undefined)[];
 }
 
 /**
- * A member that lost everything comes back under another id. It is the first to get back what it owned before, since
- * it can know of finished messages there that are not committed; if the partition should be elsewhere, it moves after
- * that. Members of busbar 0.1.0 know nothing of that, nor of entries: with one of them in the group all compute as it
- * does, or a partition could have no owner.
+ * Computes the targets. A member that lost all partitions rejoins under another id, and is the first to get back its
+ * former partitions. It can know of finished messages there that are not committed. If such a partition should belong
+ * to another member, it moves afterwards. Members of busbar 0.1.0 support neither this nor entries. While one of them
+ * is in the group, all members compute as it does, since otherwise a partition could have no owner.
  */
 export function targetsOf(
   members: ReadonlyMap<string, MemberRow>,
@@ -51,6 +51,6 @@ function aliveOf(members: ReadonlyMap<string, MemberRow>, member: string | null)
   return member !== null && members.has(member) ? member : undefined;
 }
 function heirOf(staying: readonly (readonly [string, MemberRow])[], { member }: OwnerRow): string | undefined {
-  if (member === null) return undefined; // it was given, with a commit of all that was finished
+  if (member === null) return undefined; // it was given back, with a commit of all finished messages
   return staying.find(([, { formerIds = [] }]) => formerIds.includes(member))?.[0];
 }
