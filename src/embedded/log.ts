@@ -1,4 +1,4 @@
-/** The log between the processes of one machine: durable topics, groups and commits in files that all of them share. */
+/** Implements the log between the processes of one machine: durable topics, groups and commits in shared files. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { every, randomHex, type Clock, type Random, type Timer } from '../base/clock';
@@ -21,15 +21,15 @@ import { mark, Topics } from './store/topics';
 import { Trimmer } from './store/trim';
 import { Wake } from './store/notifier';
 
-/** What this version writes, and the newest it reads. */
+/** Layout that this version writes, and the newest one that it reads. */
 const layout = 1;
-/** Interval of the looks at the files of the stores, at the room on their disk and at writes that wait. */
+/** Interval of the checks of the store files, the free disk space and the waiting writes. */
 const pollMs = 1_000;
 
 export interface EmbeddedLogParts {
-  /** Exists, belongs to us, mode 0700, on a disk of this machine. */
+  /** An existing directory of this user, mode 0700, on a disk of this machine. */
   readonly dir: string;
-  /** This instance's name, such as `photos#c41f`. */
+  /** Name of this instance, such as `photos#c41f`. */
   readonly self: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -37,7 +37,10 @@ export interface EmbeddedLogParts {
   readonly neighbours: Neighbours;
 }
 
-/** Rejects with Config when the directory holds something else or a log of a newer version; nothing is changed then. */
+/**
+ * Opens the log. Rejects with Config when the directory holds foreign files or a log of a newer version; nothing is
+ * then changed.
+ */
 export async function openEmbeddedLog(parts: EmbeddedLogParts): Promise<Log> {
   const { dir, clock, notices } = parts;
   checkLogFile(dir);
@@ -78,7 +81,10 @@ function subdirectory(dir: string, name: string): string {
 
 const livePrefix = 'live-';
 
-/** A power cut may damage what is not synced, so each boot of the machine begins with a new one. */
+/**
+ * Returns the name of the live folder. A power cut can damage files that were not synced, so each boot of the machine
+ * starts with a new one.
+ */
 function liveName(): string {
   const bootFile = '/proc/sys/kernel/random/boot_id';
   return livePrefix + (existsSync(bootFile) ? readFileSync(bootFile, 'latin1').trim() : 'any');
@@ -104,7 +110,7 @@ async function checkLayout(log: Store): Promise<void> {
   }
 }
 
-/** A log of a version that gave it no name gets one. */
+/** Returns the id of the log. A log of an older version has none, and gets one. */
 async function identityOf(log: Store, random: Random): Promise<string> {
   const key = keyOf(kinds.identity, []);
   const read = (): string | undefined => {
@@ -114,7 +120,7 @@ async function identityOf(log: Store, random: Random): Promise<string> {
   const found = read();
   if (found !== undefined) return found;
   const value = Buffer.from(randomHex(random, 64), 'latin1');
-  // When another process was faster, its name is the one that counts.
+  // If another process wrote an id first, that one counts.
   await log.within(log.write({ key, version: null }, [{ key, value }]));
   return read() ?? value.toString('latin1');
 }
@@ -200,7 +206,9 @@ class EmbeddedLog {
       throw new BusError('Closed', 'the log was closed', { outcome: 'not-sent', sinceMs: this.closedMs });
   }
 
-  /** Makes a call of the port of a function: refused after close, and what it throws becomes a rejection. */
+  /**
+   * Wraps a function as a call of the port. It is rejected after close, and errors that it throws become rejections.
+   */
   private call<A extends readonly unknown[], R>(run: (...args: A) => R | Promise<R>): (...args: A) => Promise<R> {
     return async (...args) => {
       this.check();

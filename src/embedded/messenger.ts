@@ -1,4 +1,4 @@
-/** The post over unix sockets: packets to one instance, and to all that are announced of a module. */
+/** Implements the messenger over unix sockets: packets to one instance, and to all announced instances of a module. */
 import { closable } from '../base/lifecycle';
 import type { Post, Receiver } from '../ports/messenger';
 import type { Instance } from '../ports/registry';
@@ -7,11 +7,11 @@ import type { Sockets } from './sockets/sockets';
 
 export interface PostParts {
   readonly sockets: Sockets;
-  /** All announced instances of a module, this one too if it is one. */
+  /** Returns all announced instances of a module, including this one if it belongs to it. */
   readonly instancesOf: (module: string) => readonly Instance[];
 }
 
-/** A {@link Post} over open sockets, which it closes. */
+/** Returns a {@link Post} over open sockets. Closing it closes the sockets. */
 export function openPost({ sockets, instancesOf }: PostParts): Post {
   return {
     address: sockets.address,
@@ -25,7 +25,7 @@ export function openPost({ sockets, instancesOf }: PostParts): Post {
     broadcast: (module, { line, body }) => sockets.broadcast(instancesOf(module), line, body),
     async join() {
       sockets.checkOpen();
-      return closable(async () => undefined); // whoever is announced is found in the registry
+      return closable(async () => undefined); // the registry already finds every announced instance
     },
     ...closable(() => sockets.close()),
   };

@@ -1,4 +1,4 @@
-/** Opens all that one bus needs between the processes of one machine, in one shared directory. */
+/** Opens all ports of one bus between the processes of one machine, in one shared directory. */
 import type { Clock, Random } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import { closable, runAll, teardown, type Closable, type Step } from '../base/lifecycle';
@@ -19,10 +19,10 @@ import { sweep } from './sockets/cleanup';
 import { Upkeep } from './directory/upkeep';
 
 export interface EmbeddedOptions {
-  /** The directory shared by all processes; default `$XDG_STATE_HOME/busbar/<ns>` or `~/.local/state/busbar/<ns>`. */
+  /** Directory shared by all processes. @default `$XDG_STATE_HOME/busbar/<ns>` or `~/.local/state/busbar/<ns>` */
   readonly dir?: string;
   readonly ns: string;
-  /** Name of this instance, for messages of others that name who holds something. */
+  /** Name of this instance. Messages of other instances use it to name the owner of a partition. */
   readonly name: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -37,13 +37,14 @@ export interface Embedded extends Closable {
 }
 
 /**
- * Opens the directory, and in it all ports of one bus. Rejects with Config when the directory must not be used (see
- * {@link openDirectory}) or another pid namespace uses it. Closing withdraws, then closes settings, log and post.
+ * Opens the directory and all ports of one bus in it. Rejects with Config when the directory must not be used (see
+ * {@link openDirectory}) or another pid namespace uses it. Closing withdraws the announcement, then closes settings,
+ * log and messenger.
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { dir, ns, name, clock, random, notices } = options;
   const directory = openDirectory(dir, ns, random);
-  /** What was opened last is closed first. */
+  /** Parts to close, the last opened first. */
   const opened: Step[] = [];
   const isOpen = (name: string, part: Closable): void => void opened.unshift([name, () => part.close()]);
   try {
@@ -61,7 +62,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     const post = openPost({ sockets, instancesOf: (module) => registry.instancesOf(module) });
     return { log, post, registry, settings, ...closable(teardown(directory.path, opened)) };
   } catch (error) {
-    await runAll(opened); // the caller must see why it could not be opened
+    await runAll(opened); // a fault during closing must not hide the reason why opening failed
     if (error instanceof BusError) throw error;
     refuse(`${directory.path} cannot be used: ${sayError(error)}`, 'check its permissions and the free space there');
   }

@@ -1,4 +1,7 @@
-/** Who is announced and alive: read from the shared directory, told by doorbells, ended by connections that end. */
+/**
+ * Implements the registry of announced, running instances. It reads the shared directory, and detects changes by
+ * doorbells and closed connections.
+ */
 import type { Clock } from '../base/clock';
 import { every } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
@@ -21,17 +24,22 @@ export interface RegistryParts {
   readonly clock: Clock;
   readonly notices: Notices;
 }
-/** The registry of one open bus. */
+/** Registry of one open bus. */
 export interface EmbeddedRegistry extends Registry {
-  /** All announced instances of a module as known now, without reading anything. */
+  /** Returns all instances of a module that are known now, without reading the directory. */
   instancesOf(module: string): readonly Instance[];
 }
 
-/** A ring names the file that came or went, so that nobody need read the others. */
+/**
+ * Prefix of a ring. The ring names the file that was added or removed, so that receivers do not read the whole folder.
+ */
 const topic = 'registry ';
-/** Doorbells and ended connections tell changes at once; this finds what they missed. */
+/** Interval of the poll. Doorbells and closed connections report changes immediately; the poll finds missed ones. */
 const pollMs = 500;
-/** A process that is being killed closes its connections a little before it is dead. */
+/**
+ * A process that is being killed closes its connections shortly before it is dead. It is checked again after this
+ * delay.
+ */
 const dyingMs = 25;
 
 interface Watcher {
@@ -41,10 +49,11 @@ interface Watcher {
 }
 
 /**
- * Reads what is announced now, and begins to hear of changes. A killed process is gone at once for those who watch a
- * contract of it, within a second for all. A stopped one (SIGSTOP) stays: it takes packets and does not answer, so
- * requests to it time out, and `announce` and `withdraw` of others wait 200 ms for it. `announce` rejects with Conflict
- * while another living process has the name, and with Unreachable when the announcement cannot be written.
+ * Reads the current announcements and starts to watch them. A killed process disappears immediately for watchers of its
+ * contracts, and within a second for all callers. A stopped one (SIGSTOP) stays: it accepts packets and does not
+ * answer. Requests to it time out, and `announce` and `withdraw` of other instances wait 200 ms for it. `announce`
+ * rejects with Conflict while another running process has the name. It rejects with Unreachable when the announcement
+ * cannot be written.
  */
 export function openRegistry(parts: RegistryParts): EmbeddedRegistry {
   return new RollRegistry(parts);
@@ -142,7 +151,10 @@ class RollRegistry implements EmbeddedRegistry {
     });
   }
 
-  /** A name is unique among the living; of the dead nothing stands in the way. */
+  /**
+   * Throws Conflict if a running instance has the name. Entries of dead instances were removed before and do not block
+   * it.
+   */
   private checkName(name: string): void {
     for (const [address, { instance }] of this.roll.entries) {
       if (instance.name !== name || address === this.parts.sockets.address) continue;
@@ -156,7 +168,9 @@ class RollRegistry implements EmbeddedRegistry {
     await this.parts.rings.ringAll(topic + file);
   }
 
-  /** For what nobody waits for: a directory that cannot be read (any more) is told, once, and what was known stays. */
+  /**
+   * Runs work that no caller waits for. A directory that cannot be read is reported once, and the known entries stay.
+   */
   private attempt(run: () => void): void {
     if (this.closedAtMs !== undefined) return;
     try {
@@ -177,7 +191,10 @@ class RollRegistry implements EmbeddedRegistry {
     this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { address: this.parts.sockets.address } });
   }
 
-  /** Makes again what was removed of this bus, then looks at the others; not in a directory that replaced the first. */
+  /**
+   * Recreates removed files of this bus, then checks the other instances. Does nothing in a directory that replaced the
+   * first one.
+   */
   private keep(): void {
     if (this.closedAtMs !== undefined || !this.parts.upkeep.look()) return;
     void this.keepOwn();
@@ -199,7 +216,7 @@ class RollRegistry implements EmbeddedRegistry {
     }
   }
 
-  /** Looks for what no doorbell and no ended connection told. */
+  /** Finds changes that no doorbell and no closed connection reported. */
   private poll(): void {
     for (const address of this.roll.entries.keys()) this.check(address);
     for (const address of this.lost) this.showAgain(address);
@@ -207,7 +224,9 @@ class RollRegistry implements EmbeddedRegistry {
     this.roll.read();
     this.tell();
   }
-  /** The last connection to `address` ended: it is dead, or dying, or has only closed that connection. */
+  /**
+   * Handles the end of the last connection to `address`: the process is dead or dying, or closed only that connection.
+   */
   private suspect(address: string): void {
     if (this.parts.sockets.dead(address)) return this.bury(address);
     this.lost.add(address);
@@ -216,7 +235,7 @@ class RollRegistry implements EmbeddedRegistry {
   private buryIfDead(address: string): void {
     if (!this.parts.rings.alive(address)) this.bury(address);
   }
-  /** Callers ask no instance whose connection ended. One that lives all the same is shown to them as gone and back. */
+  /** Shows an instance whose connection ended as removed and restored. Callers send it no requests until then. */
   private showAgain(address: string): void {
     const entry = this.roll.entries.get(address);
     if (entry === undefined) return;
@@ -229,17 +248,19 @@ class RollRegistry implements EmbeddedRegistry {
     if (!this.parts.rings.alive(address)) this.bury(address);
     else this.hold(address);
   }
-  /** Removes what a dead one left; whoever comes first tells those who had no connection to it. */
+  /**
+   * Removes the files of a dead instance. The process that removes them first rings those that had no connection to it.
+   */
   private bury(address: string): void {
     const { rings } = this.parts;
     const file = rings.bury(address) ? this.roll.remove(address) : undefined;
     if (file !== undefined) rings.ring(rings.others(), topic + file);
     this.soon(() => this.roll.forget(address));
   }
-  /** Whoever is watched is connected to: its end is noticed at once then. */
+  /** Connects to an instance that is watched, so that its end is detected immediately. */
   private hold(address: string): void {
     const { sockets } = this.parts;
-    if (address === sockets.address) return; // a call to ourselves takes no connection
+    if (address === sockets.address) return; // calls to this instance need no connection
     const serves = this.roll.entries.get(address)?.instance.serves;
     if (serves === undefined || sockets.connected(address)) return;
     for (const { contract } of this.watchers) {
@@ -250,7 +271,9 @@ class RollRegistry implements EmbeddedRegistry {
     for (const address of this.roll.entries.keys()) this.hold(address);
   }
 
-  /** Does `run`, and tells those who watch at the end of this turn: when many come or go at once, only once. */
+  /**
+   * Runs `run`, and notifies watchers at the end of this turn. Many changes in one turn thus cause one notification.
+   */
   private soon(run: () => void): void {
     this.attempt(run);
     if (this.telling) return;

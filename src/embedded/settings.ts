@@ -1,4 +1,7 @@
-/** Settings as one text file that is replaced whole, in a race that only one writer wins; durable and watched. */
+/**
+ * Implements settings as one text file. Each write replaces the whole file, durably, and only one of several concurrent
+ * writers succeeds.
+ */
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Random } from '../base/clock';
@@ -23,13 +26,13 @@ export interface SettingsParts {
 
 const topic = 'settings';
 const pollMs = 500;
-/** Generations that stay: a slow reader still finds the one it chose, a slow writer finds its number taken. */
+/** Generations that are kept. A slow reader still finds the one it chose, and a slow writer finds its number in use. */
 const generationsKept = 16;
 const triesMax = 200;
 
 /**
- * All settings as of one write. The file's name is its generation, and a link that is made only if the name is free
- * decides who wrote it: so there is no lock that a dead process could leave.
+ * All settings as of one write. The number is the file name. The file is created by a link that succeeds only if the
+ * name is free, which decides between concurrent writers. No lock is needed that a dead process could leave behind.
  */
 interface Generation {
   readonly number: number;
@@ -43,13 +46,13 @@ export function openSettings(parts: SettingsParts): Settings {
 class FileSettings implements Settings {
   private readonly watchers = new Set<(settings: readonly Setting[]) => void>();
   private newest: Generation = { number: 0, settings: new Map() };
-  /** Writes of this process go one after the other. */
+  /** The last write of this process. Its writes run one after another. */
   private lastWrite: Promise<unknown> = Promise.resolve();
   private closedAtMs: number | undefined;
   private readonly changes: FolderChanges;
-  /** The file of the newest generation as it was read last. */
+  /** Identity of the newest generation's file when it was last read. */
   private seen: string | undefined;
-  /** Why the files cannot be read or made again now. */
+  /** Reason why the file currently cannot be read or recreated. */
   private fault: string | undefined;
   private readonly stops: (() => void)[];
   private readonly closing = closable(() => this.closeOnce());
@@ -119,7 +122,7 @@ class FileSettings implements Settings {
     );
   }
 
-  /** Makes generation `was` + 1, unless another process did first. */
+  /** Writes generation `was` + 1. Returns false if another process wrote it first. */
   private async replace(was: number, settings: ReadonlyMap<string, Setting>): Promise<boolean> {
     const draft = this.draft();
     try {
@@ -149,7 +152,8 @@ class FileSettings implements Settings {
     }
     const there = this.generations();
     if (Math.max(...there) >= number + generationsKept) {
-      // Others went on while this process stood still, and the number was free only because they removed it again.
+      // This process was stopped while other processes wrote. The number was free only because they had removed its
+      // file.
       fs.rmSync(this.path(String(number)), { force: true });
       return false;
     }
@@ -169,13 +173,13 @@ class FileSettings implements Settings {
     return [0, ...names.filter((name) => /^\d{1,15}$/.test(name)).map(Number)];
   }
 
-  /** The newest generation, told to those who watch when it is new. Throws Config when its file is damaged. */
+  /** Returns the newest generation, and notifies watchers when it is new. Throws Config when its file is damaged. */
   private read(): Generation {
     for (let tries = 0; tries < triesMax; tries++) {
       const number = Math.max(...this.generations());
       const file = this.path(String(number));
       const seen = fileIdentity(file);
-      // Without any generation there is nothing to go back to: what is known stays, and is written again.
+      // Without any generation, the known settings stay and are rewritten; there is no earlier one to read.
       if (number === 0 || (number === this.newest.number && seen === this.seen)) return this.newest;
       const text = readIfThere(file);
       if (text === undefined) continue;
@@ -196,7 +200,7 @@ class FileSettings implements Settings {
     }
   }
 
-  /** Reads what is new; when it cannot be read, those who watch keep what they know. */
+  /** Reads new settings. When they cannot be read, watchers keep the known ones. */
   private refresh(): void {
     try {
       this.changes.look();
@@ -206,7 +210,10 @@ class FileSettings implements Settings {
     }
   }
 
-  /** As {@link FileSettings.refresh}, at little cost while nothing changes; makes again what was removed or damaged. */
+  /**
+   * Does the same as {@link FileSettings.refresh}, at little cost while nothing changes. Recreates a file that was
+   * removed or damaged.
+   */
   private async keep(): Promise<void> {
     const { number } = this.newest;
     try {
@@ -224,7 +231,7 @@ class FileSettings implements Settings {
       this.tellFault(sayError(error));
     }
   }
-  /** Writes the newest generation that is known here; all processes that do so write the same. */
+  /** Rewrites the newest generation that this process knows. All processes that do so write the same content. */
   private async restore(why: 'damaged' | 'removed'): Promise<void> {
     const { number, settings } = this.newest;
     if (this.closedAtMs !== undefined) return;
@@ -244,7 +251,7 @@ class FileSettings implements Settings {
     }
     const message = `the file of the newest settings was ${why}, and was written again from what this instance knows`;
     this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { file } });
-    // A write of another process between the removal and this would be hidden by the higher number.
+    // A write of another process between the removal and this one would be hidden by the higher number.
     if (why === 'removed' && this.generations().some((other) => other !== 0 && other < number))
       fs.rmSync(file, { force: true });
   }
@@ -267,7 +274,7 @@ class FileSettings implements Settings {
   }
 }
 
-/** The settings after a write. Throws Conflict when the version is another, TooLarge when it is too much. */
+/** Returns the settings after a write. Throws Conflict when the version differs from `was`. */
 function changed(
   settings: ReadonlyMap<string, Setting>,
   key: string,
@@ -285,12 +292,12 @@ function changed(
   return now;
 }
 
-/** Changes when a file is made again or written over; undefined when there is none. */
+/** Returns a value that changes when a file is recreated or overwritten; undefined if there is no file. */
 function fileIdentity(file: string): string | undefined {
   const found = fs.statSync(file, { throwIfNoEntry: false });
   return found && `${found.ino} ${found.mode} ${found.size} ${found.mtimeMs}`;
 }
-/** Empty while the folder does not exist. */
+/** Returns the names in a folder, or none while the folder does not exist. */
 function namesIn(folder: string): readonly string[] {
   try {
     return fs.readdirSync(folder);
