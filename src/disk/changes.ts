@@ -1,7 +1,7 @@
-/** The changes of one transaction, and how LMDB is given them. */
+/** Defines the changes of one transaction, and passes them to LMDB. */
 import type { RootDatabase } from 'lmdb';
 
-/** What must be true in the very transaction that makes the changes: `key` has this version, or is not there (null). */
+/** Condition of a transaction, checked in the transaction itself: `key` has this version, or (null) does not exist. */
 export interface Guard {
   readonly key: Uint8Array;
   readonly version: number | null;
@@ -13,7 +13,10 @@ export interface Change {
   readonly version?: number;
 }
 
-/** Hands a block of changes to the write thread. Nothing here may throw between the puts: half of them would count. */
+/**
+ * Passes a block of changes to the write thread. The block must not throw between the puts, since LMDB would then write
+ * half of them.
+ */
 export function submit(
   db: RootDatabase<Buffer, Buffer>,
   guard: Guard | null,
@@ -25,7 +28,7 @@ export function submit(
     }
   };
   const writing = writeBlock(db, guard, block);
-  // The reason of a rejection is a promise inside, which would end the process if nothing listened to it.
+  // The error of a rejection holds another promise. Without a handler, its rejection would end the process.
   writing.catch((error: unknown) => {
     if (typeof error !== 'object' || error === null || !('commitError' in error)) return;
     if (error.commitError instanceof Promise) error.commitError.catch(() => undefined);

@@ -1,22 +1,24 @@
-/** Looks at a data file before LMDB maps it: a damaged or foreign one would end the process or be written over. */
+/**
+ * Checks a data file before LMDB maps it. A damaged file would end the process, and a foreign one would be overwritten.
+ */
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { sleep, type Clock } from '../base/clock';
 import { BusError, sayError, sentence } from '../base/errors';
 import { faultInHeads } from './header';
 import { faultInPages, isShort } from './pages';
 
-/** A file that another process is just making, or writes to, can look damaged for a moment. */
+/** A file that another process is creating or writing can look damaged for a moment, so it is checked several times. */
 const lookAgainMs = 100;
 const looksMax = 3;
-/** Some 50,000 pages are read in this time; a larger file is opened with the first ones of its last level unread. */
+/** Time limit for reading pages, enough for some 50,000. A larger file is opened with part of its last level unread. */
 const pagesMsMax = 300;
 
 export const copyRemedy = 'put back a copy, or move it away to start with an empty one';
 
 /**
- * Rejects with a Config error that names the file when it is no LMDB data file, one that was cut off, or one with
- * damaged pages. A file that is missing or empty is fine: it becomes a new one. Writes nothing. `isUsed`: another
- * process has opened it, which is proof enough that its pages can be read.
+ * Rejects with a Config error that names the file if it is not an LMDB data file, was cut off, or has damaged pages. A
+ * missing or empty file is accepted: it becomes a new one. Writes nothing. `isUsed`: another process has opened the
+ * file, which proves that its pages can be read.
  */
 export async function checkDataFile(path: string, clock: Clock, isUsed: boolean): Promise<void> {
   for (let looks = 1; ; looks++) {

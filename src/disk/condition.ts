@@ -1,27 +1,29 @@
-/** The condition of one open store: what keeps it from being written or read, and whether that can end by itself. */
+/**
+ * Tracks the condition of one open store: the fault that prevents reads or writes, and whether it can end by itself.
+ */
 import { BusError, type SendOutcome } from '../base/errors';
 import type { FileFault } from './files';
 
-/** Why a store does not work. */
+/** Reason why a store does not work. */
 export interface StoreFault {
   readonly reason: string;
-  /** Nothing in this process can repair it. */
+  /** True if nothing in this process can repair it. */
   readonly final: boolean;
 }
 type Listener = (fault: StoreFault | undefined) => void;
 
 export class Condition {
   private readonly listeners = new Set<Listener>();
-  /** Why nothing can be written or read: for good. */
+  /** Reason why nothing can be written or read, permanently. */
   private broken: string | undefined;
   private file: FileFault | undefined;
-  /** What passes: a full disk, a write lock that another process holds. */
+  /** Reason that can end by itself: a full disk, or a write lock that another process holds. */
   private passing: string | undefined;
   private told: StoreFault | undefined;
 
   constructor(private readonly path: string) {}
 
-  /** Calls `listener` at each change, until the function that it returns is called. */
+  /** Calls `listener` at each change, until the returned function is called. */
   onChange(listener: Listener): () => void {
     this.listeners.add(listener);
     return () => void this.listeners.delete(listener);
@@ -37,7 +39,7 @@ export class Condition {
     return this.broken ?? (this.file?.kind === 'gone' ? this.file.reason : undefined);
   }
 
-  /** Nothing is written or read any more in this process: the files are damaged, or a write had an unknown outcome. */
+  /** Stops all reads and writes in this process: the files are damaged, or the outcome of a write is unknown. */
   break(cause: string): void {
     this.broken ??= cause;
     this.tell();
@@ -51,7 +53,7 @@ export class Condition {
     this.tell();
   }
 
-  /** Throws StoreBroken when nothing can be written or read any more. */
+  /** Throws StoreBroken when nothing can be written or read. */
   check(outcome: SendOutcome = 'not-sent'): void {
     const reason = this.finalReason;
     if (reason === undefined) return;

@@ -1,4 +1,4 @@
-/** One LMDB environment of this process: the files, the room on their disk, and the condition that both are in. */
+/** Manages one LMDB environment of this process: its files, the room on their disk, and the condition of both. */
 import type { RootDatabase } from 'lmdb';
 import { sleep, type Clock } from '../base/clock';
 import { BusError, isBusError, sayError, type SendOutcome } from '../base/errors';
@@ -9,16 +9,19 @@ import type { LockFile } from './lockfile';
 import type { Room } from './room';
 import { Writes } from './writes';
 
-/** Time until a stopped process that holds the write lock is reported; a running one has a slow disk, and longer. */
+/**
+ * Time until a waiting write is reported: shorter for a lock held by a stopped process, since a running one can have a
+ * slow disk.
+ */
 const stoppedReportAfterMs = 1_000;
 const slowReportAfterMs = 5_000;
 /** Calls of {@link Environment.check} within this time count as one. */
 const checkMsMin = 500;
-/** A write that LMDB has not answered after so many looks, although no process holds the lock, is lost. */
+/** Number of looks after which a write that LMDB has not answered counts as lost, if no process holds the lock. */
 const lostAfterLooks = 20;
-/** The reason of a failed write is a promise, which the package sometimes forgets to settle. */
+/** Limits the wait for the cause of a failed write. The cause is a promise, which lmdb sometimes does not settle. */
 const causeMs = 1_000;
-/** Time to close an environment that cannot be used: a write of it can wait for a lock that is damaged. */
+/** Limits the close of an unusable environment. One of its writes can wait for a damaged lock. */
 const brokenMs = 1_000;
 
 export interface EnvironmentParts {
@@ -42,7 +45,7 @@ export class Environment {
   readonly writes: Writes;
   private lookedMs = -Infinity;
   private checkedMs = -Infinity;
-  /** The last write that was refused for want of room. */
+  /** The last write that was rejected for lack of room. */
   private full: { readonly bytes: number; readonly isAppend: boolean } | undefined;
 
   constructor(private readonly parts: EnvironmentParts) {
@@ -52,7 +55,7 @@ export class Environment {
     this.writes = new Writes(clock);
   }
 
-  /** Looks at the files, unless that was done within `everyMs`. */
+  /** Checks the files, unless that was done within `everyMs`. */
   look(everyMs: number): void {
     const { clock, files } = this.parts;
     const nowMs = clock.mono();
@@ -67,7 +70,7 @@ export class Environment {
     this.fail(fault.reason);
   }
 
-  /** Throws DiskFull; {@link Room.give} ends what it counts. */
+  /** Reserves room for a write. Throws DiskFull if there is none. {@link Room.give} releases it. */
   takeRoom(bytes: number, isAppend: boolean): void {
     const fault = this.room.fault(bytes, isAppend);
     if (fault === undefined) return this.room.take(bytes);
@@ -76,7 +79,7 @@ export class Environment {
     throw fault;
   }
 
-  /** See {@link Store.check}. */
+  /** Checks the environment as {@link Store.check} describes. */
   check(): boolean {
     const { files, clock } = this.parts;
     // Several buses of a process share an environment, and each of them calls this.
@@ -113,12 +116,12 @@ export class Environment {
     this.writes.end(new Error(cause));
   }
 
-  /** The error for a write that LMDB rejected, or that is not safe although LMDB made it. */
+  /** Returns the error for a write that LMDB rejected, or that is not safe although LMDB made it. */
   async failed(error: unknown, bytes: number): Promise<Error> {
     if (isBusError(error)) return error;
     const cause = await this.causeOf(error);
     const isFull = this.room.fault(bytes, true) !== undefined;
-    // A full disk leaves the files as they were. After anything else it is not known what is on the disk.
+    // A full disk leaves the files unchanged. After any other failure, the content of the disk is unknown.
     if (!isFull || damagesMemory(cause))
       this.condition.break(`a write failed, so it is not known what is on the disk: ${cause}`);
     return this.unknown(isFull ? `the disk is full (${cause})` : cause);
@@ -126,7 +129,7 @@ export class Environment {
   private unknown(cause: string): BusError<'Unreachable'> {
     return unreachable(this.path, 'unknown', 0, `writing failed, whether it was written is unknown: ${cause}`);
   }
-  /** The package rejects with a promise of the reason inside. */
+  /** Returns the cause of a failed write. lmdb rejects with an error that holds a promise of the cause. */
   private async causeOf(error: unknown): Promise<string> {
     if (typeof error !== 'object' || error === null || !('commitError' in error)) return sayError(error);
     const unsettled = sleep(this.parts.clock, causeMs).then(() => sayError(error));
@@ -138,8 +141,8 @@ export class Environment {
   }
 
   /**
-   * The same promise, but rejects with Unreachable after the time that a write can take. Where nothing is written any
-   * more, that is short.
+   * Returns the same promise, which rejects with Unreachable after the time that a write can take. That time is short
+   * if the store is broken, since nothing is then written.
    */
   within<T>(writing: Promise<T>): Promise<T> {
     const { clock } = this.parts;
@@ -161,12 +164,15 @@ export class Environment {
   }
 }
 
-/** LMDB formats this message into a buffer that is too small (see {@link Room}), which can damage the memory behind. */
+/**
+ * Returns whether the failure can have damaged memory. LMDB formats this message into a buffer that is too small (see
+ * {@link Room}), and overwrites the memory after it.
+ */
 function damagesMemory(cause: string): boolean {
   return cause.includes('Attempting to write page');
 }
 
-/** The same promise, but rejects with `late()` after `limitMs`. */
+/** Returns the same promise, which rejects with `late()` after `limitMs`. */
 export function limited<T>(promise: Promise<T>, clock: Clock, limitMs: number, late: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = clock.after(limitMs, () => reject(late()));

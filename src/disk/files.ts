@@ -1,20 +1,20 @@
-/** Watches the files of an open store: whether they are still those at their path, as long as they were, and sound. */
+/** Watches the files of an open store: that they are still at their path, have not become shorter, and are sound. */
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { sayError } from '../base/errors';
 import { faultOfHeads, headBytes, newestOf, readHeadBytes, readHeads } from './header';
 
 /**
- * gone: another file or none is at the path, for as long as this is so. damaged: for good. unknown: the file system
- * does not show the file, so that nothing is known about it.
+ * Fault of a file. 'gone': another file or none is at the path, as long as this is so. 'damaged': permanent. 'unknown':
+ * the file system does not show the file.
  */
 export interface FileFault {
   readonly kind: 'gone' | 'damaged' | 'unknown';
   readonly reason: string;
 }
 /**
- * Heads that another process is writing can look damaged, and so do two when transactions end between the reading of
- * the first and of the second. A damaged file looks the same at every look.
+ * Number of looks until heads count as damaged. They can look damaged while another process writes them, or when
+ * transactions end between the reads of the two. A damaged file looks the same at every look.
  */
 const looksMax = 20;
 
@@ -22,27 +22,28 @@ interface Seen {
   readonly path: string;
   readonly device: number;
   readonly inode: number;
-  /** Files of a store only grow. */
+  /** Size when last seen. Files of a store only grow, so a smaller size means damage. */
   bytes: number;
 }
 
 /**
- * Only {@link StoreFiles.look} finds that an open file was removed, replaced, cut or written over: system calls on it
- * go on succeeding, and reading the map of a cut or damaged file ends the process (SIGBUS, SIGSEGV).
+ * Files of an open store. Only {@link StoreFiles.look} detects that they were removed, replaced, cut or overwritten,
+ * since system calls on them keep succeeding. Reading the map of a cut or damaged file ends the process (SIGBUS,
+ * SIGSEGV).
  */
 export class StoreFiles {
-  /** The data file, open for reading. */
+  /** Descriptor of the data file, open for reading. */
   readonly file: number;
   private readonly data: Seen;
   private readonly lock: Seen;
-  /** The newest transaction that was seen in the data file. */
+  /** Newest transaction that was found in the data file. */
   private newest = 0;
   private pageBytes = 4_096;
-  /** The heads as they were found sound last: nothing is to be worked out while they are the same. */
+  /** Heads when they were last found sound. While they are unchanged, they need not be decoded. */
   private sound = Buffer.alloc(2 * headBytes);
   private now = Buffer.alloc(2 * headBytes);
 
-  /** Both files must exist. */
+  /** Records the identity of both files, which must exist. */
   constructor(folder: string) {
     this.data = seenAt(join(folder, 'data.mdb'));
     this.lock = seenAt(join(folder, 'lock.mdb'));
@@ -52,7 +53,7 @@ export class StoreFiles {
   get dataPath(): string {
     return this.data.path;
   }
-  /** As of the last look. */
+  /** Size as of the last look. */
   get dataBytes(): number {
     return this.data.bytes;
   }
@@ -60,7 +61,7 @@ export class StoreFiles {
     return this.lock.bytes;
   }
 
-  /** Costs about 10 µs. */
+  /** Returns the fault of the files, if there is one. Costs about 10 µs. */
   look(): FileFault | undefined {
     const isRead = readHeadBytes(this.file, this.pageBytes, this.now);
     const fault = lookAt(this.data) ?? lookAt(this.lock);
@@ -74,7 +75,8 @@ export class StoreFiles {
   private lookInside(): FileFault | undefined {
     for (let looks = 1; ; looks++) {
       const heads = readHeads(this.file);
-      // The size is read after the heads: another process makes the file longer before it writes heads that need that.
+      // Read the size after the heads: another process makes the file longer before it writes heads that need the
+      // length.
       const bytes = fstatSync(this.file).size;
       const reason = typeof heads === 'string' ? heads : (faultOfHeads(heads, bytes) ?? this.wentBack(heads));
       if (reason === undefined) return undefined;
@@ -119,7 +121,7 @@ function lookAt(file: Seen): FileFault | undefined {
     return { kind: 'unknown', reason: `${path} cannot be looked at: ${sayError(error)}` };
   }
 }
-/** A part of the path is not a folder any more, or a link to itself. */
+/** Returns whether a part of the path is no longer a folder, or is a link to itself. */
 function isGone(error: unknown): boolean {
   return error instanceof Error && 'code' in error && ['ENOTDIR', 'ELOOP'].includes(String(error.code));
 }

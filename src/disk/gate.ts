@@ -1,31 +1,34 @@
-/** Keeps other processes from committing while LMDB opens the same files here, which would make it forget a commit. */
+/** Keeps other processes from committing while LMDB opens the same files here. Otherwise LMDB would lose a commit. */
 import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep, type Clock } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 
-/** A folder beside the data, there only while somebody opens: a file in it for each of them. */
+/** Folder beside the data that exists only while an environment is opened. Each opening process has a file in it. */
 const folderName = 'opening';
-/** Opening takes milliseconds: who takes longer than this was stopped or killed, and is not waited for. */
+/** Opening takes milliseconds. A process that takes longer than this was stopped or killed, and is not waited for. */
 const openingMsMax = 2_000;
-/** However many open one after the other, a write goes on after so long. */
+/** Longest wait of a write for the gate, so that a series of openings does not block it. */
 const waitMsMax = 1_000;
 const lookMs = 2;
-/** Writers look at most this often. */
+/** Least interval between two checks of the gate by a writer. */
 const writersLookMs = 1;
-/** Nobody has committed for so long: whoever looked before the gate was closed is done. */
+/** Time without a commit after which every writer that looked before the gate closed has finished. */
 const restMs = 5 * writersLookMs;
 const restMsMax = 100;
 const triesMax = 20;
 let made = 0;
 
-/** What its opener sees of the writers. */
+/** State of the writers, as the opening process sees it. */
 export interface Writers {
   holder(): unknown;
   lastTransaction(): number | undefined;
 }
 
-/** Resolves when no other process commits any more, as far as can be seen; call what it gives once all is open. */
+/**
+ * Closes the gate. Resolves when no other process seems to commit. The caller must call the returned function once the
+ * environment is open.
+ */
 export async function closeGate(path: string, writers: Writers, clock: Clock): Promise<() => void> {
   const folder = join(path, folderName);
   const file = join(folder, `${process.pid}-${made++}`);
@@ -43,7 +46,7 @@ export async function closeGate(path: string, writers: Writers, clock: Clock): P
   return open;
 }
 
-/** The last one of another opening may take the folder away in between. */
+/** Creates the file of this opening. Another opening that ends can remove the folder in between, so this retries. */
 function enter(folder: string, file: string): void {
   for (let tries = 1; ; tries++) {
     try {
@@ -64,14 +67,14 @@ function leave(folder: string): void {
   try {
     rmdirSync(folder);
   } catch {
-    // Others open still, or have taken it away.
+    // Another process is still opening, or has removed the folder.
   }
 }
 
 async function untilRest(writers: Writers, clock: Clock): Promise<void> {
   const startMs = clock.mono();
   let [last, sinceMs] = [writers.lastTransaction(), startMs];
-  if (last === undefined) return; // nobody has opened it yet: who does now meets the gate
+  if (last === undefined) return; // no process has opened the environment yet; one that opens it now meets the gate
   while (clock.mono() - sinceMs < restMs && clock.mono() - startMs < restMsMax) {
     await sleep(clock, lookMs);
     const now = writers.lastTransaction();
@@ -79,7 +82,7 @@ async function untilRest(writers: Writers, clock: Clock): Promise<void> {
   }
 }
 
-/** For one who writes. */
+/** Gate as seen by a writer, which waits while it is closed. */
 export class Gate {
   #lookedMs = -Infinity;
   #waiting: Promise<void> | undefined;
@@ -92,7 +95,7 @@ export class Gate {
     this.#folder = join(path, folderName);
   }
 
-  /** Resolves, in the order of asking, when nobody opens; undefined when nobody does now. */
+  /** Resolves in the order of the calls, when no process is opening. Returns undefined if none is opening now. */
   wait(): Promise<void> | undefined {
     if (this.#waiting) return this.#waiting;
     const nowMs = this.clock.mono();
@@ -106,7 +109,10 @@ export class Gate {
     while (this.#closed && this.clock.mono() < untilMs) await sleep(this.clock, lookMs);
   }
 
-  /** A gate that cannot be looked at is open: it guards against a race, and must not keep writes from being made. */
+  /**
+   * True while the gate is closed. A gate that cannot be read counts as open: it guards against a race, and must not
+   * block writes.
+   */
   get #closed(): boolean {
     try {
       if (!existsSync(this.#folder)) return false;
@@ -116,7 +122,7 @@ export class Gate {
       return false;
     }
   }
-  /** What a dead process has left is taken away. */
+  /** Returns whether the file of an opening is recent. Removes the file that a dead process left. */
   #isFresh(file: string): boolean {
     const at = statSync(file, { throwIfNoEntry: false });
     if (!at) return false;
@@ -131,6 +137,6 @@ function namesIn(folder: string): readonly string[] {
   try {
     return readdirSync(folder);
   } catch {
-    return []; // it is gone
+    return []; // the folder was removed
   }
 }

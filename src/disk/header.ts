@@ -1,14 +1,14 @@
-/** Reads the two head pages of an LMDB data file without LMDB, since a damaged file would end the process in there. */
+/** Reads the two head pages of an LMDB data file without LMDB, since LMDB ends the process on a damaged file. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
 /** One of the two trees of a file: of free pages, and of the data. */
 export interface Tree {
-  /** Page number; undefined for a tree without pages. */
+  /** Page number of the root; undefined for a tree without pages. */
   readonly root: number | undefined;
   readonly depth: number;
   readonly flags: number;
 }
-/** What one head page describes: the file as of one transaction. */
+/** Content of one head page: the state of the file as of one transaction. */
 export interface Head {
   readonly pageBytes: number;
   readonly free: Tree;
@@ -18,25 +18,28 @@ export interface Head {
 }
 export type Heads = readonly [Head, Head];
 
-/** Where things are in a head page, in bytes. LMDB writes transaction N into head page N % 2. */
+/** Offsets in a head page, in bytes. LMDB writes transaction N into head page N % 2. */
 const at = { flags: 18, magic: 24, version: 28, free: 48, main: 96, lastPage: 144, transaction: 152, end: 160 };
-/** Where things are in the description of a tree. */
+/** Offsets in the description of a tree, in bytes. */
 const inTree = { pageBytes: 0, flags: 4, depth: 6, root: 40 };
 const headFlag = 0x08;
 const magic = 0xbeefc0de;
 const dataVersion = 2;
 const noRoot = 2n ** 64n - 1n;
-/** Pages that were freed before they were ever written can be missing at the end of a sound file; never many. */
+/**
+ * Pages that can be missing at the end of a sound file, because they were freed before they were written. There are
+ * never many.
+ */
 const pagesMissingMax = 64;
 const pageBytesMin = 256;
 const pageBytesMax = 65_536;
-/** A key is at most 511 bytes, so a deeper tree would hold more than any disk. */
+/** Deepest tree. A key has at most 511 bytes, so a deeper tree would hold more than any disk. */
 const depthMax = 32;
 const integerKeys = 0x08;
-/** Flags of trees with other keys or with several values for a key: this store makes none. */
+/** Flags of trees with other keys or with several values per key. This store creates none. */
 const foreignFlags = 0x76;
 
-/** The bytes of both heads of a file with pages of `pageBytes`, into `bytes`; false where the file is shorter. */
+/** Reads both heads of a file with pages of `pageBytes` into `bytes`. Returns false if the file is too short. */
 export function readHeadBytes(file: number, pageBytes: number, bytes: Buffer): boolean {
   return (
     readSync(file, bytes, 0, headBytes, 0) + readSync(file, bytes, headBytes, headBytes, pageBytes) === 2 * headBytes
@@ -44,7 +47,7 @@ export function readHeadBytes(file: number, pageBytes: number, bytes: Buffer): b
 }
 export const headBytes = at.end;
 
-/** The heads of an open file; the fault when it has none. */
+/** Returns the heads of an open file, or the fault if it has none. */
 export function readHeads(file: number): Heads | string {
   const first = headAt(file, 0);
   if (first === undefined) return 'was not written by busbar';
@@ -60,7 +63,7 @@ export function newestOf([first, second]: Heads): Head {
   return first.transaction > second.transaction ? first : second;
 }
 
-/** The number of the last transaction that was committed; undefined when the file cannot be read. */
+/** Returns the number of the last committed transaction, or undefined if the file cannot be read. */
 export function newestTransaction(path: string): number | undefined {
   let file: number | undefined;
   try {
@@ -74,18 +77,18 @@ export function newestTransaction(path: string): number | undefined {
   }
 }
 
-/** What is wrong with an open file, as far as its heads and its size show it. An empty file is a new one. */
+/** Returns the fault that the heads and the size of an open file show, if any. An empty file is a new one. */
 export function faultInHeads(file: number): string | undefined {
   const before = fstatSync(file);
   if (!before.isFile()) return 'is not a file';
   if (before.size === 0) return undefined;
   const heads = readHeads(file);
   if (typeof heads === 'string') return heads;
-  const { size } = fstatSync(file); // after the heads, since the pages that they name were written before them
+  const { size } = fstatSync(file); // read after the heads, since the pages that they name were written before them
   return faultOfHeads(heads, size);
 }
 
-/** What is wrong with the heads of a file of this size, which was looked at after they were read. */
+/** Returns the fault of the heads, given a file size that was read after them. */
 export function faultOfHeads(heads: Heads, fileBytes: number): string | undefined {
   const [first, second] = heads;
   if (second.pageBytes !== first.pageBytes) return 'is damaged (page size of the second head)';
@@ -100,7 +103,7 @@ function isTree({ root, depth, flags }: Tree, wanted: number): boolean {
   return (flags & foreignFlags) === 0 && (flags & integerKeys) === wanted && depth <= depthMax && depth > 0 === !!root;
 }
 
-/** Whether a head names pages that the file does not have. */
+/** Returns whether a head names pages that the file does not have. */
 function isBeyond({ free, main, lastPage }: Head, pages: number): boolean {
   return [free, main].some(({ root = 0 }) => root >= pages) || lastPage + 1 > pages + pagesMissingMax;
 }

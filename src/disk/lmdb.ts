@@ -1,4 +1,4 @@
-/** A key-value file shared by processes, on LMDB. One process has one environment for each folder. */
+/** Opens LMDB key-value files that processes share. One process has one environment for each folder. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ABORT, open, type RootDatabase } from 'lmdb';
@@ -17,13 +17,18 @@ export type { Change, Guard } from './changes';
 export type { StoreFault } from './condition';
 export type { Entry, Store, StoreOptions } from './store';
 
-/** A put that takes longer meets a stopped process or a dying disk. */
+/** Default limit of a write. A longer one means that a process is stopped or the disk is failing. */
 const writeMsDefault = 10_000;
-/** Address space, not disk or memory: far above any log, so that the map never has to grow while others use it. */
+/**
+ * Size of the map: address space, not disk or memory. It far exceeds any log, so the map never grows while other
+ * processes use it.
+ */
 const mapBytes = 2 ** 40;
-/** A process of 64 bits has 2^47 bytes of addresses for all of its maps. */
+/** Limits the open files. A 64-bit process has 2^47 bytes of addresses for all of its maps. */
 const openMax = 100;
-/** Processes look at the files of a store every second, so after this long none writes without its lock file. */
+/**
+ * Time after which no process writes without its lock file, since processes check the files of a store every second.
+ */
 const noticedAfterMs = 1_500;
 
 interface Held {
@@ -31,15 +36,15 @@ interface Held {
   readonly shared: Promise<Environment>;
 }
 /**
- * By device and inode of the folder: LMDB's locks would be lost when a second environment of the same files is closed,
- * whatever path it was opened by.
+ * Open environments by device and inode of the folder. A second environment on the same files, even by another path,
+ * would drop the locks of LMDB when it closes.
  */
 const opened = new Map<string, Held>();
 const closing = new Map<string, Promise<void>>();
 
 /**
- * Opens or creates the store in the directory `path`, which must exist. Rejects with Config when it holds something
- * else, with Unreachable when a stopped process holds its write lock for longer than a write may take.
+ * Opens or creates the store in the directory `path`, which must exist. Rejects with Config when it holds foreign
+ * files. Rejects with Unreachable when a stopped process holds its write lock for longer than `writeMs`.
  */
 export async function openStore(path: string, options: StoreOptions): Promise<Store> {
   const writeMs = options.writeMs ?? writeMsDefault;
@@ -67,7 +72,7 @@ async function openShared(path: string, id: string, options: StoreOptions, write
   const unclosed = () =>
     unreachable(path, 'not-sent', writeMs, `it is not closed after ${writeMs} ms; ${lock.sayHolder()}`);
   if (before !== undefined) await limited(before, clock, writeMs, unclosed);
-  const hold = holdProcess(); // what it waits for are timers
+  const hold = holdProcess(); // the waits below are timers, which do not keep the process running
   try {
     await untilFree(path, lock, clock, writeMs);
     await untilNoticed(path, clock);
@@ -110,8 +115,8 @@ async function openEnvironment(
 }
 
 /**
- * Opening takes the write lock on this thread, so it must not be tried while a stopped process holds it. Whoever runs
- * lets go in milliseconds; so many looks at others show that they do, one after another.
+ * Waits for the write lock. Opening takes it on this thread, so opening must not be tried while a stopped process holds
+ * it. A running process releases it within milliseconds, so the wait ends after 50 looks that found a running holder.
  */
 async function untilFree(path: string, lock: LockFile, clock: Clock, writeMs: number): Promise<void> {
   const startMs = clock.mono();
@@ -126,8 +131,8 @@ async function untilFree(path: string, lock: LockFile, clock: Clock, writeMs: nu
 }
 
 /**
- * A lock file that is missing beside data may have been removed while other processes use it. They do not see the
- * locks of a new one, and both would write at the same time. So they get the time to notice that it is gone.
+ * Waits for other processes to notice a missing lock file. If it was removed while they use the data, they do not share
+ * the locks of a new one. Both sides would then write at the same time.
  */
 async function untilNoticed(path: string, clock: Clock): Promise<void> {
   const data = statSync(join(path, 'data.mdb'), { throwIfNoEntry: false });
@@ -136,13 +141,13 @@ async function untilNoticed(path: string, clock: Clock): Promise<void> {
 
 const lockRemedy =
   'Stop all processes of this directory, remove the lock file that the message names, and start them again.';
-/** LMDB ends the process when it fails to open a lock file. */
+/** Throws Config for a lock file that LMDB cannot open, since LMDB would end the process. */
 function checkLockFile(lock: LockFile, users: readonly number[]): void {
   const fault = lock.faultBeforeOpening(users);
   if (fault !== undefined) throw new BusError('Config', fault, { faults: [fault] }, undefined, lockRemedy);
 }
 
-/** LMDB ends the process when it fails to map the file. */
+/** Throws Config when the file cannot be mapped, since LMDB would end the process. */
 function checkAddressSpace(): void {
   const open = opened.size + closing.size;
   if (open > openMax) {
@@ -166,8 +171,8 @@ function addressSpaceBytes(): number {
 }
 
 /**
- * Throws Config when the data file is older than its users have written: another one was put in its place while they
- * run, and LMDB would go on with their count of transactions.
+ * Throws Config when the data file is older than the transactions that its users wrote. It was then replaced while they
+ * run, and LMDB would continue with their count of transactions.
  */
 function checkOlder(path: string, lock: LockFile): void {
   const data = join(path, 'data.mdb');
@@ -187,15 +192,16 @@ function openFiles(path: string, durable: boolean): RootDatabase<Buffer, Buffer>
       encoding: 'binary',
       keyEncoding: 'binary',
       useVersions: true,
-      // Plain commits: data, fdatasync, head. What others read is on the disk already.
+      // Plain commits: data, fdatasync, head. Data that other processes can read is then already on the disk.
       overlappingSync: false,
       noSync: !durable,
-      // With it the package makes a promise of its own for each turn, whose rejection nobody could hear.
+      // With it, lmdb creates a promise for each turn that the caller cannot access, so its rejection would be
+      // unhandled.
       eventTurnBatching: false,
       mapSize: mapBytes,
       maxReaders: readersMax,
       permissionsMode: 0o600,
-    } as Parameters<typeof open>[0]); // permissionsMode is missing from the package's types
+    } as Parameters<typeof open>[0]); // permissionsMode is missing from the types of lmdb
   } catch (error) {
     throw unopened(path, error);
   }
@@ -207,10 +213,10 @@ function unopened(path: string, error: unknown): BusError<'Config'> {
 }
 
 /**
- * LMDB's opening writes the number of the last transaction into the lock file as it read it a moment before, without
- * the write lock. If another process committed in between, that number is too low, and the next transaction of anybody
- * would write over the one committed. So it is set right, under the write lock as LMDB itself does it after a death.
- * Too late for a transaction that began within the fraction of a millisecond since, which is what the gate is for.
+ * Corrects the last transaction in the lock file. When LMDB opens, it writes the number that it read before, without
+ * the write lock. If another process committed in between, the number is too low, and the next transaction would
+ * overwrite that commit. The correction holds the write lock, as LMDB's own does after a crash. It misses a transaction
+ * that began in the fraction of a millisecond before it, which the gate prevents.
  */
 function mendLast(path: string, db: RootDatabase<Buffer, Buffer>, lock: LockFile): void {
   const missed = (): number | undefined => {

@@ -1,4 +1,4 @@
-/** Looks into the lock file of an LMDB environment: who holds the write lock, and whether anybody wrote anything. */
+/** Reads the lock file of an LMDB environment: the holder of the write lock, and the number of the last transaction. */
 import {
   accessSync,
   closeSync,
@@ -20,32 +20,32 @@ import { sayError } from '../base/errors';
 
 export interface Holder {
   readonly pid: number;
-  /** Stopped by a signal or a debugger: it will not let go before it is continued or killed. */
+  /** Stopped by a signal or a debugger. It keeps the lock until it is continued or killed. */
   readonly stopped: boolean;
 }
 
-/** First field of every lock file of LMDB; behind it a format, then the number of the last transaction. */
+/** First field of every lock file of LMDB. After it follow a format, and the number of the last transaction. */
 const lockMagic = 0xbeefc0de;
 const transactionAt = 8;
 /**
- * Where the writers' mutex lies: behind whole cache lines with the readers' mutex, which with a mutex of 40 bytes (x64)
- * is one of 64 bytes and with one of 48 (arm64) two. Its first word is the thread that holds it.
+ * Offset of the writers' mutex. It follows the cache lines of the readers' mutex: one line of 64 bytes on x64 (mutex of
+ * 40 bytes), two on arm64 (48 bytes). Its first word is the thread that holds it.
  */
 const mutexAt = process.arch === 'x64' ? 64 : 128;
 const headBytes = mutexAt + 4;
-/** A row for each reader: the number of its transaction, then its process. */
+/** Offset of the readers' table. It has a row per reader: the number of its transaction, then its process. */
 const readersAt = process.arch === 'x64' ? 208 : 224;
 const readerBytes = 64;
 const readerPidAt = 8;
 const readerCountAt = 16;
 export const readersMax = 4096;
 const fileBytes = readersAt + readersMax * readerBytes;
-/** The lower 30 bits of a robust mutex's word are the thread's number, the rest says whether somebody waits. */
+/** Mask of a robust mutex's word. The lower 30 bits are the thread's number; the rest shows whether a thread waits. */
 const threadMask = 0x3fffffff;
 
 /**
- * To be closed after the environment is, never before: LMDB's own locks on the file would go with it, as all locks of a
- * process on a file go when any of its descriptors of it is closed. Others would then take our readers for dead.
+ * A lock file that must be closed after its environment, never before. A process loses all locks on a file when it
+ * closes any descriptor of it. Other processes would then take the readers of this one for dead.
  */
 export class LockFile {
   private file: number | undefined;
@@ -59,18 +59,18 @@ export class LockFile {
       if (this.file === undefined || readSync(this.file, this.head, 0, headBytes, 0) < headBytes) return false;
       return this.head.readUInt32LE(0) === lockMagic;
     } catch {
-      return false; // not ours to read, or another layout: then there is nothing to tell
+      return false; // the file cannot be read, or has another layout; it then yields no information
     }
   }
 
-  /** Undefined if nobody does, or if it cannot be told. */
+  /** Returns the process that holds the write lock, or undefined if none does or it cannot be determined. */
   holder(): Holder | undefined {
     if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch) || !this.read()) return undefined;
     const thread = this.head.readUInt32LE(mutexAt) & threadMask;
     return thread === 0 ? undefined : ofThread(thread);
   }
 
-  /** A line for messages: who holds the write lock, as far as that can be told. */
+  /** Returns a line for messages that names the holder of the write lock, if it can be determined. */
   sayHolder(): string {
     const holder = this.holder();
     if (holder === undefined) return 'nobody seems to hold the write lock';
@@ -78,24 +78,24 @@ export class LockFile {
     return `the write lock is held by process ${holder.pid}${stopped}`;
   }
 
-  /** Whether an open environment's lock file was written over by anything but LMDB. */
+  /** Returns whether the lock file of an open environment was overwritten by a program other than LMDB. */
   isDamaged(): boolean {
     return this.file !== undefined && !this.read();
   }
 
-  /** Changes whenever anybody wrote; undefined if it cannot be told. */
+  /** Returns a number that changes with every write of any process; undefined if it cannot be read. */
   lastTransaction(): number | undefined {
     return this.read() ? this.head.readUIntLE(transactionAt, 6) : undefined;
   }
 
-  /** Only for who holds the write lock. */
+  /** Sets the number of the last transaction. The caller must hold the write lock. */
   setLastTransaction(number: number): void {
     const bytes = Buffer.alloc(8);
     bytes.writeUIntLE(number, 0, 6);
     if (this.read() && this.file !== undefined) writeSync(this.file, bytes, 0, bytes.length, transactionAt);
   }
 
-  /** Numbers of other processes that have read from the environment; some can have ended since. */
+  /** Returns the pids of other processes that have read from the environment. Some can have ended since. */
   readers(): readonly number[] {
     if (process.platform !== 'linux' || !this.read() || this.file === undefined) return [];
     const count = Math.min(this.head.readUInt32LE(readerCountAt), readersMax);
@@ -105,12 +105,15 @@ export class LockFile {
     return [...new Set(pids)].filter((pid) => pid !== 0 && pid !== process.pid);
   }
 
-  /** Other processes that have the environment open: LMDB keeps a lock of the kernel on the file while it does. */
+  /**
+   * Returns the pids of other processes that have the environment open. LMDB keeps a kernel lock on the file while it
+   * is open.
+   */
   users(): readonly number[] {
     const inode = statSync(this.path, { throwIfNoEntry: false })?.ino;
     if (inode === undefined || process.platform !== 'linux') return [];
     try {
-      // 1: POSIX  ADVISORY  READ <pid> <device>:<inode> <start> <end>
+      // 1: POSIX ADVISORY READ <pid> <device>:<inode> <start> <end>
       const locks = readFileSync('/proc/locks', 'latin1').matchAll(/^\d+: POSIX +\S+ +\S+ (\d+) \S+:(\d+) /gm);
       const pids = [...locks].filter(([, , locked]) => Number(locked) === inode).map(([, pid]) => Number(pid));
       return [...new Set(pids)].filter((pid) => pid !== process.pid);
@@ -119,7 +122,7 @@ export class LockFile {
     }
   }
 
-  /** Why LMDB could not open the file, which would end the process. */
+  /** Returns the reason why LMDB could not open the file, which would end the process; undefined if it can. */
   faultBeforeOpening(users: readonly number[]): string | undefined {
     const found = statSync(this.path, { throwIfNoEntry: false });
     if (found === undefined) return undefined;
@@ -135,8 +138,8 @@ export class LockFile {
   }
 
   /**
-   * Makes a file that was cut as long as it was: LMDB writes to its map once more when it closes, which would end the
-   * process. Only for an environment that is not used any more.
+   * Restores the length of a file that was cut. LMDB writes to its map once more when it closes, which would otherwise
+   * end the process. Only for an environment that is no longer used.
    */
   restoreLength(bytes: number): void {
     if (this.file !== undefined && fstatSync(this.file).size < bytes) ftruncateSync(this.file, bytes);
@@ -149,8 +152,8 @@ export class LockFile {
 }
 
 /**
- * Makes the lock file of a new environment with all of its blocks. LMDB would leave holes in it, and a process that
- * fills one through its map ends with SIGBUS when the disk is full.
+ * Creates the lock file of a new environment with all of its blocks. LMDB would leave holes in it. A process that fills
+ * a hole through its map ends with SIGBUS when the disk is full.
  */
 export function makeLockFile(folder: string): void {
   const path = join(folder, 'lock.mdb');
@@ -160,7 +163,7 @@ export function makeLockFile(folder: string): void {
     writeFileSync(draft, Buffer.alloc(fileBytes), { mode: 0o600, flag: 'wx' });
     linkSync(draft, path);
   } catch (error) {
-    // Another process made it at the same moment.
+    // Another process created it at the same moment.
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
   } finally {
     rmSync(draft, { force: true });
@@ -168,7 +171,7 @@ export function makeLockFile(folder: string): void {
 }
 let drafts = 0;
 
-/** Whether a process has mapped a file. The number of a process that ended can belong to another program by now. */
+/** Returns whether a process has mapped a file. The pid of a process that ended can belong to another program. */
 function hasMapped(pid: number, inode: string): boolean {
   try {
     return readFileSync(`/proc/${pid}/maps`, 'latin1').includes(` ${inode} `);
@@ -177,7 +180,7 @@ function hasMapped(pid: number, inode: string): boolean {
   }
 }
 
-/** The process of a thread; undefined when it is gone, which the next writer notices by itself. */
+/** Returns the process of a thread, or undefined if it has ended. The next writer detects that by itself. */
 function ofThread(thread: number): Holder | undefined {
   try {
     const status = readFileSync(`/proc/${thread}/status`, 'latin1');

@@ -1,22 +1,22 @@
-/** Reads all pages of an LMDB data file that its trees reach: LMDB trusts them, and a damaged one ends the process. */
+/** Reads all pages of an LMDB data file that its trees reach. LMDB trusts them, and a damaged page ends the process. */
 import { fstatSync, readSync } from 'node:fs';
 import type { Clock } from '../base/clock';
 import { newestOf, readHeads, type Head, type Tree } from './header';
 
-/** Where things are in a page, in words of two bytes, which are in the byte order of the machine. */
+/** Offsets in a page, in words of two bytes in the byte order of the machine. */
 const at = { number: 0, flags: 9, lower: 10, upper: 11, overflowPages: 10, nodes: 12 };
 const headBytes = 2 * at.nodes;
 const kinds = { branch: 1, leaf: 2, overflow: 4 };
 const kindMask = 0x2f;
-/** Where things are in a node, in words. The key is behind them, and behind it the value. */
+/** Offsets in a node, in words. The key follows them, and the value follows the key. */
 const inNode = { low: 0, high: 1, flags: 2, keyBytes: 3 };
 const nodeHeadBytes = 8;
-/** The value of a node with this flag is the place of overflow pages: first page, transaction, number of pages. */
+/** Flag of a node whose value is stored in overflow pages. Its bytes hold: first page, transaction, number of pages. */
 const bigValue = 1;
 const placeBytes = 24;
-/** Pages that are read in one go. */
+/** Pages read at a time. */
 const readPagesMax = 64;
-/** The event loop gets its turn after this many pages. */
+/** Pages after which the event loop runs, so that the check does not block it. */
 const turnPages = 1_024;
 
 /** Overflow pages that a leaf names, and the bytes that they must hold. */
@@ -28,15 +28,15 @@ interface Overflow {
 interface Walk {
   readonly file: number;
   readonly pageBytes: number;
-  /** Whole pages of the file. */
+  /** Number of complete pages in the file. */
   readonly pages: number;
   readonly untilMs: number;
   readonly clock: Clock;
 }
 
 /**
- * Resolves with the fault of the first bad page, or undefined. What it finds is void when others commit meanwhile,
- * because they may write over pages that it has not read yet; undefined then, as when it takes longer than `limitMs`.
+ * Resolves to the fault of the first bad page, or undefined. If other processes commit during the check, they can
+ * overwrite pages that it has not read yet. The result is then undefined, as it is when the check exceeds `limitMs`.
  */
 export async function faultInPages(file: number, clock: Clock, limitMs: number): Promise<string | undefined> {
   if (fstatSync(file).size === 0) return undefined;
@@ -47,12 +47,12 @@ export async function faultInPages(file: number, clock: Clock, limitMs: number):
   const walk = { file, pageBytes: head.pageBytes, pages, untilMs: clock.mono() + limitMs, clock };
   const fault = (await faultInTree(walk, head.free)) ?? (await faultInTree(walk, head.main));
   if (fault === undefined) return undefined;
-  // Pages of a transaction are reused by the second one after it at the earliest.
+  // The pages of a transaction are reused by the second one after it at the earliest.
   const now = readHeads(file);
   return typeof now !== 'string' && newestOf(now).transaction <= head.transaction + 1 ? fault : undefined;
 }
 
-/** Whether the file ends before the last page that its newest head counts. */
+/** Returns whether the file ends before the last page that its newest head counts. */
 export function isShort(file: number): boolean {
   const heads = readHeads(file);
   return typeof heads !== 'string' && lastByte(newestOf(heads)) > fstatSync(file).size;
@@ -74,7 +74,7 @@ async function faultInTree(walk: Walk, { root, depth }: Tree): Promise<string | 
   return undefined;
 }
 
-/** Looks at pages, the last of the file first, since its end is damaged most often. Those in a row are read at once. */
+/** Reads pages, the last of the file first, since its end is damaged most often. Consecutive pages are read at once. */
 async function readAll(
   walk: Walk,
   numbers: readonly number[],
@@ -102,7 +102,7 @@ async function readAll(
   return undefined;
 }
 
-/** Lets the event loop have its turn. */
+/** Yields to the event loop, and returns whether the time limit has passed. */
 async function isOver({ clock, untilMs }: Walk): Promise<boolean> {
   await new Promise<void>((resolve) => setImmediate(resolve));
   return clock.mono() > untilMs;
@@ -123,7 +123,7 @@ async function faultInOverflows(walk: Walk, overflows: readonly Overflow[]): Pro
   return undefined;
 }
 
-/** Whether the page at a word has this number and kind. */
+/** Returns whether the page at a word has this number and kind. */
 function isPage(words: Uint16Array, word: number, number: number, kind: number): boolean {
   return numberAt(words, word + at.number, 4) === number && ((words[word + at.flags] ?? 0) & kindMask) === kind;
 }
@@ -133,7 +133,10 @@ function numberAt(words: Uint16Array, word: number, count: number): number {
   return number;
 }
 
-/** Collects what the nodes of a page name: pages below a branch, overflow pages of a leaf. False for a damaged page. */
+/**
+ * Collects the pages that a page names: pages below a branch, overflow pages of a leaf. Returns false for a damaged
+ * page.
+ */
 function readNodes(
   bytes: Buffer,
   words: Uint16Array,
@@ -144,7 +147,7 @@ function readNodes(
 ): boolean {
   const isBranch = ((words[word + at.flags] ?? 0) & kinds.branch) !== 0;
   const [lower = 0, upper = 0] = [words[word + at.lower], words[word + at.upper]];
-  const end = pageBytes - headBytes; // places of nodes count from behind the header
+  const end = pageBytes - headBytes; // offsets of nodes count from the end of the header
   if (lower % 2 !== 0 || lower > upper || upper > end) return false;
   for (let n = 0; n < lower / 2; n++) {
     const place = words[word + at.nodes + n] ?? 0;

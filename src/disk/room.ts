@@ -1,52 +1,65 @@
-/** Refuses writes for which the disk has no room before LMDB sees them: its error path for that damages memory. */
+/**
+ * Rejects writes that exceed the room on the disk before LMDB sees them, since LMDB's handling of that error damages
+ * memory.
+ */
 import { closeSync, fstatSync, openSync, statfsSync, writeSync } from 'node:fs';
 import { BusError } from '../base/errors';
 import type { Change } from './changes';
 import type { StoreFiles } from './files';
 import { newestOf, readHeads } from './header';
 
-/** With this much free, and the bytes of what is being written, nothing else is looked at. */
+/** Free bytes, beyond those of the write, with which no further check is needed. */
 const plentyBytes = 64 * 1024 * 1024;
-/** Left to other files of the bus: announcements, sockets, settings; less on a small disk. */
+/** Bytes reserved for other files of the bus: announcements, sockets, settings. Less on a small disk. */
 const leftBytesMax = 2 * 1024 * 1024;
-/** Left to commits, so that what waits can be handled and trimmed while the disk is full; less on a small disk. */
+/**
+ * Bytes reserved for commits, so that waiting messages can be handled and trimmed while the disk is full. Less on a
+ * small disk.
+ */
 const commitBytesMax = 1024 * 1024;
-/** On a small disk, this part of it is left. */
+/** Part of a small disk that is reserved instead. */
 const leftPart = 1 / 16;
-/** The file is made longer in such steps. */
+/** Step by which the file is extended. */
 const stepBytes = 256 * 1024;
-/** Pages that any transaction writes: those above the changed ones, free pages, the head. */
+/** Bytes of the pages that every transaction writes: those above the changed ones, free pages, the head. */
 const overheadBytes = 64 * 1024;
-/** Of a new file; one that was made elsewhere can have others. */
+/** Page size of a new file. A file created elsewhere can have another one. */
 const pageBytes = 4_096;
-/** A larger value gets pages of its own. */
+/** Largest value stored in its node's page. A larger one gets overflow pages. */
 const inPageBytesMax = 1_300;
-/** What a small value takes beside its bytes. */
+/** Bytes that a small value needs besides its content. */
 const nodeBytes = 64;
-/** Of other processes nothing is known but how many they are: each may write as much as this one at the same time. */
+/**
+ * Least factor applied to a write. Only the number of other processes is known, and each can write as much at the same
+ * time.
+ */
 const shareMin = 4;
-/** btrfs, ZFS, bcachefs and F2FS write a block to a new place each time, so that a longer file is no reserve there. */
+/**
+ * File systems that write a block to a new place each time: btrfs, ZFS, bcachefs and F2FS. A longer file reserves no
+ * space on them.
+ */
 const copyOnWrite = new Set([0x9123683e, 0x2fc12fc1, 0xca451a4e, 0xf2f52010]);
 
 export interface RoomParts {
-  /** The folder of the store. */
+  /** Folder of the store. */
   readonly path: string;
   readonly files: Pick<StoreFiles, 'file' | 'dataPath'>;
   readonly mapBytes: number;
-  /** How many other processes have opened the store. */
+  /** Returns the number of other processes that have opened the store. */
   readonly others: () => number;
 }
 
 /**
- * lmdb 3.5.6 formats the error of a failed `pwrite` into a buffer that is too small (`last_error` in mdb_page_flush),
- * so that the process can end later with "malloc(): mismatching next->prev_size". Where the disk is nearly full, the
- * data file is therefore made longer ahead of LMDB, by zeros that it overwrites, and only what fits in is written.
+ * Room for writes on the disk of a store. lmdb 3.5.6 formats the error of a failed `pwrite` into a buffer that is too
+ * small (`last_error` in mdb_page_flush). The process can then end later with "malloc(): mismatching next->prev_size".
+ * When the disk is nearly full, this class therefore extends the data file with zeros before LMDB writes. It accepts
+ * only what fits.
  */
 export class Room {
-  /** Of writes that have begun and not ended. */
+  /** Bytes of writes that have begun and not ended. */
   private inFlightBytes = 0;
   private readonly data: number;
-  /** Writes at the end of the data file only. */
+  /** Descriptor that writes only at the end of the data file. */
   private readonly tail: number;
 
   constructor(private readonly parts: RoomParts) {
@@ -62,7 +75,7 @@ export class Room {
     this.inFlightBytes -= bytes;
   }
 
-  /** Why so many bytes cannot be written now. */
+  /** Returns the error if this many bytes cannot be written now. */
   fault(bytes: number, isAppend: boolean): BusError<'DiskFull'> | undefined {
     const disk = this.disk();
     if (disk === undefined) return undefined;
@@ -77,7 +90,7 @@ export class Room {
     return room >= wanted ? undefined : full(this.parts.path, Math.max(0, room), wanted);
   }
 
-  /** Bytes of the file behind the last page in use; makes the file longer until there are as many as wanted. */
+  /** Returns the bytes of the file after the last page in use. Extends the file until there are as many as wanted. */
   private ahead(wanted: number, leftBytes: number): number {
     const heads = readHeads(this.data);
     if (typeof heads === 'string') return 0;
@@ -95,7 +108,7 @@ export class Room {
     return ahead;
   }
 
-  /** Undefined where the file system does not answer: that is not a full disk. */
+  /** Returns the state of the disk, or undefined if the file system does not answer, which is not a full disk. */
   private disk(): { readonly freeBytes: number; readonly diskBytes: number; readonly type: number } | undefined {
     try {
       const { bavail, bsize, blocks, type } = statfsSync(this.parts.path);
@@ -110,7 +123,7 @@ export class Room {
   }
 }
 
-/** How much a write can add to the file at most. */
+/** Returns the most bytes that a write can add to the file. */
 export function bytesOf(changes: readonly Change[]): number {
   let bytes = overheadBytes;
   for (const { key, value } of changes) {
@@ -121,7 +134,7 @@ export function bytesOf(changes: readonly Change[]): number {
   return bytes;
 }
 
-/** Bytes that were appended; 0 when the disk took none. It is never written over what LMDB wrote. */
+/** Appends zeros and returns the number of bytes; 0 when the disk accepted none. It never overwrites LMDB's data. */
 function append(file: number, zeros: Buffer): number {
   try {
     return writeSync(file, zeros);

@@ -1,4 +1,4 @@
-/** Guarded writes that are durable when they resolve, and views for reading, on an LMDB environment. */
+/** Provides guarded writes that are durable when they resolve, and reads, on an LMDB environment. */
 import type { Clock } from '../base/clock';
 import { BusError, sayError, sentence } from '../base/errors';
 import { asBuffer, submit, type Change, type Guard } from './changes';
@@ -13,57 +13,60 @@ export interface Entry {
 }
 
 /**
- * All reading is of one moment until {@link Store.refresh}, or until the turn of the event loop ends. Reading throws
- * StoreBroken, and writing rejects with it, once the files were removed, replaced or cut, or the outcome of a write is
- * unknown.
+ * A key-value store that processes share. All reads see one snapshot until {@link Store.refresh}, or the end of the
+ * event-loop turn. Reads throw StoreBroken, and writes reject with it, once the files were removed, replaced or cut.
+ * The same holds if the outcome of a write is unknown.
  */
 export interface Store {
-  /** Where the files are, for messages. */
+  /** Location of the files, for messages. */
   readonly path: string;
-  /** What is read from now on is the newest. */
+  /** Makes later reads see the newest data. */
   refresh(): void;
-  /** The value of a key, valid only until the next call of any store. */
+  /** Returns the value of a key, valid only until the next call of any store. */
   view(key: Uint8Array): Uint8Array | undefined;
-  /** A copy of a value, with its version. */
+  /** Returns a copy of a value, with its version. */
   entry(key: Uint8Array): Entry | undefined;
   version(key: Uint8Array): number | undefined;
-  /** Whether the key is there with this version. */
+  /** Returns whether the key exists with this version. */
   is(key: Uint8Array, version: number): boolean;
-  /** Calls `visit` for keys from `start` up to but without `end`, in order, until it returns false. */
+  /** Calls `visit` for keys from `start` (inclusive) to `end` (exclusive), in order, until it returns false. */
   scan(start: Uint8Array, end: Uint8Array, visit: (key: Buffer, entry: Entry) => boolean): void;
-  /** The first key from `start` on that is below `end`. */
+  /** Returns the first key from `start` on that is below `end`. */
   firstKey(start: Uint8Array, end: Uint8Array): Buffer | undefined;
   /**
-   * Makes all changes in one transaction if the guard holds, none otherwise; resolves whether it did, when that is
-   * durable. Rejects with DiskFull when there is no room (nothing was written; `append` leaves the last of it to other
-   * writes), with StoreBroken when the store cannot be used, with Unreachable when the outcome is unknown. Can take
-   * long while another process holds the write lock: {@link Store.within} limits that.
+   * Makes all changes in one transaction if the guard holds, and otherwise none. Resolves to whether it did, once that
+   * is durable. Rejects with DiskFull when there is no room; nothing is then written. `append` writes leave the last
+   * room to other writes. Rejects with StoreBroken when the store cannot be used, and with Unreachable when the outcome
+   * is unknown. It can take long while another process holds the write lock: {@link Store.within} limits that.
    */
   write(guard: Guard | null, changes: readonly Change[], append?: 'append'): Promise<boolean>;
-  /** The same promise, but rejects with Unreachable after the time limit: whether it was written is unknown then. */
+  /**
+   * Returns the same promise, which rejects with Unreachable after the time limit. The outcome of the write is then
+   * unknown.
+   */
   within<T>(writing: Promise<T>): Promise<T>;
-  /** A line for errors: which process holds the write lock. */
+  /** Returns a line for errors that names the process holding the write lock. */
   holder(): string;
-  /** Changes whenever anybody wrote anything; undefined when that cannot be told. */
+  /** Returns a number that changes with every write of any process; undefined if it cannot be read. */
   lastTransaction(): number | undefined;
-  /** Forgets readers that died, so that their pages can be used again. */
+  /** Removes the readers that died from the table, so that the pages that they hold can be reused. */
   forgetDeadReaders(): void;
-  /** Looks at the files, the disk and the writes under way; call it every second. False for a store that is broken. */
+  /** Checks the files, the disk and the running writes. Call it every second. Returns false for a broken store. */
   check(): boolean;
-  /** Lets go; the last holder in this process closes the files. */
+  /** Releases this handle. The last release in the process closes the files. */
   release(): Promise<void>;
 }
 export interface StoreOptions {
   readonly clock: Clock;
-  /** false: survives the process but not the machine, and a power cut may leave a damaged file. */
+  /** If false, data survives a crash of the process but not of the machine: a power cut can leave a damaged file. */
   readonly durable: boolean;
-  /** How long a write may take, in ms. */
+  /** Time limit of a write in ms. @default 10_000 */
   readonly writeMs?: number;
-  /** Called whenever the store stops working, for another reason, or works again (undefined). */
+  /** Called when the store stops working, the reason changes, or it works again (undefined). */
   readonly onChange?: (fault: StoreFault | undefined) => void;
 }
 
-/** `letGoOnce` is called at most once. */
+/** Creates a handle on an environment. `letGoOnce` is called at most once. */
 export function makeStore(
   environment: Environment,
   { clock, onChange }: StoreOptions,
@@ -85,7 +88,7 @@ export function makeStore(
     try {
       const written = await environment.writes.run(submit(db, guard, changes));
       environment.look(0);
-      condition.check('unknown'); // what was written into a file that is no longer at its path is not safe
+      condition.check('unknown'); // data written to a file that is no longer at its path is not safe
       return written;
     } catch (error) {
       throw await environment.failed(error, bytes);
@@ -94,7 +97,7 @@ export function makeStore(
     }
   }
 
-  /** Reading the map of a file that was cut ends the process, so the files are looked at before, at most every ms. */
+  /** Checks the files before a read, at most every ms. Reading the map of a file that was cut ends the process. */
   function read<T>(look: () => T): T {
     environment.look(1);
     condition.check();
@@ -113,7 +116,7 @@ export function makeStore(
   return {
     path,
     refresh: () => read(() => db.resetReadTxn()),
-    view: (key) => sound(() => db.getBinaryFast(asBuffer(key))), // called for each record, behind a `refresh`
+    view: (key) => sound(() => db.getBinaryFast(asBuffer(key))), // called for each record, after a `refresh`
     entry: (key) =>
       read(() => {
         const found = db.getEntry(asBuffer(key));
@@ -143,7 +146,7 @@ export function makeStore(
       if (releasedMs !== undefined) return;
       releasedMs = clock.now();
       unlisten?.();
-      // What still waits for the write lock may wait for ever; then the files stay open until the process ends.
+      // A write that still waits for the write lock can wait forever. The files then stay open until the process ends.
       await environment.within(letGoOnce()).catch(() => undefined);
     },
   };

@@ -1,4 +1,6 @@
-/** Writes that LMDB has taken and not answered: how long they wait, and an end for those that it has lost. */
+/**
+ * Tracks the writes that LMDB has accepted and not answered: the time that they wait, and the rejection of lost ones.
+ */
 import type { Clock } from '../base/clock';
 
 interface Waiting {
@@ -12,7 +14,7 @@ export class Writes {
 
   constructor(private readonly clock: Clock) {}
 
-  /** The same promise, which {@link Writes.end} rejects if it is not answered by then. */
+  /** Returns the same promise, which {@link Writes.end} rejects if it has not settled by then. */
   run<T>(writing: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const one = { sinceMs: this.clock.mono(), looks: 0, reject };
@@ -21,7 +23,10 @@ export class Writes {
     });
   }
 
-  /** How long the oldest one waits, and the number of calls since it began: a stopped process waits without calls. */
+  /**
+   * Returns the wait of the oldest write and the number of looks since it began. While this process is stopped, time
+   * passes without looks, so the time alone proves nothing.
+   */
   look(): { readonly waitedMs: number; readonly looks: number } {
     const [oldest] = this.waiting;
     if (oldest === undefined) return { waitedMs: 0, looks: 0 };
