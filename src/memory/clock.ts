@@ -1,65 +1,70 @@
-/** Time that moves only when told to, and chance from a seed: tests wait for nothing, simulations repeat exactly. */
+/**
+ * Implements virtual time and seeded random numbers. Tests never wait for real time, and simulations repeat exactly.
+ */
 import { AsyncResource } from 'node:async_hooks';
 import type { Clock, Random, Timer } from '../base/clock';
 
 export interface VirtualClock extends Clock {
   /**
-   * Moves time on by `ms` and fires what falls due meanwhile: by due time, then in order of creation. After each timer
-   * all promises run out before the next one fires. `advance(0)` fires what is due now. Calls queue up.
+   * Advances the time by `ms` and fires the timers that are due: by due time, then in order of creation. After each
+   * timer, all promise callbacks run before the next one fires. `advance(0)` fires what is due now. Calls are queued.
    */
   advance(ms: number): Promise<void>;
-  /** Fires timer after timer until `done()` holds; resolves to false if it did not within `limitMs` of virtual time. */
+  /**
+   * Fires timer after timer until `done()` returns true. Resolves to false if it did not within `limitMs` of virtual
+   * time.
+   */
   runUntil(done: () => boolean, limitMs: number): Promise<boolean>;
-  /** When the next timer falls due; undefined when none is set. */
+  /** Due time of the next timer; undefined when none is set. */
   readonly nextDueMs: number | undefined;
 }
 
 export interface VirtualClockOptions {
-  /** What `now` says first; default 2026-01-01. */
+  /** First result of `now`. @default 2026-01-01 */
   readonly startMs?: number;
   /**
-   * What fires although nobody moves the time: `due`, timers whose time has come (default), or `all`, any timer as soon
-   * as nothing else is left to do, so that time passes by itself.
+   * Timers that fire although no caller advances the time. `due`: timers that are due (default). `all`: every timer
+   * once no other work is left, so that time passes by itself.
    */
   readonly runs?: 'due' | 'all';
-  /** Awaited before each timer: until nothing is left to do. Default: until no promise is left that can go on. */
+  /** Awaited before each timer, until no work is left. Default: until every promise callback that can run has run. */
   readonly drain?: () => Promise<void>;
 }
 
 interface Waiting {
   readonly dueMs: number;
   readonly order: number;
-  /** How many timers in a row led to it without any time passing. */
+  /** Number of timers in a row that led to it without any time passing. */
   readonly chain: number;
   readonly run: () => void;
 }
 
-/** So many timers in a row, each set by the one before for this very moment, are a loop that never ends. */
+/** Limits timers in a row that each set the next one for the same moment. A longer chain is an endless loop. */
 const chainMax = 10_000;
-// Taken now, since test frameworks may replace it later.
+// Saved now, since test frameworks can replace it later.
 const nextTick = process.nextTick.bind(process);
 
-/** Resolves when no promise callback is left: Node runs ticks only when its queue of promise callbacks is empty. */
+/** Resolves when no promise callback is left. Node runs ticks only when its queue of promise callbacks is empty. */
 export async function promisesRunOut(): Promise<void> {
-  await Promise.resolve(); // from inside a tick, the next tick would come before the promises
+  await Promise.resolve(); // inside a tick, the next tick would run before the promise callbacks
   await ticked();
 }
 
-/** As {@link promisesRunOut} for what is a promise callback itself, at half the cost. */
+/** Does the same as {@link promisesRunOut} at half the cost. The caller must itself be a promise callback. */
 const ticked = (): Promise<void> => new Promise((resolve) => nextTick(resolve));
 
 export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
   const startMs = options.startMs ?? Date.UTC(2026, 0, 1);
   const drain = options.drain ?? ticked; // `drive` is called by a promise
-  const waiting: Waiting[] = []; // the next one to fire is last
+  const waiting: Waiting[] = []; // the next timer to fire is last
   let nowMs = startMs;
   let order = 0;
-  let chain = 0; // of the timer that fires now
+  let chain = 0; // chain of the timer that is firing
   let driving = false;
   let kicked = false;
   let turn: Promise<unknown> = Promise.resolve();
 
-  /** Where a timer stands or belongs: everything from there on fires before it. */
+  /** Returns the position of a timer. Every timer from there on fires before it. */
   function placeOf(dueMs: number, mine: number): number {
     let low = 0;
     let high = waiting.length;
@@ -99,7 +104,7 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
 
   function inTurn(limitMs: () => number, done?: () => boolean): Promise<boolean> {
     const mine = turn.then(() => drive(limitMs(), done));
-    turn = mine.catch(() => undefined); // whoever asked hears of it; the next turn comes all the same
+    turn = mine.catch(() => undefined); // the caller receives the error; the next turn runs all the same
     return mine;
   }
 
@@ -116,7 +121,7 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
     now: () => nowMs,
     mono: () => nowMs - startMs,
     after(delayMs, run): Timer {
-      const context = new AsyncResource('busbar.timer'); // as with a real timer, `run` finds the context it was set in
+      const context = new AsyncResource('busbar.timer'); // `run` gets the async context of this call
       const mine: Waiting = {
         dueMs: nowMs + Math.max(0, delayMs),
         order: order++,
@@ -142,7 +147,9 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
   };
 }
 
-/** Numbers that look random and are the same for the same seed (a 32-bit Weyl sequence through a mixing function). */
+/**
+ * Returns pseudorandom numbers that are the same for the same seed (a 32-bit Weyl sequence through a mixing function).
+ */
 export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
   return {

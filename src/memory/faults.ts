@@ -1,27 +1,28 @@
-/** The script of what goes wrong: asked before every port call of every simulated process. */
+/** Defines the fault script of a simulation, which is consulted before every port call of every simulated process. */
 
 /** A port call that is about to be made. */
 export interface Operation {
-  /** The process that makes it. */
+  /** Process that makes the call. */
   readonly process: string;
   readonly port: 'log' | 'post' | 'registry' | 'settings';
-  /** The method, with `read` for both tails and owned partitions, and `release` for the end of an `Owner.give`. */
+  /** Method of the port. `read` stands for tails and owned partitions, and `release` for the end of an `Owner.give`. */
   readonly call: string;
-  /** The topic, the module of a broadcast, or the address of a send. */
+  /** Topic, module of a broadcast, or address of a send. */
   readonly topic?: string;
-  /** Which call of this method by this process it is, counted from 1. */
+  /** Number of this call among the process's calls of the method, counted from 1. */
   readonly n: number;
 }
 
 /**
- * What happens to a call:
- * - `drop`: it never arrives; the caller gets Unreachable, a sent packet is lost in silence.
- * - `double`: it arrives twice, as a resend does.
- * - `disconnect`: a send is lost and the sender told `gone` though the receiver lives; any other call is lost and the
- *   process loses its session: partitions and announcement go, then it joins and announces itself again.
+ * Fault of a port call:
+ * - `drop`: the call never arrives. The caller gets Unreachable; a sent packet is lost without an error.
+ * - `double`: the call arrives twice, as after a resend.
+ * - `disconnect`: a send is lost and the sender is notified with `gone`, although the receiver is running. Any other
+ *   call is lost, and the process loses its session with its partitions and announcement. It then rejoins and
+ *   announces itself again.
  * - `crash-before`, `crash-after`: the process ends before or after the effect.
- * - `delayMs`: it arrives that much later; calls behind it whose order is promised wait for it.
- * - `error`: the caller gets this error, and the effect happened (`done`) or did not.
+ * - `delayMs`: the call arrives later by this time. Later calls that must stay in order wait for it.
+ * - `error`: the caller gets this error. `done` states whether the effect happened.
  */
 export type Fault =
   | 'drop'

@@ -1,4 +1,7 @@
-/** Groups of a memory world: who owns which partition, hand-over without overlap, commits by the owner alone. */
+/**
+ * Implements the groups of a memory world: partition ownership, handover without overlap, and commits by the owner
+ * only.
+ */
 import type { Clock } from '../base/clock';
 import { BusError } from '../base/errors';
 import { closable, onAbort } from '../base/lifecycle';
@@ -16,7 +19,7 @@ import { Lane, unreachable, type Life } from './life';
 import { whenThere } from './reading';
 import type { Partition } from './topics';
 
-/** Part of its session after which a member without an answer of the coordinator owns nothing any longer. */
+/** Part of its session after which a member that gets no response from the coordinator owns nothing. */
 const fenceShare = 0.8;
 
 /** One ownership of one partition by one member. */
@@ -27,24 +30,24 @@ interface Tenure {
   giving: boolean;
 }
 
-/** A partition as the group sees it. */
+/** State of a partition in the group. */
 interface Share {
   readonly records: Partition;
   epoch: number;
   commit: Commit | null;
   tenure: Tenure | null;
-  /** Who should have it. */
+  /** Member that should own it. */
   target: Seat | null;
 }
 
-/** A member, and the process it lives in. */
+/** A member, and the process that it runs in. */
 export class Seat implements Sharer {
   readonly id: string;
   readonly serves: ReadonlySet<string> | undefined;
   readonly misses = new Map<number, readonly string[]>();
   leaving = false;
   session: { end(): void } | undefined;
-  /** Who waits for it to be gone. */
+  /** Callbacks to run when the member has left. */
   readonly left: (() => void)[] = [];
   readonly lane = new Lane();
   readonly take: Owner['take'];
@@ -63,7 +66,10 @@ export class Seat implements Sharer {
     this.give = life.bind((partition: number) => owner.give(partition));
   }
 
-  /** Runs `step` once nothing of the partition goes on here: a `give` outlives an expiry, and no `take` overlaps it. */
+  /**
+   * Runs `step` once no other step of the partition is running here. A `give` can outlast an expiry, so no `take`
+   * overlaps it.
+   */
   inTurn(partition: number, step: () => Promise<void> | void): void {
     const before = this.#turns.get(partition);
     const mine = before ? before.then(step) : step();
@@ -78,9 +84,9 @@ export class Seat implements Sharer {
 export class Group {
   readonly #shares: readonly Share[];
   readonly #seats = new Set<Seat>();
-  /** Reasons for which no member reaches the coordinator. */
+  /** Number of reasons for which no member can reach the coordinator. */
   #away = 0;
-  /** Each lets go of the records of one partition that this group has not read. */
+  /** Functions that release the records of one partition that this group has not read. */
   readonly #held: (() => void)[] = [];
 
   constructor(
@@ -94,7 +100,7 @@ export class Group {
     for (const share of this.#shares) this.#held.push(share.records.hold(() => share.commit?.offset ?? 0));
   }
 
-  /** Throws Conflict while it has members. */
+  /** Removes the group. Throws Conflict while it has members. */
   drop(): void {
     if (this.#seats.size > 0) {
       throw new BusError('Conflict', `group ${this.name} has ${this.#seats.size} members`, { key: this.name });
@@ -106,7 +112,7 @@ export class Group {
     for (const share of this.#shares) share.commit ??= { offset: share.records[at], state: new Uint8Array() };
   }
 
-  /** Partitions that have a commit or an owner; without a commit a group stands at the start of the log. */
+  /** Returns the partitions that have a commit or an owner. Without a commit, the offset is the start of the log. */
   places(): readonly GroupPlace[] {
     return this.#shares
       .filter(({ commit, tenure }) => commit || tenure)
@@ -118,7 +124,7 @@ export class Group {
       }));
   }
 
-  /** A member comes in, again after it was expelled. Its session is watched from the first time on. */
+  /** Adds a member, or adds it again after it was expelled. Its session is watched from the first time on. */
   enter(seat: Seat): void {
     if (seat.leaving) return;
     seat.session ??= seat.life.hold(seat.sessionMs, () => this.#expel(seat));
@@ -134,7 +140,7 @@ export class Group {
     return { id: seat.id, ...closable(leave) };
   }
 
-  /** Resolves when the member has given, or lost, everything. */
+  /** Resolves when the member has given back, or lost, every partition. */
   #leave(seat: Seat): Promise<void> {
     seat.leaving = true;
     return new Promise((resolve) => {
@@ -150,8 +156,8 @@ export class Group {
   }
 
   /**
-   * No member reaches the coordinator for `forMs`: commits fail, and after most of its session each member loses what
-   * it owns, without another one getting it. Then each gets back what it had, unless it has left meanwhile.
+   * Makes the coordinator unreachable for `forMs`. Commits fail, and after most of its session each member loses its
+   * partitions, which no other member gets. Then each gets its partitions back, unless it has left meanwhile.
    */
   cutOff(clock: Clock, forMs: number): void {
     this.#away++;
@@ -163,7 +169,7 @@ export class Group {
     });
   }
 
-  /** A member ends its ownerships itself, before another one can get them. */
+  /** Ends the ownerships of a member, before another one can get them. */
   #fence(seat: Seat): void {
     const ended = this.#shares.flatMap((share) => {
       const { tenure } = share;
@@ -176,7 +182,10 @@ export class Group {
     });
   }
 
-  /** No sign of life: others get what it owned. It learns of that when it can, and then joins again. */
+  /**
+   * Expels a member whose session expired: other members get its partitions. It is notified when it can be reached, and
+   * then rejoins.
+   */
   #expel(seat: Seat): void {
     if (!this.#seats.has(seat)) return;
     const lost: (() => void)[] = [];
@@ -194,7 +203,7 @@ export class Group {
     });
   }
 
-  /** Moves each partition to the next member, as an unlucky rebalance would. */
+  /** Moves each partition to the next member, as an unfavorable rebalance would. */
   shake(): void {
     const staying = this.#staying();
     for (const share of this.#shares) {
@@ -216,7 +225,7 @@ export class Group {
     this.#move();
   }
 
-  /** Grants what is free, asks for what should be elsewhere, and lets members go that have nothing left. */
+  /** Grants free partitions, revokes the ones that should move, and removes leaving members that own nothing. */
   #move(): void {
     for (const share of this.#shares) {
       const { tenure, target } = share;
@@ -244,7 +253,7 @@ export class Group {
     const { partition } = share.records;
     const give = async (): Promise<void> => {
       if (tenure.lost.signal.aborted) return;
-      await seat.give(partition).catch(() => undefined); // what it could not finish comes again to the next owner
+      await seat.give(partition).catch(() => undefined); // unfinished messages are delivered again
       void seat.life.insist(['log', 'release', this.topic], () => this.#release(share, tenure));
     };
     seat.life.notify(seat.lane, () => seat.inTurn(partition, give));
@@ -264,7 +273,7 @@ export class Group {
 
   #end(share: Share, tenure: Tenure): Tenure {
     share.tenure = null;
-    share.records.wake(); // reads of this owner end now
+    share.records.wake(); // ends the reads of this owner
     return tenure;
   }
 

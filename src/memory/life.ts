@@ -1,42 +1,42 @@
-/** One simulated process: how it and the world reach each other, while it lives, stands still, or is dead. */
+/** Simulates one process and its messages to and from the world, while it is running, frozen or dead. */
 import { AsyncResource } from 'node:async_hooks';
 import { sleep, type Clock, type Random, type Timer } from '../base/clock';
 import { BusError, type SendOutcome } from '../base/errors';
 import { delayOf, errorOf, type Fault, type FaultScript, type Operation } from './faults';
 
-/** What all processes of a world share. */
+/** State that all processes of a world share. */
 export interface Surroundings {
   readonly clock: Clock;
   readonly random: Random;
-  /** How long each way takes; undefined is no time at all. */
+  /** Delay of each direction; undefined means none. */
   readonly delays: { readonly minMs: number; readonly maxMs: number } | undefined;
-  /** How long others take to notice that a process is dead, in ms. */
+  /** Delay in ms until other processes notice that a process is dead. */
   readonly crashNoticedMs: number;
   faults: FaultScript | undefined;
 }
 
-/** What travels along a lane arrives in the order it left. */
+/** Channel that preserves order: messages arrive in the order in which they were sent. */
 export class Lane {
   atMs = 0;
   waiting = 0;
 }
 
-/** Port, method, and what the call is about. */
+/** Port, method, and topic of a call. */
 type Name = readonly [port: Operation['port'], call: string, topic?: string];
 
-/** What others hold for a process as long as it gives signs of life. */
+/** Session that other processes keep for a process. It lasts while the process shows that it is alive. */
 interface Session {
   readonly sessionMs: number;
   readonly lost: () => void;
   timer?: Timer;
 }
 
-/** More than this waiting for a frozen process is a test that forgot to thaw it. */
+/** Limits the events that wait for a frozen process. More mean that a test forgot to thaw it. */
 const heldMax = 1_000_000;
 
-/** A script that fails one call this often in a row means to fail it for ever. */
+/** Limits the retries of one call. A script that fails it this often in a row means to fail it permanently. */
 const insistMax = 100;
-/** So many tries follow at once, in case only the next one was to fail; then time passes between them. */
+/** Retries that follow immediately, in case only the next one was to fail. Later ones are delayed. */
 const hastyMax = 10;
 const insistMsMax = 1_000;
 
@@ -49,7 +49,7 @@ export class Life {
   readonly #counts = new Map<string, number>();
   readonly #deaths: (() => void)[] = [];
   readonly #removals: (() => void)[] = [];
-  /** The time as this process sees it: its timers stop with it. */
+  /** Clock of this process: its timers stop while it is frozen. */
   readonly clock: Clock;
 
   constructor(
@@ -77,12 +77,12 @@ export class Life {
     return this.#state;
   }
 
-  /** Counts what the process opens, for names. */
+  /** Returns the next number of the things that the process opened, for names. */
   nextNumber(): number {
     return ++this.#opened;
   }
 
-  /** Asks the script about a call; undefined when nothing is to go wrong. Must be followed by what the fault says. */
+  /** Returns the fault of a call from the script, or undefined if none is planned. The caller must apply the fault. */
   fault(port: Operation['port'], call: string, topic?: string): Fault | undefined {
     const counted = `${port}.${call}`;
     const n = (this.#counts.get(counted) ?? 0) + 1;
@@ -90,7 +90,10 @@ export class Life {
     return this.around.faults?.({ process: this.name, port, call, n, ...(topic === undefined ? {} : { topic }) });
   }
 
-  /** Carries a call to the world, where `effect` happens, and its outcome back. A dead process never hears of it. */
+  /**
+   * Carries a call to the world, where `effect` runs, and carries its outcome back. A dead process never receives the
+   * outcome.
+   */
   call<T>([port, call, topic]: Name, effect: () => T | Promise<T>, lane = new Lane()): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#state === 'crashed') return;
@@ -99,7 +102,7 @@ export class Life {
       const back = (arrive: () => void): void => this.#travel(new Lane(), this.#drawMs(), () => this.#enter(arrive));
       const failed = (error: unknown): void => back(() => reject(error));
       this.#travel(lane, this.#drawMs() + delayOf(fault), () => {
-        if (this.#buried) return; // what a process sent before it died still arrives, but not after its funeral
+        if (this.#buried) return; // messages sent before a crash still arrive, but not after the crash was noticed
         try {
           const outcome = this.#perform(`${port}.${call}`, effect, fault);
           if (outcome instanceof Promise) outcome.then((value) => back(() => resolve(value)), failed);
@@ -111,7 +114,7 @@ export class Life {
     });
   }
 
-  /** As {@link call} for what must not get lost: again until it was done. */
+  /** Does the same as {@link call} for a call that must not be lost: it is retried up to `insistMax` times. */
   async insist(operation: Name, effect: () => void | Promise<void>, lane?: Lane): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
@@ -129,7 +132,7 @@ export class Life {
       throw unreachable('unknown', `${what} of ${this.name} was lost on its way`);
     const planned = errorOf(fault);
     if (planned) {
-      if (planned.done) void Promise.resolve(effect()).catch(() => undefined); // its own error is never told
+      if (planned.done) void Promise.resolve(effect()).catch(() => undefined); // its own error is never reported
       throw planned.error;
     }
     const outcome = effect();
@@ -138,18 +141,18 @@ export class Life {
     return outcome;
   }
 
-  /** Runs `run` in this process soon, never within the caller's turn, in the order of the lane. */
+  /** Runs `run` in this process after the caller's turn, in the order of the lane. */
   notify(lane: Lane, run: () => void, delayMs = 0): void {
     this.#travel(lane, this.#drawMs() + delayMs, () => this.#enter(run), true);
   }
 
-  /** A callback of this process that keeps the async context it was handed over in, as one of a socket does. */
+  /** Binds a callback of this process to the async context in which it was passed, as a socket does. */
   bind<A extends unknown[], R>(callback: (...args: A) => R): (...args: A) => R {
     const bound = new AsyncResource('busbar.memory');
     return (...args) => bound.runInAsyncScope(callback, undefined, ...args);
   }
 
-  /** Calls `lost` once this process has given no sign of life for `sessionMs`, or was noticed to be dead. */
+  /** Calls `lost` once this process has been frozen for `sessionMs`, or when its sessions end, as after a crash. */
   hold(sessionMs: number, lost: () => void): { end(): void } {
     const session: Session = { sessionMs, lost };
     this.#sessions.add(session);
@@ -161,7 +164,7 @@ export class Life {
     };
   }
 
-  /** Calls `noticed` when others notice that this process is dead. */
+  /** Calls `noticed` when other processes notice that this one is dead. */
   onDeath(noticed: () => void): void {
     this.#deaths.push(noticed);
   }
@@ -174,7 +177,10 @@ export class Life {
     for (const removed of this.#removals) removed();
   }
 
-  /** Nothing it awaits ever comes, no callback of it fires; others notice after `crashNoticedMs`. */
+  /**
+   * Crashes the process: its pending promises never settle, and its callbacks never run. Other processes notice after
+   * `crashNoticedMs`.
+   */
   crash(): void {
     if (this.#state === 'crashed') return;
     this.#state = 'crashed';
@@ -191,14 +197,16 @@ export class Life {
     );
   }
 
-  /** It stands still: nothing reaches it and no timer of it fires until it thaws; its sessions run out meanwhile. */
+  /**
+   * Freezes the process: nothing reaches it and its timers do not fire until it thaws. Its sessions expire meanwhile.
+   */
   freeze(): void {
     if (this.#state !== 'running') return;
     this.#state = 'frozen';
     for (const session of this.#sessions) session.timer = this.around.clock.after(session.sessionMs, session.lost);
   }
 
-  /** It goes on: first with all that waited for it, in order. */
+  /** Resumes a frozen process. Events that waited for it run first, in order. */
   thaw(): void {
     if (this.#state !== 'frozen') return;
     this.#state = 'running';
@@ -210,7 +218,7 @@ export class Life {
     }
   }
 
-  /** Others give up on it at once, although it may live. */
+  /** Ends its sessions immediately, although the process can be running. */
   expire(): void {
     for (const session of this.#sessions) {
       session.timer?.cancel();

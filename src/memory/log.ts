@@ -1,4 +1,4 @@
-/** The log of one simulated process: what it appends and reads in the world's topics. */
+/** Implements the log of one simulated process, on the topics of its world. */
 import { BusError } from '../base/errors';
 import { allEnded, closable, onAbort, type Closable } from '../base/lifecycle';
 import { OutOfRangeError, type Log, type ReadMax, type Stored, type Tail, type TailFrom } from '../ports/log';
@@ -7,10 +7,10 @@ import { Lane, type Life } from './life';
 import { whenThere } from './reading';
 import { copyRecord, recordBytes, type Partition, type Topics } from './topics';
 
-/** What the logs of all processes share. */
+/** State that the logs of all processes share. */
 export interface LogWorld {
   readonly topics: Topics;
-  /** By topic and name. */
+  /** Groups by topic and name. */
   readonly groups: Map<string, Group>;
   readonly stateBytesMax: number;
   readonly holdsUnread: boolean;
@@ -61,7 +61,7 @@ export function memoryLog(world: LogWorld, life: Life): Log {
     append(topic, records) {
       const lane = appends.get(topic) ?? new Lane();
       appends.set(topic, lane);
-      const copies = records.map(copyRecord); // the caller may reuse its buffers while this is on its way
+      const copies = records.map(copyRecord); // the caller can reuse its buffers while the call is on its way
       return call('append', topic, () => topics.append(topic, copies), lane);
     },
     tail: async (topic, from) =>
@@ -77,7 +77,7 @@ export function memoryLog(world: LogWorld, life: Life): Log {
       try {
         return keep((await call('join', topic, enter)).member(seat));
       } catch (error) {
-        await group?.member(seat).close(); // it came in, and only the word of it got lost
+        await group?.member(seat).close(); // it joined, and only the response was lost
         throw error;
       }
     },
@@ -107,7 +107,7 @@ export function memoryLog(world: LogWorld, life: Life): Log {
   };
 }
 
-/** Where a tail starts on each partition; those that are not named are read from their start. */
+/** Returns the start position of a tail on each partition. Unlisted partitions are read from their start. */
 function positions(partitions: readonly Partition[], from: TailFrom): readonly TailPlace[] {
   if (typeof from === 'string') return partitions.map((records) => ({ records, next: records[from] }));
   const given = new Map(from.map(({ partition, offset }) => [partition, offset]));
@@ -121,7 +121,7 @@ interface TailPlace {
 
 function memoryTail(life: Life, topic: string, places: readonly TailPlace[]): Tail {
   const closed = new AbortController();
-  let first = 0; // each read begins with another partition, so that a busy one keeps no other out
+  let first = 0; // each read starts at another partition, so that a busy one does not starve the rest
 
   const look = (max: ReadMax): readonly Stored[] | undefined => {
     if (closed.signal.aborted) return [];
@@ -155,7 +155,10 @@ function memoryTail(life: Life, topic: string, places: readonly TailPlace[]): Ta
   };
 }
 
-/** Goes on at the start of the log, or at its end where it ends before the place, and says what is missing. */
+/**
+ * Moves the position to the start of the log, or to its end if that is before the position. Returns the error that
+ * reports the gap.
+ */
 function skipped(topic: string, place: TailPlace): OutOfRangeError {
   const { partition, start, end } = place.records;
   const from = place.next;

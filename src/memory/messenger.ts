@@ -1,4 +1,7 @@
-/** The post of one simulated process: packets to one other or to all of a module, in order per receiver. */
+/**
+ * Implements the messenger of one simulated process: packets to one process or to all of a module, in order per
+ * receiver.
+ */
 import { Capacity } from '../base/bounded';
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
@@ -8,7 +11,7 @@ import { delayOf, errorOf } from './faults';
 import { Lane, unreachable, type Life } from './life';
 import type { Roll } from './registry';
 
-/** Where one process is reached. */
+/** Inbox of one process. */
 interface Box {
   readonly address: string;
   readonly life: Life;
@@ -16,16 +19,16 @@ interface Box {
   closed: boolean;
   /** Packets on their way to it. */
   readonly waiting: Capacity;
-  /** Everybody it exchanged packets with, and the order of what it sends there. */
+  /** Processes with which it exchanged packets, and the order of the packets sent to each. */
   readonly peers: Map<Box, Lane>;
 }
 
-/** What the posts of all processes share. */
+/** State that the messengers of all processes share. */
 export interface PostWorld {
   readonly boxes: Map<string, Box>;
   readonly roll: Roll;
   readonly packetsMax: number;
-  /** Addresses made so far. */
+  /** Number of addresses made so far. */
   made: number;
 }
 
@@ -78,7 +81,7 @@ export function memoryPost(world: PostWorld, life: Life): Post {
     },
     async join() {
       check();
-      return closable(async () => undefined); // whoever is announced is found in the registry
+      return closable(async () => undefined); // the registry already finds every announced instance
     },
     ...closable(async () => {
       closedMs = life.clock.now();
@@ -123,14 +126,14 @@ function laneTo(from: Box, to: Box): Lane {
   return lane;
 }
 
-/** Tells one that it will not hear from the other again, after all that the other sent before. */
+/** Notifies a process that no more packets arrive from the other, after every packet that the other sent before. */
 function part(told: Box, other: Box): void {
   told.life.notify(laneTo(other, told), () => {
     if (!told.closed) told.receiver?.gone(other.address);
   });
 }
 
-/** The address will never answer again: all that had to do with it are told. */
+/** Removes an address for good, and notifies all processes that exchanged packets with it. */
 function remove(world: PostWorld, box: Box): void {
   if (!world.boxes.delete(box.address)) return;
   box.closed = true;
@@ -141,7 +144,7 @@ function remove(world: PostWorld, box: Box): void {
 }
 
 const retryAfterMs = 10;
-/** The largest body: a message, and 64 KB beside it. */
+/** Largest body: a message, and 64 KB for the fields beside it. */
 const bodyBytesMax = limits.messageBytesMax + 64 * 1024;
 
 function checkSize({ line, body }: Packet): void {

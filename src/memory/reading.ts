@@ -1,10 +1,13 @@
-/** Waiting for records without polling. */
+/** Waits for records without polling. */
 import type { Stored } from '../ports/log';
 
-/** Registers a wake-up call; gives back what takes it away again. */
+/** Registers a wake-up callback, and returns the function that removes it. */
 export type Waker = (wake: () => void) => () => void;
 
-/** Looks now and after each wake-up until `look` gives a list or throws; undefined is 'not yet'. */
+/**
+ * Calls `look` now and after each wake-up until it returns a list or throws. It returns undefined if there is nothing
+ * yet.
+ */
 export function whenThere(
   look: () => readonly Stored[] | undefined,
   wakers: readonly Waker[],

@@ -1,4 +1,7 @@
-/** The registry of one simulated process: announcing itself and watching who serves a contract. */
+/**
+ * Implements the registry of one simulated process: it announces the process, and watches the instances that serve a
+ * contract.
+ */
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import type { Instance, Registry } from '../ports/registry';
@@ -9,11 +12,11 @@ interface Watcher {
   readonly life: Life;
   readonly lane: Lane;
   readonly see: (instances: readonly Instance[]) => void;
-  /** What it was told last. */
+  /** Instances that the watcher was last notified of, as JSON. */
   told: string;
 }
 
-/** All that are alive: one for all processes. */
+/** All running instances. All processes share one roll. */
 export class Roll {
   readonly #instances = new Map<Life, Instance>();
   readonly #watchers = new Set<Watcher>();
@@ -41,7 +44,7 @@ export class Roll {
     return this.all().filter(({ serves }) => Object.hasOwn(serves, contract));
   }
 
-  /** Resolves when the watcher has seen what is there now. */
+  /** Resolves when the watcher has received the current instances. */
   watch(watcher: Watcher): Promise<void> {
     this.#watchers.add(watcher);
     return new Promise((seen) => this.#tell(watcher, this.#serving(watcher.contract), seen));
@@ -66,7 +69,7 @@ export class Roll {
   }
 }
 
-/** Interval in which a process looks whether its announcement still exists. */
+/** Interval after which a process notices that its announcement was removed. */
 const lookMs = 500;
 
 export function memoryRegistry(roll: Roll, life: Life, sessionMs: number, keepsAnnouncements: boolean): Registry {
@@ -81,7 +84,7 @@ export function memoryRegistry(roll: Roll, life: Life, sessionMs: number, keepsA
     mine = undefined;
     await life.insist(['registry', 'withdraw'], () => roll.withdraw(life), announcements);
   };
-  /** Others saw it go; it comes back when it lives again. */
+  /** Withdraws the announcement after the session expired, and announces the instance again once it runs. */
   const lost = (): void => {
     roll.withdraw(life);
     life.notify(new Lane(), announceAgain);

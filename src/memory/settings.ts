@@ -1,4 +1,4 @@
-/** The settings of one simulated process: versioned values that all processes of the world share. */
+/** Implements the settings of one simulated process: versioned values that all processes of the world share. */
 import { BusError } from '../base/errors';
 import { closable } from '../base/lifecycle';
 import type { Setting, Settings } from '../ports/settings';
@@ -10,7 +10,7 @@ interface Watcher {
   readonly see: (settings: readonly Setting[]) => void;
 }
 
-/** The values themselves: one for all processes. */
+/** The values. All processes share one instance. */
 export class Values {
   readonly #settings = new Map<string, Setting>();
   readonly #watchers = new Set<Watcher>();
@@ -35,7 +35,7 @@ export class Values {
     return version;
   }
 
-  /** Resolves when the watcher has seen what is there now. */
+  /** Resolves when the watcher has received the current settings. */
   watch(watcher: Watcher): Promise<void> {
     this.#watchers.add(watcher);
     return new Promise((seen) => this.#tell(watcher, seen));

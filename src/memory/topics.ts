@@ -1,11 +1,11 @@
-/** The records of a memory world: topics, partitions, retention and compaction. */
+/** Implements the records of a memory world: topics, partitions, retention and compaction. */
 import { BusError } from '../base/errors';
 import type { Append, Bounds, LogRecord, Place, ReadMax, Stored, Topic } from '../ports/log';
 
 const bytesOf = (bytes: Uint8Array | null): number => bytes?.length ?? 0;
 const copy = (bytes: Uint8Array | null): Uint8Array | null => bytes && new Uint8Array(bytes);
 
-/** What a record takes, in bytes, headers included. */
+/** Returns the size of a record in bytes, including headers. */
 export function recordBytes(record: Omit<Append, 'partition'>): number {
   let bytes = bytesOf(record.key) + bytesOf(record.value);
   for (const [name, value] of Object.entries(record.headers))
@@ -13,7 +13,7 @@ export function recordBytes(record: Omit<Append, 'partition'>): number {
   return bytes;
 }
 
-/** A copy that shares no bytes, so that nobody can change what another one sees. */
+/** Returns a copy that shares no bytes, so that no caller can change another's data. */
 export function copyRecord<R extends LogRecord>(record: R): R {
   return { ...record, key: copy(record.key), value: copy(record.value), headers: { ...record.headers } };
 }
@@ -22,7 +22,7 @@ export class Partition {
   end = 0;
   #start = 0;
   readonly #records: Stored[] = [];
-  readonly #newest = new Map<string, number>(); // of a compacted topic: key to offset
+  readonly #newest = new Map<string, number>(); // for compacted topics: key to offset
   readonly #wakes = new Set<() => void>();
   readonly #readers = new Set<() => number>();
 
@@ -32,13 +32,13 @@ export class Partition {
     readonly nowMs: () => number,
   ) {}
 
-  /** The first offset that is still kept. */
+  /** First offset that is still kept. */
   get start(): number {
     this.#expire();
     return this.#start;
   }
 
-  /** Keeps the record itself: it must belong to nobody else. */
+  /** Stores the record itself, so the caller must not share it. */
   append(record: Append, timeMs: number): Place {
     const stored: Stored = { ...record, offset: this.end++, timeMs };
     if (this.topic.compacted && stored.key) {
@@ -56,7 +56,7 @@ export class Partition {
     if (this.#records[index]?.offset === offset) this.#records.splice(index, 1);
   }
 
-  /** Index of the first record at or after an offset. */
+  /** Returns the index of the first record at or after an offset. */
   #indexOf(offset: number): number {
     let low = 0;
     let high = this.#records.length;
@@ -68,7 +68,7 @@ export class Partition {
     return low;
   }
 
-  /** What is there from an offset on, at most `max`, at least one if there is any. */
+  /** Returns records from an offset on, at most `max`, and at least one if any exist. */
   from(offset: number, max: ReadMax): readonly Stored[] {
     this.#expire();
     const found: Stored[] = [];
@@ -88,13 +88,13 @@ export class Partition {
     this.#records.splice(0, this.#indexOf(this.#start));
   }
 
-  /** Records from the offset on that `next` gives stay until the function given back is called. */
+  /** Keeps the records from the offset that `next` returns, until the returned function is called. */
   hold(next: () => number): () => void {
     this.#readers.add(next);
     return () => void this.#readers.delete(next);
   }
 
-  /** Lets go of what is older than the topic keeps it. Done before every look, so no timer is needed. */
+  /** Removes records older than the topic keeps them. It runs before every read, so no timer is needed. */
   #expire(): void {
     const { keepMs } = this.topic;
     const [first] = this.#records;
@@ -111,7 +111,7 @@ export class Partition {
     return { partition: this.partition, start: this.start, end: this.end };
   }
 
-  /** Calls `wake` whenever something happened here, until the function given back is called. */
+  /** Calls `wake` whenever the partition changes, until the returned function is called. */
   watch(wake: () => void): () => void {
     this.#wakes.add(wake);
     return () => void this.#wakes.delete(wake);
@@ -126,7 +126,7 @@ export class Topics {
 
   constructor(
     readonly nowMs: () => number,
-    /** The largest record that a topic takes, in bytes. */
+    /** Returns the largest record of a topic in bytes. */
     readonly recordBytesMax: (topic: string) => number,
   ) {}
 

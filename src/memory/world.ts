@@ -1,4 +1,4 @@
-/** Simulated processes in one: each has all ports, and can be crashed, frozen and cut off by a script. */
+/** Simulates processes within one process: each has all ports, and a script can crash, freeze and cut it off. */
 import type { Clock, Random } from '../base/clock';
 import { limits } from '../base/limits';
 import type { Log } from '../ports/log';
@@ -16,27 +16,27 @@ import { Topics } from './topics';
 
 export interface WorldOptions {
   readonly clock: Clock;
-  /** Draws the delays; default is seeded with 1. */
+  /** Draws the delays. The default is seeded with 1. */
   readonly random?: Random;
-  /** How long each way between a process and the world takes. Default: no time, a call has its effect at once. */
+  /** Delay of each direction between a process and the world. Default: none, so a call has its effect immediately. */
   readonly delays?: { readonly minMs: number; readonly maxMs: number };
-  /** How long others take to notice that a process is dead; default 0, with the next event. */
+  /** Delay in ms until other processes notice that a process is dead. @default 0, with the next event */
   readonly crashNoticedMs?: number;
-  /** How long a frozen process stays in the registry; default 10,000. Groups have their own. */
+  /** Time in ms for which a frozen process stays in the registry. Groups have their own session. @default 10_000 */
   readonly sessionMs?: number;
-  /** The largest record that a topic takes, in bytes; default leaves 128 KB beside a message. */
+  /** Largest record of a topic, in bytes. The default leaves 128 KB beside a message. */
   readonly recordBytesMax?: number | ((topic: string) => number);
-  /** The largest state of a commit, in bytes; default 3,072, what fits into Kafka's 4,096 characters. */
+  /** Largest state of a commit, in bytes. It fits into Kafka's 4,096 characters. @default 3_072 */
   readonly stateBytesMax?: number;
-  /** Default true; see `Log.holdsUnread`. */
+  /** Keeps records that a group has not read; see `Log.holdsUnread`. @default true */
   readonly holdsUnread?: boolean;
-  /** Default true: an announcement that another program removed is made again, as the transports do it. */
+  /** Makes a process recreate an announcement that another program removed, as the transports do. @default true */
   readonly keepsAnnouncements?: boolean;
-  /** Packets that may wait for one receiver; default 100,000. */
+  /** Most packets that can wait for one receiver. @default 100_000 */
   readonly packetsMax?: number;
 }
 
-/** The ports of one simulated process, and its fate. */
+/** Ports of one simulated process, and the controls that crash, freeze or expire it. */
 export interface MemoryProcess {
   readonly name: string;
   readonly state: 'running' | 'frozen' | 'crashed';
@@ -44,30 +44,36 @@ export interface MemoryProcess {
   readonly post: Post;
   readonly registry: Registry;
   readonly settings: Settings;
-  /** As the process sees it: its timers do not fire while it is frozen, and never after a crash. */
+  /** Clock as the process sees it: its timers do not fire while it is frozen, and never after a crash. */
   readonly clock: Clock;
   readonly random: Random;
-  /** From now on nothing it awaits comes and no callback fires. Others notice after `crashNoticedMs`. */
+  /**
+   * Crashes the process: its pending promises never settle and its callbacks never run. Other processes notice after
+   * `crashNoticedMs`.
+   */
   crash(): void;
-  /** Nothing reaches it until `thaw`, and its sessions run out: others get its partitions. */
+  /**
+   * Freezes the process: nothing reaches it until `thaw`, and its sessions expire. Other members then get its
+   * partitions.
+   */
   freeze(): void;
   thaw(): void;
-  /** Its sessions end although it lives: it loses partitions and announcement, and then comes back by itself. */
+  /** Ends its sessions although it is running. It loses its partitions and announcement, and then rejoins by itself. */
   expire(): void;
-  /** Another program removes its announcement. */
+  /** Removes its announcement, as another program would. */
   removeAnnouncement(): void;
 }
 
 export interface MemoryWorld {
   readonly clock: Clock;
   readonly random: Random;
-  /** A new process. The same name again is another life of it. */
+  /** Returns a new process. The same name stands for a new start of that process. */
   process(name: string): MemoryProcess;
-  /** What goes wrong from now on; undefined is nothing. */
+  /** Script of the faults that happen from now on; undefined means none. */
   faults: FaultScript | undefined;
   /** Moves every partition of a group to its next member. */
   rebalance(group: string, topic: string): void;
-  /** No member of the group reaches its coordinator for so long: they cannot commit, and lose what they own. */
+  /** Makes the coordinator of the group unreachable for `forMs`: members cannot commit, and lose their partitions. */
   cutOff(group: string, topic: string, forMs: number): void;
 }
 
