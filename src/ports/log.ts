@@ -1,201 +1,277 @@
 /**
- * A partitioned log shared by processes: append, tail, groups with fencing, inspection. Makers: embedded, memory,
- * kafka.
+ * Port of a partitioned log that processes share: append, tail, groups with fencing, and inspection. Implementations:
+ * embedded, memory, kafka.
  */
 import { BusError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 
-/** What is appended. Key and value are kept byte for byte; `null` is kept apart from empty. */
+/** A record to append. The log keeps key and value byte for byte, and distinguishes `null` from empty. */
 export interface LogRecord {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array | null;
-  /** Few: `bus` is the envelope line, `traceparent` the trace. Foreign producers may send any or none. */
+  /** A few headers: `bus` holds the envelope line, `traceparent` the trace. Foreign producers can send any or none. */
   readonly headers: Readonly<Record<string, string>>;
 }
-/** Where a record is. Offsets of a partition rise from 0, and may have gaps. */
+/** Position of a record. Offsets of a partition rise from 0 and can have gaps. */
 export interface Place {
   readonly partition: number;
   readonly offset: number;
 }
 /**
- * A record read back: a copy, so it stays valid after the buffer it came in is gone. `timeMs` is when the log took it.
+ * A record read from the log. It is a copy, so it stays valid after its receive buffer is reused. `timeMs` is the time
+ * at which the log accepted it, in ms since 1970.
  */
 export interface Stored extends LogRecord, Place {
   readonly timeMs: number;
 }
+/** A record to append, and the partition that it is appended to. */
 export interface Append extends LogRecord {
   readonly partition: number;
 }
 
-/** A topic as the code wants it. */
+/** A topic and its settings, as the code requires them. */
 export interface Topic {
   readonly name: string;
+  /** Number of partitions. */
   readonly partitions: number;
-  /** Keeps the newest record of each key only; a null value is a tombstone. */
+  /** Whether the log keeps only the newest record of each key. A null value is a tombstone. */
   readonly compacted: boolean;
   /**
-   * How long records are kept after they were appended, in ms; null keeps them until they are trimmed. See
-   * {@link Log.holdsUnread} for records that a group has not read by then.
+   * Retention: time for which records are kept after they were appended, in ms. With null the log keeps records until
+   * they are trimmed. See {@link Log.holdsUnread} for records that a group has not read within this time.
    */
   readonly keepMs: number | null;
 }
-/** First offset that is still there, and the first that readers wait for. */
+/**
+ * Offsets of a partition that can be read: `start` is the first existing offset, `end` the first that does not exist
+ * yet.
+ */
 export interface Bounds {
   readonly partition: number;
   readonly start: number;
   readonly end: number;
   /**
-   * The offset that the next record will get, where it is higher than `end`: what is between cannot be read before an
+   * The offset that the next record gets, if it is higher than `end`. Records from `end` on cannot be read until an
    * open transaction of another producer ends.
    */
   readonly high?: number;
 }
-/** A transaction of another producer that is open: nothing is read of its partition from its offset on. */
+/** An open transaction of another producer. Readers receive no record of its partition from its offset on. */
 export interface OpenTransaction extends Place {
-  /** The transactional id; null where the user cannot see it. */
+  /** The transactional id, or null if the user is not authorized to read it. */
   readonly id: string | null;
   readonly producerId: number;
   readonly epoch: number;
-  /** When it began, and after how long its coordinator aborts it; null where the user cannot see it. */
+  /** When the transaction began, in ms since 1970. Null if the user is not authorized to read it. */
   readonly sinceMs: number | null;
+  /** Time after `sinceMs` at which its coordinator aborts it, in ms. Null like `sinceMs`. */
   readonly timeoutMs: number | null;
-  /** The command with which an operator aborts it. */
+  /** The command with which an operator aborts the transaction. */
   readonly abort: string;
 }
-/**
- * How far a group has come on a partition: the watermark, and what else its owner keeps with it, written in one step.
- */
+/** Progress of a group on a partition: the watermark (`offset`) and the owner's own state. One step writes both. */
 export interface Commit {
   readonly offset: number;
   readonly state: Uint8Array;
 }
 
-/** A partition while this member owns it. All calls reject with a LostError once it does not. */
+/**
+ * A partition while this member owns it. After the member has lost it, every method rejects with a {@link LostError}.
+ */
 export interface Owned {
   readonly partition: number;
-  /** Rises with each owner. */
+  /** The epoch of this ownership. It rises with each owner, and fences the commits of earlier owners. */
   readonly epoch: number;
-  /** What the owner before committed last; null if nobody ever did (start at the start of the log). */
+  /**
+   * The last commit of the previous owner, or null if the group has no commit yet. The owner then starts at the start
+   * of the log.
+   */
   readonly committed: Commit | null;
-  /** Aborts with a {@link LostError} when it was lost without being given: nothing can be committed any more. */
+  /**
+   * Aborts with a {@link LostError} when the member lost the partition without a {@link Owner.give}. No commit succeeds
+   * after that.
+   */
   readonly lost: AbortSignal;
   /**
-   * Records from `from` on, in order, at least one; waits until there is one. At most `max.messages` and about
-   * `max.bytes` (one record may be larger). Resolves to [] only when `signal` aborts.
-   * Rejects with OutOfRangeError when there is nothing at `from`, and never will be what was there: the log was trimmed
-   * past it, or ends before it. A log on servers says the latter only when it is certain, seconds later.
+   * Returns records from offset `from` on, in order.
+   *
+   * Resolves as soon as at least one record exists. It returns at most `max.messages` records and about `max.bytes`
+   * bytes; the first record can be larger. Resolves to `[]` only when `signal` aborts.
+   *
+   * Rejects with {@link OutOfRangeError} when the records at `from` no longer exist: the log was trimmed past `from`,
+   * or ends before it. A log on servers reports an end before `from` only when it is certain, which takes seconds.
+   * Rejects with {@link LostError} when this member no longer owns the partition.
    */
   read(from: number, max: ReadMax, signal: AbortSignal): Promise<readonly Stored[]>;
   /**
-   * Throws when this member may have lost it, as far as it can know: to be asked before anything is started, since
-   * timers are late in a process that stood still.
+   * Throws a {@link LostError} when this member can have lost the partition, according to local knowledge. Call it
+   * before each message is started: in a process that was suspended, timers fire too late to report the loss.
    */
   check(): void;
-  /** Resolves when it is durable and this member still owned the partition in that very step. */
+  /**
+   * Commits the group's progress on the partition.
+   *
+   * Resolves when the commit is durable. The write and the check that this member still owns the partition are one
+   * step. Rejects with {@link LostError} when the member no longer owns it, and with TooLarge when `state` exceeds
+   * {@link Log.stateBytesMax}.
+   */
   commit(commit: Commit): Promise<void>;
   /**
-   * Reports entries whose messages wait in the partition and that this member does not serve (`GroupOptions.serves`).
-   * The partition moves to a member that serves one of them, if there is one, and not back while that one is a member.
+   * Reports entries that this member does not serve ({@link GroupOptions.serves}) and whose messages wait in the
+   * partition. The partition moves to a member that serves one of them, if one exists. It does not move back while that
+   * one is a member.
    */
   cannotServe(entries: readonly string[]): void;
 }
+/** Limits of one read: number of records, and bytes of their keys and values. */
 export interface ReadMax {
   readonly messages: number;
   readonly bytes: number;
 }
 
-/** What a member of a group does with its partitions. */
+/** Callbacks of a group member for the partitions that it owns. */
 export interface Owner {
-  /** A partition is this member's. Must not throw; calls for one partition never overlap a `give` of it. */
+  /**
+   * Is called when a partition was assigned to this member. It must not throw. Calls for one partition never overlap a
+   * `give` of it.
+   */
   take(owned: Owned): void;
   /**
-   * It must move: finish what runs, commit, then resolve; only then does anybody else get it. The partition cannot come
-   * back before.
+   * Is called when a partition is revoked. The member finishes running messages and commits, and then resolves. No
+   * other member owns the partition before that, and it is not assigned to this member again before that.
    */
   give(partition: number): Promise<void>;
 }
+/** Options of {@link Log.join}. */
 export interface GroupOptions {
-  /** After this long without a sign of life a member's partitions go to others. Default 10,000 ms. */
+  /**
+   * A member that sends no heartbeat for this time loses its partitions to other members, in ms.
+   *
+   * @default 10_000
+   */
   readonly sessionMs?: number;
-  /** Entries whose messages this member handles; see {@link Owned.cannotServe}. Default: it does not state any. */
+  /**
+   * Entries whose messages this member handles; see {@link Owned.cannotServe}.
+   *
+   * @default undefined: the member does not declare its entries
+   */
   readonly serves?: readonly string[];
 }
+/**
+ * A membership in a group. `close` revokes every partition (see {@link Owner.give}) and leaves the group. Other members
+ * are assigned the partitions immediately.
+ */
 export interface Member extends Closable {
-  /** This member's name within the group. */
+  /** Name of this member, unique within the group. */
   readonly id: string;
-  /** `close` gives all partitions (see {@link Owner.give}) and leaves; others take them at once. */
 }
 
-/** Reads every partition of a topic without a group. */
+/** A reader of every partition of a topic, without a group. */
 export interface Tail extends Closable {
   /**
-   * The next records, at least one, in order per partition; [] only after close. Rejects with OutOfRangeError where the
-   * log was trimmed past it, ends before it, or has lost what was read; reading on continues where that says.
+   * Returns the next records, in order per partition.
+   *
+   * Resolves as soon as at least one record exists. Resolves to `[]` only after `close`.
+   *
+   * Rejects with {@link OutOfRangeError} when the log was trimmed past the position, ends before it, or lost records
+   * that were read. The next call continues at {@link OutOfRangeError.next}.
    */
   read(max: ReadMax): Promise<readonly Stored[]>;
 }
+/**
+ * Start of a {@link Tail}: the first record of each partition, the end of each partition, or a position per partition.
+ */
 export type TailFrom = 'start' | 'end' | readonly Place[];
 
+/** Committed progress of a group on one partition, and the current owner. */
 export interface GroupPlace extends Commit {
   readonly partition: number;
-  /** Who owns it now, by instance name where known. */
+  /** Owner of the partition at the moment: its instance name if known. Null if no member owns it. */
   readonly owner: string | null;
 }
 
+/** A group and the topic that it reads. */
 export interface GroupOfTopic {
   readonly group: string;
   readonly topic: string;
 }
 
+/**
+ * A partitioned log. After `close`, every method rejects with Closed. Methods that use a server reject with Unreachable
+ * when it does not respond.
+ */
 export interface Log extends Closable {
   /**
-   * Creates the topic if it is not there. Resolves with what is really there; a difference in partitions is a Config
-   * error.
+   * Creates the topic unless it exists.
+   *
+   * Resolves with the actual settings of the topic. Rejects with Config if it has a different number of partitions.
    */
   ensure(topic: Topic): Promise<Topic>;
   /**
-   * Appends in order, durable when it resolves; records of one call to one partition are neighbours in no promised way
-   * but in order. Calls overlap freely: two calls to one partition land in the order of the calls. The log holds each
-   * record at most once, whatever is resent on the way, also after the call has rejected. Rejects with
-   * Unreachable when the outcome is unknown, with TooLarge when a record was refused before anything was written, with
-   * a {@link PartlyError} when some of several were refused.
+   * Appends records, in order, to their partitions.
+   *
+   * Resolves with the position of each record when all of them are durable. The log holds each record at most once,
+   * even if it was resent on the way and even after the call has rejected.
+   *
+   * Rejects with Unreachable when the outcome is unknown, and with TooLarge when a record was refused before anything
+   * was written. Rejects with {@link PartlyError} when some of several records were refused.
+   *
+   * Order: the records of one call to one partition stay in order, but other records can stand between them. Calls can
+   * overlap: two calls to one partition are appended in the order of the calls.
    */
   append(topic: string, records: readonly Append[]): Promise<readonly Place[]>;
-  /** From 'end' is the end at the moment of the call's resolution or before, never after. */
+  /**
+   * Opens a reader of every partition of the topic. With 'end' it starts at the end as of some moment before the call
+   * resolves, never later, so every record appended after that is read.
+   */
   tail(topic: string, from: TailFrom): Promise<Tail>;
+  /**
+   * Joins the group, which then calls `owner` with the partitions that are assigned to this member. Resolves when the
+   * member has joined.
+   */
   join(group: string, topic: string, owner: Owner, options?: GroupOptions): Promise<Member>;
-  /** Sets where a group starts on partitions where it has no commit yet; never moves one that has. */
+  /** Sets the start of a group on partitions for which it has no commit yet. It never moves an existing commit. */
   startGroup(group: string, topic: string, at: 'start' | 'end'): Promise<void>;
-  /** Forgets a group and its places on the topic. Rejects with Conflict while it has members. */
+  /** Deletes a group and its commits on the topic. Rejects with Conflict while the group has members. */
   dropGroup(group: string, topic: string): Promise<void>;
-  /** Records below `before` may go. */
+  /** Allows the log to delete the records below offset `before`. */
   trim(topic: string, partition: number, before: number): Promise<void>;
   /**
-   * The largest `Commit.state` that a commit takes, in bytes; smaller after a commit was refused with TooLarge for its
-   * size. Can be 0.
+   * Largest {@link Commit.state} that a commit accepts, in bytes. The value falls after a commit was refused with
+   * TooLarge for its size. It can be 0.
    */
   readonly stateBytesMax: number;
 
-  // Looking: joins nothing, moves nothing, creates nothing.
+  // Inspection: joins no group, moves no commit, creates no topic.
   /**
-   * Whether records of a topic with `keepMs` stay beyond that time until each group of the topic has read them, up to
-   * `limits.heldEventBytesMax`. False: they go, whatever is unread.
+   * Whether the log keeps records of a topic with `keepMs` beyond that time, until each group of the topic has read
+   * them. At most `limits.heldEventBytesMax` bytes are kept. If false, expired records are deleted even if unread.
    */
   readonly holdsUnread: boolean;
-  /** Whether each offset between the bounds has a record, but for compacted topics: then none need be counted. */
+  /**
+   * Whether every offset between the bounds has a record, except in compacted topics. Records then need not be counted.
+   */
   readonly gapless: boolean;
+  /** Returns the topics of this namespace. */
   topics(): Promise<readonly Topic[]>;
+  /** Returns the readable offsets of each partition of the topic. */
   bounds(topic: string): Promise<readonly Bounds[]>;
-  /** Transactions that keep readers of these partitions from records; [] for logs that have none. */
+  /**
+   * Returns open transactions that hide records of these partitions from readers. Logs without transactions return
+   * `[]`.
+   */
   openTransactions(topic: string, partitions: readonly number[]): Promise<readonly OpenTransaction[]>;
-  /** Records that are there now from `from` on; [] at the end. */
+  /** Returns existing records from the position on, in order and without waiting. Resolves to `[]` at the end. */
   peek(topic: string, from: Place, max: ReadMax): Promise<readonly Stored[]>;
-  /** Those of which `isWanted` says so; all without it. */
+  /** Returns the groups for whose names `isWanted` returns true. Returns all groups if it is omitted. */
   groups(isWanted?: (group: string) => boolean): Promise<readonly GroupOfTopic[]>;
+  /** Returns the committed progress of the group on each partition, and its owners. */
   places(group: string, topic: string): Promise<readonly GroupPlace[]>;
 }
 
-/** This member does not own the partition (any more): somebody else may be working on it. */
+/**
+ * Error of an operation on a partition that this member no longer owns. Another member can be working on it already.
+ */
 export class LostError extends Error {
   override readonly name = 'LostError';
   constructor(
@@ -206,7 +282,10 @@ export class LostError extends Error {
     super(`partition ${partition} of ${group} is no longer ours: ${reason}`);
   }
 }
-/** Of an append of several records these were refused, by their places in it; all others are in the log. */
+/**
+ * Error of an append of several records when some were refused. `failed` has their indexes in the call. All other
+ * records are in the log.
+ */
 export class PartlyError extends BusError {
   constructor(
     first: BusError,
@@ -217,21 +296,28 @@ export class PartlyError extends BusError {
     super(first.code, said, first.details, first, first.remedy);
   }
 
-  /** What became of these records of it, as if they had been appended alone: undefined if all are in the log. */
+  /**
+   * Returns the error of the records from index `from` on, as if these `count` records had been appended alone. Returns
+   * undefined if all of them are in the log.
+   */
   of(from: number, count: number): BusError | undefined {
     const mine = [...this.failed].filter(([place]) => place >= from && place < from + count);
     return partlyFailed(new Map(mine.map(([place, error]) => [place - from, error])), count);
   }
 }
-/** The error of an append of `count` records of which these failed, if any did. */
+/**
+ * Returns the error of an append of `count` records of which these failed, or undefined if none failed. An append of
+ * one record rejects with that record's own error.
+ */
 export function partlyFailed(failed: ReadonlyMap<number, BusError>, count: number): BusError | undefined {
   const [first] = failed.values();
   return first && count > 1 ? new PartlyError(first, failed, count) : first;
 }
 
 /**
- * Records that were asked for are gone. Without `end`: `from` up to but without `start`. With it, the log has lost what
- * it had from `end` on, although it was acknowledged and maybe read; what comes from there on is new.
+ * Error of a read of records that no longer exist. Without `end`, the log was trimmed: offsets `from` up to `start`,
+ * exclusive, do not exist. With `end`, the log lost its records from `end` on, although it had acknowledged them and
+ * they can have been read. Records from `end` on are then new ones.
  */
 export class OutOfRangeError extends Error {
   override readonly name = 'OutOfRangeError';
@@ -247,7 +333,7 @@ export class OutOfRangeError extends Error {
     super(`${topic}/${partition}: offsets ${first} to ${last} are gone, ${why}`);
   }
 
-  /** Where to read on. */
+  /** Returns the offset at which a reader continues. */
   get next(): number {
     return this.end ?? this.start;
   }

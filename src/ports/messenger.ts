@@ -1,57 +1,89 @@
-/** What reaches one instance, or all instances of a module, now or never. Makers: embedded, memory, kafka. */
+/**
+ * Port that sends packets to one live instance or to all live instances of a module, and stores none of them for later.
+ * Implementations: embedded, memory, kafka.
+ */
 import type { Closable } from '../base/lifecycle';
 
-/** What is carried: the envelope as one line of text, and the body, byte for byte. */
+/** A packet: the envelope as one line of text, and the body, byte for byte. */
 export interface Packet {
   readonly line: string;
   readonly body: Uint8Array;
-  /** Where it could not be handed to a broker for so long, it is of no use to anybody. Default 30,000 ms. */
+  /**
+   * Time for which handing the packet to a broker is retried, in ms. The packet is useless to its receiver after that.
+   *
+   * @default 30_000
+   */
   readonly withinMs?: number;
 }
 
-/** What the holder of a post does. None of these may throw. */
+/** Callbacks of the owner of a {@link Post}. None of them can throw. */
 export interface Receiver {
   /**
-   * A packet for this instance (or for its whole module). The body may be a view that is only valid until this returns.
+   * Handles a packet that was sent to this instance or to its module. `from` is the address of the sender. The body can
+   * be a view that is valid only until this call returns.
    */
   packet(packet: Packet, from: string): void;
-  /** `address` will never answer again: what was sent to it and not answered is lost or unknown. */
+  /**
+   * Is called when the instance at `address` has left for good. Packets sent to it without a response are lost, or
+   * their outcome is unknown.
+   */
   gone(address: string): void;
 }
 
+/** Messenger of one instance: sends packets to addresses and modules, and receives its own. */
 export interface Post extends Closable {
-  /** Where others reach this instance: announced in the registry, opaque to everybody else. */
+  /**
+   * Address under which other instances reach this one. It is announced in the registry; only the port interprets it.
+   */
   readonly address: string;
-  /** Starts receiving; called once, before the address is announced. */
+  /** Starts receiving. The owner calls it once, before it announces the address. */
   receive(receiver: Receiver): void;
   /**
-   * Hands a packet over; order per receiver is kept. Packets of one turn of the event loop may go out together at its
-   * end. A synchronous return means it was queued. What happens to it later is told by `gone`. Throws Unreachable when
-   * the address is known to be dead, Overloaded when its queue is full (nothing was sent then).
+   * Queues a packet for the instance at `to`. Packets to one receiver stay in order.
+   *
+   * A return means that the packet was queued, not that it arrived. Packets of one turn of the event loop can be sent
+   * together at its end. {@link Receiver.gone} reports a receiver that has left.
+   *
+   * Throws Unreachable when the instance at this address is known to have left, and Overloaded when its queue is full.
+   * It has sent nothing then.
    */
   send(to: string, packet: Packet): void;
   /**
-   * To every instance of `module` that was announced when this was called (this one too, if it is one), and had joined
-   * before; order per sender and module is kept. Resolves when it arrives at each of them although this process dies,
-   * with how many they are, where that is known. A receiver that reads is waited for. One that does not is waited for
-   * during about a second; then what is sent to it waits here, within a bound, and what exceeds that is dropped with a
-   * notice. Rejects with Overloaded, having sent nothing, when too much waits for a receiver that reads.
+   * Sends a packet to every instance of `module` that had joined and was announced when this was called, this one
+   * included.
+   *
+   * Resolves when the packet will arrive at each of them even if this process dies. The value is their number, if
+   * known. A receiver that reads is waited for. A receiver that does not read is waited for about one second. After
+   * that its packets wait here, up to a limit, and packets above the limit are dropped with a notice.
+   *
+   * Rejects with Overloaded, without having sent anything, when too many bytes wait for a receiver that reads.
+   *
+   * Order: packets of one sender to one module stay in order.
    */
   broadcast(module: string, packet: Packet): Promise<number | undefined>;
-  /** From its resolution on broadcasts to `module` reach this instance, once it is announced; until closed. */
+  /**
+   * Starts receiving broadcasts to `module`. From its resolution on they reach this instance, once it is announced.
+   * Closing the result ends that.
+   */
   join(module: string): Promise<Closable>;
   /**
-   * Addresses of all who may know this instance: whoever leaves tells them first, where the registry shows a change
-   * only after a while. Without it a change is seen at once. Resolves within 250 ms.
+   * Returns the addresses of all instances that can know this one, so that an instance that leaves can notify them.
+   * Exists only if the registry shows a change late. Resolves within 250 ms.
    */
   everybody?(): Promise<readonly string[]>;
   /**
-   * Lines tell deadlines in the time of whoever carries them: this machine's, and so many ms more. It changes as clocks
-   * drift. Without it all share one clock.
+   * Difference between the clock that packet deadlines refer to and this machine's, in ms: positive if that clock is
+   * ahead. It changes as clocks drift. If undefined, all instances share one clock.
    */
   readonly skewMs?: number;
-  /** The most that it may be, until that is known again: what comes in is not given more time than there is. */
+  /**
+   * Largest possible value of `skewMs`, in ms, while the exact one is unknown. Deadlines of incoming packets are
+   * converted with it, so that a handler never gets more time than its caller waits.
+   */
   readonly skewMaxMs?: number;
-  /** Why packets for `to` may still wait here, or answers not come in; undefined where all is on its way. */
+  /**
+   * Returns the reason why packets to `to` can be held up here, or why responses cannot be received. Returns undefined
+   * if packets flow.
+   */
   trouble?(to: string): string | undefined;
 }

@@ -1,35 +1,43 @@
-/** Who is alive. Makers: embedded, memory, zookeeper. */
+/** Port of the registry of live instances. Implementations: embedded, memory, zookeeper. */
 import type { Closable } from '../base/lifecycle';
 
+/** An announced instance of a module. */
 export interface Instance {
-  /** `module#xxxx`, unique among the living. */
+  /** Name of the form `module#xxxx`, unique among live instances. */
   readonly name: string;
   readonly module: string;
+  /** Address at which {@link Post} reaches it. */
   readonly address: string;
-  /** One life of the process: never the same twice, also when name and address are. */
+  /** Identifier of one run of the process. It is never reused, even when name and address are. */
   readonly incarnation: string;
   readonly host: string;
   readonly pid: number;
+  /** When the instance started, in ms since 1970. */
   readonly sinceMs: number;
-  /** The module's own version, for people. */
+  /** The module's own version, for display only. */
   readonly version: string;
-  /** Contracts it serves, with their fingerprints. */
+  /** Contracts that it serves: fingerprint by module name. */
   readonly serves: Readonly<Record<string, string>>;
-  /** A leaving instance answers what it has, and takes nothing new. */
+  /** Whether it is closing. It then finishes the requests that it has, and accepts no new ones. */
   readonly leaving: boolean;
 }
 
+/** Registry of live instances. */
 export interface Registry extends Closable {
   /**
-   * Makes this instance known, or changes what is known of it. Resolves when others can see it. Closing withdraws it.
+   * Announces this instance, or replaces its announcement. Resolves when other instances can see it. Closing the
+   * registry withdraws it.
    */
   announce(instance: Instance): Promise<void>;
-  /** Takes the announcement back; resolves when others can see that. */
+  /** Withdraws the announcement. Resolves when other instances can see that. */
   withdraw(): Promise<void>;
-  /** Calls `see` with all living instances that serve `contract`: once before it resolves, then after each change. */
+  /**
+   * Calls `see` with all live instances that serve `contract`: once before it resolves, and after each change until the
+   * result is closed.
+   */
   watch(contract: string, see: (instances: readonly Instance[]) => void): Promise<Closable>;
-  /** All that are alive now. */
+  /** Returns every instance that is alive at the moment. */
   all(): Promise<readonly Instance[]>;
-  /** The one of this name that is alive now, if there is one. */
+  /** Returns the live instance of this name, or undefined if there is none. */
   find(name: string): Promise<Instance | undefined>;
 }

@@ -1,22 +1,36 @@
-/** Live configuration: versioned text values that processes watch. Makers: embedded, memory, zookeeper. */
+/**
+ * Port of the live configuration: versioned text values that processes watch. Implementations: embedded, memory,
+ * zookeeper.
+ */
 import type { Closable } from '../base/lifecycle';
 
+/** One setting and its version. */
 export interface Setting {
   readonly key: string;
   readonly value: string;
-  /** Rises by one with each write, from 1 when it is made, also when it was there before; 0 is 'not there'. */
+  /**
+   * Version of the value. It is 1 after creation, even after an earlier removal, and rises by 1 with each write. The
+   * version 0 means that the setting does not exist.
+   */
   readonly version: number;
 }
 
+/** Store of settings. */
 export interface Settings extends Closable {
+  /** Returns the setting, or undefined if it does not exist. */
   get(key: string): Promise<Setting | undefined>;
+  /** Returns every setting. */
   all(): Promise<readonly Setting[]>;
   /**
-   * Writes if the version is still `was` (0: only if it is not there), else rejects with Conflict. `null` removes.
-   * Resolves with the new version. One that was removed and made again counts anew: `was` cannot tell it from the one
-   * before, so whoever must notice that leaves it there and writes an empty value.
+   * Writes the value if the setting still has version `was`; 0 requires that it does not exist. The value `null`
+   * removes it.
+   *
+   * Resolves with the new version. Rejects with Conflict if the version differs.
+   *
+   * A setting that was removed and recreated starts again at version 1, so `was` cannot detect the removal. A caller
+   * that must detect it writes an empty value instead of removing the setting.
    */
   set(key: string, value: string | null, was: number): Promise<number>;
-  /** Calls `see` with all settings: once before it resolves, then after each change. */
+  /** Calls `see` with all settings: once before it resolves, and after each change until the result is closed. */
   watch(see: (settings: readonly Setting[]) => void): Promise<Closable>;
 }

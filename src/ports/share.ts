@@ -1,22 +1,29 @@
-/** Shares the partitions of a topic among the members of a group; every process computes the same result. */
+/**
+ * Distributes the partitions of a topic among the members of a group. Every process computes the same result, so no
+ * leader is needed.
+ */
 
+/** A member of the group, as the assignment sees it. */
 export interface Sharer {
   readonly id: string;
-  /** Entries whose messages it handles; undefined when it does not state them. */
+  /** Entries whose messages it handles. Undefined if the member does not declare them. */
   readonly serves?: ReadonlySet<string> | undefined;
   /**
-   * By partition, entries that it does not serve and whose messages it met there: they wait there now if it owns the
-   * partition, else they waited when it gave the partition up.
+   * By partition, entries that the member does not serve and whose messages it found there. If it owns the partition
+   * they wait there now; otherwise they waited when it was revoked.
    */
   readonly misses?: ReadonlyMap<number, readonly string[]> | undefined;
-  /** Whether it can take the partition at all now. */
+  /** Returns whether the member can own the partition at the moment. Default: it can own each. */
   readonly isAble?: (partition: number) => boolean;
 }
 
 /**
- * The member that each partition should belong to. `owners` are the present ones; one that is not in `members` leaves.
- * All members have the same number of partitions or one more, and no partition moves that need not. Where messages wait
- * that its owner does not serve, a partition goes to a member that does, and not back while that one is a member.
+ * Returns the member that each partition must belong to. `owners` are the current ones; an owner that is not in
+ * `members` is leaving.
+ *
+ * Members get equal numbers of partitions, or one more, and no partition moves without need. If messages wait that the
+ * owner does not serve, the partition moves to a member that serves them. It does not move back while that one is a
+ * member.
  */
 export function shareOut(
   members: readonly Sharer[],
@@ -27,14 +34,15 @@ export function shareOut(
   return shareEvenly(members, owners);
 }
 
-/** Members that a partition can go to: those that serve what waits there, as far as there are some. */
+/** Returns the members that can own the partition: the ones that serve the messages waiting there, if any do. */
 function choiceOf(members: readonly Sharer[], owner: string | undefined, partition: number): readonly Sharer[] {
   const able = members.filter(({ isAble }) => isAble?.(partition) ?? true);
   const missed = ({ misses }: Sharer): readonly string[] => misses?.get(partition) ?? [];
   const isServed = (entry: string): boolean => able.some(({ serves }) => serves?.has(entry));
   const suited = able.filter((member) => !missed(member).some(isServed));
   if (suited.length > 0) return suited;
-  // Each misses something: then the next one handles what waits now, and what it misses moves on after that.
+  // Every member lacks an entry. The next one that serves a waiting message gets the partition, and passes it on with
+  // the messages that it does not serve. Otherwise those messages would wait forever.
   const waiting = members.flatMap((member) => (member.id === owner ? missed(member) : []));
   const next = able.filter(({ id, serves }) => id !== owner && waiting.some((entry) => serves?.has(entry)));
   return next.length > 0 ? next : able;
@@ -55,15 +63,22 @@ function shareEvenly(
   return kept.map((owner) => owner ?? members.find(({ id }) => spend(id))?.id);
 }
 
-/** How many each can have: the same for all, and one more for those that have most already until it adds up. */
+/**
+ * Returns the number of partitions for each member: equal shares. The members with the most partitions get the
+ * remainder, so that the fewest partitions move.
+ */
 function quotas(counts: ReadonlyMap<string, number>, partitions: number): Map<string, number> {
   const least = Math.floor(partitions / Math.max(1, counts.size));
   const extra = partitions % Math.max(1, counts.size);
-  const byCount = [...counts].toSorted(([, a], [, b]) => b - a); // equal ones stay in their order
+  // toSorted is stable: equal members keep their order, so that every process computes the same quotas
+  const byCount = [...counts].toSorted(([, a], [, b]) => b - a);
   return new Map(byCount.map(([id], rank) => [id, least + (rank < extra ? 1 : 0)]));
 }
 
-/** As evenly as the choices allow: owners keep what they can, the rest goes to the member with the fewest. */
+/**
+ * Assigns partitions as evenly as the choices allow. Owners keep theirs where they can; each open partition goes to the
+ * member with the fewest.
+ */
 function shareAmong(
   members: readonly Sharer[],
   owners: readonly (string | undefined)[],
@@ -85,7 +100,7 @@ function shareAmong(
     const to = fewest(choices[partition] ?? []);
     if (to !== undefined) set(partition, to);
   }
-  // Each move makes the counts more even, so this ends.
+  // Terminates: each move makes the counts more even.
   for (let moved = true; moved;) {
     moved = false;
     targets.forEach((from, partition) => {
