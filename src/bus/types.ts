@@ -1,4 +1,4 @@
-/** The bus as a module author sees it: the verbs, what they take, and what they promise. */
+/** Public types of the bus: its verbs, their options and results, and the contract of each. */
 import type { AnyBusError, BusCode } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import type { Notice } from '../base/notices';
@@ -19,135 +19,272 @@ import type { Baggage, Context, Peer, WorkContext } from '../delivery/context';
 import type { Awaitable, Handled, Handlers } from '../delivery/handler';
 import type { Middleware } from '../delivery/middleware';
 
-/** Input and options of a call; an entry whose input may be undefined is called without. */
+/** Input and options of a call. The input can be omitted if its type includes undefined. */
 export type Call<I, O> = undefined extends I ? [input?: I, options?: O] : [input: I, options?: O];
 
+/** Options of {@link Bus.request}. */
 export interface RequestCall {
   /**
-   * Gives up after this long, in ms. Default: the setting of the entry, else its own timeoutMs, else the bus's, 5,000;
-   * never beyond what the caller's own caller waits.
+   * Time after which the request rejects with Timeout, in ms. It never exceeds the deadline of the handler that makes
+   * the request.
+   *
+   * @default the live setting of the entry, else its own `timeoutMs`, else the `timeoutMs` of the bus (5_000)
    */
   readonly timeoutMs?: number;
-  /** Aborting takes the request back: the handler's `signal` aborts too. */
+  /** Cancels the request when it aborts. The request rejects with Cancelled, and the handler's `signal` aborts. */
   readonly signal?: AbortSignal;
-  /** Requests with one key go to one instance as long as the same instances are up. */
+  /** Routes requests with the same key to the same instance while the set of instances does not change. */
   readonly key?: string;
-  /** The instance to ask, `module#xxxx`. */
+  /** Name of the instance that must handle the request, `module#xxxx`. */
   readonly to?: string;
-  /** Waits this long for a first instance before NoHandler, in ms; for rolling deploys. Default 0. */
+  /**
+   * Time to wait for a first instance before the request rejects with NoHandler, in ms. It bridges rolling deploys.
+   *
+   * @default 0
+   */
   readonly absentMs?: number;
 }
+/** Options of {@link Bus.submit} and {@link Bus.publish}. */
 export interface SubmitCall {
-  /** 'broker' waits until the servers have it where there are servers. Default: as soon as it is safe. */
+  /**
+   * Durability that the call needs. It changes nothing at present: the embedded transport always reaches 'disk', Kafka
+   * 'broker'.
+   */
   readonly until?: 'disk' | 'broker';
 }
-/** `reached`: 'disk' survives the process and the machine's restart, 'broker' the loss of this machine. */
+/**
+ * Result of {@link Bus.submit} and {@link Bus.publish}. A message that `reached` the 'disk' survives a crash of the
+ * process and a restart of the machine. One that reached the 'broker' also survives the loss of this machine.
+ */
 export interface Submitted {
   readonly id: string;
   readonly reached: 'disk' | 'broker';
 }
+/** Result of {@link Bus.broadcast}. */
 export interface Sent {
   readonly id: string;
 }
 
-/** What settings say about an entry, such as `photos.resize.concurrency`, goes over these while it is set. */
+/** Options of {@link Bus.serve}. A live setting such as `photos.resize.concurrency` overrides them while it exists. */
 export interface ServeOptions<C extends AnyContract> {
   /**
-   * How many handlers run at once in this instance: one number for each entry, or by entry. Default: 100 for requests,
-   * 8 for work.
+   * Number of handlers that run at the same time in this instance: one number for each of the entries, or a number by
+   * entry.
+   *
+   * @default 100 for requests, 8 for work
    */
   readonly concurrency?: number | { readonly [K in Handled<C> & string]?: number };
-  /** How many handlers start in a second in this instance, by entry. Default: no limit. */
+  /**
+   * Number of handlers that start per second in this instance, by entry.
+   *
+   * @default no limit
+   */
   readonly perSecond?: { readonly [K in Handled<C> & string]?: number };
 }
-/** What settings say about the listener, such as `search.index.attempts`, goes over these while it is set. */
+/** Options of a named listener. A live setting such as `search.index.attempts` overrides them while it exists. */
 export interface ListenOptions {
-  /** Names the queue: one instance of this module handles each event, and none is missed from the first `listen` on. */
+  /**
+   * Name of the listener's queue. One instance of this module handles each event. No event is lost that was published
+   * after the first `listen` with this name resolved.
+   */
   readonly as: string;
-  /** As of a work entry. @default 8 */
+  /**
+   * Attempts before an event is parked.
+   *
+   * @default 8
+   */
   readonly attempts?: number;
+  /**
+   * Handling of the other events of a key while a failed one waits for its next attempt.
+   *
+   * @default 'in-order'
+   */
   readonly retry?: RetryKind;
-  /** As of a work entry. @default 1_000 */
+  /**
+   * Longest wait before the second attempt, in ms. It doubles with each attempt, up to a minute.
+   *
+   * @default 1_000
+   */
   readonly backoffMs?: number;
+  /**
+   * Time for which a handler can continue after its partition was revoked, in ms.
+   *
+   * @default 30_000
+   */
   readonly longestMs?: number;
+  /**
+   * Number of handlers that run at the same time in this instance.
+   *
+   * @default 8
+   */
   readonly concurrency?: number;
+  /**
+   * Number of handlers that start per second in this instance.
+   *
+   * @default no limit
+   */
   readonly perSecond?: number;
 }
 
+/** A value, or the error in its place. */
 export type Result<T, E> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: E };
-/** The codes a request can end with. */
+/** Codes with which a request can reject. */
 export type RequestCode = Exclude<
   BusCode,
   'DiskFull' | 'StoreBroken' | 'SpoolFull' | 'SpoolBroken' | 'Conflict' | 'Config'
 >;
+/** Errors with which a request can reject: the failures of its contract, and errors of the bus. */
 export type RequestFailure<M extends Request> = FailureOf<M> | AnyBusError<RequestCode>;
-/** What one instance answered. */
+/** Response of one instance to {@link Bus.requestAll}: its reply, or the error of this request. */
 export type Answer<M extends Request> = { readonly from: Peer } & Result<Output<M>, RequestFailure<M>>;
 
 /**
- * What `serve` or `listen` started. Closing it tells the other instances first. Then it starts nothing more, waits for
- * what runs and lets go of its queues. After `drainMs` what still runs is aborted; of jobs and events of a named
- * listener another instance makes the next attempt. Requests that wait here are answered so that their callers ask
- * another instance; broadcasts and events of a plain listener that wait are dropped, each with a notice. Rejects with
- * Unreachable when the change could not be announced; everything else is closed all the same, and the next call tries
- * again.
+ * Handle of a `serve` or a `listen`, which `close` ends.
+ *
+ * `close` first withdraws the announcement, so that other instances send nothing new. Then it starts no further
+ * handler, waits for running ones, and releases its queues. After `drainMs` it aborts the handlers that still run.
+ * Another instance makes the next attempt of their jobs, and of their events of a named listener.
+ *
+ * Requests that wait here are refused, so that their callers send them to another instance. Waiting broadcasts, and
+ * waiting events of a plain listener, are dropped, each with a notice.
+ *
+ * Resolves when nothing of it is running. Rejects with Unreachable when the withdrawal could not be announced.
+ * Everything else is closed nevertheless, and the next call tries to announce it again.
  */
 export interface Served extends Closable {}
 
+/** State of this instance, for liveness and readiness probes. */
 export interface Health {
-  /** Whether the process should go on; false asks for a restart. */
+  /** Whether the process can continue. If false, the process must be restarted. */
   readonly live: boolean;
-  /** Whether it takes work now. */
+  /** Whether the instance accepts work at the moment. */
   readonly ready: boolean;
-  /** What does not work; settings refused and entries not known here, which leave it as ready as it was. */
+  /**
+   * Parts that do not work, with the reason and the time since when. Refused settings and entries that this instance
+   * does not serve are also listed; they leave `ready` unchanged. `sinceMs` is an age in ms.
+   */
   readonly reasons: readonly { readonly part: string; readonly reason: string; readonly sinceMs: number }[];
 }
 
+/**
+ * A connection of this process to the bus. After `close`, every verb that sends rejects with Closed. Every verb rejects
+ * with Config for an argument that it does not accept.
+ */
 export interface Bus extends Closable {
+  /** Module and name of this instance. */
   readonly self: Peer;
 
   /**
-   * Asks one live instance. Resolves with its reply. Throws a {@link Failure} that the entry declares, or a BusError:
-   * NoHandler in milliseconds when nobody is up, ResponderLost when the instance died (unless the entry is idempotent:
-   * then another one is asked), Timeout whose `details.reached` says how far it came.
-   * One instance never starts a request twice. No order between requests.
+   * Sends a request to one live instance.
+   *
+   * Resolves with the reply. Rejects with a {@link Failure} that the entry declares, or with a {@link BusError}:
+   * - NoHandler, within milliseconds, when no instance serves the entry.
+   * - ResponderLost when the instance died. An idempotent entry is sent to another instance in this case.
+   * - Timeout when no reply arrived in time. Its `details.reached` is how far the request got.
+   * - HandlerFailed when the handler threw an undeclared error.
+   * - Overloaded, Unreachable, Cancelled, Invalid or TooLarge, as their `details` and `remedy` explain.
+   *
+   * One instance never starts a request twice. Requests have no order between them.
+   *
+   * @default timeoutMs 5_000
+   *
+   * @example
+   * const size = await bus.request(photos.measure, { id: 'p1' }, { timeoutMs: 500 });
    */
   request<M extends Request>(entry: M, ...call: Call<Input<M>, RequestCall>): Promise<Output<M>>;
-  /** As `request`, but failures are values: `{ ok: false, error }`, narrowing on `error.code`. */
+  /**
+   * Sends a request like {@link Bus.request}, and returns its failure as a value: `{ ok: false, error }`. `error.code`
+   * narrows the type of the error.
+   *
+   * Resolves for every {@link Failure} and {@link BusError}, and rejects for no other reason than a defect.
+   *
+   * @example
+   * const result = await bus.tryRequest(photos.measure, { id: 'p1' });
+   * if (!result.ok && result.error.code === 'NoHandler') return undefined;
+   */
   tryRequest<M extends Request>(
     entry: M,
     ...call: Call<Input<M>, RequestCall>
   ): Promise<Result<Output<M>, RequestFailure<M>>>;
-  /** Asks every live instance: one answer or error for each; never rejects for one of them. */
+  /**
+   * Sends a request to every live instance of the module.
+   *
+   * Resolves with one reply or error for each instance, when the last one is known. The error of one instance never
+   * rejects the call. Resolves with `[]` when no instance is running.
+   *
+   * Rejects with Timeout or Cancelled when the registry could not be read in time.
+   *
+   * @example
+   * const answers = await bus.requestAll(photos.cacheSize, undefined, { timeoutMs: 1_000 });
+   * for (const answer of answers) if (answer.ok) console.log(answer.from.instance, answer.value);
+   */
   requestAll<M extends Request>(
     entry: M,
     ...call: Call<Input<M>, Pick<RequestCall, 'timeoutMs' | 'signal'>>
   ): Promise<readonly Answer<M>[]>;
 
   /**
-   * Hands over a job. Resolves when it is safe, not when it is done; one instance handles it, again after a failure or
-   * a crash, until it is done or parked. Order per sender and key. Rejects with Unreachable when the log does not
-   * answer; its `details.outcome` says whether the job can have been accepted.
+   * Submits a job, which one instance handles.
+   *
+   * Resolves when the job is durable, not when it is done. The job is retried after a failure or a crash, until it is
+   * done or parked. It can therefore run more than once.
+   *
+   * Rejects with Unreachable when the log does not respond. `details.outcome` is 'unknown' if the job can have been
+   * accepted, otherwise 'not-sent'. Rejects with Invalid or TooLarge for the input, and with Overloaded when 100,000
+   * messages or 64 MiB wait for the log.
+   *
+   * Order: jobs of one sender and key are handled in the order in which they were submitted.
+   *
+   * @example
+   * const { id } = await bus.submit(photos.resize, { id: 'p1', width: 640 });
    */
   submit<M extends Work>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
   /**
-   * As `submit` for a list of at most 100,000 and 64 MiB, in its order and much cheaper than one by one; safe as a
-   * whole when it resolves. Rejects with TooLarge for a longer list. An error names the body that failed in
-   * `details.index` and `details.id`.
+   * Submits a list of jobs, in its order. This is much cheaper than one call for each job.
+   *
+   * Resolves when all jobs are durable. Resolves with `[]` for an empty list.
+   *
+   * Rejects with TooLarge for more than 100,000 jobs or 64 MiB. Other errors are those of {@link Bus.submit}. The
+   * details of an error have the `index` and the `id` of the first job that failed; other jobs of the list can have
+   * been accepted.
+   *
+   * @example
+   * await bus.submitAll(photos.resize, [{ id: 'p1', width: 640 }, { id: 'p2', width: 640 }]);
    */
   submitAll<M extends Work>(entry: M, inputs: readonly Input<M>[], options?: SubmitCall): Promise<readonly Submitted[]>;
   /**
-   * Tells every instance that is up. Resolves when it arrives at each of them although this process dies: then it is in
-   * their sockets, or in the log of Kafka. A receiver that reads nothing for a second is not waited for; what does not
-   * fit into the 64 MiB that are kept for it is dropped with a notice. Rejects with Overloaded when more than that was
-   * broadcast without awaiting it. Order per sender and module; never twice by one instance.
+   * Sends a command to every live instance of the module. No instance that starts later receives it.
+   *
+   * Resolves when the command will arrive at each of them even if this process dies: it is then in their sockets, or in
+   * the log of Kafka. A receiver that reads nothing for a second is no longer waited for. Up to 64 MiB are kept for it;
+   * commands above that are dropped with a notice.
+   *
+   * Rejects with Overloaded when more than 64 MiB were broadcast without awaiting the calls.
+   *
+   * Order: commands of one sender to one module stay in order. No instance handles one twice.
+   *
+   * @example
+   * await bus.broadcast(photos.clearCache, { album: 'a1' });
    */
   broadcast<M extends Broadcast>(entry: M, ...call: Call<Input<M>, never>): Promise<Sent>;
   /**
-   * Tells a fact. Resolves when it is safe; see the two forms of `listen` for who hears it. Order per sender and key.
+   * Publishes an event.
+   *
+   * Resolves when the event is durable. The two forms of {@link Bus.listen} determine which instances handle it.
+   * Rejects with the errors of {@link Bus.submit}.
+   *
+   * Order: events of one sender and key stay in order.
+   *
+   * @example
+   * await bus.publish(photos.added, { id: 'p1' });
    */
   publish<M extends Event>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
-  /** As `publish` for a list, in its order. */
+  /**
+   * Publishes a list of events, in its order. Limits and errors are those of {@link Bus.submitAll}.
+   *
+   * @example
+   * await bus.publishAll(photos.added, [{ id: 'p1' }, { id: 'p2' }]);
+   */
   publishAll<M extends Event>(
     entry: M,
     inputs: readonly Input<M>[],
@@ -155,11 +292,31 @@ export interface Bus extends Closable {
   ): Promise<readonly Submitted[]>;
 
   /**
-   * Hears events in every instance that listens, from now on, while it lives. An error of the handler is counted and
-   * told, not repeated.
+   * Listens to events in this instance, as a plain listener. Every instance that listens handles every event.
+   *
+   * Resolves when the listener receives each event that is published from then on. Events published while this instance
+   * is not running are not delivered. An error of the handler is counted and reported as a notice; the event is not
+   * retried.
+   *
+   * Rejects with Unreachable when the log does not respond.
+   *
+   * @example
+   * const listener = await bus.listen(photos.added, ({ id }) => { cache.delete(id); });
    */
   listen<M extends Event>(entry: M, run: (body: Body<M>, context: Context) => Awaitable<void>): Promise<Served>;
-  /** Hears each event in one instance of those that listen under this name, durably, with retries as for work. */
+  /**
+   * Listens to events as a named listener. One of the instances that listen under the name `as` handles each event.
+   *
+   * Resolves when this instance is a member of the listener's group. Events are durable from the first call with this
+   * name on: they wait while no instance is running. A failed event is retried like a job, and parked after `attempts`.
+   *
+   * Rejects with Config when this instance already listens to the entry under this name.
+   *
+   * Order: events of one sender and key are handled in the order in which they were published.
+   *
+   * @example
+   * await bus.listen(photos.added, { as: 'index', attempts: 5 }, async ({ id }) => index(id));
+   */
   listen<M extends Event>(
     entry: M,
     options: ListenOptions,
@@ -167,34 +324,85 @@ export interface Bus extends Closable {
   ): Promise<Served>;
 
   /**
-   * Handles the entries of a contract; resolves when others can reach it. Handlers are called as methods of `handlers`.
+   * Serves the requests, work and broadcasts of a contract.
+   *
+   * Resolves when other instances can reach them. Handlers are called as methods of `handlers`, so `this` works.
+   *
+   * Rejects with Config for a missing or unknown handler, and for an entry that this instance already serves. Rejects
+   * with Unreachable when the announcement failed; nothing is served then.
+   *
+   * @default concurrency 100 for requests, 8 for work
+   *
+   * @example
+   * const served = await bus.serve(photos, {
+   *   measure: async ({ id }) => measure(id),
+   *   resize: async ({ id, width }) => resize(id, width),
+   * });
    */
   serve<C extends AnyContract>(contract: C, handlers: Handlers<C>, options?: ServeOptions<C>): Promise<Served>;
 
   /**
-   * Runs `inside` with more baggage on everything that is sent in it, and, where given, as part of a W3C trace: its
-   * `traceparent` goes with every message and its consequences. Throws Invalid for one that is not of version 00.
+   * Runs `inside` and adds `baggage` to every message that is sent in it, and to the messages that these cause. With
+   * `traceparent`, the messages also belong to this W3C trace.
+   *
+   * Returns the result of `inside`. Throws Invalid for a `traceparent` that is not of version 00.
+   *
+   * @example
+   * await bus.with({ tenant: 't1' }, () => bus.submit(photos.resize, { id: 'p1', width: 640 }));
    */
   with<T>(baggage: Partial<Baggage>, inside: () => T, traceparent?: string): T;
-  /** Who serves the contract, as far as this instance knows; asks nobody. Empty until the first call to that module. */
+  /**
+   * Returns the instances that serve the contract, as known to this instance. It sends nothing, so the list is empty
+   * until the first request to that module.
+   *
+   * @example
+   * const names = bus.instances(photos).map(({ instance }) => instance);
+   */
   instances(contract: AnyContract): readonly Peer[];
+  /**
+   * Returns the state of this instance.
+   *
+   * @example
+   * if (!bus.health().ready) response.statusCode = 503;
+   */
   health(): Health;
-  /** Calls `hear` with everything that happens inside, until the function given back is called. */
+  /**
+   * Calls `hear` with every notice of this instance, and returns a function that ends that. Similar state changes within
+   * one second are combined into one notice. An error that `hear` throws is reported to the other watchers once, and
+   * does not reach the bus.
+   *
+   * @example
+   * const stop = bus.watch((notice) => notice.type === 'parked' && alert(notice.reason));
+   */
   watch(hear: (notice: Notice) => void): () => void;
   /**
-   * Leaves: tells its callers, waiting five seconds for those that are slow, then takes nothing new, finishes what runs
-   * within `drainMs`, answers what it did not start so that callers ask elsewhere, lets go of its partitions, closes.
-   * A second call returns the same promise, unless the first one failed: then it tries again.
+   * Closes the bus.
+   *
+   * The bus:
+   * - notifies its callers, and waits up to five seconds for slow ones. It accepts nothing new after that.
+   * - waits for running handlers, for at most `drainMs`, and aborts those that still run.
+   * - refuses requests that it did not start, so that their callers send them to another instance.
+   * - releases its partitions, and closes its connections.
+   *
+   * Resolves when all of that is done. A second call returns the same promise. If the first call rejected, the second
+   * one repeats the failed steps.
+   *
+   * @default drainMs 10_000
+   *
+   * @example
+   * process.once('SIGTERM', () => void bus.close());
    */
   close(): Promise<void>;
 }
 
+/** Options of a bus that are not part of its configuration. */
 export interface BusOptions {
-  /** The module this process is an instance of: its contract, or a name. */
+  /** Module of this process: its contract, or its name. */
   readonly module: AnyContract | string;
-  /** Around every handler call, the first one outermost. */
+  /** Middleware around every handler call. The first element is the outermost. */
   readonly incoming?: readonly Middleware[];
-  /** As {@link Bus.watch}, but from the first moment of opening on. */
+  /** Receives notices like {@link Bus.watch}, from the start of opening on. */
   readonly hear?: (notice: Notice) => void;
 }
+/** The four kinds of entries. */
 export type EntryKind = AnyEntry['kind'];
