@@ -1,19 +1,26 @@
-/** Bounds what waits in memory, by count and by bytes. Every buffer of busbar counts its content with this. */
+/**
+ * Buffers with limits on count and bytes. Every buffer of busbar counts its content here, so that none of them can
+ * exhaust the memory.
+ */
 import { BusError } from './errors';
 import { deferred, type Deferred } from './lifecycle';
 
+/** Limits of a buffer: number of items, and bytes. */
 export interface Bounds {
   readonly count: number;
   readonly bytes: number;
 }
 
-/** Counts what a buffer holds against its bounds, and against those of the whole that it is a part of. */
+/** Counts the content of a buffer against its own limits and those of a `whole` that several buffers share. */
 export class Capacity {
   count = 0;
   bytes = 0;
   #waiters: { readonly share: number; readonly reached: Deferred<void> }[] = [];
 
-  /** A part that holds less than `reservedBytes` has room also when the whole is full. */
+  /**
+   * Creates an empty capacity. A buffer that holds less than `reservedBytes` accepts items even if the whole is full,
+   * so that no buffer is starved by others.
+   */
   constructor(
     readonly max: Bounds,
     private readonly whole?: Capacity,
@@ -21,30 +28,31 @@ export class Capacity {
   ) {}
 
   /**
-   * Whether so much more has room within `share` of the bounds. What is larger than they are has room when nothing else
-   * is held: a single message is bounded elsewhere, and waiting would not help it.
+   * Returns whether `count` more items of `bytes` fit into `share` of the limits. An empty buffer accepts an item of
+   * any size: the size of one message is limited elsewhere, and waiting would not make it fit.
    */
   fits(bytes: number, count = 1, share = 1): boolean {
     return this.#lacking(bytes, count, share) === undefined;
   }
-  /** The one that has no room: this one, or the whole. */
+  /** Returns the capacity that is exceeded, this one or the whole. Returns undefined if the items fit. */
   #lacking(bytes: number, count: number, share = 1): Capacity | undefined {
     const { max, whole } = this;
     const isOver = this.count + count > max.count * share || this.bytes + bytes > max.bytes * share;
     if (isOver && this.count > 0) return this;
     return this.bytes < this.reservedBytes ? undefined : whole && whole.#lacking(bytes, count);
   }
-  /** Bytes that have room now, here and in the whole. */
+  /** Bytes that still fit here and in the whole. */
   get freeBytes(): number {
     const inWhole = this.whole ? Math.max(this.whole.freeBytes, this.reservedBytes - this.bytes) : Infinity;
     return Math.max(0, Math.min(this.max.bytes - this.bytes, inWhole));
   }
-  /** Does not check the bounds: see {@link fits}. */
+  /** Adds items without checking the limits; see {@link Capacity.fits}. */
   add(bytes: number, count = 1): void {
     this.count += count;
     this.bytes += bytes;
     this.whole?.add(bytes, count);
   }
+  /** Removes items, and wakes the callers of {@link Capacity.below} that can continue. */
   remove(bytes: number, count = 1): void {
     this.count -= count;
     this.bytes -= bytes;
@@ -52,11 +60,14 @@ export class Capacity {
     if (this.#waiters.length > 0) this.#release();
   }
 
-  /** Whether at most this share of both bounds is used, from 0 to 1. */
+  /** Returns whether at most `share` of both limits is used; `share` is from 0 to 1. */
   isBelow(share: number): boolean {
     return this.count <= this.max.count * share && this.bytes <= this.max.bytes * share;
   }
-  /** Resolves when {@link isBelow} holds: a buffer that was full is filled again only when it has some room. */
+  /**
+   * Resolves when {@link Capacity.isBelow} is true. A full buffer is thus refilled in larger steps, not after each
+   * item.
+   */
   below(share: number): Promise<void> {
     if (this.isBelow(share)) return Promise.resolve();
     const reached = deferred<void>();
@@ -69,12 +80,12 @@ export class Capacity {
     for (const { share, reached } of waiters) if (this.isBelow(share)) reached.resolve();
   }
 
-  /** `3 of 100 packets, 2000 of 67108864 bytes`, for error texts. */
+  /** Returns the usage for error texts: `3 of 100 packets, 2000 of 67108864 bytes`. */
   describe(noun: string): string {
     const { count, bytes, max } = this;
     return `${count} of ${max.count} ${noun}, ${bytes} of ${max.bytes} bytes`;
   }
-  /** The error for `bytes` more, which do not fit. `where` starts its text and names the buffer. */
+  /** Returns the error for items that do not fit. `where` begins its text and names the buffer. */
   overloaded(where: string, noun: string, retryAfterMs: number, bytes = 0, count = 1): BusError<'Overloaded'> {
     const lacking = this.#lacking(bytes, count) ?? this;
     const held = `${lacking.describe(noun)}${lacking === this ? '' : ' in all'}`;
@@ -88,7 +99,7 @@ export class Capacity {
   }
 }
 
-/** An item's place in a {@link BoundedQueue}. */
+/** Position of an item in a {@link BoundedQueue}. */
 export interface Place<T> {
   readonly item: T;
   readonly bytes: number;
@@ -104,8 +115,8 @@ class Node<T> implements Place<T> {
 }
 
 /**
- * First in, first out, within bounds. Each operation takes constant time, the removal from the middle too. A `Set` does
- * not offer that: to find its first element it passes over all that were deleted before it.
+ * First-in, first-out queue with limits. Every operation takes constant time, including removal from the middle. A
+ * `Set` is slower: to find its first element, it scans every element that was deleted before it.
  */
 export class BoundedQueue<T> {
   readonly capacity: Capacity;
@@ -123,7 +134,7 @@ export class BoundedQueue<T> {
     return this.#first?.item;
   }
 
-  /** Returns undefined when there is no room. */
+  /** Appends an item. Returns undefined if it does not fit. */
   push(item: T, bytes: number): Place<T> | undefined {
     if (!this.capacity.fits(bytes)) return undefined;
     const node = new Node(item, bytes, this);
@@ -139,7 +150,7 @@ export class BoundedQueue<T> {
     if (node) this.remove(node);
     return node?.item;
   }
-  /** Returns false when the item has left the queue before. */
+  /** Removes the item from the queue. Returns false if it is no longer in the queue. */
   remove(place: Place<unknown>): boolean {
     if (!(place instanceof Node) || place.queue !== this) return false;
     const { before, after }: Node<T> = place;
@@ -159,8 +170,8 @@ export class BoundedQueue<T> {
 }
 
 /**
- * Remembers what was added last: all of the newest `max / 2`, at most `max`. Forgetting takes constant time, for the
- * reason given at {@link BoundedQueue}.
+ * Set of the items that were added last: at least the newest `max / 2`, at most `max`. Discarding old items takes
+ * constant time, which a single `Set` does not offer (see {@link BoundedQueue}).
  */
 export class RecentSet<T> {
   #newer = new Set<T>();

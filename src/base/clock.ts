@@ -1,34 +1,39 @@
-/** Time and chance as ports: whoever needs them is handed these, so that a test or a simulator can own both. */
+/** Time and randomness as ports, so that a test or a simulator can control both. */
 import { onAbort } from './lifecycle';
 
-/** A timer that can be taken back. Cancelling twice, or after it fired, does nothing. */
+/** A timer that can be canceled. Canceling it twice, or after it fired, has no effect. */
 export interface Timer {
   cancel(): void;
 }
 
+/** Source of time and of timers. */
 export interface Clock {
-  /** Milliseconds since 1970, as `Date.now`. */
+  /** Returns the wall-clock time in ms since 1970, like `Date.now`. */
   now(): number;
-  /** Milliseconds from an arbitrary start that never go back; for measuring how long something took. */
+  /** Returns ms since an arbitrary start. The value never decreases, so use it to measure durations. */
   mono(): number;
   /**
-   * Calls `run` once, when `mono` has advanced by at least `delayMs` (0 or more, at most 2^31-1): never earlier, so
-   * that `run` may compare times. The process may end while it waits.
+   * Calls `run` once, when `mono` has advanced by at least `delayMs` (0 to 2^31-1). It never fires early, so `run` can
+   * compare times. The timer does not keep the process running.
    */
   after(delayMs: number, run: () => void): Timer;
 }
 
+/** Source of random numbers. */
 export interface Random {
-  /** A number from 0 (included) to 1 (excluded). */
+  /** Returns a number from 0, inclusive, to 1, exclusive. */
   next(): number;
 }
 
-/** How long it took since `startMs` of the monotonic clock, in ms, to the microsecond: beyond that is noise. */
+/**
+ * Returns the time since `startMs` of the monotonic clock, in ms. It is rounded to the microsecond, as further digits
+ * are noise.
+ */
 export function tookMs(clock: Clock, startMs: number): number {
   return Math.round((clock.mono() - startMs) * 1_000) / 1_000;
 }
 
-/** Resolves after `delayMs`, or at once when `signal` aborts; never rejects. */
+/** Resolves after `delayMs`, or immediately when `signal` aborts. Never rejects. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.resolve();
   return new Promise((resolve) => {
@@ -42,14 +47,14 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   });
 }
 
-/** Resolves when `step` has ended, in whatever way, or after `limitMs`. */
+/** Resolves when `step` has settled, or after `limitMs`. Never rejects. */
 export async function within(clock: Clock, limitMs: number, step: Promise<unknown>): Promise<void> {
   const over = new AbortController();
   await Promise.race([Promise.allSettled([step]), sleep(clock, limitMs, over.signal)]);
   over.abort();
 }
 
-/** Calls `run` every `everyMs` until cancelled; the next turn is set only after `run` returned. */
+/** Calls `run` every `everyMs` until canceled. The next timer starts after `run` returned, so calls never overlap. */
 export function every(clock: Clock, everyMs: number, run: () => void): Timer {
   let timer = clock.after(everyMs, turn);
   let on = true;
@@ -65,25 +70,28 @@ export function every(clock: Clock, everyMs: number, run: () => void): Timer {
   };
 }
 
-/** Keeps the process from ending by itself until cancelled: for whoever may wait while no socket is open. */
+/** Keeps the process running until canceled. Callers need it while they wait without an open socket. */
 export function holdProcess(): Timer {
   const handle = setInterval(() => undefined, 2 ** 31 - 1);
   return { cancel: () => clearInterval(handle) };
 }
 
-/** The machine's own time. Timers do not hold the process; an open bus does, by its sockets or until it is closed. */
+/**
+ * Clock of this machine. Its timers do not keep the process running; an open bus does, by its sockets or with
+ * {@link holdProcess}.
+ */
 export const systemClock: Clock = {
   now: () => Date.now(),
   mono: () => performance.now(),
   after(delayMs, run) {
-    if (delayMs <= 0) return nextTurn(run); // a timer of Node's waits a millisecond at least
+    if (delayMs <= 0) return nextTurn(run); // a timer of Node.js takes at least one millisecond
     const dueMs = performance.now() + delayMs;
     let handle = wait(delayMs);
     function wait(ms: number): NodeJS.Timeout {
       const timeout = setTimeout(fire, Math.min(ms, 2 ** 31 - 1));
       return timeout.unref();
     }
-    // Node counts whole milliseconds, so every second timer fires up to two milliseconds early.
+    // Node.js rounds timers to whole milliseconds, so one in two fires up to two milliseconds early.
     function fire(): void {
       const leftMs = dueMs - performance.now();
       if (leftMs > 0) handle = wait(leftMs);
@@ -99,9 +107,10 @@ function nextTurn(run: () => void): Timer {
   return { cancel: () => clearImmediate(handle) };
 }
 
+/** Randomness of this machine. */
 export const systemRandom: Random = { next: () => Math.random() };
 
-/** A number below 2^bits as lower-case hex of fixed width; bits must be a multiple of 4. */
+/** Returns a number below 2^bits as lower-case hex of fixed width. `bits` must be a multiple of 4. */
 export function randomHex(random: Random, bits: number): string {
   let hex = '';
   while (hex.length < bits / 4) hex += Math.floor(random.next() * 16).toString(16);

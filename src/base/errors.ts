@@ -1,12 +1,14 @@
-/** What can go wrong: one table of codes, and what is kept of any error; long because a contract bundles it alone. */
+/**
+ * Errors of the bus: one table of codes, and what is kept of any error. One file, so that a contract bundles it alone.
+ */
 
 /**
- * Whether a call that failed can have been carried out. `not-sent`: it was not, and will not be. `unknown`: it can have
- * been, or can still be.
+ * Whether a failed call can have taken effect. `not-sent`: it has not and will not. `unknown`: it can have taken
+ * effect, or still can.
  */
 export type SendOutcome = 'not-sent' | 'unknown';
 
-/** Facts that come with each code. */
+/** Details of an error, by code. */
 export interface BusDetails {
   Invalid: { side: 'input' | 'reply' | 'failure'; issues: readonly Issue[] } & Origin & OfList;
   TooLarge: TooManyBytes | TooManyMessages;
@@ -15,7 +17,7 @@ export interface BusDetails {
   Timeout: { reached: 'not-sent' | 'sent' | 'waiting' | 'running' | 'answered'; timeoutMs: number };
   Overloaded: { retryAfterMs: number; waiting?: number; limit?: number; bytes?: number; limitBytes?: number };
   Cancelled: { reason: unknown };
-  /** `cause` and `errors`: what the handler's error named as its cause, or collected. */
+  /** `cause` and `errors` are taken from the error that the handler threw. */
   HandlerFailed: { handlerError: string } & Origin & Behind;
   Unreachable: { outcome: SendOutcome; waitedMs: number; cause?: string };
   DiskFull: { outcome: SendOutcome; path: string; freeBytes: number; neededBytes: number };
@@ -28,29 +30,31 @@ export interface BusDetails {
   NotAllowed: { what: string };
   Config: { faults: readonly string[] } & OfList;
 }
+/** Code of a {@link BusError}. */
 export type BusCode = keyof BusDetails;
 
-/** Where an error of a request came from, as far as that is known. */
+/** Origin of an error of a request, where known. */
 export interface Origin {
-  /** `module.entry` */
+  /** Name of the entry, `module.entry`. */
   entry?: string;
-  /** The instance that answered, `module#xxxx`. */
+  /** Instance that responded, `module#xxxx`. */
   instance?: string;
-  /** Fingerprints of the contract at both ends; where they differ, two versions of it are running. */
+  /** Fingerprints of the contract at both ends. If they differ, two versions of the contract are running. */
   contracts?: { readonly caller?: string; readonly responder?: string };
 }
-/** The first body that failed of a list that was sent: its place in it, from 0, and the id of its message. */
+/** First body of a list that failed: its index, from 0, and the id of its message. */
 interface OfList {
   index?: number;
   id?: string;
 }
+/** A body, or a list of bodies, with more bytes than allowed. */
 interface TooManyBytes extends OfList {
   bytes: number;
   limitBytes: number;
   messages?: undefined;
   limitMessages?: undefined;
 }
-/** A list with more messages than one call takes. */
+/** A list with more messages than one call accepts. */
 interface TooManyMessages extends OfList {
   messages: number;
   limitMessages: number;
@@ -58,7 +62,7 @@ interface TooManyMessages extends OfList {
   limitBytes?: undefined;
 }
 
-/** One fault of a value: what is wrong, and the path of the field from the outside in. */
+/** One fault of a value: its description, and the path of the field from the outside in. */
 export interface Issue {
   readonly message: string;
   readonly path?: readonly PropertyKey[];
@@ -68,10 +72,10 @@ interface CodeRow<C extends BusCode> {
   readonly retryable: boolean | ((details: Partial<BusDetails[C]>) => boolean);
   readonly remedy: string | ((details: Partial<BusDetails[C]>) => string);
 }
-/** For a list with more messages, or more bytes, than one call takes. */
+/** Remedy for a list with more messages, or more bytes, than one call accepts. */
 export const divideRemedy = 'Divide the list, and send the next part when the one before has resolved.';
 
-/** The only place that decides whether an error is retryable, and what a person can do about it. */
+/** Properties of each code: whether the error is retryable, and the remedy. No other code decides these. */
 export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
   Invalid: {
     retryable: false,
@@ -134,7 +138,7 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
   Config: { retryable: false, remedy: 'Mend what the message names; the same call fails until then.' },
 };
 
-// Details that arrived over the wire can be missing.
+// Details that arrived over the network can be missing.
 function remedyOf<C extends BusCode>(code: C, details: BusDetails[C]): string {
   const { remedy } = busCodes[code];
   return typeof remedy === 'string' ? remedy : remedy(details ?? {});
@@ -144,21 +148,23 @@ function isRetryable<C extends BusCode>(code: C, details: BusDetails[C]): boolea
   return typeof retryable === 'boolean' ? retryable : retryable(details ?? {});
 }
 
-/** A Config error has a remedy of its own: without one it does not compile. */
+/** Arguments after the details. A Config error must have a remedy of its own: without one it does not compile. */
 type More<C extends BusCode> = C extends 'Config'
   ? [cause: unknown, remedy: string]
   : [cause?: unknown, remedy?: string];
 
-/** An error of the bus itself. `details` depends on `code`; narrow with {@link isBusError} or `switch (error.code)`. */
+/**
+ * An error of the bus itself. `details` depends on `code`; narrow it with {@link isBusError} or `switch (error.code)`.
+ */
 export class BusError<C extends BusCode = BusCode> extends Error {
   readonly code: C;
   readonly details: BusDetails[C];
-  /** Whether the same call can succeed when it is made again, and cannot be done twice by that. */
+  /** Whether the same call can succeed when it is repeated, without the risk that it takes effect twice. */
   readonly retryable: boolean;
-  /** What a person can do. */
+  /** Instruction for the person who reads the error. */
   readonly remedy: string;
 
-  /** `remedy` where more is known than what the code and the details say. */
+  /** Creates an error. Pass a `remedy` if you know more than the code and the details. */
   constructor(code: C, message: string, details: BusDetails[C], ...[cause, remedy]: More<C>) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'BusError';
@@ -168,22 +174,22 @@ export class BusError<C extends BusCode = BusCode> extends Error {
     this.remedy = remedy ?? remedyOf(code, details);
   }
 }
-/** The error of one body of a list, with its place and id in the details and the message. */
+/** Returns the error of one body of a list, with its index and id in the details and in the message. */
 export function ofList(error: unknown, index: number, count: number, id: string): Error {
   const place = `body ${index} of ${count} (counted from 0, id ${id})`;
   if (!isBusError(error)) return new Error(`${place}: ${sayError(error)}`, { cause: error });
-  const message = `${place}: ${error.message}`; // its causes stay behind it
+  const message = `${place}: ${error.message}`; // causes are not repeated in the text
   const { code, details, cause, remedy } = error;
-  // The spread keeps the details of the code; TypeScript does not follow that through the union of codes.
+  // The spread keeps the details of the code; TypeScript cannot follow that through the union of codes.
   return new BusError(code, message, { ...details, index, id } as BusDetails[BusCode], cause, remedy);
 }
 
-/** The error as it is for a call that can have been carried out in part. */
+/** Returns the error for a call of which a part can have taken effect: its outcome becomes 'unknown'. */
 export function inPart(error: unknown): unknown {
   if (!isBusError(error, 'Unreachable', 'Closed', 'DiskFull', 'StoreBroken')) return error;
   if (error.details.outcome === 'unknown') return error;
   const outcome = 'unknown';
-  // One for each code, since the details belong to it.
+  // One case for each code, since the type of the details depends on it.
   switch (error.code) {
     case 'Closed':
       return new BusError(error.code, error.message, { ...error.details, outcome }, error);
@@ -196,14 +202,14 @@ export function inPart(error: unknown): unknown {
   }
 }
 
-/** The union form, so that `switch (error.code)` narrows `details`. */
+/** A {@link BusError} as a union over its codes, so that `switch (error.code)` narrows `details`. */
 export type AnyBusError<C extends BusCode = BusCode> = { [K in C]: BusError<K> }[C];
 
-/** A failure that the contract declares: thrown by `request`, a value of `tryRequest`. */
+/** A failure that the contract declares. `request` rejects with it; `tryRequest` returns it. */
 export class Failure<K extends string = string, D = unknown> extends Error {
   readonly code: K;
   readonly data: D;
-  /** The entry that declares it, `module.entry`. */
+  /** Entry that declares it, `module.entry`. */
   readonly entry: string;
 
   constructor(entry: string, code: K, data: D) {
@@ -215,12 +221,15 @@ export class Failure<K extends string = string, D = unknown> extends Error {
   }
 }
 
-/** Whether `error` comes from the bus, with one of `codes` if any are given. Works across two copies of the package. */
+/**
+ * Returns whether `error` is a {@link BusError}, with one of `codes` if any are given. It works even if two copies of
+ * the package are loaded.
+ */
 export function isBusError<C extends BusCode = BusCode>(
   error: unknown,
   ...codes: readonly C[]
 ): error is AnyBusError<C> {
-  // The cast only reads `code`; that it is one of the codes is what is being asked.
+  // The cast only reads `code`; the check decides whether it is one of the codes.
   return (
     error instanceof Error &&
     error.name === 'BusError' &&
@@ -229,14 +238,15 @@ export function isBusError<C extends BusCode = BusCode>(
 }
 
 /**
- * Classifies an error for code that repeats a call without end:
- * - `transient`: the same call can succeed later by itself.
- * - `operator`: it fails until an operator changes a right, an option or a topic. Report it at once, repeat it slowly.
- * - `final`: the same call fails however often it is repeated. Change the call, or give it up.
+ * Classification of an error for code that repeats a call without end:
+ * - `transient`: the same call can succeed later, without intervention.
+ * - `operator`: it fails until an operator changes a permission, an option or a topic. Report it immediately, and retry
+ * at long intervals.
+ * - `final`: the same call fails on every attempt. Change the call, or give it up.
  */
 export type Outlook = 'transient' | 'operator' | 'final';
 
-/** By code; exhaustive, so that a new code does not compile without a decision. */
+/** Outlook of each code. The table is exhaustive, so that a new code does not compile without a decision. */
 const outlooks: { readonly [C in BusCode]: Outlook } = {
   Invalid: 'final',
   TooLarge: 'final',
@@ -257,10 +267,13 @@ const outlooks: { readonly [C in BusCode]: Outlook } = {
   NotAllowed: 'operator',
   Config: 'operator',
 };
-/** JavaScript throws these for a value that code cannot handle: the same value has the same effect each time. */
+/** Names of errors that JavaScript throws for a value that the code cannot handle. The same value fails each time. */
 const finalNames: ReadonlySet<string> = new Set(['TypeError', 'RangeError', 'SyntaxError']);
 
-/** Returns the outlook of the call that threw it. An error of an unknown type is transient: unknown is not failed. */
+/**
+ * Returns the outlook of the call that threw the error. An unknown error counts as transient, because giving up on it
+ * could lose a message.
+ */
 export function outlookOf(thrown: unknown): Outlook {
   const error = readable(thrown);
   if (isBusError(error)) return outlooks[error.code];
@@ -272,12 +285,12 @@ export function sentence(words: string): string {
   return `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!]$/.test(words) ? '' : '.'}`;
 }
 
-/** The end of a sentence about a name that nothing has. */
+/** Returns the end of a sentence about an unknown name: a suggestion, or nothing. */
 export function didYouMean(near: string | undefined, before = ''): string {
   return near === undefined ? '' : `; did you mean ${before}${near}?`;
 }
 
-/** The known name that a misspelt or cut one most likely means; undefined if none is near. */
+/** Returns the known name that a misspelt or shortened one most likely means, or undefined if none is similar. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const wrong = name.toLowerCase().slice(0, 80);
   if (wrong === '') return undefined;
@@ -291,7 +304,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return near[0]?.right;
 }
 
-/** Letters to insert, remove or replace, and neighbours to swap. */
+/** Returns the number of letters to insert, delete or replace, and of adjacent letters to swap. */
 function editsBetween(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, column) => column);
   let above: number[] = [];
@@ -308,7 +321,7 @@ function editsBetween(from: string, to: string): number {
   return row[to.length] ?? 0;
 }
 
-/** Returns a line about anything thrown, with its causes, for messages that quote it. Never throws, whatever it is. */
+/** Returns one line about any thrown value, with its causes, for texts that quote it. Never throws. */
 export function sayError(thrown: unknown): string {
   try {
     if (isError(thrown)) return sayCauses(String(thrown.message || thrown.name), thrown);
@@ -318,7 +331,10 @@ export function sayError(thrown: unknown): string {
   }
 }
 
-/** What a stranger's code threw, as it is; an Error in its place where reading that would throw, or give no texts. */
+/**
+ * Returns a value that foreign code threw. If reading it would throw or yield other types than strings, returns an
+ * Error that describes it.
+ */
 export function readable(thrown: unknown): unknown {
   try {
     if (!(thrown instanceof Error)) return thrown;
@@ -329,34 +345,36 @@ export function readable(thrown: unknown): unknown {
   }
 }
 
-// --- errors behind an error: its causes, and the errors of an AggregateError, as plain data within bounds
+// --- causes of an error, and the errors of an AggregateError, as plain data within limits
 
-/** What is kept of an error that is the cause of another one, or one of an AggregateError. */
+/** Facts about an error that caused another one or belongs to an AggregateError. */
 export interface CauseFacts extends Behind {
-  /** Its message, with its code where the message does not have that. */
+  /** Message of the error. The error's code is appended if the message does not contain it. */
   readonly message: string;
 }
-/** Fields of plain data about an error. Absent where nothing is behind it. */
+/** Plain data about the errors behind an error. A field is absent if there are none. */
 export interface Behind {
   readonly cause?: CauseFacts;
-  /** Of an AggregateError. */
+  /** Errors of an AggregateError. */
   readonly errors?: readonly CauseFacts[];
 }
 
-/** Errors kept behind one error. A chain can be a circle, and an AggregateError can have any number. */
+/** Errors kept behind one error. A chain of causes can be circular, and an AggregateError can have any number. */
 const errorsMax = 16;
-/** Errors kept of one AggregateError; the next one says how many were left out. */
+/** Errors kept of one AggregateError. One more entry contains the number of omitted ones. */
 const siblingsMax = 5;
+/** Characters kept of one message. An error text can contain a whole response. */
 const charsMax = 500;
+/** Characters of causes in one line, after which no further cause is added. Log lines stay readable. */
 const sayCharsMax = 1_500;
 
 const tags: ReadonlySet<string> = new Set(['[object Error]', '[object DOMException]']);
-/** Whether it is an error, also one of another realm, such as that of a vm context. */
+/** Returns whether the value is an error, including one of another realm such as a vm context. */
 export function isError(thrown: unknown): thrown is Error {
   return thrown instanceof Error || tags.has(Object.prototype.toString.call(thrown));
 }
 
-/** Returns what is behind anything thrown. Never throws, whatever its getters do. */
+/** Returns the errors behind any thrown value. Never throws, even if a getter does. */
 export function behind(thrown: unknown): Behind {
   return collect(thrown, { left: errorsMax, seen: new Set([thrown]) });
 }
@@ -369,7 +387,7 @@ interface Budget {
 function collect(thrown: unknown, budget: Budget): Behind {
   try {
     if (!isError(thrown)) return {};
-    // Only read: whether there are causes or errors is what is asked, and anything can be there.
+    // Read without a check: the code below checks whether there are causes or errors.
     const { cause, errors } = thrown as { readonly cause?: unknown; readonly errors?: unknown };
     const first = cause === undefined ? undefined : facts(cause, budget);
     const all = Array.isArray(errors) ? collectAll(errors, budget) : [];
@@ -402,7 +420,10 @@ function messageOf(thrown: unknown): string {
     return 'something that has no text';
   }
 }
-/** Without half of a character at its end, which could not be sent. */
+/**
+ * Returns at most {@link charsMax} characters. Half of a surrogate pair at the end is replaced, because it cannot be
+ * encoded as UTF-8.
+ */
 function cut(text: string): string {
   return text.slice(0, charsMax).toWellFormed();
 }
@@ -412,7 +433,9 @@ export function causeLines({ cause, errors = [] }: Behind): readonly string[] {
   return [...(cause ? [cause] : []), ...errors].flatMap((one) => [one.message, ...causeLines(one)]);
 }
 
-/** Returns the line with the causes that it does not name yet: `fetch failed; cause: connect ECONNREFUSED [::1]:9`. */
+/**
+ * Returns the line with the causes that it does not contain yet: `fetch failed; cause: connect ECONNREFUSED [::1]:9`.
+ */
 export function sayCauses(line: string, thrown: unknown): string {
   let said = line;
   for (const message of causeLines(behind(thrown))) {
@@ -422,7 +445,7 @@ export function sayCauses(line: string, thrown: unknown): string {
   return said;
 }
 
-/** Returns whether a value from the wire or the disk is a {@link Behind} within the bounds. */
+/** Returns whether a value from the network or the disk is a {@link Behind} within the limits. */
 export function isBehind(value: unknown, left = errorsMax): value is Behind {
   if (typeof value !== 'object' || value === null) return false;
   const { cause, errors } = value as { readonly cause?: unknown; readonly errors?: unknown }; // each is checked
@@ -432,10 +455,10 @@ export function isBehind(value: unknown, left = errorsMax): value is Behind {
   return all.every((one) => left > 0 && isBehind(one, left - 1) && 'message' in one && typeof one.message === 'string');
 }
 
-/** Returns an error as the one that the facts were taken from: with its causes, but not with its class and stack. */
+/** Recreates an error from its facts: with its causes, but without its class and stack. */
 export function errorOf({ message, cause, errors }: CauseFacts): Error {
   const options = cause === undefined ? undefined : { cause: errorOf(cause) };
   const error = errors ? new AggregateError(errors.map(errorOf), message, options) : new Error(message, options);
-  error.stack = `${error.name}: ${message}`; // where it was made here says nothing about where it was thrown
+  error.stack = `${error.name}: ${message}`; // the stack of this function would point at the wrong place
   return error;
 }

@@ -1,15 +1,18 @@
-/** Closing: what can be closed, and how several things are closed of which some fail. */
+/** Closing: the interface of everything that can be closed, and teardowns that continue after a failed step. */
 import { sayError } from './errors';
 
+/** A resource that can be closed. It also works with `await using`. */
 export interface Closable extends AsyncDisposable {
   /**
-   * Stops taking, finishes, lets go. A second call returns the same promise, unless the first one failed: then it tries
-   * again.
+   * Accepts nothing new, finishes running work, and releases its resources.
+   *
+   * Resolves when that is done. A second call returns the same promise. If the first call rejected, the second one
+   * tries again.
    */
   close(): Promise<void>;
 }
 
-/** Makes a {@link Closable} of a function. It is called once, and again only after it failed. */
+/** Creates a {@link Closable} from a function. The function runs once, and again only after it failed. */
 export function closable(run: () => Promise<void>): Closable {
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> =>
@@ -20,7 +23,7 @@ export function closable(run: () => Promise<void>): Closable {
   return { close, [Symbol.asyncDispose]: close };
 }
 
-/** One step of a teardown. The name appears in the error text when it fails. */
+/** One step of a teardown. Its name appears in the error text if it fails. */
 export type Step = readonly [name: string, run: () => unknown];
 
 interface Failed {
@@ -28,8 +31,8 @@ interface Failed {
   readonly error: unknown;
 }
 /**
- * Runs the steps one after the other, also after one that failed. Returns those that failed, with their errors;
- * `report` receives each of them at once, as a later step can take long.
+ * Runs the steps in sequence, and continues after a failed one. Returns the failed steps with their errors. `report`
+ * receives each of them immediately, as a later step can take long.
  */
 export async function runAll(
   steps: readonly Step[],
@@ -48,8 +51,8 @@ export async function runAll(
 }
 
 /**
- * Returns a function that lets go of everything: it runs all steps one after the other, and then rejects with the error
- * of the one that failed, or with an AggregateError of several. The next call runs only those that failed.
+ * Returns a function that runs all steps in sequence, even after one failed. It rejects with the error of the failed
+ * step, or with an AggregateError of several. The next call runs only the failed steps.
  */
 export function teardown(what: string, steps: readonly Step[]): () => Promise<void> {
   let left = steps;
@@ -63,7 +66,10 @@ export function teardown(what: string, steps: readonly Step[]): () => Promise<vo
   };
 }
 
-/** Waits for all, also after one failed. Rejects with the error of the one that failed, or with those of several. */
+/**
+ * Waits until all promises have settled. Rejects with the error of the one that failed, or with an AggregateError of
+ * several.
+ */
 export async function allEnded(what: string, all: readonly Promise<unknown>[]): Promise<void> {
   const ends = await Promise.allSettled(all);
   throwAll(
@@ -81,14 +87,14 @@ function throwAll(what: string, failed: readonly (readonly [name: string, error:
   throw new AggregateError(errors, `${what}: ${reasons.join('; ')}`);
 }
 
-/** A promise with its handles outside. */
+/** A promise, and the functions that settle it. */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
   resolve(value: T): void;
   reject(error: unknown): void;
 }
 export function deferred<T>(): Deferred<T> {
-  let resolve!: (value: T) => void; // set before the constructor below returns
+  let resolve!: (value: T) => void; // assigned before the constructor below returns
   let reject!: (error: unknown) => void;
   const promise = new Promise<T>((yes, no) => {
     resolve = yes;
@@ -97,22 +103,23 @@ export function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
-/** Functions that wait for each signal. Node warns of a leak above ten listeners, so a signal gets one of ours. */
+/** Callbacks for each signal. Node.js reports a leak above ten listeners, so each signal gets a single listener. */
 const waitingFor = new WeakMap<AbortSignal, { readonly runs: Set<() => void>; readonly fire: () => void }>();
 
 /**
- * Calls `run` once when `signal` aborts; never when it has aborted already. Returns a function that takes `run` back.
- * Any number of waits can share a signal.
+ * Calls `run` once when `signal` aborts, but never if it has aborted already. Returns a function that unregisters
+ * `run`. Any number of callers can share a signal.
  */
 export function onAbort(signal: AbortSignal, run: () => void): () => void {
   if (signal.aborted) return () => undefined;
   const { runs, fire } = waitingFor.get(signal) ?? listenTo(signal);
-  const own = (): void => run(); // so that the same function can wait twice
+  const own = (): void => run(); // a new function, so that the same `run` can be registered twice
   runs.add(own);
   return () => {
     if (!runs.delete(own) || runs.size > 0 || signal.aborted) return;
     waitingFor.delete(signal);
-    signal.removeEventListener('abort', fire); // a caller's signal can live longer than what waits for it
+    // a caller's signal can outlive its waiters and would keep them in memory
+    signal.removeEventListener('abort', fire);
   };
 }
 function listenTo(signal: AbortSignal) {
@@ -127,7 +134,7 @@ function listenTo(signal: AbortSignal) {
   return made;
 }
 
-/** Resolves when `signal` aborts. */
+/** Resolves when `signal` aborts, or immediately if it has. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();

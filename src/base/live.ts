@@ -1,71 +1,80 @@
-/** What settings change while the bus is open: checked by the same declarations, last good value kept. */
+/**
+ * Live settings: values that change while the bus is open. The declarations of the options check them, and the last
+ * valid value stays in effect.
+ */
 import type { Clock } from './clock';
 import { nearest } from './errors';
 import type { Notices } from './notices';
 import { accept, ownOption, type Option, type Options, type ValuesOf } from './options';
 
-/** A setting as its store holds it. */
+/** A setting as its store returns it. */
 export interface Said {
   readonly key: string;
   readonly value: string;
   readonly version: number;
 }
-/** A setting that is not applied; `atMs` is when it was seen first, in milliseconds since 1970. */
+/** A setting that is not applied. `atMs` is the time at which it was first seen, in ms since 1970. */
 export interface Refused {
   readonly key: string;
   readonly reason: string;
   readonly atMs: number;
 }
+/** Options of one entry or listener that are set. */
 export type PartOf<E extends Options> = Partial<ValuesOf<E>>;
 
 /**
- * The key of a setting is the name of a live option, for the whole bus (`logLevel`), or of an entry or a named listener
- * and one of its options (`photos.resize.concurrency`). A refused value changes nothing: the last good one holds, and
- * the refusal is told as a notice and listed until the setting is another one.
+ * Current values of the live options.
+ *
+ * The key of a setting is the name of a live option of the whole bus (`logLevel`), or of an entry or named listener and
+ * one of its options (`photos.resize.concurrency`). A refused value has no effect: the last valid one stays in effect.
+ * The refusal is emitted as a notice, and stays in `refused` until the setting changes.
  */
 export interface Live<B extends Options, E extends Options> {
-  /** What holds now for the whole bus: as configured, under what settings say. */
+  /** Values for the whole bus: settings over the configuration. */
   readonly bus: ValuesOf<B>;
-  /** What settings say about one entry or listener; the rest is as `serve` and the contract said. */
+  /**
+   * Returns the settings of one entry or listener. Options without a setting keep the value of `serve` or the contract.
+   */
   entry(name: string): PartOf<E>;
   readonly refused: readonly Refused[];
-  /** Takes over everything that the store holds now: what is no longer there goes back to what was configured. */
+  /** Applies the complete content of the store. Options whose setting was removed return to their configured value. */
   take(said: readonly Said[]): void;
   /**
-   * Calls `see` after a change with the name of the entry, or with '' for the whole bus, until the function given back
-   * is called.
+   * Calls `see` after each change: with the name of the entry or listener, or with '' for the whole bus. Returns a
+   * function that ends that.
    */
   watch(see: (name: string) => void): () => void;
 }
-/** The options that settings may be about. */
+/** Options that settings can change. */
 export interface Declared {
-  /** Of the whole bus. */
+  /** Options of the whole bus. */
   readonly bus: Options;
-  /** Of each entry and named listener. */
+  /** Options of each entry and named listener. */
   readonly entry: Options;
 }
 export interface LiveParts<B extends Options, E extends Options> extends Declared {
   readonly bus: B;
   readonly entry: E;
-  /** As configured at the start. */
+  /** Values configured at the start. */
   readonly configured: ValuesOf<B>;
   readonly notices: Notices;
   readonly clock: Clock;
 }
 
-/** What a setting means. */
+/** A setting that was parsed and accepted. */
 export interface Meant {
-  /** The entry or listener, '' for the whole bus. */
+  /** Name of the entry or listener; '' for the whole bus. */
   readonly scope: string;
-  /** The option. */
+  /** Name of the option. */
   readonly name: string;
   readonly value: unknown;
 }
-const settingsMax = 10_000; // a store that was filled by mistake must not fill every process
+// settings read of one store: one that was filled by mistake must not exhaust the memory of every process
+const settingsMax = 10_000;
 
 export function openLive<B extends Options, E extends Options>(parts: LiveParts<B, E>): Live<B, E> {
   const seen = new Map<string, Said>();
-  /** The last good one of each key. */
+  /** Last valid value of each key. */
   const applied = new Map<string, Meant>();
   const refused = new Map<string, Refused>();
   const entries = new Map<string, PartOf<E>>();
@@ -141,7 +150,10 @@ export function openLive<B extends Options, E extends Options>(parts: LiveParts<
 }
 const nothing = Object.freeze({});
 
-/** One that was removed and made again between two looks may have the version of the one before, but another value. */
+/**
+ * Returns whether the setting is unchanged. A setting that was removed and recreated between two reads can have the
+ * same version but another value, so both are compared.
+ */
 function isSame(before: Said | undefined, now: Said): boolean {
   return before?.version === now.version && before.value === now.value;
 }
@@ -150,7 +162,7 @@ function valuesOf(applied: Iterable<Meant>, scope: string): Record<string, unkno
   return Object.fromEntries([...applied].filter((one) => one.scope === scope).map(({ name, value }) => [name, value]));
 }
 
-/** What a setting means, or why it cannot be applied. */
+/** Returns the parsed setting, or the reason why it cannot be applied. */
 export function readSetting(parts: Declared, { key, value }: Pick<Said, 'key' | 'value'>): Meant | string {
   const dot = key.lastIndexOf('.');
   const scope = key.slice(0, Math.max(0, dot));

@@ -1,14 +1,15 @@
-/** One typed stream of what happens inside; logs and metrics are listeners to it, and nothing else logs or counts. */
+/** Typed stream of events inside the bus. Logs and metrics are listeners of it; no other code logs or counts. */
 import { EventEmitter } from 'eventemitter3';
 import type { Clock, Timer } from './clock';
 import { sayError } from './errors';
 import { namedParts, type StatePart } from './parts';
 
-/** What every notice about a message carries. */
+/** Fields of every notice about a message. */
 interface About {
   readonly entry: string;
   readonly id: string;
 }
+/** Event inside the bus, emitted to {@link Notices.watch}. */
 export type Notice =
   | ({ readonly type: 'sent'; readonly kind: string } & About)
   | ({ readonly type: 'received'; readonly kind: string } & About)
@@ -20,19 +21,19 @@ export type Notice =
       readonly tookMs: number;
       readonly outcome: 'done' | 'failed' | 'failure' | 'parked';
       readonly error?: string;
-      /** What was thrown, with its stack, for the log of this process; never sent. */
+      /** Thrown value with its stack, for the log of this process. It is never sent. */
       readonly thrown?: unknown;
-      /** 'retried' or 'parked' will say what becomes of it, unless the partition is lost before. */
+      /** Whether a 'retried' or 'parked' notice reports the next step. None follows if the partition is lost before. */
       readonly durable?: boolean;
     } & About)
-  /** The caller's view of a request; `outcome` is 'ok' or the code of the error. */
+  /** A request ended at its caller. `outcome` is 'ok' or the code of the error. */
   | ({ readonly type: 'answered'; readonly outcome: string; readonly tookMs: number } & About)
   | ({
       readonly type: 'retried';
       readonly attempt: number;
       readonly delayMs: number;
       readonly error: string;
-      /** As above. */
+      /** Thrown value with its stack. It is never sent. */
       readonly thrown?: unknown;
     } & About)
   | ({
@@ -40,10 +41,10 @@ export type Notice =
       readonly queue: string;
       readonly reason: string;
       readonly attempts: number;
-      /** Of the last attempt, where one failed here. */
+      /** Thrown value of the last attempt, if one failed in this process. */
       readonly thrown?: unknown;
     } & About)
-  /** Something was not delivered; nothing is ever dropped without one of these. */
+  /** A message or packet was not delivered. The bus drops nothing without this notice. */
   | {
       readonly type: 'dropped';
       readonly what: string;
@@ -56,14 +57,17 @@ export type Notice =
       readonly queue: string;
       readonly partition: number;
       readonly change: 'taken' | 'given' | 'lost';
-      /** Why it was lost. */
+      /** Reason for the loss. */
       readonly reason?: string;
-      /** Others that were lost in the same second; only this one has a notice. */
+      /** Further partitions lost within the same second. They have no notice of their own. */
       readonly also?: readonly { readonly queue: string; readonly partition: number }[];
     }
   | { readonly type: 'stuck'; readonly queue: string; readonly partition: number; readonly reason: string }
   | { readonly type: 'instance'; readonly instance: string; readonly change: 'up' | 'gone' }
-  /** `value` is what holds now, where it is known: settings say nothing secret. Removed: it is as configured again. */
+  /**
+   * A setting was applied, refused or removed. `value` is the value now in effect, if known; settings contain no
+   * secrets. After a removal it is the configured value.
+   */
   | {
       readonly type: 'setting';
       readonly key: string;
@@ -76,11 +80,11 @@ export type Notice =
       readonly part: StatePart;
       readonly ok: boolean;
       readonly reason: string;
-      /** Only with `ok: false`: nothing in this process can repair it, so health is not live. */
+      /** Set only with `ok: false`: nothing in this process can repair the part, so `health().live` is false. */
       readonly final?: boolean;
-      /** Only with `ok: false`: the instance takes work as before, so health gives the reason and stays ready. */
+      /** Set only with `ok: false`: the instance accepts work as before, so it stays ready. Health lists the reason. */
       readonly ready?: boolean;
-      /** Other parts of its kind for which the same is true since the same second; only this one has a notice. */
+      /** Further parts of its kind with the same state within the same second. They have no notice of their own. */
       readonly also?: readonly { readonly part: StatePart; readonly reason: string }[];
     }
   | {
@@ -95,34 +99,38 @@ type State = Extract<Notice, { type: 'state' }>;
 type Partition = Extract<Notice, { type: 'partition' }>;
 
 /**
- * Where the parts of a bus tell. A watcher must be quick. What it throws is reported to the other watchers, once, and
- * does not reach the part that tells.
+ * Stream to which the parts of a bus emit notices. Watchers are called synchronously and must return quickly. The error
+ * of a watcher is reported to the other watchers once; the part that emits does not receive it.
  */
 export interface Notices {
+  /** Emits a notice. */
   tell(notice: Notice): void;
-  /** Calls `hear` for each notice until the function given back is called. */
+  /** Calls `hear` with each notice. Returns a function that ends that. */
   watch(hear: (notice: Notice) => void): () => void;
   /**
-   * Calls `hear` for notices of the type 'state' alone, at once for each part that does not work now; does not count as
-   * watching.
+   * Calls `hear` with notices of type 'state' only, and immediately with the state of each part that is failing. It
+   * does not count for {@link Notices.watched}. Returns a function that ends that.
    */
   watchStates(hear: (notice: State) => void): () => void;
-  /** Whether anybody watches: what costs to describe is described only then. */
+  /** Whether a watcher is registered. Notices that are costly to create are created only then. */
   readonly watched: boolean;
-  /** Emits at once what is still being collected. */
+  /** Emits the collected notices immediately. */
   flush(): void;
 }
 
 /**
- * A change that many parts of one kind go through at the same time is one notice, as when a session is lost with all of
- * its partitions: what comes within this time of the first one is collected.
+ * Time for which changes of one kind are collected into one notice, from the first one on, in ms. A lost session, for
+ * example, loses all of its partitions at the same time.
  */
 const collectMs = 1_000;
 
-/** With a clock, changes of one kind are collected for those who watch. Those who watch states get each of them. */
+/**
+ * Creates the stream. With a clock, changes of one kind are combined for watchers. Watchers of states receive each of
+ * them.
+ */
 export function openNotices(clock?: Clock): Notices {
   const emitter = new EventEmitter<{ notice: [Notice]; state: [State] }>();
-  /** By part: what is open before the bus may be in trouble before anybody watches. */
+  /** Failing parts. A part that opens before the bus can fail before a watcher is registered. */
   const broken = new Map<StatePart, State>();
   function tellState(notice: State): void {
     if (notice.ok) broken.delete(notice.part);
@@ -132,7 +140,7 @@ export function openNotices(clock?: Clock): Notices {
   let collected = new Map<string, (State | Partition)[]>();
   let timer: Timer | undefined;
   function collect(on: Clock, key: string, notice: State | Partition): void {
-    // Of one part, the order of its changes is kept.
+    // Flush first, so that watchers receive the changes of one part in their order.
     if (notice.type === 'state' && hasOpposite(collected, notice)) flush();
     const same = collected.get(key);
     if (same) same.push(notice);
@@ -150,11 +158,14 @@ export function openNotices(clock?: Clock): Notices {
     if (notice.type === 'state') tellState(notice);
     if (emitter.listenerCount('notice') === 0) return;
     const key = clock && keyOf(notice);
-    // What `keyOf` has a key for is of these two types.
+    // `keyOf` returns a key for these two types only.
     if (clock && key !== undefined) collect(clock, key, notice as State | Partition);
     else emitter.emit('notice', notice);
   }
-  /** An application's watcher that throws would otherwise end what the bus does at that moment, such as reading. */
+  /**
+   * Catches the errors of a watcher. Otherwise an error of the application would interrupt the bus, for example while
+   * it reads.
+   */
   function guarded(hear: (notice: Notice) => void): (notice: Notice) => void {
     let isReported = false;
     return (notice) => {
@@ -187,7 +198,7 @@ export function openNotices(clock?: Clock): Notices {
   };
 }
 
-/** What may be one notice; undefined for a notice of its own. */
+/** Returns the key of notices that can be combined, or undefined for a notice that stays separate. */
 function keyOf(notice: Notice): string | undefined {
   if (notice.type === 'partition') return notice.change === 'lost' ? 'lost' : undefined;
   if (notice.type !== 'state') return undefined;
@@ -201,7 +212,7 @@ function hasOpposite(collected: ReadonlyMap<string, readonly (State | Partition)
   );
 }
 function asOne([first, ...others]: readonly (State | Partition)[]): Notice {
-  if (!first) throw new TypeError('nothing was collected'); // a list begins with its first one
+  if (!first) throw new TypeError('nothing was collected'); // a list begins with its first notice
   if (others.length === 0) return first;
   if (first.type === 'partition') {
     const also = others.flatMap((one) =>
@@ -214,11 +225,11 @@ function asOne([first, ...others]: readonly (State | Partition)[]): Notice {
   return also.size === 0 ? first : { ...first, also: [...also].map(([part, reason]) => ({ part, reason })) };
 }
 
-/** Reports of parts whether they work: one notice for each change. */
+/** Reports of parts about their state: one notice for each change. */
 export interface States {
-  /** A notice unless the same part failed for the same reason before. */
+  /** Emits a notice, unless the same part failed for the same reason before. */
   fails(part: StatePart, reason: string, more?: Pick<State, 'final' | 'ready'>): void;
-  /** A notice if the part failed before. */
+  /** Emits a notice if the part failed before. */
   works(part: StatePart, reason: string): void;
 }
 export function openStates(notices: Pick<Notices, 'tell'>): States {

@@ -1,25 +1,25 @@
-/** Declares each option once, and reads them from files, variables and code with every fault named at once. */
+/** Declares each option once, and reads options from files, variables and code. One error names every fault. */
 import { BusError, didYouMean, nearest } from './errors';
 
 interface Described {
-  /** One sentence for people, with a capital and a full stop: what it is for, and what its bounds mean. */
+  /** Description of the option: one sentence with a capital and a full stop. It explains the purpose and the limits. */
   readonly says: string;
-  /** May change while the bus is open, by settings. */
+  /** Whether settings can change it while the bus is open. */
   readonly live?: boolean;
 }
-/** integer · duration, in ms · bytes */
+/** Integer, duration in ms, or size in bytes, with its limits. */
 export interface NumberOption extends Described {
   readonly is: 'integer' | 'duration' | 'bytes';
   readonly default?: number;
   readonly min: number;
   readonly max: number;
 }
-/** A secret is a text that is never printed. */
+/** A text. A secret is a text that is never printed. */
 export interface TextOption extends Described {
   readonly is: 'text' | 'secret';
   readonly default?: string;
   readonly pattern?: RegExp;
-  /** What else is wrong with it, as the rest of a sentence. */
+  /** Returns a further fault of the text as the rest of a sentence, or undefined. */
   readonly check?: (text: string) => string | undefined;
 }
 export interface FlagOption extends Described {
@@ -31,17 +31,17 @@ export interface ChoiceOption extends Described {
   readonly of: readonly string[];
   readonly default?: string;
 }
-/** Texts; in a variable they are separated by commas. */
+/** A list of texts. In a variable they are separated by commas. */
 export interface ListOption extends Described {
   readonly is: 'list';
   readonly default?: readonly string[];
-  /** What is wrong with one of them, as the rest of a sentence. */
+  /** Returns the fault of one item as the rest of a sentence, or undefined. */
   readonly check?: (item: string) => string | undefined;
 }
 export type Option = NumberOption | TextOption | FlagOption | ChoiceOption | ListOption;
 export type Options = Readonly<Record<string, Option>>;
 
-/** What the code gets. */
+/** Type of the value that the code reads. */
 export type ValueOf<O extends Option> = O extends NumberOption
   ? number
   : O extends TextOption
@@ -51,34 +51,44 @@ export type ValueOf<O extends Option> = O extends NumberOption
       : O extends ChoiceOption
         ? O['of'][number]
         : readonly string[];
-/** Options without a default may be undefined. */
+/** Values of all options. Options without a default can be undefined. */
 export type ValuesOf<D extends Options> = {
   readonly [K in keyof D]: D[K] extends { readonly default: unknown } ? ValueOf<D[K]> : ValueOf<D[K]> | undefined;
 };
-/** What code may give: durations and bytes also as texts, '10s' or '64MB'. */
+/** Values that code can pass. Durations and sizes can also be texts such as '10s' or '64MB'. */
 export type GivenTo<D extends Options> = {
   readonly [K in keyof D]?: D[K] extends { readonly is: 'duration' | 'bytes' } ? number | string : ValueOf<D[K]>;
 };
 
-/** One place that values come from. */
+/** One source of values: a file, the environment, or code. */
 export interface Layer {
-  /** Where the value of an option was read, in words a person can go to: a file's path, a variable's name. */
+  /**
+   * Returns where the value of an option was read, in words for a person: the path of a file, or the name of a
+   * variable.
+   */
   readonly sourceOf: (name: string) => string;
   readonly values: Readonly<Record<string, unknown>>;
-  /** What was already wrong with the layer as a whole. */
+  /** Faults of the source as a whole. */
   readonly faults?: readonly string[];
-  /** What helps when it names an unknown option: the end of the sentence that says so. */
+  /** Advice for an unknown option: the end of the sentence that reports it. */
   readonly unknown?: string;
-  /** The options that may be given here; by default all that are declared. */
+  /**
+   * Options that this source can set.
+   *
+   * @default all declared options
+   */
   readonly only?: Options;
 }
+/** Values of all options, and their sources. */
 export interface Loaded<D extends Options> {
   readonly values: ValuesOf<D>;
-  /** Where each value comes from; 'default' where nobody said. */
+  /** Source of each value; 'default' if no source set it. */
   readonly sources: { readonly [K in keyof D]: string };
 }
 
-/** Declares options. Throws Config when a default breaks its own bounds, which is the programmer's fault. */
+/**
+ * Declares options. Throws Config if a default violates the limits of its option, which is a mistake of the programmer.
+ */
 export function options<const D extends Options>(declared: D): D {
   for (const [name, option] of Object.entries(declared)) {
     const checked = option.default === undefined ? undefined : accept(option, option.default);
@@ -89,8 +99,8 @@ export function options<const D extends Options>(declared: D): D {
 }
 
 /**
- * The values of all options, the later layer over the earlier one. Throws one Config error that names every fault of
- * every layer, also of values that a later layer would have replaced.
+ * Reads the values of all options. A later layer overrides an earlier one. Throws one Config error that names every
+ * fault of every layer, even of values that a later layer overrides.
  */
 export function readOptions<D extends Options>(declared: D, layers: readonly Layer[]): Loaded<D> {
   const { faults, ...loaded } = readRight(declared, layers);
@@ -98,7 +108,7 @@ export function readOptions<D extends Options>(declared: D, layers: readonly Lay
   return loaded;
 }
 
-/** The same without an error: a value that is wrong is as if it were not there. */
+/** Reads the values of all options, and returns the faults instead of throwing. An invalid value is ignored. */
 export function readRight<D extends Options>(
   declared: D,
   layers: readonly Layer[],
@@ -110,7 +120,7 @@ export function readRight<D extends Options>(
     sources[name] = 'default';
   }
   const faults = layers.flatMap((layer) => readLayer(declared, layer, values, sources));
-  // Casts: every declared name was given a value that its own option accepted.
+  // Casts: every declared name has a value that its own option accepted.
   return {
     faults,
     values: Object.freeze(values) as ValuesOf<D>,
@@ -142,18 +152,21 @@ function readLayer(
   return faults;
 }
 
-/** `declared[name]` without what objects inherit, so that nobody finds an option called `constructor`. */
+/** Returns `declared[name]`, but nothing inherited from Object: otherwise an option `constructor` would be found. */
 export function ownOption(declared: Options, name: string): Option | undefined {
   return Object.hasOwn(declared, name) ? declared[name] : undefined;
 }
 
-/** The variable of an option: `drainMs` is `BUSBAR_DRAIN_MS`. */
+/** Returns the name of an option's variable: `drainMs` is `BUSBAR_DRAIN_MS`. */
 export function variableOf(name: string): string {
   return prefix + name.replace(/[A-Z]/g, (capital) => `_${capital}`).toUpperCase();
 }
 const prefix = 'BUSBAR_';
 
-/** What BUSBAR_* variables say; empty ones count as absent. Unknown ones are faults, but for those in `besides`. */
+/**
+ * Returns the values of the BUSBAR_* variables. Empty ones count as unset. Unknown ones are faults, except for those in
+ * `besides`.
+ */
 export function variableLayer(
   declared: Options,
   env: Readonly<Record<string, string | undefined>>,
@@ -176,7 +189,7 @@ export function variableLayer(
 
 export type Accepted = { readonly value: unknown } | { readonly fault: string };
 
-/** The value in the form that the code uses, or what is wrong with it as the rest of a sentence. */
+/** Returns the value in the form that the code uses, or its fault as the rest of a sentence. */
 export function accept(option: Option, raw: unknown): Accepted {
   switch (option.is) {
     case 'integer':
@@ -200,7 +213,7 @@ export function accept(option: Option, raw: unknown): Accepted {
 
 type Units = Readonly<Record<string, number>>;
 const msPer: Units = { '': 1, ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-/** Powers of 1,024, as memory is counted. */
+/** Factors of the units of size: powers of 1,024, as is usual for memory. */
 const bytesPer: Units = { '': 1, B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
 
 function scaled(raw: unknown, units: Units): number | undefined {
@@ -238,7 +251,7 @@ function list(option: ListOption, raw: unknown): Accepted {
   return fault === undefined ? { value: Object.freeze([...items]) } : { fault };
 }
 
-// --- words
+// --- error texts
 
 const optionsRemedy =
   'Correct the options that the message names, where it says that they were set (openBus, BUSBAR_* variables or the ' +
@@ -249,24 +262,24 @@ export function configError(faults: readonly string[], remedy = optionsRemedy): 
   const message = shown.length === 1 ? shown[0] : `${faults.length} faults:\n- ${shown.join('\n- ')}`;
   return new BusError('Config', `configuration: ${message}`, { faults }, undefined, remedy);
 }
-const faultsShownMax = 30; // a screen of them
+const faultsShownMax = 30; // about one screen
 
-/** Values of secrets stay inside. */
+/** Returns a value for an error text. The value of a secret is never shown. */
 function show(option: Option, raw: unknown): string {
   if (option.is === 'secret') return '***';
   try {
     return (JSON.stringify(raw) ?? String(raw)).slice(0, 80);
   } catch {
-    return typeof raw; // a bigint or a cycle
+    return typeof raw; // a bigint or a circular value
   }
 }
 
-/** The value is not quoted: it may be a secret under a misspelt name. */
+/** Returns the text about an unknown option. It omits the value, which can be a secret under a misspelt name. */
 function sayUnknown(name: string, source: string, near: string | undefined, before = ''): string {
   return `${name} (${source}) is no option${didYouMean(near, before)}`;
 }
 
-/** A number with its unit, as it may be written: '10s', '2MB', 100. */
+/** Returns a number with its unit, in a form that can be parsed again: '10s', '2MB', 100. */
 export function sayNumber(option: NumberOption, value: number): string {
   if (option.is === 'integer' || value === 0) return String(value);
   const units = Object.entries(option.is === 'duration' ? msPer : bytesPer).toReversed();
@@ -274,7 +287,7 @@ export function sayNumber(option: NumberOption, value: number): string {
   return `${value / per}${unit}`;
 }
 
-/** The options as a Markdown table, in the order of their declaration. */
+/** Returns the options as a Markdown table, in the order of their declaration. */
 export function optionsTable(declared: Options): string {
   const rows = Object.entries(declared).map(
     ([name, option]) =>

@@ -1,6 +1,6 @@
-/** Names of the parts of a bus that report in state notices whether they work. A new part gets its row here. */
+/** Names of the parts of a bus that report their state in notices. A new part needs a row here. */
 
-/** Parts that exist once in an instance. */
+/** Parts that exist once per instance, and the meaning of their state `ok`. */
 export const singleParts = {
   directory: 'the shared directory is the one that this instance opened, and its parts exist',
   store: 'the data file of the embedded log can be written and read',
@@ -17,7 +17,7 @@ export const singleParts = {
   events: 'the reader of a plain listener closes',
 } as const;
 
-/** Parts that exist once for each topic, queue, partition or group, with that name behind a blank. */
+/** Parts that exist once per topic, queue, partition or group. Their name follows after a space. */
 export const namedParts = {
   queue: 'messages of this queue can be parked, and its reader closes',
   partition: 'this partition of a queue can be read',
