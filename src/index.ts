@@ -1,4 +1,4 @@
-/** Everything a module author uses: contracts, the bus, errors. */
+/** Public API for authors of modules: contracts, the bus, and errors. */
 export { openBus } from './open';
 export type { OpenOptions } from './open';
 
@@ -46,7 +46,7 @@ export type {
   Submitted,
 } from './bus/types';
 
-// what goes wrong, and what happens
+// errors and notices
 export { BusError, Failure, isBusError } from './base/errors';
 export type { AnyBusError, BusCode, BusDetails, Issue } from './base/errors';
 export type { Closable } from './base/lifecycle';

@@ -1,4 +1,7 @@
-/** What callers without a compiler, or with a lost type, get wrong: said with names instead of a TypeError inside. */
+/**
+ * Checks of the arguments of the verbs, for callers without a compiler or with a lost type. They get an error with
+ * names instead of a TypeError from inside the bus.
+ */
 import { BusError, didYouMean, nearest } from '../base/errors';
 import { CONTRACT, type AnyContract, type AnyEntry } from '../contract/types';
 
@@ -6,9 +9,9 @@ const verbs = { request: 'request', work: 'submit', broadcast: 'broadcast', even
 
 const callRemedy = 'Correct the call in the code: pass the entry, contract and options that the message asks for.';
 
-/** Throws Config for what is no entry of the kind. */
+/** Throws Config if `entry` is not an entry of this kind. */
 export function mustBe(entry: AnyEntry, kind: AnyEntry['kind']): void {
-  // Their types say that they are there, but nobody may have looked.
+  // The types claim that it exists, but JavaScript callers and circular imports can pass undefined.
   if ((entry as AnyEntry | undefined)?.kind === kind && entry.name !== '') return;
   throw fault(`bus.${verbs[kind]}: ${sayEntry(entry, kind)}`);
 }
@@ -29,7 +32,7 @@ function sayValue(given: unknown): string {
   return typeof given === 'string' ? `'${given.slice(0, 80)}'` : `what is given (of type ${typeof given})`;
 }
 
-/** Throws Config for what is no contract. */
+/** Throws Config if the value is not a contract. */
 export function mustBeContract(contract: AnyContract, verb: string): void {
   const given = contract as AnyContract | null | undefined;
   if (typeof given === 'object' && typeof given?.[CONTRACT] === 'string') return;
@@ -47,7 +50,7 @@ const isSignal: Check = (value) =>
   typeof value === 'object' && value !== null && 'aborted' in value ? undefined : 'an AbortSignal';
 const isUntil: Check = (value) => (value === 'disk' || value === 'broker' ? undefined : "'disk' or 'broker'");
 
-/** The options of the calls. */
+/** Checks of the call options, by verb. */
 const calls = {
   request: { timeoutMs: isDuration, signal: isSignal, key: isText, to: isText, absentMs: isDuration },
   requestAll: { timeoutMs: isDuration, signal: isSignal },
@@ -56,7 +59,7 @@ const calls = {
   broadcast: {},
 } as const satisfies Record<string, Readonly<Record<string, Check>>>;
 
-/** Throws Config for an option that there is not, or that is none; costs nothing where none are given. */
+/** Throws Config for an unknown option or an invalid value. A call without options costs nothing. */
 export function checkCall(verb: keyof typeof calls, entry: AnyEntry, options: object | undefined): void {
   if (options === undefined) return;
   const known: Readonly<Record<string, Check>> = calls[verb];
@@ -69,7 +72,7 @@ export function checkCall(verb: keyof typeof calls, entry: AnyEntry, options: ob
   }
 }
 
-/** The end of a sentence that names it. */
+/** Returns the end of a sentence about an unknown option. */
 export function sayUnknown(name: string, known: readonly string[]): string {
   const near = nearest(name, known);
   const there = known.length > 0 ? `; there are ${known.join(', ')}` : '';
@@ -81,6 +84,7 @@ function show(value: unknown): string {
   return typeof value === 'number' ? String(value) : `of type ${typeof value}`;
 }
 
+/** Returns a Config error with one fault. */
 export function fault(message: string, remedy = callRemedy): BusError<'Config'> {
   return new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }

@@ -1,4 +1,4 @@
-/** Puts the parts together into the verbs. */
+/** Builds the bus: connects its parts to the verbs, and closes them in order. */
 import { callSite, fromCaller, located } from '../delivery/call-site';
 import { sleep, within } from '../base/clock';
 import { BusError, Failure, isBusError, sayError } from '../base/errors';
@@ -34,12 +34,16 @@ import { selfContract, selfHandlers } from './self-contract';
 import { listenAs, serveContract, type LooseServeOptions, type ServeParts } from './serve';
 import type { Bus, ListenOptions, Served, SubmitCall } from './types';
 
-const goodbyeMs = 500; // who does not answer in this time has other troubles
-const callersMs = 5_000; // but those who ask us may be slow, and what they send until they know must not be lost
+// Time for which closing waits for other instances and for a queue's last commit, in ms. Live ones respond much
+// earlier.
+const goodbyeMs = 500;
+// Time for which closing waits for callers, in ms. A caller can be slow, and requests that it sends before it is
+// notified would be lost.
+const callersMs = 5_000;
 
 /**
- * Makes a bus on ports that are open. It can send at once; others can reach it when `opened` resolves. A bus whose
- * `opened` rejects is to be closed.
+ * Builds a bus on open ports. It can send immediately. Other instances can reach it when `opened` resolves. The caller
+ * must close a bus whose `opened` rejects.
  */
 export function buildBus(parts: BusParts): BuiltBus {
   const { clock, random, notices, post, log, registry, self, timings, live } = parts;
@@ -147,7 +151,7 @@ export function buildBus(parts: BusParts): BuiltBus {
   let phase: 'open' | 'leaving' | 'closed' = 'open';
   let phaseMs = sinceMs;
 
-  /** While it leaves, handlers that still run may go on sending; nobody else. */
+  /** Throws Closed after `close` was called. Handlers that still run can send while the bus is leaving. */
   function mustBeOpen(): void {
     if (phase === 'open' || (phase === 'leaving' && currentScope(scopes)?.id !== undefined)) return;
     throw new BusError('Closed', `the bus of ${self.instance} was closed`, {
@@ -155,14 +159,14 @@ export function buildBus(parts: BusParts): BuiltBus {
       sinceMs: clock.now() - phaseMs,
     });
   }
-  /** Not `async`: another promise for each request would cost more than what is done here. */
+  /** Is not `async`: a second promise for each request would cost more than the checks here. */
   function ask(entry: Request, input: unknown, options?: AskOptions, site = callSite(ask)): Promise<unknown> {
     try {
       mustBeOpen();
       mustBe(entry, 'request');
       checkCall('request', entry, options);
     } catch (error) {
-      return Promise.reject(fromCaller(error, site) as BusError); // they throw nothing else
+      return Promise.reject(fromCaller(error, site) as BusError); // the checks throw nothing else
     }
     return caller.ask(entry, input, options, site);
   }
@@ -188,7 +192,8 @@ export function buildBus(parts: BusParts): BuiltBus {
   }
   async function sendOne(entry: AnyEntry, kind: Kept, input: unknown, how?: SubmitCall): Promise<Sent> {
     const [sent] = await send(entry, kind, [input], 'one', how);
-    if (!sent) throw new TypeError('a sender answers once for each input'); // as its type says
+    // the sender returns one result for each input
+    if (!sent) throw new TypeError('a sender answers once for each input');
     return sent;
   }
   async function listen(entry: Event, how: ListenOptions | Run, run?: Run): Promise<Served> {
@@ -198,7 +203,9 @@ export function buildBus(parts: BusParts): BuiltBus {
     if (typeof run !== 'function') throw fault(`listen(${entry.name}) has no handler`);
     return listenAs(serving, entry, how, run);
   }
-  /** What is being opened when the bus closes is waited for, so that nothing opens behind its back. */
+  /**
+   * Steps of opening that are in progress. Closing waits for them, so that nothing is opened after the bus was closed.
+   */
   const starting = new Set<Promise<unknown>>();
   function start<T>(step: Promise<T>): Promise<T> {
     const ended = (): void => void starting.delete(step);
@@ -206,7 +213,7 @@ export function buildBus(parts: BusParts): BuiltBus {
     step.then(ended, ended);
     return step;
   }
-  /** Closing goes on whatever fails on the way. */
+  /** Waits for a step of closing, and reports its error as a notice, so that closing continues. */
   async function orTell(part: StatePart, step: Promise<unknown>): Promise<void> {
     try {
       await step;
@@ -219,12 +226,12 @@ export function buildBus(parts: BusParts): BuiltBus {
     const closed = orTell(`queue ${queue.name}`, queue.close());
     await within(clock, timings.drainMs, closed);
     queue.hurry();
-    await within(clock, goodbyeMs, closed); // its last commit; closing the log waits for what is left of it
+    await within(clock, goodbyeMs, closed); // its last commit; closing the log waits for the rest
   }
   async function leave(): Promise<void> {
     [phase, phaseMs] = ['leaving', clock.now()];
     health.leave();
-    await orTell('registry', announce(true)); // whoever vanishes without having said so has died
+    await orTell('registry', announce(true)); // other instances count one that vanishes unannounced as crashed
     const lingered = sleep(clock, timings.lingerMs);
     await leaver.goodbye(callersMs, goodbyeMs);
     if (starting.size > 0) await within(clock, timings.drainMs, Promise.allSettled(starting));
@@ -261,7 +268,7 @@ export function buildBus(parts: BusParts): BuiltBus {
   const following = start(parts.settings.watch((all) => live.take(all)));
   const opened = start(serveContract(serving, selfContract, handlers));
 
-  // The verbs' types are those of the interface; inside, values are unknown until a schema has seen them.
+  // The interface has the types of the verbs. Inside, a value is unknown until a schema has checked it.
   const verbs = {
     self,
     request: (entry: Request, input: unknown, options?: AskOptions) => ask(entry, input, options),
@@ -309,20 +316,22 @@ export function buildBus(parts: BusParts): BuiltBus {
     listeners: () => [...serving.listening].flatMap((group) => listenerOf(group) ?? []),
   };
 }
-/** `module.as` of the group of a named listener. */
+/** Returns the name `module.as` of a named listener from its group. */
 function listenerOf(group: string): string | undefined {
   const name = parseGroup(group);
   return name?.kind === 'listen' ? queueOf(name.listener, name.as) : undefined;
 }
-/** A bus as its maker sees it. */
+/** A bus, and the state that its creator needs. */
 export interface BuiltBus {
   readonly bus: Bus;
   readonly opened: Promise<void>;
-  /** Whether a handler runs here, or is about to; what waits for time or for a setting does not count. */
+  /**
+   * Returns whether a handler is running or about to start. Messages that wait for a time or a setting do not count.
+   */
   busy(): boolean;
-  /** Entries that it serves, by full name. */
+  /** Entries that this instance serves, by full name. */
   readonly entries: ReadonlyMap<string, AnyEntry>;
-  /** Names of its named listeners as settings have them, such as `search.index`. */
+  /** Returns the names of its named listeners as settings use them, such as `search.index`. */
   listeners(): readonly string[];
 }
 function notAnnounced(instance: string, error: unknown): BusError<'Unreachable'> {
@@ -350,13 +359,13 @@ function withBaggage(outer: Scope | undefined, more: object, trace?: string): Sc
     deadline,
     traceparent,
     baggage: { ...baggage, ...more },
-    // It closes with the delivery around it, so a poller started inside does not keep a dead deadline.
+    // Closed together with the surrounding delivery. Otherwise a poller started inside would keep an expired deadline.
     get open() {
       return outer ? outer.open : true;
     },
   };
 }
-/** https://www.w3.org/TR/trace-context/#traceparent-header, version 00 */
+/** Format of a traceparent, version 00: https://www.w3.org/TR/trace-context/#traceparent-header */
 const traceparentPattern = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 function badTrace(trace: string): BusError<'Invalid'> {
   const message = `traceparent '${trace.slice(0, 80)}' does not match ${traceparentPattern.source}`;

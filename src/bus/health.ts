@@ -1,4 +1,6 @@
-/** Whether this instance should go on and whether it takes work, from what its parts tell. */
+/**
+ * Health of this instance: whether it can continue and whether it accepts work, derived from the state of its parts.
+ */
 import type { Clock } from '../base/clock';
 import type { Notices } from '../base/notices';
 import type { StatePart } from '../base/parts';
@@ -6,9 +8,10 @@ import type { BusLive } from './live';
 import type { QueueStats, Unserved } from '../work/types';
 import type { Health } from './types';
 
+/** Collects the states of the parts. */
 export interface HealthBook {
   read(): Health;
-  /** From now on it is not ready, for this reason. */
+  /** Makes the instance permanently not ready, because it is closing. */
   leave(): void;
   close(): void;
 }
@@ -20,7 +23,7 @@ interface Broken {
   readonly ready: boolean;
 }
 
-/** `queues` are those that this instance works on. */
+/** Starts collecting. `queues` returns the queues that this instance consumes. */
 export function openHealth(
   clock: Clock,
   notices: Notices,
@@ -38,9 +41,10 @@ export function openHealth(
   });
   return {
     read() {
-      // The last good value holds, so the instance is as ready as before.
+      // The last valid value stays in effect, so the instance is as ready as before.
       const refused = live.refused.map(({ key, ...one }) => [`setting ${key}`, one] as const);
-      // It holds up its key alone, and another version may know it: all else is taken as before.
+      // A message of an unknown entry delays its own key only, and an instance of another version can handle it. All
+      // other messages are accepted as before.
       const unserved = queues().flatMap(({ queue, ...stats }) => stats.unserved.map((one) => sayUnserved(queue, one)));
       const known = [...broken, ...refused, ...unserved];
       const reasons = known.map(([part, { reason, atMs }]) => ({ part, reason, sinceMs: clock.now() - atMs }));

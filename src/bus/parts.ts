@@ -1,4 +1,4 @@
-/** What a bus is made of; whoever opens one hands these in. */
+/** Dependencies of a bus. The code that opens a bus passes them in. */
 import type { Clock, Random } from '../base/clock';
 import type { Notices } from '../base/notices';
 import type { Peer } from '../delivery/context';
@@ -12,22 +12,30 @@ import type { Retained } from '../work/progress/retained';
 import type { TakeParts } from '../work/types';
 import type { BusLive } from './live';
 
-/** Figures that options decide; each is described where the option is declared. */
+/** Values of options; each is described at the declaration of its option. */
 export interface Timings {
   readonly drainMs: number;
   readonly commitMs: number;
   readonly sessionMs: number;
   readonly keepMs: number;
-  /** An instance that left answers for so long at least: for callers that read the registry just before. */
+  /**
+   * Minimum time for which an instance answers after it announced its leaving, in ms. Callers that read the registry
+   * just before still send requests.
+   */
   readonly lingerMs: number;
   readonly messageBytesMax: number;
-  /** Levels of a body. Default: limits.bodyDepthMax. */
+  /**
+   * Nesting levels of a body.
+   *
+   * @default limits.bodyDepthMax
+   */
   readonly bodyDepthMax?: number | undefined;
 }
 /** Parts of the work engine that a simulator replaces to plant bugs. */
 interface Planted extends Pick<TakeParts, 'makeFilter' | 'makeWatermark' | 'makeUnkept'> {
   readonly makeRetained?: () => Retained;
 }
+/** Dependencies of {@link buildBus}. */
 export interface BusParts extends Planted, Pick<DeliverParts, 'calls'> {
   readonly clock: Clock;
   readonly random: Random;
@@ -36,20 +44,20 @@ export interface BusParts extends Planted, Pick<DeliverParts, 'calls'> {
   readonly post: Post;
   readonly registry: Registry;
   readonly settings: Settings;
-  /** What of the options `settings` change; the bus keeps it up to date. */
+  /** Live options. The bus passes every change of `settings` to it. */
   readonly live: BusLive;
   readonly self: Peer;
   readonly ns: string;
   readonly host: string;
   readonly pid: number;
-  /** Memory of the process, for operators. */
+  /** Returns the memory of the process in bytes, for the status of the instance. */
   rssBytes(): number;
-  /** The module's own version, for people. */
+  /** The module's own version, for display only. */
   readonly version: string;
-  /** What an append to this log means. */
+  /** Durability that an append to this log has reached when it resolves. */
   readonly reached: 'disk' | 'broker';
   readonly middleware: readonly Middleware[];
   readonly timings: Timings;
-  /** Closes the ports; the last thing that happens. */
+  /** Closes the ports, after every part of the bus was closed. */
   closePorts(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** Hands each packet that comes in to the part it is for. */
+/** Routes each incoming packet to the part that handles its kind. */
 import type { Notices } from '../base/notices';
 import type { Hearer } from '../broadcast/receiver';
 import { parseEnvelope, type Envelope } from '../format/envelope';
@@ -7,6 +7,7 @@ import type { Answerer } from '../request/answerer';
 import type { Caller } from '../request/caller';
 import type { Leaver } from '../request/goodbye';
 
+/** Parts that handle packets. */
 export interface Inbox {
   readonly answerer: Answerer;
   readonly caller: Caller;
@@ -14,6 +15,7 @@ export interface Inbox {
   readonly leaver: Leaver;
 }
 
+/** Starts receiving. Unreadable packets and packets of other kinds are dropped with a notice. */
 export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
   const { answerer, caller, hearer, leaver } = inbox;
   function packet({ line, body }: Packet, from: string): void {
@@ -56,7 +58,7 @@ export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
   });
 }
 
-/** The deadline as our clock will show it. */
+/** Returns the envelope with its deadline converted to this machine's clock. */
 function inOurTime(envelope: Envelope, skewMs: number | undefined): Envelope {
   const { deadlineMs } = envelope;
   return skewMs === undefined || deadlineMs === undefined ? envelope : { ...envelope, deadlineMs: deadlineMs - skewMs };

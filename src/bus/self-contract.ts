@@ -1,4 +1,4 @@
-/** The contract `busbar` that every instance serves: what it does now, and whether it would take a body. */
+/** Contract `busbar`, which every instance serves: its status, and the check of a body against an entry's schema. */
 import { isBusError, sayError, type Issue } from '../base/errors';
 import { check } from '../contract/check';
 import { defineModule, request, unchecked } from '../contract/contract';
@@ -9,7 +9,7 @@ import type { Caller } from '../request/caller';
 import type { QueueStats } from '../work/types';
 import type { Health } from './types';
 
-/** What an instance says of itself. Times are milliseconds since 1970, ages milliseconds. */
+/** Status of an instance. Times are in ms since 1970, ages in ms. */
 export interface InstanceStatus {
   readonly instance: string;
   readonly version: string;
@@ -17,11 +17,12 @@ export interface InstanceStatus {
   readonly health: Health;
   readonly rssBytes: number;
   readonly queues: readonly ({ readonly queue: string } & QueueStats)[];
-  /** Requests here that wait for a handler or have one. */
+  /** Requests in this instance that wait for a handler or have one. */
   readonly requests: readonly RequestStatus[];
-  /** Requests of this instance that have no answer yet. */
+  /** Requests of this instance that have no reply yet. */
   readonly pending: readonly PendingStatus[];
 }
+/** A request that this instance received. */
 export interface RequestStatus {
   readonly id: string;
   readonly entry: string;
@@ -30,6 +31,7 @@ export interface RequestStatus {
   readonly ageMs: number;
   readonly note: string;
 }
+/** A request that this instance sent. */
 export interface PendingStatus {
   readonly id: string;
   readonly entry: string;
@@ -38,8 +40,8 @@ export interface PendingStatus {
   readonly ageMs: number;
 }
 /**
- * `entries` are those that it does know; `key` and `queue` are where a sender without the contract has to put it, null
- * where there is none.
+ * Result of `check`. `entries` are the entries that the instance serves. `key` and `queue` are those that a sender
+ * without the contract must use, null if there is none.
  */
 export type CheckAnswer =
   | { readonly known: false; readonly entries: readonly string[] }
@@ -51,12 +53,13 @@ export type CheckAnswer =
       readonly queue: string | null;
     };
 
-/** Without schemas: both sides are busbar, and the core carries no schema library. */
+/** Has no schemas: both ends are busbar, and the core contains no schema library. */
 export const selfContract = defineModule('busbar', {
   status: request(unchecked<undefined>(), unchecked<InstanceStatus>(), { timeoutMs: 2_000 }),
   check: request(unchecked<{ entry: string; body: unknown }>(), unchecked<CheckAnswer>(), { timeoutMs: 2_000 }),
 });
 
+/** Dependencies of {@link selfHandlers}. */
 export interface SelfParts {
   readonly status: () => Omit<InstanceStatus, 'requests' | 'pending'>;
   readonly answerer: Answerer;
@@ -65,8 +68,10 @@ export interface SelfParts {
   readonly now: () => number;
 }
 
-const listedMax = 1_000; // of each kind, so that the answer stays a message
+// Entries listed of each kind. A longer list could exceed the size limit of the reply.
+const listedMax = 1_000;
 
+/** Returns the handlers of {@link selfContract}. */
 export function selfHandlers(parts: SelfParts): Handlers<typeof selfContract> {
   return {
     status: () => ({
@@ -97,7 +102,7 @@ export function selfHandlers(parts: SelfParts): Handlers<typeof selfContract> {
 
 function keyOf({ name, options }: AnyEntry, checked: unknown): { key: string | null; issues: Issue[] } {
   try {
-    // `key` was declared for the body of this very entry, which its schema has just given.
+    // `key` was declared for the body of this entry, which its schema has just returned.
     return { key: options.key?.(checked as never) ?? null, issues: [] };
   } catch (error) {
     return { key: null, issues: [{ message: `key of ${name} threw: ${sayError(error)}` }] };

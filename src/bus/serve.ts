@@ -1,4 +1,4 @@
-/** Serves a contract: each kind of entry goes to the part that handles it, and the registry learns of it. */
+/** Serves a contract: registers each entry with the part that handles its kind, and announces the contract. */
 import { within } from '../base/clock';
 import { BusError, didYouMean, nearest } from '../base/errors';
 import { allEnded, closable, teardown, type Closable } from '../base/lifecycle';
@@ -19,21 +19,24 @@ import { follow, limitsNow, retryNow } from './live';
 import type { BusParts } from './parts';
 import type { ListenOptions, Served } from './types';
 
+/** Dependencies of {@link serveContract} and {@link listenAs}. */
 export interface ServeParts {
   readonly bus: BusParts;
   readonly take: TakeParts;
   readonly answerer: Answerer;
   readonly hearer: Hearer;
-  /** This instance is a named listener of events of a topic, in a group. */
+  /** Records that this instance is a named listener of the topic, in this group. */
   listens(topic: string, group: string): void;
-  /** Tells the registry what is served from now on; resolves when others can see it. */
+  /**
+   * Announces a contract, or withdraws it if `fingerprint` is undefined. Resolves when other instances can see that.
+   */
   announce(contract: string, fingerprint: string | undefined): Promise<void>;
   readonly queues: Set<TakenQueue & { readonly name: string }>;
-  /** Groups in which this instance listens. */
+  /** Groups of the named listeners of this instance. */
   readonly listening: Set<string>;
   readonly entries: Map<string, AnyEntry>;
 }
-/** `serve` without its types, which the verb has. */
+/** Options of `serve` without their types, which only the public verb needs. */
 export interface LooseServeOptions {
   readonly concurrency?: number | { readonly [entry: string]: number | undefined };
   readonly perSecond?: { readonly [entry: string]: number | undefined };
@@ -43,6 +46,7 @@ const serveRemedy =
   'Give bus.serve one handler for each request, work and broadcast of the contract, and limits only for these.';
 const listenRemedy = 'Correct the options of bus.listen that the message names.';
 
+/** Serves the entries of a contract; see {@link Bus.serve}. */
 export async function serveContract(
   parts: ServeParts,
   contract: AnyContract,
@@ -64,10 +68,14 @@ export async function serveContract(
     stops.push(follow(live, [entry.name], () => parts.answerer.setLimits(entry.name, now())));
   }
   const events = [...entriesOf(contract).values()].filter(({ kind }) => kind === 'event');
-  for (const entry of events) parts.entries.set(entry.name, entry); // nobody handles them here, `check` knows them
+  // this instance has no handler for them, but `check` knows them
+  for (const entry of events) parts.entries.set(entry.name, entry);
   const names = [...runs.values()].map(({ entry }) => entry.name);
   const { drainMs } = parts.bus.timings;
-  /** Callers stop choosing this instance first. Then what runs ends, and nothing that waits is started. */
+  /**
+   * Closes in this order: callers stop choosing this instance, running handlers end, and waiting messages are not
+   * started.
+   */
   const letGo = teardown(`what is served of ${module}`, [
     ['announcement', () => parts.announce(module, undefined)],
     [
@@ -81,25 +89,27 @@ export async function serveContract(
     ],
     ['settings', () => stops.forEach((stop) => stop())],
   ]);
-  /** From now on they can be served again. */
+  /** Allows the entries to be served again. */
   const forget = (): void => {
     for (const name of [...names, ...events.map((event) => event.name)]) parts.entries.delete(name);
   };
   const hears = [...runs.values()].some(({ entry }) => entry.kind === 'broadcast');
   try {
     if (hears) taken.push(await parts.bus.post.join(module));
-    // First: a group that waits for one who died to be missed keeps nobody from asking this instance.
+    // Announce before joining the groups: a group can wait for a crashed member to time out. Requests must not wait for
+    // that.
     await parts.announce(module, fingerprint(contract));
     for (const queue of workQueues(parts.bus, module, runs, given))
       taken.push(await take(parts, queue, [...queue.entries.keys()]));
   } catch (error) {
-    await letGo().catch(() => undefined); // the caller must see why it could not be served
+    await letGo().catch(() => undefined); // the caller must receive the first error
     forget();
     throw error;
   }
   return closable(() => letGo().then(forget));
 }
 
+/** Starts a named listener; see {@link Bus.listen}. */
 export async function listenAs(parts: ServeParts, entry: Event, options: ListenOptions, run: Run): Promise<Served> {
   const { bus } = parts;
   const { module } = bus.self;
@@ -133,24 +143,26 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
   }
 }
 
-/** `names` are those under which settings speak of it. */
+/** Consumes a queue. `names` are the names under which settings refer to it. */
 async function take(parts: ServeParts, queue: Queue, names: readonly string[]): Promise<Closable> {
   const taken = Object.assign(await takeQueue(parts.take, queue), { name: queue.name });
   parts.queues.add(taken);
-  const stop = follow(parts.bus.live, names, () => taken.review()); // at once: it may have changed while it joined
+  // `follow` applies settings immediately: they can have changed while the member joined
+  const stop = follow(parts.bus.live, names, () => taken.review());
   const { clock, timings } = parts.bus;
   return closable(async () => {
     stop();
     const closed = taken.close();
     await within(clock, timings.drainMs, closed);
-    taken.hurry(); // handlers that still run are aborted; without this a hung one is waited for until longestMs
+    taken.hurry(); // abort handlers that still run; a hung one would otherwise delay closing until longestMs
     await closed;
     parts.queues.delete(taken);
   });
 }
 
 /**
- * Handlers called as methods of the object given. Names all that are missing at once, for callers without a compiler.
+ * Returns the handlers by entry, as methods of the given object. Throws one Config error that names every missing
+ * handler, for callers without a compiler.
  */
 function bind(
   parts: ServeParts,
@@ -158,7 +170,7 @@ function bind(
   handlers: object,
   options: LooseServeOptions,
 ): Map<string, Handling> {
-  // Reading by name is what a JavaScript object of handlers is for; each is checked to be a function.
+  // Handlers are read by name from any JavaScript object; each is checked to be a function.
   const given = handlers as Record<string, unknown>;
   const faults: string[] = [];
   const runs = new Map<string, Handling>();
@@ -176,7 +188,10 @@ function bind(
   return runs;
 }
 
-/** Handlers that nothing calls. An object of a class may have other methods; what was written for `serve` may not. */
+/**
+ * Returns the handlers that no entry calls. An instance of a class can have other methods; a plain object that was
+ * written for `serve` cannot.
+ */
 function strangers(contract: AnyContract, handlers: object): string[] {
   const prototype: unknown = Object.getPrototypeOf(handlers);
   if (prototype !== Object.prototype && prototype !== null) return [];
@@ -218,7 +233,7 @@ function entryLimits(options: LooseServeOptions, name: string): Partial<EntryLim
   return { ...(atOnce !== undefined && { concurrency: atOnce }), ...(rate !== undefined && { perSecond: rate }) };
 }
 
-/** One queue for all work entries of the module, and one for each that asked for its own. */
+/** Returns one queue for all work entries of the module, and one for each entry with a `queue` of its own. */
 function workQueues(
   bus: BusParts,
   module: string,

@@ -305,8 +305,8 @@ export interface Bus extends Closable {
    */
   listen<M extends Event>(entry: M, run: (body: Body<M>, context: Context) => Awaitable<void>): Promise<Served>;
   /**
-   * Listens to events as a named listener. One instance of this module that listens under the name
-   * `as` handles each event.
+   * Listens to events as a named listener. One instance of this module that listens under
+   * the name `as` handles each event.
    *
    * Resolves when this instance is a member of the listener's group. Events are durable from the first call with this
    * name on: they wait while no instance is running. A failed event is retried like a job, and parked after `attempts`.
