@@ -1,4 +1,4 @@
-/** The options of the bus, declared once, and where their values come from. */
+/** Options of the bus and of `runModule`, each declared once, and the sources of their values. */
 import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { limits } from './base/limits';
@@ -18,16 +18,19 @@ import {
 } from './base/options';
 import { bounds } from './contract/options';
 
+/** One day in ms. */
 const day = 86_400_000;
 
-/** A port that is missing would show late, and as a server that is away. */
+/**
+ * Returns the fault of an address. Without this check a missing port would be reported late, as an unreachable server.
+ */
 function addressFault(text: string, usualPort?: number): string | undefined {
   const [, port = usualPort] = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+)(?::(\d{1,5}))?$/.exec(text) ?? ['', 0];
   if (Number(port) >= 1 && Number(port) <= 65_535) return undefined;
   return `has '${text.slice(0, 80)}', which is not host:port`;
 }
 
-/** What `openBus` takes, besides the module and its middleware. */
+/** Options of `openBus`, besides the module and its middleware. */
 export const busOptions = options({
   ns: {
     is: 'text',
@@ -199,13 +202,16 @@ export const busOptions = options({
   },
 });
 
-/** Variables that hold secrets: whoever needs one reads it where it is used, so no configuration ever shows it. */
+/**
+ * Variables that contain secrets. The code that needs a secret reads it there, so that no printed configuration
+ * contains it.
+ */
 export const secretVariables = {
   saslPassword: 'BUSBAR_SASL_PASSWORD',
   zookeeperAuth: 'BUSBAR_ZOOKEEPER_AUTH',
 } as const;
 
-/** What `runModule` takes besides. */
+/** Further options of `runModule`. */
 export const hostOptions = options({
   logLevel: {
     is: 'choice',
@@ -228,7 +234,7 @@ export const hostOptions = options({
 });
 const allOptions = { ...busOptions, ...hostOptions };
 
-/** What settings may say about one entry or one named listener, over what the contract and `serve` say. */
+/** Settings of one entry or one named listener. They override the contract, `serve` and `listen`. */
 export const entryOptions = options({
   concurrency: {
     is: 'integer',
@@ -254,7 +260,7 @@ export const entryOptions = options({
   paused: { is: 'flag', live: true, says: 'Nothing of it is started; it waits.' },
 });
 
-/** Which of them there are for an entry of a kind, and for a named listener. */
+/** Names of the settings that exist for each kind of entry, and for a named listener. */
 export const entryOptionsOf = {
   request: ['concurrency', 'perSecond', 'timeoutMs', 'paused'],
   work: ['concurrency', 'perSecond', 'attempts', 'backoffMs', 'paused'],
@@ -263,32 +269,47 @@ export const entryOptionsOf = {
   event: [],
 } as const satisfies Record<string, readonly (keyof typeof entryOptions)[]>;
 
+/** Values of the options of the bus. */
 export type BusValues = ValuesOf<typeof busOptions>;
-/** Options of the bus as code gives them: durations in ms or as '10s', sizes in bytes or as '64KB'. */
+/** Options of the bus as passed by code: durations in ms or as '10s', sizes in bytes or as '64KB'. */
 export type BusGiven = GivenTo<typeof busOptions>;
+/** Options of `runModule` as passed by code. */
 export type HostGiven = BusGiven & GivenTo<typeof hostOptions>;
+/** Values of all options, and their sources. */
 export type Config = Loaded<typeof allOptions>;
 
+/** Sources of the configuration. */
 export interface ConfigParts {
-  /** What code gave, and its name in errors; wins over files and variables. */
+  /**
+   * Options passed by code. They override files and variables. `by` is the function that received them, for error
+   * texts.
+   */
   readonly overrides?: HostGiven;
   readonly by?: 'openBus' | 'runModule';
-  /** Default: the process's own. */
+  /**
+   * Environment variables.
+   *
+   * @default process.env
+   */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
-  /** The text of a file; undefined if it is not there. */
+  /** Returns the text of a file, or undefined if it does not exist. */
   readonly readFile?: (path: string) => string | undefined;
 }
 
 /**
- * Reads, each over the one before: defaults, one JSON file, BUSBAR_* variables, what code gave. The file is the one
- * that BUSBAR_CONFIG names, else ./config/default.json if it is there: an object of option names and values. Throws one
- * Config error that names every unknown or wrong option with its value, its source and its bound.
+ * Reads the configuration. Each source overrides the one before: defaults, one JSON file, BUSBAR_* variables, options
+ * passed by code.
+ *
+ * The file is an object of option names and values. Its path is the variable BUSBAR_CONFIG, or else
+ * ./config/default.json if that exists.
+ *
+ * Throws one Config error that names every unknown or wrong option with its value, its source and its limit.
  */
 export function loadConfig(parts: ConfigParts = {}): Config {
   return readOptions(allOptions, layersOf(parts));
 }
-/** What of it is right, for the log that says what is not. */
+/** Reads the configuration without its wrong options. It configures the log that reports them. */
 export const loadRight = (parts: ConfigParts): Config => readRight(allOptions, layersOf(parts));
 
 function layersOf(parts: ConfigParts): readonly Layer[] {
@@ -323,21 +344,22 @@ function readText(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    // Not `instanceof Error`: in jest the file system's errors are of another realm.
+    // Not `instanceof Error`: in jest, errors of the file system belong to another realm.
     if (typeof error === 'object' && error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;
   }
 }
 
-/** What holds where neither files nor variables nor code say anything. */
+/** Values without a file, a variable or code. */
 export const defaults: Config['values'] = readOptions(allOptions, []).values;
 
 const declared = { bus: allOptions, entry: entryOptions };
+/** Options with the settings applied. */
 export type LiveConfig = Live<typeof allOptions, typeof entryOptions>;
 
-/** The part of the configuration that settings may change: `settings.watch(live.take)` keeps it up to date. */
+/** Creates the options that settings can change. `settings.watch(live.take)` keeps them up to date. */
 export function liveConfig(configured: Config['values'], notices: Notices, clock: Clock): LiveConfig {
   return openLive({ ...declared, configured, notices, clock });
 }
-/** What the setting means, or why no bus would apply it, as a sentence. */
+/** Returns the parsed setting, or the reason why no bus would apply it, as a sentence. */
 export const checkSetting = (key: string, value: string): Meant | string => readSetting(declared, { key, value });

@@ -1,4 +1,4 @@
-/** Opens a bus; the only place that chooses between the makers of the ports. Each is loaded when it is chosen. */
+/** Opens a bus. No other file chooses the implementations of the ports; each is loaded only if it is chosen. */
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { callSite, fromCaller } from './delivery/call-site';
@@ -16,13 +16,25 @@ import { checkName } from './format/names';
 import type { Security } from './kafka/client/security';
 import type { ZookeeperOptions } from './zookeeper/open';
 
-/** The module this process is an instance of, and any option of the bus over files and variables. */
+/**
+ * Options of {@link openBus}: the module of this process, and any option of the bus. They override variables and file.
+ */
 export interface OpenOptions extends BusOptions, BusGiven {}
 
 /**
- * Opens the bus of this process; resolves when others can reach it. Options given here win over BUSBAR_* variables,
- * which win over the configuration file. Rejects with Config, naming every wrong option at once, and with whatever
- * makes the shared directory unusable. The process ends when the bus is closed and nothing else holds it.
+ * Opens the bus of this process.
+ *
+ * Resolves when other instances can reach it. Options given here override BUSBAR_* variables, which override the
+ * configuration file.
+ *
+ * Rejects with Config, which names every wrong option, or when the shared directory cannot be used. Rejects with
+ * NotAllowed when the servers refuse the user, and with Unreachable when they do not respond. Nothing stays open then.
+ *
+ * The process can end when the bus is closed and nothing else keeps it running.
+ *
+ * @example
+ * const bus = await openBus({ module: photos });
+ * await bus.serve(photos, handlers);
  */
 export async function openBus(options: OpenOptions): Promise<Bus> {
   const site = callSite(openBus);
@@ -33,21 +45,21 @@ export async function openBus(options: OpenOptions): Promise<Bus> {
   }
 }
 
-/** A bus and what it is made of, for tools that look into the logs themselves. */
+/** A bus and its ports, for tools that read the logs directly. */
 export interface WithPorts {
   readonly bus: Bus;
   readonly ports: Pick<BusParts, 'log' | 'registry' | 'settings' | 'ns' | 'clock'>;
 }
 
-/** How a person who waits is served. */
+/** Options for a person who waits for the result. */
 interface Look {
-  /** Called when a server does not answer at once, with its address. */
+  /** Is called with the address of a server that does not respond within half a second. */
   readonly waiting: (message: string) => void;
 }
 
 /**
- * As {@link openBus}, but rejects with Unreachable where no bus was ever opened, instead of making what it needs. Gives
- * up after a few seconds when servers do not answer, and calls `waiting` before.
+ * Opens a bus like {@link openBus}, for a person who waits. If no bus was ever opened with these options, it creates
+ * nothing and rejects with Unreachable. If servers do not respond, it calls `waiting`, and rejects after a few seconds.
  */
 export async function openToLook(options: OpenOptions, waiting: Look['waiting'] = () => undefined): Promise<WithPorts> {
   return openWithPorts(options, { waiting });
@@ -81,17 +93,19 @@ async function openWithPorts(options: OpenOptions, look?: Look): Promise<WithPor
   try {
     await opened;
   } catch (error) {
-    await bus.close().catch(() => undefined); // the caller must see why it could not be opened
+    await bus.close().catch(() => undefined); // the caller must receive the first error
     throw error;
   }
   return { bus, ports: parts };
 }
 
+/** Dependencies of the ports. */
 interface Around extends Pick<BusParts, 'clock' | 'random' | 'notices'> {
-  /** Of this instance. */
+  /** Name of this instance. */
   readonly name: string;
   readonly look?: Look;
 }
+/** The open ports. */
 interface Made extends Pick<BusParts, 'log' | 'post' | 'registry' | 'settings' | 'reached' | 'closePorts'> {
   readonly lingerMs: number;
 }
@@ -101,7 +115,7 @@ async function onThisMachine({ ns, dir }: BusValues, { look, ...around }: Around
   const { openEmbedded } = await import('./embedded/open');
   const embedded = await openEmbedded({ ...around, ns, ...(dir !== undefined && { dir }) });
   const { log, post, registry, settings } = embedded;
-  // Ten times what a change of the registry takes to be seen.
+  // Ten times the delay with which other instances see a change of the registry.
   return { log, post, registry, settings, reached: 'disk', lingerMs: 50, closePorts: () => embedded.close() };
 }
 async function checkStarted(ns: string, dir: string | undefined): Promise<void> {
@@ -113,7 +127,10 @@ async function checkStarted(ns: string, dir: string | undefined): Promise<void> 
   throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause });
 }
 
-/** Servers may be away, and then there is no socket between two attempts to connect: the bus holds the process. */
+/**
+ * Opens the ports on Kafka and ZooKeeper. While the servers are unreachable no socket is open, so a timer must keep the
+ * process running.
+ */
 async function onKafka(values: BusValues, around: Around): Promise<Made> {
   const hold = holdProcess();
   try {
@@ -149,7 +166,7 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
     connect,
     ns,
     sessionMs: Math.min(sessionMs, aliveMs),
-    ...(!look && { openMs: sessionMs }), // a person who waits is answered sooner
+    ...(!look && { openMs: sessionMs }), // a person who waits gets the error earlier
     ...(dir !== undefined && { cacheDir: dir }),
     ...(auth && { auth }),
     ...(tls && { tls }),
@@ -171,17 +188,18 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
       ['Kafka', () => kafka.close()],
       ['ZooKeeper', () => zookeeper.close()],
     ]);
-    // What a change of the registry takes to be seen, where many change at once.
+    // Delay with which other instances see a change of the registry when many change at once.
     return { log, post, registry, settings: zookeeper.settings, reached: 'broker', lingerMs: 300, closePorts };
   } catch (error) {
-    await zookeeper.close().catch(() => undefined); // the caller must see why it could not be opened
+    await zookeeper.close().catch(() => undefined); // the caller must receive the first error
     throw error;
   }
 }
 const kafkaRemedy = 'Set the addresses of the servers, as host:port, or set transport to embedded.';
 /**
- * After so long without a sign of life an instance is asked whether it lives. Callers learn its death within five
- * seconds: the servers end sessions at their next tick (500 ms), the answer is waited for half a second.
+ * Session timeout in ZooKeeper, at most, in ms. An instance without a heartbeat for this time counts as unreachable,
+ * and its callers probe it. They detect a crash within five seconds: the servers end sessions at their next tick (500
+ * ms), and the probe takes half a second.
  */
 const aliveMs = 3_500;
 
@@ -230,9 +248,13 @@ function securityOf(values: BusValues): Security {
   };
 }
 
-const instanceBits = 24; // short enough for people; two of 200 living ones are alike once in a thousand starts
+/**
+ * Length of the random part of an instance's name, in bits. It is short enough to read. Two of 200 live instances have
+ * the same name in one of a thousand starts.
+ */
+const instanceBits = 24;
 
-/** Asked of callers without a compiler too. */
+/** Returns the name of the module. The type is checked for callers without a compiler. */
 function moduleName(given: AnyContract | string): string {
   const module = given as AnyContract | string | null | undefined;
   const name = typeof module === 'string' ? module : module?.[CONTRACT];
