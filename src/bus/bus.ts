@@ -34,11 +34,15 @@ import { selfContract, selfHandlers } from './self-contract';
 import { listenAs, serveContract, type LooseServeOptions, type ServeParts } from './serve';
 import type { Bus, ListenOptions, Served, SubmitCall } from './types';
 
-// Time for which closing waits for other instances and for a queue's last commit, in ms. Live ones respond much
-// earlier.
+/**
+ * Time for which closing waits for other instances and for a queue's last commit, in ms. Live ones respond much
+ * earlier.
+ */
 const goodbyeMs = 500;
-// Time for which closing waits for callers, in ms. A caller can be slow, and requests that it sends before it is
-// notified would be lost.
+/**
+ * Time for which closing waits for callers, in ms. A caller can be slow, and requests that it sends before it is
+ * notified would be lost.
+ */
 const callersMs = 5_000;
 
 /**

@@ -68,7 +68,7 @@ export interface SelfParts {
   readonly now: () => number;
 }
 
-// Entries listed of each kind. A longer list could exceed the size limit of the reply.
+/** Entries listed of each kind. A longer list could exceed the size limit of the reply. */
 const listedMax = 1_000;
 
 /** Returns the handlers of {@link selfContract}. */

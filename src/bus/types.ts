@@ -368,9 +368,9 @@ export interface Bus extends Closable {
    */
   health(): Health;
   /**
-   * Calls `hear` with every notice of this instance, and returns a function that ends that. Similar state changes within
-   * one second are combined into one notice. An error that `hear` throws is reported to the other watchers once, and
-   * does not reach the bus.
+   * Calls `hear` with every notice of this instance. Returns a function that ends that. Similar state changes within one
+   * second are combined into one notice. An error that `hear` throws is reported to the other watchers once. The bus
+   * does not receive it.
    *
    * @example
    * const stop = bus.watch((notice) => notice.type === 'parked' && alert(notice.reason));
