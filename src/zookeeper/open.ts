@@ -17,29 +17,46 @@ import { openSession, type Session } from './session/session';
 import { openSettings } from './settings';
 import { readTls, type TlsPaths } from './session/tls';
 
+/** Options of {@link openZookeeper}. */
 export interface ZookeeperOptions {
-  /** `host:port,host:port`; the port is 2181 where there is none, or 2281 with TLS. */
+  /** Addresses of the servers: `host:port,host:port`. The default port is 2181, or 2281 with TLS. */
   readonly connect: string;
   readonly ns: string;
-  /** Where the settings last seen are kept for a start without ZooKeeper; without it there is no such start. */
+  /**
+   * Directory for the cached settings, with which a start without ZooKeeper is possible. Without a directory, it is
+   * not.
+   */
   readonly cacheDir?: string;
-  /** A user of the scheme `digest`. What is made is then for this user only, and with `worldRead` to be read by all. */
+  /**
+   * User of the scheme `digest`. Only this user can access nodes that are created; with `worldRead` any user can read
+   * them.
+   */
   readonly auth?: Secret & { readonly worldRead?: boolean };
-  /** Connects to the servers' `secureClientPort`; they must prove their identity. */
+  /**
+   * TLS files. If set, the connections go to the servers' `secureClientPort`, and the servers must prove their
+   * identity.
+   */
   readonly tls?: TlsPaths;
   /**
-   * How long others believe in a process that is silent, or whose event loop stands still. Default 4,000 ms, the least
-   * that a server grants by its own default.
+   * Session timeout: time after which a silent or blocked process counts as crashed, in ms. The default is the minimum
+   * that a server grants in its own default configuration.
+   *
+   * @default 4_000
    */
   readonly sessionMs?: number;
-  /** How long opening waits for a server where there are no settings of an earlier run. Default: `sessionMs`. */
+  /**
+   * Time that opening waits for a server if there are no cached settings, in ms.
+   *
+   * @default sessionMs
+   */
   readonly openMs?: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
-  /** Called when no server has answered for half a second, for a person who waits. */
+  /** Is called when no server has responded for half a second, to inform a person who waits. */
   readonly waiting?: (message: string) => void;
 }
+/** The open registry and settings. */
 export interface Zookeeper extends Closable {
   readonly registry: Registry;
   readonly settings: Settings;
@@ -48,13 +65,18 @@ export interface Zookeeper extends Closable {
 const sessionMsDefault = 4_000;
 const portDefault = 2_181;
 const securePortDefault = 2_281;
-/** A server that has not answered for this long is reported to a person who waits for it. */
+/** Time without a response after which a server is reported to a person who waits for it, in ms. */
 const overdueMs = 500;
 
 /**
- * Resolves once ZooKeeper was reached, or, after a session time-out, with the settings that were seen last. Rejects
- * with Unreachable where there are none within `openMs`, NotAllowed when user or password are not those that made the
- * nodes, Config. Closing withdraws and ends the session, within two seconds also when nobody answers.
+ * Opens the registry and the settings.
+ *
+ * Resolves when ZooKeeper was reached, or after a session timeout with the cached settings.
+ *
+ * Rejects with Unreachable if there are no cached settings and no server responded within `openMs`. Rejects with
+ * NotAllowed if user and password are not those that created the nodes, and with Config for invalid options.
+ *
+ * Closing withdraws the announcement and ends the session. It takes two seconds at most if no server responds.
  */
 export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeeper> {
   const { ns, cacheDir, auth, tls, sessionMs = sessionMsDefault, clock, random, notices } = options;
@@ -62,7 +84,7 @@ export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeepe
   const around = { clock, random, notices };
   const rights = { digest: auth && readSecret(auth), worldRead: auth?.worldRead ?? false };
   const addresses = addressesIn(options.connect, tls ? securePortDefault : portDefault);
-  if (tls) readTls(tls); // files that are missing are an error of the configuration, not of a connection
+  if (tls) readTls(tls); // report missing files as a configuration error, not as a failed connection
   const cache = cacheDir === undefined ? undefined : new SettingsCache({ ...around, dir: cacheDir, ns });
   const paths = pathsOf(ns);
   const session = openSession({ ...around, addresses, rights, tls, sessionMs });
@@ -82,7 +104,7 @@ export async function openZookeeper(options: ZookeeperOptions): Promise<Zookeepe
     const cached = await begin({ session, paths, rights, cache, notices, openMs });
     if (cached) settings.assume(cached.settings);
   } catch (error) {
-    await closing.close().catch(() => undefined); // the caller must see why it could not be opened
+    await closing.close().catch(() => undefined); // the caller must receive the first error
     throw error;
   } finally {
     overdue?.cancel();
@@ -94,9 +116,10 @@ async function ensureAll(connection: Connection, paths: Paths): Promise<void> {
   for (const path of [paths.settings, paths.instances, paths.contracts]) await ensure(connection, path);
 }
 
-/** A wait that took so many times its length ended late, because this process stood still. */
+/** Overrun of a wait, as a factor, from which on this process must have been suspended. */
 const lateFrom = 1.2;
 
+/** Dependencies of {@link begin}. */
 interface Beginning {
   readonly session: Session;
   readonly paths: Paths;
@@ -106,9 +129,11 @@ interface Beginning {
   readonly openMs: number;
 }
 /**
- * Waits for ZooKeeper; resolves with the settings last seen when it does not answer. Without them it waits longer, as
- * nothing but a failed start can follow. A wait that took much longer than it should says nothing about the servers:
- * this process stood still, as processes that start on a busy machine do, and it waits again.
+ * Waits for ZooKeeper, and returns the cached settings if it does not respond. Without cached settings it waits longer,
+ * because the start would fail.
+ *
+ * A wait that took much longer than its limit proves nothing about the servers. This process was suspended, as happens
+ * at the start on a busy machine, so it waits again.
  */
 async function begin({ session, paths, rights, cache, notices, openMs }: Beginning): Promise<Cached | undefined> {
   const reach = (withinMs: number): Promise<boolean> =>
@@ -142,10 +167,10 @@ function hasSettings(cache: SettingsCache | undefined): boolean {
   try {
     return cache?.read() !== undefined;
   } catch {
-    return false; // what is wrong with them is reported when they are needed
+    return false; // a damaged file is reported when it is needed
   }
 }
-/** Throws Unreachable, with what to do, where there are none to go on with. */
+/** Returns the cached settings. If there are none, throws Unreachable with a remedy. */
 function lastSeen(session: Session, cache: SettingsCache | undefined, error: BusError<'Unreachable'>): Cached {
   let why = 'no directory for the settings of an earlier run was given';
   try {
@@ -166,7 +191,7 @@ function tellOpen(path: string, notices: Notices): void {
   notices.tell({ type: 'log', level: 'warn', message, fields: {} });
 }
 
-/** '5 s', '3 min', '7 h', '12 days' */
+/** Returns an age in words: '5 s', '3 min', '7 h', '12 days'. */
 export function sayAge(ms: number): string {
   const units = [
     ['days', 86_400_000],
@@ -178,7 +203,7 @@ export function sayAge(ms: number): string {
   return `${Math.round(ms / per)} ${unit}`;
 }
 
-/** Throws Config. */
+/** Returns the addresses of the servers. Throws Config for an invalid one. */
 export function addressesIn(connect: string, usualPort = portDefault): readonly Address[] {
   return connect.split(',').map((text) => {
     const found = /^\s*(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::(\d{1,5}))?\s*$/.exec(text);

@@ -1,7 +1,10 @@
-/** Where everything lies in ZooKeeper, and how any text becomes the name of a node and is found in it again. */
+/** Paths of the nodes in ZooKeeper, and the encoding of any text as the name of a node. */
 import { BusError } from '../base/errors';
 
-/** `/busbar/<ns>` with settings, one node a key; instances, one a name; contracts, a folder each with who serves it. */
+/**
+ * Paths below `/busbar/<ns>`: `settings` has a node per key, `instances` a node per name. `contracts` has a folder per
+ * contract, with a node for each instance that serves it.
+ */
 export interface Paths {
   readonly base: string;
   readonly settings: string;
@@ -12,6 +15,7 @@ export interface Paths {
   contract(contract: string): string;
 }
 
+/** Returns the paths of a namespace. */
 export function pathsOf(ns: string): Paths {
   const base = `/busbar/${nodeOf(ns)}`;
   const [settings, instances, contracts] = [`${base}/settings`, `${base}/instances`, `${base}/contracts`];
@@ -26,12 +30,15 @@ export function pathsOf(ns: string): Paths {
   };
 }
 
-/** ZooKeeper closes the connection on what is too large for it, so that it must be refused here. */
+/**
+ * Longest name of a node, in bytes. ZooKeeper closes the connection on a request that is too large, so it must be
+ * refused here.
+ */
 const nodeBytesMax = 4_096;
 
 /**
- * The name of the node that stands for `text`: what ZooKeeper takes as it is stays readable, the rest is
- * percent-encoded. Throws TooLarge, and Invalid for half a surrogate pair.
+ * Returns the name of the node for `text`. Characters that ZooKeeper accepts stay readable, others are percent-encoded.
+ * Throws TooLarge, or Invalid for half a surrogate pair.
  */
 export function nodeOf(text: string): string {
   const node = escape(text);
@@ -40,7 +47,7 @@ export function nodeOf(text: string): string {
   throw new BusError('TooLarge', message, { bytes: node.length, limitBytes: nodeBytesMax });
 }
 
-/** The text that a node stands for; undefined if {@link nodeOf} would have named it otherwise. */
+/** Returns the text of a node's name, or undefined if {@link nodeOf} would have encoded it differently. */
 export function textOf(node: string): string | undefined {
   if (node === empty) return '';
   try {
@@ -51,14 +58,16 @@ export function textOf(node: string): string | undefined {
   }
 }
 
-const empty = '%'; // which no encoded text is
+const empty = '%'; // no encoded text equals this
 const special: ReadonlyMap<string, string> = new Map([
   ['', empty],
   ['.', '%2E'],
   ['..', '%2E%2E'],
 ]);
 
-/** As {@link nodeOf}, of any length; commas are free to separate. */
+/**
+ * Encodes a text like {@link nodeOf}, but of any length. The result contains no comma, so commas can separate texts.
+ */
 export function escape(text: string): string {
   try {
     return special.get(text) ?? encodeURIComponent(text).replaceAll('%23', '#');

@@ -1,4 +1,7 @@
-/** Who is alive: nodes that live with the session of an instance, in a folder for each contract that it serves. */
+/**
+ * Registry in ZooKeeper: ephemeral nodes of each instance, one by name and one in the folder of each contract that it
+ * serves.
+ */
 import { sleep, within } from '../base/clock';
 import { BusError, isBusError, sayError } from '../base/errors';
 import { closable, deferred, type Closable } from '../base/lifecycle';
@@ -12,23 +15,29 @@ import type { Paths } from './paths';
 import type { Session, SessionParts } from './session/session';
 import { openSoon } from './session/debounce';
 
+/** Dependencies of {@link openRegistry}. */
 export interface RegistryParts extends Pick<SessionParts, 'clock' | 'random' | 'notices'> {
   readonly session: Session;
   readonly paths: Paths;
 }
 
-/** Leaving does not wait longer for ZooKeeper: the end of the session takes back what is left. */
+/** Time that closing waits for the withdrawal, in ms. The end of the session removes the remaining nodes anyway. */
 const withdrawMs = 1_000;
-/** Of a session time-out: how long the name of a life before may still be taken. */
+/** Session timeouts for which an announcement waits while an earlier run of the process still owns the name. */
 const takenSessions = 1.5;
+/** Attempts to change the nodes of this instance while other clients change them. */
 const triesMax = 5;
-/** A client that goes on removing what is ours is reported this often. */
+/** Shortest time between two reports that another client removes the nodes of this instance, in ms. */
 const repairsReportMs = 60_000;
 
 /**
- * While ZooKeeper is away `announce` and `withdraw` resolve at once: it is done when it is back. A watch shows who was
- * there last; one that never saw anything, and `all`, reject with Unreachable. A name that another life has is waited
- * for as long as that can outlive its process, one and a half session time-outs; then it is a Conflict.
+ * Opens the registry.
+ *
+ * While ZooKeeper is unreachable, `announce` and `withdraw` resolve immediately, and take effect after the reconnect. A
+ * watch keeps the instances that it read last. A first watch and `all` reject with Unreachable.
+ *
+ * If another run owns the name, `announce` waits one and a half session timeouts. The session of a crashed process has
+ * ended by then. If the name is still owned, `announce` rejects with Conflict.
  */
 export function openRegistry(parts: RegistryParts): Registry {
   return new SessionRegistry(parts);
@@ -37,12 +46,12 @@ export function openRegistry(parts: RegistryParts): Registry {
 class SessionRegistry implements Registry {
   private readonly folders = new Map<string, Folder>();
   private mine: Instance | undefined;
-  /** Nodes that may be ours, from whatever session, and the life that they tell of. */
+  /** Nodes that this instance can have created in any session, and the incarnation that they announce. */
   private readonly placed = new Map<string, string>();
-  /** Changes of what is ours, one after the other. */
+  /** Runs the changes of this instance's nodes one after the other. */
   private lane: Promise<unknown> = Promise.resolve();
   private readonly soon;
-  /** What was placed last as it should be, and with which session. */
+  /** Announcement and session of the last placement that succeeded. */
   private settled: { readonly mine: Instance | undefined; readonly session: string } | undefined;
   private repairedMs = -Infinity;
   private closedAtMs: number | undefined;
@@ -56,13 +65,13 @@ class SessionRegistry implements Registry {
 
   async announce(instance: Instance): Promise<void> {
     this.checkOpen();
-    textOfInstance(instance); // refuses what is too large, before anything is done
+    textOfInstance(instance); // refuses an announcement that is too large before anything is changed
     const before = this.mine;
     this.mine = instance;
     try {
       if (this.parts.session.connection) await this.whenFree(instance.name, () => this.placeSoon('announcing'));
     } catch (error) {
-      if (isBusError(error, 'Unreachable')) return this.soon.ask(); // or it is done by `restore`
+      if (isBusError(error, 'Unreachable')) return this.soon.ask(); // `restore` places it if this does not
       if (this.mine === instance) this.mine = before;
       throw error;
     }
@@ -99,7 +108,10 @@ class SessionRegistry implements Registry {
     }
     return closable(async () => stop());
   }
-  /** What others have announced before must be seen; while ZooKeeper is away, what is known must do. */
+  /**
+   * Reads the folder, so that the caller sees earlier announcements. While ZooKeeper is unreachable, the instances that
+   * were read last suffice.
+   */
   private async update(folder: Folder, contract: string): Promise<void> {
     const { session } = this.parts;
     if (folder.known && !session.connection) return;
@@ -154,16 +166,19 @@ class SessionRegistry implements Registry {
     });
   }
 
-  // --- what is ours
+  // --- nodes of this instance
 
-  /** Who may not announce itself, or not under its name, must still see the others come and go. */
+  /**
+   * Places the nodes of this instance and reads every watched folder. An instance that cannot announce itself must
+   * still detect changes of other instances.
+   */
   private async restore(connection: Connection): Promise<void> {
     const placed = await Promise.allSettled([this.place(connection)]);
     const read = await Promise.allSettled([...this.folders.values()].map((folder) => folder.restore(connection)));
     const failed = [...placed, ...read].find((end) => end.status === 'rejected');
     if (failed) throw failed.reason;
   }
-  /** Somebody may have removed what is ours. */
+  /** Places the nodes again, as another client can have removed them. */
   private async replace(): Promise<void> {
     const { session } = this.parts;
     try {
@@ -182,8 +197,8 @@ class SessionRegistry implements Registry {
   }
 
   /**
-   * Makes what is there what should be there, in one step for those who watch. What is ours may change meanwhile: then
-   * it is placed once more, behind this.
+   * Changes the nodes of this instance to the announced state, in one transaction, so that watchers see no state in
+   * between. If the announcement changes meanwhile, another placement follows.
    */
   private async placeNow(connection: Connection): Promise<void> {
     for (let tries = 0; tries < triesMax; tries++) {
@@ -200,13 +215,13 @@ class SessionRegistry implements Registry {
         return;
       } catch (error) {
         if (!isServerError(error, codes.nodeExists, codes.noNode)) throw error;
-        await this.ensureFolders(connection); // or something changed since it was read
+        await this.ensureFolders(connection); // or a node changed after it was read
       }
     }
     throw new LostError(`what ${this.mine?.name ?? 'was here'} announces was changed ${triesMax} times meanwhile`);
   }
 
-  /** Whether this was placed before: then it was changed or removed by another client. */
+  /** Returns whether this announcement was placed before. If so, another client has changed or removed its nodes. */
   private isSettled(mine: Instance | undefined, { session }: Connection): boolean {
     return mine !== undefined && this.settled?.mine === mine && this.settled.session === session;
   }
@@ -218,7 +233,7 @@ class SessionRegistry implements Registry {
     this.log(`another client changed or removed what this instance announces; it is announced again: ${paths}`);
   }
 
-  /** Afterwards it is noticed when somebody changes or removes what is ours. */
+  /** Changes the nodes, and watches them, so that a change by another client is detected. */
   private async change(connection: Connection, wanted: readonly string[], changes: readonly Change[]): Promise<void> {
     await connection.change(changes);
     await Promise.all(wanted.map((path) => connection.read(path, this.touched)));
@@ -240,7 +255,7 @@ class SessionRegistry implements Registry {
     for (const folder of [paths.instances, ...folders]) await ensure(connection, folder);
   }
 
-  /** Throws Conflict when the name belongs to another life. */
+  /** Reads the nodes that this instance can have created. Throws Conflict if another run owns the name. */
   private async readOwn(
     connection: Connection,
     mine: Instance | undefined,
@@ -259,14 +274,19 @@ class SessionRegistry implements Registry {
     return there;
   }
 
-  /** Another life has taken a name that we had. Nodes below contracts carry the life in their own name. */
+  /**
+   * Returns whether another run now owns a name that this instance had. Nodes below contracts have the incarnation in
+   * their own name.
+   */
   private isOfAnother(path: string, { data }: Node): boolean {
     return (
       path.startsWith(`${this.parts.paths.instances}/`) && instanceOfText(data)?.incarnation !== this.placed.get(path)
     );
   }
 
-  /** Does `run`, and once more when the life before has let go of its name. */
+  /**
+   * Calls `run`, and repeats it each time the node of that name changes, until the earlier run has released the name.
+   */
   private async whenFree(name: string, run: () => Promise<void>): Promise<void> {
     const { clock, session } = this.parts;
     const untilMs = clock.mono() + session.sessionMs * takenSessions;
@@ -280,7 +300,7 @@ class SessionRegistry implements Registry {
       }
     }
   }
-  /** Resolves when something about the instance of this name changes, or after `withinMs`. */
+  /** Resolves when the node of this name changes, or after `withinMs`. */
   private async changeOf(name: string, withinMs: number): Promise<void> {
     const { clock, session, paths } = this.parts;
     const changed = deferred<void>();
@@ -298,14 +318,17 @@ class SessionRegistry implements Registry {
 }
 
 function checkLife({ name, incarnation }: Instance, node: Node, session: string): void {
-  if (node.owner === session) return; // created by this instance, whatever another client wrote into it
+  if (node.owner === session) return; // created by this session, whatever another client wrote into it
   const there = instanceOfText(node.data);
   if (there?.incarnation === incarnation) return;
   const message = `an instance called ${name} is alive already (process ${there?.pid ?? '?'} on ${there?.host ?? '?'})`;
   throw new BusError('Conflict', message, { key: name });
 }
 
-/** What lives with an earlier session of ours would go with it, so it is made anew. */
+/**
+ * Returns the changes that lead to the wanted nodes. A node of an earlier session is recreated, because it would be
+ * removed with that session.
+ */
 function changesFor(wanted: ReadonlyMap<string, string>, there: ReadonlyMap<string, Node>, session: string): Change[] {
   const changes: Change[] = [];
   for (const path of there.keys()) if (!wanted.has(path)) changes.push({ do: 'remove', path });

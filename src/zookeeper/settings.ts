@@ -1,4 +1,7 @@
-/** Live configuration in ZooKeeper, a node for each key; the last that was seen outlives ZooKeeper's absence. */
+/**
+ * Settings in ZooKeeper, one node per key. While ZooKeeper is unreachable, the values that were read last stay in
+ * effect.
+ */
 import { every, type Clock, type Random, type Timer } from '../base/clock';
 import { BusError, isBusError, sayError } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
@@ -14,6 +17,7 @@ import type { Session } from './session/session';
 import { openSoon, type Soon } from './session/debounce';
 import { settingOf, View } from './settings/snapshot';
 
+/** Dependencies of {@link openSettings}. */
 export interface SettingsParts {
   readonly session: Session;
   readonly paths: Paths;
@@ -22,22 +26,30 @@ export interface SettingsParts {
   readonly random: Random;
   readonly notices: Notices;
 }
+/** Settings that can start from the values of an earlier run. */
 export interface SessionSettings extends Settings {
-  /** Takes what was seen in an earlier life, until ZooKeeper says what holds. */
+  /** Uses the settings of an earlier run until ZooKeeper was read. */
   assume(settings: readonly Setting[]): void;
 }
 
 type See = (settings: readonly Setting[]) => void;
 
-/** What is read by 50 instances at once is read within this, so that a change is seen well within a second. */
+/**
+ * Random delay of a read after a change, in ms. It spreads the reads of 50 instances, and keeps a change visible well
+ * within a second.
+ */
 const jitterMs = 20;
+/** Shortest time between two reads, in ms. A burst of changes is read once. */
 const gapMs = 50;
+/** Interval at which the cache file is confirmed as current, in ms. */
 const confirmMs = 60_000;
+/** Attempts of a write whose node changes meanwhile. More would keep the caller waiting on a busy key. */
 const triesMax = 5;
 
 /**
- * `get`, `all` and `set` ask ZooKeeper and reject with Unreachable while it is away; a `set` that met its end on the
- * way may have been done. `watch` shows what was seen last.
+ * Opens the settings. `get`, `all` and `set` send a request to ZooKeeper, and reject with Unreachable while it is not
+ * reachable. If the connection ends during a `set`, the value can have been written. `watch` returns the values that
+ * were read last.
  */
 export function openSettings(parts: SettingsParts): SessionSettings {
   return new NodeSettings(parts);
@@ -101,7 +113,10 @@ class NodeSettings implements SessionSettings {
     this.show(see);
     return closable(async () => void this.watchers.delete(see));
   }
-  /** What another process has written before must be seen; while ZooKeeper is away, what is known must do. */
+  /**
+   * Reads everything, so that the caller sees earlier writes of other processes. While ZooKeeper is unreachable, the
+   * values that were read last suffice.
+   */
   private async update(): Promise<void> {
     const { session } = this.parts;
     if (this.known !== undefined && !session.connection) return;
@@ -137,7 +152,7 @@ class NodeSettings implements SessionSettings {
     });
   }
 
-  // --- what is known
+  // --- cached values
 
   private restore(connection: Connection, check = false): Promise<void> {
     return this.inLane(async () => {
@@ -147,7 +162,7 @@ class NodeSettings implements SessionSettings {
       this.take(view);
     });
   }
-  /** Reads what is new, or all, on a connection that was restored; restores it otherwise. */
+  /** Reads the changes, or everything, on a restored connection. On a new connection it restores the view first. */
   private async read(connection: Connection, what: 'new' | 'all'): Promise<void> {
     if (this.view?.connection !== connection) return this.restore(connection);
     const view = this.view;
@@ -164,7 +179,7 @@ class NodeSettings implements SessionSettings {
       if (!(error instanceof LostError)) session.restoreSoon(sayError(error));
     }
   }
-  /** Readings, one after the other. */
+  /** Runs reads one after the other, so that an older one cannot overwrite a newer one. */
   private inLane(run: () => Promise<void>): Promise<void> {
     const reading = this.lane.then(run);
     this.lane = reading.catch(() => undefined);
@@ -172,14 +187,14 @@ class NodeSettings implements SessionSettings {
   }
 
   private take(view: View): void {
-    if (this.closedAtMs !== undefined) return; // a reading that ended late: the cache is closed
+    if (this.closedAtMs !== undefined) return; // a late read; the cache is closed
     const settings = [...view.settings.values()];
     const isNew = JSON.stringify(settings) !== JSON.stringify(this.known);
     this.known = settings;
     this.parts.cache?.keep(settings);
     if (isNew) for (const see of this.watchers) this.show(see);
   }
-  /** What was read still holds while the connection that it was read on would have told of a change. */
+  /** Confirms the cache file as current. It is current while the connection would have reported a change. */
   private confirm(): void {
     const { view } = this;
     if (view?.isCurrent && view.connection.alive && view.connection === this.parts.session.connection)
@@ -195,7 +210,7 @@ class NodeSettings implements SessionSettings {
   }
 }
 
-/** Undefined when the node was not as `was` says. */
+/** Returns the new version, or undefined if the node does not have version `was`. */
 async function tryWrite(
   connection: Connection,
   path: string,
@@ -203,7 +218,7 @@ async function tryWrite(
   was: number,
 ): Promise<number | undefined> {
   try {
-    if (was < 0 || !Number.isSafeInteger(was)) return undefined; // to ZooKeeper, -1 is any version
+    if (was < 0 || !Number.isSafeInteger(was)) return undefined; // ZooKeeper takes -1 as any version
     if (was === 0 && value === null) return (await connection.exists(path)) ? undefined : 0;
     if (value === null) await connection.remove(path, was - 1);
     else if (was === 0) await connection.create(path, value);

@@ -1,29 +1,37 @@
-/** How an instance is written into the name of a node, so that one listing tells a watcher all of them. */
+/** Encodes an instance into the name of a node, so that a watcher reads all instances with one listing. */
 import { createHash } from 'node:crypto';
 import { BusError } from '../../base/errors';
 import type { Instance } from '../../ports/registry';
 import { escape } from '../paths';
 
-/** A node below a contract. What it says never changes: an instance that says something new gets a new node. */
+/** A node below a contract. Its content never changes: an instance with new facts gets a new node. */
 export interface Announcement {
   readonly node: string;
-  /** Empty where the name of the node says everything. */
+  /** Data of the node. Empty if its name contains the whole announcement. */
   readonly data: string;
 }
 
-/** A listing repeats every name, so long ones are kept out of it. */
+/**
+ * Longest name of a node that contains the announcement, in bytes. Each listing repeats every name, so longer
+ * announcements are stored as data.
+ */
 const nodeBytesMax = 1_000;
+/** Largest announcement, in bytes of its JSON. */
 const instanceBytesMax = 64 * 1024;
+/** Contracts in one announcement. Each takes a node in the transaction. */
 const contractsMax = 256;
 /**
- * All nodes of an announcement change in one transaction. A server closes the connection of a client that sends 1 MB
- * (jute.maxbuffer) or more, so a larger transaction would end each new connection as well.
+ * Largest transaction, in bytes; all nodes of an announcement change in one. A server closes the connection of a client
+ * that sends 1 MB (jute.maxbuffer) or more. A larger transaction would thus end each new connection as well.
  */
 const transactionBytesMax = 900_000;
-/** Path, rights and lengths of one node in a transaction. */
+/** Upper estimate of path, rights and length fields of one node in a transaction, in bytes. */
 const nodeOverheadBytes = 512;
 
-/** `photos#0a1b,<incarnation>,<address>,photos,<host>,<pid>,<sinceMs>,<version>,<0 or 1>,photos=<fingerprint>,…` */
+/**
+ * Returns the node of an instance. Its name is
+ * `photos#0a1b,<incarnation>,<address>,photos,<host>,<pid>,<sinceMs>,<version>,<0 or 1>,photos=<fingerprint>,…`
+ */
 export function announcementOf(instance: Instance): Announcement {
   const { name, incarnation } = instance;
   const node = nodeNameOf(instance);
@@ -40,7 +48,7 @@ function nodeNameOf(instance: Instance): string {
   return [...texts.map(escape), ...served].join(',');
 }
 
-/** The whole announcement as JSON, for people and for names that would be too long. Throws TooLarge. */
+/** Returns the announcement as JSON, for people and for announcements that are too long for a name. Throws TooLarge. */
 export function textOfInstance(instance: Instance): string {
   const text = JSON.stringify(instance);
   const bytes = Buffer.byteLength(text);
@@ -58,7 +66,10 @@ function tooLarge({ name }: Instance, what: string, bytes: number, limitBytes: n
   return new BusError('TooLarge', message, { bytes, limitBytes });
 }
 
-/** What the name of a node says; 'data' when that is in its data; undefined when it is no announcement. */
+/**
+ * Returns the instance that the name of a node contains. Returns 'data' if it is in the node's data, and undefined if
+ * the node is not an announcement.
+ */
 export function instanceOfNode(node: string): Instance | 'data' | undefined {
   const fields = node.split(',');
   if (fields.length === 3) return 'data';
@@ -76,7 +87,7 @@ function unescape(text: string): string {
   return text === '%' ? '' : decodeURIComponent(text);
 }
 
-/** The announcement in a text of {@link textOfInstance}; undefined when it is none. */
+/** Returns the instance in a text of {@link textOfInstance}, or undefined if the text is not an announcement. */
 export function instanceOfText(text: string): Instance | undefined {
   try {
     return checked(JSON.parse(text));

@@ -1,4 +1,4 @@
-/** Who serves one contract, kept up to date: listed again after each change, and told to those who watch. */
+/** Keeps the list of instances that serve one contract: reads it after each change, and passes it to the watchers. */
 import { sayError } from '../../base/errors';
 import type { Instance } from '../../ports/registry';
 import { instanceOfNode, instanceOfText } from './announcement';
@@ -9,32 +9,38 @@ import { list } from '../session/nodes';
 import type { Comeback, SessionParts, Session } from '../session/session';
 import { openSoon, type Soon } from '../session/debounce';
 
+/** Dependencies of {@link Folder}. */
 export interface FolderParts extends Pick<SessionParts, 'clock' | 'random' | 'notices'> {
   readonly session: Session;
   readonly path: string;
 }
+/** A callback, and the list that it received last. */
 export interface Watcher {
   readonly see: (instances: readonly Instance[]) => void;
   seen: Known | undefined;
 }
 
 /**
- * A standstill that costs others their session keeps us away for half a session time-out, or nearly: a connection that
- * stands still is cut within the other half. They get two to announce themselves again, and whoever is missing by then
- * is not given more by the next standstill.
+ * Grace period of instances that are missing after an outage, in session timeouts.
+ *
+ * An outage in which other instances lose their sessions lasts about half a session timeout here, as a silent
+ * connection is cut within the other half. Therefore a period starts from 0.4 on. Missing instances have two session
+ * timeouts to announce themselves again. The next outage does not extend the period of an instance that is still
+ * missing.
  */
 const grace = { afterSessions: 0.4, sessions: 2 } as const;
 
+/** Instances that serve one contract. */
 export class Folder {
   readonly watchers = new Set<Watcher>();
-  /** Undefined until it was read once. */
+  /** Known instances, or undefined until the folder was read. */
   known: Known | undefined;
   private readonly soon: Soon;
   private graceUntilMs = -Infinity;
   private graceEnd = { cancel: (): void => undefined };
-  /** Who is kept without being listed, and until when. */
+  /** Instances in their grace period by node, and the end of it. */
   private missing: ReadonlyMap<string, number> = new Map();
-  /** The last one that was given its grace, and the last one whose missing were told. */
+  /** Outage whose grace period was started last, and the one whose missing instances were reported last. */
   private met: Comeback | undefined;
   private told: Comeback | undefined;
   private closed = false;
@@ -45,19 +51,20 @@ export class Folder {
   constructor(private readonly parts: FolderParts) {
     const { clock, random } = parts;
     const count = (): number => this.known?.size ?? 0;
-    // What a change costs the servers grows with the square of how many there are; so the wait grows with the number.
+    // A change makes every instance read all names, so its cost grows with the square of their number. Therefore the
+    // delay grows with the number.
     const [jitterMs, gapMs] = [() => 10 + count() / 4, () => 50 + count()];
     this.soon = openSoon({ clock, random, jitterMs, gapMs }, () => this.again());
   }
   private readonly changed = (): void => this.soon.ask();
 
-  /** Reads on a new connection, and says who is kept. */
+  /** Reads the folder on a new connection, and reports the instances in their grace period. */
   async restore(connection: Connection): Promise<void> {
     await this.read(connection);
     this.tellKept();
   }
 
-  /** Lists who is there, and tells it. Of two readings that overlap the one that began later counts. */
+  /** Reads the folder, and passes the list to the watchers. If two reads overlap, the one that started later wins. */
   async read(connection: Connection): Promise<void> {
     const reading = ++this.readings;
     this.meet(this.parts.session.comeback);
@@ -68,7 +75,7 @@ export class Folder {
     this.take(listed);
     for (const watcher of this.watchers) this.show(watcher);
   }
-  /** By whoever reads first on a connection, once for each. */
+  /** Starts the grace period, once for each connection, before its first read. */
   private meet(comeback: Comeback): void {
     const { session, clock } = this.parts;
     if (this.met === comeback) return;
@@ -97,7 +104,10 @@ export class Folder {
     }
   }
 
-  /** The instances of nodes that are known already are taken from there, so that a long name is read up once. */
+  /**
+   * Returns the instances of the nodes. Known nodes are not read again, so the data of a long announcement is read
+   * once.
+   */
   private async instancesOf(connection: Connection, nodes: readonly string[]): Promise<Known> {
     const found = await Promise.all(
       nodes.map(async (node): Promise<readonly [string, Instance] | undefined> => {
@@ -111,7 +121,7 @@ export class Folder {
     let instance = instanceOfNode(node);
     if (instance === 'data') {
       const there = await connection.read(`${this.parts.path}/${node}`);
-      if (!there) return undefined; // it went meanwhile
+      if (!there) return undefined; // removed meanwhile
       instance = instanceOfText(there.data);
     }
     if (!instance) this.tellDamaged(node);
@@ -151,4 +161,5 @@ export class Folder {
     this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: {} });
   }
 }
-const damagedMax = 100; // told, each once
+/** Damaged nodes that are reported, each once. It bounds the memory that they take. */
+const damagedMax = 100;

@@ -1,12 +1,12 @@
-/** Who is known to be alive while ZooKeeper has just come back and not everybody has announced itself again. */
+/** Merges the listed instances with missing ones, which count as alive for a while after ZooKeeper has recovered. */
 import type { Instance } from '../../ports/registry';
 
 /** Instances by the name of their node. */
 export type Known = ReadonlyMap<string, Instance>;
 
 /**
- * `listed`, and after it those of `missing` that nobody there has replaced: a name or an address is in it once. Who
- * said that it leaves is not kept: it has gone.
+ * Returns `listed`, and after it the `missing` instances that no listed one replaces: each name and address occurs
+ * once. An instance that announced its leaving is not kept, because it has left.
  */
 export function keep(missing: Known, listed: Known): Known {
   const replaced = new Set([...listed.values()].flatMap(marks));
@@ -19,7 +19,7 @@ function marks({ name, address }: Instance): string[] {
   return [`name ${name}`, `address ${address}`];
 }
 
-/** Whether two readings show the same: a node says the same as long as it is there. */
+/** Returns whether two lists are equal. The content of a node never changes, so its name is enough to compare. */
 export function isSame(a: Known, b: Known): boolean {
   return a.size === b.size && [...a.keys()].every((node) => b.has(node));
 }

@@ -1,11 +1,11 @@
-/** User and password for ZooKeeper, from the environment or a file, where no configuration that is printed has them. */
+/** Reads user and password for ZooKeeper from a variable or a file, so that no printed configuration contains them. */
 import { readFileSync } from 'node:fs';
 import { BusError, sayError } from '../../base/errors';
 
-/** Where `user:password` is: the name of a variable, or the path of a file, whose last line break does not count. */
+/** Location of `user:password`: the name of a variable, or the path of a file. A line break at the end is ignored. */
 export type Secret = { readonly variable: string } | { readonly file: string };
 
-/** Throws Config, naming the place and never what is there. */
+/** Returns `user:password`. Throws Config, with the location but never the content. */
 export function readSecret(secret: Secret, env: Readonly<Record<string, string | undefined>> = process.env): string {
   const [place, text] = 'variable' in secret ? [secret.variable, env[secret.variable]] : readFrom(secret.file);
   const digest = text?.replace(/\r?\n$/, '') ?? '';

@@ -1,10 +1,13 @@
 /**
- * The library node-zookeeper-client 1.1.3, used for one connection to one server and nothing else: each connection is a
- * new object of it, so that nothing it does wrong on its second one can happen.
+ * Wraps the library node-zookeeper-client 1.1.3, for one connection to one server. Each connection uses a new client
+ * object, because a client misbehaves after its first connection.
  *
- * What it does wrong, measured: it hangs when a server accepts and never answers, or cuts a frame in two; it does not
- * notice a server that stands still; forgets calls that wait; says who it is after what it has waited to send; throws
- * into the event loop at codes that it does not know. And it knows no TLS, so the socket is made here.
+ * Measured defects of the library:
+ * - It hangs when a server accepts a connection and never responds, or splits a frame.
+ * - It does not detect a server that is suspended, and drops pending calls.
+ * - It sends its credentials after requests that were queued before.
+ * - It throws into the event loop on a code that it does not know.
+ * - It does not support TLS, so this file creates the socket.
  */
 import net from 'node:net';
 import tls from 'node:tls';
@@ -14,55 +17,61 @@ import { meanings } from './errors';
 import { openFrames } from './frames';
 import { tlsFailureOf, type TlsFailure, type TlsFiles } from './tls';
 
+/** Address of a server. */
 export interface Address {
   readonly host: string;
   readonly port: number;
 }
-/** What proves to another server that a session is ours. */
+/** Credentials of a session, with which another server continues it. */
 export interface Ticket {
   readonly id: Buffer;
   readonly password: Buffer;
-  /** The last that the session has seen: a server that is behind it turns us away. */
+  /** Last transaction that the session has seen. A server that is behind it refuses the connection. */
   readonly zxid: Buffer;
 }
 /**
- * How a connection ended: with its session (`expired`) or perhaps not; `denied` when the server refuses the user,
- * `config` when only a change of certificates or options can repair it.
+ * End of a connection. `lost`: the session can continue on another connection. `expired`: the session has ended.
+ * `denied`: the server refuses the user. `config`: only a change of certificates or options can repair it.
  */
 export interface End {
   readonly how: 'lost' | 'expired' | 'denied' | 'config';
   readonly reason: string;
 }
 
+/** Options of {@link openClient}. */
 export interface LibraryOptions {
   readonly address: Address;
-  /** The session to go on with; undefined begins a new one. */
+  /** Session to continue. Undefined starts a new one. */
   readonly ticket: Ticket | undefined;
   readonly sessionMs: number;
-  /** `user:password`; never in a message. */
+  /** User and password as `user:password`. They must not appear in a message. */
   readonly digest: string | undefined;
-  /** Undefined for a connection without TLS. */
+  /** TLS files, or undefined for a connection without TLS. */
   readonly tls: TlsFiles | undefined;
 }
+/** Events of a connection. */
 export interface Events {
   greeted(): void;
-  /** Called once. */
+  /** Is called once. */
   ended(end: End): void;
 }
+/** A client of the library whose defects are contained. */
 export interface GuardedClient {
   readonly client: Client;
   ticket(): Ticket;
-  /** The code of the answer that is being handed over, where the library had to be given another one. */
+  /**
+   * Returns the real code of the response that is being processed, if the library received another one in its place.
+   */
   strangeCode(): number | undefined;
   /** Ends the connection, not the session. */
   cut(reason: string): void;
 }
 
-/** Begins to connect. */
+/** Starts to connect. */
 export function openClient(options: LibraryOptions, events: Events): GuardedClient {
   const { address, ticket, sessionMs, digest } = options;
   const session = ticket && { sessionId: ticket.id, sessionPassword: ticket.password };
-  // A placeholder for the address: the socket is made here.
+  // A placeholder for the address: `begin` creates the socket.
   const client = createClient('0', { sessionTimeout: sessionMs, spinDelay: 1, retries: 0, ...session });
   const manager = client.connectionManager;
   if (ticket) manager.zxid = ticket.zxid;
@@ -110,7 +119,7 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
     else if (name === 'EXPIRED') end('expired', 'the session has expired');
     else if (name === 'AUTH_FAILED') end('denied', 'the server refuses user and password');
   });
-  manager.connect = () => undefined; // it would connect again by itself
+  manager.connect = () => undefined; // the library would reconnect by itself
   begin(manager, address, options.tls);
   return {
     client,
@@ -125,7 +134,7 @@ const closedEarly =
   `${closed} without a greeting: it starts, has too many from here (maxClientCnxns), ` +
   'or its port expects TLS (see zookeeperTls)';
 
-/** Does what the library does to connect, with a socket that can be one of TLS. */
+/** Connects like the library, but with a socket that can use TLS. */
 function begin(manager: ConnectionManager, { host, port }: Address, files: TlsFiles | undefined): void {
   manager.setState(connecting);
   const connected = (): void => manager.onSocketConnected();
@@ -140,10 +149,13 @@ function begin(manager: ConnectionManager, { host, port }: Address, files: TlsFi
   socket.on('close', (hadError) => manager.onSocketClosed(hadError));
   socket.on('error', (error) => manager.onSocketError(error));
 }
-/** The library's state of a connection that waits for the greeting. */
+/** State of a connection in the library, while it waits for the server's greeting. */
 const connecting = 1;
 
-/** The library throws at an answer with a code that it does not know: it gets 'system error' for it. */
+/**
+ * Replaces an unknown code in a response by 'system error', because the library would throw. Returns the real code, or
+ * undefined if nothing was replaced.
+ */
 function disguise(frame: Buffer): number | undefined {
   if (frame.length < errorAt + 4 || frame.readInt32BE(xidAt) < 0) return undefined;
   const code = frame.readInt32BE(errorAt);
@@ -153,5 +165,5 @@ function disguise(frame: Buffer): number | undefined {
 }
 const [xidAt, errorAt] = [4, 16];
 const systemError = -1;
-/** Of the codes below, -118 and after, the library knows none. */
+/** Highest unknown code: the library knows neither this one nor a lower one. */
 const unknownFrom = -118;

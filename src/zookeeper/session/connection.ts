@@ -1,4 +1,4 @@
-/** One connection to one server as promises, each of which ends: with its answer, or with the connection. */
+/** One connection to one server, with promises. Each call settles: with its response, or when the connection ends. */
 import { ACL, CreateMode, Id, Permission, type Exception } from 'node-zookeeper-client';
 import type { Clock } from '../../base/clock';
 import { deferred } from '../../base/lifecycle';
@@ -6,67 +6,80 @@ import { codes, isServerError, LostError, ServerError } from './errors';
 import { openClient, type Address, type End, type GuardedClient, type Ticket } from './client';
 import { readTls, type TlsPaths } from './tls';
 
+/** User of the connection, and rights of the nodes that it creates. */
 export interface Rights {
-  /** `user:password`; never in a message. */
+  /** User and password as `user:password`. They must not appear in a message. */
   readonly digest: string | undefined;
-  /** Everybody may read what is made. */
+  /** Whether every user can read the created nodes. */
   readonly worldRead: boolean;
 }
+/** Options of {@link connect}. */
 export interface ConnectOptions {
   readonly address: Address;
   readonly ticket: Ticket | undefined;
   readonly sessionMs: number;
-  /** From the beginning until the server has greeted. */
+  /** Time until the server must have greeted, in ms. */
   readonly connectMs: number;
   readonly rights: Rights;
-  /** Undefined for a connection without TLS. */
+  /** TLS files, or undefined for a connection without TLS. */
   readonly tls?: TlsPaths | undefined;
   readonly clock: Clock;
 }
 
+/** Content of a node. */
 export interface Node {
   readonly data: string;
-  /** Rises by one with each write, from 0. */
+  /** Version of the data. It starts at 0 and rises by 1 with each write. */
   readonly version: number;
-  /** The session that it lives with, as {@link Connection.session}; zeros for those that stay. */
+  /** Session that owns an ephemeral node, in the form of {@link Connection.session}. Zeros for a persistent node. */
   readonly owner: string;
 }
+/** One operation of a transaction. */
 export type Change =
   | { readonly do: 'create'; readonly path: string; readonly data: string }
   | { readonly do: 'set'; readonly path: string; readonly data: string }
   | { readonly do: 'remove'; readonly path: string };
 
-/** Calls reject with {@link ServerError} when refused, and with {@link LostError} when the connection ends before. */
+/**
+ * An open connection. Calls reject with {@link ServerError} if the server refuses them, and with {@link LostError} if
+ * the connection ends before the response.
+ */
 export interface Connection {
   readonly address: Address;
-  /** The session, as hex. */
+  /** Id of the session, in hex. */
   readonly session: string;
-  /** The session time-out that the server granted. */
+  /** Session timeout that the server granted, in ms. */
   readonly sessionMs: number;
   readonly ended: Promise<End>;
   readonly alive: boolean;
   ticket(): Ticket;
-  /** Makes a node that stays. */
+  /** Creates a persistent node. */
   create(path: string, data: string): Promise<void>;
-  /** Resolves with the new version. -1 stands for any version. */
+  /** Writes a node that has this version; -1 matches any version. Resolves with the new version. */
   write(path: string, data: string, version: number): Promise<number>;
   remove(path: string, version: number): Promise<void>;
-  /** All of them or none, in one step for everybody; what it creates lives with the session. */
+  /** Applies all changes in one transaction, or none. Created nodes are ephemeral: they end with the session. */
   change(changes: readonly Change[]): Promise<void>;
-  /** Undefined where no node is. `changed` is called at most once, by the first change of a node that is there. */
+  /**
+   * Returns the node, or undefined if it does not exist. The first change of an existing node calls `changed`, which is
+   * called at most once.
+   */
   read(path: string, changed?: () => void): Promise<Node | undefined>;
-  /** As {@link Connection.read}, of the names below a node. */
+  /** Returns the names of the nodes below a node, like {@link Connection.read}. */
   children(path: string, changed?: () => void): Promise<readonly string[] | undefined>;
   exists(path: string): Promise<boolean>;
-  /** Whether everybody may change it. */
+  /** Returns whether every user can change the node. */
   isOpen(path: string): Promise<boolean>;
   /** Ends the connection, not the session. */
   cut(reason: string): void;
-  /** Ends the session, and with it what lives with it, or gives up after `withinMs`. */
+  /** Ends the session, which removes its ephemeral nodes. It gives up after `withinMs`. */
   close(withinMs: number): Promise<void>;
 }
 
-/** Rejects with {@link EndError} when the server has not greeted within `connectMs`, or `signal` aborts. */
+/**
+ * Connects to a server. Rejects with {@link EndError} if the server does not greet within `connectMs`, or if `signal`
+ * aborts.
+ */
 export async function connect(options: ConnectOptions, signal: AbortSignal): Promise<Connection> {
   const connection = new LibraryConnection(options);
   const { connectMs, clock } = options;
@@ -81,6 +94,7 @@ export async function connect(options: ConnectOptions, signal: AbortSignal): Pro
     signal.removeEventListener('abort', abort);
   }
 }
+/** Error of a connection that ended before the greeting. */
 export class EndError extends Error {
   override readonly name = 'EndError';
   constructor(readonly end: End) {
@@ -191,14 +205,17 @@ class LibraryConnection implements Connection {
   }
   async close(withinMs: number): Promise<void> {
     if (!this.alive) return;
-    this.alive = false; // the library answers calls after this one without any server
+    this.alive = false; // the library responds to later calls without a server
     const timer = this.clock.after(withinMs, () => this.cut('closed'));
     this.client.close();
     await this.ended;
     timer.cancel();
   }
 
-  /** The library forgets who waits when a connection ends; nobody else is asked twice. */
+  /**
+   * Sends a request. The library drops pending calls when a connection ends, so they are rejected here. A second
+   * callback has no effect.
+   */
   private call<T>(path: string, run: (done: Callback<T>) => void): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!this.alive) return reject(new LostError('the connection has ended'));
@@ -212,7 +229,7 @@ class LibraryConnection implements Connection {
     });
   }
 }
-/** With these the library itself answers when its connection ends. */
+/** Codes with which the library itself responds when its connection ends. */
 const endings: readonly number[] = [codes.connectionLoss, codes.sessionExpired];
 const none: Node = { data: '', version: 0, owner: '' };
 

@@ -1,20 +1,25 @@
-/** Does something soon after it is asked for: once for all who ask meanwhile, and never twice at the same time. */
+/** Debounces a task: several requests cause one run, and runs never overlap. */
 import type { Clock, Random } from '../../base/clock';
 
+/** A debounced task. */
 export interface Soon {
   ask(): void;
   stop(): void;
 }
+/** Dependencies of {@link openSoon}. */
 export interface SoonParts {
   readonly clock: Clock;
   readonly random: Random;
-  /** It begins at a moment by chance before this has passed, so that not all who heard of a change ask at once. */
+  /**
+   * Returns the longest random delay of a run, in ms. It spreads the requests of instances that received the same
+   * change.
+   */
   readonly jitterMs: () => number;
-  /** Shortest time from one beginning to the next. */
+  /** Returns the shortest time between two starts, in ms. */
   readonly gapMs: () => number;
 }
 
-/** `run` must not reject. */
+/** Creates the task. `run` must not reject. */
 export function openSoon({ clock, random, jitterMs, gapMs }: SoonParts, run: () => Promise<void>): Soon {
   let state: 'idle' | 'set' | 'runs' | 'runs, asked again' | 'stopped' = 'idle';
   let lastMs = -Infinity;
@@ -29,7 +34,7 @@ export function openSoon({ clock, random, jitterMs, gapMs }: SoonParts, run: () 
     state = 'runs';
     lastMs = clock.mono();
     await run();
-    // Read anew: it may have been asked or stopped meanwhile.
+    // Reread the state: `ask` or `stop` can have been called during the run.
     const after = state as typeof state | 'runs, asked again' | 'stopped';
     if (after === 'runs, asked again') set();
     else if (after === 'runs') state = 'idle';

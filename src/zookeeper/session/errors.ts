@@ -1,7 +1,7 @@
-/** What goes wrong in ZooKeeper, and how it is said to those who use the bus. */
+/** Errors of ZooKeeper, and their translation into errors of the bus. */
 import { BusError, sayError, type SendOutcome } from '../../base/errors';
 
-/** Codes of ZooKeeper's protocol that mean something here. */
+/** Codes of ZooKeeper's protocol that this folder handles. */
 export const codes = {
   connectionLoss: -4,
   noNode: -101,
@@ -13,7 +13,7 @@ export const codes = {
   quotaExceeded: -125,
 } as const;
 
-/** A server refused one operation: definitely not done. */
+/** Error of an operation that a server refused. The operation was not executed. */
 export class ServerError extends Error {
   override readonly name = 'ServerError';
   constructor(
@@ -23,12 +23,15 @@ export class ServerError extends Error {
     super(`${meanings[code] ?? `refused with code ${code}`}: ${path}`);
   }
 }
-/** The connection ended before the answer: done or not, nobody knows. */
+/** Error of an operation whose connection ended before the response. The outcome is unknown. */
 export class LostError extends Error {
   override readonly name = 'LostError';
 }
 
-/** https://zookeeper.apache.org/doc/r3.9.3/apidocs/zookeeper-server/org/apache/zookeeper/KeeperException.Code.html */
+/**
+ * Meaning of each code:
+ * https://zookeeper.apache.org/doc/r3.9.3/apidocs/zookeeper-server/org/apache/zookeeper/KeeperException.Code.html
+ */
 export const meanings: Readonly<Record<number, string>> = {
   [-1]: 'system error',
   [-5]: 'the server did not understand',
@@ -46,11 +49,12 @@ export const meanings: Readonly<Record<number, string>> = {
   [-127]: 'the server has too much to do',
 };
 
+/** Returns whether a server refused the operation with one of these codes. */
 export function isServerError(error: unknown, ...wanted: readonly number[]): error is ServerError {
   return error instanceof ServerError && wanted.includes(error.code);
 }
 
-/** What went wrong, with what an operator can do where only one can repair it. */
+/** Returns the text of an error, with a remedy if an operator must repair it. */
 export function sayFault(error: unknown): string {
   const grant = 'Grant the user of this instance all rights to it (setAcl), or use the user that created it';
   if (isServerError(error, codes.noAuth)) return `${error.message}. ${grant}`;
@@ -58,7 +62,7 @@ export function sayFault(error: unknown): string {
   return sayError(error);
 }
 
-/** What the caller of a port gets for `error`, which met `what` at `where` after `waitedMs`. */
+/** Returns the bus error for an error that occurred during `what` at `where` after `waitedMs`. */
 export function busErrorOf(error: unknown, what: string, where: string, waitedMs: number): unknown {
   if (error instanceof LostError) return unreachable(`${what}: ${where}: ${sayError(error)}`, waitedMs, error);
   if (!(error instanceof ServerError)) return error;
@@ -70,6 +74,7 @@ export function busErrorOf(error: unknown, what: string, where: string, waitedMs
   return new BusError('NotAllowed', message, { what: sayError(error) }, error);
 }
 
+/** Returns an Unreachable error. By default its outcome is 'unknown'. */
 export function unreachable(
   message: string,
   waitedMs: number,

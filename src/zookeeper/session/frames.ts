@@ -1,13 +1,21 @@
-/** Cuts what a server sends into whole frames, so that half of one never meets the beginning of another connection. */
+/** Splits the bytes of a server into complete frames, so that a partial frame never reaches the next connection. */
 
-/** A listing of 10,000 instances is about 2 MB; what claims to be longer than this is no answer of ZooKeeper. */
+/**
+ * Longest accepted frame, in bytes. A listing of 10,000 instances has about 2 MB, so a longer one is not from
+ * ZooKeeper.
+ */
 const frameBytesMax = 16 * 1024 * 1024;
 
+/** Splitter for the bytes of one connection. */
 export interface Frames {
-  /** The frames that `bytes` complete, each with its length before it. Throws when no ZooKeeper can have sent this. */
+  /**
+   * Returns the frames that `bytes` complete, each with its length prefix. Throws if the bytes cannot be from
+   * ZooKeeper.
+   */
   push(bytes: Buffer): Buffer[];
 }
 
+/** Returns an empty splitter. */
 export function openFrames(): Frames {
   let parts: Buffer[] = [];
   let held = 0;

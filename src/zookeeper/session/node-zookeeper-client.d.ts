@@ -1,4 +1,7 @@
-/** What this folder uses of node-zookeeper-client 1.1.3, which brings no types; some is internal (see library.ts). */
+/**
+ * Types of node-zookeeper-client 1.1.3, which ships none. They cover what this folder uses; some of it is internal (see
+ * client.ts).
+ */
 declare module 'node-zookeeper-client' {
   import type { EventEmitter } from 'node:events';
   import type { Socket } from 'node:net';
@@ -12,7 +15,7 @@ declare module 'node-zookeeper-client' {
     readonly sessionPassword?: Buffer;
   }
 
-  /** Codes are negative numbers of ZooKeeper's protocol. */
+  /** Error of the library. Its code is a negative number of ZooKeeper's protocol. */
   export interface Exception extends Error {
     readonly code: number;
   }
@@ -20,12 +23,12 @@ declare module 'node-zookeeper-client' {
 
   export interface Stat {
     readonly version: number;
-    /** The session that owns an ephemeral node, 8 bytes; zeros for others. */
+    /** Session that owns an ephemeral node, 8 bytes. Zeros for a persistent node. */
     readonly ephemeralOwner: Buffer;
   }
   export interface Client extends EventEmitter {
     readonly connectionManager: ConnectionManager;
-    /** Asks the server to end the session. */
+    /** Requests the server to end the session. */
     close(): void;
     addAuthInfo(scheme: string, auth: Buffer): void;
     getSessionId(): Buffer;
@@ -48,7 +51,7 @@ declare module 'node-zookeeper-client' {
   }
   /** Internal to the library. */
   export interface ConnectionManager {
-    /** The last transaction that this client has seen, 8 bytes: no server that is behind it is talked to. */
+    /** Last transaction that this client has seen, 8 bytes. A server that is behind it refuses the connection. */
     zxid: Buffer;
     socket: Socket | undefined;
     connect(): void;

@@ -1,9 +1,9 @@
-/** Folders that must be there before anything can be put into them. */
+/** Creates the folders that must exist before a node can be created in them. */
 import { BusError } from '../../base/errors';
 import type { Connection } from './connection';
 import { codes, isServerError } from './errors';
 
-/** Makes the folder, and those above it, where they are missing. What is there is never touched. */
+/** Creates the folder and its parents if they do not exist. Existing nodes are not changed. */
 export async function ensure(connection: Connection, path: string): Promise<void> {
   if (await connection.exists(path)) return;
   const above = path.slice(0, path.lastIndexOf('/'));
@@ -11,11 +11,14 @@ export async function ensure(connection: Connection, path: string): Promise<void
   try {
     await connection.create(path, '');
   } catch (error) {
-    if (!isServerError(error, codes.nodeExists)) throw error; // somebody else was quicker
+    if (!isServerError(error, codes.nodeExists)) throw error; // another process has created it
   }
 }
 
-/** The names in a folder, made if it is not there. `changed` is called at most once, by the first change. */
+/**
+ * Returns the names in a folder, and creates it if it does not exist. The first change after that calls `changed`,
+ * which is called at most once.
+ */
 export async function list(connection: Connection, path: string, changed: () => void): Promise<readonly string[]> {
   for (let tries = 0; tries < 3; tries++) {
     const names = await connection.children(path, changed);

@@ -1,4 +1,7 @@
-/** One session that is kept as long as any server can be reached: connected again, and then made and read anew. */
+/**
+ * Keeps one session on changing connections. After each reconnect, the parts recreate their nodes and reread their
+ * data.
+ */
 import { every, sleep, type Clock, type Random } from '../../base/clock';
 import { BusError, isBusError, sayError } from '../../base/errors';
 import { closable, deferred, type Closable, type Deferred } from '../../base/lifecycle';
@@ -9,67 +12,83 @@ import type { Address, End, Ticket } from './client';
 import type { TlsPaths } from './tls';
 import { watchOver } from './watchdog';
 
+/** Dependencies of {@link openSession}. */
 export interface SessionParts {
-  /** At least one. */
+  /** Addresses of the servers, at least one. */
   readonly addresses: readonly Address[];
   readonly rights: Rights;
-  /** Undefined for connections without TLS. */
+  /** TLS files, or undefined for connections without TLS. */
   readonly tls?: TlsPaths | undefined;
-  /** What is asked for; servers grant within their bounds. */
+  /** Requested session timeout, in ms. A server grants a value within its limits. */
   readonly sessionMs: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
 }
-/** What a new connection means for those who had something on the one before. */
+/** Facts about the time before the current connection. */
 export interface Comeback {
-  /** How long there was none. */
+  /** Time without a connection, in ms. */
   readonly awayMs: number;
-  /** What lived with the session before is gone, or will go. */
+  /** Whether the session is a new one. The ephemeral nodes of the earlier session are removed then, now or later. */
   readonly newSession: boolean;
 }
 /**
- * Makes and reads anew what a part has in ZooKeeper; done once more, soon, when it rejects. A `check` reads everything,
- * as if no watch could be trusted.
+ * Recreates the nodes of a part and rereads its data. It is retried if it rejects. A `check` rereads everything,
+ * because watches can have been missed.
  */
 export type Restore = (connection: Connection, check?: boolean) => Promise<void>;
 
+/** The session, and calls to any server that can be reached. */
 export interface Session extends Closable {
-  /** The servers, as they were given. */
+  /** Addresses of the servers, as configured. */
   readonly where: string;
-  /** As granted; as asked for until a server has answered. */
+  /** Granted session timeout, in ms. Until a server has responded, it is the requested one. */
   readonly sessionMs: number;
   readonly connection: Connection | undefined;
-  /** Of the connection, or of the one before: the same object as long as that lasts. */
+  /** Facts about the current connection, or the last one. The object stays the same for one connection. */
   readonly comeback: Comeback;
-  /** Why there is none, in the words of who refused last. */
+  /** Reason why there is no connection: the last refusal. */
   readonly reason: string;
   /**
-   * Calls `run` with a connection, once there is one. Where that ends before the answer, it is called once more with
-   * the next one, if it may be done twice (`again`). Rejects within a session time-out, or `withinMs`: with
-   * Unreachable, where it may or may not have been done, NotAllowed, Closed, or with what `run` throws.
+   * Calls `run` as soon as there is a connection. If the connection ends before the response, `run` is called again on
+   * the next one, if it can safely run twice (`again`).
+   *
+   * Rejects within a session timeout, or within `withinMs`. Rejects with Unreachable if the outcome is unknown, with
+   * NotAllowed or Closed, or with the error that `run` throws.
    */
   call<T>(what: string, again: boolean, run: (connection: Connection) => Promise<T>, withinMs?: number): Promise<T>;
-  /** To be called with each new connection, in the order of these calls. */
+  /** Registers a callback for each new connection. Callbacks run in the order of registration. */
   onConnection(restore: Restore): void;
-  /** Something could not be kept up to date: all is restored soon, and until then it is told. */
+  /**
+   * Reports that a part could not be kept up to date. Everything is restored shortly; the session reports a failure
+   * until then.
+   */
   restoreSoon(reason: string): void;
 }
 
-/** Begins to connect, and does not end before it is closed, which takes half a second at most. */
+/** Starts to connect, and reconnects until it is closed. Closing takes half a second at most. */
 export function openSession(parts: SessionParts): Session {
   return new KeptSession(parts);
 }
 
+/**
+ * Pause before the next attempt to connect or to restore, in ms. It doubles up to `most`, so that a recovering server
+ * is not flooded.
+ */
 const backoffMs = { first: 50, most: 1_000 } as const;
+/**
+ * Limits of the time for one attempt to connect, in ms. It is a share of the session timeout, so that several servers
+ * can be tried before the session ends.
+ */
 const connectMs = { least: 250, most: 3_000, perSession: 1 / 3 } as const;
+/** Time that closing waits for the server to end the session, in ms. After that the session expires by itself. */
 const closeMs = 500;
 /**
- * Interval of checks, on an open connection, that everything is there and can be read: no watch fires when rights are
- * withdrawn. Each connection takes a random 50-100 % of it, so that instances do not read at the same time.
+ * Interval of checks that every node exists and can be read, in ms. Watches do not fire when rights are revoked. Each
+ * connection waits a random 50-100 % of it, so that instances do not read at the same time.
  */
 const checkIntervalMs = 60_000;
-/** Away for so many session time-outs, another session is begun: servers that were made anew turn the old one away. */
+/** Session timeouts without a connection after which a new session is started. Recreated servers refuse the old one. */
 const sessionsKept = 3;
 
 class KeptSession implements Session {
@@ -80,17 +99,17 @@ class KeptSession implements Session {
   reason = 'no answer yet';
   private ticket: Ticket | undefined;
   private awaySinceMs: number;
-  /** What the servers refused in a row, if all of them did: it cannot be repaired by waiting. */
+  /** Last refusal, if every server refused in a row. Waiting cannot repair it. */
   private refusal: Error | undefined;
   private refusals = 0;
   private told = true;
   private wasUp = false;
-  /** Ends of connections since all was well. */
+  /** Connections that ended since everything was restored. */
   private ends = 0;
   private readonly restores: Restore[] = [];
   private fault: string | undefined;
   private restoring: Connection | undefined;
-  /** Not all was restored since, so the next connection has to do it as for this one. */
+  /** Facts that the parts have not fully handled yet. The next connection passes them on. */
   private owed: Comeback | undefined;
   private readonly waiting = new Set<Deferred<void>>();
   private readonly closed = new AbortController();
@@ -174,7 +193,7 @@ class KeptSession implements Session {
     let next = Math.floor(random.next() * addresses.length);
     while (!this.closed.signal.aborted) {
       const address = addresses[next++ % addresses.length];
-      if (!address) return; // never: there is one
+      if (!address) return; // never true: there is at least one address
       const hadTicket = this.ticket !== undefined;
       const end = await this.one(address);
       if (this.closed.signal.aborted) return;
@@ -182,12 +201,12 @@ class KeptSession implements Session {
       if (end.how !== 'expired' || !hadTicket) await sleep(clock, this.pauseMs(), this.closed.signal);
     }
   }
-  /** From connecting to a server to the end of that connection. */
+  /** Connects to a server, and returns the end of that connection. */
   private async one(address: Address): Promise<End> {
     const { rights, tls, clock, sessionMs } = this.parts;
     const { least, most, perSession } = connectMs;
     const options = { address, rights, tls, clock, sessionMs, ticket: this.keptTicket() };
-    // Longer with each round through the servers: one that needs more time than that would never be reached.
+    // The limit doubles with each round through the servers. Otherwise a server that is slower would never be reached.
     const usualMs = Math.max(least, sessionMs * perSession) * 2 ** Math.min(this.rounds, 20);
     const withinMs = Math.round(Math.min(most, usualMs));
     try {
@@ -214,13 +233,16 @@ class KeptSession implements Session {
     this.refusals = how === 'denied' || how === 'config' ? this.refusals + 1 : 0;
     if (this.refusals < this.parts.addresses.length) this.refusal = undefined;
     else {
-      this.told ||= this.refusal === undefined; // waiting does not help any longer, so it is reported with this reason
+      this.told ||= this.refusal === undefined; // waiting cannot help now, so report this reason
       this.refusal = how === 'config' ? configError(this.reason) : new ServerError(codes.authFailed, this.where);
     }
     this.tell(false, `ZooKeeper is away (${this.reason}); going on with what is known`);
     if (this.refusal) this.wake();
   }
-  /** The first round through all servers is quick; no two clients come back at the same moment. */
+  /**
+   * Returns a random pause, so that clients do not reconnect at the same moment. It is short in the first round through
+   * the servers.
+   */
   private pauseMs(): number {
     return this.parts.random.next() * Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(this.rounds, 20));
   }
@@ -257,7 +279,7 @@ class KeptSession implements Session {
     this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: {} });
   }
 
-  // --- what has to be made and read anew
+  // --- restoring
 
   onConnection(restore: Restore): void {
     this.restores.push(restore);
@@ -277,7 +299,7 @@ class KeptSession implements Session {
     for (let round = rounds; connection.alive && !this.closed.signal.aborted; round++) {
       const most = Math.min(backoffMs.most, backoffMs.first * 2 ** Math.min(round, 20));
       if (round > 0) await sleep(clock, (0.5 + random.next() / 2) * most, this.closed.signal);
-      if (!connection.alive) break; // it is for the next one to say what is at fault
+      if (!connection.alive) break; // the next connection reports the failure
       this.fault = undefined;
       for (const restore of this.restores) await this.attempt(() => restore(connection, check));
       if (!connection.alive) break;
@@ -302,7 +324,7 @@ class KeptSession implements Session {
   private tell(ok: boolean, reason: string): void {
     if (ok === this.told || this.closed.signal.aborted) return;
     this.told = ok;
-    if (!ok && !this.wasUp) return; // whoever opens waits for it, and knows what there is to go on with
+    if (!ok && !this.wasUp) return; // the caller that opens waits for the connection, and reports the failure itself
     this.parts.notices.tell({ type: 'state', part: 'zookeeper', ok, reason });
   }
 
@@ -321,6 +343,7 @@ class KeptSession implements Session {
   }
 }
 
+/** Returns an address as `host:port`, with brackets around IPv6. */
 export function sayAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,22 +1,30 @@
-/** TLS of connections to ZooKeeper: the files that it needs, and what its errors mean for an operator. */
+/** TLS of connections to ZooKeeper: its files, and the translation of its errors for operators. */
 import { readFileSync } from 'node:fs';
 import { BusError, sayError } from '../../base/errors';
 
 /** Paths of PEM files. */
 export interface TlsPaths {
-  /** The certificates to trust; the list of the system unless given. */
+  /**
+   * Certificates to trust.
+   *
+   * @default the list of the system
+   */
   readonly caFile?: string;
-  /** This client's certificate and its key, where servers ask for one. */
+  /** Certificate of this client and its key, for servers that request one. */
   readonly certFile?: string;
   readonly keyFile?: string;
 }
+/** Content of the PEM files. */
 export interface TlsFiles {
   readonly ca?: Buffer;
   readonly cert?: Buffer;
   readonly key?: Buffer;
 }
 
-/** Reads the files, again for each connection, so that a renewed certificate needs no restart. Throws Config. */
+/**
+ * Reads the files. It is called for each connection, so that a renewed certificate needs no restart. Throws Config if a
+ * file cannot be read.
+ */
 export function readTls({ caFile, certFile, keyFile }: TlsPaths): TlsFiles {
   return {
     ...(caFile !== undefined && { ca: read(caFile, 'zookeeperTlsCaFile') }),
@@ -33,18 +41,18 @@ function read(file: string, option: string): Buffer {
   }
 }
 
-/** How a connection failed, in the terms of the options. */
+/** Failure of a connection, in terms of the options. */
 export interface TlsFailure {
   /** Whether only a change of certificates or options can repair it. */
   readonly untrusted: boolean;
   readonly reason: string;
 }
 
-/** Returns undefined for an error that has nothing to do with TLS. */
+/** Returns the failure, or undefined if the error is unrelated to TLS. */
 export function tlsFailureOf(error: Error): TlsFailure | undefined {
   const { code = '' } = error as NodeJS.ErrnoException; // only read; other errors have none
   const said = sayError(error);
-  // What a port without TLS does: it closes. So does a server that is going down.
+  // A port without TLS closes the connection like this, but so does a server that is shutting down.
   if (/before secure TLS connection/.test(said))
     return { untrusted: false, reason: `${said}. If it stays so, ${noTls}` };
   if (!/^(?:ERR_TLS|ERR_SSL|EPROTO|CERT_|UNABLE_TO|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH)/.test(code))

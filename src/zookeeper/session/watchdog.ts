@@ -1,13 +1,18 @@
-/** Ends a connection that stands still: a frozen server, or one behind a cut wire, says nothing of itself. */
+/** Ends a connection that no longer responds. A suspended server or a cut network does not close it. */
 import { every, type Clock } from '../../base/clock';
 import type { Connection } from './connection';
 
-/** A question every sixth of a session time-out also keeps the session alive. */
+/** Checks in one session timeout. The request of each check also keeps the session alive. */
 const looksPerSession = 6;
-/** Looks, not time, are counted: after this process itself stood still, the answer that waits is read first. */
+/**
+ * Checks without a response after which the connection is cut. They are counted instead of timed: if this process was
+ * suspended, it reads a waiting response first.
+ */
 const silentLooksMax = 2;
 
-/** Looks after `connection` until it ends, which is at most half a session time-out after the last answer. */
+/**
+ * Checks `connection` until it ends. A silent connection is cut at most half a session timeout after the last response.
+ */
 export function watchOver(connection: Connection, clock: Clock): void {
   const everyMs = connection.sessionMs / looksPerSession;
   let asked = false;
@@ -21,7 +26,7 @@ export function watchOver(connection: Connection, clock: Clock): void {
     asked = true;
     connection.exists('/').then(
       () => ([asked, silent] = [false, 0]),
-      () => connection.cut('the server does not answer'), // unless it has ended already
+      () => connection.cut('the server does not answer'), // no effect if it has ended
     );
   }
   void connection.ended.then(() => timer.cancel());

@@ -1,4 +1,4 @@
-/** The settings as they were last seen, in a file, for a start while ZooKeeper is away. */
+/** Cache file of the settings, for a start while ZooKeeper is unreachable. */
 import fs from 'node:fs';
 import path from 'node:path';
 import { randomHex, type Clock, type Random } from '../../base/clock';
@@ -6,34 +6,42 @@ import { BusError, sayError } from '../../base/errors';
 import type { Notices } from '../../base/notices';
 import type { Setting } from '../../ports/settings';
 
+/** Dependencies of the cache. */
 export interface CacheParts {
-  /** Made if it is not there, for this user only. Processes of one namespace may share it. */
+  /**
+   * Directory of the file. It is created for this user only if it does not exist. Processes of one namespace can share
+   * it.
+   */
   readonly dir: string;
   readonly ns: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
 }
+/** Settings of an earlier run. */
 export interface Cached {
   readonly settings: readonly Setting[];
-  /** Since somebody knew that they still hold. */
+  /** Time since they were last confirmed as current, in ms. */
   readonly ageMs: number;
 }
 
-/** What held, and when that was known. */
+/** Settings, and the time at which they were confirmed. */
 interface Held {
   readonly settings: readonly Setting[];
   readonly atMs: number;
 }
 
-/** One file, mode 0600, replaced whole; its time is when what is in it was last known to hold. */
+/**
+ * The cache: one file with mode 0600, which each write replaces as a whole. Its modification time is the time at which
+ * the content was last confirmed as current.
+ */
 export class SettingsCache {
   readonly file: string;
   private next: Held | undefined;
   private writing: Promise<void> = Promise.resolve();
   private told = false;
 
-  /** Throws Config when the directory cannot be used. */
+  /** Creates the directory. Throws Config if that fails. */
   constructor(private readonly parts: CacheParts) {
     this.file = path.join(path.resolve(parts.dir), `${parts.ns}.settings.json`);
     try {
@@ -47,7 +55,10 @@ export class SettingsCache {
     }
   }
 
-  /** Undefined if there is none. Throws Config when it is damaged or somebody else could have written it. */
+  /**
+   * Returns the cached settings, or undefined if there is no file. Throws Config if the file is damaged or if another
+   * user can write it.
+   */
   read(): Cached | undefined {
     let text: string;
     let stat: fs.Stats;
@@ -69,13 +80,15 @@ export class SettingsCache {
     return { settings, ageMs: Math.max(0, Math.round(this.parts.clock.now() - stat.mtimeMs)) };
   }
 
-  /** These hold now: soon on the disk; of several that wait, only the last. A disk that refuses is told once. */
+  /**
+   * Schedules a write of the current settings. A newer call replaces one that waits. A failing disk is reported once.
+   */
   keep(settings: readonly Setting[]): void {
     const waits = this.next !== undefined;
     this.next = { settings, atMs: this.parts.clock.now() };
     if (!waits) this.writing = this.writing.then(() => this.writeNext());
   }
-  /** Resolves when all is written. */
+  /** Resolves when every scheduled write has ended. */
   async close(): Promise<void> {
     await this.writing;
   }
@@ -95,10 +108,14 @@ export class SettingsCache {
       this.tell(`${this.file} cannot be written: ${sayError(error)}; the next start may need ZooKeeper`);
     }
   }
-  /** Whether this is in the file already: no other reading, be it of another process, is made younger. */
+  /**
+   * Returns whether the file already has this content, and updates its time if so. Other content keeps its time:
+   * another process can have written it, and it must not seem current.
+   */
   private async confirm(text: string, seconds: number): Promise<boolean> {
     try {
-      const handle = await fs.promises.open(this.file, 'r'); // so that what replaces it meanwhile stays as it is
+      // an open file stays the same even if it is replaced meanwhile
+      const handle = await fs.promises.open(this.file, 'r');
       try {
         const holds = (await handle.readFile()).equals(Buffer.from(text));
         if (holds) await handle.utimes(seconds, seconds);
@@ -107,7 +124,7 @@ export class SettingsCache {
         await handle.close();
       }
     } catch {
-      return false; // then it is written, which says what is wrong
+      return false; // the caller writes the file then, and reports the error
     }
   }
   private tell(message: string): void {
@@ -126,7 +143,10 @@ async function writeDurably(file: string, text: string, seconds: number): Promis
     await handle.close();
   }
 }
-/** One setting a line, for people, and in the same order by whoever writes. */
+/**
+ * Returns the content of the file: one setting per line, for people. The order is the same in every process, so that
+ * equal settings make equal files.
+ */
 function textOf(settings: readonly Setting[]): string {
   const sorted = settings.toSorted((one, other) => (one.key < other.key ? -1 : 1));
   return `[\n${sorted.map((setting) => JSON.stringify(setting)).join(',\n')}\n]\n`;
@@ -145,7 +165,7 @@ function isSetting(value: unknown): value is Setting {
   return typeof value.key === 'string' && typeof value.value === 'string' && typeof value.version === 'number';
 }
 function isMissing(error: unknown): boolean {
-  // Not `instanceof Error`: in jest the file system's errors are of another realm.
+  // Not `instanceof Error`: in jest, errors of the file system belong to another realm.
   return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT';
 }
 function config(fault: string, remedy: string, cause?: unknown): BusError<'Config'> {

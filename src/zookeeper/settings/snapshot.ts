@@ -1,31 +1,34 @@
-/** The settings as one connection shows them: read once, then what has changed. */
+/** Settings as read over one connection: completely at first, then only the changes. */
 import type { Setting } from '../../ports/settings';
 import type { Connection, Node } from '../session/connection';
 import { list } from '../session/nodes';
 import { textOf, type Paths } from '../paths';
 
+/** Settings of one connection. A new connection needs a new view, because its watches are new. */
 export class View {
-  /** By the name of their node. */
+  /** Settings by the name of their node. */
   readonly settings = new Map<string, Setting>();
   private listed = false;
   private reading = false;
   private readonly dirty = new Set<string>();
-  /** One for each node for as long as the connection lives, as that keeps all that it was ever given. */
+  /**
+   * Watch callbacks by node: one for the whole connection, because the library keeps every callback that it was given.
+   */
   private readonly changes = new Map<string, () => void>();
 
-  /** `changed` is called when there is something to {@link View.read}. */
+  /** Creates an empty view. `changed` is called when {@link View.read} has something to read. */
   constructor(
     readonly connection: Connection,
     private readonly paths: Paths,
     private readonly changed: () => void,
   ) {}
 
-  /** All is read, and nothing was told to have changed since. */
+  /** Whether everything was read and no change was reported since. */
   get isCurrent(): boolean {
     return this.listed && this.dirty.size === 0 && !this.reading;
   }
 
-  /** Reads what is new; what could not be read, the next time. Never twice at once. */
+  /** Reads the changes. Nodes that could not be read are read by the next call. Calls must not overlap. */
   async read(): Promise<void> {
     this.reading = true;
     try {
@@ -42,7 +45,7 @@ export class View {
     if (failed) throw failed.reason;
   }
 
-  /** Reads everything once more, for one who must not see less than others do already. */
+  /** Reads everything again, for a caller that must see all earlier writes. */
   async readAll(): Promise<void> {
     this.listed = false;
     for (const node of this.settings.keys()) this.dirty.add(node);
@@ -54,7 +57,7 @@ export class View {
     this.changed();
   };
   private async list(): Promise<readonly string[]> {
-    this.listed = true; // before, as it may change while it is read
+    this.listed = true; // set before the request, because the list can change while it is read
     try {
       return await list(this.connection, this.paths.settings, this.listChanged);
     } catch (error) {
@@ -92,7 +95,10 @@ export class View {
   }
 }
 
-/** ZooKeeper counts versions from 0, a setting from 1. Undefined without a key, or where nothing is. */
+/**
+ * Returns the setting of a node, or undefined without a key or a node. Versions in ZooKeeper start at 0, those of a
+ * setting at 1.
+ */
 export function settingOf(key: string, node: Node): Setting;
 export function settingOf(key: string | undefined, node: Node | undefined): Setting | undefined;
 export function settingOf(key: string | undefined, node: Node | undefined): Setting | undefined {
