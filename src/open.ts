@@ -51,14 +51,14 @@ export interface WithPorts {
   readonly ports: Pick<BusParts, 'log' | 'registry' | 'settings' | 'ns' | 'clock'>;
 }
 
-/** Options for a person who waits for the result. */
+/** Options for a person waiting for the result. */
 interface Look {
   /** Is called with the address of a server that does not respond within half a second. */
   readonly waiting: (message: string) => void;
 }
 
 /**
- * Opens a bus like {@link openBus}, for a person who waits. If no bus was ever opened with these options, it creates
+ * Opens a bus like {@link openBus}, for a waiting person. If no bus was ever opened with these options, it creates
  * nothing and rejects with Unreachable. If servers do not respond, it calls `waiting`, and rejects after a few seconds.
  */
 export async function openToLook(options: OpenOptions, waiting: Look['waiting'] = () => undefined): Promise<WithPorts> {
@@ -166,7 +166,7 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
     connect,
     ns,
     sessionMs: Math.min(sessionMs, aliveMs),
-    ...(!look && { openMs: sessionMs }), // a person who waits gets the error earlier
+    ...(!look && { openMs: sessionMs }), // a waiting person gets the error earlier
     ...(dir !== undefined && { cacheDir: dir }),
     ...(auth && { auth }),
     ...(tls && { tls }),

@@ -19,7 +19,7 @@ export class Capacity {
 
   /**
    * Creates an empty capacity. A buffer that holds less than `reservedBytes` accepts items even if the whole is full,
-   * so that no buffer is starved by others.
+   * so that other buffers cannot starve it.
    */
   constructor(
     readonly max: Bounds,

@@ -3,7 +3,7 @@
  */
 
 /**
- * Whether a failed call can have taken effect. `not-sent`: it has not and will not. `unknown`: it can have taken
+ * Effect of a failed call. `not-sent`: the call has had no effect and will have none. `unknown`: it can have taken
  * effect, or still can.
  */
 export type SendOutcome = 'not-sent' | 'unknown';
@@ -159,9 +159,9 @@ type More<C extends BusCode> = C extends 'Config'
 export class BusError<C extends BusCode = BusCode> extends Error {
   readonly code: C;
   readonly details: BusDetails[C];
-  /** Whether the same call can succeed when it is repeated, without the risk that it takes effect twice. */
+  /** True if the same call can succeed when it is repeated, without the risk that it takes effect twice. */
   readonly retryable: boolean;
-  /** Instruction for the person who reads the error. */
+  /** Instruction for the reader of the error. */
   readonly remedy: string;
 
   /** Creates an error. Pass a `remedy` if you know more than the code and the details. */

@@ -59,10 +59,10 @@ export const limits = {
   /** Bytes of the messages for one topic that an instance is sending. */
   sendingBytesMax: 64 * 1024 * 1024,
   /**
-   * Senders whose last position the owner of a partition keeps in memory, for the detection of duplicates. The senders
-   * of the newest records are kept.
+   * Senders in memory of the owner of a partition, each with its last position, for the detection of duplicates. The
+   * senders of the newest records are kept.
    */
   incarnationsMax: 10_000,
-  /** Senders whose last position each commit contains. They take about 1 KB in every commit. */
+  /** Senders in each commit, with their last position. They take about 1 KB in every commit. */
   committedSendersMax: 64,
 } as const;

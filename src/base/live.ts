@@ -25,9 +25,9 @@ export type PartOf<E extends Options> = Partial<ValuesOf<E>>;
 /**
  * Current values of the live options.
  *
- * The key of a setting is the name of a live option of the whole bus (`logLevel`), or of an entry or named listener and
- * one of its options (`photos.resize.concurrency`). A refused value has no effect: the last valid one stays in effect.
- * The refusal is emitted as a notice, and stays in `refused` until the setting changes.
+ * The key of a setting is the name of a live option of the whole bus (`logLevel`). For an entry or named listener, it
+ * is the name and one of its options (`photos.resize.concurrency`). A refused value has no effect: the last valid one
+ * stays in effect. The refusal is emitted as a notice, and stays in `refused` until the setting changes.
  */
 export interface Live<B extends Options, E extends Options> {
   /** Values for the whole bus: settings over the configuration. */
@@ -37,7 +37,7 @@ export interface Live<B extends Options, E extends Options> {
    */
   entry(name: string): PartOf<E>;
   readonly refused: readonly Refused[];
-  /** Applies the complete content of the store. Options whose setting was removed return to their configured value. */
+  /** Applies the complete content of the store. Options without a setting return to their configured value. */
   take(said: readonly Said[]): void;
   /**
    * Calls `see` after each change: with the name of the entry or listener, or with '' for the whole bus. Returns a

@@ -23,7 +23,7 @@ export type Notice =
       readonly error?: string;
       /** Thrown value with its stack, for the log of this process. It is never sent. */
       readonly thrown?: unknown;
-      /** Whether a 'retried' or 'parked' notice reports the next step. None follows if the partition is lost before. */
+      /** True if a 'retried' or 'parked' notice reports the next step. None follows if the partition is lost before. */
       readonly durable?: boolean;
     } & About)
   /** A request ended at its caller. `outcome` is 'ok' or the code of the error. */
@@ -112,7 +112,7 @@ export interface Notices {
    * does not count for {@link Notices.watched}. Returns a function that ends that.
    */
   watchStates(hear: (notice: State) => void): () => void;
-  /** Whether a watcher is registered. Notices that are costly to create are created only then. */
+  /** True if a watcher is registered. Notices that are costly to create are created only then. */
   readonly watched: boolean;
   /** Emits the collected notices immediately. */
   flush(): void;

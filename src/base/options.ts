@@ -4,7 +4,7 @@ import { BusError, didYouMean, nearest } from './errors';
 interface Described {
   /** Description of the option: one sentence with a capital and a full stop. It explains the purpose and the limits. */
   readonly says: string;
-  /** Whether settings can change it while the bus is open. */
+  /** True if settings can change it while the bus is open. */
   readonly live?: boolean;
 }
 /** Integer, duration in ms, or size in bytes, with its limits. */

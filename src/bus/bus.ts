@@ -47,7 +47,7 @@ const callersMs = 5_000;
 
 /**
  * Builds a bus on open ports. It can send immediately. Other instances can reach it when `opened` resolves. The caller
- * must close a bus whose `opened` rejects.
+ * must close the bus if `opened` rejects.
  */
 export function buildBus(parts: BusParts): BuiltBus {
   const { clock, random, notices, post, log, registry, self, timings, live } = parts;

@@ -44,7 +44,7 @@ export function limitsNow(live: BusLive, name: string, given: Partial<EntryLimit
   };
 }
 
-/** Returns the retry options that are set. The contract or `listen` determines the others. */
+/** Returns the retry options that are set. The contract or `listen` determines the rest. */
 export function retryNow(live: BusLive, name: string): Pick<RetryOptions, 'attempts' | 'backoffMs'> {
   const { attempts, backoffMs } = live.entry(name);
   return { ...(attempts !== undefined && { attempts }), ...(backoffMs !== undefined && { backoffMs }) };

@@ -71,7 +71,7 @@ export interface ServeOptions<C extends AnyContract> {
    * Number of handlers that run at the same time in this instance: one number for each of the entries, or a number by
    * entry.
    *
-   * @default 100 for requests, 8 for work
+   * @default 100 for requests (option `requestConcurrency`), 8 for work (`workConcurrency`)
    */
   readonly concurrency?: number | { readonly [K in Handled<C> & string]?: number };
   /**
@@ -155,9 +155,9 @@ export interface Served extends Closable {}
 
 /** State of this instance, for liveness and readiness probes. */
 export interface Health {
-  /** Whether the process can continue. If false, the process must be restarted. */
+  /** True if the process can continue. If false, the process must be restarted. */
   readonly live: boolean;
-  /** Whether the instance accepts work at the moment. */
+  /** True if the instance accepts work at the moment. */
   readonly ready: boolean;
   /**
    * Parts that do not work, with the reason and the time since when. Refused settings and entries that this instance
@@ -167,8 +167,8 @@ export interface Health {
 }
 
 /**
- * A connection of this process to the bus. After `close`, every verb that sends rejects with Closed. Every verb rejects
- * with Config for an argument that it does not accept.
+ * A connection of this process to the bus. After `close`, every verb that sends rejects with Closed. Verbs that send or
+ * receive reject with Config for an invalid entry, contract or option.
  */
 export interface Bus extends Closable {
   /** Module and name of this instance. */
@@ -212,7 +212,7 @@ export interface Bus extends Closable {
    * Resolves with one reply or error for each instance, when the last one is known. The error of one instance never
    * rejects the call. Resolves with `[]` when no instance is running.
    *
-   * Rejects with Timeout or Cancelled when the registry could not be read in time.
+   * Rejects with Timeout, Cancelled or Unreachable when the registry could not be read.
    *
    * @example
    * const answers = await bus.requestAll(photos.cacheSize, undefined, { timeoutMs: 1_000 });
@@ -245,7 +245,7 @@ export interface Bus extends Closable {
    * Resolves when all jobs are durable. Resolves with `[]` for an empty list.
    *
    * Rejects with TooLarge for more than 100,000 jobs or 64 MiB. Other errors are those of {@link Bus.submit}. The
-   * details of an error have the `index` and the `id` of the first job that failed; other jobs of the list can have
+   * details of an error have the `index` and the `id` of the first job that failed. Other jobs of the list can have
    * been accepted.
    *
    * @example
@@ -305,8 +305,8 @@ export interface Bus extends Closable {
    */
   listen<M extends Event>(entry: M, run: (body: Body<M>, context: Context) => Awaitable<void>): Promise<Served>;
   /**
-   * Listens to events as a named listener. One instance of this module that listens under
-   * the name `as` handles each event.
+   * Listens to events as a named listener. One instance of this module that listens under the name `as` handles each
+   * event.
    *
    * Resolves when this instance is a member of the listener's group. Events are durable from the first call with this
    * name on: they wait while no instance is running. A failed event is retried like a job, and parked after `attempts`.
@@ -368,9 +368,9 @@ export interface Bus extends Closable {
    */
   health(): Health;
   /**
-   * Calls `hear` with every notice of this instance. Returns a function that ends that. Similar state changes within one
-   * second are combined into one notice. An error that `hear` throws is reported to the other watchers once. The bus
-   * does not receive it.
+   * Calls `hear` with every notice of this instance. Returns a function that ends that. Similar state changes within
+   * one second are combined into one notice. An error that `hear` throws is reported to the other watchers once. The
+   * bus does not receive it.
    *
    * @example
    * const stop = bus.watch((notice) => notice.type === 'parked' && alert(notice.reason));

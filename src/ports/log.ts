@@ -34,7 +34,7 @@ export interface Topic {
   readonly name: string;
   /** Number of partitions. */
   readonly partitions: number;
-  /** Whether the log keeps only the newest record of each key. A null value is a tombstone. */
+  /** True if the log keeps only the newest record of each key. A null value is a tombstone. */
   readonly compacted: boolean;
   /**
    * Retention: time for which records are kept after they were appended, in ms. With null the log keeps records until
@@ -244,12 +244,12 @@ export interface Log extends Closable {
 
   // Inspection: joins no group, moves no commit, creates no topic.
   /**
-   * Whether the log keeps records of a topic with `keepMs` beyond that time, until each group of the topic has read
+   * True if the log keeps records of a topic with `keepMs` beyond that time, until each group of the topic has read
    * them. At most `limits.heldEventBytesMax` bytes are kept. If false, expired records are deleted even if unread.
    */
   readonly holdsUnread: boolean;
   /**
-   * Whether every offset between the bounds has a record, except in compacted topics. Records then need not be counted.
+   * True if every offset between the bounds has a record, except in compacted topics. Records then need not be counted.
    */
   readonly gapless: boolean;
   /** Returns the topics of this namespace. */

@@ -18,7 +18,7 @@ export interface Instance {
   readonly version: string;
   /** Contracts that it serves: fingerprint by module name. */
   readonly serves: Readonly<Record<string, string>>;
-  /** Whether it is closing. It then finishes the requests that it has, and accepts no new ones. */
+  /** True while it is closing. It then finishes the requests that it has, and accepts no new ones. */
   readonly leaving: boolean;
 }
 

@@ -76,8 +76,8 @@ function quotas(counts: ReadonlyMap<string, number>, partitions: number): Map<st
 }
 
 /**
- * Assigns partitions as evenly as the choices allow. Owners keep theirs where they can; each open partition goes to the
- * member with the fewest.
+ * Assigns partitions as evenly as the choices allow. Owners keep theirs where they can; each open partition is assigned
+ * to the member with the fewest.
  */
 function shareAmong(
   members: readonly Sharer[],

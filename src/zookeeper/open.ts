@@ -53,7 +53,7 @@ export interface ZookeeperOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly notices: Notices;
-  /** Is called when no server has responded for half a second, to inform a person who waits. */
+  /** Is called when no server has responded for half a second, so that a waiting person can be informed. */
   readonly waiting?: (message: string) => void;
 }
 /** The open registry and settings. */
@@ -65,7 +65,7 @@ export interface Zookeeper extends Closable {
 const sessionMsDefault = 4_000;
 const portDefault = 2_181;
 const securePortDefault = 2_281;
-/** Time without a response after which a server is reported to a person who waits for it, in ms. */
+/** Time without a response after which a server is reported to a waiting person, in ms. */
 const overdueMs = 500;
 
 /**

@@ -37,8 +37,8 @@ export function pathsOf(ns: string): Paths {
 const nodeBytesMax = 4_096;
 
 /**
- * Returns the name of the node for `text`. Characters that ZooKeeper accepts stay readable, others are percent-encoded.
- * Throws TooLarge, or Invalid for half a surrogate pair.
+ * Returns the name of the node for `text`. Characters that ZooKeeper accepts stay readable; the rest is
+ * percent-encoded. Throws TooLarge, or Invalid for half a surrogate pair.
  */
 export function nodeOf(text: string): string {
   const node = escape(text);

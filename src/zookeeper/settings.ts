@@ -43,7 +43,7 @@ const jitterMs = 20;
 const gapMs = 50;
 /** Interval at which the cache file is confirmed as current, in ms. */
 const confirmMs = 60_000;
-/** Attempts of a write whose node changes meanwhile. More would keep the caller waiting on a busy key. */
+/** Attempts of a write while other clients change the node. More would keep the caller waiting on a busy key. */
 const triesMax = 5;
 
 /**

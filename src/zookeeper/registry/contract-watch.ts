@@ -23,10 +23,9 @@ export interface Watcher {
 /**
  * Grace period of instances that are missing after an outage, in session timeouts.
  *
- * An outage in which other instances lose their sessions lasts about half a session timeout here, as a silent
- * connection is cut within the other half. Therefore a period starts from 0.4 on. Missing instances have two session
- * timeouts to announce themselves again. The next outage does not extend the period of an instance that is still
- * missing.
+ * An outage that ends the sessions of other instances lasts about half a session timeout here. A silent connection is
+ * cut within the other half. Therefore a period starts from 0.4 on. Missing instances have two session timeouts to
+ * announce themselves again. The next outage does not extend the period of an instance that is still missing.
  */
 const grace = { afterSessions: 0.4, sessions: 2 } as const;
 
@@ -40,7 +39,7 @@ export class Folder {
   private graceEnd = { cancel: (): void => undefined };
   /** Instances in their grace period by node, and the end of it. */
   private missing: ReadonlyMap<string, number> = new Map();
-  /** Outage whose grace period was started last, and the one whose missing instances were reported last. */
+  /** Last outage that started a grace period, and last outage with a report of missing instances. */
   private met: Comeback | undefined;
   private told: Comeback | undefined;
   private closed = false;

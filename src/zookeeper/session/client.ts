@@ -55,7 +55,7 @@ export interface Events {
   /** Is called once. */
   ended(end: End): void;
 }
-/** A client of the library whose defects are contained. */
+/** A client of the library, with its defects contained. */
 export interface GuardedClient {
   readonly client: Client;
   ticket(): Ticket;

@@ -10,7 +10,7 @@ import { readTls, type TlsPaths } from './tls';
 export interface Rights {
   /** User and password as `user:password`. They must not appear in a message. */
   readonly digest: string | undefined;
-  /** Whether every user can read the created nodes. */
+  /** True if every user can read the created nodes. */
   readonly worldRead: boolean;
 }
 /** Options of {@link connect}. */

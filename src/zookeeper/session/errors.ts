@@ -23,7 +23,7 @@ export class ServerError extends Error {
     super(`${meanings[code] ?? `refused with code ${code}`}: ${path}`);
   }
 }
-/** Error of an operation whose connection ended before the response. The outcome is unknown. */
+/** Error of an operation when the connection ended before the response. The outcome is unknown. */
 export class LostError extends Error {
   override readonly name = 'LostError';
 }

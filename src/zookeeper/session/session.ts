@@ -29,7 +29,7 @@ export interface SessionParts {
 export interface Comeback {
   /** Time without a connection, in ms. */
   readonly awayMs: number;
-  /** Whether the session is a new one. The ephemeral nodes of the earlier session are removed then, now or later. */
+  /** True if the session is a new one. The ephemeral nodes of the earlier session are removed then, now or later. */
   readonly newSession: boolean;
 }
 /**

@@ -43,7 +43,7 @@ function read(file: string, option: string): Buffer {
 
 /** Failure of a connection, in terms of the options. */
 export interface TlsFailure {
-  /** Whether only a change of certificates or options can repair it. */
+  /** True if only a change of certificates or options can repair it. */
   readonly untrusted: boolean;
   readonly reason: string;
 }

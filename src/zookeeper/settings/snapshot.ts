@@ -23,7 +23,7 @@ export class View {
     private readonly changed: () => void,
   ) {}
 
-  /** Whether everything was read and no change was reported since. */
+  /** True if everything was read and no change was reported since. */
   get isCurrent(): boolean {
     return this.listed && this.dirty.size === 0 && !this.reading;
   }
