@@ -128,7 +128,7 @@ export interface ListenOptions {
 
 /** A value, or the error in its place. */
 export type Result<T, E> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: E };
-/** Codes with which a request can reject. */
+/** Codes with which a request can reject. Config is not among them: it reports a mistake in the call itself. */
 export type RequestCode = Exclude<
   BusCode,
   'DiskFull' | 'StoreBroken' | 'SpoolFull' | 'SpoolBroken' | 'Conflict' | 'Config'

@@ -76,7 +76,8 @@ export interface Commit {
 }
 
 /**
- * A partition while this member owns it. After the member has lost it, every method rejects with a {@link LostError}.
+ * A partition while this member owns it. After the member has lost it, `read` and `commit` reject with a
+ * {@link LostError}, and `check` throws it.
  */
 export interface Owned {
   readonly partition: number;
@@ -197,8 +198,8 @@ export interface GroupOfTopic {
 }
 
 /**
- * A partitioned log. After `close`, every method rejects with Closed. Methods that use a server reject with Unreachable
- * when it does not respond.
+ * A partitioned log. After `close`, methods that read or write reject with Closed. Methods that use a server reject
+ * with Unreachable when it does not respond.
  */
 export interface Log extends Closable {
   /**

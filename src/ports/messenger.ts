@@ -1,6 +1,6 @@
 /**
- * Port that sends packets to one live instance or to all live instances of a module, and stores none of them for later.
- * Implementations: embedded, memory, kafka.
+ * Port that sends packets to one live instance or to all live instances of a module. An instance that starts later
+ * never receives them. Implementations: embedded, memory, kafka.
  */
 import type { Closable } from '../base/lifecycle';
 
@@ -16,7 +16,7 @@ export interface Packet {
   readonly withinMs?: number;
 }
 
-/** Callbacks of the owner of a {@link Post}. None of them can throw. */
+/** Callbacks of the owner of a {@link Post}. They must not throw. */
 export interface Receiver {
   /**
    * Handles a packet that was sent to this instance or to its module. `from` is the address of the sender. The body can
