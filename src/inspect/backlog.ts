@@ -1,35 +1,38 @@
-/** What of a queue is not settled: from the watermark to the end of each partition, without what is settled between. */
+/**
+ * Reads the unsettled part of a queue: each partition from the watermark to its end, except the ranges already settled.
+ */
 import type { Log } from '../ports/log';
 import { decodeState, emptyState, type State, type Tried } from '../work/progress/commit-state';
 import type { Range } from '../work/progress/watermark';
 import type { Source } from './names';
 
-/** Records of one partition from `from` up to but without `end`, but for those in `without`. */
+/** Records of one partition from offset `from` (inclusive) to `end` (exclusive), except those in `without`. */
 export interface Span {
   readonly topic: string;
   readonly partition: number;
   readonly from: number;
   readonly end: number;
-  /** Rising. */
+  /** Settled ranges in ascending order of offset. */
   readonly without: readonly Range[];
 }
 export interface Backlog extends Span {
   readonly source: Source;
-  /** Unsettled messages that were tried, by offset. */
+  /** Unsettled messages that were attempted, by offset. */
   readonly tried: ReadonlyMap<number, Tried>;
-  /** Offsets behind `end` that cannot be read yet: there are at most so many records. */
+  /** Number of offsets after `end` that cannot be read yet. It is an upper bound of the records there. */
   readonly blocked: number;
-  /** The instance that works on it now. */
+  /** The instance that owns the partition now. */
   readonly owner: string | null;
   /**
-   * False when the commit cannot be read, or belongs to another log, as its place lies beyond the end of this one: then
-   * what it settled counts as waiting.
+   * False when the commit state cannot be decoded, or when its offset is beyond the end of the log (it belongs to
+   * another log). Messages that it had settled then count as waiting.
    */
   readonly readable: boolean;
 }
 
 export async function readBacklog(log: Log, source: Source): Promise<readonly Backlog[]> {
-  // Places first: what is appended or settled between the two calls can only make it look like more, never like less.
+  // Read the commits before the bounds. Records appended or settled between the two calls can then only make the
+  // backlog look larger than it is, never smaller.
   const places = source.group === null ? [] : await log.places(source.group, source.topic);
   const placeOf = new Map(places.map((place) => [place.partition, place]));
   return (await log.bounds(source.topic)).map(({ partition, start, end, high = end }) => {
@@ -41,7 +44,7 @@ export async function readBacklog(log: Log, source: Source): Promise<readonly Ba
       source,
       topic: source.topic,
       partition,
-      from: Math.max(place?.offset ?? start, start), // retention may have passed a listener
+      from: Math.max(place?.offset ?? start, start), // retention can delete unsettled records
       end,
       without: state?.ranges ?? [],
       tried: new Map(state?.tried.map((one) => [one.offset, one])),
@@ -56,12 +59,12 @@ function readState(offset: number, state: Uint8Array): State | undefined {
   try {
     return decodeState(offset, state);
   } catch (error) {
-    if (error instanceof RangeError) return undefined; // of a newer version
+    if (error instanceof RangeError) return undefined; // a newer version wrote the state
     throw error;
   }
 }
 
-/** How many records the span has, where every offset has one; it has no more. */
+/** Returns the number of records in the span if every offset has one. It is an upper bound when offsets have gaps. */
 export function sizeOf({ from, end, without }: Span): number {
   let size = Math.max(0, end - from);
   for (const range of without) size -= Math.max(0, Math.min(range.to, end) - Math.max(range.from, from));

@@ -1,13 +1,18 @@
-/** Queues whose records cannot be read because a transaction of another producer is open in their log. */
+/**
+ * Raises alarms for queues whose records cannot be read because another producer has an open transaction in their log.
+ */
 import type { OpenTransaction } from '../ports/log';
 import type { Counted } from './queues';
 import type { Alarm, InspectorParts } from './types';
 
-/** Transactions of healthy producers are shorter. */
+/** Minimum age of a transaction that is reported. Transactions of healthy producers are shorter. */
 const reportAfterMs = 10_000;
 const criticalAfterMs = 30_000;
 
-/** One alarm for each queue that is blocked for long, with the command that ends the oldest transaction. */
+/**
+ * Returns one alarm for each queue blocked for at least 10 s or for an unknown time. It has the command that aborts the
+ * oldest transaction.
+ */
 export async function blockedAlarms(
   parts: InspectorParts,
   counted: readonly Counted[],
@@ -29,7 +34,7 @@ async function alarmOf({ log }: InspectorParts, { name, blocked, backlogs }: Cou
     }),
   );
   const [oldest, ...others] = found.flat().toSorted((a, b) => (a.sinceMs ?? 0) - (b.sinceMs ?? 0));
-  if (!oldest) return []; // it has ended meanwhile
+  if (!oldest) return []; // the transaction ended after the blocked records were counted
   const forMs = oldest.sinceMs === null ? null : Math.max(0, nowMs - oldest.sinceMs);
   if (forMs !== null && forMs < reportAfterMs) return [];
   const more = others.length > 0 ? `, and ${others.length} more` : '';

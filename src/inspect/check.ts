@@ -1,24 +1,29 @@
-/** Asks a live instance whether it would take a body. */
+/** Requests from a live instance the check of a body against the schema of an entry. */
 import { isBusError } from '../base/errors';
 import { moduleOf } from '../contract/contract';
 import { selfContract, type CheckAnswer } from '../bus/self-contract';
 import type { InspectorParts } from './types';
 
-/** What an instance says of an entry that it knows. */
+/** The answer of an instance that knows the entry. */
 export type Known = Extract<CheckAnswer, { known: true }>;
-/** What those say that do not know it. */
+/** The result when no requested instance knows the entry. */
 export interface Unknown {
   readonly known: false;
-  /** Instances that serve its module. */
+  /** Number of instances that serve its module. */
   readonly instances: number;
-  /** Entries that they do know. */
+  /** Entries of the module that the answering instances know. */
   readonly entries: readonly string[];
 }
 
-/** Instances that are asked one after the other before giving up. */
+/**
+ * Maximum number of instances that are requested, one after the other. It bounds the wait when instances do not answer.
+ */
 const triesMax = 3;
 
-/** Asks instances that serve the module of `entry` until one knows it. */
+/**
+ * Sends the check to instances that serve the module of `entry`, until one of them knows the entry. Instances that do
+ * not answer are skipped.
+ */
 export async function askCheck(parts: InspectorParts, entry: string, body: unknown): Promise<Known | Unknown> {
   const { registry, bus, answerMs = 2_000 } = parts;
   const module = moduleOf({ name: entry });

@@ -1,8 +1,8 @@
-/** Forgets a named listener that will not come back, so that events no longer wait for it. */
+/** Deletes the group of a named listener that will not return, so that the log no longer keeps events for it. */
 import { findQueues, nearNames, type QueueName } from './names';
 import { UnknownName, type InspectorParts } from './types';
 
-/** The queue of a named listener. Throws UnknownName for anything else. */
+/** Returns the queue of a named listener. Throws UnknownName for any other name. */
 export async function findListener({ log, ns }: InspectorParts, name: string): Promise<QueueName> {
   const queues = await findQueues(log, ns);
   const found = queues.get(name);
@@ -12,8 +12,8 @@ export async function findListener({ log, ns }: InspectorParts, name: string): P
 }
 
 /**
- * Forgets how far the listener has come, on all topics. An instance that listens under the name afterwards begins with
- * what is published then. Rejects with Conflict while one does.
+ * Deletes the committed offsets of the listener in all its topics. An instance that later listens under the same name
+ * starts with events that are published after that. Rejects with Conflict while an instance listens under the name.
  */
 export async function forgetListener({ log }: InspectorParts, { sources }: QueueName): Promise<void> {
   for (const { group, topic } of sources) if (group !== null) await log.dropGroup(group, topic);

@@ -1,4 +1,4 @@
-/** `busbar/inspect`: looks into every queue and instance from outside, as the command `busbar` does. */
+/** Exports `busbar/inspect`, which inspects queues and instances from outside, and which the `busbar` command uses. */
 export { openInspector } from './inspector';
 export type { Inspector, NamedQueue, TailOptions } from './inspector';
 export { askCheck } from './check';

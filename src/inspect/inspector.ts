@@ -1,4 +1,4 @@
-/** Looks into a system from outside: joins no group, moves no offset, creates no topic. */
+/** Inspects a system from outside. It joins no group, commits no offset and creates no topic. */
 import { moduleOf } from '../contract/contract';
 import { parseTopic, queueOf } from '../format/names';
 import { askInstances } from './instances';
@@ -26,37 +26,50 @@ import {
 
 export interface NamedQueue {
   readonly queue: string;
-  /** Where the name is an entry's: that entry. */
+  /** Selects the messages of one entry when the name was that of an entry; empty otherwise. */
   readonly filter: MessageFilter;
 }
 export interface TailOptions extends MessageFilter {
-  /** Ends the following. */
+  /** Ends the iteration when it aborts. */
   readonly signal: AbortSignal;
-  /** Called for messages that were gone before they could be read. */
+  /** Called with a description when messages were deleted before they could be read. */
   readonly missed?: (what: string) => void;
 }
 
 /**
- * Names are the contract's: `photos` (a module), `photos.work` or `search.index` (a queue), `photos.resize` (an entry:
- * its queue, that entry only), `photos#c41f` (an instance). What has no such name is refused with UnknownName, which
- * has the nearest ones. Calls that read many records end with StoppedEarly at their bound.
+ * Reads queues, messages and instances of a running system. Methods accept the names of contracts:
+ * - `photos`: a module;
+ * - `photos.work`, `search.index`: a queue;
+ * - `photos.resize`: an entry, which selects only its messages in its queue;
+ * - `photos#c41f`: an instance.
+ * An unknown name rejects with UnknownName, which has the nearest known names. Calls that read many records reject with
+ * StoppedEarly at their limit.
  */
 export interface Inspector {
-  /** All instances, or those of a module; each is asked what it does. By name. */
+  /** Returns all instances, or those of a module, each with the status that it reports. Sorted by name. */
   instances(module?: string): Promise<readonly InstanceView[]>;
-  /** All queues, or those named; a module names all of its queues. By name. */
+  /** Returns all queues, or the named ones. The name of a module selects all of its queues. Sorted by name. */
   queues(names?: readonly string[]): Promise<readonly QueueView[]>;
-  /** Messages that are not settled, in the order in which they will be handled. */
+  /** Yields the unsettled messages of a queue, in the order in which they will be handled. */
   peek(queue: string, filter?: MessageFilter): AsyncIterable<WaitingView>;
-  /** Work and events as they are sent, of all modules or of the queues and modules named, until `signal` aborts. */
+  /**
+   * Yields work and events as they are sent, until `signal` aborts. `names` selects queues and modules; empty selects
+   * all.
+   */
   tail(names: readonly string[], options: TailOptions): AsyncIterable<MessageView>;
-  /** What was set aside, oldest first. */
+  /** Yields parked messages, oldest first. */
   parked(queue?: string, filter?: MessageFilter): AsyncIterable<ParkedView>;
-  /** Which queue a name means, and what of it; also of one that nobody takes any more, while messages are parked. */
+  /**
+   * Returns the queue that a name refers to, and the entry to select in it. It also finds a queue without consumers
+   * while messages of it are parked.
+   */
   parkedQueue(name: string): Promise<NamedQueue>;
-  /** All records of the messages whose id begins so, and what became of them. */
+  /** Returns all records of the messages whose id begins with `idStart`, and their state in each queue. */
   show(idStart: string): Promise<readonly FoundView[]>;
-  /** What is wrong, worst first. Looks twice, a second apart, when a queue has messages older than 10 s. */
+  /**
+   * Returns the alarms, most severe first. When the oldest message of a working queue is older than 10 s, it counts
+   * that queue again after 1 s.
+   */
   status(): Promise<SystemStatus>;
 }
 
@@ -72,7 +85,10 @@ export function openInspector(parts: InspectorParts): Inspector {
     throw unknownQueue(name, [...queues.keys()]);
   }
 
-  /** A live instance knows which queue an entry is in; without one, messages of that entry tell it. */
+  /**
+   * Requests the queue of an entry from a live instance. Without one, it looks for a message of that entry in the
+   * module's queues.
+   */
   async function queueOfEntry(entry: string, queues: ReadonlyMap<string, QueueName>): Promise<QueueName | undefined> {
     const answer = await askCheck(parts, entry, undefined);
     if (answer.known && answer.kind !== 'work') {
@@ -123,7 +139,8 @@ export function openInspector(parts: InspectorParts): Inspector {
     queues,
     async *peek(name, filter = {}) {
       const { queue, filter: ofName } = await resolve(name);
-      // Backlogs first: what is settled meanwhile is shown as waiting, never the other way round.
+      // Read the backlogs before the instances. A message that is settled in between is shown as waiting, never the
+      // other way round.
       const backlogs = await readBacklogs(parts, queue);
       yield* peekQueue(parts, queue.queue, backlogs, await askInstances(parts), { ...filter, ...ofName });
     },
@@ -198,7 +215,7 @@ export function openInspector(parts: InspectorParts): Inspector {
 
 interface Resolved {
   readonly queue: QueueName;
-  /** What the name leaves of it. */
+  /** Selects the messages that the name refers to within the queue. */
   readonly filter: MessageFilter;
 }
 interface Wanted {

@@ -1,14 +1,14 @@
-/** Asks all living instances what they do now. */
+/** Requests from all live instances the status that they report. */
 import { sayError } from '../base/errors';
 import { selfContract, type InstanceStatus } from '../bus/self-contract';
 import type { Instance } from '../ports/registry';
 import type { Running } from '../work/types';
 import type { InspectorParts, InstanceView, UnservedView } from './types';
 
-/** The module that inspectors are instances of; they look at others, and are left out themselves. */
+/** The module of inspectors. Inspectors are left out of the instances that they list. */
 export const consoleModule = 'console';
 
-/** By name. Those that do not answer are among them, with the reason. */
+/** Returns the instances sorted by name. One that does not answer is included, with the reason in `silent`. */
 export async function askInstances(parts: InspectorParts, module?: string): Promise<readonly InstanceView[]> {
   const all = await parts.registry.all();
   const asked = all.filter((one) => one.module !== consoleModule && (module === undefined || one.module === module));
@@ -29,7 +29,7 @@ async function ask({ bus, answerMs = 2_000 }: InspectorParts, instance: Instance
 
 export type QueueStatus = InstanceStatus['queues'][number];
 
-/** What instances say of one queue. */
+/** Yields each instance that reports a queue, with its status of that queue. */
 export function* sayingOf(queue: string, instances: readonly InstanceView[]): Generator<[InstanceView, QueueStatus]> {
   for (const instance of instances) {
     for (const one of instance.status?.queues ?? []) if (one.queue === queue) yield [instance, one];
@@ -48,10 +48,10 @@ function knowing(queue: string, entry: string, instances: readonly InstanceView[
   return [...sayingOf(queue, instances)].filter(([, { entries }]) => entries.includes(entry)).length;
 }
 
-/** What those that take a queue say of it now. */
+/** The current work of the instances that consume a queue, as they report it. */
 export interface Doing {
   readonly running: readonly RunningOn[];
-  /** Whether none of them knows the entry, though there are some. */
+  /** Returns true when instances consume the queue and none of them knows the entry. */
   readonly isUnserved: (entry: string) => boolean;
 }
 
@@ -63,7 +63,7 @@ export function doingOf(queue: string, instances: readonly InstanceView[]): Doin
   };
 }
 
-/** A handler call that goes on, and where. */
+/** A running handler call, and the instance that runs it. */
 export interface RunningOn extends Running {
   readonly on: string;
 }

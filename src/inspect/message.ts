@@ -1,11 +1,11 @@
-/** Makes a record readable: what its envelope says, and its body decoded. */
+/** Decodes records into views: the fields of the envelope, and the body. */
 import { limits } from '../base/limits';
 import { parseEnvelope, type Envelope } from '../format/envelope';
 import { decodeValue } from '../format/json';
 import type { Stored } from '../ports/log';
 import type { MessageFilter, MessageView } from './types';
 
-/** A record with what is cheap to know of it; its body is decoded when it is shown. */
+/** A record with the fields that are cheap to parse. The body is decoded only when the message is shown. */
 export interface Letter {
   readonly topic: string;
   readonly record: Stored;

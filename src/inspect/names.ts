@@ -1,15 +1,15 @@
-/** Which queues there are, as groups and topics tell, and what a person may call them. */
+/** Finds the queues that exist, from groups and topics, and resolves names that an operator types. */
 import { nearest } from '../base/errors';
 import { parseGroup, parseTopic, queueOf } from '../format/names';
 import type { Log } from '../ports/log';
 import { UnknownName } from './types';
 
-/** Where messages of a queue lie. */
+/** A topic that holds messages of a queue. */
 export interface Source {
   readonly topic: string;
-  /** Null when nobody ever took the queue: then everything waits. */
+  /** Null when no instance ever consumed the queue; all its messages are then waiting. */
   readonly group: string | null;
-  /** Other entries of the topic are not for this queue; null when all are. */
+  /** The entry whose messages the queue receives; null when it receives all messages of the topic. */
   readonly entry: string | null;
 }
 export interface QueueName {
@@ -19,7 +19,10 @@ export interface QueueName {
   readonly sources: readonly Source[];
 }
 
-/** All queues of a namespace, by name. Those that only parked messages tell of have no sources. */
+/**
+ * Returns the queues of a namespace that have a topic, sorted by name. A queue of which only parked messages are left
+ * is not among them.
+ */
 export async function findQueues(log: Log, ns: string): Promise<ReadonlyMap<string, QueueName>> {
   const [topics, groups] = await Promise.all([log.topics(), log.groups()]);
   const there = new Set(topics.map(({ name }) => name));
@@ -47,13 +50,13 @@ export async function findQueues(log: Log, ns: string): Promise<ReadonlyMap<stri
   return new Map([...found].toSorted(([one], [other]) => (one < other ? -1 : 1)));
 }
 
-/** Modules that have topics. */
+/** Returns the modules that have topics in the namespace, one item for each topic. */
 export async function modulesOf(log: Log, ns: string): Promise<readonly string[]> {
   const names = (await log.topics()).map(({ name }) => parseTopic(name));
   return names.flatMap((topic) => (topic?.namespace === ns && 'module' in topic ? [topic.module] : []));
 }
 
-/** Topics of the namespace with messages of one module; of all modules without one. */
+/** Returns topics of the given kinds that hold messages of one module, or of all modules when `module` is undefined. */
 export async function topicsOf(
   log: Log,
   ns: string,
@@ -70,7 +73,10 @@ export async function topicsOf(
 
 const nearMax = 3;
 
-/** The known names that `name` most likely means, best first: those spelt alike, then those of the same module. */
+/**
+ * Returns up to three known names that `name` probably means: names with similar spelling first, then names of the same
+ * module.
+ */
 export function nearNames(name: string, known: readonly string[]): readonly string[] {
   const near: string[] = [];
   const [module = ''] = name.split('.');

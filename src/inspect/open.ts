@@ -1,4 +1,4 @@
-/** Opens an inspector on the system that the configuration of this process means. */
+/** Opens an inspector on the system that the configuration of this process selects. */
 import { systemRandom } from '../base/clock';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Bus } from '../bus/types';
@@ -10,21 +10,24 @@ import type { InspectorParts } from './types';
 
 export interface Inspection extends Closable {
   readonly inspector: Inspector;
-  /** To send with; an instance of the module `console`. */
+  /** Sends messages and requests as an instance of the module `console`. */
   readonly bus: Bus;
   readonly parts: InspectorParts;
-  /** To look at and to change. */
+  /** Reads and changes the settings of the system. */
   readonly settings: Settings;
 }
-/** Options of the bus, over files and variables; and how much looking may take. */
+/** Options of the bus, which override files and variables, and limits for the inspection. */
 export interface InspectOptions extends Omit<OpenOptions, 'module' | 'incoming' | 'hear'> {
-  /** How long an instance may take to answer, in ms. Default 2,000. */
+  /**
+   * Timeout for the answer of one instance, in ms.
+   * @default 2_000
+   */
   readonly answerMs?: number;
-  /** Called when a server does not answer at once, with its address. */
+  /** Called with a message that has the server's address, when a server does not answer at once. */
   readonly waiting?: (message: string) => void;
 }
 
-/** Rejects with Unreachable where no bus was ever opened; creates nothing. */
+/** Opens the inspection. It creates nothing, and rejects with Unreachable where no bus was ever opened. */
 export async function inspect(options: InspectOptions = {}): Promise<Inspection> {
   const { answerMs, waiting, ...rest } = options;
   const { bus, ports } = await openToLook({ ...rest, module: consoleModule }, waiting);

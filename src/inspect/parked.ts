@@ -1,4 +1,4 @@
-/** Lists what was set aside. */
+/** Reads parked messages, and the record of each repair by an operator. */
 import { placeOf } from '../work/message';
 import { readNote } from '../work/parked/note';
 import type { ParkedNote } from '../work/parked/park';
@@ -11,7 +11,7 @@ import { budgetFor } from './queues';
 import { scan } from './scan';
 import type { InspectorParts, MessageFilter, ParkedView } from './types';
 
-/** Whole topics, as they are now. */
+/** Returns a span for each partition of the topics, from its start to its current end. */
 export async function wholeTopics({ log }: InspectorParts, topics: readonly string[]): Promise<readonly Span[]> {
   const bounds = await Promise.all(topics.map(async (topic) => ({ topic, all: await log.bounds(topic) })));
   return bounds.flatMap(({ topic, all }) =>
@@ -20,8 +20,8 @@ export async function wholeTopics({ log }: InspectorParts, topics: readonly stri
 }
 
 /**
- * What is parked now, oldest first; of one queue if it is given. The key of a parked record is its queue and place:
- * only the newest of each counts, and one without a value takes it back.
+ * Yields the messages that are parked now, oldest first, of all queues or of `queue`. A parked record's key is its
+ * queue and original place. Only the newest record of each key counts, and one without a value removes the message.
  */
 export async function* findParked(
   parts: InspectorParts,
@@ -42,7 +42,7 @@ export async function* findParked(
   }
 }
 
-/** The same, readable. */
+/** Yields the same messages as {@link findParked}, decoded for display. */
 export async function* readParked(
   parts: InspectorParts,
   queue: string | undefined,
@@ -51,7 +51,7 @@ export async function* readParked(
   for await (const parked of findParked(parts, queue, filter)) yield parkedView(parked);
 }
 
-/** How many are parked, by queue. */
+/** Returns the number of parked messages by queue. */
 export async function countParked(parts: InspectorParts): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>();
   for await (const { note } of findParked(parts, undefined, {})) {
@@ -79,12 +79,15 @@ export function parkedView({ topic, note, record }: Parked): ParkedView {
   };
 }
 
-/** The note knows the id and the entry also of a message whose envelope nobody can read. */
+/** Adds the id, entry and key from the note, because the envelope of a parked message can be unreadable. */
 function withNote(letter: Letter, { id, entry, key }: ParkedNote): Letter {
   return { ...letter, id, entry, key };
 }
 
-/** What became by hand of messages that were parked, by the key of their parked record, as long as the log knows it. */
+/**
+ * Returns how parked messages were replayed or dropped, by the key of their parked record. It finds only repairs whose
+ * record the log still has.
+ */
 export async function readMended(parts: InspectorParts): Promise<ReadonlyMap<string, Mended>> {
   const found = new Map<string, Mended>();
   const spans = await wholeTopics(parts, await topicsOf(parts.log, parts.ns, ['parked']));
@@ -105,7 +108,7 @@ function mendedOf(line = ''): Mended | undefined {
     if ((how !== 'replayed' && how !== 'dropped') || typeof by !== 'string' || typeof atMs !== 'number') return;
     return { how, by, atMs };
   } catch {
-    return undefined; // none of ours
+    return undefined; // another program wrote the header
   }
 }
 

@@ -1,11 +1,14 @@
-/** Shows the messages that wait in a queue, and what each of them waits for. */
+/** Shows the messages that wait in a queue, and the reason for which each one waits. */
 import type { Backlog } from './backlog';
 import { doingOf, type Doing } from './instances';
 import { fits, viewOf, type Letter } from './message';
 import { budgetFor, readUnsettled } from './queues';
 import type { InspectorParts, InstanceView, MessageFilter, WaitingView } from './types';
 
-/** Keys that are remembered for 'behind'; later ones of a very long queue go without it. */
+/**
+ * Maximum number of keys that are remembered for `behind`, which bounds memory. Messages of further keys have no
+ * `behind`.
+ */
 const keysMax = 100_000;
 
 export async function* peekQueue(

@@ -1,4 +1,4 @@
-/** Counts what waits in each queue, from the group's watermark to the end of the log. */
+/** Counts the waiting messages of each queue, from the watermark of its group to the end of the log. */
 import { readBacklog, type Backlog } from './backlog';
 import { runningOf, sayingOf, unservedIn } from './instances';
 import type { Letter } from './message';
@@ -7,13 +7,13 @@ import { budgetOf, scan, type Budget } from './scan';
 import { sizeUp } from './size';
 import { StoppedEarly, type InspectorParts, type InstanceView, type QueueState, type QueueView } from './types';
 
-/** What is known of a queue at one moment. */
+/** The backlog of a queue, counted at one moment. */
 export interface Counted {
   readonly name: QueueName;
   readonly backlogs: readonly Backlog[];
   readonly unsettled: number;
   readonly exact: boolean;
-  /** See QueueView. */
+  /** See {@link QueueView.about}. */
   readonly about: boolean;
   readonly blocked: number;
   readonly oldest: Letter | undefined;
@@ -43,7 +43,7 @@ export async function count(parts: InspectorParts, name: QueueName): Promise<Cou
   };
 }
 
-/** A listener's messages lie among others: they are counted one by one. */
+/** Counts the messages of a listener one by one, because its topic also holds messages of other entries. */
 async function countPicked(
   parts: InspectorParts,
   backlogs: readonly Backlog[],
@@ -62,7 +62,10 @@ async function countPicked(
   }
 }
 
-/** The unsettled messages of a queue, in the order in which they will be handled as far as that is decided by now. */
+/**
+ * Yields the unsettled messages of a queue. Each partition is read in the order of its log, and partitions are merged
+ * by the time of their records.
+ */
 export async function* readUnsettled(
   { log }: InspectorParts,
   backlogs: readonly Backlog[],
@@ -81,7 +84,7 @@ export function older(one: Letter | undefined, other: Letter | undefined): Lette
 
 export interface Around {
   readonly instances: readonly InstanceView[];
-  /** By queue. */
+  /** Number of parked messages by queue. */
   readonly parked: ReadonlyMap<string, number>;
   readonly nowMs: number;
 }
@@ -91,7 +94,8 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
   const { queue, module } = name;
   const running = runningOf(queue, instances).length;
   const takers = new Set([...sayingOf(queue, instances)].map(([{ name: taker }]) => taker));
-  // The log remembers an owner beyond its end, until another member counts it out.
+  // The log keeps the owner of a partition after that instance has ended, until another member removes it from the
+  // group.
   const alive = new Set(instances.map((instance) => instance.name));
   for (const { owner } of backlogs) if (owner !== null && alive.has(owner)) takers.add(owner);
   const waiting = Math.max(0, unsettled - running);
@@ -111,13 +115,13 @@ export function viewOfQueue(counted: Counted, { instances, parked, nowMs }: Arou
     oldestMs: oldest ? Math.max(0, nowMs - oldest.record.timeMs) : null,
     parked: parked.get(queue) ?? 0,
     instances: takers.size,
-    // Settings speak of a listener by its own name.
+    // A setting names a listener by its queue.
     paused: name.kind === 'listener' && paused.size > 0 ? [queue] : [...paused].toSorted(),
     unserved,
   };
 }
 
-/** What one look can tell. */
+/** Returns the state that a single count can show. Detecting `stuck` and `growing` takes a second one. */
 function firstState(
   waiting: number,
   takers: number,

@@ -1,4 +1,4 @@
-/** Sends parked messages again, or takes them away: first what it will touch, then batch by batch. */
+/** Replays or drops parked messages. It first lists the messages that it will change, then changes them in batches. */
 import { outlookOf } from '../base/errors';
 import type { Parked } from '../work/parked/find';
 import { drop, replay, type Failed } from '../work/parked/replay';
@@ -8,19 +8,19 @@ import { readNote } from '../work/parked/note';
 import { findParked, parkedView } from './parked';
 import { NotParked, UnknownName, type InspectorParts, type MessageFilter, type ParkedView } from './types';
 
-/** Which of the parked messages; all that is given must hold. */
+/** A selection of parked messages. A message must match every field that is set. */
 export interface Which extends MessageFilter {
-  /** Ids, or what only one id begins with. */
+  /** Message ids, or beginnings of ids that only one message has. */
   readonly ids?: readonly string[];
-  /** Part of the reason, in any case of letters. */
+  /** A part of the reason, compared without regard to case. */
   readonly reasonLike?: string;
 }
 
-/** What a change will touch, without its bodies. */
+/** Parked messages that a replay or drop will change, without their bodies. */
 export interface Chosen {
   readonly queue: string;
   readonly messages: readonly ChosenMessage[];
-  /** Queues that get a replayed event too, since it is told again. */
+  /** Other queues that also receive a replayed event, because a replay publishes it to all listeners. */
   readonly alsoIn: readonly string[];
 }
 export interface ChosenMessage {
@@ -28,19 +28,19 @@ export interface ChosenMessage {
   readonly entry: string;
   readonly reason: string;
   readonly parkedAtMs: number;
-  /** How often it was replayed before. */
+  /** Number of earlier replays. */
   readonly replay: number;
-  /** The parked topic, and where in it. */
+  /** The parked topic. `partition` and `offset` are the place of the parked record in it. */
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
-  /** Topic, partition and offset that it came from. */
+  /** Topic, partition and offset of the original record. */
   readonly origin: readonly [string, number, number];
 }
 
 /**
- * What is parked in `queue` and meant by `which`, in the order of the log it came from. Throws NotParked for an id
- * that is not parked there, UnknownName for one that several begin with.
+ * Returns the messages parked in `queue` that match `which`, in the order of their original log. Throws NotParked for
+ * an id that is not parked there. Throws UnknownName for the beginning of several ids.
  */
 export async function choose(parts: InspectorParts, queue: string, which: Which): Promise<Chosen> {
   const { ids, reasonLike, ...filter } = which;
@@ -74,7 +74,7 @@ function chosenOf({ topic, note, record }: Parked): ChosenMessage {
   };
 }
 
-/** By where they came from, so that messages of one key go in the order in which they were sent. */
+/** Compares by original place, so that messages of one key are replayed in the order in which they were sent. */
 function inOrder({ origin: one }: ChosenMessage, { origin: other }: ChosenMessage): number {
   if (one[0] !== other[0]) return one[0] < other[0] ? -1 : 1;
   return one[1] - other[1] || one[2] - other[2];
@@ -90,7 +90,10 @@ function checkIds(queue: string, ids: readonly string[], found: readonly ChosenM
   }
 }
 
-/** A replayed event is an event told once more: every named listener of the entry hears it. */
+/**
+ * Returns the other named listeners of the entries. They also receive replayed events, because a replay publishes to
+ * all.
+ */
 async function alsoIn(parts: InspectorParts, queue: string, entries: ReadonlySet<string>): Promise<readonly string[]> {
   const queues = await findQueues(parts.log, parts.ns);
   const others = [...queues.values()].filter((one) => one.queue !== queue && one.kind === 'listener');
@@ -102,21 +105,22 @@ async function alsoIn(parts: InspectorParts, queue: string, entries: ReadonlySet
 const batchSize = 100;
 
 export interface MendOptions {
-  /** Stops between two batches: what was done is done, and the rest is as it was. */
+  /** Stops the call between two batches. Finished batches stay finished, and the remaining messages stay parked. */
   readonly signal: AbortSignal;
   /** Called with the messages of a batch when they are done. */
   readonly done?: (messages: readonly ChosenMessage[]) => void;
   /**
-   * Called for a message that stays parked because it cannot be replayed, with the reason; the others go on. Default:
-   * the call rejects with the first such error after its batch.
+   * Called with the error for each message that stays parked because it cannot be replayed; the call continues with the
+   * next one. By default, the call rejects after the batch with the first such error.
    */
   readonly failed?: (message: ChosenMessage, error: unknown) => void;
 }
 
 /**
- * Sends them again under their ids, and takes each from the parked ones. Gives how many went; fewer when it was
- * stopped, or when others took some meanwhile. Rejects with Unreachable when the log does not answer: what was not
- * reported as done may have been sent, and is still parked.
+ * Sends the messages again under their ids, and removes them from the parked topic. Resolves with the number of
+ * messages replayed. The number is lower when `signal` aborted, or when another process removed some in the meantime.
+ * Rejects with Unreachable when the log does not respond. A message that was not reported as done is still parked, and
+ * can have been sent.
  */
 export function replayChosen(parts: InspectorParts, chosen: Chosen, options: MendOptions): Promise<number> {
   return inBatches(parts, chosen, options, (batch, failed) =>
@@ -124,7 +128,7 @@ export function replayChosen(parts: InspectorParts, chosen: Chosen, options: Men
   );
 }
 
-/** Takes them from the parked ones for good. Otherwise as {@link replayChosen}. */
+/** Removes the messages from the parked topic permanently. Otherwise it behaves as {@link replayChosen}. */
 export function dropChosen(parts: InspectorParts, chosen: Chosen, options: MendOptions): Promise<number> {
   return inBatches(parts, chosen, options, (batch) => drop({ ...parts, instance: parts.bus.self.instance }, batch));
 }
@@ -154,7 +158,7 @@ async function inBatches(
   return count;
 }
 
-/** The chosen messages as they are now, with their bodies; without those that others took meanwhile. */
+/** Yields the chosen messages that are still parked, with their bodies. */
 export async function* readChosen(parts: InspectorParts, { queue, messages }: Chosen): AsyncGenerator<Exported> {
   for (let at = 0; at < messages.length; at += batchSize) {
     for (const { parked } of await stillParked(parts, queue, messages.slice(at, at + batchSize))) {
@@ -163,15 +167,15 @@ export async function* readChosen(parts: InspectorParts, { queue, messages }: Ch
   }
 }
 /**
- * What is kept of a message that is dropped: enough to read it, and to send it again byte for byte. Of a stub whose
- * original is gone only the first bytes are known.
+ * A copy of a dropped message, sufficient to read it and to send it again byte for byte. When the original of a stub
+ * has been deleted, only its first bytes are available.
  */
 export interface Exported {
   readonly view: ParkedView;
   readonly record: Parked['record'];
 }
 
-/** The record with the bytes of the whole message, also of a stub whose original is still in its log. */
+/** Returns the record with the whole value. For a stub, it reads the original while that is still in its log. */
 async function asWhole({ log }: InspectorParts, { note, record }: Parked): Promise<Parked['record']> {
   if (!note.stub) return record;
   const original = await readOriginal(log, note).catch((error: unknown) => {

@@ -1,4 +1,4 @@
-/** Listeners whose events wait so long that the log deletes them, or keeps them only because they are unread. */
+/** Raises alarms for listeners with overdue events, which the log deletes or keeps only because they are unread. */
 import { limits } from '../base/limits';
 import { sizeText, spanText } from '../format/amounts';
 import type { Log } from '../ports/log';
@@ -7,9 +7,11 @@ import { sizeOf, type Backlog } from './backlog';
 import type { Counted } from './queues';
 import type { Alarm, QueueView } from './types';
 
-/** From this share of the bound on it is critical. */
+/**
+ * Share of `heldEventBytesMax` from which the alarm is critical, so that an operator can act before events are deleted.
+ */
 const criticalShare = 0.75;
-/** Records of a partition whose size is looked at. */
+/** Number of records of a partition that are read to estimate its size. It bounds the number of reads. */
 const sampleRecords = 8;
 
 export async function alarmsOfWaiting(
@@ -55,7 +57,7 @@ async function alarmOf(
   return { ...about, severity: isCritical ? 'critical' : 'warning', what: 'held', says, next };
 }
 
-/** About how many bytes lie from the lowest unread event to the end, from the sizes of some records. */
+/** Estimates the bytes from the lowest unread event to the end, from the sizes of a few records. */
 async function bytesOf(log: Log, backlogs: readonly Backlog[]): Promise<number> {
   const sizes = await Promise.all(
     backlogs.map(async (span) => {

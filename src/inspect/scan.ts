@@ -1,22 +1,22 @@
-/** Reads partitions side by side, oldest record first, within a bound. */
+/** Reads several partitions in parallel and merges them by time, up to a limit of records. */
 import type { Log } from '../ports/log';
 import { isWithin, type Span } from './backlog';
 import { letterOf, type Letter } from './message';
 import { StoppedEarly } from './types';
 
-/** What may still be read; shared by the readings of one call. */
+/** The number of records that can still be read. All reads of one call share it. */
 export interface Budget {
   left: number;
   readonly of: number;
 }
 export const budgetOf = (records: number): Budget => ({ left: records, of: records });
 
-/** At most so much of each partition is in memory. */
+/** Maximum read from one partition at a time, which bounds memory. */
 const chunk = { messages: 256, bytes: 1024 * 1024 };
 
 /**
- * The records of all spans, in order per partition; between partitions by the time the log took them.
- * Throws StoppedEarly when the budget is spent and there is more.
+ * Yields the records of all spans: in offset order within a partition, and by append time across partitions. Throws
+ * StoppedEarly when the budget is used up and unread records remain.
  */
 export async function* scan<S extends Span>(
   log: Log,
@@ -53,7 +53,7 @@ class SpanReader<S extends Span> {
     this.#next = span.from;
   }
 
-  /** When the next record was taken by the log; Infinity when there is none. */
+  /** Append time of the next record; Infinity when there is none. */
   get headMs(): number {
     return this.#letters[this.#at]?.record.timeMs ?? Infinity;
   }
@@ -62,13 +62,13 @@ class SpanReader<S extends Span> {
     return this.#letters[this.#at++];
   }
 
-  /** Reads on when nothing is left in memory. */
+  /** Reads the next chunk when no record is left in memory. */
   async fill(): Promise<void> {
     const { topic, partition, end } = this.span;
     while (this.#at >= this.#letters.length && this.#next < end) {
       if (this.budget.left <= 0) throw new StoppedEarly(this.budget.of);
       this.#skip();
-      const most = Math.min(chunk.messages, this.budget.left); // the others read at the same time
+      const most = Math.min(chunk.messages, this.budget.left); // other readers draw on the budget at the same time
       this.budget.left -= most;
       const max = { messages: most, bytes: chunk.bytes };
       const records = await this.log.peek(topic, { partition, offset: this.#next }, max);
@@ -80,7 +80,7 @@ class SpanReader<S extends Span> {
     }
   }
 
-  /** What is settled in one piece need not be read. */
+  /** Skips a settled range at the current offset, so that it is not read. */
   #skip(): void {
     const range = this.span.without.find(({ from, to }) => this.#next >= from && this.#next < to);
     if (range) this.#next = Math.min(range.to, this.span.end);

@@ -1,4 +1,4 @@
-/** Finds a message by its id, wherever a log still has it, and says what became of it. */
+/** Finds the records of a message by its id in all logs, and reports its state in each queue. */
 import { placeOf } from '../work/message';
 import { parkedKey } from '../work/parked/park';
 import { isWithin, type Backlog } from './backlog';
@@ -11,10 +11,10 @@ import { budgetFor, readBacklogs } from './queues';
 import { scan } from './scan';
 import type { FoundView, InspectorParts, InstanceView, ParkedView, PlaceView } from './types';
 
-/** More records than this are no answer to anybody. */
+/** Maximum number of records returned. A longer list means that the prefix is too short to be useful. */
 const foundMax = 50;
 
-/** Records of all messages whose id begins so, oldest first; at most 50. */
+/** Returns the records of all messages whose id begins with `idStart`, oldest first, at most 50. */
 export async function findMessages(
   parts: InspectorParts,
   queues: ReadonlyMap<string, QueueName>,
@@ -35,7 +35,7 @@ export async function findMessages(
     parked.delete(origin);
     return { message: viewOf(letter), places: withParked(placesOf(letter), aside) };
   });
-  // Of what is left only the parked copy is still there.
+  // The originals of these were deleted or not read, so the parked copy is shown.
   for (const [first, ...more] of parked.values()) {
     if (first) found.push({ message: first, places: withParked([], [first, ...more]) });
   }
@@ -65,7 +65,7 @@ function withParked(places: readonly PlaceView[], parked: readonly ParkedView[])
   return [...places.filter(({ queue }) => !parked.some((one) => one.queue === queue)), ...aside];
 }
 
-/** What became of a record, in each queue that it is for. */
+/** Returns a function that finds the state of a record in each queue that receives it. */
 async function openPlaces(
   parts: InspectorParts,
   queues: readonly QueueName[],

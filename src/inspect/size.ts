@@ -1,21 +1,23 @@
-/** Counts what is not settled: by offsets where each has a record, else by reading as far as that takes little time. */
+/**
+ * Counts unsettled records by their offsets where the log has no gaps, and otherwise by reading up to a limit of bytes.
+ */
 import type { Log } from '../ports/log';
 import { isWithin, sizeOf, type Span } from './backlog';
 import { letterOf, type Letter } from './message';
 
 export interface Sized {
   readonly unsettled: number;
-  /** There may be fewer: the rest was not read, and the log may have gaps. */
+  /** True when the count is an upper bound: some records were not read, and their offsets can have gaps. */
   readonly about: boolean;
-  /** The one that the log took first. */
+  /** The record with the earliest append time. */
   readonly oldest: Letter | undefined;
 }
 
-/** Of all spans together: about a second of reading. */
+/** Maximum bytes read for all spans together, about one second of reading. */
 const readBytesMax = 16 * 1024 * 1024;
 const recordOverheadBytes = 100;
 const chunk = { messages: 2_000, bytes: 1024 * 1024 };
-/** Where reading is only for the first one; a few, since the first may be settled already. */
+/** Records per read when only the oldest one is needed. It is more than one, because the first ones can be settled. */
 const fewMessages = 16;
 
 export async function sizeUp(log: Log, spans: readonly Span[]): Promise<Sized> {

@@ -1,4 +1,4 @@
-/** Says what is wrong with a system, worst first, with the command to type next. */
+/** Determines the alarms of a system, sorted by severity, each with the command to run next. */
 import { sleep } from '../base/clock';
 import type { Backlog } from './backlog';
 import { blockedAlarms } from './blocked';
@@ -10,13 +10,16 @@ import { waitingView } from './peek';
 import { StoppedEarly } from './types';
 import type { Alarm, InspectorParts, InstanceView, QueueView, WaitingView } from './types';
 
-/** What waited less long is no cause to look twice. */
+/** A queue whose oldest message is younger than this is not counted a second time. */
 const slowMs = 10_000;
-/** What hangs less long is called slow, not stuck. */
+/** A backlog or lane that waits for longer than this without progress is reported as stuck. */
 const stuckMs = 30_000;
-/** Between the two looks: twice the time in which instances commit what they settled. */
+/**
+ * Time between the two counts: twice the interval at which instances commit settled messages. A shorter one would
+ * report healthy queues as stuck.
+ */
 const lookAgainMs = 1_000;
-/** How far a lane is followed to say how many wait in it. */
+/** Maximum number of records read to count the messages that wait in a lane. It bounds the duration of the call. */
 const lanesMax = 10_000;
 
 export interface Looked {
@@ -24,7 +27,10 @@ export interface Looked {
   readonly alarms: readonly Alarm[];
 }
 
-/** Looks at all queues; a second time after a second when one has old messages, to see whether anything moves. */
+/**
+ * Determines the state of all queues. When a queue has old messages, it counts that queue again after a second, to
+ * detect progress.
+ */
 export async function lookForTrouble(
   parts: InspectorParts,
   counted: readonly Counted[],
@@ -57,7 +63,7 @@ export async function lookForTrouble(
 }
 
 function isSlow(view: QueueView | undefined): boolean {
-  // What is paused, or known to nobody, grows old; that says nothing about the rest of its queue.
+  // Messages that are paused or unserved grow old although the rest of the queue is healthy.
   const works = view?.state === 'working' && view.paused.length === 0 && view.unserved.length === 0;
   return works && (view.oldestMs ?? 0) > slowMs;
 }
@@ -89,12 +95,18 @@ async function troubleOf(
   return { what: 'growing', forMs: oldestMs, says: `${waiting} wait, +${more}/s`, next };
 }
 
-/** With gaps this is more than the records; only its growth is used. */
+/**
+ * Returns the sum of the ends of all partitions. Gaps make it larger than the number of records, but only its growth is
+ * used.
+ */
 function endOf({ backlogs }: Counted): number {
   return backlogs.reduce((sum, { end, blocked }) => sum + end + blocked, 0);
 }
 
-/** A message that is tried for long while others of its key wait behind it. */
+/**
+ * Finds a lane whose first message is running or in backoff and is older than `stuckMs`, while messages of the same key
+ * wait behind it.
+ */
 async function stuckLane(
   parts: InspectorParts,
   backlogs: readonly Backlog[],
@@ -111,7 +123,7 @@ async function stuckLane(
       else heads.set(lane, waitingView(letter, backlog, doing, null));
     }
   } catch (error) {
-    if (!(error instanceof StoppedEarly)) throw error; // the oldest ones were seen
+    if (!(error instanceof StoppedEarly)) throw error; // the oldest messages were read, which is sufficient
   }
   const stuck = [...heads].filter(([lane, { state, timeMs }]) => {
     return state !== 'waiting' && behind.has(lane) && nowMs - timeMs > stuckMs;
@@ -137,7 +149,7 @@ function alarmsOfInstance({ name, module, status, silent, leaving }: InstanceVie
   return [{ ...about, severity: live ? 'warning' : 'critical', what: 'unwell', forMs, says }];
 }
 
-/** What works worse than it should in instances that are ready: one alarm for all instances that report a reason. */
+/** Returns warnings of instances that are ready. Instances that report the same part and reason share one alarm. */
 function degraded(instances: readonly InstanceView[]): Alarm[] {
   const alarms = new Map<string, { readonly alarm: Alarm; readonly names: string[] }>();
   for (const { name, module, status } of instances) {
@@ -156,12 +168,15 @@ function degraded(instances: readonly InstanceView[]): Alarm[] {
     return { ...alarm, says: `${where}: ${alarm.says}` };
   });
 }
-/** Instances report the same transactions by topic. */
+/**
+ * Returns true when a blocked queue already has an alarm for this part, because instances report the same transactions
+ * by topic.
+ */
 function isBlocked(part: string, blocked: readonly Alarm[], counted: readonly Counted[]): boolean {
   const queues = counted.filter(({ name }) => blocked.some(({ about }) => about === name.queue));
   return queues.some(({ backlogs }) => backlogs.some(({ topic }) => part === `transactions in ${topic}`));
 }
-/** Reported by alarms of their own, or listed by a verb. */
+/** Prefixes of parts that have an alarm of their own, or that another verb lists. */
 const toldOtherwise = ['queue ', 'setting ', 'events of '];
 
 function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
@@ -169,7 +184,10 @@ function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
   return { severity: 'critical', about: queue, what: 'nobody', forMs: oldestMs, says, next: `busbar peek ${queue}` };
 }
 
-/** Known to some: then it is a new version that comes, or an old one that goes. */
+/**
+ * Returns alarms for entries that some or all instances of the queue do not know. During a deploy, only the new version
+ * can know an entry.
+ */
 function knownToFew({ queue, instances, unserved }: QueueView): Alarm[] {
   return unserved.map(({ entry, waiting, knownTo }) => {
     const of = `${instances} ${instances === 1 ? 'instance' : 'instances'}`;

@@ -1,25 +1,28 @@
-/** Follows several topics live, those too that appear meanwhile. */
+/** Follows several topics live, including topics that are created in the meantime. */
 import { sleep } from '../base/clock';
 import { OutOfRangeError, type Stored, type Tail } from '../ports/log';
 import { fits, letterOf, viewOf, type Letter } from './message';
 import type { InspectorParts, MessageFilter, MessageView } from './types';
 
 export interface TailWhat {
-  /** Topics to follow, asked again every second: new ones are read from their start. */
+  /** Returns the topics to follow. It is called again every second, and new topics are read from their start. */
   topics(): Promise<readonly string[]>;
-  /** Whether a message of these topics is wanted. */
+  /** Returns true for a message of these topics that must be yielded. */
   wanted(letter: Letter): boolean;
   readonly filter: MessageFilter;
-  /** Ends the following. */
+  /** Ends the iteration when it aborts. */
   readonly signal: AbortSignal;
-  /** Messages that were gone before they could be read. */
+  /** Called with a description when messages were deleted before they could be read. */
   missed(what: string): void;
 }
 
 const lookMs = 1_000;
 const batch = { messages: 256, bytes: 1024 * 1024 };
 
-/** With `filter.sinceMs` it begins with what the logs have from then on, else with the next message. */
+/**
+ * Yields messages as they are appended. With `filter.sinceMs`, it starts with the records from that time; otherwise it
+ * starts with the next one.
+ */
 export async function* follow(parts: InspectorParts, what: TailWhat): AsyncGenerator<MessageView> {
   const { filter, signal } = what;
   const tails = new Map<string, Tail>();

@@ -1,4 +1,4 @@
-/** What an inspector shows: queues, instances and messages as plain values. Times are milliseconds since 1970. */
+/** The plain values that an inspector returns: queues, instances and messages. Times are milliseconds since 1970. */
 import type { Clock, Random } from '../base/clock';
 import type { Bus } from '../bus/types';
 import type { InstanceStatus } from '../bus/self-contract';
@@ -12,15 +12,21 @@ import type { Mended } from '../work/parked/replay';
 export interface InspectorParts {
   readonly log: Log;
   readonly registry: Registry;
-  /** Asks the instances what they do now. */
+  /** Requests the status of instances. */
   readonly bus: Pick<Bus, 'self' | 'request'>;
-  /** Namespace of the topics to look at. */
+  /** Namespace of the topics to inspect. */
   readonly ns: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** How long an instance may take to answer, in ms. Default 2,000. */
+  /**
+   * Timeout for the answer of one instance, in ms.
+   * @default 2_000
+   */
   readonly answerMs?: number;
-  /** Records that one call reads at most before it ends with StoppedEarly. Default 1,000,000. */
+  /**
+   * Maximum number of records that one call reads before it rejects with StoppedEarly.
+   * @default 1_000_000
+   */
   readonly scanMax?: number;
 }
 
@@ -32,11 +38,11 @@ export interface InstanceView {
   readonly version: string;
   readonly sinceMs: number;
   readonly leaving: boolean;
-  /** Contracts it serves, with their fingerprints. */
+  /** Contracts that the instance serves, with their fingerprints. */
   readonly serves: Readonly<Record<string, string>>;
-  /** What it says of itself; null when it did not answer. */
+  /** The status that the instance reported; null when it did not answer. */
   readonly status: InstanceStatus | null;
-  /** Why it did not. */
+  /** The reason why it did not answer; null when it did. */
   readonly silent: string | null;
 }
 
@@ -44,43 +50,51 @@ export interface InstanceView {
 export interface UnservedView {
   readonly entry: string;
   readonly waiting: number;
-  /** Instances that take the queue and know it; none of the others will ever start it. */
+  /** Number of instances that consume the queue and know the entry. Only these can start it. */
   readonly knownTo: number;
 }
 
 /**
- * nobody: messages wait and no instance takes them · stuck: nothing goes on although somebody takes them · paused:
- * nothing runs, and a setting says that nothing of some entries is to be started · unserved: nothing runs, and messages
- * wait at instances that do not know their entry · blocked: nothing runs, and none can be read before an open
- * transaction of another producer ends.
+ * The state of a queue. Messages wait in every state except `caught up`.
+ * - `caught up`: no message waits.
+ * - `working`: messages are being handled, or none of the other states applies.
+ * - `growing`: more messages are appended than settled.
+ * - `stuck`: instances consume the queue, but no message is settled, or one lane makes no progress.
+ * - `nobody`: no instance consumes the queue.
+ * - `paused`: no handler runs, and a setting keeps some entries from being started.
+ * - `unserved`: no handler runs, and messages wait at instances that do not know their entry.
+ * - `blocked`: no handler runs, and no waiting message can be read before an open transaction of another producer ends.
  */
 export type QueueState = 'caught up' | 'working' | 'growing' | 'stuck' | 'nobody' | 'paused' | 'unserved' | 'blocked';
 
 export interface QueueView {
-  /** `photos.work`, `search.index` */
+  /** The name of the queue, such as `photos.work` or `search.index`. */
   readonly queue: string;
-  /** Who handles it. */
+  /** The module that handles its messages. */
   readonly module: string;
-  /** The entry that a named listener listens to; a work queue has many. */
+  /** The entries that a named listener listens to; empty for a work queue. */
   readonly listensTo: readonly string[];
   readonly state: QueueState;
-  /** Messages that are neither settled nor being handled, counted to the end of the log. */
+  /** Number of messages up to the end of the log that are neither settled nor being handled. */
   readonly waiting: number;
-  /** False when counting stopped early: then there are at least so many, unless it is `about`. */
+  /** False when the count is not exact: `waiting` is then a lower bound, unless `about` is true. */
   readonly exact: boolean;
-  /** Too many to read them all, in a log that may have gaps: then there are at most so many, and hardly ever fewer. */
+  /**
+   * True when not all messages were read and the log can have gaps. `waiting` is then an upper bound, and usually
+   * close.
+   */
   readonly about: boolean;
-  /** Of those that wait: they cannot be read before an open transaction of another producer ends; at most so many. */
+  /** Upper bound of the waiting messages that cannot be read before an open transaction of another producer ends. */
   readonly blocked: number;
   readonly running: number;
-  /** Of those that wait: they failed, and wait for another attempt. */
+  /** Number of waiting messages that failed and wait for another attempt. */
   readonly inBackoff: number;
   /** Age of the oldest unsettled message, in ms; null when there is none. */
   readonly oldestMs: number | null;
   readonly parked: number;
-  /** Instances that take it now. */
+  /** Number of instances that consume it now. */
   readonly instances: number;
-  /** The names under which settings have paused some or all of it. */
+  /** Names under which settings have paused all or part of the queue. */
   readonly paused: readonly string[];
   /** Entries whose messages wait at instances that do not know them. */
   readonly unserved: readonly UnservedView[];
@@ -88,59 +102,62 @@ export interface QueueView {
 
 export interface MessageView {
   readonly id: string;
-  /** Empty when the record does not say. */
+  /** The entry; empty when the record does not contain it. */
   readonly entry: string;
   readonly kind: string;
-  /** The sending instance; empty when the record does not say. */
+  /** The sending instance; empty when the record does not contain it. */
   readonly from: string;
-  /** As text, or as 0x… when it is none. */
+  /** The key as text, or in hex after `0x` when it is not valid UTF-8. */
   readonly key: string | null;
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
-  /** When the log took it. */
+  /** Time at which the record was appended to the log. */
   readonly timeMs: number;
   readonly sentMs: number | null;
-  /** How often it was replayed by hand. */
+  /** Number of earlier replays by an operator. */
   readonly replay: number;
   /** The id of the message that was being handled when this one was sent. */
   readonly cause: string | null;
   readonly traceparent: string | null;
   readonly baggage: Readonly<Record<string, unknown>>;
-  /** Of the body. */
+  /** Size of the body in bytes. */
   readonly bytes: number;
   readonly body: Decoded;
-  /** What is wrong with the envelope, if anything is. */
+  /** Description of the fault in the envelope; null when it is valid. */
   readonly fault: string | null;
 }
 
 export interface WaitingView extends MessageView {
   readonly state: 'waiting' | 'running' | 'in backoff';
-  /** Attempts that ended without success; the one that runs is not among them. */
+  /** Number of attempts that failed, without the one that is running. */
   readonly attempts: number;
   /** The instance that handles it now. */
   readonly on: string | null;
-  /** What the handler's `progress` said last. */
+  /** The last note that the handler passed to `progress`. */
   readonly note: string;
-  /** Instances take the queue, and none of them knows the entry. */
+  /** True when instances consume the queue and none of them knows the entry. */
   readonly unserved: boolean;
-  /** The id of the message of the same key that comes before it. */
+  /** The id of an unsettled message of the same key that is handled before this one; null when there is none. */
   readonly behind: string | null;
 }
 
 export interface ParkedView extends MessageView {
   readonly queue: string;
-  /** Where it came from: topic/partition/offset. */
+  /** Place of the original record, as topic/partition/offset. */
   readonly origin: string;
   readonly reason: string;
   readonly attemptCount: number;
-  /** Those that are known, oldest first. */
+  /** The attempts that were recorded, oldest first. */
   readonly attempts: readonly Attempt[];
   readonly parkedAtMs: number;
-  /** Who parked it, and that module's version. */
+  /** The instance that parked it. `version` is the version of its module. */
   readonly instance: string;
   readonly version: string;
-  /** Set when the message was too large to be parked whole: then `bytes` is its whole size, `body` not readable. */
+  /**
+   * Set when the message was too large to be parked whole. `bytes` is then the size of the whole message, and `body` is
+   * not readable.
+   */
   readonly stub: StubView | null;
 }
 export interface StubView extends Stub {
@@ -148,7 +165,7 @@ export interface StubView extends Stub {
   readonly first: Uint8Array;
 }
 
-/** One record of a message, and what became of it in each queue that it is for. */
+/** One record of a message, and its state in each queue that receives it. */
 export interface FoundView {
   readonly message: MessageView;
   readonly places: readonly PlaceView[];
@@ -158,21 +175,24 @@ export interface PlaceView {
   readonly state: WaitingView['state'] | 'settled' | 'parked';
   readonly attempts: number;
   readonly on: string | null;
-  /** See WaitingView. */
+  /** See {@link WaitingView.unserved}. */
   readonly unserved: boolean;
   readonly parked: ParkedView | null;
-  /** Settled since it was parked, and this was done with it then; null also when the log no longer knows. */
+  /**
+   * The repair by which it was settled after it was parked; null when there was none or the log no longer has the
+   * record.
+   */
   readonly mended: Mended | null;
 }
 
-/** Which messages; all that is given must hold. */
+/** A selection of messages. A message must match every field that is set. */
 export interface MessageFilter {
   readonly key?: string;
-  /** `photos.resize`, or `resize`. */
+  /** An entry, such as `photos.resize` or `resize`. */
   readonly entry?: string;
-  /** A module, or an instance. */
+  /** A sending module or instance. */
   readonly from?: string;
-  /** The log took it then or later. */
+  /** Earliest append time. */
   readonly sinceMs?: number;
 }
 
@@ -194,10 +214,10 @@ export interface Alarm {
     | 'blocked'
     | 'paused'
     | 'unserved';
-  /** How long already, in ms, where that is known. */
+  /** Time for which the condition has lasted, in ms; null when it is unknown. */
   readonly forMs: number | null;
   readonly says: string;
-  /** The command to type next. */
+  /** The command to run next. */
   readonly next: string;
 }
 export interface SystemStatus {
@@ -206,12 +226,12 @@ export interface SystemStatus {
   readonly tookMs: number;
   readonly modules: number;
   readonly instances: number;
-  /** Worst first. */
+  /** Alarms, most severe first. */
   readonly alarms: readonly Alarm[];
   readonly queues: readonly QueueView[];
 }
 
-/** A name that nothing has, and what comes near it. */
+/** An unknown name, with the nearest known names. */
 export class UnknownName extends Error {
   override readonly name = 'UnknownName';
   constructor(
@@ -225,7 +245,7 @@ export class UnknownName extends Error {
   }
 }
 
-/** An id that no parked message of the queue begins with. */
+/** A prefix of an id that matches no parked message of the queue. */
 export class NotParked extends Error {
   override readonly name = 'NotParked';
   constructor(
@@ -238,7 +258,7 @@ export class NotParked extends Error {
   }
 }
 
-/** Reading stopped at its bound: what came so far is right, and not all. */
+/** The read stopped at its limit. Results returned before it are correct but incomplete. */
 export class StoppedEarly extends Error {
   override readonly name = 'StoppedEarly';
   constructor(readonly scanned: number) {
