@@ -1,4 +1,4 @@
-/** Reads what was typed: durations, times, bodies. */
+/** Parses the arguments of the command: durations, times, counts and bodies. */
 import { accept, variableOf } from '../base/options';
 import { sayError } from '../base/errors';
 import { busOptions } from '../config';
@@ -7,16 +7,19 @@ import { fromJson } from './json';
 
 const day = 86_400_000;
 
-/** As it is typed: `drainMs` is `drain-ms`. */
+/** Returns the name of an option as it is typed: `drainMs` becomes `drain-ms`. */
 export const flagOf = (name: string): string => name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
 
-/** What is read from a variable of ours, but was typed as an option, is named as that. */
+/**
+ * Replaces the names of variables by the options that were typed, because typed options are passed on as variables. An
+ * error text then names the option that the user can correct.
+ */
 export function asTyped(text: string, given: object): string {
   const typed = ['config', ...Object.keys(busOptions)].filter((name) => Object.hasOwn(given, name));
   return typed.reduce((said, name) => said.replaceAll(`(${variableOf(name)})`, `(--${flagOf(name)})`), text);
 }
 
-/** '5s', '250ms', '10m' */
+/** Parses a duration such as `5s`, `250ms` or `10m`, in ms. Throws Usage for any other text. */
 export function duration(name: string, text: string): number {
   const read = accept({ is: 'duration', min: 1, max: 3_650 * day, says: '' }, text);
   if ('fault' in read || /^\d+$/.test(text)) {
@@ -25,7 +28,7 @@ export function duration(name: string, text: string): number {
   return Number(read.value);
 }
 
-/** A duration before now, or a time such as 2026-11-22T03:10. */
+/** Parses a duration before now, or a time such as 2026-11-22T03:10. Throws Usage for any other text. */
 export function since(text: string, nowMs: number): number {
   if (/^\d+(\.\d+)?(ms|s|m|h|d)$/.test(text)) return nowMs - duration('--since', text);
   const atMs = Date.parse(text);
@@ -39,7 +42,7 @@ export function countOf(name: string, text: string): number {
   return Number(text);
 }
 
-/** The body that was typed, or that stdin brings for `-`. */
+/** Returns the body that was typed, or read from stdin when `-` was typed. Rejects with Usage when it is not JSON. */
 export async function body(text: string, stdin: AsyncIterable<unknown>): Promise<unknown> {
   const json = text === '-' ? await read(stdin) : text;
   try {
@@ -49,7 +52,10 @@ export async function body(text: string, stdin: AsyncIterable<unknown>): Promise
   }
 }
 
-/** JSON of the largest message there may be, with room for spaces. */
+/**
+ * Maximum characters of a body on stdin, which bounds memory. It fits the JSON of the largest message, with space for
+ * indentation.
+ */
 const stdinCharsMax = 16_000_000;
 
 async function read(stdin: AsyncIterable<unknown>): Promise<string> {

@@ -1,12 +1,12 @@
-/** What the command ends with, and how errors become that. */
+/** Maps errors to the exit codes of the command and to the texts on stderr. */
 import { Failure, isBusError, sayError, type BusCode } from '../base/errors';
 
 export const exits = {
   done: 0,
-  /** A warning, or nothing matched. */
+  /** There is a warning, or nothing matched. */
   warning: 1,
   critical: 2,
-  /** Some of several, or the one that was asked for, failed. */
+  /** The operation failed, or some of several failed. */
   failed: 3,
   usage: 64,
   unreachable: 69,
@@ -16,11 +16,11 @@ export const exits = {
 } as const;
 export type Exit = (typeof exits)[keyof typeof exits];
 
-/** The command was typed wrong; `says` is what is wrong with it. */
+/** An error in the typed command line. */
 export class Usage extends Error {
   override readonly name = 'Usage';
 }
-/** It took longer than --timeout. */
+/** An operation that took longer than its limit, such as `--timeout`. */
 export class TooSlow extends Error {
   override readonly name = 'TooSlow';
 }
@@ -31,7 +31,7 @@ const ofCode: { readonly [C in BusCode]: Exit } = {
   NoHandler: exits.unreachable,
   ResponderLost: exits.failed,
   Timeout: exits.timedOut,
-  Overloaded: exits.timedOut, // try again later, as with a time-out
+  Overloaded: exits.timedOut, // a later retry can succeed, as after a timeout
   Cancelled: exits.interrupted,
   HandlerFailed: exits.failed,
   Unreachable: exits.unreachable,
@@ -52,19 +52,21 @@ export function exitOf(error: unknown): Exit {
   if (error instanceof Failure) return exits.failed;
   if (nameOf(error) === 'UnknownName') return exits.usage;
   if (nameOf(error) === 'StoppedEarly' || nameOf(error) === 'NotParked') return exits.warning;
-  // A directory of somebody else is a Config error by its code, whoever may not use it wants to know just that.
+  // A directory that belongs to another user fails with Config. Report the missing permission instead of wrong usage.
   if (/\b(?:EACCES|EPERM)\b|belongs to user \d/.test(sayError(error))) return exits.notAllowed;
   return isBusError(error) ? ofCode[error.code] : exits.failed;
 }
 
-/** By name: the classes belong to a part that is loaded only when it is needed. */
+/**
+ * Compares the name instead of the class, because the classes are in a module that is loaded only when it is needed.
+ */
 function nameOf(error: unknown): string {
   return error instanceof Error ? error.name : '';
 }
 
 /**
- * What is written to stderr; of other codes the message says itself what can be done from a shell. Where code would
- * give timeoutMs, a shell gives --timeout.
+ * Returns the text for stderr. The remedy is added only for codes whose message does not contain one. A timeout names
+ * `--timeout` instead of the option `timeoutMs` of the code.
  */
 export function explain(error: unknown): string {
   const withRemedy = isBusError(error, 'Timeout', 'ResponderLost', 'Overloaded', 'HandlerFailed');

@@ -1,27 +1,31 @@
-/** JSON that loses nothing of a body: whole numbers of any size as digits, dates, bytes, Maps and Sets. And back. */
+/** Prints bodies as JSON, including values that JSON does not have, and parses JSON without rounding whole numbers. */
 
 import { limits } from '../base/limits';
 import { readJson } from '../format/exact-json';
 
-/** What becomes of bytes: counted, or written out. */
+/** The form in which bytes are printed: their number, or all of them in hex. */
 export type Bytes = 'counted' | 'hex';
 
 /**
- * Dates in ISO 8601, bigints as digits, Maps as lists of pairs, Sets as lists; bytes as `<12 bytes>` or in hex; numbers
- * that JSON does not have as their names. `indent` spaces a level; 0 for one line.
+ * Prints a value as JSON:
+ * - dates in ISO 8601, bigints as digits;
+ * - Maps as lists of pairs, Sets as lists;
+ * - bytes as `<12 bytes>` or in hex;
+ * - `NaN` and infinities as strings.
+ * `indent` is the number of spaces per level; 0 prints one line.
  */
 export function toJson(value: unknown, bytes: Bytes = 'counted', indent = 0): string {
   return new Printer(bytes, indent).print(value);
 }
 
-/** What is being written: an opened list or object, and what is left of it. */
+/** An open list or object, with the items that are not printed yet. */
 interface Open {
   readonly items: readonly (readonly [name: string | undefined, value: unknown])[];
   readonly close: string;
   next: number;
 }
 
-/** Keeps its own stack, so that a body of any depth can be shown. */
+/** Prints without recursion, so that a deeply nested body cannot overflow the call stack. */
 class Printer {
   readonly #parts: string[] = [];
   readonly #open: Open[] = [];
@@ -92,7 +96,10 @@ function printBytes(bytes: Uint8Array, how: Bytes): string {
   return `<${bytes.length} ${bytes.length === 1 ? 'byte' : 'bytes'}>`;
 }
 
-/** Throws SyntaxError. Whole numbers that a number cannot hold come as bigints; nothing else is rounded. */
+/**
+ * Parses JSON. Whole numbers beyond 2^53 become bigints. Throws SyntaxError for invalid JSON and for numbers that would
+ * be rounded.
+ */
 export function fromJson(text: string): unknown {
   const read = readJson(text, { depthMax: limits.bodyDepthMost, bigints: true });
   if (read.ok) return read.value;

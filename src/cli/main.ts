@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** Where the command `busbar` starts. */
+/** Starts the command `busbar`. */
 import { main } from './program';
 
 void main(process.argv);

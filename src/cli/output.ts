@@ -1,4 +1,7 @@
-/** Writes what a verb found: a table for people, lines for scripts, JSON for programs. Only data goes to stdout. */
+/**
+ * Writes the results of a verb: a table for terminals, tab-separated lines for scripts, JSON for programs. Only data is
+ * written to stdout.
+ */
 import { toJson, type Bytes } from './json';
 import { table, wrap, type Heading } from './table';
 import { oneLine } from './words';
@@ -6,15 +9,15 @@ import { oneLine } from './words';
 export type Form = 'table' | 'lines' | 'json' | 'jsonl';
 
 export interface Column<T> extends Heading {
-  /** For people. */
+  /** Returns the text of a cell in a table, which can be shortened. */
   readonly show: (one: T) => string;
-  /** In tab-separated lines, where it differs: nothing is shortened there. */
+  /** Returns the unshortened text for tab-separated lines. By default, `show` is used. */
   readonly plain?: (one: T) => string;
 }
-/** How a list of things is written. */
+/** The format of a list of results. */
 export interface Listing<T> {
   readonly columns: readonly Column<T>[];
-  /** In JSON, where it differs from the thing itself. */
+  /** Returns the value to print as JSON. By default, the result itself is printed. */
   readonly json?: (one: T) => unknown;
 }
 
@@ -25,7 +28,7 @@ export interface OutputOptions {
   readonly bytes: Bytes;
   /** Writes to stdout. */
   readonly write: (text: string) => void;
-  /** Resolves when a slow reader of stdout has caught up; undefined when it is not behind. */
+  /** Resolves when the buffer of stdout has drained; returns undefined when it is not full. */
   readonly caughtUp: () => Promise<void> | undefined;
   /** Writes to stderr. */
   readonly warn: (text: string) => void;
@@ -43,30 +46,30 @@ export class Output {
   get bytes(): Bytes {
     return this.options.bytes;
   }
-  /** Whether a person reads it. */
+  /** True when the output is a table for a terminal. */
   get forPeople(): boolean {
     return this.form === 'table';
   }
 
-  /** A line of data. */
+  /** Writes a line of data to stdout. */
   line(text: string): void {
     this.options.write(`${text}\n`);
   }
-  /** A line about the data. */
+  /** Writes a message about the data to stderr. */
   say(text: string): void {
     const lines = this.forPeople ? wrap(text, this.width) : [oneLine(text)];
     for (const line of lines) this.options.warn(`${line}\n`);
   }
-  /** A command to type next, on a line of its own: it is copied, so the terminal may break it and we do not. */
+  /** Writes a command to run next to stderr. It is not wrapped, so that it can be copied as one line. */
   next(command: string): void {
     this.options.warn(`  ${oneLine(command)}\n`);
   }
-  /** The only thing there is to write, for programs. */
+  /** Writes a single value as JSON to stdout. */
   value(value: unknown): void {
     this.line(toJson(value, this.bytes, this.form === 'json' ? 2 : 0));
   }
 
-  /** Writes each thing as soon as its form allows it. Gives how many there were. */
+  /** Writes each result as soon as the format allows it. Resolves with the number of results. */
   async list<T>({ columns, json = (one) => one }: Listing<T>, things: Iterable<T> | AsyncIterable<T>): Promise<number> {
     switch (this.form) {
       case 'table':
@@ -86,7 +89,7 @@ export class Output {
     try {
       await this.#each(things, (one) => void rows.push(columns.map(({ show }) => show(one))));
     } catch (error) {
-      failed = error; // what came until then is shown all the same
+      failed = error; // the results until then are printed before the error is thrown
     }
     if (rows.length > 0) {
       const { lines, left } = table(columns, rows, this.width);
@@ -118,7 +121,7 @@ export class Output {
     }
   }
 
-  /** No faster than what is written is read. */
+  /** Waits for stdout to drain before it reads the next result, so that unwritten output does not fill memory. */
   async #each<T>(things: Iterable<T> | AsyncIterable<T>, use: (one: T) => void): Promise<number> {
     let count = 0;
     for await (const one of things) {

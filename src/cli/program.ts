@@ -1,4 +1,7 @@
-/** The words of the command: verbs, their options and their help. What they do is loaded when one was typed. */
+/**
+ * Declares the verbs of the command, their options and their help. The code of a verb is loaded only when the verb is
+ * used.
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
@@ -39,7 +42,10 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-/** Before the parser takes it for an argument of `status`. */
+/**
+ * Throws Usage for an unknown verb. Without this check, the parser would pass it to `status`, the default verb, as an
+ * argument.
+ */
 function refuseUnknown(program: Command, word = '-'): void {
   const known = ['help', ...program.commands.map((command) => command.name())];
   if (word.startsWith('-') || known.includes(word)) return;
@@ -77,12 +83,12 @@ function build(): Command {
 }
 
 function version(): string {
-  // The package's own file, of which only the version is read.
+  // The cast is safe: this file belongs to the package, and only its version is read.
   return (JSON.parse(readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8')) as { version: string }).version;
 }
 
 const shown = ['dir', 'ns'];
-/** `version` is that of a module; a console has none. */
+/** Options of the bus that the command does not accept. `version` is that of a module, and the console has none. */
 const left = ['version'];
 
 function addBusOptions(program: Command): void {
@@ -92,7 +98,10 @@ function addBusOptions(program: Command): void {
   }
 }
 
-/** As variables of this process, so that they are read, checked and named as everywhere. */
+/**
+ * Writes the typed options into environment variables, so that they are parsed, checked and named in errors like any
+ * other configuration.
+ */
 function applyBusOptions(program: Command): void {
   const given = program.opts<Record<string, string | undefined>>();
   for (const name of Object.keys(busOptions)) {

@@ -1,4 +1,6 @@
-/** Runs one verb: opens the bus, minds signals, time and closed pipes, and ends with the right code. */
+/**
+ * Runs one verb: opens the bus, handles signals, timeouts and closed pipes, and ends the process with the exit code.
+ */
 import { createInterface } from 'node:readline';
 import type { Bus } from '../index';
 import type { Inspection, Inspector, InspectorParts } from '../inspect';
@@ -8,7 +10,9 @@ import { asTyped, duration } from './args';
 import { explain, exitOf, exits, TooSlow, Usage, type Exit } from './exit';
 import { Output, type Form } from './output';
 
-/** Options that every verb takes. Those of the bus are variables by now. */
+/**
+ * Options that every verb accepts. The options of the bus are not among them, because they were written into variables.
+ */
 export interface Everywhere {
   readonly output?: string;
   readonly json?: boolean;
@@ -17,46 +21,57 @@ export interface Everywhere {
   readonly yes?: boolean;
 }
 
-/** What a verb works with. */
+/** The services and functions that a verb uses. */
 export interface Desk {
   readonly inspector: Inspector;
   readonly parts: InspectorParts;
   readonly bus: Bus;
   readonly settings: Inspection['settings'];
   readonly out: Output;
-  /** Aborts when the user or the reader of the output has had enough. */
+  /** Aborts when the user stops the command, or when the reader of the output closes the pipe. */
   readonly signal: AbortSignal;
   readonly nowMs: () => number;
-  /** Asks on a terminal; elsewhere only --yes says yes, and Usage is thrown without it. */
+  /**
+   * Prompts on a terminal and resolves with the answer; `--yes` skips the prompt. Rejects with Usage without a terminal
+   * and without `--yes`.
+   */
   confirm(question: string): Promise<boolean>;
 }
 export interface Verb {
   (desk: Desk): Promise<Exit>;
 }
 export interface How {
-  /** How long the verb may take; Infinity for what ends by itself or by its user. */
+  /** Timeout of the verb, in ms. Infinity is for verbs that end by themselves or are stopped by the user. */
   readonly limitMs?: number;
-  /** Whether it stops by itself soon after the signal, and must not be left before. */
+  /**
+   * True when the verb ends by itself after the signal. It is then awaited, because leaving early would lose its report
+   * of what was changed.
+   */
   readonly stopsItself?: boolean;
 }
 
 const limitMsDefault = 30_000;
 const answerMsMost = 2_000;
-/** A bus that does not close in this time is left to the end of the process. */
+/** Timeout for closing the bus, so that a stalled close does not hold the command. */
 const closeMs = 2_000;
-/** The same when servers did not answer, so they will not answer what closing sends either. */
+/**
+ * Timeout for closing after servers did not respond, because they will not respond to the requests of the close either.
+ */
 const closeUnansweredMs = 300;
-/** Different lines about servers that do not answer; a cluster can have many brokers. */
+/**
+ * Maximum number of different messages about servers that do not respond. A cluster can have many brokers, and each has
+ * its own message.
+ */
 const waitingLinesMax = 5;
 
 export async function run(options: Everywhere, how: How, verb: Verb): Promise<void> {
   process.exitCode = await guarded(options, how, verb);
   await written();
-  // Nothing may hold the process now: not a terminal that was asked, nor a bus that does not close.
+  // End the process explicitly. An open prompt or a bus that does not close could otherwise hold it.
   process.exit();
 }
 
-/** Resolves when all that was written has left, or nobody reads it any more. */
+/** Resolves when all output was flushed or its reader closed the pipe. */
 async function written(): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) {
     if (stream.destroyed || stream.writableLength === 0) continue;
@@ -91,7 +106,7 @@ async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> 
   let limitOfCloseMs = closeMs;
   try {
     const work = verb({ inspector, parts, bus, settings, out, signal: stop.signal, nowMs, confirm });
-    work.catch(() => undefined); // it is left behind when the race is over
+    work.catch(() => undefined); // an error after the race has ended must not become an unhandled rejection
     return how.stopsItself ? await work : await Promise.race([work, stop.early, tooLong(limitMs)]);
   } catch (error) {
     if (isBusError(error, 'Unreachable')) limitOfCloseMs = closeUnansweredMs;
@@ -101,7 +116,7 @@ async function opened(options: Everywhere, how: How, verb: Verb): Promise<Exit> 
   }
 }
 
-/** Writes each different line once, to stderr. */
+/** Returns a function that writes each different message once to stderr, up to a maximum. */
 function sayOnce(): (message: string) => void {
   const lines = new Set<string>();
   return (message) => {
@@ -119,7 +134,7 @@ async function tooLong(limitMs: number): Promise<never> {
 
 interface Stop {
   readonly signal: AbortSignal;
-  /** Resolves with the exit code when it aborts. */
+  /** Resolves with the exit code when `signal` aborts. */
   readonly early: Promise<Exit>;
 }
 
@@ -136,7 +151,7 @@ function stopped(): Stop {
     for (const stream of [process.stdout, process.stderr]) {
       stream.on('error', (error: NodeJS.ErrnoException) => {
         if (error.code !== 'EPIPE') throw error;
-        if (!controller.signal.aborted) end(exits.done); // whoever read had enough
+        if (!controller.signal.aborted) end(exits.done); // the reader closed the pipe, which is not an error
       });
     }
   });
@@ -150,7 +165,7 @@ function outputOf({ output, json, raw }: Everywhere): Output {
   if (given !== undefined && !forms.includes(given)) throw new Usage(`-o ${given} is none of ${forms.join(', ')}`);
   const { stdout, stderr, env } = process;
   return new Output({
-    // The cast: it was just found among the forms.
+    // The cast is safe: the value was checked against `forms` above.
     form: (given as Form | undefined) ?? (stdout.isTTY ? 'table' : 'lines'),
     width: stdout.columns || Number(env['COLUMNS']) || 80,
     bytes: raw ? 'hex' : 'counted',

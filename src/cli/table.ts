@@ -1,28 +1,28 @@
-/** Tables that fit a terminal: columns side by side where there is room, else one line for each value. */
+/** Lays out tables that fit the terminal: columns side by side if they fit, and otherwise one line for each value. */
 import stringWidth from 'string-width';
 import { lines, oneLine } from './words';
 
 export interface Heading {
   readonly name: string;
-  /** Numbers stand at the right. */
+  /** Aligns the cells to the right, for numbers. */
   readonly right?: boolean;
-  /** May be cut where the terminal is too narrow. */
+  /** Lets the cells be shortened when the terminal is too narrow. */
   readonly cut?: boolean;
-  /** May be left out where the terminal is too narrow; the highest goes first. */
+  /** Lets the column be left out when the terminal is too narrow. Columns with the highest rank are left out first. */
   readonly spare?: number;
 }
 
 const gap = '  ';
-/** A cut column that shows less says nothing. */
+/** Minimum width of a shortened column. A narrower one would show too little to be useful. */
 const cutCharsMin = 16;
 
 export interface Drawn {
   readonly lines: readonly string[];
-  /** Names of the columns that there was no room for. */
+  /** Names of the columns that were left out. */
   readonly left: readonly string[];
 }
 
-/** Lines of at most `width` columns; a paragraph for each row when the columns do not fit beside each other. */
+/** Returns lines of at most `width` columns. When the columns do not fit side by side, each row becomes a paragraph. */
 export function table(headings: readonly Heading[], rows: readonly (readonly string[])[], width: number): Drawn {
   const spares = headings.filter(({ spare }) => spare !== undefined);
   const byRank = spares.toSorted((one, other) => (other.spare ?? 0) - (one.spare ?? 0));
@@ -36,7 +36,10 @@ export function table(headings: readonly Heading[], rows: readonly (readonly str
   return { lines: stacked(headings, rows, width), left: [] };
 }
 
-/** Undefined when the terminal is too narrow even after cutting. Headings without names are not shown. */
+/**
+ * Returns the rows with columns side by side; undefined when they do not fit even after cells are shortened. The
+ * heading line is left out when no column has a name.
+ */
 export function beside(
   headings: readonly Heading[],
   rows: readonly (readonly string[])[],
@@ -53,7 +56,9 @@ export function beside(
   });
 }
 
-/** Takes from the columns that may be cut, the widest first. False when that is not enough. */
+/**
+ * Reduces the widths of the columns that can be cut, the widest first. Returns false when the table still does not fit.
+ */
 function narrow(headings: readonly Heading[], widths: number[], room: number): boolean {
   for (let over = sum(widths) - room; over > 0; over = sum(widths) - room) {
     const able = widths.map((width, column) => (headings[column]?.cut ? width : 0));
@@ -74,7 +79,7 @@ function pad(cell: string, width: number, right: boolean): string {
 
 const graphemes = new Intl.Segmenter();
 
-/** The beginning of a text in at most `width` columns, with … where something is missing. */
+/** Returns the beginning of a text in at most `width` columns. It ends in … when the rest was cut. */
 export function cutTo(text: string, width: number): string {
   if (stringWidth(text) <= width) return text;
   let cut = '';
@@ -85,7 +90,7 @@ export function cutTo(text: string, width: number): string {
   return `${cut}…`;
 }
 
-/** Each row as a paragraph. */
+/** Returns each row as a paragraph, with one line for each value. */
 function stacked(headings: readonly Heading[], rows: readonly (readonly string[])[], width: number): string[] {
   const label = Math.max(...headings.map(({ name }) => stringWidth(name)));
   const indent = label === 0 ? '' : ' '.repeat(label + gap.length);
@@ -100,7 +105,7 @@ function stacked(headings: readonly Heading[], rows: readonly (readonly string[]
   });
 }
 
-/** Broken between words where possible, else within one. */
+/** Wraps text between words if possible, and otherwise within a word. */
 export function wrap(text: string, width: number): string[] {
   const room = Math.max(8, width);
   const done: string[] = [];

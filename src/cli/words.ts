@@ -1,6 +1,6 @@
-/** Ages, counts and sizes in few characters, and text that cannot do anything to a terminal. */
+/** Formats ages, counts and sizes in few characters, and escapes text that could control the terminal. */
 
-/** 120ms, 48s, 6m11s, 2h10m, 2d4h */
+/** Formats an age, such as `120ms`, `48s`, `6m11s`, `2h10m` or `2d4h`. */
 export function age(ms: number | null): string {
   if (ms === null) return none;
   if (ms < 1_000) return `${Math.max(0, Math.round(ms))}ms`;
@@ -16,15 +16,15 @@ function pair(large: number, unit: string, small: number, smallUnit: string): st
   return small === 0 ? `${large}${unit}` : `${large}${unit}${small}${smallUnit}`;
 }
 
-/** What stands where there is nothing to say. */
+/** The placeholder for a missing value. */
 export const none = '–';
 
-/** 12 904 */
+/** Formats a number with a space between thousands, such as `12 904`. */
 export function count(number: number): string {
   return String(number).replace(/\B(?=(?:\d{3})+$)/g, ' ');
 }
 
-/** 84 B, 1.1 kB, 2.1 MB */
+/** Formats a number of bytes, such as `84 B`, `1.1 kB` or `2.1 MB`. */
 export function size(bytes: number): string {
   if (bytes < 1_000) return `${bytes} B`;
   const units = ['kB', 'MB', 'GB'];
@@ -34,7 +34,7 @@ export function size(bytes: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit] ?? ''}`;
 }
 
-/** 2026-11-22 03:12:07.120, in local time */
+/** Formats a time in the local time zone, such as `2026-11-22 03:12:07.120`. */
 export function time(ms: number): string {
   const at = new Date(ms - new Date(ms).getTimezoneOffset() * 60_000);
   return at.toISOString().slice(0, 23).replace('T', ' ');
@@ -45,11 +45,14 @@ export function plural(many: number, one: string, more = `${one}s`): string {
   return `${count(many)} ${many === 1 ? one : more}`;
 }
 
-/** On one line, without what could move the cursor, change colours or turn the direction of writing. */
+/**
+ * Returns the text on one line, with characters escaped that could move the cursor, change colors or reverse the
+ * writing direction.
+ */
 export function oneLine(text: string): string {
   return text.replace(unseen, escape);
 }
-/** The same, but lines stay lines. */
+/** Splits the text at line ends and escapes each line as {@link oneLine} does. */
 export function lines(text: string): readonly string[] {
   return text.split(/\r?\n/).map(oneLine);
 }
@@ -62,7 +65,7 @@ function escape(char: string): string {
   return named[char] ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
-/** Each id as short as it may be typed: what no other one of the list begins with, 10 characters at least. */
+/** Returns the shortest prefix of each id that no other id of the list has, with at least 10 characters. */
 export function shortIds(ids: readonly string[]): ReadonlyMap<string, string> {
   const sorted = [...new Set(ids)].toSorted();
   const short = new Map<string, string>();
@@ -72,7 +75,10 @@ export function shortIds(ids: readonly string[]): ReadonlyMap<string, string> {
   });
   return short;
 }
-/** The time an id of ours was made, to the millisecond. */
+/**
+ * Minimum length of a shortened id. The first 10 characters of an id encode its time in milliseconds, so they differ
+ * between most ids.
+ */
 const idCharsMin = 10;
 
 function sharedStart(one: string, other = ''): number {

@@ -1,11 +1,11 @@
-/** How bodies and messages are written, by all verbs alike. */
+/** Formats bodies and messages in the same way for all verbs. */
 import type { MessageView } from '../../inspect';
 import { toJson, type Bytes } from '../json';
 import { size } from '../words';
 
 export interface Bodies {
   readonly bytes: Bytes;
-  /** False leaves them out. */
+  /** False leaves the bodies out. */
   readonly shown: boolean;
 }
 
@@ -14,7 +14,10 @@ export function bodyText({ body, bytes: length }: MessageView, { bytes }: Bodies
   return body.value === undefined ? '' : toJson(body.value, bytes);
 }
 
-/** A message for programs: the body as it is, or why it is none. */
+/**
+ * Returns a function that converts a message for JSON output: with its body, or with the reason why the body is not
+ * readable.
+ */
 export function plainMessage({ shown }: Bodies): (message: MessageView) => unknown {
   return ({ body, ...rest }) => {
     if (!shown) return rest;

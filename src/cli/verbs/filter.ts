@@ -1,4 +1,4 @@
-/** The options that choose messages, the same for all verbs. */
+/** Parses the options that select messages, which all verbs share. */
 import type { MessageFilter } from '../../inspect';
 import { countOf, since } from '../args';
 

@@ -1,4 +1,6 @@
-/** `busbar forget`: a named listener that will not come back holds no events any more. */
+/**
+ * Implements `busbar forget`, which deletes a named listener that will not return, so that no events are kept for it.
+ */
 import { exits, type Exit } from '../exit';
 import type { Desk } from '../run';
 import { age, plural } from '../words';

@@ -1,4 +1,4 @@
-/** `busbar instances`: who is alive, what each serves and how busy it is. */
+/** Implements `busbar instances`, which lists the live instances, the contracts that they serve and their load. */
 import type { InstanceView } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Column } from '../output';
@@ -42,13 +42,18 @@ function jobsOf(queues: NonNullable<InstanceView['status']>['queues']): number {
   return queues.reduce((sum, { running }) => sum + running.length, 0);
 }
 
-/** Contracts with their fingerprints: where two instances differ, two versions of a module run side by side. */
+/**
+ * Returns contracts with their fingerprints. Different fingerprints show that two versions of a module run side by
+ * side.
+ */
 function servedBy({ serves }: InstanceView): string {
   const own = Object.entries(serves).filter(([contract]) => contract !== 'busbar');
   return own.map(([contract, print]) => `${contract} ${print}`).join(', ') || none;
 }
 
-/** The question for its status is a request too. */
+/**
+ * Returns false for the requests of operators, because the status request of this command would otherwise be counted.
+ */
 function isOfOthers({ entry }: { readonly entry: string }): boolean {
   return !entry.startsWith('busbar.');
 }

@@ -1,4 +1,4 @@
-/** `busbar parked`: what was set aside, by reason or one by one. */
+/** Implements `busbar parked`, which lists parked messages grouped by reason or one by one. */
 import type { ParkedView } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Column } from '../output';
@@ -12,7 +12,7 @@ export interface ParkedOptions extends PeekOptions {
   readonly each?: boolean;
 }
 
-/** Messages that were parked for one reason. */
+/** Messages that were parked for the same reason. */
 interface Group {
   readonly queue: string;
   readonly reason: string;
@@ -71,13 +71,15 @@ async function byReason({ out, nowMs }: Desk, found: AsyncIterable<ParkedView>):
   return all.length;
 }
 const sendersShown = 3;
-/** Ids beyond are not compared with others, and are shown in full. */
+/**
+ * Maximum number of ids that are compared in order to shorten them, which bounds memory. Further ids are shown in full.
+ */
 const idsMax = 100_000;
 
-/** False when there are too many groups already. */
+/** Adds a message to its group. Returns false when that would exceed the maximum number of groups. */
 function add(groups: Map<string, Group>, { queue, reason, from, id, parkedAtMs, ...more }: ParkedView): boolean {
   const stub = more.stub !== null;
-  // Numbers and ids differ from message to message where the reason is the same.
+  // Numbers and ids in a reason differ between messages, so they are replaced to group equal reasons.
   const key = `${queue} ${stub} ${reason.replace(/[0-9a-f]{8,}|\d+/gi, '#')}`;
   const senders = new Set<string>();
   const group: Group = groups.get(key) ?? {

@@ -1,4 +1,4 @@
-/** `busbar peek`: what waits in a queue, in the order in which it will be handled. */
+/** Implements `busbar peek`, which lists the waiting messages of a queue in the order in which they will be handled. */
 import type { WaitingView } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Column } from '../output';
@@ -26,7 +26,7 @@ export async function peek(desk: Desk, queue: string, options: PeekOptions): Pro
     }
   } catch (error) {
     if (found.length === 0) throw error;
-    failed = error; // what came until then is shown all the same
+    failed = error; // the messages until then are printed before the error is thrown
   }
   await out.list({ columns: columns(found, bodies, nowMs()), json: plainMessage(bodies) }, found);
   if (failed !== undefined) throw failed;

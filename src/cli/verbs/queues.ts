@@ -1,4 +1,4 @@
-/** `busbar queues`: what waits in each queue, counted. */
+/** Implements `busbar queues`, which counts the waiting messages of each queue. */
 import type { QueueView } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Column } from '../output';
@@ -43,7 +43,7 @@ export async function queues({ inspector, out, nowMs }: Desk, names: readonly st
   return found.length > 0 ? exits.done : exits.warning;
 }
 
-/** `12`, `~12,345` for about so many, `1,000+` for at least. */
+/** Formats an exact count as `12`, an estimate as `~12 345`, and a lower bound as `1 000+`. */
 function countWaiting({ waiting, exact, about }: QueueView): string {
   if (exact) return count(waiting);
   return about ? `~${count(waiting)}` : `${count(waiting)}+`;

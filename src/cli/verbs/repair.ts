@@ -1,4 +1,6 @@
-/** `busbar replay` and `busbar drop`: what was parked goes back into its queue, or away for good. */
+/**
+ * Implements `busbar replay` and `busbar drop`, which return parked messages to their queue or remove them permanently.
+ */
 import { open } from 'node:fs/promises';
 import type { Chosen, ChosenMessage, Which } from '../../inspect';
 import { sayError } from '../../base/errors';
@@ -105,7 +107,7 @@ function whichOf({ nowMs }: Desk, ids: readonly string[], options: MendOptions):
 const reasonsShown = 5;
 const refusalsShown = 20;
 
-/** What it will touch. */
+/** Prints the messages that the verb will change, before the operator confirms. */
 async function announce(
   { inspector, out, nowMs }: Desk,
   verb: Verb,
@@ -153,7 +155,7 @@ async function report({ out }: Desk, verb: Verb, chosen: Chosen, touched: readon
   return exits.done;
 }
 
-/** How far it came, and the command that goes on. */
+/** Prints the number of finished messages, and the command that continues with the rest. */
 function leftOver(
   out: Desk['out'],
   verb: Verb,
@@ -178,7 +180,10 @@ function quoted(word: string): string {
   return /^[\w@%+=:,./#-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Everything that is known of them, a line each, on the disk before anything is dropped. */
+/**
+ * Writes the chosen messages to a file, one line each, and flushes it to disk. A drop must not begin before, or a crash
+ * could lose the messages.
+ */
 async function exportAll({ parts, signal }: Desk, chosen: Chosen, file: string, reason?: string): Promise<void> {
   const { readChosen } = await import('../../inspect');
   const plain = plainMessage({ bytes: 'hex', shown: true });
@@ -190,7 +195,7 @@ async function exportAll({ parts, signal }: Desk, chosen: Chosen, file: string, 
       if (signal.aborted) throw new Usage(`stopped: nothing was dropped, ${file} is not complete`);
       const { headers, key, value } = record;
       const bytes = { headers, parkedKey: base64(key), value: base64(value) };
-      // The view is a message with more to it.
+      // The cast is safe: the view of a parked message is a message with additional fields.
       const about = plain(view) as object;
       await handle.write(
         `${toJson({ ...about, ...(reason !== undefined && { droppedFor: reason }), ...bytes }, 'hex')}\n`,

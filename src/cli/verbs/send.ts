@@ -1,4 +1,4 @@
-/** `busbar request`, `submit`, `broadcast` and `publish`: what a module would send, from the shell. */
+/** Implements `busbar request`, `submit`, `broadcast` and `publish`, which send what a module would send. */
 import type { Known, Unknown } from '../../inspect';
 import { broadcast, BusError, defineModule, event, Failure, request, unchecked, work } from '../../index';
 import type { AnyEntry, Broadcast, Event, Request, Schema, Work } from '../../index';
@@ -41,7 +41,10 @@ export async function send(
   }
 }
 
-/** Asks a live instance, whose contract has the schemas. */
+/**
+ * Requests a check of the body from a live instance, because the schemas are in its contract. Rejects when the check
+ * fails or no instance can do it.
+ */
 async function checked({ parts }: Desk, kind: AnyEntry['kind'], entry: string, body: unknown): Promise<Known> {
   const { askCheck } = await import('../../inspect');
   const known = await askCheck(parts, entry, body);
@@ -58,7 +61,9 @@ async function checked({ parts }: Desk, kind: AnyEntry['kind'], entry: string, b
   return known;
 }
 
-/** Nobody can be asked, or whoever answers has never heard of it. */
+/**
+ * Returns the error for an entry that could not be checked: no instance responded, or those that did do not know it.
+ */
 async function nobodyKnows(
   { registry }: Desk['parts'],
   kind: AnyEntry['kind'],
@@ -78,27 +83,33 @@ async function nobodyKnows(
   return new BusError('NoHandler', `${entry}: ${what} to check the body${meant}${anyway}`, { module, entry });
 }
 
-/** Contracts made of what was typed: the live instance has checked the body, or nobody has. */
+/**
+ * A schema for the contracts made from typed names. A live instance has checked the body, or `--unchecked` skips the
+ * check.
+ */
 const anything: Schema = unchecked<unknown>();
-/** Whatever failure an entry declares comes through. */
+/** Declares every failure name, so that any failure of the entry is returned to the operator. */
 const anyFailure = new Proxy<Record<string, Schema>>(
   {},
   {
     get: () => anything,
-    // Whoever asks whether a name is declared gets a yes.
+    // A check for a declared name must find a property for any name.
     getOwnPropertyDescriptor: () => ({ value: anything, configurable: true, enumerable: true }),
   },
 );
 
 function entryOf<E extends AnyEntry>(name: string, entry: E): E {
   const [module = '', short = ''] = name.split('.');
-  // defineModule gives the entry back under its name.
+  // The cast is safe: `defineModule` returns the entry under its short name.
   return (defineModule(module, { [short]: entry }) as unknown as Record<string, E>)[short] ?? entry;
 }
 const requestOf = (name: string): Request => entryOf(name, request(anything, anything, { failures: anyFailure }));
 const broadcastOf = (name: string): Broadcast => entryOf(name, broadcast(anything));
 
-/** The key and the queue that the contract says; they decide where it goes. */
+/**
+ * Declares the entry with the key and queue that the live instance returned, because they determine the topic and
+ * partition.
+ */
 function workOf(name: string, known: Known | undefined, options: SendOptions): Work {
   const { key = options.key ?? null, queue = null } = known ?? {};
   return entryOf(name, work(anything, { ...keyed(key), ...(queue !== null && { queue }) }));

@@ -1,4 +1,4 @@
-/** `busbar settings`, `set` and `unset`: what is changed while every bus stays open. */
+/** Implements `busbar settings`, `set` and `unset`, which change settings while instances are running. */
 import type { Setting } from '../../inspect';
 import { BusError, nearest } from '../../base/errors';
 import { checkSetting, entryOptionsOf } from '../../config';
@@ -8,13 +8,13 @@ import type { Desk } from '../run';
 import { none } from '../words';
 
 export interface SetOptions {
-  /** A version, as typed. */
+  /** The expected version, as typed. */
   readonly was?: string;
   readonly unchecked?: boolean;
 }
 
 interface SettingView extends Setting {
-  /** Why no bus applies it; null when they do. */
+  /** The reason why no bus applies the setting; null when it is valid. */
   readonly refused: string | null;
 }
 const columns: readonly Column<SettingView>[] = [
@@ -52,10 +52,10 @@ export async function unset(desk: Desk, key: string, options: SetOptions): Promi
 
 interface Change {
   readonly key: string;
-  /** Null when it is not set, now or before. */
+  /** The new value; null when the setting was removed. `before` is null when the key was not set. */
   readonly value: string | null;
   readonly before: string | null;
-  /** Null when it is not set now. */
+  /** The new version; null when the setting was removed. */
   readonly version: number | null;
 }
 async function tell({ out }: Desk, change: Change): Promise<void> {
@@ -80,7 +80,7 @@ function versionOf({ was }: SetOptions): number | undefined {
   return Number(was);
 }
 
-/** Throws when no bus would apply it, or when nobody who is up has such an entry or listener. */
+/** Throws when no bus would apply the setting, or when no live instance knows the entry or listener. */
 async function check(desk: Desk, key: string, value: string, { unchecked }: SetOptions): Promise<void> {
   const meant = checkSetting(key, value);
   if (typeof meant === 'string') {
@@ -109,7 +109,7 @@ const sayKind: Readonly<Record<Kind, string>> = {
 async function kindOf({ parts }: Desk, scope: string): Promise<Kind> {
   const { askCheck, findQueues, nearNames, UnknownName } = await import('../../inspect');
   const [module = ''] = scope.split('.');
-  // What every instance answers operators by: they would lock themselves out.
+  // Every instance serves `busbar` to operators. A setting on it could lock the operators out.
   if (module === 'busbar') throw new UnknownName('entry or named listener', scope, []);
   const queues = await findQueues(parts.log, parts.ns);
   if (queues.get(scope)?.kind === 'listener') return 'listener';

@@ -1,4 +1,4 @@
-/** `busbar show`: one message with its envelope, its body and what became of it. */
+/** Implements `busbar show`, which prints a message with its envelope, its body and its state in each queue. */
 import type { FoundView, MessageView, ParkedView, PlaceView, StubView } from '../../inspect';
 import { exits, Usage, type Exit } from '../exit';
 import { toJson } from '../json';
@@ -34,7 +34,7 @@ function ambiguous(id: string, ids: readonly string[]): Usage {
   return new Usage(`several messages begin with ${oneLine(id)}:${list.join('')}${more}`);
 }
 
-/** The body of a parked copy is the body of the message. */
+/** Removes the body of the parked copy, because it equals the body of the message. */
 function withoutBody({ parked, ...place }: PlaceView): unknown {
   if (!parked) return { ...place, parked };
   const { body: _body, ...rest } = parked;
@@ -120,7 +120,7 @@ function placeText({ state, attempts, on, parked, unserved, mended }: PlaceView,
       return `parked ${age(nowMs - parkedAtMs)} ago by ${by}${tried}: ${reason}`;
     }
     case 'settled':
-      // Nothing in a log says how: most often its handler ended well.
+      // The log does not record the outcome of a settled message. Usually its handler succeeded.
       return mended ? `parked, then ${mended.how} ${age(nowMs - mended.atMs)} ago by ${mended.by}` : 'settled';
     case 'in backoff':
       return `waits to be tried again${tried}`;
@@ -129,7 +129,9 @@ function placeText({ state, attempts, on, parked, unserved, mended }: PlaceView,
   }
 }
 
-/** Where it was thrown; the rest is how the bus came there, and is in the JSON. */
+/**
+ * Maximum stack frames shown for an attempt. The first ones are where the error was thrown; the JSON output has all.
+ */
 const framesShown = 4;
 
 function tellAttempts(out: Output, { attempts }: ParkedView): void {
@@ -152,6 +154,6 @@ function tellBody(out: Output, { body, bytes }: MessageView): void {
   if (!body.ok) return field(out, 'body', `${size(bytes)} that are no body: ${body.reason}`);
   if (body.value === undefined) return field(out, 'body', none);
   out.line('  body');
-  // JSON escapes control characters, but not those that turn the direction of writing.
+  // JSON escapes control characters, but not characters that reverse the writing direction.
   for (const line of toJson(body.value, out.bytes, 2).split('\n')) out.line(`    ${oneLine(line)}`);
 }

@@ -1,4 +1,4 @@
-/** `busbar status`: what is wrong, worst first, each line with the command to type next. */
+/** Implements `busbar status`, which lists alarms by severity, each with the command to run next. */
 import type { Alarm, SystemStatus } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Listing } from '../output';
@@ -67,7 +67,7 @@ function headOf({ ns, modules, instances }: SystemStatus): string {
   return `${ns}   ${plural(modules, 'module')}, ${plural(instances, 'instance')}`;
 }
 
-/** What is as it should be. */
+/** Returns summary lines for the queues without alarms. */
 function restOf({ alarms, queues }: SystemStatus): readonly string[] {
   const lines: string[] = [];
   const fine = queues.filter((queue) => queue.state === 'caught up' && isFine(queue)).length;
@@ -79,7 +79,7 @@ function restOf({ alarms, queues }: SystemStatus): readonly string[] {
   return lines;
 }
 
-/** Those that are not have a line of their own. */
+/** Returns false for a queue with parked messages or paused entries, because it has an alarm. */
 function isFine({ parked, paused }: SystemStatus['queues'][number]): boolean {
   return parked === 0 && paused.length === 0;
 }
@@ -89,7 +89,7 @@ function exitOf(alarms: readonly Alarm[]): Exit {
   return alarms.length > 0 ? exits.warning : exits.done;
 }
 
-/** A line for each where all of it fits; nothing is cut here, so else a paragraph. */
+/** Returns one line per alarm when every alarm fits the terminal uncut. Otherwise each alarm becomes a paragraph. */
 function alarmLines(alarms: readonly Alarm[], width: number): readonly string[] {
   const rows = alarms.map(({ what, about, forMs, says, next }) => {
     return [marks[what], about, words[what], forMs === null ? '' : age(forMs), says, next];
@@ -100,6 +100,6 @@ function alarmLines(alarms: readonly Alarm[], width: number): readonly string[] 
   return rows.flatMap(([mark = '', about = '', what = '', since = '', says = '', next = '']) => [
     ...wrap([mark, about, what, since].filter((word) => word !== '').join(' '), width),
     ...wrap(says, width - 2).map((line) => `  ${line}`),
-    `  ${oneLine(next)}`, // a command is copied: the terminal may break it, we do not
+    `  ${oneLine(next)}`, // not wrapped, so that it can be copied as one line
   ]);
 }

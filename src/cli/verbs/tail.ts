@@ -1,4 +1,4 @@
-/** `busbar tail`: work and events as they are sent, until it is stopped. */
+/** Implements `busbar tail`, which prints work and events as they are sent, until it is stopped. */
 import type { MessageView } from '../../inspect';
 import { exits, type Exit } from '../exit';
 import type { Listing } from '../output';
@@ -21,7 +21,7 @@ export async function tail(
   const missed = (what: string): void => out.say(what);
   if (out.forPeople) out.say('work and events as they come; ^C ends it');
   const messages = upTo(inspector.tail(names, { ...filter, signal: ended, missed }), most, () => enough.abort());
-  // A table would wait for its last row.
+  // A table is printed only after its last row, so it cannot show live messages.
   if (out.forPeople) for await (const message of messages) out.line(cutTo(textOf(message, bodies), out.width));
   else await out.list(listing(bodies), messages);
   return signal.aborted ? exits.interrupted : exits.done;
