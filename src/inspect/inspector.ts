@@ -42,6 +42,7 @@ export interface TailOptions extends MessageFilter {
  * - `photos.work`, `search.index`: a queue;
  * - `photos.resize`: an entry, which selects only its messages in its queue;
  * - `photos#c41f`: an instance.
+ *
  * An unknown name rejects with UnknownName, which has the nearest known names. Calls that read many records reject with
  * StoppedEarly at their limit.
  */
