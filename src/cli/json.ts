@@ -12,6 +12,7 @@ export type Bytes = 'counted' | 'hex';
  * - Maps as lists of pairs, Sets as lists;
  * - bytes as `<12 bytes>` or in hex;
  * - `NaN` and infinities as strings.
+ *
  * `indent` is the number of spaces per level; 0 prints one line.
  */
 export function toJson(value: unknown, bytes: Bytes = 'counted', indent = 0): string {
