@@ -1,21 +1,21 @@
-/** The codes a process that runs a module ends with, for whoever restarts it. */
+/** Defines the exit codes of a process that runs a module, for the supervisor that restarts it. */
 
 export const exitCodes = {
-  /** Left when it was asked to: everything that ran was finished. */
+  /** The process left on a signal, and all running work was finished. */
   left: 0,
-  /** Could not start, for a reason that is none of those below; or something could not be closed. */
+  /** The start failed for a reason without a code of its own, or a resource could not be closed. */
   failed: 1,
-  /** Could not start: a server is unreachable. Starting it again later may help. */
+  /** The start failed because a server is unreachable. A later restart can succeed. */
   unreachable: 69,
-  /** Something threw outside of any handler: ended at once, and what was begun is done again elsewhere. */
+  /** An error was thrown outside a handler. The process ended at once; another instance repeats its unfinished work. */
   crashed: 70,
-  /** Left, but not everything was finished within `drainMs`; what was not is done again elsewhere. */
+  /** The process left, but did not finish everything within `drainMs`. Another instance repeats the unfinished work. */
   late: 75,
-  /** Could not start: the configuration is wrong. Starting it again cannot help. */
+  /** The start failed because the configuration is wrong. A restart cannot succeed. */
   config: 78,
-  /** A second SIGINT ended it at once. */
+  /** A second SIGINT ended the process at once. */
   interrupted: 130,
-  /** A second SIGTERM ended it at once. */
+  /** A second SIGTERM ended the process at once. */
   terminated: 143,
 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];

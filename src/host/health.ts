@@ -1,4 +1,4 @@
-/** Answers probes and scrapers over HTTP on loopback: /health, /ready, /metrics. */
+/** Serves health probes and metrics over HTTP on loopback: /health, /ready, /metrics. */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { sayError } from '../base/errors';
@@ -9,13 +9,17 @@ import type { Watchable } from '../telemetry/watchable';
 
 export interface HealthServer extends Closable {
   readonly port: number;
-  /** From now on the answers are those of the bus; until then it is alive and not ready. */
+  /** Reports the health of `bus` from now on. Until then the process is reported as live and not ready. */
   serves(bus: Pick<Bus, 'health'>): void;
 }
 
 /**
- * /health: 200 while the process should go on, else 503. /ready: 200 while it takes work, else 503. Both as JSON with
- * the reasons. /metrics: prom-client's default registry, with `heard` counted in it. Rejects when the port is taken.
+ * Opens the server.
+ * - /health returns 200 while the process is live, and otherwise 503.
+ * - /ready returns 200 while the process accepts work, and otherwise 503.
+ * - /metrics returns prom-client's default registry, which includes the counts of `heard`.
+ *
+ * The first two return the reasons as JSON. Rejects when the port is occupied.
  */
 export async function openHealthServer(heard: Watchable, port: number): Promise<HealthServer> {
   const metrics = openMetrics(heard);
@@ -26,9 +30,9 @@ export async function openHealthServer(heard: Watchable, port: number): Promise<
       send(response, 500, 'text/plain', `${sayError(error)}\n`),
     );
   });
-  server.unref(); // a module that has nothing else to do may end
+  server.unref(); // the server must not keep alive a process that has nothing else to do
   await listening(server, port);
-  // A server that listens on a port has such an address.
+  // The cast is safe: a server that listens on a port has an address of this type.
   const { port: bound } = server.address() as AddressInfo;
   return {
     port: bound,

@@ -1,4 +1,4 @@
-/** Modules as classes, and processes that run one: decorator, injection, signals, exit codes. */
+/** Exports the host, which runs modules as classes in processes: decorators, injection, signals and exit codes. */
 export { Listen } from './listen';
 export { BUS, SystemModule } from './module';
 export type { Hooks, ModuleOptions } from './module';

@@ -1,4 +1,4 @@
-/** The way out of a process that runs a module: first signal, drain, deadline, second signal. */
+/** Ends a process that runs a module: drains at the first signal, and exits at the deadline or at a second signal. */
 import { sayError } from '../base/errors';
 import { runAll, type Closable, type Step } from '../base/lifecycle';
 import type { Bus } from '../index';
@@ -7,7 +7,7 @@ import { exitCodes } from './exit';
 import type { Made } from './module';
 import type { ExitSignal, Process } from './process';
 
-/** What has been started so far. */
+/** The resources that have been opened so far. */
 export interface Running {
   module: string;
   logger: Logger;
@@ -17,9 +17,12 @@ export interface Running {
   health?: Closable;
 }
 
-/** For what comes after the drain, and for closing what was drained. */
+/** Time for the steps besides the drain, such as closing the health port and disposing the instance. */
 const graceMs = 1_000;
-/** npm and other starters pass on a Ctrl-C that the terminal has sent to the process already. */
+/**
+ * Signals within this time of the first one are ignored. npm and other launchers forward a Ctrl-C that the terminal has
+ * already sent to the process.
+ */
 const forwardedMs = 100;
 
 /** Leaves at the first signal, and exits at once at the second one. */
@@ -37,11 +40,11 @@ export function hearSignals(running: Running, starting: Promise<void>, proc: Pro
   });
 }
 
-/** Never rejects; ends the process, by the deadline at the latest. */
+/** Ends the process, at the latest when `drainMs` and the grace time have passed. Never rejects. */
 async function leave(signal: ExitSignal, running: Running, starting: Promise<void>, proc: Process): Promise<void> {
   const { logger, drainMs } = running;
   logger.info(`leaves: ${signal}`);
-  // Timers do not hold the process: if nothing else does either, it ends before it is done here.
+  // Timers do not keep the process alive. Without other work it ends before this function has finished, with this code.
   proc.endWith(exitCodes.late);
   const deadline = proc.clock.after(drainMs + graceMs, () => {
     logger.error(`has not left within ${drainMs + graceMs} ms (drainMs and ${graceMs}): ends now`);
@@ -56,7 +59,7 @@ async function leave(signal: ExitSignal, running: Running, starting: Promise<voi
   proc.exit(late ? exitCodes.late : ok ? exitCodes.left : exitCodes.failed);
 }
 
-/** Goes on after a step that fails: what comes after it must be let go of all the same. */
+/** Runs all steps even if one fails, so that the remaining resources are released. */
 async function stopAll(running: Running, proc: Process): Promise<{ ok: boolean; drainedMs: number }> {
   const { made, bus, health, module } = running;
   let drainedMs = 0;
@@ -79,7 +82,7 @@ async function stopAll(running: Running, proc: Process): Promise<{ ok: boolean; 
 
 function dispose(thing: unknown): unknown {
   if (typeof thing !== 'object' || thing === null) return;
-  // Asking whether it has either method is how one finds out.
+  // The cast is safe: both methods are optional in its type, and the next line checks for them.
   const { [Symbol.asyncDispose]: later, [Symbol.dispose]: now } = thing as Partial<AsyncDisposable & Disposable>;
   return later ? later.call(thing) : now?.call(thing);
 }

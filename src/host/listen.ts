@@ -1,9 +1,9 @@
-/** Listeners that are declared on a class: methods with `@Listen(entry)`, started when the module serves. */
+/** Declares listeners on a class by `@Listen(entry)` on its methods, and starts them when the module serves. */
 import { BusError } from '../base/errors';
 import { allEnded, deferred } from '../base/lifecycle';
 import type { Body, Bus, Context, Event, ListenOptions, Served, WorkContext } from '../index';
 
-/** The type of a method decorator, with legacy and with standard decorators. */
+/** The type of a method decorator, both legacy and standard. */
 interface MethodDecoratorOf<F> {
   <H extends F>(method: H, context: ClassMethodDecoratorContext): void;
   <H extends F>(prototype: object, name: string | symbol, descriptor: TypedPropertyDescriptor<H>): void;
@@ -14,13 +14,16 @@ interface Listening {
   readonly options: ListenOptions | undefined;
   readonly method: string | symbol;
 }
-/** Legacy decorators know the prototype, standard ones the instance. */
+/**
+ * Listeners by the object that declares them. Legacy decorators declare them on the prototype, standard ones on the
+ * instance.
+ */
 const declared = new WeakMap<object, Listening[]>();
 
 /**
  * Declares that the method handles an event of another module; see the two forms of `bus.listen`. `runModule` and
- * `serveModule` start to listen when the module serves, so that requests do not wait until the groups of its listeners
- * are ready. A method can have several of these decorators.
+ * `serveModule` start the listeners together with the module, so that requests need not wait for the listener groups. A
+ * method can have several of these decorators.
  *
  * @example
  * ```ts
@@ -45,7 +48,7 @@ export function Listen<M extends Event>(
 export function Listen(entry: Event, options?: ListenOptions): MethodDecoratorOf<never> {
   return (target: unknown, second: string | symbol | ClassMethodDecoratorContext): void => {
     if (typeof second !== 'object') {
-      // A legacy decorator gets the prototype, or the class where the method is static.
+      // A legacy decorator receives the prototype, or the class when the method is static.
       if (typeof target !== 'object' || target === null) throw misplaced(second, 'static');
       return declare(target, { entry, options, method: second });
     }
@@ -69,7 +72,7 @@ function misplaced(method: string | symbol, how: string): BusError<'Config'> {
   return new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }
 
-/** What the class of `instance` declares, in the order of declaration; what a base class declares comes first. */
+/** Returns the listeners that the class of `instance` declares, in order of declaration. Base classes are first. */
 function listeningsOf(instance: object): readonly Listening[] {
   const found = [...(declared.get(instance) ?? [])];
   for (let at: unknown = Object.getPrototypeOf(instance); typeof at === 'object' && at !== null;) {
@@ -79,17 +82,17 @@ function listeningsOf(instance: object): readonly Listening[] {
   return found;
 }
 
-/** Listeners that have begun to listen. None of them handles anything before `serves` is called. */
+/** Listeners that have started. They handle no event before `serves` is called. */
 export interface Listeners {
-  /** Resolves when all of them listen; rejects with the first error. */
+  /** Resolves when all listeners are ready. Rejects with the first error. */
   readonly listening: Promise<unknown>;
   serves(): void;
   close(): Promise<void>;
 }
 
 /**
- * Begins to listen with all listeners of `instance`, at once: each can have to wait until the session of an instance
- * that was killed has expired. Events that arrive before the module serves are handled when it does.
+ * Starts all listeners of `instance` at the same time, because each can have to wait for the session of a killed
+ * instance to expire. Events that arrive before the module serves are handled once it does.
  */
 export function startListeners(bus: Bus, instance: object): Listeners {
   const serving = deferred<void>();
@@ -102,7 +105,7 @@ export function startListeners(bus: Bus, instance: object): Listeners {
     return options ? bus.listen(entry, options, run) : bus.listen(entry, run);
   });
   const listening = Promise.all(each);
-  listening.catch(() => undefined); // reported to the caller that waits for it after serving
+  listening.catch(() => undefined); // reported to the caller that awaits it after serving
   return {
     listening,
     serves() {
@@ -119,9 +122,9 @@ export function startListeners(bus: Bus, instance: object): Listeners {
   };
 }
 
-/** Looks the method up at each call, so that a subclass can override it. */
+/** Looks up the method at each call, so that a subclass can override it. */
 function call(instance: object, method: string | symbol, body: unknown, context: Context): void | Promise<void> {
-  // The decorator's type has checked that the method handles the event; a subclass in JavaScript can have replaced it.
+  // The decorator's type checks that the method handles the event, but a subclass in JavaScript can replace it.
   const run = (instance as Readonly<Record<string | symbol, unknown>>)[method];
   if (typeof run !== 'function') throw new TypeError(`'${String(method)}' is no method of its object any more`);
   return run.call(instance, body, context) as void | Promise<void>;

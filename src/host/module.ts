@@ -1,27 +1,39 @@
-/** Turns a class into the handlers of a contract, and makes its instance with what it needs. */
+/** Creates the handlers of a contract from a class, and injects the dependencies of its constructor. */
 import 'reflect-metadata';
 import { container as rootContainer, injectable, type DependencyContainer, type InjectionToken } from 'tsyringe';
 import { BusError, sayError } from '../base/errors';
 import type { AnyContract, Bus, Handlers, ServeOptions } from '../index';
 
-/** Asks for the bus, which as an interface has no value: `needs: [PhotoStore, BUS]`, or `@inject(BUS)`. */
+/**
+ * The injection token of the bus, because an interface has no value at run time: `needs: [PhotoStore, BUS]`, or
+ * `@inject(BUS)`.
+ */
 export const BUS: InjectionToken<Bus> = Symbol.for('busbar.bus');
 
-/** What a module may have besides its handlers. No entry can be called so, hence nothing is mistaken for one. */
+/**
+ * Optional methods of a module besides its handlers. `open` and `close` are reserved names, so they cannot collide with
+ * entries.
+ */
 export interface Hooks {
-  /** Called when the bus is open, before anything is handled. What it throws ends the start. */
+  /** Called after the bus is open and before any message is handled. An error that it throws fails the start. */
   open?(): unknown;
-  /** Called first when the process leaves, while the bus still works: the place to stop taking from elsewhere. */
+  /** Called first when the process leaves, while the bus still works. Stop reading from external sources here. */
   close?(): unknown;
 }
 
 type Tokens = readonly InjectionToken<unknown>[];
 type Instances<D extends Tokens> = { -readonly [K in keyof D]: D[K] extends InjectionToken<infer T> ? T : never };
-/** With `needs` the constructor must take just that; without, the container finds out at the start. */
+/**
+ * The parameters of the constructor. With `needs` they must match it; without it, the container resolves them at the
+ * start.
+ */
 type Arguments<D extends Tokens> = Tokens extends D ? never[] : Instances<D>;
 
 export interface ModuleOptions<C extends AnyContract, D extends Tokens> extends ServeOptions<C> {
-  /** What the constructor takes, in order: classes, or tokens such as BUS. Needs no metadata (tsx, esbuild). */
+  /**
+   * The dependencies of the constructor, in order: classes, or tokens such as BUS. They need no metadata, so they work
+   * with tsx and esbuild.
+   */
   readonly needs?: D;
 }
 type ModuleClass<C extends AnyContract, D extends Tokens> = new (...args: Arguments<D>) => Handlers<C> & Hooks;
@@ -34,9 +46,9 @@ interface Known {
 const known = new WeakMap<object, Known>();
 
 /**
- * Says that a class handles a contract: a class that lacks a handler, or has a wrong one, does not compile. Handlers
- * are methods, or properties made by `handler(entry, …)`. Works with legacy and with standard decorators. Without
- * `needs` tsyringe reads the constructor's types from the metadata that tsc and swc emit for legacy decorators.
+ * Declares that a class handles a contract. A class with a missing or wrong handler does not compile. Handlers are
+ * methods, or properties made by `handler(entry, …)`. It works as a legacy and as a standard decorator. Without
+ * `needs`, tsyringe reads the parameter types from metadata that tsc and swc emit for legacy decorators.
  */
 export function SystemModule<C extends AnyContract, const D extends Tokens = Tokens>(
   contract: C,
@@ -44,16 +56,16 @@ export function SystemModule<C extends AnyContract, const D extends Tokens = Tok
 ): (target: ModuleClass<C, D>, context?: ClassDecoratorContext) => void {
   const { needs, ...serveOptions } = options;
   return (target) => {
-    // ServeOptions<AnyContract> has no names of entries; those of C are checked by the parameter above.
+    // The cast is safe: ServeOptions<AnyContract> has no entry names, and the parameter type above checks those of C.
     known.set(target, { contract, options: serveOptions as ServeOptions<AnyContract>, needs });
-    // tsyringe wants a constructor of anything, and only reads its metadata.
+    // The cast is safe: tsyringe requires a constructor with any parameters, but only reads its metadata.
     if (!needs) injectable()(target as unknown as new (...args: unknown[]) => unknown);
   };
 }
 
 export type AnyClass = new (...args: never[]) => object;
 
-/** What `@SystemModule` said of the class. Throws Config for any other class. */
+/** Returns the contract and options that `@SystemModule` declared for the class. Throws Config for any other class. */
 export function knownModule(target: AnyClass): Known {
   const found = known.get(target);
   if (found) return found;
@@ -61,18 +73,19 @@ export function knownModule(target: AnyClass): Known {
   throw fault(`${target.name} is not a module: put @SystemModule(contract) before the class`, remedy);
 }
 
-/** An instance of a module, and what its constructor was given, in the order it was made. */
+/** An instance of a module, and the dependencies passed to its constructor, in the order in which they were created. */
 export interface Made {
   readonly handlers: object & Hooks;
   readonly needed: readonly unknown[];
 }
 
-/** Makes the instance. Throws Config when something it takes cannot be found. */
+/** Creates the instance. Throws Config when a dependency cannot be resolved. */
 export function makeModule(target: AnyClass, bus: Bus, from: DependencyContainer = rootContainer): Made {
   const { needs } = knownModule(target);
   const container = from.createChildContainer();
   container.registerInstance(BUS, bus);
-  // tsyringe's types know classes that take anything; this one takes what `needs` or its metadata says.
+  // The cast is safe: tsyringe's types require a class with any parameters, and this one receives the declared
+  // dependencies.
   const anyTarget = target as unknown as new (...args: unknown[]) => object;
   const needed: unknown[] = [];
   if (!needs) checkMetadata(target);
@@ -87,10 +100,12 @@ export function makeModule(target: AnyClass, bus: Bus, from: DependencyContainer
   }
 }
 
-/** tsyringe would pass undefined for a parameter that neither the metadata nor `@inject` speaks of. */
+/**
+ * Throws Config for a parameter without metadata and without `@inject`, because tsyringe would pass undefined for it.
+ */
 function checkMetadata(target: AnyClass): void {
   if (target.length === 0 || Reflect.hasMetadata('design:paramtypes', target)) return;
-  const injected: unknown = Reflect.getMetadata('injectionTokens', target); // where tsyringe's `@inject` keeps them
+  const injected: unknown = Reflect.getMetadata('injectionTokens', target); // where tsyringe's `@inject` stores them
   if (Object.keys(injected ?? {}).length >= target.length) return;
   throw cannotMake(target, 'this compiler does not say what its constructor takes');
 }
@@ -100,7 +115,10 @@ function cannotMake(target: AnyClass, why: string, cause?: unknown): BusError<'C
   return fault(`${target.name} cannot be made: ${why}; ${remedy}`, `N${remedy.slice(1)}.`, cause);
 }
 
-/** Notes what the container makes for the constructor's parameters; only it knows which instance it passed. */
+/**
+ * Records the instances that the container creates for the constructor's parameters. Only the container has these
+ * instances.
+ */
 function collect(target: AnyClass, container: DependencyContainer, needed: unknown[]): void {
   const types: unknown = Reflect.getMetadata('design:paramtypes', target);
   for (const type of new Set(Array.isArray(types) ? types : [])) {
@@ -113,7 +131,10 @@ function isClass(type: unknown): type is new (...args: unknown[]) => object {
   return typeof type === 'function' && type !== Object;
 }
 
-/** tsyringe has no class for its errors. Anything else came from a constructor of the application. */
+/**
+ * Returns true for errors of tsyringe, which has no class for them. Other errors were thrown by a constructor of the
+ * application.
+ */
 function isInjectionFault(error: unknown): boolean {
   return /TypeInfo not known|Cannot inject the dependency|unregistered dependency token/.test(sayError(error));
 }

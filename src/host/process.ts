@@ -1,4 +1,4 @@
-/** The process as a port: what running a module needs of it, so that a test can be one. */
+/** Abstracts the process that runs a module, so that a test can replace it. */
 import { systemClock, type Clock } from '../base/clock';
 
 export type ExitSignal = 'SIGTERM' | 'SIGINT';
@@ -8,16 +8,16 @@ export interface Process {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly pid: number;
-  /** Whether a person reads standard output. */
+  /** True when standard output is a terminal. */
   readonly isTerminal: boolean;
-  /** A line of the log; undefined writes to standard output. */
+  /** Writes a line of the log. When it is undefined, lines are written to standard output. */
   readonly write?: (line: string) => void;
   onSignal(hear: (signal: ExitSignal) => void): void;
-  /** Something was thrown that nobody caught. */
+  /** Registers a handler for uncaught errors and unhandled rejections. */
   onCrash(hear: (thrown: unknown) => void): void;
-  /** Ends the process now. */
+  /** Ends the process at once. */
   exit(code: number): void;
-  /** The code it ends with should it end by itself, having nothing left to wait for. */
+  /** Sets the exit code for the case that the process ends because no work is pending. */
   endWith(code: number): void;
 }
 

@@ -1,4 +1,4 @@
-/** Runs one module as a process: opens the bus, serves, logs, and leaves when it is asked to. */
+/** Runs one module as a process: opens the bus, serves, writes logs, and leaves on a signal. */
 import type { DependencyContainer } from 'tsyringe';
 import { BusError, isBusError, sayError } from '../base/errors';
 import { openNotices, type Notices } from '../base/notices';
@@ -14,24 +14,28 @@ import { knownModule, makeModule, type AnyClass } from './module';
 import { thisProcess, type Process } from './process';
 import { serveModule } from './serve';
 
-/** Options of the bus and of the host, over files and variables; and what only code can give. */
+/** Options of the bus and of the host, which override files and variables, and options that only code can set. */
 export interface RunOptions extends HostGiven {
-  /** Around every handler call, the first one outermost. */
+  /** Middleware around every handler call. The first one is outermost. */
   readonly incoming?: readonly Middleware[];
-  /** Where classes and tokens are looked up. Default: tsyringe's own container. */
+  /** The container that resolves classes and tokens. The default is tsyringe's root container. */
   readonly container?: DependencyContainer;
-  /** Opens the bus. Default: `openBus`. */
+  /**
+   * Opens the bus.
+   * @default openBus
+   */
   readonly open?: (options: OpenOptions) => Promise<Bus>;
 }
 
 /**
- * Makes this process an instance of the module: reads the configuration, opens the bus, makes the class with what it
- * needs, calls its `open()`, serves. Resolves when others can reach it. One module a process.
+ * Makes this process an instance of the module. It reads the configuration, opens the bus, creates the class with its
+ * dependencies, calls its `open()`, and serves. Resolves when other instances can reach it. A second call in the
+ * process rejects with Config.
  *
- * SIGTERM or SIGINT lets it leave: `close()` of the class, then the bus is closed (finishing what runs, within
- * `drainMs`), then the instance and what its constructor was given are put away by `[Symbol.asyncDispose]` or
- * `[Symbol.dispose]`, all within `drainMs` and a second. A second signal ends it at once. A failed start, and anything
- * thrown outside of a handler, end it at once too. `exitCodes` says with which code.
+ * SIGTERM or SIGINT makes the process leave. It calls `close()` of the class and closes the bus, which finishes running
+ * handlers within `drainMs`. Then it disposes the instance and its dependencies by `[Symbol.asyncDispose]` or
+ * `[Symbol.dispose]`. All of this must end within `drainMs` plus one second. A second signal ends the process at once,
+ * as does a failed start or an error thrown outside a handler. The exit code is one of `exitCodes`.
  */
 export async function runModule(target: AnyClass, options: RunOptions = {}): Promise<void> {
   if (taken) throw new BusError('Config', twice, { faults: [twice] }, undefined, twiceRemedy);
@@ -42,7 +46,7 @@ let taken = false;
 const twiceRemedy = 'Start another process for the other module, or open its bus with openBus.';
 const twice = 'runModule was called before: a process runs one module; open a bus for another one with openBus';
 
-/** `runModule` in any process, so that a test can be one. */
+/** Implements `runModule` for any process, so that a test can replace the process. */
 export async function run(target: AnyClass, options: RunOptions, proc: Process): Promise<void> {
   const running: Running = { module: target.name, logger: openLog(proc, () => running), drainMs: 0 };
   proc.onCrash((thrown) => {
@@ -55,7 +59,7 @@ export async function run(target: AnyClass, options: RunOptions, proc: Process):
     await starting;
   } catch (error) {
     const facts = isBusError(error) ? { code: error.code, remedy: error.remedy } : {};
-    // Where the code stood says nothing about a configuration that is wrong.
+    // The stack adds nothing to a configuration error.
     const where = isBusError(error, 'Config') ? {} : { err: error };
     running.logger.fatal({ ...where, ...facts }, `cannot start: ${sayError(error)}`);
     proc.exit(startFailure(error));
@@ -89,12 +93,12 @@ function readConfig(options: RunOptions, proc: Process, running: Running): Confi
   try {
     return loadConfig(parts);
   } catch (error) {
-    running.logger = openLog(proc, () => running, loadRight(parts).values); // in the form that was asked for
+    running.logger = openLog(proc, () => running, loadRight(parts).values); // in the configured format, if valid
     throw error;
   }
 }
 
-/** Hands on what concerns the bus; it reads files and variables for itself. */
+/** Opens the bus with the options that concern it. The bus reads files and variables itself. */
 function openFor(
   module: OpenOptions['module'],
   options: RunOptions,
@@ -116,7 +120,7 @@ function openLog(proc: Process, running: () => Running, values?: Config['values'
   });
 }
 
-/** The lines of the host itself; those of the bus have a level of their own. */
+/** Applies the setting `logLevel` to the host's own log lines. The log of the bus applies it separately. */
 function followLevel(notices: Notices, logger: Logger): void {
   const own = logger.level;
   notices.watch((notice) => {
@@ -125,8 +129,8 @@ function followLevel(notices: Notices, logger: Logger): void {
 }
 
 /**
- * Before the bus, so that it counts from the first notice on, and a port that is taken does no harm. Loaded only
- * where it is asked for: it brings node:http and prom-client.
+ * Starts the health server before the bus, so that it counts every notice, and so that an occupied port fails the start
+ * early. It is loaded only when configured, because it loads node:http and prom-client.
  */
 async function startHealth(
   heard: Notices,

@@ -6,8 +6,8 @@ import { knownModule, type AnyClass } from './module';
 
 /**
  * Serves an instance of a class with `@SystemModule`, with the options of the decorator, and starts its listeners (see
- * {@link Listen}). Resolves when other instances can reach it and all of it listens. Does not call `open()` of the
- * instance. `runModule` does this for a process; tests do it on a bus of theirs.
+ * {@link Listen}). Resolves when other instances can reach it and all its listeners are ready. It does not call
+ * `open()` of the instance. `runModule` uses it for a process; tests use it on their own bus.
  *
  * @example
  * ```ts
@@ -16,19 +16,19 @@ import { knownModule, type AnyClass } from './module';
  * ```
  */
 export async function serveModule(bus: Bus, instance: object): Promise<Served> {
-  const { contract, options } = knownModule(instance.constructor as AnyClass); // what made the instance
+  const { contract, options } = knownModule(instance.constructor as AnyClass); // the class of the instance
   const listeners = startListeners(bus, instance);
   const steps: Step[] = [['listeners', () => listeners.close()]];
   const letGo = teardown('a module', steps);
   try {
-    // The decorator has checked that the class has the handlers.
+    // The cast is safe: the decorator's type checks that the class has the handlers.
     const served = await bus.serve(contract, instance as Handlers<typeof contract>, options);
     steps.push(['handlers', () => served.close()]);
     listeners.serves();
     await listeners.listening;
     return closable(letGo);
   } catch (error) {
-    await letGo().catch(() => undefined); // the caller must see why it could not be served
+    await letGo().catch(() => undefined); // the caller must receive the first error, not one of the cleanup
     throw error;
   }
 }
