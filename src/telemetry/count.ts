@@ -1,12 +1,12 @@
-/** Counts notices in a prom-client registry, under names and labels whose number is bounded. */
+/** Counts notices in a prom-client registry, with a bounded number of label values. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Notice } from '../base/notices';
 import { boundedLabel, reasonLabel } from './labels';
 import type { Watchable } from './watchable';
 
 /**
- * Counts what happens in `bus` until the function given back is called. All names start with `busbar_`; labels are
- * kinds, entries, queues, outcomes and reasons, never ids or keys. A registry may serve several buses of a process.
+ * Counts the notices of `bus` until the returned function is called. All names start with `busbar_`. Labels are kinds,
+ * entries, queues, outcomes and reasons, never ids or keys. Several buses of a process can share a registry.
  */
 export function countIn(bus: Watchable, registry: Registry): () => void {
   const metrics = openMetrics(registry);
@@ -49,10 +49,16 @@ function openMetrics(registry: Registry) {
     lines: counter('busbar_log_lines_total', 'Lines of handlers.', ['level']),
   };
 }
-/** As OpenTelemetry advises for messaging, with a finer start: a request on one machine takes 0.05 ms. */
+/**
+ * Histogram buckets recommended by OpenTelemetry for messaging, with finer ones below, because a request on one machine
+ * takes 0.05 ms.
+ */
 const secondsBuckets = [0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30];
 
-/** A metric of that name that another bus of this process registered. */
+/**
+ * Returns a metric of that name that another bus of this process has registered. Throws TypeError when it is of another
+ * kind.
+ */
 function existing<M extends object>(
   registry: Registry,
   name: string,

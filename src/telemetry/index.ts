@@ -1,4 +1,6 @@
-/** Listeners to what happens inside a bus: its log by pino, its figures for Prometheus. Nothing else logs or counts. */
+/**
+ * Exports the consumers of notices: logs by pino, and metrics for Prometheus. No other part of busbar logs or counts.
+ */
 export { countIn } from './count';
 export { logTo } from './log';
 export { openLogger } from './logger';

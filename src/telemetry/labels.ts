@@ -1,6 +1,6 @@
-/** Keeps the values of a label few: each one is a time series that Prometheus holds for weeks. */
+/** Bounds the number of values of a label, because Prometheus stores a time series for each value for weeks. */
 
-/** The first `max` different values as they are, all others as 'other'. */
+/** Returns a function that keeps the first `max` different values, and replaces all others by `other`. */
 export function boundedLabel(max: number): (value: string) => string {
   const known = new Set<string>();
   return (value) => {
@@ -12,7 +12,10 @@ export function boundedLabel(max: number): (value: string) => string {
 }
 const charactersMax = 200;
 
-/** What stands before the first colon of a reason, if that is plain words: names, numbers and paths have no end. */
+/**
+ * Returns a function that keeps the text before the first colon of a reason if it is plain words. Names, numbers and
+ * paths would be unbounded, so it replaces them by `other`.
+ */
 export function reasonLabel(max: number): (reason: string) => string {
   const bounded = boundedLabel(max);
   return (reason) => {

@@ -1,13 +1,17 @@
-/** Writes notices as lines of a log, each with the level that its meaning deserves. */
+/** Writes notices as log lines, each with a level that fits its meaning. */
 import type { Logger } from 'pino';
 import type { LogLevel, Notice } from '../base/notices';
 import type { Watchable } from './watchable';
 
 /**
- * Logs what happens in `bus` to `logger` until the function given back is called. What succeeds is at debug, what
- * comes and goes at info, what failed once or was dropped at warn, what waits for a person (parked, stuck) at error.
- * Lines of handlers (`context.log`) keep their level, and have `entry` and `id`. The setting `logLevel` changes
- * the level of these lines until it is removed; the logger given keeps its own.
+ * Logs the notices of `bus` to `logger` until the returned function is called. Levels:
+ * - debug: successes, and changes of instances and partitions;
+ * - info: applied settings, and parts that work again;
+ * - warn: failed attempts, drops, lost partitions, refused settings, and parts that fail;
+ * - error: parked messages and stuck partitions, which need an operator.
+ *
+ * Lines of handlers (`context.log`) keep their level, and have `entry` and `id`. The setting `logLevel` changes the
+ * level of all these lines until it is removed. The level of `logger` itself does not change.
  */
 export function logTo(bus: Watchable, logger: Logger): () => void {
   const child = logger.child({});
@@ -19,7 +23,7 @@ export function logTo(bus: Watchable, logger: Logger): () => void {
   });
 }
 
-/** The level from now on, where the notice is about it; `own` is the one without a setting. */
+/** Returns the new level if the notice changes it; undefined otherwise. `own` is the level without the setting. */
 export function levelBy({ key, change, value }: Extract<Notice, { type: 'setting' }>, own: string): string | undefined {
   if (key !== 'logLevel' || change === 'refused') return undefined;
   return change === 'removed' ? own : value;
@@ -29,10 +33,11 @@ function levelOf(notice: Notice): LogLevel {
   switch (notice.type) {
     case 'sent':
     case 'received':
-    case 'answered': // whoever asked has the error in hand
+    case 'answered': // the caller receives the error
       return 'debug';
     case 'handled':
-      // A declared failure is an answer like any other; of what is kept, 'retried' or 'parked' says the same and more.
+      // A declared failure is a normal reply. A durable message also emits `retried` or `parked`, which contains more,
+      // so a warning here would be a duplicate.
       return notice.outcome === 'failed' && !notice.durable ? 'warn' : 'debug';
     case 'retried':
     case 'dropped':
@@ -41,9 +46,9 @@ function levelOf(notice: Notice): LogLevel {
     case 'stuck':
       return 'error';
     case 'partition':
-      return notice.change === 'lost' ? 'warn' : 'debug'; // taken and given come a dozen at a time
+      return notice.change === 'lost' ? 'warn' : 'debug'; // a rebalance assigns and revokes many at a time
     case 'instance':
-      return 'debug'; // each of them says so itself
+      return 'debug'; // each instance logs its own start and end
     case 'setting':
       return notice.change === 'refused' ? 'warn' : 'info';
     case 'state':
@@ -53,7 +58,7 @@ function levelOf(notice: Notice): LogLevel {
   }
 }
 
-/** One sentence; all it is made of is in the fields too. */
+/** Returns one sentence about a notice. The values in it are in the fields too. */
 function say(notice: Notice): string {
   switch (notice.type) {
     case 'sent':
@@ -121,7 +126,10 @@ function fieldsOf(notice: Notice): Record<string, unknown> {
   return { notice: type, ...fields, err: thrown }; // pino writes `err` with its stack
 }
 
-/** pino would write a second `level` or `time` into the line, and whoever reads it would take that one. */
+/**
+ * Renames fields that pino writes itself. A second `level` or `time` in the line would replace the first one in most
+ * parsers.
+ */
 function withoutOurs(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).map(([name, value]) => [ours.has(name) ? `${name}_` : name, value]));
 }

@@ -1,13 +1,18 @@
-/** Makes the pino logger of a host: JSON lines for machines, or one readable line of text each. */
+/** Creates the pino logger of a host, which writes JSON lines or readable text lines. */
 import pino, { type Logger } from 'pino';
 
 export interface LoggerParts {
   readonly level: string;
-  /** json: one object a line · text: time, level, instance, sentence, fields. */
+  /** The format of a line: `json` writes an object, `text` writes time, level, instance, sentence and fields. */
   readonly format: 'json' | 'text';
-  /** What is on every line, asked anew for each. */
+  /**
+   * Returns the fields of every line. It is called for each line, because the instance is known only after the start.
+   */
   readonly fields: () => Readonly<Record<string, unknown>>;
-  /** Default: standard output, written before the call returns, so that the last line of a crash is there. */
+  /**
+   * Writes a line. By default, lines are written synchronously to standard output, so that the last line before a crash
+   * is not lost.
+   */
   readonly write?: (line: string) => void;
 }
 
@@ -28,11 +33,9 @@ export function openLogger({ level, format, fields, write }: LoggerParts): Logge
   );
 }
 
-/**
- * A line of JSON as a person reads it: `12:03:04.120 warn  photos#c41f  photos.resize failed, attempt 2 …  id=01J9Z4`.
- */
+/** Formats a line of JSON as text: `12:03:04.120 warn  photos#c41f  photos.resize failed, attempt 2 …  id=01J9Z4`. */
 function readable(line: string): string {
-  // pino wrote it a moment ago: an object.
+  // The cast is safe: pino has just written the line, and it writes objects.
   const { time, level, msg, module, pid, instance, err, ...rest } = JSON.parse(line) as Record<string, unknown>;
   const isNotice = 'notice' in rest;
   const fields = Object.entries(rest).filter(([name, value]) => !isNotice || !isSaid(String(msg), name, value));
@@ -41,13 +44,13 @@ function readable(line: string): string {
   return `${printable([...parts, ...tail].join('  '))}\n${stackOf(err)}`;
 }
 
-/** Whether the sentence of a notice already says the field. */
+/** Returns true when the sentence of a notice already contains the field. */
 function isSaid(message: string, name: string, value: unknown): boolean {
   if (name === 'id') return false;
   return name === 'notice' || name.endsWith('Ms') || message.includes(String(value));
 }
 
-/** One line, whatever a message brought along: no line feeds, nothing that moves the cursor of a terminal. */
+/** Replaces control characters, so that a message cannot break the line or move the cursor of a terminal. */
 function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, '·');
 }

@@ -1,4 +1,7 @@
-/** The page that Prometheus reads: prom-client's default registry, with the application's own figures on it too. */
+/**
+ * Provides the metrics page for Prometheus: prom-client's default registry, which also has the metrics of the
+ * application.
+ */
 import { register } from 'prom-client';
 import { countIn } from './count';
 import type { Watchable } from './watchable';
@@ -6,7 +9,7 @@ import type { Watchable } from './watchable';
 export interface MetricsPage {
   readonly contentType: string;
   text(): Promise<string>;
-  /** Counts no more; the page stays. */
+  /** Stops counting. The page remains readable. */
   stop(): void;
 }
 

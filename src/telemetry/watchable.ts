@@ -1,4 +1,4 @@
-/** What can be listened to: a bus, or the notices of its parts. */
+/** Defines a source of notices: a bus, or the notices of its parts. */
 import type { Notice } from '../base/notices';
 
 export interface Watchable {
