@@ -1,4 +1,4 @@
-/** Module tests without processes and without waiting: `const bus = testBus(photos)`. */
+/** Provides module tests without processes and without waiting: `const bus = testBus(photos)`. */
 import { BusError, type BusCode, type BusDetails } from '../base/errors';
 import type { Bus } from '../bus/types';
 import { CONTRACT, type AnyContract, type AnyEntry, type Request } from '../contract/types';
@@ -9,7 +9,7 @@ import type { TestBus } from './types';
 
 export type { ParkedMessage, SentMessage, SetOptions, TestBus } from './types';
 
-/** A bus of `module` on a network of its own: the real bus on ports in memory and virtual time. */
+/** Opens a bus of `module` on a network of its own: the real bus on in-memory ports with virtual time. */
 export function testBus(module: AnyContract | string = 'test'): TestBus {
   return onNetwork(openNetwork(), new Map(), module);
 }
@@ -22,7 +22,7 @@ type Faults = Map<string, Fault>;
 
 function onNetwork(network: Network, faults: Faults, module: AnyContract | string): TestBus {
   const { bus, opened } = network.join(module);
-  opened.catch(() => undefined); // whatever the bus is used for next rejects with the same
+  opened.catch(() => undefined); // the next call on the bus rejects with the same error
   const failing = (entry: AnyEntry): void => {
     const fault = faults.size > 0 ? faults.get(entry.name) : undefined;
     if (fault && fault.times-- > 0) throw fault.error;
@@ -34,13 +34,13 @@ function onNetwork(network: Network, faults: Faults, module: AnyContract | strin
     stub: (contract, handlers) => stub(network, contract, handlers),
     settled: () => network.settled(),
     set: (key, value, options) => network.set(key, value, options),
-    // The casts give back the types of the entry: what was recorded under its name passed its schema.
+    // The casts restore the types of the entry: the recorded values passed its schema.
     sent: (entry) =>
       tape.sent.filter((one) => one.entry === entry.name).map((one) => ({ ...one, from: peerOf(one.from) })) as never,
     parked: (entry) => tape.parked.filter((one) => one.entry === entry.name) as never,
     fault<C extends BusCode>(entry: AnyEntry, code: C, details: BusDetails[C], times = 1) {
       faults.set(entry.name, {
-        // The cast: a test wants the code, and its remedy is that of the code.
+        // The cast is safe: the parameters above check the details against the code.
         error: new BusError<BusCode>(
           code,
           `${entry.name}: ${code}, as the test wants it`,
@@ -55,11 +55,11 @@ function onNetwork(network: Network, faults: Faults, module: AnyContract | strin
 
 const senders = ['request', 'requestAll', 'submit', 'submitAll', 'broadcast', 'publish', 'publishAll'] as const;
 
-/** The same bus, whose sending verbs ask `failing` first. */
+/** Returns the same bus, but its sending verbs call `failing` first. */
 function withFaults(bus: Bus, failing: (entry: AnyEntry) => void): Bus {
   const verbs: Record<string, unknown> = {};
   for (const verb of senders) {
-    // One wrapper for seven signatures: each passes its arguments on as they came.
+    // The cast lets one wrapper serve seven signatures. Each call passes its arguments on unchanged.
     const send = bus[verb] as (...call: unknown[]) => Promise<unknown>;
     verbs[verb] = async (entry: AnyEntry, ...rest: unknown[]) => {
       failing(entry);
@@ -72,7 +72,7 @@ function withFaults(bus: Bus, failing: (entry: AnyEntry) => void): Bus {
     } catch (error) {
       return { ok: false, error };
     }
-    return bus.tryRequest(entry as Request, input, options); // the caller's own types have checked the three
+    return bus.tryRequest(entry as Request, input, options); // the types of the caller check the arguments
   };
   return Object.assign({ ...bus }, verbs);
 }
@@ -83,12 +83,12 @@ function stub<C extends AnyContract>(network: Network, contract: C, handlers: Pa
 }
 type Closer = Awaited<ReturnType<Bus['serve']>>;
 
-/** Handlers for all entries: those that a stub leaves out say so. */
+/** Returns handlers for all entries. Each one that the stub leaves out throws an error that names it. */
 function withRefusals<C extends AnyContract>(contract: C, handlers: Partial<Handlers<C>>): Handlers<C> {
   const refuse = (name: string) => () => {
     throw new Error(`the stub of ${contract[CONTRACT]} has no handler '${name}'`);
   };
   const named = Object.entries<AnyEntry>(contract).filter(([, { kind }]) => kind !== 'event');
   const all = Object.fromEntries(named.map(([name]) => [name, refuse(name)]));
-  return { ...all, ...handlers } as unknown as Handlers<C>; // complete now: a handler for each name of the contract
+  return { ...all, ...handlers } as unknown as Handlers<C>; // complete: a handler for each name of the contract
 }

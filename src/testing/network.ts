@@ -1,4 +1,4 @@
-/** What the test buses of one test share: a world in memory, its time, and a record of what was sent. */
+/** Connects the test buses of one test: in-memory ports, virtual time, and a record of sent messages. */
 import { allEnded } from '../base/lifecycle';
 import { openNotices } from '../base/notices';
 import { buildBus, type BuiltBus } from '../bus/bus';
@@ -11,18 +11,21 @@ import { recordLog, recordPost, type Tape } from './record';
 import { mustBeSetting, type Settable } from './settable';
 import type { SetOptions } from './types';
 
-/** Nobody reads a registry late here, and a test that closes must not have to move the time. */
+/**
+ * Default timings without lingering. In memory, no instance reads the registry late, and a closing test must not have
+ * to advance the time.
+ */
 const timings = { ...defaults, lingerMs: 0 };
-const settleMsMax = 5_000; // real time: a handler that takes longer belongs into a test of its own
+const settleMsMax = 5_000; // in real time, so that a handler that never ends fails the test instead of stalling it
 
 export interface Network {
   readonly clock: VirtualClock;
   readonly tape: Tape;
-  /** Another instance of `module`. Settings can be about the entries of a contract from now on. */
+  /** Adds an instance of `module`. Settings can then apply to the entries of the contract. */
   join(module: AnyContract | string): BuiltBus;
-  /** See TestBus.settled. */
+  /** See {@link TestBus.settled}. */
   settled(): Promise<void>;
-  /** See TestBus.set. */
+  /** See {@link TestBus.set}. */
   set(key: string, value: string | number | boolean | null, options?: SetOptions): Promise<void>;
 }
 
@@ -78,7 +81,7 @@ export function openNetwork(): Network {
     for (let quiet = 0; quiet < 2;) {
       if (giveUp.aborted) throw new Error(`not settled within ${settleMsMax} ms: ${describeBusy(members)}`);
       await clock.advance(0);
-      // A handler may wait for something real, such as a file: a turn of the real event loop lets it come.
+      // A handler can wait for real input, such as a file. A turn of the real event loop lets it arrive.
       await new Promise((resolve) => setImmediate(resolve));
       quiet = members.some((member) => member.busy()) ? 0 : quiet + 1;
     }
@@ -94,7 +97,7 @@ export function openNetwork(): Network {
     await operator.set(key, value === null ? null : String(value), was);
     await clock.advance(0);
   }
-  /** The kind of each entry and named listener that a setting can be about, by name. */
+  /** Returns the kind of each entry and named listener that a setting can apply to, by name. */
   function settable(): ReadonlyMap<string, Settable> {
     const entries = [declared, ...members.map((member) => member.entries)].flatMap((some) => [...some.values()]);
     const listeners = members.flatMap((member) => member.listeners());

@@ -1,4 +1,4 @@
-/** Writes down what leaves the ports of a test bus, so that a test can ask for it without a spy. */
+/** Records what a test bus sends through its ports, so that a test can inspect it without a spy. */
 import { limits } from '../base/limits';
 import { decodeBody } from '../format/codec';
 import { parseEnvelope } from '../format/envelope';
@@ -53,7 +53,7 @@ function noteSent({ sent }: Tape, line: string, value: Uint8Array | null): void 
 function noteParked({ parked }: Tape, { headers, value }: Append): void {
   const line = headers['parked'];
   if (line === undefined) return;
-  // Written by work/park a moment ago.
+  // The cast is safe: work/parked wrote the header just before.
   const { entry, id, reason, attempts } = JSON.parse(line) as {
     entry: string;
     id: string;

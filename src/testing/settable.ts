@@ -1,11 +1,11 @@
-/** Refuses a setting of a test bus for the reasons for which `busbar set` refuses it. */
+/** Rejects a setting of a test bus for the same reasons as `busbar set` does. */
 import { BusError, didYouMean, nearest } from '../base/errors';
 import { checkSetting, entryOptionsOf } from '../config';
 
-/** What a setting can be about. */
+/** The kinds of entries and listeners that a setting can apply to. */
 export type Settable = keyof typeof entryOptionsOf;
 
-/** Throws Config for a key or a value that no bus would apply, and for an entry or listener that does not exist. */
+/** Throws Config for a key or value that no bus would apply, and for an entry or listener that does not exist. */
 export function mustBeSetting(key: string, value: string, settable: ReadonlyMap<string, Settable>): void {
   const meant = checkSetting(key, value);
   if (typeof meant === 'string') throw refusal(key, meant);

@@ -1,11 +1,11 @@
-/** What a module's test sees: a bus without processes and without waiting. */
+/** The types of a test bus, which runs without processes and without waiting. */
 import type { BusCode, BusDetails } from '../base/errors';
 import type { AnyContract, AnyEntry, Event, Input, Work } from '../contract/types';
 import type { Baggage, Peer } from '../delivery/context';
 import type { Handlers } from '../delivery/handler';
 import type { Bus, Served } from '../bus/types';
 
-/** A message as it was sent. `body` is what the sender passed, before transforms of the schema. */
+/** A sent message. `body` is the sender's value before the schema transforms it. */
 export interface SentMessage<M extends AnyEntry> {
   readonly id: string;
   readonly body: Input<M>;
@@ -19,33 +19,38 @@ export interface ParkedMessage<M extends AnyEntry> {
   readonly attempts: number;
 }
 export interface SetOptions {
-  /** Writes the setting as another tool would, without a check: each bus then refuses it by itself. Default false. */
+  /**
+   * Writes the setting without a check, as another tool could. Each bus then refuses an invalid one itself.
+   * @default false
+   */
   readonly unchecked?: boolean;
 }
 export interface TestBus extends Bus {
-  /** An instance of another module (or another one of the same) on this network; a new one with each call. */
+  /** Adds an instance of a module to this network. Each call adds a new one, also for the same module. */
   as(module: AnyContract | string): TestBus;
-  /** Stands in for another module: handlers for the entries given; the others fail and say that the stub has none. */
+  /**
+   * Serves another module with the given handlers. Its other entries fail with an error that names the missing handler.
+   */
   stub<C extends AnyContract>(contract: C, handlers: Partial<Handlers<C>>): Promise<Served>;
   /**
-   * Resolves when no handler runs and nothing waits that may run now; messages waiting for another attempt wait for
-   * `clock.advance`. Real work inside handlers, such as reading a file, is waited for, 5 s at most; then it rejects
-   * with an error that names the handlers that have not ended.
+   * Resolves when no handler is running and no message can be handled now. Messages in backoff wait for
+   * `clock.advance`. It waits up to 5 s for real work in handlers, such as reading a file. It then rejects with an
+   * error that names the running handlers.
    */
   settled(): Promise<void>;
-  /** Virtual time: deadlines, backoff and rates obey it. Stands still until `advance`. */
+  /** The virtual time, which deadlines, backoff and rates use. It changes only by `advance`. */
   readonly clock: { now(): number; advance(ms: number): Promise<void> };
   /**
    * Changes a setting of this network as `busbar set` does, such as `set('photos.resize.paused', true)`; null removes
-   * it. Resolves when every bus has it. Rejects with Config, and changes nothing, for what `busbar set` refuses: a
-   * value that no bus would apply, or a name that no contract or named listener of this test has.
+   * it. Resolves when every bus has applied it. Rejects with Config when `busbar set` would refuse the value or the
+   * key. The key must name an entry or a named listener of this test.
    */
   set(key: string, value: string | number | boolean | null, options?: SetOptions): Promise<void>;
-  /** All messages of the entry sent on this network, oldest first. */
+  /** Returns all messages of the entry sent on this network, oldest first. */
   sent<M extends AnyEntry>(entry: M): readonly SentMessage<M>[];
-  /** Those of them that were set aside. */
+  /** Returns the messages of the entry that were parked, oldest first. */
   parked<M extends Work | Event>(entry: M): readonly ParkedMessage<M>[];
-  /** The next `times` (default 1) sends of the entry on this network end in this error, and reach nobody. */
+  /** Fails the next `times` (default 1) sends of the entry on this network with this error. They are not delivered. */
   fault<C extends BusCode>(entry: AnyEntry, code: C, details: BusDetails[C], times?: number): void;
 }
 
