@@ -1,16 +1,17 @@
-/** Runs the schema of a contract over a value, and says which field is wrong in words that name it. */
+/** Checks a value against the schema of a contract, and names the invalid fields in the error. */
 import { BusError, type Issue } from '../base/errors';
 import type { Schema } from './types';
 
 export type Side = 'input' | 'reply' | 'failure';
 
 /**
- * The value as the schema gives it back. Throws Invalid, naming entry and fields.
- * Synchronous where the schema is: most are, and a promise for each message would cost more than the check.
+ * Returns the value that the schema produces. Throws Invalid, which names the entry and the fields. It is synchronous
+ * when the schema is, because a promise for each message would cost more than the check.
  */
 export function check(schema: Schema, value: unknown, side: Side, entry: string): unknown {
   const result = schema['~standard'].validate(value);
-  // A promise of another realm is no instance of Promise here; taken for a result, its value would be undefined.
+  // A promise of another realm is not an instance of Promise. If it were used as the result, the value would be
+  // undefined.
   return 'then' in result
     ? Promise.resolve(result).then((settled) => accept(settled, side, entry))
     : accept(result, side, entry);
@@ -24,7 +25,7 @@ function accept(result: Validated, side: Side, entry: string): unknown {
   throw new BusError('Invalid', `${side} of ${entry}: ${issues.map(sayIssue).join('; ')}`, { side, issues, entry });
 }
 
-/** A copy of plain data: libraries give instances of classes of their own, which cannot be sent. */
+/** Returns a copy of the issue as plain data, because schema libraries return class instances, which cannot be sent. */
 function plainIssue({ message, path }: NonNullable<Validated['issues']>[number]): Issue {
   const text = plainText(message, messageCharsMax);
   if (!path) return { message: text };
@@ -34,12 +35,12 @@ function plainPart(part: unknown): string | number {
   const key = typeof part === 'object' && part !== null && 'key' in part ? part.key : part;
   return typeof key === 'number' ? key : plainText(key, partCharsMax);
 }
-/** Without half of a character at its end, which could not be sent. */
+/** Shortens the text without leaving half a surrogate pair at its end, which could not be sent. */
 function plainText(value: unknown, charsMax: number): string {
   return String(value).slice(0, charsMax).toWellFormed();
 }
 
-const issuesMax = 10; // a broken list of a million elements must not become a message of a million lines
+const issuesMax = 10; // bounds the message: a wrong list of a million elements would otherwise create a million lines
 const messageCharsMax = 1_000;
 const pathPartsMax = 100;
 const partCharsMax = 200;

@@ -1,4 +1,4 @@
-/** Declares what a module takes in and says: four kinds of entries, and the contract that names them. */
+/** Declares the interface of a module: entries of four kinds, and the contract that names them. */
 import { BusError } from '../base/errors';
 import type {
   AnyContract,
@@ -23,19 +23,29 @@ import { faultsOf } from './options';
 import { CONTRACT } from './types';
 
 export interface RequestOptions<E> {
-  /** Failures a handler may answer with, by name; the caller gets them typed. Names of bus codes do not compile. */
+  /**
+   * Schemas of the failures that a handler can return, by name. The caller receives them typed. A name that is a code
+   * of the bus does not compile.
+   */
   readonly failures?: E;
-  /** How long a caller waits, in ms, unless the call says otherwise. Default 5,000. */
+  /**
+   * Timeout of a request in ms, unless the call sets another one.
+   * @default 5_000
+   */
   readonly timeoutMs?: number;
-  /** Doing it twice is doing it once: it may be asked again elsewhere when its instance dies. Default false. */
+  /**
+   * Declares that handling the request twice has the same effect as once. It can then be retried on another instance
+   * when its instance dies.
+   * @default false
+   */
   readonly idempotent?: boolean;
 }
-/** A question to one live instance, with one reply. */
+/** Declares a request to one live instance, which sends one reply. */
 export function request<I extends Schema, O extends Schema, E extends Schemas = {}>(
   input: I,
   output: O,
   options: RequestOptions<E & NotABusCode<E>> = {},
-  // Written out here: under a name of its own the compiler would keep the name, with the schema types, in every .d.ts.
+  // Written in full, because the compiler would print a named type, with the schema types, in every .d.ts file.
 ): Request<
   Same<In<I>, Out<I>> extends true
     ? Same<In<O>, Out<O>> extends true
@@ -61,28 +71,40 @@ export function request<I extends Schema, O extends Schema, E extends Schemas = 
 }
 
 export interface WorkOptions<B> {
-  /** Messages of one key are handled one after the other, in the order sent. Default: each message has its own key. */
+  /**
+   * Returns the key of a message. Messages of one key are handled one at a time, in the order in which they were sent.
+   * By default, each message has a key of its own.
+   */
   readonly key?: (body: B) => string;
   /**
-   * How often a handler is tried before the message is parked. With the default backoffMs, the default attempts span
+   * Maximum number of attempts before the message is parked. With the default `backoffMs`, the default attempts span
    * one to two minutes, such as the restart of a database.
    * @default 8
    */
   readonly attempts?: number;
-  /** What the messages of its key do while a failed one waits. Default 'in-order'. */
+  /**
+   * The handling of other messages of the key while a failed one waits for its next attempt.
+   * @default 'in-order'
+   */
   readonly retry?: RetryKind;
   /**
-   * Longest wait before the second attempt, in ms. It doubles with each attempt, up to a minute. Each wait is a random
-   * one between half of that and all of it, so that messages that failed together do not come back together.
+   * Maximum delay before the second attempt, in ms. It doubles with each attempt, up to a minute. Each delay is a
+   * random 50-100 % of it, so that messages that failed together are not retried together.
    * @default 1_000
    */
   readonly backoffMs?: number;
-  /** How long a handler may go on when its partition must move, in ms. Default 30,000. */
+  /**
+   * Time for which a handler can continue when its partition must be revoked, in ms.
+   * @default 30_000
+   */
   readonly longestMs?: number;
-  /** Gives the entry a topic of its own, so that it neither waits for others nor delays them. */
+  /**
+   * The name of a separate topic for the entry, so that its messages and those of other entries do not delay each
+   * other.
+   */
   readonly queue?: string;
 }
-/** A job for one instance, kept until it was done or parked. */
+/** Declares a job for one instance. It is stored until it has been handled or parked. */
 export function work<I extends Schema>(
   input: I,
   options: WorkOptions<Out<I>> = {},
@@ -90,7 +112,7 @@ export function work<I extends Schema>(
   return entry('work', { input }, options);
 }
 
-/** A command to every instance of the module that is up; not kept. */
+/** Declares a command to every live instance of the module. It is not stored. */
 export function broadcast<I extends Schema>(
   input: I,
 ): Broadcast<Same<In<I>, Out<I>> extends true ? { input: In<I> } : { input: In<I>; body: Out<I> }> {
@@ -98,10 +120,10 @@ export function broadcast<I extends Schema>(
 }
 
 export interface EventOptions<B> {
-  /** Events of one key keep their order. Default: none do. */
+  /** Returns the key of an event. Events of one key keep their order. By default, events have no order. */
   readonly key?: (body: B) => string;
 }
-/** A fact that the module tells; whoever listens hears it. */
+/** Declares an event that the module publishes to all its listeners. */
 export function event<I extends Schema>(
   input: I,
   options: EventOptions<Out<I>> = {},
@@ -109,20 +131,23 @@ export function event<I extends Schema>(
   return entry('event', { input }, options);
 }
 
-// `never`: '~types' exists for the compiler only, so no value could be written that has it.
+// Returns `never`, because `~types` exists only for the compiler, and no value can have it.
 function entry(kind: AnyEntry['kind'], schemas: object, options: object): never {
   return { kind, name: '', schemas, options: Object.freeze({ ...options }) } as never;
 }
 
-/** A schema that checks nothing, for a contract taken over from code without schemas. */
+/** Returns a schema that accepts every value, for contracts migrated from code without schemas. */
 export function unchecked<T>(): Schema<T> {
-  // The cast is the point: the caller vouches for the type.
+  // The cast is intended: the caller guarantees the type.
   return { '~standard': { version: 1, vendor: 'busbar', validate: (value) => ({ value: value as T }) } };
 }
 
 const moduleName = /^[a-z][a-zA-Z0-9-]{0,62}$/;
 const entryName = /^[a-z][a-zA-Z0-9]{0,62}$/;
-/** Without control characters and halves of others, nor what turns the direction of writing around. */
+/**
+ * Excludes control and format characters, line separators, and lone surrogates. They could garble a terminal or fail to
+ * encode.
+ */
 const failureName = /^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]+$/u;
 const failureCharsMax = 200;
 const reserved = new Set(['then', 'constructor', 'open', 'close']);
@@ -130,10 +155,12 @@ const reserved = new Set(['then', 'constructor', 'open', 'close']);
 const contractRemedy = 'Correct the names, schemas and options in defineModule that the message names.';
 
 /**
- * Names a set of entries. `name` and entries: letters and digits, the first one a small letter, at most 63 (a module's
- * name may have dashes); failures: 1 to 200 characters that can be printed. Throws Config for any other name, and for
- * what is no entry, no schema, or no option within its bounds; `then`, `constructor`, `open` and `close` do not
- * compile.
+ * Creates a contract with the name of a module and its entries. Throws Config for invalid names, for values that are
+ * not entries or schemas, and for options outside their limits.
+ *
+ * Names of modules and entries have at most 63 letters and digits, and begin with a lower-case letter. The name of a
+ * module can contain dashes. Names of failures have 1 to 200 printable characters. Entries named `then`, `constructor`,
+ * `open` or `close` do not compile.
  */
 export function defineModule<M extends Record<string, SomeEntry>>(
   name: string,
@@ -148,21 +175,21 @@ export function defineModule<M extends Record<string, SomeEntry>>(
     named[key] = Object.freeze({ ...value, name: `${name}.${key}` });
   }
   if (faults.length > 0) throw new BusError('Config', faults.join('; '), { faults }, undefined, contractRemedy);
-  // The cast adds what Object.assign's type loses: the entries' own types.
+  // The cast restores the types of the entries, which the type of Object.assign loses.
   const contract = Object.freeze(Object.assign(named, { [CONTRACT]: name })) as unknown as Contract<M>;
   for (const one of Object.values(named)) contracts.set(one, contract);
   return contract;
 }
 const contracts = new WeakMap<object, AnyContract>();
 
-/** Returns the contract of an entry; undefined for one that another copy of the package made. */
+/** Returns the contract of an entry; undefined for an entry that another copy of the package created. */
 export function contractOf(entry: AnyEntry): AnyContract | undefined {
   return contracts.get(entry);
 }
 
-/** What the compiler would have said, where it was asked, and the values that it cannot see. */
+/** Returns the faults of an entry, both those that the compiler reports and those in values, which it cannot check. */
 function faultsOfEntry(name: string, given: unknown): string[] {
-  // Only looked at: what is not there is a fault.
+  // The cast is safe: every property is optional and checked below.
   const { kind, schemas, options } = (given ?? {}) as { readonly [K in 'kind' | 'schemas' | 'options']?: unknown };
   if (!isKind(kind) || !isObject(schemas) || !isObject(options)) {
     const circular = given === undefined ? '; do two files import each other?' : '';
@@ -189,19 +216,19 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
 }
 function isSchema(value: unknown): boolean {
-  // Those of arktype are functions.
+  // Schemas of arktype are functions.
   const schema = typeof value === 'function' || isObject(value) ? (value as Record<string, unknown>)['~standard'] : {};
   return isObject(schema) && typeof schema['validate'] === 'function';
 }
 
-/** Whether it can travel beside a body. */
+/** Returns true for a name that the envelope of a reply can contain. */
 export function isFailureName(name: string): boolean {
   return name.length <= failureCharsMax && failureName.test(name);
 }
 
-/** The entries of a contract, by their short names. */
+/** Returns the entries of a contract by their short names. */
 export function entriesOf(contract: AnyContract): ReadonlyMap<string, AnyEntry> {
-  // defineModule is the only maker of contracts, and puts nothing but entries under string keys.
+  // The cast is safe: only defineModule creates contracts, and their string keys have only entries.
   return new Map(Object.entries(contract) as [string, AnyEntry][]);
 }
 
@@ -209,7 +236,7 @@ export function moduleOf(entry: { readonly name: string }): string {
   return entry.name.slice(0, entry.name.indexOf('.'));
 }
 
-/** What `entry` was declared with; options of the other kinds are absent. */
+/** Returns the options with which `entry` was declared. Options of other kinds are absent. */
 export function optionsOf(entry: AnyEntry): EntryOptions {
   return entry.options;
 }

@@ -1,11 +1,12 @@
-/** A short hash of what a contract says, so that two versions of a module side by side can be told apart. */
+/** Computes a short hash of a contract, which distinguishes two versions of a module that run side by side. */
 import type { StandardJSONSchemaV1 } from '@standard-schema/spec';
 import { contractOf, entriesOf } from './contract';
 import type { AnyContract, AnyEntry, Schema } from './types';
 
 /**
- * Eight hex digits over names, kinds and schemas. Schemas count where their library describes them
- * (StandardJSONSchemaV1: zod from 4.2, arktype, valibot by its adapter), else only that there is one.
+ * Returns eight hex digits computed from names, kinds and schemas. The content of a schema counts only if its library
+ * describes it by StandardJSONSchemaV1. These are zod from 4.2, arktype, and valibot by its adapter. Otherwise only its
+ * existence counts.
  */
 export function fingerprint(contract: AnyContract): string {
   const lines = [...entriesOf(contract)].map(([name, entry]) => `${name} ${describe(entry)}`);
@@ -13,7 +14,7 @@ export function fingerprint(contract: AnyContract): string {
 }
 
 const known = new WeakMap<AnyContract, string>();
-/** Returns the fingerprint of the contract that the entry belongs to; undefined where that is not known. */
+/** Returns the fingerprint of the entry's contract; undefined when the contract is unknown. */
 export function fingerprintOf(entry: AnyEntry): string | undefined {
   const contract = contractOf(entry);
   if (!contract) return undefined;
@@ -22,7 +23,7 @@ export function fingerprintOf(entry: AnyEntry): string | undefined {
   return print;
 }
 
-/** One entry in one line of text, equal for equal entries. */
+/** Returns one line of text for an entry, equal for equal entries. */
 export function describe({ kind, schemas: { input, output, failures = {} } }: AnyEntry): string {
   const parts = [kind, shape(input, 'input')];
   if (output) parts.push(shape(output, 'output'));
@@ -35,16 +36,18 @@ function byName([one]: [string, unknown], [other]: [string, unknown]): number {
 }
 
 function shape(schema: Schema, side: 'input' | 'output'): string {
-  // StandardJSONSchemaV1 is a second face that a schema may have; asking for it is how one finds out.
+  // The cast is safe: StandardJSONSchemaV1 is optional for a schema, and a missing method is checked below.
   const standard = schema['~standard'] as Partial<StandardJSONSchemaV1.Props>;
   try {
     return JSON.stringify(standard.jsonSchema?.[side]?.({ target: 'draft-2020-12' })) ?? '?';
   } catch {
-    return '?'; // what JSON Schema cannot say, such as a Date, counts as 'some schema'
+    return '?'; // a type that JSON Schema cannot express, such as a Date, counts only as a schema
   }
 }
 
-/** FNV-1a, 32 bits: enough to tell versions apart, and needs no library where contracts are bundled. */
+/**
+ * Computes FNV-1a with 32 bits. It is sufficient to distinguish versions, and adds no library to bundles of contracts.
+ */
 function hash(text: string): string {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);

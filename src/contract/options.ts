@@ -1,10 +1,16 @@
-/** What code may say about an entry or a listener, checked at once: what a wrong option breaks shows late. */
+/**
+ * Checks the options of entries and listeners when they are declared, because a wrong option would otherwise fail only
+ * later.
+ */
 import { didYouMean, nearest } from '../base/errors';
 import type { AnyEntry } from './types';
 
 const day = 86_400_000;
 
-/** Whole numbers, in ms where the name says so. Settings, which go over what code says, keep to the same. */
+/**
+ * Limits of numeric options, in ms where the name ends in `Ms`. Settings that override these options have the same
+ * limits.
+ */
 export const bounds = {
   timeoutMs: { min: 1, max: day },
   attempts: { min: 1, max: 1_000 },
@@ -13,7 +19,7 @@ export const bounds = {
   concurrency: { min: 1, max: 10_000 },
 } as const;
 
-/** What the value must be, as the rest of a sentence; undefined where it is. */
+/** Returns the requirement as the end of a sentence when the value violates it; undefined otherwise. */
 type Rule = (value: unknown) => string | undefined;
 
 function whole({ min, max }: { readonly min: number; readonly max: number }, unit = ''): Rule {
@@ -37,7 +43,7 @@ const rules = {
   queue: isName,
   as: isName,
   concurrency: whole(bounds.concurrency),
-  /** Not bound to be whole: 0.1 is one in ten seconds. */
+  /** It can be a fraction: 0.1 is one message in ten seconds. */
   perSecond: (value) => (typeof value === 'number' && value > 0 ? undefined : 'a number above 0'),
 } satisfies Record<string, Rule>;
 type OptionName = keyof typeof rules;
@@ -51,7 +57,7 @@ const namesOf = {
   listener: ['as', ...retrying, 'concurrency', 'perSecond'],
 } as const satisfies Record<AnyEntry['kind'] | 'listener', readonly OptionName[]>;
 
-/** What is wrong with the options that code gave to `about`, all at once. What is undefined was not given. */
+/** Returns all faults in the options that were declared for `about`. Options that are undefined count as absent. */
 export function faultsOf(about: string, kind: keyof typeof namesOf, given: object): string[] {
   const names: readonly OptionName[] = namesOf[kind];
   return Object.entries(given).flatMap(([name, value]) => {
@@ -61,7 +67,7 @@ export function faultsOf(about: string, kind: keyof typeof namesOf, given: objec
   });
 }
 
-/** None or one. */
+/** Returns the fault of one option; an empty list when it is valid. */
 export function faultOf(about: string, name: OptionName, value: unknown): string[] {
   const mustBe = rules[name](value);
   return mustBe === undefined ? [] : [`${about}: ${name} is ${show(value)}; it must be ${mustBe}`];
