@@ -1,4 +1,4 @@
-/** Sizes and durations in texts for people, with two digits at most behind the first. */
+/** Formats sizes and durations for messages, with at most one decimal. */
 
 const sizes = [
   [1024 ** 3, 'GiB'],
@@ -12,11 +12,11 @@ const spans = [
   [1_000, 's'],
 ] as const;
 
-/** `1.5 GiB`, `300 B`. */
+/** Formats a size, such as `1.5 GiB` or `300 B`. */
 export function sizeText(bytes: number): string {
   return inUnits(bytes, sizes) ?? `${Math.round(bytes)} B`;
 }
-/** `7 d`, `1.5 h`, `200 ms`. */
+/** Formats a duration, such as `7 d`, `1.5 h` or `200 ms`. */
 export function spanText(ms: number): string {
   return inUnits(ms, spans) ?? `${Math.round(ms)} ms`;
 }

@@ -1,32 +1,41 @@
-/** The constants that the writer and the reader of bodies share: extensions of MessagePack, and bounds. */
+/** Defines the constants that the writer and the reader of bodies share: MessagePack extensions and limits. */
 
-/** Extension types; each payload has one form only. Letters, so that they show in a hex dump. */
+/**
+ * Types of MessagePack extensions. They are ASCII letters, which are readable in a hex dump. Each payload has only one
+ * valid form.
+ */
 export const extensions = {
-  /** 'M': an array of keys and values by turns. */
+  /** `M`: an array of alternating keys and values. */
   map: 0x4d,
-  /** 'N': decimal digits, as `String(value)` writes them. */
+  /** `N`: decimal digits, as `String(value)` prints them. */
   bigint: 0x4e,
-  /** 'S': an array of the members. */
+  /** `S`: an array of the members. */
   set: 0x53,
-  /** The timestamp of MessagePack, -1. */
+  /** The timestamp type of MessagePack, -1. */
   date: 0xff,
 } as const;
 
-/** Digits of a bigint, so that reading one takes microseconds: room for 2^256 and more. */
+/** Maximum digits of a bigint. It keeps decoding within microseconds, and is enough for 2^256. */
 export const bigintDigitsMax = 100;
 
-/** Items that these count for, because of the time it takes to read them. Everything else counts for one. */
+/**
+ * Number of items that a collection or a date counts for, because they take longer to decode. Every other value counts
+ * for one.
+ */
 export const weights = { collection: 8, date: 2 } as const;
 
-/** Largest distance of a Date from 1970, in ms. */
+/** Maximum distance of a Date from 1970, in ms. */
 export const dateMsMax = 8.64e15;
 
-/** Keys that change what an object is when they are assigned. */
+/** Returns true for keys that change the nature of an object when they are assigned, such as its prototype. */
 export function isForbiddenKey(key: string): boolean {
   return key === '__proto__' || key === 'constructor' || key === 'prototype';
 }
 
-/** The Object.prototype of this or another realm: structuredClone makes such objects. */
+/**
+ * Returns true for the Object.prototype of any realm. `structuredClone`, for example, can create objects of another
+ * realm.
+ */
 export function isRoot(prototype: unknown): boolean {
   return (
     typeof prototype === 'object' &&
@@ -36,29 +45,32 @@ export function isRoot(prototype: unknown): boolean {
   );
 }
 
-/** The kinds of containers, as numbers, which are compared fastest. */
+/** The kinds of containers. They are numbers, because these are the fastest to compare. */
 export const kinds = { array: 0, object: 1, map: 2, set: 3 } as const;
 export type Kind = (typeof kinds)[keyof typeof kinds];
 
-/** Frames that are kept for the next body; those of a deeper one are freed. */
+/**
+ * Maximum number of frames kept for the next body. Frames beyond it are freed, so that one deep body does not hold
+ * memory.
+ */
 export const framesKeptMax = 128;
 
 const pathPartsMax = 100;
 const pathPartCharsMax = 100;
 
-/** A path that errors can name: its first 100 parts, each of at most 100 characters. */
+/** Returns the first 100 parts of a path, each with at most 100 characters, to bound the size of errors. */
 export function boundedPath(path: readonly PropertyKey[]): readonly PropertyKey[] {
   return path
     .slice(0, pathPartsMax)
     .map((part) => (typeof part === 'string' && part.length > pathPartCharsMax ? cut(part) : part));
 }
-/** Without half of a character at its end. */
+/** Shortens a text without leaving half a surrogate pair at its end. */
 function cut(part: string): string {
   return Buffer.from(part.slice(0, pathPartCharsMax)).toString();
 }
 
 const pathPartsShownMax = 20;
-/** The path as a text that a person can read. */
+/** Formats a path for a message, with at most 20 parts. */
 export function sayPath(path: readonly PropertyKey[]): string {
   const shown = path.slice(0, pathPartsShownMax).map(String).join('.');
   return path.length > pathPartsShownMax ? `${shown}…` : shown;

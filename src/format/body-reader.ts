@@ -1,12 +1,12 @@
 /**
- * Reads bodies from bytes. One pass builds the value and refuses everything that is not exactly one value, so that no
- * byte is read in two ways. It keeps its own stack: a body of any depth needs the same stack of JavaScript.
+ * Decodes bodies in one pass that builds the value and refuses bytes that are not exactly one value. It uses its own
+ * stack, so that a deeply nested body cannot overflow the call stack.
  */
 import { limits } from '../base/limits';
 import { boundedPath, dateMsMax, extensions, framesKeptMax, kinds, sayPath, weights, type Kind } from './body-format';
 import { BadBytes, ByteSource, keyBytesCached, noBytes } from './byte-source';
 
-/** The value that bytes[0, end) are. Shares no memory with them. Throws BadBytes. */
+/** Decodes bytes[0, end) into a value that shares no memory with them. Throws BadBytes. */
 export function readBody(bytes: Uint8Array, end: number, depthMax: number): unknown {
   return reader.read(bytes, end, depthMax);
 }
@@ -15,13 +15,13 @@ export function readBody(bytes: Uint8Array, end: number, depthMax: number): unkn
 class Frame {
   kind: Kind = kinds.array;
   count = 0;
-  /** Items that are still to come: entries of an object, elements of everything else. */
+  /** Number of items not read yet: entries of an object, elements of any other container. */
   left = 0;
   list: unknown[] = none;
   fields: Record<string, unknown> = noFields;
-  /** The key whose value comes next. */
+  /** The key of the next value. */
   key = '';
-  /** Where the bytes of what surrounds a Map or Set end. */
+  /** The end of the container around a Map or Set. */
   outerEnd = 0;
 }
 const none: unknown[] = [];
@@ -29,7 +29,7 @@ const noFields: Record<string, unknown> = {};
 
 class Reader extends ByteSource {
   readonly #frames: Frame[] = [];
-  /** The innermost open container; -1 outside of all. */
+  /** Index of the innermost open container; -1 when none is open. */
   #top = -1;
   #items = 0;
   #depthMax = 0;
@@ -43,7 +43,7 @@ class Reader extends ByteSource {
     } catch (error) {
       throw error instanceof BadBytes ? this.#placed(error) : error;
     } finally {
-      // Holds on to no body.
+      // Release the body, so that the shared reader does not keep it in memory.
       this.begin(noBytes, 0);
       for (; this.#top >= 0; this.#top--) this.#clear(this.#frameAt(this.#top));
       if (this.#frames.length > framesKeptMax) this.#frames.length = framesKeptMax;
@@ -69,7 +69,7 @@ class Reader extends ByteSource {
         value = this.#long(code);
         if (value === opened) continue;
       }
-      // Puts the value into its container, and the container into its own when that was the last one.
+      // Put the value into its container. A complete container is then the next value.
       for (;;) {
         if (this.#top < 0) return this.#whole(value);
         const frame = this.#frameAt(this.#top);
@@ -97,7 +97,7 @@ class Reader extends ByteSource {
     return value;
   }
 
-  /** Everything with more than one byte in its header; `opened` for a container with something in it. */
+  /** Reads types whose length or value is not in the first byte. Returns `opened` for a container that is not empty. */
   #long(code: number): unknown {
     switch (code) {
       case 0xc0:
@@ -150,14 +150,12 @@ class Reader extends ByteSource {
     }
   }
 
-  // --- containers
-
-  /** Whether there is something in it to read. */
+  /** Opens a container. Returns false when it is empty. */
   #open(kind: Kind, count: number): boolean {
     const items = kind === kinds.object ? count * 2 : count;
     if (this.#top + 1 >= this.#depthMax) this.refuse(`nested deeper than ${this.#depthMax} (bodyDepthMax)`);
     this.#weigh(items);
-    // An announced length costs nothing before its items are there.
+    // Check the count against the remaining bytes, so that a false count cannot allocate memory.
     const left = this.end - this.at;
     if (items > left) this.refuse(`${count} items announced, ${left} bytes left`);
     if (count === 0) return false;
@@ -174,7 +172,7 @@ class Reader extends ByteSource {
     return true;
   }
 
-  /** The payload of a Map or Set: one array and nothing after it. */
+  /** Reads the payload of a Map or Set, which must be exactly one array. */
   #collection(kind: typeof kinds.map | typeof kinds.set, length: number): unknown {
     this.#weigh(weights.collection - 1);
     const outerEnd = this.end;
@@ -212,14 +210,14 @@ class Reader extends ByteSource {
     if (set.size < members.length) this.refuse('the same member twice in a Set');
     return set;
   }
-  /** Maps and Sets turn -0 into 0. */
+  /** Refuses -0, because Maps and Sets change it to 0. */
   #member(member: unknown): unknown {
     if (member === 0 && Object.is(member, -0)) this.refuse('-0 as a key of a Map or a member of a Set');
     return member;
   }
 
   #frameAt(index: number): Frame {
-    // Frames are made before `top` names them.
+    // The cast is safe: a frame is created before `#top` refers to it.
     return this.#frames[index] as Frame;
   }
   #clear(frame: Frame): void {
@@ -230,8 +228,6 @@ class Reader extends ByteSource {
     this.#items += items;
     if (this.#items > limits.bodyItemsMax) this.refuse(`more than ${limits.bodyItemsMax} items`);
   }
-
-  // --- keys
 
   #key(frame: Frame): void {
     const code = this.uint8();
@@ -244,11 +240,9 @@ class Reader extends ByteSource {
     }
     const key = length <= keyBytesCached ? this.shortKey(length) : this.text(length);
     frame.key = key;
-    // Not every name that an object knows is its own.
+    // A property can be inherited from Object.prototype, so check that it is an own one.
     if (frame.fields[key] !== undefined && Object.hasOwn(frame.fields, key)) this.refuse(`the key ${quote(key)} twice`);
   }
-
-  // --- extensions
 
   #extension(length: number): unknown {
     const type = this.uint8();
@@ -288,7 +282,7 @@ class Reader extends ByteSource {
   }
 }
 
-/** Where in its container the reader is. */
+/** Returns the key or index at which the reader is in a container. */
 function placeIn({ kind, key, list }: Frame): PropertyKey {
   if (kind === kinds.object) return key;
   if (kind !== kinds.map) return list.length;
@@ -299,6 +293,6 @@ function quote(key: string): string {
   return key.slice(0, 40);
 }
 
-/** Says that a container was opened, where a value would be returned. */
+/** A marker returned instead of a value when a container was opened. */
 const opened = Symbol('opened');
 const reader = new Reader();

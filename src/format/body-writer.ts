@@ -1,6 +1,6 @@
 /**
- * Writes values as bytes. One pass checks and writes, and reads each property once: a getter or Proxy that returns
- * another value the second time has no effect. It keeps its own stack, as the reader does.
+ * Encodes values in one pass that also checks them. It reads each property once, so that a getter or Proxy cannot
+ * return another value after the check. It uses its own stack, as the reader does.
  */
 import { types } from 'node:util';
 import { BusError, type BusDetails, type Issue } from '../base/errors';
@@ -27,11 +27,11 @@ export interface BodyBounds {
 }
 
 /**
- * The bytes of `value`, in memory of their own. Throws Invalid with the path of the field, or TooLarge as soon as there
- * are more than `bytesMax` bytes. `what` it is, for both: `input of photos.add`.
+ * Encodes `value` into newly allocated memory. Throws Invalid with the path of the field, or TooLarge as soon as it
+ * exceeds `bytesMax`. Both errors name it as `what`, such as `input of photos.add`.
  */
 export function writeBody(value: unknown, bounds: BodyBounds, side: Side, what: string): Uint8Array {
-  // A getter that is being read may itself send something.
+  // A getter can itself send a message while it is read, so the shared writer can be in use.
   const writer = shared.busy ? new Writer(deskBytesNested) : shared;
   try {
     return writer.write(value, bounds);
@@ -58,7 +58,7 @@ function invalid(side: Side, what: string, message: string, whole: readonly Prop
 }
 
 function reading(error: unknown): string {
-  // What a hostile Proxy throws may itself throw when it is looked at.
+  // The error of a hostile Proxy can itself throw when it is read.
   try {
     return `reading it threw: ${error instanceof Error ? error.message : String(error)}`;
   } catch {
@@ -69,15 +69,15 @@ function reading(error: unknown): string {
 /** A container that is being written. */
 class Frame {
   kind: Kind = kinds.array;
-  /** As the sender gave it, to find what contains itself. */
+  /** The sender's object, by which cycles are found. */
   source: object = nothing;
-  /** Elements, members, or keys and values by turns; the keys of an object. */
+  /** The items: elements, members, alternating keys and values of a Map, or the keys of an object. */
   list: readonly unknown[] = [];
   count = 0;
   next = 0;
-  /** Properties that are undefined. */
+  /** Number of properties that are undefined. */
   absent = 0;
-  /** Where its header is. */
+  /** Position of its header. */
   at = 0;
 }
 const nothing = {};
@@ -85,10 +85,10 @@ const noItems: readonly unknown[] = [];
 
 class Writer extends ByteSink {
   busy = false;
-  /** After a throw: the field that is wrong, from the outside in. */
+  /** The path of the invalid field after an error, outermost part first. */
   path: readonly PropertyKey[] = [];
   readonly #frames: Frame[] = [];
-  /** The innermost open container; -1 outside of all. */
+  /** Index of the innermost open container; -1 when none is open. */
   #top = -1;
   #items = 0;
   #depthMax = 0;
@@ -107,7 +107,7 @@ class Writer extends ByteSink {
     }
     return this.taken();
   }
-  /** Holds on to no value, and to little memory. */
+  /** Releases the value and excess memory, so that the shared writer does not keep them. */
   release(): void {
     for (; this.#top >= 0; this.#top--) this.#clear(this.#frameAt(this.#top));
     if (this.#frames.length > framesKeptMax) this.#frames.length = framesKeptMax;
@@ -120,7 +120,7 @@ class Writer extends ByteSink {
     for (;;) {
       this.#value(value);
       if (this.at > this.bytesMax) throw new TooMuch(this.at);
-      // Goes on to the next value of the innermost container that has one.
+      // Find the next value of the innermost container that is not complete.
       for (;;) {
         if (this.#top < 0) return;
         const frame = this.#frameAt(this.#top);
@@ -134,7 +134,7 @@ class Writer extends ByteSink {
           break;
         }
         const key = item as string; // the list of an object is its keys
-        // Own keys of an object can be read by them; its type does not say so.
+        // The cast is safe: the key is an own key of the object.
         value = (frame.source as Record<string, unknown>)[key];
         if (value === undefined) {
           frame.absent++;
@@ -164,8 +164,6 @@ class Writer extends ByteSink {
     }
   }
 
-  // --- containers
-
   #object(value: object): void {
     const prototype: unknown = Object.getPrototypeOf(value);
     if (prototype === Object.prototype) return this.#fields(value);
@@ -185,7 +183,7 @@ class Writer extends ByteSink {
 
   #fields(value: object): void {
     const keys = Object.keys(value);
-    // Built-in objects without a class of their own, such as Math or `arguments`, have no keys or begin with '0'.
+    // Built-in objects without a prototype of their own, such as Math or `arguments`, have no keys or begin with `0`.
     if (keys.length === 0 || keys[0] === '0') mustBePlain(value);
     this.#open(kinds.object, value, keys, keys.length * 2);
     this.header(keys.length, 0x80, 0xde);
@@ -209,7 +207,7 @@ class Writer extends ByteSink {
     this.#weigh(weights.collection - 1);
     this.#open(kind, value, list, list.length);
     const at = this.room(collectionHeadBytes);
-    this.desk[at] = 0xc9; // four bytes of length follow when it is known
+    this.desk[at] = 0xc9; // the length in the next four bytes is set when it is known
     this.desk[at + 5] = type;
     this.at = at + collectionHeadBytes;
     this.header(list.length, 0x90, 0xdc);
@@ -218,7 +216,7 @@ class Writer extends ByteSink {
   #open(kind: Kind, source: object, list: readonly unknown[], items: number): void {
     if (this.#top + 1 >= this.#depthMax) this.#refuseDeep(source);
     this.#weigh(items);
-    if (this.at + items > this.bytesMax) throw new TooMuch(this.at + items); // each takes a byte at least
+    if (this.at + items > this.bytesMax) throw new TooMuch(this.at + items); // each item has at least one byte
     const top = ++this.#top;
     if (top === this.#frames.length) this.#frames.push(new Frame());
     const frame = this.#frameAt(top);
@@ -239,14 +237,14 @@ class Writer extends ByteSink {
     this.#clear(frame);
     this.#top--;
   }
-  /** The header stays as long as it was. */
+  /** Corrects the count in a header. The header keeps its size, so that no bytes move. */
   #recount(at: number, before: number, count: number): void {
     if (before < 16) this.desk[at] = 0x80 | count;
     else if (before < 0x10000) this.view.setUint16(at + 1, count);
     else this.view.setUint32(at + 1, count);
   }
   #frameAt(index: number): Frame {
-    // Frames are made before `top` names them.
+    // The cast is safe: a frame is created before `#top` refers to it.
     return this.#frames[index] as Frame;
   }
   #clear(frame: Frame): void {
@@ -258,7 +256,10 @@ class Writer extends ByteSink {
     if (this.#items > limits.bodyItemsMax) throw new Refused(`more than ${limits.bodyItemsMax} items`);
   }
 
-  /** Cycles are found by their depth, which costs nothing where there is none; then the path stops where it closed. */
+  /**
+   * Throws for a value that is nested too deep. Cycles are found only here, so that values without cycles need no
+   * check. The path of a cycle ends where it begins.
+   */
   #refuseDeep(value: object): never {
     const above = new Map<object, number>();
     const chain = [...this.#frames.slice(0, this.#top + 1).map(({ source }) => source), value];
@@ -286,7 +287,7 @@ class Writer extends ByteSink {
   }
 }
 
-/** Which item of its container the writer is at. */
+/** Returns the key or index at which the writer is in a container. */
 function placeIn({ kind, list, next }: Frame): PropertyKey {
   const index = Math.max(0, next - 1);
   if (kind === kinds.object) return list[index] as string; // the list of an object is its keys
@@ -295,7 +296,10 @@ function placeIn({ kind, list, next }: Frame): PropertyKey {
   return typeof key === 'string' ? key : index >> 1;
 }
 
-/** The code of an extension of any length, its length and its type: nothing is moved when the length is known. */
+/**
+ * Size of an extension header with a length of four bytes. Its size is fixed, so that no bytes move when the length is
+ * set.
+ */
 const collectionHeadBytes = 6;
 const deskBytesShared = 16_384;
 const deskBytesNested = 1_024;

@@ -1,7 +1,7 @@
-/** Writes the scalars of MessagePack into memory that grows, and refuses those that would not be read as they are. */
+/** Writes the scalars of MessagePack into a growing buffer, and refuses those that would not be preserved. */
 import { bigintDigitsMax, extensions } from './body-format';
 
-/** Thrown for a value that cannot be sent. */
+/** An error for a value that cannot be sent. */
 export class Refused extends Error {}
 export class TooMuch extends Error {
   constructor(readonly bytes: number) {
@@ -24,20 +24,20 @@ export class ByteSink {
     this.at = 0;
     this.bytesMax = bytesMax;
   }
-  /** A copy of what was written, since the next body is written over it. */
+  /** Returns a copy of the written bytes, because the next body overwrites the buffer. */
   protected taken(): Uint8Array {
     const bytes = Buffer.allocUnsafe(this.at);
     this.desk.copy(bytes, 0, 0, this.at);
     return bytes;
   }
-  /** Holds on to little memory. */
+  /** Replaces a large buffer by a small one, so that one large body does not hold memory. */
   protected shrink(): void {
     if (this.desk.length <= deskBytesKept) return;
     this.desk = Buffer.allocUnsafeSlow(this.deskBytes);
     this.view = viewOf(this.desk);
   }
 
-  /** The place for so many bytes more, which may be written. */
+  /** Makes room for a number of bytes, and returns the position at which they can be written. */
   protected room(bytes: number): number {
     const at = this.at;
     if (at + bytes > this.desk.length) {
@@ -101,7 +101,7 @@ export class ByteSink {
   }
 
   protected bigint(value: bigint): void {
-    // Compared first: writing out the digits of a huge one takes seconds.
+    // Check the range first, because printing the digits of a huge bigint takes seconds.
     if (value >= bigintEnd || value <= -bigintEnd) throw new Refused(`a bigint has at most ${bigintDigitsMax} digits`);
     const digits = String(value);
     const at = this.room(extensionHeadBytes + digits.length);
@@ -124,7 +124,7 @@ export class ByteSink {
     else this.lengthHead(at, head, 0xd9, bytes);
     this.at = at + head + bytes;
   }
-  /** Most strings are short and of one byte a character. False, and nothing is written, for any other. */
+  /** Writes a short ASCII string, the most frequent kind. Returns false without effect for any other string. */
   protected ascii(value: string, length: number): boolean {
     const head = length < 32 ? 1 : 2;
     const at = this.room(head + length);
@@ -139,7 +139,7 @@ export class ByteSink {
     this.at = at + head + length;
     return true;
   }
-  /** The header of a string or of bytes: of two, three or five bytes. */
+  /** Writes the header of a string or of bytes, which has two, three or five bytes. */
   protected lengthHead(at: number, head: number, first: number, length: number): void {
     if (head === 2) {
       this.desk[at] = first;
@@ -163,7 +163,7 @@ export class ByteSink {
     this.at = at + head + length;
   }
 
-  /** In 4 bytes for whole seconds up to 2106, in 8 up to 2514, and in 12 for all others. */
+  /** Writes a date: 4 bytes for whole seconds up to 2106, 8 bytes up to 2514, 12 bytes for any other. */
   protected date(ms: number): void {
     const seconds = Math.floor(ms / 1000);
     const nanoseconds = (ms - seconds * 1000) * 1e6;
@@ -197,8 +197,8 @@ function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
 }
 
 const bigintEnd = 10n ** BigInt(bigintDigitsMax);
-/** The code of a short extension, its length and its type. */
+/** Size of the header of a short extension: its code, its length and its type. */
 const extensionHeadBytes = 3;
-/** Up to here a loop is faster than a call into C++. */
+/** Maximum length for which a loop is faster than a call into C++. */
 const asciiLoopMax = 40;
 const deskBytesKept = 4 * 1024 * 1024;

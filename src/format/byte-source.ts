@@ -1,13 +1,13 @@
-/** Reads the scalars of MessagePack from bytes, one after the other, and refuses those that no value is exactly. */
+/** Reads the scalars of MessagePack from bytes, and refuses those that no value represents exactly. */
 import { isUtf8 } from 'node:buffer';
 import { bigintDigitsMax, isForbiddenKey } from './body-format';
 
-/** Thrown for bytes that are not a body. */
+/** An error for bytes that are not a body. */
 export class BadBytes extends Error {
   override readonly name = 'BadBytes';
   constructor(
     message: string,
-    /** Of the field that is wrong, from the outside in. */
+    /** The path of the invalid field, outermost part first. */
     readonly path: readonly PropertyKey[] = [],
   ) {
     super(message);
@@ -19,9 +19,9 @@ export const noBytes = new Uint8Array(0);
 export class ByteSource {
   protected bytes: Uint8Array = noBytes;
   protected at = 0;
-  /** Where the bytes end that belong to what is being read. */
+  /** End of the bytes that belong to the current value. */
   protected end = 0;
-  /** The bytes again, as something that makes strings of its parts. */
+  /** The same bytes as a Buffer, which decodes strings. */
   #view: Buffer | undefined;
 
   protected begin(bytes: Uint8Array, end: number): void {
@@ -31,7 +31,7 @@ export class ByteSource {
     this.#view = undefined;
   }
 
-  /** Keys come again and again: one that was read before is found by its bytes, and no string is made. */
+  /** Reads a short key. Keys repeat often, so a known key is found by its bytes without creating a string. */
   protected shortKey(length: number): string {
     this.need(length);
     const bytes = this.bytes;
@@ -50,7 +50,7 @@ export class ByteSource {
     }
     const key = this.text(length);
     if (isForbiddenKey(key)) this.refuse(`the key ${key}`);
-    if (key.length === length) knownKeys[slot] = key; // ASCII, so that characters are bytes
+    if (key.length === length) knownKeys[slot] = key; // only ASCII, in which each character is one byte
     return key;
   }
 
@@ -90,7 +90,7 @@ export class ByteSource {
     const low = ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0);
     return (bytes[at] ?? 0) * 0x1000000 + low;
   }
-  /** Of 1, 2 or 4 bytes. */
+  /** Reads a length of 1, 2 or 4 bytes. */
   protected length(power: number): number {
     return power === 0 ? this.uint8() : power === 1 ? this.uint16() : this.uint32();
   }
@@ -104,7 +104,7 @@ export class ByteSource {
     const bytes = this.bytes;
     const at = this.at;
     this.at = at + 8;
-    // Written out, since it is a third faster than a loop.
+    // Assigned one by one, because it is a third faster than a loop.
     floatBytes[7] = bytes[at] ?? 0;
     floatBytes[6] = bytes[at + 1] ?? 0;
     floatBytes[5] = bytes[at + 2] ?? 0;
@@ -115,7 +115,7 @@ export class ByteSource {
     floatBytes[0] = bytes[at + 7] ?? 0;
     return float64[0] ?? 0;
   }
-  /** 64 bits that must fit a number: beyond 2^53 it would silently be another one. */
+  /** Reads a 64-bit integer. It refuses numbers beyond 2^53, which would be rounded. */
   protected integer(signed: boolean): number {
     const high = this.uint32();
     const low = this.uint32();
@@ -160,7 +160,7 @@ export class ByteSource {
 }
 
 const fromCodes = String.fromCharCode;
-/** A string of ASCII bytes. */
+/** Decodes ASCII bytes into a string. */
 function letters(bytes: Uint8Array, from: number, to: number): string {
   let text = '';
   let at = from;
@@ -170,13 +170,13 @@ function letters(bytes: Uint8Array, from: number, to: number): string {
   return text;
 }
 
-/** Up to here a loop is faster than a call into C++ that looks for bytes of other characters. */
+/** Maximum length for which a loop finds bytes beyond ASCII faster than a call into C++. */
 const asciiLoopMax = 64;
-/** Up to here a loop copies faster than a call. */
+/** Maximum length for which a loop copies faster than a call. */
 const bytesLoopMax = 32;
-/** Up to here strings are made letter by letter. */
+/** Maximum length of an ASCII string that is decoded in JavaScript. Longer ones are decoded by a Buffer. */
 const asciiLettersMax = 20;
-/** Longest key that {@link ByteSource.shortKey} takes, in bytes. */
+/** Maximum length of a key that {@link ByteSource.shortKey} accepts, in bytes. */
 export const keyBytesCached = 32;
 const keysCached = 1024;
 const knownKeys: (string | undefined)[] = Array.from({ length: keysCached });

@@ -1,4 +1,4 @@
-/** Bodies as bytes: MessagePack, and nothing passes on either side that would not come back the same. */
+/** Encodes bodies as MessagePack. Values and bytes that would not be preserved exactly are refused on both sides. */
 import { limits } from '../base/limits';
 import { readBody } from './body-reader';
 import { writeBody, type Side } from './body-writer';
@@ -8,24 +8,34 @@ export type Decoded =
   | { readonly ok: true; readonly value: unknown }
   | {
       readonly ok: false;
-      /** With the place of the field that is wrong. */
+      /** The description of the fault, which contains its path. */
       readonly reason: string;
-      /** Of that field, from the outside in. */
+      /** The path of the invalid field, outermost part first. */
       readonly path?: readonly PropertyKey[];
     };
 
 /**
- * The bytes of `value`, which errors call `side` of `entry`, in memory of their own. What passes unchanged, nested as
- * you like and from any realm: null, booleans, numbers (NaN, infinities and -0 too), strings, bigints to 100 digits,
- * Date, Uint8Array (a Buffer comes back as one), Map, Set, arrays and plain objects. `undefined` as the whole body is
- * no bytes at all; a property that is undefined counts as absent.
+ * Encodes `value` into newly allocated memory. Errors name it as `side` of `entry`.
  *
- * Throws Invalid, with the path of the field, for anything else: undefined in arrays, Maps and Sets, functions,
- * symbols, instances of classes, cycles, invalid Dates, half surrogate pairs, the keys __proto__, constructor and
- * prototype, properties of a Map, Set or Date, what is nested deeper than `depthMax` or has more than 100,000 items
- * (elements, keys and values; a Map or Set counts for eight more, a Date for one more), and whatever throws when read.
- * Throws TooLarge beyond `bytesMax`. As with JSON, symbol keys, what is not enumerable, and properties of arrays and
- * bytes that are no elements do not belong to the value.
+ * These values are preserved at any depth and from any realm:
+ * - null, booleans, strings, and bigints of up to 100 digits;
+ * - numbers, including NaN, infinities and -0;
+ * - Date, Map, Set, and Uint8Array (a Buffer is decoded as a Uint8Array);
+ * - arrays and plain objects.
+ *
+ * `undefined` as the whole body is encoded as no bytes. A property that is undefined counts as absent. Symbol keys,
+ * properties that are not enumerable, and extra properties of arrays and bytes are not encoded, as in JSON.
+ *
+ * Throws Invalid with the path of the field for:
+ * - undefined in arrays, Maps and Sets;
+ * - functions, symbols, class instances, cycles, invalid Dates, and half surrogate pairs;
+ * - the keys `__proto__`, `constructor` and `prototype`;
+ * - own properties of a Map, Set or Date;
+ * - nesting deeper than `depthMax`;
+ * - more than 100,000 items (elements, keys and values), where a Map or Set counts for eight, a Date for two;
+ * - any value that throws when it is read.
+ *
+ * Throws TooLarge beyond `bytesMax`.
  */
 export function encodeBody(
   value: unknown,
@@ -40,14 +50,17 @@ export function encodeBody(
 }
 
 /**
- * One byte that JSON writes for a digit and MessagePack for a number from 48 to 57. It is never written as a whole
- * body, so that a reader of both forms can refuse it.
+ * Returns true for a byte that is a digit in JSON and a number from 48 to 57 in MessagePack. It is never written as a
+ * whole body, so that a reader of both formats can refuse it.
  */
 export function isDigit(byte: number): boolean {
   return byte >= 0x30 && byte <= 0x39 && Number.isInteger(byte);
 }
 
-/** The value of a body, sharing no memory with it, or why the bytes are none. Never throws. */
+/**
+ * Decodes a body into a value that shares no memory with `bytes`. For invalid bytes it returns the reason. Never
+ * throws.
+ */
 export function decodeBody(bytes: Uint8Array, depthMax: number = limits.bodyDepthMax): Decoded {
   const { length } = bytes;
   if (length === 0) return { ok: true, value: undefined };

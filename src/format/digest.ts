@@ -1,4 +1,4 @@
-/** Digests that are stored and shown, so that bytes can be compared without keeping them. */
+/** Computes digests that are stored and shown, so that bytes can be compared without being stored. */
 import { createHash } from 'node:crypto';
 
 /** Returns the SHA-256 of `bytes` in hex, as `sha256sum` prints it. */

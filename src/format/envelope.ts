@@ -1,54 +1,60 @@
-/** What surrounds a body, as a line of text: `1 request photos.add 01j… web#a02f 9f86d081884c7d65:42 attempt=2`. */
+/**
+ * Prints and parses envelopes, each of which is one line of text that describes a body:
+ * `1 request photos.add 01j… web#a02f 9f86d081884c7d65:42 attempt=2`.
+ */
 import { BusError } from '../base/errors';
 import { limits } from '../base/limits';
 import { inexactJson, readJson } from './exact-json';
 
 /**
- * A `part`, for streams, is reserved. `leave` says that its sender takes no more requests, and that this was
- * understood.
+ * The kind of a message. `leave` announces that its sender accepts no more requests, and confirms such an announcement.
+ * The kind `part` is reserved for streams.
  */
 export type WireKind = 'request' | 'reply' | 'cancel' | 'probe' | 'leave' | 'work' | 'broadcast' | 'event';
 
-/** Given once, when a record enters the ship log: which life of which sender wrote it, and as its how manieth. */
+/** The incarnation of the sender, and the sequence number of the message in it. Receivers use it to drop duplicates. */
 export interface Stamp {
-  /** 16 hex digits. */
+  /** The incarnation, 16 hex digits. */
   readonly incarnation: string;
   readonly position: number;
 }
 
-/** Times are milliseconds since 1970; all numbers are whole and not negative. What is undefined is not written. */
+/**
+ * The fields around a body. Times are milliseconds since 1970. All numbers are whole and not negative. Undefined fields
+ * are not printed.
+ */
 export interface Envelope {
   readonly kind: WireKind;
-  /** `module.entry` */
+  /** The full name of the entry, `module.entry`. */
   readonly entry: string;
-  /** 1 to 200 characters, no control characters. */
+  /** The id of the message: 1 to 200 characters, without control characters. */
   readonly id: string;
   /** The sending instance, `module#xxxx`. */
   readonly from: string;
   readonly stamp?: Stamp | undefined;
-  /** Nobody waits for an answer after it. */
+  /** Time after which the caller no longer waits for an answer. */
   readonly deadlineMs?: number | undefined;
   readonly sentMs?: number | undefined;
-  /** Do not handle before. */
+  /** Time before which the message must not be handled. */
   readonly dueMs?: number | undefined;
   readonly attempt?: number | undefined;
-  /** How often the message was replayed by hand. */
+  /** Number of replays by an operator. */
   readonly replay?: number | undefined;
-  /** How many messages caused each other before this one. */
+  /** Number of messages in the chain of causes before this one. */
   readonly hops?: number | undefined;
-  /** How a reply is to be read. */
+  /** The kind of a reply. */
   readonly status?: ReplyStatus | undefined;
-  /** Of a reply that is no 'ok': the failure's or the bus error's. */
+  /** The code of the failure or bus error in a reply that is not `ok`. */
   readonly code?: string | undefined;
-  /** The incarnation it is for: whoever else got the address ignores it. */
+  /** The incarnation of the intended receiver. An instance that reuses its address ignores the message. */
   readonly to?: string | undefined;
   /** The id of the message that was being handled when this one was sent. */
   readonly cause?: string | undefined;
   readonly traceparent?: string | undefined;
-  /** At most 4,096 characters as JSON. */
+  /** The baggage, at most 4,096 characters as JSON. */
   readonly baggage?: Readonly<Record<string, unknown>> | undefined;
 }
-/** A 'state' answers a probe. */
+/** The kind of a reply. `state` answers a probe. */
 export type ReplyStatus = 'ok' | 'failure' | 'error' | 'state';
 
 const wholeNames = ['deadlineMs', 'sentMs', 'dueMs', 'attempt', 'replay', 'hops'] as const;
@@ -58,7 +64,7 @@ const baggageDepthMax = 32;
 const baggageIs = 'Baggage is JSON: texts, numbers, booleans, null, lists and plain objects.';
 const idCharsMax = 200;
 
-/** Throws Invalid for a field outside of its description, TooLarge for a line beyond 8,192 characters. */
+/** Prints an envelope. Throws Invalid for an invalid field, and TooLarge for a line beyond 8,192 characters. */
 export function printEnvelope(envelope: Envelope): string {
   const { kind, entry, stamp, baggage } = envelope;
   if (!entryPattern.test(entry)) throw unprintable('entry', entry);
@@ -94,7 +100,7 @@ function printWord(name: string, word: string): string {
   return printPercent(name, word);
 }
 
-/** What would end a word, or could not be read in a terminal, as %XX of its UTF-8. */
+/** Encodes characters that would end a word or are not printable ASCII as %XX of their UTF-8 bytes. */
 function printPercent(name: string, text: string): string {
   if (!text.isWellFormed()) throw unprintable(name, text);
   return text.replace(/[^!-$&-<>-~]+/g, encodeURIComponent);
@@ -127,7 +133,7 @@ function tooLong(what: string, bytes: number, limitBytes: number): BusError<'Too
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** The envelope of a line, or what is wrong with it. Never throws; names it does not know are left out. */
+/** Returns the envelope of a line, or the reason why it is invalid. Unknown names are ignored. Never throws. */
 export function parseEnvelope(line: string): Envelope | { readonly bad: string } {
   const { length } = line;
   if (length > limits.envelopeBytesMax) return { bad: `${length} characters, allowed are ${limits.envelopeBytesMax}` };
@@ -165,7 +171,10 @@ export function parseEnvelope(line: string): Envelope | { readonly bad: string }
   return envelope;
 }
 
-/** All fields, always in this order: one shape, so that whoever reads envelopes stays fast. */
+/**
+ * Returns an envelope with all fields in a fixed order. Its objects then have one hidden class, which keeps access to
+ * them fast.
+ */
 function blank(kind: WireKind, entry: string, id: string, from: string, stamp: Stamp | undefined): Writable<Envelope> {
   return {
     kind,
@@ -188,7 +197,7 @@ function blank(kind: WireKind, entry: string, id: string, from: string, stamp: S
   };
 }
 
-/** Sets one field; gives what is wrong with it, if anything is. */
+/** Sets a field. Returns the fault when the value is invalid. */
 function setField(envelope: Writable<Envelope>, name: string, value: string): string | undefined {
   switch (name) {
     case 'deadlineMs':
@@ -226,7 +235,7 @@ function setField(envelope: Writable<Envelope>, name: string, value: string): st
       envelope.baggage = baggage;
       return undefined;
     }
-    default: // of a newer sender
+    default: // an unknown field of a newer version
       return undefined;
   }
 }
@@ -258,7 +267,7 @@ function parseKind(word: string): WireKind | undefined {
   }
 }
 
-/** Of a line without control characters: they can only come from percents. */
+/** Decodes a word. The line has no control characters, so only decoded percents can contain them. */
 function parseWord(word: string): string | undefined {
   if (!word.includes('%')) return word.length > 0 && word.length <= idCharsMax ? word : undefined;
   const text = parsePercent(word);
@@ -287,7 +296,7 @@ function isHex16(word: string): boolean {
   return true;
 }
 
-/** Decimal digits from `from` to the end of the word. */
+/** Parses decimal digits from `from` to the end of the word; undefined when they are not a safe integer. */
 function parseWhole(word: string, from: number): number | undefined {
   const { length } = word;
   if (length === from || length - from > 16) return undefined;
@@ -305,14 +314,14 @@ function parseBaggage(word: string): Readonly<Record<string, unknown>> | undefin
   if (json === undefined || json.length > baggageCharsMax) return undefined;
   if (!json.startsWith('{')) return undefined;
   const read = readJson(json, { depthMax: baggageDepthMax });
-  // JSON that begins with a brace is an object, with string keys and nothing else.
+  // The cast is safe: JSON that begins with a brace is an object.
   return read.ok ? (read.value as Record<string, unknown>) : undefined;
 }
 
-// None of these repeats anything of more than one character's choice, so none can backtrack.
+// Each pattern has at most one way to match a text, so none of them can backtrack.
 const entryPattern = /^[a-z][a-zA-Z0-9-]{0,62}\.[a-z][a-zA-Z0-9]{0,62}$/;
 const unreadable = /[^ -~]/;
 const needsPercent = /[^!-$&-<>-~]/;
-/** Control characters, line separators, and what turns the direction of writing around. */
+/** Matches control characters, line separators, and characters that reverse the writing direction. */
 // eslint-disable-next-line no-control-regex
 const controls = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/;

@@ -1,35 +1,39 @@
 /**
- * Reads JSON so that every value is exactly what the text says, or none: `JSON.parse` rounds numbers, takes the last of
- * two equal keys, and makes strings with half a surrogate pair.
+ * Parses JSON without changing any value. `JSON.parse` rounds numbers, keeps the last of two equal keys, and creates
+ * strings with half a surrogate pair. This parser refuses such texts.
  */
 import { limits } from '../base/limits';
 import { boundedPath, isForbiddenKey, isRoot, sayPath } from './body-format';
 
 export interface JsonRules {
   readonly depthMax: number;
-  /** Whole numbers beyond 2^53 become bigints; they are faults otherwise. Default false. */
+  /**
+   * Returns whole numbers beyond 2^53 as bigints. Otherwise they are faults.
+   * @default false
+   */
   readonly bigints?: boolean;
 }
 export type JsonRead =
   | { readonly ok: true; readonly value: unknown }
   | {
       readonly ok: false;
-      /** With the place of what is wrong. */
+      /** The description of the fault, which begins with its path. */
       readonly reason: string;
       readonly path: readonly PropertyKey[];
-      /** The text is JSON, and says what no value is exactly. */
+      /** True when the text is JSON, but has a value that cannot be represented exactly. */
       readonly isJson: boolean;
     };
 
 /**
- * Numbers: a whole number, which has neither a point nor an exponent, must be below 2^53. Any other one must have at
- * most 17 digits (without zeros before the first one, and at the end of the fraction), and written with as many it must
- * be the same again. Keys of an
- * object must differ, and be none that change what an object is. Never throws.
+ * Parses JSON text. Never throws.
+ * - A whole number (without a point or exponent) must be a safe integer, below 2^53.
+ * - Any other number can have at most 17 digits, without leading zeros and zeros at the end of the fraction. Printed
+ * with the same number of digits, it must be equal.
+ * - Keys of an object must be unique, and cannot be `__proto__`, `constructor` or `prototype`.
  */
 export function readJson(text: string, rules: JsonRules): JsonRead {
   try {
-    JSON.parse(text); // from here on the text follows the grammar
+    JSON.parse(text); // the parser below relies on valid grammar
   } catch (error) {
     return { ok: false, reason: error instanceof Error ? error.message : String(error), path: [], isJson: false };
   }
@@ -47,8 +51,8 @@ export function readJson(text: string, rules: JsonRules): JsonRead {
 class Inexact extends Error {}
 
 /**
- * The first part of `value` that `JSON.stringify` would write as another value, or leave out, as `path: what is wrong`;
- * undefined when there is none. Properties that are undefined count as absent.
+ * Returns the first part of `value` that `JSON.stringify` would change or leave out, as `path: fault`; undefined when
+ * there is none. Properties that are undefined count as absent.
  */
 export function inexactJson(value: unknown, depthMax: number, path: readonly PropertyKey[] = []): string | undefined {
   const fault = scalarFault(value);
@@ -75,7 +79,7 @@ function scalarFault(value: unknown): string | undefined {
     case 'number':
       if (!Number.isFinite(value) || Object.is(value, -0))
         return `${Object.is(value, -0) ? '-0' : value} is not in JSON`;
-      // With digits alone a reader cannot know whether it was rounded before.
+      // JSON.stringify writes such a number as digits only, so the reader could not detect that it was rounded.
       return Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21
         ? `the whole number ${value} is beyond 2^53`
         : undefined;
@@ -92,7 +96,7 @@ function isPlain(value: object): boolean {
   return prototype === null || isRoot(prototype);
 }
 
-/** A list or an object that is being read. */
+/** A list or an object that is being parsed. */
 interface Open {
   readonly list: unknown[] | undefined;
   readonly fields: Record<string, unknown>;
@@ -130,7 +134,7 @@ class Parser {
         if (inner.list) inner.list.push(value);
         else inner.fields[inner.key] = value;
         const isLast = this.#next() !== ',';
-        this.#at++; // the comma, or what closes it
+        this.#at++; // skips the comma or the closing bracket
         if (!isLast) {
           this.#item(inner);
           break;
@@ -141,7 +145,7 @@ class Parser {
     }
   }
 
-  /** The next character that is no space; what it belongs to begins there. */
+  /** Skips white space, and returns the next character without consuming it. */
   #next(): string {
     let letter = this.text[this.#at] ?? '';
     while (letter === ' ' || letter === '\n' || letter === '\r' || letter === '\t')
@@ -149,7 +153,7 @@ class Parser {
     return letter;
   }
 
-  /** Whether there is something in it. */
+  /** Opens a list or an object. Returns false when it is empty. */
   #begin(letter: '[' | '{'): boolean {
     if (this.#open.length >= this.rules.depthMax)
       this.#refuse(`more than ${this.rules.depthMax} levels (bodyDepthMax)`);
@@ -165,7 +169,7 @@ class Parser {
     return true;
   }
 
-  /** Another element, or another key and its value. */
+  /** Starts the next element of a list, or parses the next key of an object. */
   #item(inner: Open): void {
     this.#items += inner.list ? 1 : 2;
     if (this.#items > limits.bodyItemsMax) this.#refuse(`more than ${limits.bodyItemsMax} items`);
@@ -176,7 +180,7 @@ class Parser {
     if (isForbiddenKey(inner.key)) this.#refuse(`the key ${shown}`);
     if (Object.hasOwn(inner.fields, inner.key)) this.#refuse(`the key ${shown} twice`);
     this.#next();
-    this.#at++; // the colon
+    this.#at++; // skips the colon
   }
 
   #word(length: number, value: boolean | null): boolean | null {
@@ -190,12 +194,12 @@ class Parser {
     while (this.#isEscaped(to)) to = this.text.indexOf('"', to + 1);
     this.#at = to + 1;
     const inside = this.text.slice(from + 1, to);
-    // The slice of a JSON text between two quotes is a JSON text of a string.
+    // The cast is safe: the text between two quotes of valid JSON is a string.
     const value = inside.includes('\\') ? (JSON.parse(`"${inside}"`) as string) : inside;
     if (!value.isWellFormed()) this.#refuse(`${what} half a surrogate pair`);
     return value;
   }
-  /** By an odd number of backslashes before it. */
+  /** Returns true when an odd number of backslashes precedes the position. */
   #isEscaped(at: number): boolean {
     let from = at;
     while (this.text[from - 1] === '\\') from--;
@@ -215,7 +219,7 @@ class Parser {
     }
     if (token.length <= plainCharsMax && isNormal(value)) return value;
     const said = partsOf(token);
-    if (!said) return value; // zero
+    if (!said) return value; // the number is zero
     if (said.digits > digitsMax)
       return this.#refuse(`the number ${shown}, which has more than ${digitsMax} digits and would be rounded`);
     if (!Number.isFinite(value) || !isHeld(said, value))
@@ -229,13 +233,13 @@ class Parser {
 }
 
 interface Parts {
-  /** The number is 0.SIGNIFICANT × 10^point. */
+  /** The significant digits. The number is 0.SIGNIFICANT × 10^point. */
   readonly significant: string;
   readonly point: number;
-  /** How many were written, without zeros before the first one and behind the last one of the fraction. */
+  /** Number of digits written, without leading zeros and zeros at the end of the fraction. */
   readonly digits: number;
 }
-/** Undefined for zero. */
+/** Returns the parts of a number; undefined for zero. */
 function partsOf(token: string): Parts | undefined {
   const from = token.startsWith('-') ? 1 : 0;
   const small = token.indexOf('e');
@@ -253,31 +257,35 @@ function partsOf(token: string): Parts | undefined {
   const digits = Math.max(last, whole) - first;
   return { significant: all.slice(first, last), point: whole - first + exponent, digits };
 }
-/** Whether the number, written in its shortest form or in as many digits, is what was said. */
+/**
+ * Returns true when the parsed number equals the text, printed in its shortest form or with the same number of digits.
+ */
 function isHeld(said: Parts, value: number): boolean {
   if (isSame(said, partsOf(value.toPrecision(said.digits)))) return true;
-  // The shortest form can be rounded the other way where the number is in the middle of two decimals.
+  // A number midway between two decimals can be rounded in the other direction in its shortest form.
   return said.digits <= said.significant.length && isSame(said, partsOf(value.toExponential()));
 }
 function isSame({ significant, point }: Parts, other: Parts | undefined): boolean {
   return other?.significant === significant && other.point === point;
 }
-/** Whether all 53 bits of the number count: neither too large nor too small for that. */
+/** Returns true for numbers in the range in which a 64-bit float has its full precision of 53 bits. */
 function isNormal(value: number): boolean {
   return Math.abs(value) >= smallestNormal && Math.abs(value) <= Number.MAX_VALUE;
 }
 
-/** Digits, signs, the point and the letter of the exponent. */
+/** Returns true for digits, signs, the point and the letter of the exponent. */
 function isOfNumber(code: number): boolean {
   return (
     (code >= 0x30 && code <= 0x39) || code === 0x2e || code === 0x2d || code === 0x65 || code === 0x45 || code === 0x2b
   );
 }
 
-/** Digits that are enough to tell any two numbers of 64 bits apart. */
+/** Maximum digits of a number. 17 digits distinguish any two 64-bit floats, so more would be rounded. */
 const digitsMax = 17;
 const smallestNormal = 2 ** -1022;
-/** Fifteen digits and a point: so many always come back. */
+/**
+ * Maximum length of a number that needs no further check: 15 digits and a point, which a 64-bit float always preserves.
+ */
 const plainCharsMax = 16;
-/** As many as a bigint of a body has, and the sign. */
+/** Maximum length of a bigint: the 100 digits that a body allows, and the sign. */
 const bigintCharsMax = 101;

@@ -1,15 +1,15 @@
-/** Names for messages and for lives of senders: unique without asking anybody; ids sort by when they were made. */
+/** Creates unique ids of messages and of sender incarnations without coordination. Message ids sort by time. */
 import { randomHex, type Clock, type Random } from '../base/clock';
 
-const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'; // Crockford's: no i, l, o, u
+const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'; // Crockford's alphabet, without i, l, o, u
 const timeChars = 10; // 50 bits of milliseconds
-const makerChars = 13; // 65 bits of chance: makers of one millisecond differ
+const makerChars = 13; // 65 random bits, so that makers of the same millisecond differ
 const countChars = 3;
 const countEnd = 32 ** countChars;
 
 /**
- * Makes ids of 26 characters: time, maker, count. Each is greater than the one before, also when the clock goes back;
- * ids of different makers sort by their clocks.
+ * Returns a function that creates ids of 26 characters: time, maker, count. Each id is greater than the one before,
+ * even when the clock moves back. Ids of different makers sort by their clocks.
  */
 export function idMaker(clock: Clock, random: Random): () => string {
   const maker = Array.from({ length: makerChars }, () => digit(Math.floor(random.next() * 32))).join('');
@@ -24,12 +24,12 @@ export function idMaker(clock: Clock, random: Random): () => string {
   return () => {
     const now = Math.floor(clock.now());
     if (now > timeMs) startAt(now);
-    else if (count === countEnd) startAt(timeMs + 1); // borrowed from the future, so that order holds
+    else if (count === countEnd) startAt(timeMs + 1); // uses the next millisecond, so that ids stay in order
     return prefix + base32(count++, countChars);
   };
 }
 
-/** One life of a sender: 16 hex digits. */
+/** Returns a random incarnation of a sender, 16 hex digits. */
 export function incarnation(random: Random): string {
   return randomHex(random, 64);
 }

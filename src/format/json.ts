@@ -1,14 +1,19 @@
-/** Values of records in either form: MessagePack as busbar writes it, or JSON as tools that know only text write it. */
+/**
+ * Decodes values of records in both formats: MessagePack, as busbar writes it, and JSON, as other producers can write
+ * it.
+ */
 import { isUtf8 } from 'node:buffer';
 import { limits } from '../base/limits';
 import { decodeBody, isDigit, type Decoded } from './codec';
 import { readJson } from './exact-json';
 
 /**
- * The value of a record that any producer can have written, or why it is none. No bytes are a body in both forms.
- * JSON is an object, array or string: it begins with `{`, `[` or `"` and has more bytes, which is nothing in
- * MessagePack. One byte from `0` to `9` would be a number in either form, and is refused. The limits of
- * {@link decodeBody} hold for both. Never throws.
+ * Decodes the value of a record from any producer. When it is invalid, returns the reason. Never throws. No bytes are
+ * valid in both formats.
+ *
+ * JSON must be an object, an array or a string. It begins with `{`, `[` or `"` and has more bytes, which is never valid
+ * MessagePack. A single byte from `0` to `9` would be a number in both formats, so it is refused. The limits of {@link
+ * decodeBody} apply to both.
  */
 export function decodeValue(value: Uint8Array | null, depthMax: number = limits.bodyDepthMax): Decoded {
   if (value === null || value.length === 0) return { ok: true, value: undefined };
@@ -27,7 +32,7 @@ function inTwoWays(byte: number): string {
   const safe = `MessagePack cc ${byte.toString(16)}`;
   return `one byte that is ${byte} in MessagePack and ${byte - 0x30} in JSON; send an object, or ${safe}`;
 }
-/** Other JSON, or text with a byte order mark or spaces before it. */
+/** Returns true when the bytes look like other JSON, or like text with a byte order mark or leading spaces. */
 function isText(bytes: Uint8Array, first: number): boolean {
   return first < 0x80 || (first === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf);
 }

@@ -1,31 +1,34 @@
-/** Every name that the bus gives to something outside of itself: topics, groups, queues, settings; and back again. */
+/** Builds and parses the names that the bus uses outside itself: topics, groups, queues and settings. */
 import { BusError } from '../base/errors';
 
 const word = /^[a-z][a-zA-Z0-9-]{0,62}$/;
 const rules = {
   namespace: word,
   module: word,
-  /** Entries are also names of methods. */
+  /** Names of entries are also names of methods, so they have no dashes. */
   entry: /^[a-z][a-zA-Z0-9]{0,62}$/,
-  /** What a listener calls itself, the `as` of listen. */
+  /** The name of a listener, which is the option `as` of `listen`. */
   as: word,
-  /** A topic of its own for an entry. */
+  /** The name of a separate topic for an entry. */
   queue: word,
   /** Words with dots between them, at most 200 characters. */
   setting: /^(?=.{1,200}$)[a-z][a-zA-Z0-9-]{0,62}(?:\.[a-zA-Z0-9-]{1,63})*$/,
 } as const;
 export type Named = keyof typeof rules;
 
-/** Gives `name` back, or throws Config with the rule it breaks. None has a dot, so dots can join them. */
+/**
+ * Returns `name`, or throws Config with the rule that it violates. Names of all kinds except settings contain no dots,
+ * so dots can join them.
+ */
 export function checkName(what: Named, name: string): string {
   if (rules[what].test(name)) return name;
   const fault = `${what} '${name}' does not match ${rules[what].source}`;
   throw new BusError('Config', fault, { faults: [fault] }, undefined, `Choose another name for the ${what}.`);
 }
 
-/** Topics and groups of one namespace. Each throws Config for a name outside of its rule. */
+/** Builds the names of topics and groups of one namespace. Each method throws Config for an invalid name. */
 export interface Names {
-  /** Entries of kind work; those with a queue of their own have their own topic. */
+  /** Returns the topic for entries of kind work. Entries with a queue have a topic of their own. */
   work(module: string, queue?: string): string;
   broadcast(module: string): string;
   events(module: string): string;
@@ -33,9 +36,12 @@ export interface Names {
   later(module: string): string;
   inbox(): string;
   seen(): string;
-  /** Instances of the module that share its work. */
+  /** Returns the group of the instances that share the work of the module. */
   workGroup(module: string, queue?: string): string;
-  /** Instances of `listener` that share the events of `entry` (`module.entry`) under the name `as`. */
+  /**
+   * Returns the group of the instances of `listener` that share the events of `entry` (`module.entry`) under the name
+   * `as`.
+   */
   listenGroup(listener: string, as: string, entry: string): string;
 }
 
@@ -58,7 +64,10 @@ export function namesIn(namespace: string): Names {
   };
 }
 
-/** What people call a queue: `photos.resize` for a work entry, `search.index` for search listening as index. */
+/**
+ * Returns the name of a queue for operators: `photos.resize` for a work queue, `search.index` for a listener named
+ * `index`.
+ */
 export function queueOf(module: string, name: string): string {
   return `${module}.${name}`;
 }
@@ -80,7 +89,7 @@ export type GroupName =
       readonly entry: string;
     };
 
-/** The parts of a topic's name; undefined for a topic that is none of ours. */
+/** Returns the parts of a topic's name; undefined for a topic that busbar did not name. */
 export function parseTopic(name: string): TopicName | undefined {
   const [namespace = '', module = '', third, queue, ...more] = name.split('.');
   if (more.length > 0 || !rules.namespace.test(namespace)) return undefined;
@@ -94,7 +103,7 @@ export function parseTopic(name: string): TopicName | undefined {
   return kind === 'work' && rules.queue.test(queue) ? { namespace, kind, module, queue } : undefined;
 }
 
-/** The parts of a group's name; undefined for a group that is none of ours. */
+/** Returns the parts of a group's name; undefined for a group that busbar did not name. */
 export function parseGroup(name: string): GroupName | undefined {
   const [namespace = '', listener = '', as = '', module, entry, ...more] = name.split('.');
   if (module === undefined || entry === undefined) {

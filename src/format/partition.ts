@@ -1,11 +1,11 @@
-/** Which partition a key belongs to: the same one that Java's producer would take. */
+/** Assigns keys to partitions in the same way as Kafka's Java producer. */
 
-/** The place of `key` among `partitions`, from 0. */
+/** Returns the partition of `key`, from 0 to `partitions` - 1. */
 export function partitionOf(key: Uint8Array, partitions: number): number {
   return (murmur2(key) & 0x7fffffff) % partitions;
 }
 
-/** MurmurHash2 with Kafka's seed, as a signed 32-bit number. */
+/** Computes MurmurHash2 with Kafka's seed, as a signed 32-bit number. */
 export function murmur2(key: Uint8Array): number {
   const { length } = key;
   const whole = length & ~3;
@@ -17,7 +17,7 @@ export function murmur2(key: Uint8Array): number {
     hash = Math.imul(hash, mix) ^ word;
   }
   if (whole < length) {
-    // One to three bytes are left; those past the end count as 0, which changes nothing.
+    // Mix in the last one to three bytes. Bytes beyond the end count as 0, which does not change the hash.
     hash ^= byteOf(key, whole) | (byteOf(key, whole + 1) << 8) | (byteOf(key, whole + 2) << 16);
     hash = Math.imul(hash, mix);
   }

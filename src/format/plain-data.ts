@@ -1,24 +1,31 @@
-/** Tells plain data from other objects, of whatever realm: a vm context and a test runner have classes of their own. */
+/**
+ * Distinguishes plain data from other objects of any realm, because a vm context and a test runner have their own
+ * classes.
+ */
 import { types } from 'node:util';
 import { isRoot } from './body-format';
 import { Refused } from './byte-sink';
 
-/** The prototype of a built-in class, and of no class derived from it. */
+/** Returns true for the prototype of a built-in class, and false for that of a derived class. */
 export function isDirect(prototype: unknown): boolean {
   return isRoot(Object.getPrototypeOf(prototype));
 }
-/** The prototype of the Uint8Array of another realm, below the one that all typed arrays share. */
+/**
+ * Returns true for the prototype of Uint8Array in any realm. It inherits from the prototype that all typed arrays
+ * share.
+ */
 export function isBytes(prototype: unknown): boolean {
   return isDirect(Object.getPrototypeOf(prototype));
 }
 export function mustBePlain(value: object): void {
   const tag = Object.prototype.toString.call(value);
   if (tag !== '[object Object]') throw new Refused(`${tag} cannot be sent; ${sendable}`);
-  // Its content is not in its properties, or it is bytes that would arrive as an object with numbers as keys.
+  // Reject objects whose content is not in their properties, and bytes, which would arrive as an object with numeric
+  // keys.
   if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value) || types.isMap(value) || types.isSet(value))
     throw new Refused(`a built-in object whose prototype was replaced cannot be sent; ${sendable}`);
 }
-/** What only has the class of a Map, Set or Date arrives without them. */
+/** Throws Refused for a Map, Set or Date with own properties, because these would be lost. */
 export function mustHaveNoFields(value: object): void {
   const [field] = Object.keys(value);
   if (field !== undefined)
@@ -30,14 +37,17 @@ export function notSendable(value: object): Refused {
   return new Refused(`${className(value)} cannot be sent; ${sendable}`);
 }
 function className(value: object): string {
-  // Only for the message: whatever `constructor` is, its name is asked for.
+  // The cast is safe: the type of `name` is checked below, and it is used only for the message.
   const { name } = (value.constructor ?? {}) as { name?: unknown };
   return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object with a prototype of its own';
 }
 
-/** By the getters of the class: an object may have others of the same name. Throws where the memory was moved away. */
+/**
+ * Returns the bytes of a Uint8Array through the getters of its class, because an object can override them. Throws when
+ * its memory was detached.
+ */
 export function bytesOf(value: Uint8Array): Uint8Array {
-  // All typed arrays have these three, as getters of the class that they share.
+  // The casts are safe: all typed arrays inherit these three getters.
   const buffer = Reflect.get(typedArray, 'buffer', value) as ArrayBuffer;
   const offset = Reflect.get(typedArray, 'byteOffset', value) as number;
   return new Uint8Array(buffer, offset, Reflect.get(typedArray, 'length', value) as number);
