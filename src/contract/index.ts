@@ -1,4 +1,4 @@
-/** Exports all that a contract needs. It loads no dependency, so that a browser bundle can contain contracts. */
+/** Exports everything that a contract needs. It loads no dependency, so that a browser bundle can contain contracts. */
 export { BusError, Failure, isBusError } from '../base/errors';
 export type { AnyBusError, BusCode, BusDetails, Issue } from '../base/errors';
 export { broadcast, defineModule, event, request, unchecked, work } from './contract';
