@@ -35,18 +35,18 @@ export interface Envelope {
   /** Time after which the caller no longer waits for an answer. */
   readonly deadlineMs?: number | undefined;
   readonly sentMs?: number | undefined;
-  /** Time before which the message must not be handled. */
+  /** Reserved for the time before which the message must not be handled. No code sets or checks it. */
   readonly dueMs?: number | undefined;
   readonly attempt?: number | undefined;
   /** Number of replays by an operator. */
   readonly replay?: number | undefined;
-  /** Number of messages in the chain of causes before this one. */
+  /** Reserved for the number of messages in the chain of causes before this one. No code sets or checks it. */
   readonly hops?: number | undefined;
   /** The kind of a reply. */
   readonly status?: ReplyStatus | undefined;
   /** The code of the failure or bus error in a reply that is not `ok`. */
   readonly code?: string | undefined;
-  /** The incarnation of the intended receiver. An instance that reuses its address ignores the message. */
+  /** Reserved for the incarnation of the intended receiver. No code sets or checks it. */
   readonly to?: string | undefined;
   /** The id of the message that was being handled when this one was sent. */
   readonly cause?: string | undefined;
