@@ -15,7 +15,7 @@ const slowMs = 10_000;
 /** A backlog or lane that waits for longer than this without progress is reported as stuck. */
 const stuckMs = 30_000;
 /**
- * Time between the two counts: twice the interval at which instances commit settled messages. A shorter one would
+ * Time between the two counts: twice the default of `commitMs`, the maximum delay of commits. A shorter one would
  * report healthy queues as stuck.
  */
 const lookAgainMs = 1_000;
