@@ -320,6 +320,38 @@ describe('src', () => {
   });
 });
 
+/** Words that name no actor, or make programs speak, and first words of a comment that are no noun and no verb. */
+const vague =
+  /\b(?:who|whoever|nobody|somebody|anybody|everybody|says|tells|told|said|hears|heard|asks|learns|learnt|anew|any more|but for|as far as|so (?:long|many|much|often)|mends?|mended|see to|none of ours)\b/i;
+const riddle = /^(?:What|How|Who|Whether|Which|Of|As|That|Those|But|From)\b/;
+
+/** Comments as one line each, without code in backticks. */
+function commentsOf({ file }: Source): readonly string[] {
+  const text = readFileSync(path.join(root, file), 'utf8');
+  const comment =
+    /'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`|\/\*\*?([\s\S]*?)\*\/|((?:^[ \t]*\/\/[^\n]*\n)+|\/\/[^\n]*)/gm;
+  return [...text.matchAll(comment)].flatMap(([, block, line]) => {
+    const inside = (block ?? line)?.replaceAll(/^\s*(?:\*|\/\/)/gm, ' ').replaceAll(/`[^`]*`/g, '');
+    return inside === undefined ? [] : [inside.replaceAll(/\s+/g, ' ').trim()];
+  });
+}
+
+describe('the comments of src', () => {
+  it('name the actor, and let no program speak', () => {
+    const faults = src.flatMap((source) =>
+      commentsOf(source).flatMap((text) => (vague.test(text) ? [`${source.file}: ${text.slice(0, 100)}`] : [])),
+    );
+    expect(faults).toEqual([]);
+  });
+
+  it('begin with a noun or a verb', () => {
+    const faults = src.flatMap((source) =>
+      commentsOf(source).flatMap((text) => (riddle.test(text) ? [`${source.file}: ${text.slice(0, 100)}`] : [])),
+    );
+    expect(faults).toEqual([]);
+  });
+});
+
 describe('the repository', () => {
   it('has no file or folder whose name says nothing', () => {
     const banned = /(?:^|[/.-])(?:utils?|helpers?|commons?|managers?|impl|services?|misc)(?=[/.-]|$)/i;

@@ -1,6 +1,4 @@
-/**
- * Errors of the bus: one table of codes, and what is kept of any error. One file, so that a contract bundles it alone.
- */
+/** Errors of the bus: a table of codes, and causes of any error; long because a contract bundles this file alone. */
 
 /**
  * Effect of a failed call. `not-sent`: the call has had no effect and will have none. `unknown`: it can have taken

@@ -1,4 +1,4 @@
-/** Public types of the bus: its verbs, their options and results, and the contract of each. */
+/** Public types of the bus: verbs, options and results; long because each docstring states the whole contract. */
 import type { AnyBusError, BusCode } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import type { Notice } from '../base/notices';
