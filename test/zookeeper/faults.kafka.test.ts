@@ -84,7 +84,8 @@ zookeeperSuite(
       await here.two.registry.announce({ ...instance(`${here.module}#2`), version: 'meanwhile' });
       await wait(goneMs - (performance.now() - start));
       await suite.server.restart();
-      await until('it is back', () => here.one.session.connection?.alive, 20_000);
+      for (const each of [here.one, here.two, here.caller])
+        await until('it is back', () => each.session.connection?.alive, 20_000);
       if (goneMs < 3 * sessionMs) expect(here.one.session.connection?.session).toBe(session);
       const version = async () => (await here.caller.registry.all()).find(({ name }) => name === `${here.module}#2`);
       await until('the announcement is made', async () => (await version())?.version === 'meanwhile');
