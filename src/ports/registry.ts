@@ -22,6 +22,29 @@ export interface Instance {
   readonly leaving: boolean;
 }
 
+const fieldTypes: Readonly<Record<keyof Instance, string>> = {
+  name: 'string',
+  module: 'string',
+  address: 'string',
+  incarnation: 'string',
+  host: 'string',
+  pid: 'number',
+  sinceMs: 'number',
+  version: 'string',
+  serves: 'object',
+  leaving: 'boolean',
+};
+
+/** Returns whether the value has the shape of an announcement. Any process can write to where they are stored. */
+export function isInstance(value: unknown): value is Instance {
+  if (typeof value !== 'object' || value === null) return false;
+  const fields = new Map<string, unknown>(Object.entries(value));
+  const serves = fields.get('serves');
+  if (!Object.entries(fieldTypes).every(([field, type]) => typeof fields.get(field) === type) || !serves) return false;
+  const numbers = [fields.get('pid'), fields.get('sinceMs')];
+  return numbers.every(Number.isFinite) && Object.values(serves).every((print) => typeof print === 'string');
+}
+
 /** Registry of live instances. */
 export interface Registry extends Closable {
   /**

@@ -167,14 +167,15 @@ test('a damaged announcement is told once and left out; the others are seen', as
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
   const [a, b] = [await openBus(dir), await openBus(dir, 'b', notices)];
-  for (const [change, text] of ['{', '[]', 'null', '{"name":"x"}'].entries()) {
+  const wrongPrint = JSON.stringify({ ...instance(a.post.address, 'echo'), serves: { echo: 1 } });
+  for (const [change, text] of ['{', '[]', 'null', '{"name":"x"}', wrongPrint].entries()) {
     const file = path.join(dir, 'instances', `${a.post.address}.${change + 1}`);
     fs.writeFileSync(file, text);
     await names(b);
     await names(b);
     fs.rmSync(file);
   }
-  expect(kept.filter(({ type }) => type === 'dropped')).toHaveLength(4);
+  expect(kept.filter(({ type }) => type === 'dropped')).toHaveLength(5);
   await b.registry.announce(instance(b.post.address, 'echo', { name: 'echo#b' }));
   expect(await names(b)).toEqual(['echo#b']);
 });

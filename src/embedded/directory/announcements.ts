@@ -7,7 +7,7 @@ import path from 'node:path';
 import type { Clock } from '../../base/clock';
 import { BusError, sayError } from '../../base/errors';
 import type { Notices } from '../../base/notices';
-import type { Instance } from '../../ports/registry';
+import { isInstance, type Instance } from '../../ports/registry';
 import { FolderChanges } from './folder-changes';
 import { isCode } from './directory';
 import { isAddress } from './process-liveness';
@@ -188,7 +188,9 @@ export class Roll {
   private parse(file: string): Instance | undefined {
     if (this.damaged.has(file)) return undefined;
     try {
-      return instanceIn(fs.readFileSync(this.path(file), 'utf8'));
+      const value: unknown = JSON.parse(fs.readFileSync(this.path(file), 'utf8'));
+      if (!isInstance(value)) throw new Error('it is not an announcement');
+      return value;
     } catch (error) {
       if (isCode(error, 'ENOENT')) return undefined; // replaced or withdrawn during the read
       this.damaged.add(file);
@@ -214,27 +216,4 @@ function newest(files: readonly string[]): ReadonlyMap<string, string> {
 }
 function changeOf(file: string): number {
   return Number(file.slice(file.lastIndexOf('.') + 1));
-}
-
-const shape: Readonly<Record<keyof Instance, string>> = {
-  name: 'string',
-  module: 'string',
-  address: 'string',
-  incarnation: 'string',
-  host: 'string',
-  pid: 'number',
-  sinceMs: 'number',
-  version: 'string',
-  serves: 'object',
-  leaving: 'boolean',
-};
-function instanceIn(text: string): Instance {
-  const value: unknown = JSON.parse(text);
-  if (!isInstance(value)) throw new Error('no announcement');
-  return value;
-}
-function isInstance(value: unknown): value is Instance {
-  if (typeof value !== 'object' || value === null) return false;
-  const fields = new Map<string, unknown>(Object.entries(value));
-  return Object.entries(shape).every(([key, type]) => typeof fields.get(key) === type) && fields.get('serves') !== null;
 }

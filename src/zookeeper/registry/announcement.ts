@@ -1,7 +1,7 @@
 /** Encodes an instance into the name of a node, so that a watcher reads all instances with one listing. */
 import { createHash } from 'node:crypto';
 import { BusError } from '../../base/errors';
-import type { Instance } from '../../ports/registry';
+import { isInstance, type Instance } from '../../ports/registry';
 import { escape } from '../paths';
 
 /** A node below a contract. Its content never changes: an instance with new facts gets a new node. */
@@ -96,26 +96,6 @@ export function instanceOfText(text: string): Instance | undefined {
   }
 }
 
-const shape: Readonly<Record<keyof Instance, string>> = {
-  name: 'string',
-  module: 'string',
-  address: 'string',
-  incarnation: 'string',
-  host: 'string',
-  pid: 'number',
-  sinceMs: 'number',
-  version: 'string',
-  serves: 'object',
-  leaving: 'boolean',
-};
 function checked(value: unknown): Instance | undefined {
   return isInstance(value) ? value : undefined;
-}
-function isInstance(value: unknown): value is Instance {
-  if (typeof value !== 'object' || value === null) return false;
-  const fields = new Map<string, unknown>(Object.entries(value));
-  const serves = fields.get('serves');
-  if (!Object.entries(shape).every(([field, type]) => typeof fields.get(field) === type) || !serves) return false;
-  const numbers = [fields.get('pid'), fields.get('sinceMs')];
-  return numbers.every(Number.isFinite) && Object.values(serves).every((print) => typeof print === 'string');
 }
