@@ -1,29 +1,9 @@
 import vm from 'node:vm';
 import fc from 'fast-check';
-import { isBusError } from '../../src/base/errors';
 import { decodeBody, encodeBody } from '../../src/format/codec';
 import { anyCharacter } from '../characters';
 import { heavy } from '../heavy';
-
-const bytesMax = 1_000_000;
-
-function roundTrip(value: unknown): unknown {
-  const decoded = decodeBody(encodeBody(value, bytesMax));
-  if (!decoded.ok) throw new Error(decoded.reason);
-  return decoded.value;
-}
-
-/** What encodeBody says is wrong: `path: message`. */
-function refusal(value: unknown): string {
-  try {
-    encodeBody(value, bytesMax);
-  } catch (error) {
-    if (!isBusError(error, 'Invalid')) throw error;
-    const [issue] = error.details.issues;
-    return `${(issue?.path ?? []).map(String).join('.')}: ${issue?.message}`;
-  }
-  throw new Error('it was encoded');
-}
+import { bytesMax, refusal, roundTrip } from './bodies';
 
 const scalars = fc.oneof(
   fc.string({ unit: anyCharacter }),

@@ -6,32 +6,14 @@ import { isDeepStrictEqual } from 'node:util';
 import vm from 'node:vm';
 import fc from 'fast-check';
 import { Packr } from 'msgpackr';
-import { isBusError } from '../../src/base/errors';
 import { decodeBody, encodeBody } from '../../src/format/codec';
 import { readJson } from '../../src/format/exact-json';
 import { decodeValue } from '../../src/format/json';
 import { anyCharacter } from '../characters';
 import { heavy, tries } from '../heavy';
+import { bytesMax, refusal, roundTrip } from './bodies';
 
-const bytesMax = 1_000_000;
 const bom = '\ufeff';
-
-function roundTrip(value: unknown): unknown {
-  const decoded = decodeBody(encodeBody(value, bytesMax));
-  if (!decoded.ok) throw new Error(decoded.reason);
-  return decoded.value;
-}
-/** What is wrong with a value where it is sent, as `path: message`. */
-function refusal(value: unknown): string {
-  try {
-    encodeBody(value, bytesMax);
-  } catch (error) {
-    if (!isBusError(error, 'Invalid')) throw error;
-    const [issue] = error.details.issues;
-    return `${(issue?.path ?? []).map(String).join('.')}: ${issue?.message}`;
-  }
-  throw new Error('it was encoded');
-}
 
 /** Runs `code` with `value` in a realm that has classes of its own. */
 const realm = vm.createContext({});

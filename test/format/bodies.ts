@@ -1,0 +1,23 @@
+/** Sends a value through the codec of bodies, and reads what it refuses. */
+import { isBusError } from '../../src/base/errors';
+import { decodeBody, encodeBody } from '../../src/format/codec';
+
+export const bytesMax = 1_000_000;
+
+export function roundTrip(value: unknown): unknown {
+  const decoded = decodeBody(encodeBody(value, bytesMax));
+  if (!decoded.ok) throw new Error(decoded.reason);
+  return decoded.value;
+}
+
+/** Returns why `encodeBody` refuses a value, as `path: message`. */
+export function refusal(value: unknown): string {
+  try {
+    encodeBody(value, bytesMax);
+  } catch (error) {
+    if (!isBusError(error, 'Invalid')) throw error;
+    const [issue] = error.details.issues;
+    return `${(issue?.path ?? []).map(String).join('.')}: ${issue?.message}`;
+  }
+  throw new Error('it was encoded');
+}
