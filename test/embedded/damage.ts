@@ -2,6 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Reply } from './damagechild';
 
@@ -110,6 +111,7 @@ export class Process {
   constructor(uid?: number) {
     this.child = fork(path.join(__dirname, 'damagechild.ts'), uid === undefined ? [] : [String(uid)], {
       execArgv: ['-r', path.join(__dirname, '..', 'register.cjs')],
+      cwd: tmpdir(), // another user can be unable to read the folder of the repository, where the configuration is
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     let said = '';

@@ -1,4 +1,7 @@
 /** A process with a bus for each directory that a test names; does what the test tells it, and lives through what it can. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { sayError } from '../../src/base/errors';
@@ -108,19 +111,32 @@ const commands = {
   },
 };
 
+/** Opens a bus once, which loads every module: another user can be unable to read the folder of the repository. */
+async function loadModules(): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), 'bb-'));
+  const bus = await openBus({ module: 'shop', dir, ns: 'test' });
+  await bus.close();
+  rmSync(dir, { recursive: true });
+}
+
+async function main(uid: string | undefined): Promise<void> {
+  if (uid !== undefined) {
+    await loadModules();
+    process.setgid?.(Number(uid));
+    process.setuid?.(Number(uid));
+  }
+  process.send?.({ id: 0 });
+}
+const ready = main(process.argv[2]);
+
 process.on('message', ({ id, command, args }: { id: number; command: keyof typeof commands; args: unknown[] }) => {
   const run = commands[command] as (...given: unknown[]) => Promise<unknown>; // the test knows what it takes
-  run(...args).then(
-    (value) => process.send?.({ id, value }),
-    (error: unknown) =>
-      process.send?.({ id, code: isBusError(error) ? error.code : 'none', message: sayError(error) } satisfies Reply),
-  );
+  ready
+    .then(() => run(...args))
+    .then(
+      (value) => process.send?.({ id, value }),
+      (error: unknown) =>
+        process.send?.({ id, code: isBusError(error) ? error.code : 'none', message: sayError(error) } satisfies Reply),
+    );
 });
-// Once all modules are loaded: their cache belongs to the user of the test.
-const uid = process.argv[2];
-if (uid !== undefined) {
-  process.setgid?.(Number(uid));
-  process.setuid?.(Number(uid));
-}
 process.on('disconnect', () => process.exit());
-process.send?.({ id: 0 });
