@@ -2,7 +2,6 @@
 import { within } from '../base/clock';
 import { RecentSet } from '../base/bounded';
 import { BusError, Failure, isBusError, sayError, type BusCode, type BusDetails } from '../base/errors';
-import { deferred } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { DeliveryContext, type Facts } from '../delivery/context';
 import { deliver, type DeliverParts, type Outcome } from '../delivery/deliver';
@@ -75,8 +74,6 @@ export function createAnswerer(parts: AnswererParts): Answerer {
    */
   const unstarted = new RecentSet<string>(unstartedMax);
   let drainingMs: number | undefined;
-  /** Set while draining. Called when no request waits or runs. */
-  let idle: (() => void) | undefined;
 
   function request(envelope: Envelope, body: Uint8Array, from: string): void {
     const { entry, id, stamp } = envelope;
@@ -143,7 +140,6 @@ export function createAnswerer(parts: AnswererParts): Answerer {
   function forget(one: Active): void {
     active.delete(one.envelope.id);
     one.line.leave(one);
-    if (active.size === 0) idle?.();
   }
   function end(one: Active, reason: string): void {
     dropUnstarted(one.envelope, reason);
@@ -252,12 +248,9 @@ export function createAnswerer(parts: AnswererParts): Answerer {
         refuseLeaving(one.envelope, one.from);
         forget(one);
       }
-      if (active.size === 0) return;
-      const drained = deferred<void>();
-      idle = () => drained.resolve();
-      const timer = clock.after(drainMs, idle);
-      await drained.promise;
-      timer.cancel();
+      // Lines that were replaced while their handlers ran are no longer in `lines`.
+      const running = new Set([...active.values()].map(({ line }) => line));
+      await within(clock, drainMs, Promise.all([...running].map((line) => line.idle())));
       for (const { context } of active.values()) {
         context.abort(new BusError('Cancelled', `${parts.self} is leaving`, { reason: 'closed' }));
       }

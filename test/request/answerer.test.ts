@@ -69,7 +69,8 @@ function open(concurrency = 100, perSecond?: number) {
     started.push(Number(body));
     return new Promise((resolve) => ends.push(() => resolve(Number(body) * 2)));
   };
-  answerer.add({ entry: maths.double, run, pace: createPace({ concurrency, perSecond }) });
+  const serve = (): void => answerer.add({ entry: maths.double, run, pace: createPace({ concurrency, perSecond }) });
+  serve();
   const ask = (position: number, input: unknown = position, more: Partial<Envelope> = {}): void =>
     answerer.request(
       {
@@ -95,6 +96,7 @@ function open(concurrency = 100, perSecond?: number) {
     clockReads: () => clockReads,
     setClock,
     answerer,
+    serve,
     replies,
     states,
     started,
@@ -335,6 +337,22 @@ test('draining answers what waits as not started and waits for what runs', async
   ends[0]?.();
   await draining;
   expect(replies[2]).toMatchObject({ envelope: { id: 'id1', status: 'ok' }, value: 2 });
+});
+
+test('draining waits for a handler whose entry is served again, and aborts it after drainMs', async () => {
+  const { clock, ask, answerer, signals, serve } = open(1);
+  ask(1);
+  const closing = answerer.close(['maths.double'], 100);
+  await clock.advance(100);
+  await closing;
+  serve();
+  let drained = false;
+  const draining = answerer.drain(10_000).then(() => (drained = true));
+  await clock.advance(9_999);
+  expect(drained).toBe(false);
+  await clock.advance(1);
+  await draining;
+  expect(signals[0]?.reason).toMatchObject({ code: 'Cancelled', details: { reason: 'closed' } });
 });
 
 test('draining waits for what runs also when everything before it was answered long ago', async () => {
