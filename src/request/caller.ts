@@ -84,6 +84,7 @@ export function createCaller(parts: CallerParts): Caller {
     if (!(wantedMs >= 0)) throw badTimeout(entry, wantedMs);
     const timeoutMs = Math.min(Math.ceil(wantedMs), (scope?.deadline ?? Infinity) - startedMs);
     const go = (): void => {
+      if (closedMs !== undefined) throw closed(clock, closedMs); // the caller closed while the input was checked
       const body = encodeBody(input, parts.messageBytesMax, 'input', entry.name, parts.bodyDepthMax);
       if (!capacity.fits(body.length))
         throw capacity.overloaded(entry.name, 'requests without an answer', retryAfterMs);
@@ -250,6 +251,7 @@ export function createCaller(parts: CallerParts): Caller {
     close() {
       closedMs = clock.now();
       for (const call of open.values()) settle(call, closed(clock, closedMs, call));
+      prober.stop();
     },
   };
 }

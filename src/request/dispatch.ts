@@ -67,7 +67,8 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       if (call.settled) return;
       const target = takeNext(call, others);
       if (!target) return waitForInstance(call);
-      if (sendTo(call, target)) return;
+      // One that left during the pause below is unknown to `peers`, so its death would not reach the call.
+      if (!target.leaving && sendTo(call, target)) return;
     }
     clock.after(0, () => tryOthers(call, others));
   }
@@ -90,7 +91,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       post.send(target.instance.address, packetOf(parts, call));
     } catch (error) {
       if (isBusError(error, 'Unreachable', 'Overloaded')) {
-        if (error.code === 'Unreachable') target.unreachable();
+        if (error.code === 'Unreachable') target.unreachable(clock.mono());
         prober.watch(target);
         note(call, target.instance.address, error);
         return false;
@@ -123,8 +124,10 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   return {
     send,
     refuse(call, address, why) {
-      call.target?.ended(call, true);
+      const { target } = call;
       call.target = undefined;
+      target?.ended(call, true);
+      if (target) peers.release(target);
       call.reached = 'not-sent';
       note(call, address, why);
       send(call);

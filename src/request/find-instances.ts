@@ -1,6 +1,6 @@
 /** Finds all instances of a module for a request to each. One deadline covers the search and the requests. */
 import type { Clock } from '../base/clock';
-import { onAbort } from '../base/lifecycle';
+import { deferred, onAbort } from '../base/lifecycle';
 import { moduleOf } from '../contract/contract';
 import type { Request } from '../contract/types';
 import { currentScope, type Scopes } from '../delivery/context';
@@ -33,10 +33,10 @@ export async function findEverybody(parts: EverybodyParts, entry: Request, given
   if (!(timeoutMs >= 0)) throw badTimeout(entry, timeoutMs);
   const found = peers.of(moduleOf(entry));
   if (!(found instanceof Promise)) return { instances: instancesOf(found), options: given };
-  const untilMs = clock.now() + timeoutMs;
+  const untilMs = clock.mono() + timeoutMs;
   const inTime = beforeDeadline(parts, found, entry, { ...given, timeoutMs });
   const instances = instancesOf(await inTime);
-  return { instances, options: { ...given, timeoutMs: Math.max(0, untilMs - clock.now()) } };
+  return { instances, options: { ...given, timeoutMs: Math.max(0, untilMs - clock.mono()) } };
 }
 
 function beforeDeadline<T>(
@@ -46,17 +46,19 @@ function beforeDeadline<T>(
   { signal, timeoutMs }: AskOptions & { readonly timeoutMs: number },
 ): Promise<T> {
   const leftMs = Math.min(timeoutMs, (currentScope(scopes)?.deadline ?? Infinity) - clock.now());
-  return new Promise<T>((resolve, reject) => {
-    const late = (): void => reject(timedOut({ reached: 'not-sent', entry, timeoutMs: leftMs, target: undefined }));
-    const takenBack = (): void => reject(cancelled({ entry, options: signal ? { signal } : {} }));
-    const timer = leftMs === Infinity ? undefined : clock.after(leftMs, late);
-    const ignore = signal && onAbort(signal, takenBack);
-    if (signal?.aborted) takenBack();
-    const ended = (): void => {
-      timer?.cancel();
-      ignore?.();
-    };
-    found.then(resolve, reject).finally(ended);
+  const end = deferred<T>();
+  const late = (): void => end.reject(timedOut({ reached: 'not-sent', entry, timeoutMs: leftMs, target: undefined }));
+  const takenBack = (): void => end.reject(cancelled({ entry, options: signal ? { signal } : {} }));
+  const timer = leftMs === Infinity ? undefined : clock.after(leftMs, late);
+  const ignore = signal && onAbort(signal, takenBack);
+  if (signal?.aborted) takenBack();
+  found.then(
+    (value) => end.resolve(value),
+    (error: unknown) => end.reject(error),
+  );
+  return end.promise.finally(() => {
+    timer?.cancel();
+    ignore?.();
   });
 }
 

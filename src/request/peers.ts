@@ -43,9 +43,13 @@ export class PeerTarget<Open extends About> implements Target {
     this.#givenUp = 0;
     this.silentSinceMs = this.open.size > 0 ? monoMs : undefined;
   }
-  /** Records that nothing can be sent to the instance now, so that other instances are preferred. */
-  unreachable(): void {
+  /**
+   * Records that nothing can be sent to the instance now, so that other instances are preferred. The failed send counts
+   * as a probe, so the next one follows an interval later.
+   */
+  unreachable(monoMs: number): void {
     this.silentSinceMs = -Infinity;
+    this.probedMs = monoMs;
   }
 }
 /** Fields that identify a request in a packet. */

@@ -15,6 +15,7 @@ interface ProberParts {
 export interface Prober {
   /** Watches an instance to which a request was sent or could not be sent. */
   watch(target: PeerTarget<OpenCall>): void;
+  /** Ends all probing. Later calls of `watch` have no effect. */
   stop(): void;
 }
 
@@ -33,19 +34,22 @@ export function createProber({ clock, post, open, send }: ProberParts): Prober {
   const watched = new Set<PeerTarget<OpenCall>>();
   let calls = open.values();
   let timer: Timer | undefined;
+  let isStopped = false;
 
   function turn(): void {
     const monoMs = clock.mono();
     for (const target of watched) probeTarget(target, monoMs);
     probeCalls(monoMs);
-    if (open.size === 0 && watched.size === 0) stop();
+    if (open.size === 0 && watched.size === 0) pause();
   }
-  function stop(): void {
+  function pause(): void {
     timer?.cancel();
     timer = undefined;
   }
   /**
-   * Probes an instance that owes a reply, even after all its requests have ended. Only a reply makes it eligible again.
+   * Probes an instance that owes a reply, even after all its requests have ended. A reply makes it eligible again. An
+   * instance to which no probe can be sent becomes eligible as well: only the next request can find out whether it can
+   * be reached, and that request fails over if it cannot.
    */
   function probeTarget(target: PeerTarget<OpenCall>, monoMs: number): void {
     const { silentSinceMs, last } = target;
@@ -54,7 +58,11 @@ export function createProber({ clock, post, open, send }: ProberParts): Prober {
     const [call] = target.open;
     if (call) call.probedMs = monoMs;
     const about = call ?? last;
-    if (!about || !probe(target, about, monoMs)) watched.delete(target);
+    if (!about || !probe(target, about, monoMs)) giveUp(target);
+  }
+  function giveUp(target: PeerTarget<OpenCall>): void {
+    watched.delete(target);
+    target.silentSinceMs = undefined;
   }
   /** Probes open requests in turn, from the position where the previous turn stopped. */
   function probeCalls(monoMs: number): void {
@@ -82,9 +90,14 @@ export function createProber({ clock, post, open, send }: ProberParts): Prober {
 
   return {
     watch(target) {
+      if (isStopped) return;
       watched.add(target);
       timer ??= every(clock, turnIntervalMs, turn);
     },
-    stop,
+    stop() {
+      isStopped = true;
+      watched.clear();
+      pause();
+    },
   };
 }

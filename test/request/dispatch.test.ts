@@ -1,4 +1,5 @@
 /** Which instance gets a request: what its caller knows of the others, and what it does when they cannot be reached. */
+import { z } from 'zod';
 import { BusError } from '../../src/base/errors';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
@@ -10,11 +11,18 @@ import { seededRandom, virtualClock } from '../../src/memory';
 import type { Packet, Post } from '../../src/ports/messenger';
 import type { Instance, Registry } from '../../src/ports/registry';
 import { createCaller } from '../../src/request/caller';
+import type { OpenCall } from '../../src/request/open-call';
+import { errorReply } from '../../src/request/outcome';
 import { openPeers } from '../../src/request/peers';
+import { pickByKey } from '../../src/request/pick';
 import { heavy } from '../heavy';
 
 const maths = defineModule('maths', {
   double: request(unchecked<number>(), unchecked<number>(), { idempotent: true }),
+  checked: request(
+    z.number().refine(async () => true),
+    unchecked<number>(),
+  ),
 });
 
 const instance = (name: string): Instance => ({
@@ -30,8 +38,11 @@ const instance = (name: string): Instance => ({
   leaving: false,
 });
 
-/** One that works answers probes, and its requests much later. */
-type Behavior = 'answers' | 'works' | 'silent' | 'dead' | 'full';
+/**
+ * One that works answers probes, and its requests much later. One that refuses answers with Closed. A send to one that
+ * is shut throws Closed.
+ */
+type Behavior = 'answers' | 'works' | 'refuses' | 'silent' | 'dead' | 'full' | 'shut';
 
 /** A caller of instances that behave as `behavior` says, with a record of what was sent to each. */
 function system(names: readonly string[], behavior: (name: string) => Behavior) {
@@ -53,26 +64,30 @@ function system(names: readonly string[], behavior: (name: string) => Behavior) 
       triesOfTurnMax = Math.max(triesOfTurnMax, ++triesOfTurn);
       if (triesOfTurn === 1) queueMicrotask(() => (triesOfTurn = 0));
       if (how === 'dead') throw new BusError('Unreachable', `${to} is dead`, { outcome: 'not-sent', waitedMs: 0 });
+      if (how === 'shut') throw new BusError('Closed', 'this bus is closed', { outcome: 'not-sent', sinceMs: 0 });
       if (how === 'full') throw new BusError('Overloaded', `${to} is full`, { retryAfterMs: 1 });
       const envelope = parseEnvelope(line);
       if ('bad' in envelope) throw new Error(envelope.bad);
       sent.push({ to: name, kind: envelope.kind, position: envelope.stamp?.position });
-      if (how === 'answers' || (how === 'works' && envelope.kind === 'probe'))
-        clock.after(1, () => answer(name, envelope));
+      if (how === 'answers' || how === 'refuses' || (how === 'works' && envelope.kind === 'probe'))
+        clock.after(1, () => answer(name, how, envelope));
     },
   };
-  function answer(name: string, { kind, entry, id, stamp }: Envelope): void {
-    const how = kind === 'probe' ? { status: 'state', code: 'running', stamp } : { status: 'ok' };
-    const line = printEnvelope({ kind: 'reply', entry, id, from: name, ...how } as Envelope);
+  function answer(name: string, behaves: Behavior, { kind, entry, id, stamp }: Envelope): void {
+    const { body, ...how } = replyOf(kind, behaves, stamp);
+    const line = printEnvelope({ kind: 'reply', entry, id, from: name, ...how });
     const reply = parseEnvelope(line);
-    if (!('bad' in reply)) caller.reply(reply, encodeBody(1, 100), `at ${name}`);
+    if (!('bad' in reply)) caller.reply(reply, body, `at ${name}`);
   }
+  let see: ((instances: readonly Instance[]) => void) | undefined;
   const registry: Pick<Registry, 'watch'> = {
-    async watch(_module, see) {
+    async watch(_module, seen) {
+      see = seen;
       see(names.map(instance));
       return closable(async () => undefined);
     },
   };
+  const peers = openPeers<OpenCall>(registry as Registry, clock, notices);
   let position = 0;
   let ids = 0;
   const caller = createCaller({
@@ -82,7 +97,7 @@ function system(names: readonly string[], behavior: (name: string) => Behavior) 
     scopes: openScopes(),
     // A caller uses nothing else of the two.
     post: post as unknown as Post,
-    peers: openPeers(registry as Registry, clock, notices),
+    peers,
     self: 'web#1',
     incarnation: '0123456789abcdef',
     nextPosition: () => ++position,
@@ -109,8 +124,34 @@ function system(names: readonly string[], behavior: (name: string) => Behavior) 
     return ends;
   }
   const requestsTo = (name: string): number => sent.filter((one) => one.to === name && one.kind === 'request').length;
-  return { clock, caller, ask, sent, requestsTo, pauses: () => pauses, triesOfTurnMax: () => triesOfTurnMax };
+  return {
+    clock,
+    caller,
+    ask,
+    sent,
+    notices,
+    requestsTo,
+    isKnown: (name: string) => peers.at(`at ${name}`) !== undefined,
+    /** Makes the registry list these instances only. */
+    list: (listed: readonly string[]) => see?.(listed.map(instance)),
+    nextDueMs: () => virtual.nextDueMs,
+    pauses: () => pauses,
+    triesOfTurnMax: () => triesOfTurnMax,
+  };
 }
+function replyOf(kind: Envelope['kind'], how: Behavior, stamp: Envelope['stamp']) {
+  const body = encodeBody(1, 100);
+  if (kind === 'probe') return { status: 'state', code: 'running', stamp, body } as const;
+  if (how !== 'refuses') return { status: 'ok', body } as const;
+  return errorReply({ code: 'Closed', message: 'it is leaving', details: { outcome: 'not-sent', sinceMs: 0 } });
+}
+
+/** Returns a key whose requests go to this one of a and b. */
+function keyOf(name: string): string {
+  const keys = Array.from({ length: 100 }, (_, n) => `key${n}`);
+  return keys.find((key) => pickByKey(['a', 'b'].map(instance).map(idle), key)?.instance.name === name) ?? '';
+}
+const idle = (one: Instance) => ({ instance: one, load: 0, silentSinceMs: undefined });
 
 const failures = (ends: readonly string[]): number => ends.filter((end) => end !== 'ok').length;
 
@@ -171,6 +212,97 @@ test('instances that could not be reached are not tried again by the next reques
   });
   await ask(100);
   expect(tries).toBeLessThan(100 + 100 + 10);
+});
+
+describe.each([
+  ['heavy traffic', 20, 10_000],
+  ['light traffic', 3_000, 120_000],
+])('under %s', (_name, everyMs, forMs) => {
+  test.each([
+    ['before its first request', 0],
+    ['after it answered requests', 20],
+  ])('an instance that cannot be reached %s is tried again, and chosen once it can be', async (_when, earlier) => {
+    let isDead = false;
+    let tries = 0;
+    const { clock, ask, requestsTo } = system(['a', 'b'], (name) => {
+      if (name === 'a') tries++;
+      return name === 'a' && isDead ? 'dead' : 'answers';
+    });
+    const askFor = async (ms: number): Promise<void> => {
+      for (const untilMs = clock.mono() + ms; clock.mono() < untilMs; await clock.advance(everyMs))
+        expect(await ask(1)).toEqual(['ok']);
+    };
+    await ask(earlier);
+    isDead = true;
+    tries = 0;
+    await askFor(forMs);
+    expect(tries).toBeGreaterThan(4);
+    expect(tries).toBeLessThan((forMs / 1_000) * 2.1); // a request and a probe each second
+    isDead = false;
+    await askFor(forMs / 4);
+    const before = requestsTo('a');
+    await askFor(forMs);
+    expect(requestsTo('a') - before).toBeGreaterThan((forMs / everyMs) * 0.3);
+  });
+});
+
+test('a request tries no further instances once the registry no longer lists them', async () => {
+  const names = Array.from({ length: 200 }, (_, n) => `dead${n}`);
+  let tries = 0;
+  const { ask, list } = system(names, () => {
+    if (++tries === 1) queueMicrotask(() => list([]));
+    return 'dead';
+  });
+  expect(await ask(1)).toEqual(['Unreachable']);
+  expect(tries).toBeLessThanOrEqual(51);
+});
+
+test('a closed caller probes no instance and reports nothing', async () => {
+  let isShut = false;
+  const { caller, ask, sent, notices, clock, nextDueMs } = system(['a', 'b'], (name) => {
+    if (isShut) return 'shut';
+    return name === 'a' ? 'silent' : 'dead';
+  });
+  const codes: string[] = [];
+  for (let n = 0; n < 10; n++) caller.ask(maths.double, 1).catch(({ code }: BusError) => codes.push(code));
+  await clock.advance(10);
+  isShut = true;
+  const sentBefore = sent.length;
+  const dropped: unknown[] = [];
+  notices.watch((notice) => notice.type === 'dropped' && dropped.push(notice));
+  caller.close();
+  expect(await ask(1)).toEqual(['Closed']);
+  expect(codes).toEqual(Array(10).fill('Closed'));
+  await clock.advance(60_000);
+  expect(dropped).toEqual([]);
+  expect(sent).toHaveLength(sentBefore);
+  expect(nextDueMs()).toBeUndefined();
+});
+
+test('a request whose input is still being checked when its caller closes is Closed and not sent', async () => {
+  const { clock, caller, sent, nextDueMs } = system(['a'], () => 'silent');
+  const end = caller.ask(maths.checked, 1).catch((error: unknown) => error);
+  caller.close();
+  await clock.advance(10_000);
+  expect(await end).toMatchObject({ code: 'Closed', details: { outcome: 'not-sent' } });
+  expect(sent).toEqual([]);
+  expect(nextDueMs()).toBeUndefined();
+});
+
+test('an instance that is no longer listed is forgotten when it refuses its last request, or dies with it', async () => {
+  for (const death of [false, true]) {
+    let how: Behavior = 'answers';
+    const { clock, caller, ask, isKnown, list } = system(['a', 'b'], (name) => (name === 'a' ? how : 'answers'));
+    await ask(20);
+    how = death ? 'silent' : 'refuses';
+    const ends = [1, 2].map(() => caller.ask(maths.double, 1, { key: keyOf('a') }));
+    list(['b']);
+    expect(isKnown('a')).toBe(true);
+    if (death) caller.gone('at a');
+    await clock.advance(10);
+    expect(await Promise.all(ends)).toEqual([1, 1]);
+    expect(isKnown('a')).toBe(false);
+  }
 });
 
 test('an instance for which too much waits here is passed over, and the reason is given when there is no other', async () => {

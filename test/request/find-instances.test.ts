@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { defineModule, request, unchecked } from '../../src/contract/contract';
 import { openScopes } from '../../src/delivery/context';
 import { virtualClock } from '../../src/memory';
@@ -6,17 +7,27 @@ import type { AskOptions } from '../../src/request/open-call';
 
 const maths = defineModule('maths', { ping: request(unchecked<number>(), unchecked<number>()) });
 
-/** A registry that answers after so long. */
+/** A registry that answers after `answerMs`, or never when that is Infinity. */
 function system(answerMs: number) {
-  const clock = virtualClock();
+  const virtual = virtualClock();
+  let setMs = 0;
+  const clock = { ...virtual, now: () => virtual.now() + setMs };
   const scopes = openScopes();
-  const peers = { of: () => new Promise<[]>((resolve) => clock.after(answerMs, () => resolve([]))) };
+  const peers = {
+    of: () => new Promise<[]>((resolve) => answerMs < Infinity && clock.after(answerMs, () => resolve([]))),
+  };
   const find = (options?: AskOptions) =>
     findEverybody({ clock, scopes, peers, timeoutMs: () => 5_000 }, maths.ping, options).then(
       (found) => found.options.timeoutMs,
       (error: unknown) => error,
     );
-  return { clock, scopes, find };
+  return {
+    clock,
+    scopes,
+    find,
+    setClock: (byMs: number) => void (setMs += byMs),
+    nextDueMs: () => virtual.nextDueMs,
+  };
 }
 
 test('a registry that does not answer ends a request to everybody at its deadline', async () => {
@@ -51,4 +62,26 @@ test('what the registry took is no more there for the answers', async () => {
   const found = find({ timeoutMs: 1_000 });
   await clock.advance(400);
   expect(await found).toBe(600);
+});
+
+test.each([-3_600_000, 3_600_000])('the time left is the same when the clock is set by %d ms', async (byMs) => {
+  const { clock, find, setClock } = system(400);
+  const found = find({ timeoutMs: 1_000 });
+  await clock.advance(100);
+  setClock(byMs);
+  await clock.advance(300);
+  expect(await found).toBe(600);
+});
+
+test('a search that timed out or was cancelled leaves no listener at its signal, and no timer', async () => {
+  const { clock, find, nextDueMs } = system(Infinity);
+  const [kept, stop] = [new AbortController(), new AbortController()];
+  const late = Array.from({ length: 20 }, () => find({ timeoutMs: 1_000, signal: kept.signal }));
+  const cancelled = find({ timeoutMs: 60_000, signal: stop.signal });
+  stop.abort('enough');
+  expect(await cancelled).toMatchObject({ code: 'Cancelled' });
+  await clock.advance(1_000);
+  expect(await Promise.all(late)).toMatchObject(Array(20).fill({ code: 'Timeout' }));
+  expect(getEventListeners(kept.signal, 'abort')).toEqual([]);
+  expect(nextDueMs()).toBeUndefined();
 });
