@@ -136,7 +136,10 @@ export class BoundedQueue<T> {
 
   /** Appends an item. Returns undefined if it does not fit. */
   push(item: T, bytes: number): Place<T> | undefined {
-    if (!this.capacity.fits(bytes)) return undefined;
+    return this.capacity.fits(bytes) ? this.add(item, bytes) : undefined;
+  }
+  /** Appends an item without checking the limits; see {@link Capacity.fits}. */
+  add(item: T, bytes: number): Place<T> {
     const node = new Node(item, bytes, this);
     node.before = this.#last;
     if (this.#last) this.#last.after = node;

@@ -23,9 +23,14 @@ export class Condition {
 
   constructor(private readonly path: string) {}
 
-  /** Calls `listener` at each change, until the returned function is called. */
+  /**
+   * Calls `listener` at each change, until the returned function is called. Calls it immediately if there is a fault,
+   * since a handle on an environment that already failed would otherwise count as working.
+   */
   onChange(listener: Listener): () => void {
     this.listeners.add(listener);
+    const { fault } = this;
+    if (fault !== undefined) listener(fault);
     return () => void this.listeners.delete(listener);
   }
 

@@ -1,6 +1,6 @@
 /** Provides guarded writes that are durable when they resolve, and reads, on an LMDB environment. */
 import type { Clock } from '../base/clock';
-import { BusError, sayError, sentence } from '../base/errors';
+import { BusError, sayError } from '../base/errors';
 import { asBuffer, submit, type Change, type Guard } from './changes';
 import { copyRemedy } from './check';
 import type { StoreFault } from './condition';
@@ -62,9 +62,15 @@ export interface StoreOptions {
   readonly durable: boolean;
   /** Time limit of a write in ms. @default 10_000 */
   readonly writeMs?: number;
-  /** Called when the store stops working, the reason changes, or it works again (undefined). */
+  /**
+   * Called when the store stops working, the reason changes, or it works again (undefined). Called while opening if
+   * another handle of this process already found a fault.
+   */
   readonly onChange?: (fault: StoreFault | undefined) => void;
 }
+
+/** Errors of LMDB that prove that a page of the data file, or the state of its transaction, is damaged. */
+const damage = /MDB_(?:CORRUPTED|PAGE_NOTFOUND|BAD_TXN|PANIC)/;
 
 /** Creates a handle on an environment. `letGoOnce` is called at most once. */
 export function makeStore(
@@ -107,9 +113,11 @@ export function makeStore(
     try {
       return look();
     } catch (error) {
-      if (!sayError(error).includes('MDB_')) throw error;
-      const message = `${path} is damaged (${sayError(error)}): ${copyRemedy}`;
-      throw new BusError('Config', message, { faults: [message] }, error, sentence(copyRemedy));
+      if (damage.test(sayError(error))) {
+        condition.break(`${path} is damaged (${sayError(error)}): ${copyRemedy}`);
+        condition.check();
+      }
+      throw error; // other errors, such as MDB_READERS_FULL, prove no damage
     }
   }
 

@@ -91,9 +91,7 @@ class RollRegistry implements EmbeddedRegistry {
   }
 
   async announce(instance: Instance): Promise<void> {
-    this.checkOpen();
-    this.parts.upkeep.check();
-    this.poll();
+    this.pollForCaller();
     this.checkName(instance.name);
     await this.tellChange(this.roll.write(instance));
   }
@@ -104,8 +102,7 @@ class RollRegistry implements EmbeddedRegistry {
   }
 
   async watch(contract: string, see: (instances: readonly Instance[]) => void): Promise<Closable> {
-    this.checkOpen();
-    this.poll();
+    this.pollForCaller();
     const watcher = { contract, see, seen: 'nothing' };
     this.watchers.add(watcher);
     this.show(watcher);
@@ -114,8 +111,7 @@ class RollRegistry implements EmbeddedRegistry {
   }
 
   async all(): Promise<readonly Instance[]> {
-    this.checkOpen();
-    this.poll();
+    this.pollForCaller();
     return instancesIn(this.roll.entries.values());
   }
   async find(name: string): Promise<Instance | undefined> {
@@ -216,6 +212,21 @@ class RollRegistry implements EmbeddedRegistry {
     }
   }
 
+  /**
+   * Recreates missing folders and reads all announcements. Throws Closed, StoreBroken when the directory was replaced,
+   * and Unreachable when it cannot be read.
+   */
+  private pollForCaller(): void {
+    this.checkOpen();
+    this.parts.upkeep.check();
+    try {
+      this.poll();
+    } catch (error) {
+      if (error instanceof BusError) throw error;
+      const cause = `${this.parts.directory.instances} cannot be read: ${sayError(error)}. Check its permissions.`;
+      throw new BusError('Unreachable', cause, { outcome: 'not-sent', waitedMs: 0, cause }, error);
+    }
+  }
   /** Finds changes that no doorbell and no closed connection reported. */
   private poll(): void {
     for (const address of this.roll.entries.keys()) this.check(address);

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Random } from '../base/clock';
 import { every, randomHex, sleep } from '../base/clock';
-import { BusError, isBusError, sayError } from '../base/errors';
+import { BusError, isBusError, sayError, type SendOutcome } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Setting, Settings } from '../ports/settings';
@@ -125,16 +125,16 @@ class FileSettings implements Settings {
   /** Writes generation `was` + 1. Returns false if another process wrote it first. */
   private async replace(was: number, settings: ReadonlyMap<string, Setting>): Promise<boolean> {
     const draft = this.draft();
+    /** Until the draft is published, no other process can read any of it. */
+    let outcome: SendOutcome = 'not-sent';
     try {
       await writeDurably(draft, textOf(settings));
+      outcome = 'unknown';
       if (!(await this.publish(draft, was + 1))) return false;
     } catch (error) {
       if (isBusError(error)) throw error;
-      throw unreachable(
-        'unknown',
-        `${draft} cannot be written: ${sayError(error)}; see to its rights and space`,
-        error,
-      );
+      const remedy = 'Check the permissions of its folder and the free disk space.';
+      throw unreachable(outcome, `cannot write ${draft}: ${sayError(error)}. ${remedy}`, error);
     } finally {
       fs.rmSync(draft, { force: true });
     }

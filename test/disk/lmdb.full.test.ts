@@ -197,15 +197,34 @@ describe('opening', () => {
     const dir = freshDirectory();
     const file = join(dir, 'data.mdb');
     await fill(dir);
-    const heads = fs.readFileSync(file).subarray(0, 8192);
-    const newest = heads.readBigUInt64LE(152) > heads.readBigUInt64LE(4096 + 152) ? 0 : 4096;
-    overwrite(file, Number(heads.readBigUInt64LE(newest + 136)) * 4096, Buffer.alloc(4096)); // the root of the tree
+    overwrite(file, rootAt(file), Buffer.alloc(4096)); // the root of the tree
     const error = await rejection(open(dir));
     expect(isBusError(error, 'Config') && error.message).toMatch(
       /^\S+ is damaged or cut off \(page \d+ is not of its tree\)/,
     );
   });
 
+  it('a page that is damaged under an open store stops it, and is reported as final', async () => {
+    const dir = freshDirectory();
+    await fill(dir);
+    const faults: unknown[] = [];
+    const store = await openStore(dir, { clock: systemClock, durable: true, onChange: (fault) => faults.push(fault) });
+    undo.push(() => store.release());
+    overwrite(join(dir, 'data.mdb'), rootAt(join(dir, 'data.mdb')), Buffer.alloc(4096));
+    const code = { code: 'StoreBroken', message: expect.stringMatching(/is damaged \(.*MDB_\w+.*put back a copy/) };
+    expect(() => textAt(store, '9')).toThrow(expect.objectContaining(code));
+    expect(faults).toEqual([{ reason: expect.stringContaining(`${dir} is damaged`), final: true }]);
+    expect(store.check()).toBe(false);
+    await expect(store.write(null, [{ key: key('k'), value: value('v') }])).rejects.toMatchObject({
+      code: 'StoreBroken',
+      details: { outcome: 'not-sent' },
+    });
+  });
+  const rootAt = (file: string): number => {
+    const heads = fs.readFileSync(file).subarray(0, 8192);
+    const newest = heads.readBigUInt64LE(152) > heads.readBigUInt64LE(4096 + 152) ? 0 : 4096;
+    return Number(heads.readBigUInt64LE(newest + 136)) * 4096;
+  };
   const contentOf = (file: string): string =>
     fs.statSync(file).isFile() ? createHash('sha256').update(fs.readFileSync(file)).digest('hex') : 'no file';
   async function fill(dir: string): Promise<void> {

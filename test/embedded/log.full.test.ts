@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { sleep, systemClock, systemRandom, type Clock } from '../../src/base/clock';
 import { isBusError } from '../../src/base/errors';
-import { openNotices, type Notice } from '../../src/base/notices';
+import { openNotices, type Notice, type Notices } from '../../src/base/notices';
 import { openStore } from '../../src/disk/lmdb';
 import { keyOf, kinds } from '../../src/embedded/store/keys';
 import { openEmbeddedLog } from '../../src/embedded/log';
@@ -97,6 +97,24 @@ describe('the directory', () => {
     store.refresh();
     expect(store.version(key)).toBe(2);
     await store.release();
+  });
+
+  it('that is already broken in this process is reported to a log that opens later', async () => {
+    const { dir, open } = logs();
+    const first = await open();
+    const live = join(dir, fs.readdirSync(dir).find((name) => name.startsWith('live-')) ?? '', 'data.mdb');
+    fs.renameSync(live, `${live}.moved`);
+    const failing = async (notices: Notices): Promise<Notice[]> => {
+      const states: Notice[] = [];
+      notices.watchStates((notice) => states.push(notice));
+      while (states.length === 0) await sleep(systemClock, 20);
+      return states;
+    };
+    const reported = { type: 'state', part: 'leases', ok: false, final: true };
+    expect(await failing(first.notices)).toMatchObject([reported]);
+    const states: Notice[] = [];
+    (await open()).notices.watchStates((notice) => states.push(notice));
+    expect(states).toMatchObject([reported]);
   });
 
   it('serves two logs of one process, and the other one when the first closes', async () => {

@@ -222,6 +222,29 @@ test('announcements that cannot be read are one state, also when it lasts, and e
   expect(states().slice(2).toSorted()).toEqual(['directory true', 'registry true']);
 });
 
+test('a call that reads the registry recreates a missing folder, and names one that cannot be read', async () => {
+  const dir = freshDirectory();
+  const bus = await openBus(dir, 'a', undefined, clockWithout(pollMs));
+  const { registry } = bus;
+  const folder = path.join(dir, 'instances');
+  const calls = [() => registry.all(), () => registry.find('x'), () => registry.watch('echo', () => undefined)];
+  for (const call of calls) {
+    fs.rmdirSync(folder);
+    await call();
+    expect(fs.existsSync(folder)).toBe(true);
+  }
+  fs.rmdirSync(folder);
+  fs.writeFileSync(folder, 'a file, where the folder has to be');
+  for (const call of calls) {
+    await expect(call()).rejects.toMatchObject({
+      code: 'Unreachable',
+      message: expect.stringMatching(/instances cannot be read: ENOTDIR/),
+      details: { outcome: 'not-sent' },
+    });
+  }
+  fs.rmSync(folder);
+});
+
 test('an announcement that was removed is back for all watchers within a second, and is reported', async () => {
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();

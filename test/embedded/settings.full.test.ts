@@ -158,8 +158,22 @@ test('a disk that is full is named, and what was there stays', async () => {
   jest.spyOn(fs.promises, 'open').mockRejectedValueOnce(full);
   await expect(settings.set('key', 'two', 1)).rejects.toMatchObject({
     code: 'Unreachable',
-    message: expect.stringContaining('ENOSPC: no space left on device; see to its rights and space'),
+    message: expect.stringMatching(/^cannot write \S+: ENOSPC: no space left on device\. Check the permissions/),
+    retryable: true,
+    details: { outcome: 'not-sent' },
   });
   expect(await settings.get('key')).toMatchObject({ value: 'one', version: 1 });
   expect(await settings.set('key', 'two', 1)).toBe(2);
+});
+
+test('the outcome of a write that fails while it is published is unknown', async () => {
+  const { settings } = await openBus(freshDirectory());
+  const failing = Object.assign(new Error('EIO: i/o error, link'), { code: 'EIO' });
+  jest.spyOn(fs, 'linkSync').mockImplementationOnce(() => {
+    throw failing;
+  });
+  await expect(settings.set('key', 'one', 0)).rejects.toMatchObject({
+    code: 'Unreachable',
+    details: { outcome: 'unknown' },
+  });
 });

@@ -91,16 +91,29 @@ export class Fanout<O extends Outlet> {
    */
   send(to: readonly Destination[], line: string, body: Uint8Array): Promise<number> {
     const receivers = to.map((one) => this.#receiverOf(one));
-    for (const receiver of receivers) receiver.mustHaveRoom(body.length);
+    this.#mustHaveRoom(receivers, body.length);
     return new Promise((done) => {
       const delivery = { line, body, isCopy: false, left: receivers.length + 1, handedOver: 0, done };
       for (const receiver of receivers) {
         receiver.take({ delivery, isOver: false });
-        if (receiver.isIdle) this.#receivers.delete(receiver.to.address); // it cannot be reached
+        // Nothing waits for it: it is dead, or the kernel accepted the frame immediately.
+        if (receiver.isIdle) this.#receivers.delete(receiver.to.address);
         this.#watch(receiver);
       }
       leave(delivery, false);
     });
+  }
+  /**
+   * Throws Overloaded if a receiver that reads has no room, or if the shared limit has none for all of them together.
+   * A broadcast counts once for each receiver, so room for one does not prove room for the next. An idle receiver is
+   * not counted, since its part goes directly into the connection. If that is full of other packets, the part waits
+   * beyond the limit.
+   */
+  #mustHaveRoom(receivers: readonly Receiver<O>[], bytes: number): void {
+    for (const receiver of receivers) receiver.mustHaveRoom(bytes);
+    const count = receivers.filter(({ isAwaited }) => isAwaited).length;
+    if (count === 0 || this.#all.fits(bytes * count, count)) return;
+    throw this.#all.overloaded(`broadcasts to ${count} instances`, 'packets', retryAfterMs, bytes * count, count);
   }
   #watch(receiver: Receiver<O>): void {
     if (!receiver.isAwaited) return;
@@ -187,7 +200,7 @@ class Receiver<O extends Outlet> {
   mustHaveRoom(bytes: number): void {
     const { capacity } = this.#waiting;
     if (this.#isStuck || capacity.fits(bytes)) return;
-    throw capacity.overloaded(`broadcasts to ${this.to.name}`, 'packets', retryAfterMs);
+    throw capacity.overloaded(`broadcasts to ${this.to.name}`, 'packets', retryAfterMs, bytes);
   }
 
   take(part: Part): void {
@@ -198,13 +211,18 @@ class Receiver<O extends Outlet> {
     if (isStuck) end(part, true);
   }
   #whyFull(): string {
-    const held = this.#waiting.capacity.describe('packets');
+    const isOwn = this.all.isBelow(stuckShare);
+    const held = isOwn
+      ? this.#waiting.capacity.describe('packets')
+      : `${this.all.describe('packets')} in all, half of which is for receivers that read`;
     return `it has read nothing for ${stuckAfterMs} ms or longer, and no more can wait for it (${held})`;
   }
   #keep(part: Part, isStuck: boolean): boolean {
     const { delivery } = part;
-    if (isStuck && !this.all.isBelow(stuckShare)) return false;
-    if (!this.#waiting.push(part, delivery.body.length)) return false;
+    const { length } = delivery.body;
+    if (isStuck) {
+      if (!this.all.isBelow(stuckShare) || !this.#waiting.push(part, length)) return false;
+    } else this.#waiting.add(part, length); // checked by `#mustHaveRoom` for all receivers together
     if (delivery.isCopy) return true;
     delivery.body = Uint8Array.from(delivery.body);
     delivery.isCopy = true;

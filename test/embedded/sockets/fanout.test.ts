@@ -201,3 +201,40 @@ test('closing drops what no receiver has, with a notice, and leaves no timer', a
   expect([sent.handedOver, dropped]).toEqual([0, ['to web#a: this bus was closed']]);
   expect(clock.nextDueMs).toBeUndefined();
 });
+
+test('a broadcast to 300 receivers that read is accepted for all of them or rejected, and dropped for none', async () => {
+  const { clock, fanout, send, take, dropped, outlets } = system();
+  const to = Array.from({ length: 300 }, (_, n) => `r${n}`);
+  const accepted = [send('0', to, 1_000_000), send('1', to, 1_000_000)];
+  const destinations = to.map((address) => ({ address, name: `web#${address}` }));
+  expect(() => fanout.send(destinations, 'x', new Uint8Array(1_000_000))).toThrow(
+    expect.objectContaining({ code: 'Overloaded', message: expect.stringContaining('of 268435456 bytes in all') }),
+  );
+  for (let n = 0; n < 2; n++) for (const address of to) take(address, 1);
+  await clock.advance(0);
+  expect(accepted.map(({ handedOver }) => handedOver)).toEqual([300, 300]);
+  expect(dropped).toEqual([]);
+  // Room for each of them, and not for all of them together.
+  const after = [send('2', to, 600_000), send('3', to, 600_000)];
+  expect(() => fanout.send(destinations, 'x', new Uint8Array(600_000))).toThrow(
+    expect.objectContaining({
+      message: expect.stringMatching(
+        /^broadcasts to 300 instances: .*\(300 of 1000000 packets, 180000000 of 268435456/,
+      ),
+    }),
+  );
+  for (let n = 0; n < 2; n++) for (const address of to) take(address, 1);
+  await clock.advance(0);
+  expect([...after.map(({ handedOver }) => handedOver), outlets.get('r299')?.framesTaken]).toEqual([300, 300, 4]);
+});
+
+test('Overloaded names the limit that is reached, also when it is the one of all receivers together', () => {
+  const { fanout, send } = system();
+  for (const address of ['a', 'b', 'c', 'd']) for (let n = 0; n < 68; n++) send(`${n}`, [address], 1_000_000);
+  expect(() => fanout.send([{ address: 'f', name: 'web#f' }], 'x', new Uint8Array(1_000_000))).toThrow(
+    expect.objectContaining({
+      message: expect.stringMatching(/^broadcasts to web#f: .* of 268435456 bytes in all\)$/),
+      details: expect.objectContaining({ limitBytes: 268_435_456 }),
+    }),
+  );
+});
