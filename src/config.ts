@@ -36,34 +36,34 @@ export const busOptions = options({
     is: 'text',
     default: 'main',
     pattern: /^[a-z][a-zA-Z0-9-]{0,62}$/,
-    says: 'Namespace: buses of different namespaces know nothing of each other.',
+    says: 'Namespace. Buses of different namespaces are separate.',
   },
   transport: {
     is: 'choice',
     of: ['embedded', 'kafka'],
     default: 'embedded',
     says:
-      'What carries the messages: `embedded` works between the processes of one machine, without a server; ' +
-      '`kafka` between machines, with Kafka and ZooKeeper.',
+      'Transport of messages: `embedded` connects the processes of one machine without a server, `kafka` connects ' +
+      'machines through Kafka and ZooKeeper.',
   },
   dir: {
     is: 'text',
     says:
       'Directory that the processes of a machine share. Default: busbar/<ns> in $XDG_STATE_HOME or ~/.local/state. ' +
-      'With `kafka`: where the settings last seen are kept, for a start without ZooKeeper; none by default.',
+      'With `kafka`: directory of the last known settings, for a start without ZooKeeper; none by default.',
   },
   version: {
     is: 'text',
     default: '',
     pattern: /^[^\s]{0,64}$/,
-    says: "The module's own version, shown to people.",
+    says: "The module's own version, for display only.",
   },
   drainMs: {
     is: 'duration',
     default: 10_000,
     min: 0,
     max: 600_000,
-    says: 'How long closing waits for handlers that run.',
+    says: 'Maximum time that closing waits for running handlers.',
   },
   timeoutMs: {
     is: 'duration',
@@ -71,14 +71,14 @@ export const busOptions = options({
     min: 1,
     max: day,
     live: true,
-    says: 'How long a request waits for its reply, where neither the call nor the entry says.',
+    says: 'Maximum time that a request waits for its reply, unless the call or the entry sets another.',
   },
   messageBytesMax: {
     is: 'bytes',
     default: limits.messageBytesMax,
     min: 1024,
     max: limits.messageBytesMax,
-    says: 'Largest body that is sent.',
+    says: 'Maximum size of a body that is sent.',
   },
   bodyDepthMax: {
     is: 'integer',
@@ -86,8 +86,8 @@ export const busOptions = options({
     min: 1,
     max: limits.bodyDepthMost,
     says:
-      'Levels of a body: objects, arrays, Maps and Sets inside each other. Set it alike for all instances: a deeper ' +
-      'body is Invalid where it is sent, and parked where it is received.',
+      'Maximum depth of a body: objects, arrays, Maps and Sets inside each other. Use one value for all instances: a ' +
+      'deeper body is Invalid at the sender, and parked at the receiver.',
   },
   requestConcurrency: {
     is: 'integer',
@@ -95,7 +95,7 @@ export const busOptions = options({
     min: 1,
     max: 10_000,
     live: true,
-    says: 'Requests of one entry that are handled at once in an instance, where `serve` does not say.',
+    says: 'Requests of one entry that an instance handles at once, unless `serve` sets another limit.',
   },
   workConcurrency: {
     is: 'integer',
@@ -103,21 +103,21 @@ export const busOptions = options({
     min: 1,
     max: 10_000,
     live: true,
-    says: 'Jobs or events of one queue that are handled at once in an instance where `serve` or `listen` says nothing.',
+    says: 'Jobs or events of one queue that an instance handles at once, unless `serve` or `listen` sets a limit.',
   },
   commitMs: {
     is: 'duration',
     default: 500,
     min: 1,
     max: 10_000,
-    says: 'Longest time from the end of a handler to the commit; what a process that dies did in it is done again.',
+    says: 'Maximum time from the end of a handler to the commit. If the process dies, that work is repeated.',
   },
   sessionMs: {
     is: 'duration',
     default: 10_000,
     min: 500,
     max: 300_000,
-    says: 'An instance that gave no sign of life for so long loses its partitions to others.',
+    says: 'An instance that sends no heartbeat for this time loses its partitions to other instances.',
   },
   keepMs: {
     is: 'duration',
@@ -125,13 +125,13 @@ export const busOptions = options({
     min: 1_000,
     max: 3_650 * day,
     says:
-      'How long events, and work that is done, are kept. ' +
-      'On one machine events that a named listener has not received stay beyond it.',
+      'Retention of events and of finished work. ' +
+      'On one machine, events that a named listener has not received are kept longer.',
   },
   brokers: {
     is: 'list',
     check: (broker) => addressFault(broker),
-    says: 'Kafka: `host:port` of some brokers; the others are learnt from them.',
+    says: 'Kafka: `host:port` of some brokers, which return the addresses of the rest.',
   },
   zookeeper: {
     is: 'text',
@@ -148,36 +148,42 @@ export const busOptions = options({
     is: 'choice',
     of: ['create', 'verify'],
     default: 'create',
-    says: 'Kafka: `verify` creates no topic and changes none; it names the commands that an operator would run.',
+    says: 'Kafka: `verify` creates and changes no topic, and reports the commands that an operator must run.',
   },
   replicas: {
     is: 'integer',
     min: 1,
     max: 32,
-    says: 'Kafka: replicas of topics that are created. Default: three, or as many as there are brokers.',
+    says: 'Kafka: replication factor of topics that are created. Default: three, or the number of brokers if lower.',
   },
   inboxPartitions: {
     is: 'integer',
     default: 64,
     min: 1,
     max: 1_000,
-    says: 'Kafka: partitions of the inbox when it is created; instances that share one read each other past.',
+    says: "Kafka: partitions of a new inbox. Instances that share a partition discard each other's packets.",
   },
-  tls: { is: 'flag', default: false, says: 'Kafka: connections are encrypted, and brokers must prove who they are.' },
-  tlsCaFile: { is: 'text', says: 'Kafka: PEM file of whom to trust, instead of the list of the system. Turns TLS on.' },
-  tlsCertFile: { is: 'text', says: 'Kafka: PEM file that says who we are, where brokers ask. Turns TLS on.' },
-  tlsKeyFile: { is: 'text', says: 'Kafka: PEM file with the key to that.' },
+  tls: { is: 'flag', default: false, says: 'Kafka: connections are encrypted, and brokers must prove their identity.' },
+  tlsCaFile: {
+    is: 'text',
+    says: 'Kafka: PEM file with the certificates to trust, instead of the list of the system. Turns TLS on.',
+  },
+  tlsCertFile: {
+    is: 'text',
+    says: 'Kafka: PEM file with the certificate of this client, if brokers require one. Turns TLS on.',
+  },
+  tlsKeyFile: { is: 'text', says: 'Kafka: PEM file with the key of that certificate.' },
   saslMechanism: {
     is: 'choice',
     of: ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'],
     default: 'SCRAM-SHA-512',
-    says: 'Kafka: how we log in, where there is a saslUsername.',
+    says: 'Kafka: SASL mechanism, used if `saslUsername` is set.',
   },
-  saslUsername: { is: 'text', says: 'Kafka: the user to log in as.' },
+  saslUsername: { is: 'text', says: 'Kafka: SASL user name.' },
   saslPasswordFile: { is: 'text', says: 'Kafka: file with the password. Default: the variable BUSBAR_SASL_PASSWORD.' },
   zookeeperAuthFile: {
     is: 'text',
-    says: 'ZooKeeper: file with user:password. Default: the variable BUSBAR_ZOOKEEPER_AUTH, if it is there.',
+    says: 'ZooKeeper: file with user:password. Default: the variable BUSBAR_ZOOKEEPER_AUTH, if it is set.',
   },
   zookeeperTls: {
     is: 'flag',
@@ -190,14 +196,14 @@ export const busOptions = options({
   },
   zookeeperTlsCertFile: {
     is: 'text',
-    says: 'ZooKeeper: PEM file with the certificate of this client, where servers ask for one. Turns TLS on.',
+    says: 'ZooKeeper: PEM file with the certificate of this client, if servers require one. Turns TLS on.',
   },
   zookeeperTlsKeyFile: { is: 'text', says: 'ZooKeeper: PEM file with the key of that certificate.' },
   credentialsWithoutTls: {
     is: 'flag',
     default: false,
     says:
-      'Allows passwords on connections without TLS, where everyone on the network path can read them: user and ' +
+      'Allows passwords on connections without TLS, where any host on the network path can read them: user and ' +
       'password of ZooKeeper, and `saslMechanism` PLAIN of Kafka.',
   },
 });
@@ -218,7 +224,7 @@ export const hostOptions = options({
     of: ['debug', 'info', 'warn', 'error'],
     default: 'info',
     live: true,
-    says: 'The least that the log of `runModule` tells.',
+    says: 'Lowest level that the log of `runModule` contains.',
   },
   logFormat: {
     is: 'choice',
@@ -240,24 +246,29 @@ export const entryOptions = options({
     is: 'integer',
     ...bounds.concurrency,
     live: true,
-    says: 'Handlers of it that run at once in an instance.',
+    says: 'Handlers of the entry that run at once in an instance.',
   },
   perSecond: {
     is: 'integer',
     min: 1,
     max: 1_000_000,
     live: true,
-    says: 'Handlers of it that start in a second in an instance.',
+    says: 'Handlers of the entry that start in one second in an instance.',
   },
-  timeoutMs: { is: 'duration', ...bounds.timeoutMs, live: true, says: 'How long a request of it waits for its reply.' },
-  attempts: { is: 'integer', ...bounds.attempts, live: true, says: 'How often it is tried before it is parked.' },
+  timeoutMs: {
+    is: 'duration',
+    ...bounds.timeoutMs,
+    live: true,
+    says: 'Maximum time that a request of the entry waits for its reply.',
+  },
+  attempts: { is: 'integer', ...bounds.attempts, live: true, says: 'Number of attempts before a message is parked.' },
   backoffMs: {
     is: 'duration',
     ...bounds.backoffMs,
     live: true,
-    says: 'Longest wait before its second attempt, and half of the shortest; doubles with each, up to a minute.',
+    says: 'Maximum wait before the second attempt; the minimum is half. It doubles with each attempt, up to a minute.',
   },
-  paused: { is: 'flag', live: true, says: 'Nothing of it is started; it waits.' },
+  paused: { is: 'flag', live: true, says: 'No message of the entry starts; messages wait.' },
 });
 
 /** Names of the settings that exist for each kind of entry, and for a named listener. */

@@ -79,7 +79,7 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
     retryable: false,
     remedy: ({ side }) =>
       side === 'reply' || side === 'failure'
-        ? 'Mend the handler that is named, or deploy one version of the contract at both ends.'
+        ? 'Repair the handler that the message names, or deploy one version of the contract at both ends.'
         : 'Send what the contract describes.',
   },
   TooLarge: {
@@ -93,33 +93,33 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
   },
   ResponderLost: {
     retryable: false,
-    remedy: 'It may or may not have been done. Declare the entry `idempotent` to have it asked again elsewhere.',
+    remedy: 'The request can have been done. Declare the entry `idempotent` to have it sent again to another instance.',
   },
   Timeout: {
     retryable: ({ reached }) => reached === 'not-sent',
     remedy: ({ reached }) =>
       reached === 'not-sent'
-        ? 'It was not sent, so it was not done. Raise timeoutMs, or find what took the time before.'
-        : 'It may or may not have been done. Raise timeoutMs, or find what is slow.',
+        ? 'The request was not sent, so it was not done. Raise timeoutMs, or find what took the time before.'
+        : 'The request can have been done. Raise timeoutMs, or find what is slow.',
   },
   Overloaded: { retryable: true, remedy: 'Wait retryAfterMs, add instances, or raise concurrency.' },
-  Cancelled: { retryable: false, remedy: 'The caller took it back; nothing to do.' },
-  HandlerFailed: { retryable: false, remedy: 'Read the error of the handler at the instance named.' },
+  Cancelled: { retryable: false, remedy: 'Nothing needs to be done: the caller aborted the call.' },
+  HandlerFailed: { retryable: false, remedy: 'Read the error of the handler at the instance that the message names.' },
   Unreachable: {
     retryable: ({ outcome }) => outcome === 'not-sent',
     remedy: ({ outcome }) =>
       outcome === 'not-sent'
-        ? 'It was not sent. Check that what the message names is running (`busbar status`), then send it again.'
-        : 'It may or may not have arrived. Check that what the message names is running (`busbar status`). ' +
+        ? 'Nothing was sent. Check that what the message names is running (`busbar status`), then send it again.'
+        : 'It can have arrived. Check that what the message names is running (`busbar status`). ' +
           'Send it again only if doing it twice is harmless.',
   },
   DiskFull: {
     retryable: ({ outcome }) => outcome === 'not-sent',
-    remedy: 'Free space on the disk that holds the path. Writing goes on by itself.',
+    remedy: 'Free space on the disk that holds the path. Writing then resumes without a restart.',
   },
   StoreBroken: {
     retryable: false,
-    remedy: 'Repair what the cause names, then restart the process: it writes and reads nothing more until then.',
+    remedy: 'Repair the files that the cause names, then restart the process. It reads and writes nothing until then.',
   },
   SpoolFull: { retryable: true, remedy: 'Wait until the spool has drained, or raise spoolBytesMax.' },
   SpoolBroken: { retryable: false, remedy: 'Restart the process; see the disk named in the cause.' },
@@ -127,13 +127,19 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
     retryable: false,
     remedy: ({ outcome }) =>
       outcome === 'unknown'
-        ? 'It may or may not have been done: the bus was closed before the answer arrived. Close it after its calls.'
+        ? 'The call can have been done: the bus was closed before the answer arrived. Close the bus after its calls.'
         : 'Nothing was sent. Open a new bus, since this one was closed.',
   },
   Incompatible: { retryable: false, remedy: 'Deploy the version of the module that knows the entry.' },
   Conflict: { retryable: false, remedy: 'Read the newest version and decide again.' },
-  NotAllowed: { retryable: false, remedy: 'Ask whoever runs the system for the right, or be somebody who has it.' },
-  Config: { retryable: false, remedy: 'Mend what the message names; the same call fails until then.' },
+  NotAllowed: {
+    retryable: false,
+    remedy: 'Grant the missing permission to the user, or connect as a user that has it.',
+  },
+  Config: {
+    retryable: false,
+    remedy: 'Correct the options or the call that the message names. The same call fails until then.',
+  },
 };
 
 // Details that arrived over the network can be missing.

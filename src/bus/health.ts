@@ -63,6 +63,6 @@ function sayUnserved(queue: string, { entry, waiting, sinceMs }: Unserved) {
   const many = waiting === 1 ? '1 message waits' : `${waiting} messages wait`;
   return [
     `queue ${queue}`,
-    { reason: `${entry} is not served here: ${many} for who knows it`, atMs: sinceMs },
+    { reason: `${entry} is not served here: ${many} for an instance that serves it`, atMs: sinceMs },
   ] as const;
 }

@@ -82,11 +82,11 @@ describe('retryable', () => {
 
 test('the remedy of Unreachable and Closed says whether it can have been done', () => {
   const unreachable = (outcome: 'not-sent' | 'unknown') => new BusError('Unreachable', 'm', { outcome, waitedMs: 1 });
-  expect(unreachable('not-sent').remedy).toMatch(/^It was not sent\./);
-  expect(unreachable('unknown').remedy).toMatch(/^It may or may not have arrived\./);
+  expect(unreachable('not-sent').remedy).toMatch(/^Nothing was sent\./);
+  expect(unreachable('unknown').remedy).toMatch(/^It can have arrived\./);
   const closed = (outcome: 'not-sent' | 'unknown') => new BusError('Closed', 'm', { outcome, sinceMs: 1 });
   expect(closed('not-sent').remedy).toMatch(/^Nothing was sent\./);
-  expect(closed('unknown').remedy).toMatch(/may or may not have been done/);
+  expect(closed('unknown').remedy).toMatch(/can have been done/);
 });
 
 test('the remedy of a list that is too long is to divide it', () => {

@@ -42,8 +42,8 @@ async function caught(promise: Promise<unknown>): Promise<AnyBusError> {
 
 test('what was not sent was not done, whatever else timed out may have been', () => {
   const timeout = (reached: 'not-sent' | 'running') => new BusError('Timeout', 'late', { reached, timeoutMs: 5 });
-  expect(timeout('not-sent').remedy).toMatch(/^It was not sent, so it was not done\./);
-  expect(timeout('running').remedy).toMatch(/^It may or may not have been done\./);
+  expect(timeout('not-sent').remedy).toMatch(/^The request was not sent, so it was not done\./);
+  expect(timeout('running').remedy).toMatch(/^The request can have been done\./);
 });
 
 test('a shell is told of --timeout, code of timeoutMs', () => {
@@ -51,7 +51,7 @@ test('a shell is told of --timeout, code of timeoutMs', () => {
   expect(error.remedy).toContain('timeoutMs');
   expect(explain(error)).toBe(
     'busbar: no answer within 5 ms (--timeout)\n' +
-      'It may or may not have been done. Raise --timeout, or find what is slow.',
+      'The request can have been done. Raise --timeout, or find what is slow.',
   );
 });
 
@@ -59,7 +59,9 @@ test('a reply that the contract does not describe is the fault of the handler, a
   const error = await ending(() => ({ ok: 'yes' }));
   expect(error).toMatchObject({ code: 'Invalid', details: { side: 'reply', instance: expect.stringMatching(/^m#/) } });
   expect(error.message).toMatch(/^reply of m\.r: ok: .*; the handler at m#\w+ gave it$/);
-  expect(error.remedy).toBe('Mend the handler that is named, or deploy one version of the contract at both ends.');
+  expect(error.remedy).toBe(
+    'Repair the handler that the message names, or deploy one version of the contract at both ends.',
+  );
 });
 
 test('so is a failure with other data than declared', async () => {

@@ -182,7 +182,7 @@ test('an entry that no instance knows is critical at once, and one that only som
     reasons: [
       {
         part: 'queue photos.work',
-        reason: 'photos.crop is not served here: 1 message waits for who knows it',
+        reason: 'photos.crop is not served here: 1 message waits for an instance that serves it',
         sinceMs: 1_000,
       },
     ],
