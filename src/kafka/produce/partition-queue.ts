@@ -115,11 +115,11 @@ export class Lane implements Spot {
     this.producer = this.producer && nextEpoch(this.producer);
   }
 
-  /** Returns true if records of the call were sent or will be sent, because {@link dropOver} cannot remove them. */
-  maySend(call: Call): boolean {
-    return this.#batches.some(
-      (batch, n) => (n > 0 || batch.uncertain || this.flight) && batch.items.some((item) => item.call === call),
-    );
+  /** Adds the calls of records that were sent or will be sent, because {@link dropOver} cannot remove them. */
+  addSent(calls: Set<Call>): void {
+    this.#batches.forEach((batch, n) => {
+      if (n > 0 || batch.uncertain || this.flight) for (const { call } of batch.items) calls.add(call);
+    });
   }
 
   /** Removes and frees the records of ended calls, except those of a batch that can have been written. */

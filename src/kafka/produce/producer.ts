@@ -165,9 +165,12 @@ export class Sender implements Closable {
     this.#offer(lane);
   }
 
-  /** Returns the batch that a queue sends next. Undefined if the queue has none, or waits for a producer id. */
+  /**
+   * Returns the batch that a queue sends next. Undefined if the queue has none, or waits for a producer id, or if the
+   * calls were already rejected by `close`: their records must not be sent after that.
+   */
   #next(lane: Lane): Batch | undefined {
-    if (lane.empty) return undefined;
+    if (lane.empty || this.#ended) return undefined;
     if (this.#isIdentified(lane)) return this.#firstOf(lane);
     lane.queued = true;
     this.#unidentified.push(lane);
@@ -294,20 +297,27 @@ export class Sender implements Closable {
   /** Rejects overdue appends. Their records stay in the queue if they can have been written. */
   #sweepOver(): void {
     const overdue = this.#calls.overdue();
-    for (const call of overdue) call.fail(this.#gaveUp(call, call.withinMs, this.#troubleOf(call.topic)));
     if (overdue.length === 0) return;
+    const sent = this.#sentCalls();
+    const causes = new Map<string, string>();
+    for (const call of overdue) {
+      const cause = causes.get(call.topic) ?? this.#troubleOf(call.topic);
+      causes.set(call.topic, cause);
+      call.fail(gaveUp(call, call.withinMs, cause, sent));
+    }
     for (const { lanes } of this.#topics.values()) {
       lanes.forEach((lane) => lane.dropOver((item) => this.#calls.free(item)));
     }
   }
 
   /**
-   * Returns the error of an append that ends early. It is "not written" if no record was sent, because its waiting
-   * records are dropped.
+   * Returns the calls of which a record can have been sent or will be sent. One pass over the records of all queues
+   * serves all calls that end together: a pass per call blocks the event loop for seconds during an outage.
    */
-  #gaveUp(call: Call, waitedMs: number, cause: string): BusError {
-    const isUncertain = call.landed || this.#topics.get(call.topic)?.lanes.some((lane) => lane.maySend(call));
-    return (isUncertain ? sendable.unknownOutcome : sendable.notWritten)(call.topic, waitedMs, cause);
+  #sentCalls(): ReadonlySet<Call> {
+    const sent = new Set<Call>();
+    for (const { lanes } of this.#topics.values()) lanes.forEach((lane) => lane.addSent(sent));
+    return sent;
   }
 
   #troubleOf(topic: string): string {
@@ -329,7 +339,17 @@ export class Sender implements Closable {
     this.#sweep.cancel();
     this.#unwatch();
     const cause = 'the log was closed while it was being written';
-    for (const call of this.#calls.all()) call.fail(this.#gaveUp(call, clock.mono() - call.begunMs, cause));
+    const sent = this.#sentCalls();
+    for (const call of this.#calls.all()) call.fail(gaveUp(call, clock.mono() - call.begunMs, cause, sent));
     for (const { lanes } of this.#topics.values()) lanes.forEach((lane) => lane.resting?.cancel());
   }
+}
+
+/**
+ * Returns the error of an append that ends early. It is "not written" if no record was sent, because its waiting
+ * records are dropped.
+ */
+function gaveUp(call: Call, waitedMs: number, cause: string, sent: ReadonlySet<Call>): BusError {
+  const isUncertain = call.landed || sent.has(call);
+  return (isUncertain ? sendable.unknownOutcome : sendable.notWritten)(call.topic, waitedMs, cause);
 }

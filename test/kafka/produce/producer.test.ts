@@ -1,4 +1,5 @@
 import { isBusError } from '../../../src/base/errors';
+import { Calls, type Item } from '../../../src/kafka/produce/pending-appends';
 import type { Batch } from '../../../src/kafka/protocol/types';
 import { PartlyError } from '../../../src/ports/log';
 import { FakeBench, record, valuesOf } from '../fakebench';
@@ -308,6 +309,48 @@ describe('sending', () => {
     const idleMs = bench.clock.mono();
     await bench.run(idle.log.close());
     expect(bench.clock.mono()).toBe(idleMs);
+  });
+
+  it('sends nothing after close of a retried batch that was reported as not sent', async () => {
+    const { log, topic } = await bench.open(4);
+    bench.faults('produce', { delayMs: 10 });
+    bench.cluster.refuse = ({ partition }) => (partition === 3 ? { error: 'NOT_ENOUGH_REPLICAS' } : undefined);
+    const retried = bench.watch(log.append(topic, [record('b', 3)]));
+    await bench.clock.advance(13); // the batch was rejected and pauses
+    bench.cluster.freeze(1);
+    bench.cluster.refuse = undefined;
+    const frozen = bench.watch(log.append(topic, [record('a', 0)])); // partitions 0 and 3 have the same leader
+    await bench.clock.advance(50); // the pause is over: the batch waits for the request in flight
+    await bench.run(log.close());
+    expect(retried.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'not-sent' } });
+    expect(frozen.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' } });
+    bench.cluster.thaw(1);
+    await bench.clock.advance(1_000);
+    expect([bench.cluster.values(topic, 0), bench.cluster.values(topic, 3)]).toEqual([['a'], []]);
+  });
+
+  it('examines each record a bounded number of times when many calls are overdue', async () => {
+    const { log, topic } = await bench.open(4, {}, { appendMs: 5_000 });
+    let reads = 0;
+    // oxlint-disable-next-line typescript/unbound-method -- called with the `this` of the mock below
+    const { itemsOf } = Calls.prototype;
+    const counted = jest.spyOn(Calls.prototype, 'itemsOf').mockImplementation(function (this: Calls, call, ...rest) {
+      const count = (item: Item): Item =>
+        Object.defineProperty({ ...item }, 'call', { enumerable: true, get: () => (reads++, call) });
+      return itemsOf.call(this, call, ...rest).map(count);
+    });
+    for (const node of [1, 2, 3]) bench.cluster.freeze(node);
+    const calls = Array.from({ length: 400 }, (_, n) => bench.watch(log.append(topic, [record(`${n}`, n % 4)])));
+    await bench.clock.advance(4_000); // the records are in flight
+    reads = 0;
+    await bench.until(() => calls.every(({ settled }) => settled), 3_000);
+    expect(calls.map(({ error }) => isBusError(error, 'Unreachable') && error.details.outcome)).toEqual(
+      calls.map(() => 'unknown'),
+    );
+    expect(reads).toBeGreaterThan(0);
+    expect(reads / calls.length).toBeLessThan(5);
+    counted.mockRestore();
+    for (const node of [1, 2, 3]) bench.cluster.thaw(node);
   });
 
   it('waits a little for more when answers are slow, so that more goes together', async () => {
