@@ -323,27 +323,29 @@ export class View {
 
   /**
    * Runs a request until it succeeds. Retries errors that time or another broker can resolve, for at most `forMs`.
-   * Rejects with a BusError about `what`.
+   * Rejects with a BusError about `what`. Its outcome is unknown if that of any try is.
    */
   async ask<T>(what: string, run: () => Promise<T>, forMs = this.#askMs): Promise<T> {
     const { clock, random } = this.parts;
     const begunMs = clock.mono();
+    let uncertain = false;
     for (let tries = 0; ; tries++) {
       try {
         return await run();
       } catch (error) {
         if (!(error instanceof WireError)) throw error;
+        uncertain ||= error.uncertain;
         const waitedMs = clock.mono() - begunMs;
         const over = waitedMs >= forMs || this.#closing.signal.aborted;
-        if (!error.retriable || over) throw this.#toUser(error, what, waitedMs);
+        if (!error.retriable || over) throw this.#toUser(error, what, waitedMs, uncertain);
         if (error.step === 'leader') await this.refresh();
         await sleep(clock, pauseMs(random, tries), this.#closing.signal);
       }
     }
   }
 
-  #toUser(error: unknown, what: string, waitedMs: number): BusError {
-    return busErrorOf(error, what, waitedMs, this.parts.user);
+  #toUser(error: unknown, what: string, waitedMs: number, uncertain = false): BusError {
+    return busErrorOf(error, what, waitedMs, this.parts.user, uncertain);
   }
 
   /** Ends all waits and retries. No metadata is requested after this. */

@@ -176,12 +176,15 @@ export function errorOf(number: number, about: string, said?: string | null, rig
   return new WireError(code, `${about}${missing}${said ? `: ${said}` : ''}`);
 }
 
-/** Returns the error that callers of the bus get when `what` has failed. `user` is the logged-in user. */
-export function busErrorOf(error: unknown, what: string, waitedMs: number, user?: string): BusError {
+/**
+ * Returns the error that callers of the bus get when `what` has failed. `user` is the logged-in user. `uncertain` is
+ * true if the broker can have executed an earlier try of the same request, so that the outcome is unknown.
+ */
+export function busErrorOf(error: unknown, what: string, waitedMs: number, user?: string, uncertain = false): BusError {
   const hint = error instanceof WireError ? hintOf(error, user) : undefined;
   const message = `${what}: ${sayError(error)}${hint === undefined ? '' : `; ${hint}`}`;
   const ms = Math.round(waitedMs);
-  const outcome = error instanceof WireError && !error.uncertain ? 'not-sent' : 'unknown';
+  const outcome = error instanceof WireError && !error.uncertain && !uncertain ? 'not-sent' : 'unknown';
   switch (error instanceof WireError ? rowOf(error.code).bus : 'Unreachable') {
     case 'NotAllowed':
       return new BusError('NotAllowed', message, { what }, error, notAllowedRemedy(error));

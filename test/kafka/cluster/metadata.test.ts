@@ -1,4 +1,5 @@
 import { openNotices, type Notice } from '../../../src/base/notices';
+import { WireError } from '../../../src/kafka/protocol/errors';
 import { FakeBench } from '../fakebench';
 
 let bench: FakeBench;
@@ -20,6 +21,25 @@ describe('the view of the cluster', () => {
     const error = await bench.refusal(other.ask('the brokers', () => other.nodes()));
     expect(error).toMatchObject({ code: 'Unreachable' });
     expect(error.message).toContain('no broker is there');
+  });
+
+  it.each([
+    ['an error that is retried', 'COORDINATOR_NOT_AVAILABLE'],
+    ['an error that is not retried', 'NON_EMPTY_GROUP'],
+  ])('reports an unknown outcome when a try of unknown outcome was followed by %s', async (_, code) => {
+    const view = bench.view('one');
+    const errors = [new WireError('DEADLINE', 'no answer'), new WireError(code, 'g')];
+    const run = (): Promise<never> => Promise.reject(errors.length > 1 ? errors.shift()! : errors[0]!);
+    const error = await bench.refusal(view.ask('deleting the group g', run));
+    expect(error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' } });
+    expect(error.message).toContain(code);
+  });
+
+  it('reports that nothing was sent when no try had an unknown outcome', async () => {
+    const view = bench.view('one');
+    const run = (): Promise<never> => Promise.reject(new WireError('COORDINATOR_NOT_AVAILABLE', 'g'));
+    const error = await bench.refusal(view.ask('deleting the group g', run));
+    expect(error).toMatchObject({ code: 'Unreachable', details: { outcome: 'not-sent' } });
   });
 
   it('does not report the brokers as reachable when it is closed while they are away', async () => {
