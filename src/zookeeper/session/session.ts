@@ -137,7 +137,9 @@ class KeptSession implements Session {
     const leftMs = (): number => Math.max(0, startMs + (withinMs ?? this.sessionMs) - clock.mono());
     for (;;) {
       try {
-        return await this.within(leftMs(), run(await this.connected(leftMs())));
+        const connection = await this.connected(leftMs());
+        // Compute the remaining time after the wait for the connection. Otherwise a call takes up to twice its limit.
+        return await this.within(leftMs(), run(connection));
       } catch (error) {
         if (again && error instanceof LostError && leftMs() > 0) continue;
         throw busErrorOf(error, what, `ZooKeeper at ${this.where}`, clock.mono() - startMs);

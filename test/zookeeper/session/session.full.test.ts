@@ -1,6 +1,8 @@
 /** No server, however it behaves, makes a call hang or a process die, and every one of them is left quickly. */
 import type { Clock } from '../../../src/base/clock';
 import { isBusError } from '../../../src/base/errors';
+import { openNotices } from '../../../src/base/notices';
+import { openSession } from '../../../src/zookeeper/session/session';
 import { livedMs, openLivedClock, quickest } from '../../elapsed';
 import { answerWell, type Fake, grant, greeting, type Manners, reply, startFake } from '../fake';
 import { beginToOpen, cleanUp, instance, later, open as openAtOnce, startChild, until } from '../kit';
@@ -81,6 +83,38 @@ describe('opening', () => {
     const { connect, port } = await startFake({ greet });
     const { session } = await openAtOnce({ connect, ns: 'test', sessionMs, openMs: 30_000 });
     expect(session.connection?.address.port).toBe(port);
+  });
+
+  describe('on a server that greets after most of the limit and answers nothing', () => {
+    const greetAfter = (ms: number): Manners => {
+      const begunMs = clock.mono();
+      return {
+        greet: (socket, asked) => (clock.mono() - begunMs < ms ? socket.destroy() : grant(socket, asked)),
+        answer: () => undefined,
+      };
+    };
+
+    test('a call ends within its limit', async () => {
+      const limitMs = 700;
+      const { connect, port } = await startFake(greetAfter(540));
+      const addresses = [{ host: '127.0.0.1', port }];
+      const rights = { digest: undefined, worldRead: false };
+      const random = { next: () => 0.1 }; // short pauses, so that the greeting arrives before the limit
+      const around = { clock, random, notices: openNotices() };
+      const session = openSession({ ...around, addresses, rights, sessionMs });
+      later(() => session.close());
+      const call = session.call('reading', true, (connection) => connection.exists('/a'), limitMs);
+      const error: unknown = await call.catch((thrown: unknown) => thrown);
+      expect(error).toEqual(unreachable(new RegExp(connect)));
+      expect(isBusError(error, 'Unreachable') && error.details.waitedMs).toBeLessThan(limitMs + 100);
+    });
+
+    test('opening does not wait twice, because its process was not suspended', async () => {
+      const { connect } = await startFake(greetAfter(0.7 * sessionMs));
+      const { error, tookMs } = await opening(connect);
+      expect(error).toEqual(unreachable(/does not answer/));
+      expect(tookMs).toBeLessThan(1.5 * sessionMs);
+    });
   });
 
   test('waits again where its own process stood still meanwhile', async () => {
