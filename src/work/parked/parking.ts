@@ -44,9 +44,7 @@ export class Parking {
       const delayMs = outlook === 'transient' ? retryDelayMsMin * 2 ** Math.min(tries++, 10) : retryDelayMsMax;
       await sleep(this.parts.clock, Math.min(delayMs, retryDelayMsMax), closed);
     }
-    if (this.#delayed.delete(message) && this.#delayed.size === 0) {
-      this.#tell(true, 'no message waits to be parked here');
-    }
+    this.#undelay(message, 'no message waits to be parked here');
     return false;
   }
 
@@ -72,8 +70,7 @@ export class Parking {
   }
 
   #parked(message: Message, refusal: string | undefined): void {
-    if (this.#delayed.size > 0) this.#tell(true, 'messages can be parked again');
-    this.#delayed.clear();
+    this.#undelay(message, 'messages can be parked again');
     if (refusal === undefined) return;
     const place = placeOf(this.queue.topic.name, message);
     const why = `${message.id} could not be parked whole, so a stub was parked: ${refusal}`;
@@ -85,6 +82,14 @@ export class Parking {
   #failed(message: Message, error: unknown): void {
     if (this.#delayed.size === 0) this.#tell(false, `${message.id} could not be parked yet: ${sayError(error)}`);
     this.#delayed.add(message);
+  }
+
+  /**
+   * Records that a message is no longer delayed. Only the last one reports the recovery: the success of another message
+   * does not show that the delayed ones can be parked.
+   */
+  #undelay(message: Message, reason: string): void {
+    if (this.#delayed.delete(message) && this.#delayed.size === 0) this.#tell(true, reason);
   }
 
   #tell(ok: boolean, reason: string): void {

@@ -79,6 +79,23 @@ test('a parked topic that takes no stub either is reported, other keys go on, an
   expect(whole?.value).toHaveLength(large.length);
 });
 
+test('a queue is reported as recovered only when the last delayed message was parked', async () => {
+  const { r, p, limit, queue } = await withSmallParkedTopic(100);
+  await r.append(p, record('large', large));
+  await r.clock.advance(1_000);
+  limit.bytes = 4_000_000;
+  await r.append(p, { ...record('small', body({ n: 3 })), key: Buffer.from('other') });
+  await r.clock.advance(1_000);
+  expect(queue.stats().parked).toBe(1);
+  limit.bytes = 100; // before the next try of the delayed message
+  await r.clock.advance(20_000);
+  expect(r.of('state')).toMatchObject([{ ok: false, reason: expect.stringMatching(/^large could not be parked yet/) }]);
+  limit.bytes = 4_000_000;
+  await r.clock.advance(5_000);
+  expect(queue.stats().parked).toBe(2);
+  expect(r.of('state')).toMatchObject([{ ok: false }, { ok: true }]);
+});
+
 test('what an operator has to allow is reported at once and repeated slowly, with the message whole', async () => {
   const { r, p, queue } = await withSmallParkedTopic(4_000_000);
   let refusals = 0;
