@@ -44,6 +44,8 @@ interface Known {
   fault: WireError | undefined;
 }
 type Seeing = Pick<TopicMetadata, 'partitions'>;
+/** State of a topic that no broker has reported on yet. */
+const unreported = { absentMs: undefined, partitions: [], absences: 0, fault: undefined };
 
 /** A topic counts as missing after this time. A new topic is known to other brokers later than to its creator. */
 const absentMsMax = 1_000;
@@ -194,15 +196,7 @@ export class View {
     for (let tries = 0; ; tries++) {
       const known = this.#topics.get(topic);
       if (known && known.leaders.length > 0 && known.absentMs === undefined) return known.leaders.length;
-      if (!known)
-        this.#topics.set(topic, {
-          leaders: [],
-          epochs: [],
-          absentMs: undefined,
-          partitions: [],
-          absences: 0,
-          fault: undefined,
-        });
+      if (!known) this.#topics.set(topic, { ...unreported, leaders: [], epochs: [] });
       await this.refresh();
       const waitedMs = clock.mono() - begunMs;
       const failure = this.#failure ?? this.#topics.get(topic)?.fault;
