@@ -4,7 +4,7 @@ import { kafkaSuite } from './suite';
 kafkaSuite('the cluster of the run', (suite) => {
   const portsOf = (list: string): number[] => list.split(',').map((one) => Number(one.split(':')[1]));
 
-  it('has three brokers that know each other, and a ZooKeeper', async () => {
+  it('has three brokers that list each other, and a ZooKeeper that serves', async () => {
     const knownAt = (): Promise<number[]> => Promise.all(portsOf(suite.cluster.brokers).map(brokersKnownAt));
     const serves = (): Promise<boolean> => zookeeperServes(portsOf(suite.cluster.zookeeper)[0] ?? 0);
     await expect(

@@ -7,7 +7,7 @@ kafkaSuite(
   (suite) => {
     const portsOf = (list: string): number[] => list.split(',').map((one) => Number(one.split(':')[1]));
 
-    it('loses a broker that is killed, and has it back when it is mended', async () => {
+    it('loses a killed broker, and regains it when the cluster is repaired', async () => {
       const [one = 0, two = 0] = portsOf(suite.cluster.brokers);
       await suite.cluster.broker(1).kill();
       await until('its death is noticed', 20_000, async () => (await brokersKnownAt(two)) === 2);
@@ -16,7 +16,7 @@ kafkaSuite(
       expect(await brokersKnownAt(one)).toBe(3);
     }, 90_000);
 
-    it('has servers that accept and never answer while they are frozen', async () => {
+    it('has a frozen broker accept connections without answering until it is thawed', async () => {
       const [, , three = 0] = portsOf(suite.cluster.brokers);
       await suite.cluster.broker(3).freeze();
       const socket = net.connect(three, '127.0.0.1');
@@ -28,7 +28,7 @@ kafkaSuite(
       expect(await brokersKnownAt(three)).toBe(3);
     }, 60_000);
 
-    it('stops and starts a server in order', async () => {
+    it('has a broker serve again after a restart', async () => {
       const [, two = 0] = portsOf(suite.cluster.brokers);
       await suite.cluster.broker(2).restart();
       expect(await brokersKnownAt(two)).toBeGreaterThan(0);

@@ -1,4 +1,4 @@
-/** Kafka and ZooKeeper for tests, on loopback ports of their own, ended with the process that started them. */
+/** Starts Kafka and ZooKeeper for tests, on free loopback ports. They end with the process that started them. */
 import { progress, type KafkaVersion } from './jars';
 import { brokerSessionMs, type Listener, makeBrokers } from './kafka';
 import { freePorts, isWholeAt, until } from './ports';
@@ -10,42 +10,42 @@ import { makeZookeeper } from './zookeeper';
 export type { KafkaVersion, Listener, Server };
 
 export interface ClusterOptions {
-  /** 3 unless said otherwise. */
+  /** @default 3 */
   readonly brokers?: number;
-  /** 4.1 unless said otherwise. */
+  /** @default '4.1' */
   readonly kafka?: KafkaVersion;
   readonly zookeeper?: boolean;
-  /** Beside PLAINTEXT, which is always there. */
+  /** Listeners in addition to PLAINTEXT, which every broker has. */
   readonly listeners?: readonly Listener[];
-  /** After this long without a heartbeat a broker counts as dead; 3,000 ms unless said otherwise: machines stall. */
+  /** A broker without a heartbeat for this time counts as dead. @default 3000, longer than a loaded machine pauses */
   readonly sessionMs?: number;
-  /** More settings of the brokers, as in server.properties. */
+  /** Additional settings of the brokers, as in server.properties. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
 export interface Cluster {
-  /** `host:port,host:port`: where to start asking for Kafka, without any security. */
+  /** Bootstrap servers of the PLAINTEXT listeners, as `host:port,host:port`. */
   readonly brokers: string;
-  /** The same for each listener that there is. */
+  /** Bootstrap servers of each listener. */
   readonly listeners: Readonly<Partial<Record<Listener, string>>>;
-  /** `host:port`; '' without one. */
+  /** `host:port`; '' without a ZooKeeper. */
   readonly zookeeper: string;
-  /** The certificate to trust on SSL listeners; '' without such. */
+  /** Path of the certificate to trust on SSL listeners; '' without SSL listeners. */
   readonly caFile: string;
-  /** User to password, for SASL. */
+  /** SASL passwords by user. */
   readonly users: Readonly<Record<string, string>>;
-  /** Whether its servers may be killed: they were started here. */
+  /** Whether tests may kill its servers, because this run started them. */
   readonly isOurs: boolean;
-  /** Broker `id`, from 1. */
+  /** Returns broker `id`; ids count from 1. */
   broker(id: number): Server;
   readonly zookeeperServer: Server;
-  /** Brings back whatever was killed, stopped or frozen; resolves when no replica is behind any more. */
+  /** Restarts killed and stopped servers and thaws frozen ones. Resolves when every replica is in sync. */
   mend(): Promise<void>;
-  /** Kills everything and removes its files. */
+  /** Kills all servers and removes their files. */
   close(): Promise<void>;
 }
 
-/** Resolves when all serve and know each other: on an idle machine of two cores after about ten seconds. */
+/** Starts a cluster. Resolves when all brokers serve and list each other: about ten seconds on two idle cores. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const watchdog = startWatchdog();
   try {
@@ -64,7 +64,7 @@ async function startIn(dir: string, options: ClusterOptions, end: () => Promise<
   const ports = Array.from({ length: count }, () => ({
     ...Object.fromEntries(names.map((name) => [name, take(free)])),
     CONTROLLER: take(free),
-  })) as (Record<Listener, number> & { CONTROLLER: number })[]; // of the names given
+  })) as (Record<Listener, number> & { CONTROLLER: number })[]; // it has the keys in `names`
   const zookeeperPort = take(free);
   const brokers = await makeBrokers({ dir, version, ports, sessionMs, settings });
   const zookeeper = options.zookeeper ? await makeZookeeper(dir, zookeeperPort) : undefined;
@@ -109,7 +109,7 @@ async function startIn(dir: string, options: ClusterOptions, end: () => Promise<
   };
 }
 
-/** The servers that KAFKA_BROKERS and ZOOKEEPER name, which nobody may kill; undefined without KAFKA_BROKERS. */
+/** Returns the servers that KAFKA_BROKERS and ZOOKEEPER name, which tests may not kill; undefined if there are none. */
 export function givenCluster(env: Readonly<Record<string, string | undefined>>): Cluster | undefined {
   const { KAFKA_BROKERS: brokers, ZOOKEEPER: zookeeper = '' } = env;
   if (!brokers) return undefined;

@@ -9,7 +9,7 @@ beforeEach(async () => {
 });
 afterEach(() => served.close());
 
-test('servers that were given are told to every suite, and nobody may hurt them', async () => {
+test('servers named by KAFKA_BROKERS are passed to every suite, and reject kill and freeze', async () => {
   const cluster = await clusterAt(served.url);
   expect(cluster).toMatchObject({ brokers: '127.0.0.1:9092', zookeeper: '127.0.0.1:2181', isOurs: false });
   await cluster.mend();

@@ -1,10 +1,10 @@
-/** One cluster for many test processes: the run that owns it serves it over HTTP, started when the first one asks. */
+/** Shares one cluster among test processes: the Jest run serves it over HTTP and starts it at the first request. */
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Cluster, Server } from './cluster';
 
 const verbs = ['kill', 'stop', 'freeze', 'thaw', 'fill', 'restart'] as const;
-/** What a cluster is, without what it can do. */
+/** Data of a cluster, without its methods. */
 type Facts = Pick<Cluster, 'brokers' | 'listeners' | 'zookeeper' | 'caFile' | 'users' | 'isOurs'>;
 
 export interface Served {
@@ -13,7 +13,7 @@ export interface Served {
   close(): Promise<void>;
 }
 
-/** Serves the cluster that `start` makes at the first question. */
+/** Serves the cluster that `start` makes at the first request. */
 export async function serveCluster(start: () => Promise<Cluster>): Promise<Served> {
   let starting: Promise<Cluster> | undefined;
   const cluster = (): Promise<Cluster> => (starting ??= start());
@@ -51,7 +51,7 @@ async function act(cluster: () => Promise<Cluster>, what: string, [name = '', ve
   return server[known]();
 }
 
-/** The turn is held while the connection is open, so that one who dies gives it back. */
+/** Holds the turn while the connection is open, so that a process that dies releases it. */
 async function hold(
   turns: Turns,
   alone: boolean,
@@ -62,11 +62,11 @@ async function hold(
   await turns.take(alone);
   answer.writeHead(200).write('held');
   await gone;
-  if (alone) await (await cluster()).mend().catch(() => undefined); // the next one finds what is wrong
+  if (alone) await (await cluster()).mend().catch(() => undefined); // the next suite reports the failure
   turns.giveBack(alone);
 }
 
-/** Many at once, or one alone, in the order of asking. */
+/** Grants turns in the order of the requests: many shared ones at once, or one exclusive one. */
 class Turns {
   readonly #waiting: { alone: boolean; go: () => void }[] = [];
   #running = 0;
@@ -97,7 +97,7 @@ class Turns {
   }
 }
 
-/** The cluster served at `url`, seen from another process. Closing it does nothing. */
+/** Returns the cluster served at `url`, as seen from another process. Closing it does nothing. */
 export async function clusterAt(url: string): Promise<Cluster> {
   const facts = (await call(`${url}/facts`)) as Facts; // as `act` answers
   const server = (name: string): Server => ({
@@ -117,12 +117,12 @@ export async function clusterAt(url: string): Promise<Cluster> {
   };
 }
 
-/** Waits for a turn on the cluster, with others or alone; the function that comes back ends it. */
+/** Waits for a turn on the cluster, shared or exclusive. The returned function ends the turn. */
 export function takeTurn(url: string, alone: boolean): Promise<() => void> {
   return new Promise((resolve, reject) => {
     const question = http.get(`${url}/hold/${alone ? 'alone' : 'shared'}`, { agent: false }, (answer) => {
       answer.once('data', () => resolve(() => question.destroy()));
-      answer.on('error', () => undefined); // destroyed by ourselves
+      answer.on('error', () => undefined); // the caller destroyed the request
     });
     question.on('error', reject);
   });

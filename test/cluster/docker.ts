@@ -1,4 +1,4 @@
-/** The servers of docker-compose.yml as a cluster for tests: a project of its own, on free ports, gone with the run. */
+/** Starts the servers of docker-compose.yml as a test cluster: an own project on free ports, removed after the run. */
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -15,11 +15,11 @@ import type { Server } from './server';
 const run = promisify(execFile);
 const brokerNames = ['kafka-1', 'kafka-2', 'kafka-3'] as const;
 const names = [...brokerNames, 'zookeeper'] as const;
-/** Images may have to be fetched first. */
+/** Includes the time to pull the images. */
 const upMs = 900_000;
 const verbMs = 60_000;
 
-/** Whether a Docker daemon with compose answers. */
+/** Returns whether a Docker daemon with compose responds. */
 export async function hasDocker(): Promise<boolean> {
   const answers = [
     ['compose', 'version'],
@@ -31,7 +31,7 @@ export async function hasDocker(): Promise<boolean> {
   );
 }
 
-/** Three brokers and ZooKeeper, without TLS and SASL. Resolves when all serve and know each other. */
+/** Starts three brokers and ZooKeeper, without TLS and SASL. Resolves when every broker serves and lists the others. */
 export async function startDockerCluster(kafka: KafkaVersion): Promise<Cluster> {
   const began = performance.now();
   const ports = await freePorts(names.length);
@@ -59,7 +59,7 @@ export async function startDockerCluster(kafka: KafkaVersion): Promise<Cluster> 
       return known.every((n) => n === brokerNames.length);
     });
   const mend = async (): Promise<void> => {
-    await ask(verbMs, 'unpause', ...names).catch(() => undefined); // refused for those that are not frozen
+    await ask(verbMs, 'unpause', ...names).catch(() => undefined); // fails for servers that are not frozen
     await ask(upMs, 'up', '--detach', '--wait', ...names);
     await whole();
   };
@@ -96,7 +96,7 @@ export async function startDockerCluster(kafka: KafkaVersion): Promise<Cluster> 
   };
 }
 
-/** Brokers as quick to notice a death, and as small, as those of the jars; whatever dies stays dead. */
+/** Gives the brokers the short timeouts and small buffers of those from jars, and disables Docker's restart policy. */
 function servicesOf(): Record<string, object> {
   const settings = { ...quick(brokerSessionMs), ...small, 'group.min.session.timeout.ms': '500' };
   const environment = Object.fromEntries(
@@ -106,7 +106,7 @@ function servicesOf(): Record<string, object> {
   return { ...Object.fromEntries(brokers), zookeeper: { restart: 'no' } };
 }
 
-/** Runs `docker` with `args` and removes `dir` when the function given back is called, or when this process is gone. */
+/** Runs `docker` with `args` and removes `dir` when the returned function is called, or when this process has ended. */
 function endWithUs(args: readonly string[], env: NodeJS.ProcessEnv, dir: string): () => Promise<void> {
   const script = 'cat >/dev/null; docker "$@"; rm -rf "$0"';
   const child = spawn('sh', ['-c', script, dir, ...args], {

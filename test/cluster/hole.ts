@@ -1,15 +1,15 @@
-/** A server that accepts connections and never says anything. */
+/** A server that accepts connections and never sends a byte. */
 import net from 'node:net';
 
 export interface Hole {
   /** `host:port` */
   readonly place: string;
-  /** How many have connected. */
+  /** Number of connections accepted so far. */
   readonly visitors: number;
   close(): Promise<void>;
 }
 
-/** On a port of its own unless one is given. */
+/** Listens on `port`, or on a free one if it is 0. */
 export async function openHole(port = 0): Promise<Hole> {
   const sockets = new Set<net.Socket>();
   let visitors = 0;

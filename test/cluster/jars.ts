@@ -1,4 +1,4 @@
-/** The jars of the servers, fetched once by Maven into a cache outside of the repository. */
+/** Provides the jars of the servers. Maven fetches them once into a cache outside of the repository. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
@@ -8,14 +8,14 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** What the names that tests use stand for. */
+/** Full versions of the names that tests use. */
 export const versions = { '4.1': '4.1.1', '3.9': '3.9.1' } as const;
 const zookeeperVersion = '3.9.4';
 export type KafkaVersion = keyof typeof versions;
 
 const cache = process.env.TEST_CLUSTER_CACHE ?? path.join(os.homedir(), '.cache', 'busbar-cluster');
 
-/** What makes a folder in the cache: a folder that is there is whole. */
+/** Recipe of a cached folder. An existing folder is always complete. */
 interface Part {
   readonly name: string;
   make(folder: string): Promise<void>;
@@ -44,7 +44,7 @@ function jarsOf(what: string, version: string): Part {
   };
 }
 
-/** The folder of `part`, made if it is not there. Two runs may make it at once: one of them wins, both are right. */
+/** Returns the folder of `part` and makes it if it is missing. Two runs can make it at once; the first rename wins. */
 export async function cached(part: Part): Promise<string> {
   const folder = path.join(cache, part.name);
   if (existsSync(folder)) return folder;
@@ -65,7 +65,7 @@ export function progress(line: string): void {
   process.stderr.write(`cluster: ${line}\n`);
 }
 
-/** Why servers cannot be started here; undefined when they can. */
+/** Returns the reason why servers cannot be started here; undefined when they can. */
 export async function whyNoJava(version: KafkaVersion): Promise<string | undefined> {
   const java = await run('java', ['-version']).catch(() => undefined);
   const major = Number(/version "(?:1\.)?(\d+)/.exec(java?.stderr ?? '')?.[1] ?? 0);

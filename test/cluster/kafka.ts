@@ -1,4 +1,4 @@
-/** How a broker of the test cluster is set up: small, quick to notice a death, with the listeners that a test wants. */
+/** Configures the brokers of the test cluster: small, with short session timeouts and the listeners of the test. */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -16,9 +16,9 @@ export type Listener = 'PLAINTEXT' | 'SASL_PLAINTEXT' | 'SSL' | 'SASL_SSL';
 export interface BrokersOptions {
   readonly dir: string;
   readonly version: KafkaVersion;
-  /** One row per broker: a port for each listener, and one for the controllers among themselves. */
+  /** One row per broker: a port for each listener, and one for traffic between controllers. */
   readonly ports: readonly (Readonly<Partial<Record<Listener, number>>> & { readonly CONTROLLER: number })[];
-  /** After this long without a heartbeat a broker counts as dead. */
+  /** A broker without a heartbeat for this time counts as dead. */
   readonly sessionMs: number;
   readonly settings: Readonly<Record<string, string>>;
 }
@@ -26,7 +26,7 @@ export interface BrokersOptions {
 const lightly = ['-Xmx384m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto'];
 const say = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true'];
 
-/** One server for each row of `ports`, not started yet. Broker ids count from 1. */
+/** Makes one server for each row of `ports`, not started yet. Broker ids count from 1. */
 export async function makeBrokers(options: BrokersOptions): Promise<JavaServer[]> {
   const { dir, ports, version } = options;
   const jars = await kafkaJars(version);
@@ -41,7 +41,7 @@ export async function makeBrokers(options: BrokersOptions): Promise<JavaServer[]
       await copyFormatted(template, path.join(dir, name), cluster, i + 1);
       await writeFile(file, lines(settingsOf(options, i, keys)));
       const java = [...lightly, ...say, '-cp', `${jars}/*`, 'kafka.Kafka', file];
-      // It serves when it knows a broker that is not fenced: itself, at least.
+      // A broker serves when it lists at least one broker that is not fenced: itself.
       const serves = async (): Promise<boolean> => (await brokersKnownAt(row.PLAINTEXT ?? 0)) > 0;
       return new JavaServer({ name, dir, java, serves, startMs: 180_000 });
     }),
@@ -85,10 +85,10 @@ function settingsOf(
   };
 }
 
-/** Short, so that a death is soon noticed; a machine that stands still for less than this is none. */
+/** Short, so that a crash is detected soon, but longer than a loaded machine pauses a process. */
 export const brokerSessionMs = 3_000;
 
-/** How soon a death is noticed. */
+/** Returns settings that make the cluster detect a crashed broker and delete old records within seconds. */
 export function quick(sessionMs: number): Record<string, string> {
   return {
     'broker.session.timeout.ms': `${sessionMs}`,
@@ -100,7 +100,7 @@ export function quick(sessionMs: number): Record<string, string> {
   };
 }
 
-/** Several brokers live on a small machine. */
+/** Settings that let several brokers run on a small machine. */
 export const small = {
   'num.network.threads': '2',
   'num.io.threads': '4',
@@ -115,7 +115,7 @@ function lines(settings: Readonly<Record<string, string>>): string {
   return Object.entries(settings).reduce((text, [name, value]) => `${text}${name}=${value}\n`, '');
 }
 
-/** A formatted data folder of each version, made once: formatting takes a JVM and seconds for each broker. */
+/** Returns a formatted data folder of `version`, made once: formatting takes seconds and a JVM for each broker. */
 async function formatted(version: KafkaVersion, jars: string): Promise<string> {
   return cached({
     name: `${path.basename(jars)}-formatted`,

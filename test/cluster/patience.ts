@@ -1,2 +1,2 @@
-/** For suites on servers: the time-out of jest ends what hangs and measures nothing, so a slow machine never meets it. */
+/** Sets Jest's timeout for suites on servers: long enough that a slow machine never reaches it, only a hanging test. */
 jest.setTimeout(600_000);

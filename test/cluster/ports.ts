@@ -1,11 +1,11 @@
-/** Free ports for servers, and the question whether a server answers. */
+/** Finds free ports for servers, and checks whether a server responds. */
 import net from 'node:net';
 
-/** Outgoing connections get theirs from above, so that a port is still free when its server comes back. */
+/** Below the range of outgoing connections, so that a port is still free when its server restarts. */
 const first = 20_000;
 const last = 32_000;
 
-/** `count` different ports of the loopback interface that nobody listens on now. */
+/** Returns `count` different loopback ports on which no process listens now. */
 export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
   for (let tries = 0; ports.size < count && tries < 1_000; tries++) {
@@ -24,7 +24,7 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Sends `question` and resolves with the answer once `isWhole` says so, or with undefined if not in time. */
+/** Sends `question`. Resolves with the answer once `isWhole` accepts it, or with undefined after `timeoutMs`. */
 function ask(
   port: number,
   question: Buffer,
@@ -49,13 +49,13 @@ function ask(
   });
 }
 
-/** What a broker knows of its cluster. */
+/** Cluster metadata as one broker reports it. */
 interface Seen {
-  /** How many brokers are alive. */
+  /** Number of brokers that are alive. */
   readonly brokers: number;
-  /** How many partitions have no leader, or a replica that is behind. */
+  /** Number of partitions that have no leader, or a replica that is out of sync. */
   readonly behind: number;
-  /** How many partitions are led by another than their first replica. */
+  /** Number of partitions whose leader is not their first replica. */
   readonly moved: number;
 }
 
@@ -64,22 +64,22 @@ async function seenAt(port: number, question: Buffer): Promise<Seen> {
   const answer = await ask(port, question, isWhole, 2_000);
   return answer ? readMetadata(answer) : { brokers: 0, behind: 0, moved: 0 };
 }
-/** How many brokers the one at `port` knows to be alive; 0 when it does not answer. */
+/** Returns the number of live brokers that the broker at `port` reports; 0 when it does not answer. */
 export async function brokersKnownAt(port: number): Promise<number> {
   return (await seenAt(port, metadataQuestion('none'))).brokers;
 }
-/** Whether the broker at `port` knows so many brokers, and of no partition that any of them is behind in. */
+/** Returns whether the broker at `port` reports `count` brokers, and every replica as in sync. */
 export async function isWholeAt(port: number, count: number): Promise<boolean> {
   const { brokers, behind } = await seenAt(port, metadataQuestion('all'));
   return brokers === count && behind === 0;
 }
-/** Whether, as the broker at `port` knows, each partition is led by its first replica. */
+/** Returns whether the broker at `port` reports the first replica of each partition as its leader. */
 export async function leadAsPreferredAt(port: number): Promise<boolean> {
   const { brokers, moved } = await seenAt(port, metadataQuestion('all'));
   return brokers > 0 && moved === 0;
 }
 
-/** Metadata, version 4: an empty client id, which topics, create none. */
+/** Encodes a Metadata request of version 4: an empty client id, all topics or none, without creating any. */
 function metadataQuestion(topics: 'none' | 'all'): Buffer {
   const body = Buffer.alloc(4 + 2 + 2 + 4 + 2 + 4 + 1);
   body.writeInt32BE(body.length - 4, 0);
@@ -90,11 +90,11 @@ function metadataQuestion(topics: 'none' | 'all'): Buffer {
 }
 
 function readMetadata(answer: Buffer): Seen {
-  let at = 12; // behind length, correlation and throttle time
+  let at = 12; // after length, correlation id and throttle time
   const i16 = (): number => answer.readInt16BE((at += 2) - 2);
   const i32 = (): number => answer.readInt32BE((at += 4) - 4);
   const skipText = (): void => {
-    const length = i16(); // -1 for none
+    const length = i16(); // -1 for null
     at += Math.max(0, length);
   };
   const list = <T>(one: () => T): T[] => Array.from({ length: i32() }, one);
@@ -121,12 +121,12 @@ function readMetadata(answer: Buffer): Seen {
   return { brokers, behind, moved };
 }
 
-/** Whether the ZooKeeper at `port` serves. */
+/** Returns whether the ZooKeeper at `port` serves. */
 export async function zookeeperServes(port: number): Promise<boolean> {
   return (await ask(port, Buffer.from('ruok'), (answer) => answer.length >= 4, 2_000))?.toString() === 'imok';
 }
 
-/** Asks every 50 ms until `holds`, at most `timeoutMs`. */
+/** Polls `holds` every 50 ms until it returns true. Throws after `timeoutMs`. */
 export async function until(what: string, timeoutMs: number, holds: () => Promise<boolean>): Promise<void> {
   const end = performance.now() + timeoutMs;
   while (!(await holds())) {

@@ -1,4 +1,4 @@
-/** Who may connect to the listeners that ask: users with passwords, and a certificate of the servers' own. */
+/** Credentials of the secured listeners: users with passwords, and a self-signed server certificate. */
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -7,22 +7,22 @@ import { cached } from './jars';
 
 const run = promisify(execFile);
 
-/** Known to SASL PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512. */
+/** Users of SASL PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512, with their passwords. */
 export const users: Readonly<Record<string, string>> = { alice: 'alice-5ecret', bob: 'bob-5ecret' };
 
 export interface Keys {
   /** The certificate that clients must trust, as PEM. */
   readonly caFile: string;
-  /** What the brokers need to know. */
+  /** Broker settings for TLS and SASL. */
   readonly settings: Readonly<Record<string, string>>;
 }
 
 export interface ClientKeys {
-  /** PEM, signed by itself as the certificate of the servers is, which is the same one. */
+  /** PEM file. It is the servers' own self-signed certificate. */
   readonly certFile: string;
   readonly keyFile: string;
 }
-/** A certificate that servers with the keys of {@link makeKeys} trust. */
+/** Makes a client certificate that servers with the keys of {@link makeKeys} trust. */
 export async function makeClientKeys(): Promise<ClientKeys> {
   const { caFile } = await makeKeys();
   const store = path.join(path.dirname(caFile), 'broker.p12');
@@ -36,7 +36,7 @@ export async function makeClientKeys(): Promise<ClientKeys> {
   return { certFile: caFile, keyFile: path.join(folder, 'key.pem') };
 }
 
-/** Settings of a ZooKeeper with a port for TLS, on which clients must prove their identity. */
+/** Returns settings of a ZooKeeper with a TLS port, on which clients must present a certificate. */
 export async function zookeeperTls(port: number): Promise<Readonly<Record<string, string>>> {
   const { caFile } = await makeKeys();
   return {
@@ -78,7 +78,7 @@ function loginsOf(listener: string): [string, string][] {
   ];
 }
 
-/** Signed by itself, for ten years, for this machine's loopback interface alone. */
+/** Makes a self-signed certificate, valid for ten years, for the loopback interface only. */
 async function makeCertificate(folder: string): Promise<void> {
   const store = ['-keystore', path.join(folder, 'broker.p12'), '-storepass', storePassword, '-alias', 'broker'];
   const key = ['-genkeypair', '-storetype', 'PKCS12', '-keyalg', 'EC', '-groupname', 'secp256r1'];

@@ -1,4 +1,4 @@
-/** One Java server as a process: started, stopped, killed, frozen and thawed, and never left behind. */
+/** Runs one Java server as a process: starts, stops, kills, freezes and thaws it. It never outlives the run. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { openSync, closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -7,27 +7,27 @@ import { until } from './ports';
 
 const run = promisify(execFile);
 
-/** What a test can do to a server. */
+/** Actions of a test on a server. */
 export interface Server {
-  /** SIGKILL; resolves when the process is gone. */
+  /** Sends SIGKILL; resolves when the process has exited. */
   kill(): Promise<void>;
-  /** SIGTERM: the server hands over what it leads; resolves when the process is gone. */
+  /** Sends SIGTERM: the server hands over its leaderships. Resolves when the process has exited. */
   stop(): Promise<void>;
-  /** SIGSTOP: its sockets accept and never answer. */
+  /** Sends SIGSTOP: its sockets accept connections and never answer. */
   freeze(): Promise<void>;
   thaw(): Promise<void>;
-  /** Its disk takes no more bytes, as when it is full, until the server is started again. Kafka then ends by itself. */
+  /** Makes its writes fail as on a full disk until the server is restarted. Kafka then ends by itself. */
   fill(): Promise<void>;
-  /** Starts it again, stopping it first if it runs; resolves when it serves. */
+  /** Restarts it, stopping it first if it runs. Resolves when it serves. */
   restart(): Promise<void>;
 }
 
 export interface ServerOptions {
   readonly name: string;
-  /** Where its process id and what it says go. */
+  /** Folder of its pid file and its log file. */
   readonly dir: string;
   readonly java: readonly string[];
-  /** Whether it serves. */
+  /** Returns whether the server serves. */
   serves(): Promise<boolean>;
   readonly startMs: number;
 }
@@ -44,7 +44,7 @@ export class JavaServer implements Server {
     return this.#child?.pid;
   }
 
-  /** Resolves when it serves; rejects with what it said last when it ended instead. */
+  /** Resolves when the server serves. Rejects with its last output when it ended instead. */
   async start(): Promise<void> {
     this.#spawn();
     const { name, startMs } = this.options;
@@ -54,7 +54,7 @@ export class JavaServer implements Server {
     });
   }
 
-  /** In a group of its own, so that Ctrl-C reaches only the run, which then ends it. */
+  /** Starts the process in its own process group, so that Ctrl-C reaches only the run, which then ends the server. */
   #spawn(): void {
     const { dir, name, java } = this.options;
     const out = openSync(path.join(dir, `${name}.log`), 'a');
@@ -73,7 +73,7 @@ export class JavaServer implements Server {
     });
   }
 
-  /** The last lines of what it wrote. */
+  /** Returns the end of its output. */
   said(): string {
     return readFileSync(path.join(this.options.dir, `${this.options.name}.log`), 'utf8').slice(-4_000);
   }
@@ -83,7 +83,7 @@ export class JavaServer implements Server {
     await this.#ended();
   }
 
-  /** Its process does not hold ours, but for as long as we wait for its end. */
+  /** Resolves when the process has exited. Only this wait keeps the event loop alive for the child. */
   #ended(): Promise<unknown> {
     this.#child?.ref();
     return this.#gone;
@@ -107,7 +107,7 @@ export class JavaServer implements Server {
     return Promise.resolve();
   }
 
-  /** Every write that makes a file longer fails in this process; EFBIG is to Kafka what ENOSPC is, and needs no rights. */
+  /** Limits the file size of the process. Kafka treats EFBIG as it treats ENOSPC, and the limit needs no root rights. */
   async fill(): Promise<void> {
     if (this.#child?.pid !== undefined) await run('prlimit', ['--pid', `${this.#child.pid}`, '--fsize=1:unlimited']);
   }

@@ -1,23 +1,23 @@
-/** Before the Kafka suites of a run: finds out whether there can be servers; the first suite that asks starts them. */
+/** Jest's global setup: determines whether servers can be started. The first Kafka suite of the run starts them. */
 import { givenCluster, startCluster, type Cluster } from './cluster';
 import { type Served, serveCluster } from './control';
 import { hasDocker, startDockerCluster } from './docker';
 import { progress, type KafkaVersion, whyNoJava } from './jars';
 
 declare global {
-  /** From setup to teardown of one run of jest. */
+  /** Set from setup to teardown of one Jest run. */
   var busbarCluster: Served | undefined;
 }
 
-/** Whose the servers are: named by KAFKA_BROKERS, in Docker, or processes started from jars. */
+/** Origin of the servers: named by KAFKA_BROKERS, in Docker, or processes started from jars. */
 export type Maker = 'given' | 'docker' | 'jars';
 
 export default async function setup(): Promise<void> {
-  // What is for the run alone goes out of the environment: to a bus that a test opens it would be an unknown option.
+  // Variables of the run leave the environment: a bus that a test opens would reject them as unknown options.
   const { BUSBAR_KAFKA_VERSION: version = '4.1', BUSBAR_REQUIRE_KAFKA: required } = process.env;
   delete process.env.BUSBAR_KAFKA_VERSION;
   delete process.env.BUSBAR_REQUIRE_KAFKA;
-  const found = await findMaker(version as KafkaVersion); // another one has no jars and no image, and says so
+  const found = await findMaker(version as KafkaVersion); // for an unknown version it finds no jars
   if (typeof found === 'string') return skip(found, required === '1');
   globalThis.busbarCluster = await serveCluster(found.start);
   process.env.TEST_CLUSTER = globalThis.busbarCluster.url;
@@ -25,7 +25,7 @@ export default async function setup(): Promise<void> {
   process.env.TEST_CLUSTER_TOOLS = (await whyNoJava('4.1')) === undefined ? '1' : '';
 }
 
-/** Or why there is none. */
+/** Returns the reason as text when no servers can be started. */
 async function findMaker(
   kafka: KafkaVersion,
 ): Promise<string | { readonly maker: Maker; readonly start: () => Promise<Cluster> }> {

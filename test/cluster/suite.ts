@@ -1,25 +1,25 @@
-/** A suite on real servers: skipped where there are none, in a namespace of its own, with others or alone. */
+/** A suite on real servers: skipped without servers, in its own namespace, beside other suites or alone. */
 import { randomBytes } from 'node:crypto';
 import type { Cluster } from './cluster';
 import { clusterAt, takeTurn } from './control';
 
 export interface KafkaSuite {
-  /** There from the first test on. */
+  /** Available from the first test on. */
   readonly cluster: Cluster;
-  /** Before the names of topics, groups and nodes. */
+  /** Prefix of the names of topics, groups and nodes. */
   readonly namespace: string;
 }
 
 export interface SuiteOptions {
-  /** It kills or freezes servers: no other suite runs meanwhile, and all servers are brought back after it. */
+  /** Set if the suite kills or freezes servers: no other suite runs meanwhile, and the cluster is repaired after it. */
   readonly alone?: boolean;
-  /** It needs what only servers from jars have: listeners with TLS and SASL. */
+  /** Set if the suite needs listeners with TLS and SASL, which only servers from jars have. */
   readonly jars?: boolean;
-  /** It needs Java and the jars for itself: Kafka's own tools, or servers of its own. */
+  /** Set if the suite needs Java and the jars: it runs Kafka's tools, or starts additional servers. */
   readonly tools?: boolean;
 }
 
-/** Like `describe`. Servers are started when the first suite asks for them. */
+/** Declares a suite, as `describe` does. The first suite that runs starts the servers. */
 export function kafkaSuite(name: string, body: (suite: KafkaSuite) => void, options: SuiteOptions = {}): void {
   const { TEST_CLUSTER: url = '', TEST_CLUSTER_MAKER: maker, TEST_CLUSTER_TOOLS: java } = process.env;
   const { alone = false, jars = false, tools = false } = options;

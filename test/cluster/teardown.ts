@@ -1,4 +1,4 @@
-/** After the Kafka suites of a run: ends the servers. */
+/** Jest's global teardown: ends the servers of the run. */
 export default async function teardown(): Promise<void> {
   await globalThis.busbarCluster?.close();
 }

@@ -1,9 +1,9 @@
-/** Kafka's own command line tools, run against the cluster of the tests: what operators will use. */
+/** Runs Kafka's own command line tools, which operators use, against the test cluster. */
 import { spawn } from 'node:child_process';
 import type { Cluster } from './cluster';
 import { kafkaJars } from './jars';
 
-/** Main classes; those of the console clients moved between versions. */
+/** Tools by short name. The table maps them to main classes; those of the console clients moved between versions. */
 export type Tool = keyof typeof tools;
 const tools = {
   producer: 'org.apache.kafka.tools.ConsoleProducer',
@@ -20,8 +20,8 @@ const tools = {
 const runMs = 180_000;
 
 /**
- * What the tool wrote to its standard output. Rejects with what it said when it failed or took more than three minutes.
- * `end` asks it to stop, as Ctrl-C does; that counts as no failure.
+ * Returns the standard output of the tool. Rejects with its output when it fails or takes more than three minutes.
+ * `end` interrupts the tool, as Ctrl-C does; that does not count as a failure.
  */
 export async function runTool(
   cluster: Cluster,
@@ -30,7 +30,7 @@ export async function runTool(
   input = '',
   end?: AbortSignal,
 ): Promise<string> {
-  const jars = await kafkaJars('4.1'); // its tools speak to older brokers too
+  const jars = await kafkaJars('4.1'); // its tools support older brokers too
   const where = ['--bootstrap-server', cluster.brokers];
   const java = ['-Xmx128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', `${jars}/*`, tools[tool]];
   const child = spawn('java', [...java, ...where, ...args], { stdio: 'pipe' });
@@ -55,7 +55,7 @@ const scripts: Readonly<Record<string, Tool>> = {
   'kafka-transactions.sh': 'transactions',
   'kafka-acls.sh': 'acls',
 };
-/** Runs the first command of Kafka's tools that a message names, as an operator would who copies it. */
+/** Runs the first command of Kafka's tools that `message` names, as if an operator had copied it. */
 export function runNamed(cluster: Cluster, message: string): Promise<string> {
   const [, script = '', words = ''] = /(kafka-[a-z]+\.sh) ([^;]+)/.exec(message) ?? [];
   const tool = scripts[script];

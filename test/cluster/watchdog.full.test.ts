@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { until } from './ports';
 
-/** Starts a watchdog and a process for it to watch, and prints the folder and the process. */
+/** Starts a watchdog and a process that it watches, and prints the folder and the process id. */
 const script = `
   require(${JSON.stringify(path.join(__dirname, '../register.cjs'))});
   const { startWatchdog } = require(${JSON.stringify(path.join(__dirname, 'watchdog.ts'))});
@@ -22,7 +22,7 @@ describe('the watchdog of a cluster', () => {
     if (server > 0 && isAlive(server)) process.kill(server, 'SIGKILL');
   });
 
-  it('ends the servers and removes their files when the run is killed -9', async () => {
+  it('kills the servers and removes their files when the run is killed with SIGKILL', async () => {
     run = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     const line = await new Promise<string>((resolve) => run?.stdout?.once('data', (text) => resolve(String(text))));
     const [dir = '', pid = ''] = line.trim().split(' ');

@@ -1,11 +1,11 @@
-/** Ends the servers of a run with the run, however that ends: a shell that waits for its standard input to close. */
+/** Ends the servers when the run ends in any way: a shell waits until its standard input closes. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-/** Reads until whoever holds the other end is gone, kills what the pid files name, and removes the folder. */
+/** Reads until the process at the other end has ended, kills the processes of the pid files, and removes the folder. */
 const script = `
 cat >/dev/null
 for file in "$0"/*.pid; do [ -f "$file" ] && kill -9 "$(cat "$file")"; done
@@ -13,9 +13,9 @@ rm -rf "$0" || { sleep 1; rm -rf "$0"; }
 `;
 
 export interface Watchdog {
-  /** A fresh folder; a server notes its process id in it as `<name>.pid`. */
+  /** A new folder; each server writes its process id into `<name>.pid` there. */
   readonly dir: string;
-  /** Kills all servers, removes the folder, and resolves when that is done. */
+  /** Kills all servers and removes the folder. Resolves when that is done. */
   end(): Promise<void>;
 }
 

@@ -1,11 +1,11 @@
-/** How the ZooKeeper of the test cluster is set up. */
+/** Configures the ZooKeeper of the test cluster. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { zookeeperJars } from './jars';
 import { zookeeperServes } from './ports';
 import { JavaServer } from './server';
 
-/** Not started yet. Sessions may be as short as a second. */
+/** Makes the server without starting it. Sessions can be as short as one second. */
 export async function makeZookeeper(
   dir: string,
   port: number,
