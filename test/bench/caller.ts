@@ -1,4 +1,4 @@
-/** A contender in a process of its own, so that none shares its event loop and heap with another. */
+/** Runs each contender in its own process, so that contenders share no event loop and no heap. */
 import { startProcess, type Child } from './processes';
 import { round, type Contender, type Round, type Subject } from './measure';
 
@@ -11,7 +11,7 @@ interface Asked {
   readonly each: number;
 }
 
-/** By scenario and subject; each loads what it needs. */
+/** Makers by scenario and subject. Each loads only its own modules. */
 const makers: Readonly<Record<string, () => Promise<Subject>>> = {
   'request busbar': async () => (await import('./subjects')).busbarRequests(process.argv[3] ?? ''),
   'request nest-kafka': async () => (await import('./nest')).nestRequests(),
@@ -20,7 +20,7 @@ const makers: Readonly<Record<string, () => Promise<Subject>>> = {
   'submit kafkajs': async () => (await import('./kafkajs')).kafkajsSubmits(),
 };
 
-/** Of the subjects that were asked for, those that the scenario has. */
+/** Starts the requested subjects that the scenario has. */
 export async function startCallers(scenario: string, subjects: readonly string[], dir: string): Promise<Remote[]> {
   const remotes: Remote[] = [];
   for (const name of subjects) {
@@ -33,7 +33,7 @@ export async function startCallers(scenario: string, subjects: readonly string[]
 function remoteOf(name: string, child: Child): Remote {
   return {
     name,
-    // The process at the other end gives what `round` gives.
+    // The other process answers with the result of `round`.
     round: async (outstanding, total, each) => (await child.ask({ outstanding, total, each } satisfies Asked)) as Round,
     close: () => child.close(),
   };

@@ -1,15 +1,15 @@
-/** The other process of a bench: does what its role says and answers questions about itself. */
+/** The other process of a benchmark: acts according to its role and answers questions about itself. */
 import { createServer } from 'node:net';
 import { appendFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { openBus, type Bus } from 'busbar';
 import { bench } from './contract';
 
-/** Asked and answered over the IPC channel of `fork`. */
+/** A question over the IPC channel of `fork`; the answer takes the same channel. */
 export type Question = {
   readonly ask: 'cpu' | 'count' | 'span' | 'rss' | 'latencies' | 'reset' | 'close' | keyof More;
 };
-/** What only some can answer. */
+/** Questions that only some roles answer. */
 interface More {
   name?: () => string;
   call?: () => Promise<true>;
@@ -20,7 +20,7 @@ interface Moment {
   readonly ms: number;
   readonly cpuUs: number;
 }
-/** From the first records to the last thousand so far. */
+/** Moments of the first records and of the last thousand so far. */
 export interface Span {
   readonly first: Moment;
   readonly last: Moment;
@@ -82,7 +82,7 @@ async function serveOne(): Promise<() => Promise<void>> {
   return () => bus.close();
 }
 
-/** The time runs from the end of the first call on, which may stand for many. */
+/** Counts handled records. Time starts at the end of the first call, which can stand for several records. */
 function count(records: number): void {
   handled += records;
   if (first && handled % countEach >= records) return;
@@ -97,7 +97,7 @@ function cpuUs(): number {
   return user + system;
 }
 
-/** Length-prefixed frames sent back as they came: the least that IPC between two Node processes can cost. */
+/** Echoes length-prefixed frames unchanged: the lowest possible cost of IPC between two Node processes. */
 async function echoServer(path: string): Promise<() => Promise<void>> {
   const server = createServer((socket) => socket.pipe(socket));
   await new Promise<void>((resolve) => server.listen(path, resolve));

@@ -1,4 +1,4 @@
-/** What the benches send: a body of about 100 bytes, checked by zod at both ends. */
+/** Contract and body of the benchmarks: about 100 bytes, checked by zod at both ends. */
 import { broadcast, defineModule, request, work } from 'busbar';
 import { z } from 'zod';
 

@@ -1,4 +1,4 @@
-/** Opens a bus, makes one request, says so, and leaves: what a process needs until it is of use. */
+/** Opens a bus, makes one request, reports its answer, and exits: the start-up time of a process. */
 import { openBus } from 'busbar';
 import { bench, order } from './contract';
 

@@ -1,4 +1,4 @@
-/** Types for the one method of kafkajs' inside that the prototype replaces. */
+/** Types of the internal kafkajs method that the prototype replaces. */
 declare module 'kafkajs/src/network/requestQueue' {
   export default class RequestQueue {
     readonly pending: readonly unknown[];

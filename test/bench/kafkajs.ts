@@ -1,10 +1,10 @@
-/** kafkajs as its documentation uses it: one record a send, and a loop over batches; what busbar is measured against. */
+/** Measures kafkajs as its documentation uses it: one record a send, and a loop over batches. */
 import { Kafka, logLevel, Partitioners } from 'kafkajs';
 import { order } from './contract';
 import type { Subject } from './measure';
 import { ownCpuUs } from './processes';
 
-/** A body as long as that of the order, so that nobody's encoder is measured. */
+/** A body as long as that of the order, encoded once, so that encoding is not measured. */
 export const bytes = Buffer.from(JSON.stringify(order));
 const partitions = 12;
 
@@ -18,7 +18,7 @@ export async function makeTopic(topic: string, numPartitions = partitions): Prom
   await admin.disconnect();
 }
 
-/** `producer.send`, a record each, on all in-sync replicas. */
+/** Submits with `producer.send`: one record a call, acknowledged by all in-sync replicas. */
 export async function kafkajsSubmits(): Promise<Subject> {
   const topic = `${process.env['BUSBAR_NS']}.kafkajs-work`;
   await makeTopic(topic);
@@ -35,7 +35,7 @@ export async function kafkajsSubmits(): Promise<Subject> {
   };
 }
 
-/** Reads a topic from its beginning, batch after batch, and does nothing with it. */
+/** Reads a topic from its beginning, batch after batch, and only counts the records. */
 export async function consumeAll(
   topic: string,
   groupId: string,

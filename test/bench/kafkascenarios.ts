@@ -1,4 +1,4 @@
-/** The scenarios on Kafka, each beside what else one would use there; contenders take turns in one run. */
+/** Scenarios on Kafka, which compare busbar with alternatives. Contenders take turns in one run. */
 import { openBus } from 'busbar';
 import { startCallers } from './caller';
 import type { Span } from './child';
@@ -12,7 +12,7 @@ import { senders } from './senders';
 
 export const kafkaScenarios: Scenarios = { request, submit, handle, start, instances, rolling, senders, idle };
 
-/** One request at a time, then 64 at a time, each answer checked. */
+/** Sends one request at a time, then 64 at a time, and checks each answer. */
 async function request(run: Run): Promise<readonly Line[]> {
   const callers = await startCallers('request', run.subjects, run.dir);
   const lines = [
@@ -23,7 +23,7 @@ async function request(run: Run): Promise<readonly Line[]> {
   return lines;
 }
 
-/** Each acknowledged by all in-sync replicas, while nobody takes them. */
+/** Submits jobs while no worker runs. All in-sync replicas acknowledge each job. */
 async function submit(run: Run): Promise<readonly Line[]> {
   const callers = await startCallers('submit', run.subjects, run.dir);
   const lines = [
@@ -34,7 +34,7 @@ async function submit(run: Run): Promise<readonly Line[]> {
   return lines;
 }
 
-/** Empty handlers, and a bare loop over batches, each in a group of its own that goes on behind what it has done. */
+/** Compares empty handlers with a bare loop over batches. Each has its own group and continues after its last commit. */
 async function handle(run: Run): Promise<readonly Line[]> {
   await (await startChild('worker', run.dir)).close(); // makes the queue
   const bus = await openBus({ module: 'caller', dir: run.dir });
@@ -56,7 +56,7 @@ async function handle(run: Run): Promise<readonly Line[]> {
   await bus.close();
   return [...results].map(([name, rounds]) => lineOf('handle', name, 64, rounds, run.way));
 }
-/** Enough that what a process does at first does not count for much. */
+/** Many, so that the start of a process weighs little in the result. */
 const jobsEach = 300_000;
 
 type SubmitAll = (entry: typeof bench.job, jobs: readonly (typeof order)[]) => Promise<unknown>;
@@ -72,7 +72,7 @@ async function submitMany(submitAll: SubmitAll): Promise<void> {
 async function work(role: string, where: string): Promise<Round> {
   const child: Child = await startChild(role, where);
   await until(async () => Number(await child.ask('count')) >= jobsEach);
-  const { first, last } = (await child.ask('span')) as Span; // what a child answers to it
+  const { first, last } = (await child.ask('span')) as Span; // a child answers 'span' with it
   await child.close();
   const handled = last.handled - first.handled;
   return {

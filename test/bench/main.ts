@@ -22,7 +22,7 @@ const transports = {
   kafka: { way: kafka, scenarios: kafkaScenarios, subjects: 'busbar,nest-kafka,kafka-prototype,kafkajs' },
 };
 
-/** For this process and its children; each run has a namespace of its own. Where Kafka is, the caller says. */
+/** Sets variables of this process and its children. Each run has its own namespace; the caller names the brokers. */
 function setVariables(transport: string): void {
   const { KAFKA_BROKERS = '', ZOOKEEPER = '' } = process.env;
   process.env['BUSBAR_NS'] = `bench${randomBytes(4).toString('hex')}`;

@@ -1,4 +1,4 @@
-/** A process that holds many instances: each serves one module of ten and calls the next one. */
+/** A process with many instances. Each serves one of ten modules and calls the next one. */
 import { defineModule, openBus, request, type Bus } from 'busbar';
 import { Order, order } from './contract';
 import { each, modules, type Many } from './instances';
@@ -21,7 +21,7 @@ async function openOne(n: number, dir: string): Promise<Bus> {
   return bus;
 }
 
-/** The program is loaded, and has held one instance, before memory is measured. */
+/** Opens the instances. Opens and closes one first, so that loading the program is not measured as memory. */
 export async function openMany(dir: string) {
   await (await openOne(0, dir)).close();
   const rssBefore = rssNow();
@@ -43,7 +43,7 @@ export function openVictim(dir: string): Promise<Bus> {
   return openOne(0, dir);
 }
 
-/** Without what is garbage already. */
+/** Returns RSS after a garbage collection. */
 function rssNow(): number {
   globalThis.gc?.();
   return process.memoryUsage.rss();

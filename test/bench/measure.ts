@@ -1,4 +1,4 @@
-/** Measures calls: one at a time for latency, many at a time for rate, over interleaved rounds. */
+/** Measures calls in interleaved rounds: one at a time for latency, many at a time for throughput. */
 
 export interface Line {
   readonly scenario: string;
@@ -9,12 +9,12 @@ export interface Line {
   readonly per_s: number;
   readonly p50_ms: number;
   readonly p99_ms: number;
-  /** CPU microseconds a message, of all processes that took part. */
+  /** CPU microseconds per message, of all participating processes. */
   readonly cpu_us: number;
   readonly rounds: number;
-  /** Of the figure that counts (p50 with one outstanding, else per_s): (largest - smallest) / median. */
+  /** (largest - smallest) / median of the main figure: p50 with one outstanding call, otherwise per_s. */
   readonly spread: number;
-  /** Bytes that a commit carries beside its offset, where that is measured. */
+  /** Bytes of metadata in a commit, where that is measured. */
   readonly commit_bytes?: number;
 }
 /** One round of one subject. */
@@ -24,7 +24,7 @@ export interface Round {
   readonly p99Ms: number;
   readonly cpuUs: number;
 }
-/** What a subject can do: one call that has been checked when it resolves, and the CPU time used so far by all its processes. */
+/** A measured system. `call` resolves when its reply was checked; `cpuUs` is the CPU time of all its processes so far. */
 export interface Subject {
   readonly name: string;
   call(): Promise<void>;
@@ -32,7 +32,7 @@ export interface Subject {
   close(): Promise<void>;
 }
 
-/** Whoever can be measured, in this process or in another one. */
+/** A participant of a measurement, in this process or in another one. */
 export interface Contender {
   readonly name: string;
   round(outstanding: number, total: number, each: number): Promise<Round>;
@@ -41,7 +41,7 @@ export function here(subject: Subject): Contender {
   return { name: subject.name, round: (outstanding, total, each) => round(subject, outstanding, total, each) };
 }
 
-/** The contenders take turns, so that each has its share of what else happens on the machine; the first turn warms up. */
+/** Measures the contenders in turns, so that other load on the machine affects all alike. The first round warms up. */
 export async function interleaved(
   { rounds: count, say }: { readonly rounds: number; readonly say: (progress: string) => void },
   scenario: string,
@@ -63,7 +63,7 @@ export async function interleaved(
   return [...results].map(([{ name }, rounds]) => lineOf(scenario, name, outstanding, rounds, way));
 }
 
-/** `total` calls with `outstanding` at a time. `each` says how many messages a call stands for. */
+/** Makes `total` calls, `outstanding` at a time. `each` is the number of messages of a call. */
 export async function round(subject: Subject, outstanding: number, total: number, each = 1): Promise<Round> {
   const latencies = new Float64Array(total);
   let next = 0;
@@ -89,7 +89,7 @@ export async function round(subject: Subject, outstanding: number, total: number
   };
 }
 
-/** What carries the messages, and by what. */
+/** Transport and wire of a measurement. */
 export type Way = Pick<Line, 'transport' | 'wire'>;
 export const embedded: Way = { transport: 'embedded', wire: 'unix-socket' };
 export const kafka: Way = { transport: 'kafka', wire: 'kafkajs' };

@@ -1,4 +1,4 @@
-/** NestJS microservices over Kafka, from the packages in peers/. */
+/** Measures NestJS microservices over Kafka, with the packages in peers/. */
 import { resolve } from 'node:path';
 import { order } from './contract';
 import type { Subject } from './measure';
@@ -11,9 +11,9 @@ interface Nest {
   openCaller(): Promise<{ request(order: Order): Promise<Order>; close(): Promise<void> }>;
 }
 
-/** Not compiled, as its packages are no dependencies of this repository. */
+/** Loads a plain JavaScript file, because its packages are not dependencies of this repository. */
 export function loadNest(): Nest {
-  return require(resolve('test/bench/peers/nest.cjs')) as Nest; // exports what the interface says
+  return require(resolve('test/bench/peers/nest.cjs')) as Nest; // it exports these three functions
 }
 
 export async function nestRequests(): Promise<Subject> {

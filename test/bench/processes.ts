@@ -1,11 +1,11 @@
-/** Starts the other processes of a bench and asks them things; ends them by their own handle. */
+/** Starts the other processes of a benchmark, sends them questions, and ends them by their handles. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import type { Question } from './child';
 
 export interface Child {
   readonly pid: number;
-  /** One question after the other. */
+  /** Sends one question and resolves with its answer. The caller waits for it before the next question. */
   ask(question: Question['ask'] | object): Promise<unknown>;
   close(): Promise<void>;
 }
@@ -15,7 +15,7 @@ const answerMsMax = 120_000;
 export function startChild(role: string, dir: string): Promise<Child> {
   return startProcess(join(__dirname, 'child.js'), [role, dir]);
 }
-/** Resolves when it says that it is ready; it ends with this process. */
+/** Starts a process that ends with this one. Resolves when it reports that it is ready. */
 export async function startProcess(file: string, args: readonly string[]): Promise<Child> {
   const child = fork(file, args, {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

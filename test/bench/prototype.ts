@@ -1,6 +1,6 @@
 /**
- * The least that requests over Kafka can cost by kafkajs: a partition each way, fetched without a group, sends that go
- * together; no types, no checks, no deadlines, no envelope.
+ * Measures the lowest cost of requests over Kafka with kafkajs: one partition for each direction, fetched without a
+ * group, and batched sends; no types, no checks, no deadlines, no envelope.
  */
 import net from 'node:net';
 import { Kafka, logLevel, Partitioners, type Message } from 'kafkajs';
@@ -14,7 +14,7 @@ const [toCaller, toResponder] = [0, 1];
 const together = 500;
 const flightsMax = 2;
 
-/** A connection of kafkajs wakes up every millisecond, for nothing when nothing waits. */
+/** Stops a kafkajs connection from waking up every millisecond while no request waits. */
 const schedule = RequestQueue.prototype.scheduleCheckPendingRequests;
 RequestQueue.prototype.scheduleCheckPendingRequests = function (): void {
   if (this.pending.length > 0) schedule.call(this);
@@ -69,7 +69,7 @@ interface Fetched {
   readonly value: Buffer;
   readonly headers: { readonly id: Buffer };
 }
-/** What kafkajs keeps for itself, as far as it is used here. */
+/** Internals of kafkajs that the prototype uses. */
 interface Cluster {
   connect(): Promise<void>;
   addMultipleTargetTopics(topics: string[]): Promise<void>;
@@ -81,7 +81,7 @@ interface Cluster {
 async function tail(partition: number, take: (one: Fetched) => void): Promise<void> {
   const kafka = open();
   const hidden = Object.getOwnPropertySymbols(kafka).find((symbol) => String(symbol).includes('createCluster'));
-  // A method that TypeScript does not know of.
+  // The type of Kafka does not declare this method.
   const make = Reflect.get(kafka, hidden ?? '') as (options: object) => Cluster;
   const cluster = make({ metadataMaxAge: 300_000, isolationLevel: 1, allowAutoTopicCreation: false });
   await cluster.connect();
@@ -104,7 +104,7 @@ async function follow(
     const topics = [{ topic, partitions: [spot] }];
     const { responses } = await broker.fetch({ maxWaitTime: 500, minBytes: 1, maxBytes: 10 * 2 ** 20, topics });
     for (const one of responses[0]?.partitions[0]?.messages ?? []) {
-      if (BigInt(one.offset) < next) continue; // kafkajs gives whole batches
+      if (BigInt(one.offset) < next) continue; // kafkajs returns whole batches
       take(one);
       next = BigInt(one.offset) + 1n;
     }

@@ -1,4 +1,4 @@
-/** Four instances that share a queue are restarted one after the other: how long each of its parts is nobody's. */
+/** Restarts four instances that share a queue, one after the other. Measures the time that partitions have no owner. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openBus } from 'busbar';
@@ -8,7 +8,7 @@ import { startChild } from './processes';
 import { until, type Run } from './scenarios';
 
 const members = 4;
-/** Below the directory of the run: a line for each partition that comes or goes, `<ms> <change> <partition>`. */
+/** File in the directory of the run with a line for each partition move: `<ms> <change> <partition>`. */
 export const movesFile = 'moves';
 
 /**
@@ -42,7 +42,7 @@ export async function rolling(run: Run): Promise<readonly Line[]> {
   return [{ ...lineOf('rolling', 'busbar', members, [round], run.way), spread: 0 }];
 }
 
-/** How long each was free between two owners, and how many are free now. */
+/** Returns the time that each moved partition was without an owner, and the number of partitions without one now. */
 function read(dir: string): { readonly gapsMs: readonly number[]; readonly free: number } {
   const file = join(dir, movesFile);
   const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];

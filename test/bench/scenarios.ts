@@ -1,4 +1,4 @@
-/** The scenarios: each gives lines of figures; subjects of one scenario run interleaved in one run. */
+/** Scenarios on the embedded transport. Each returns lines of figures; its subjects take turns in one run. */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { openBus } from 'busbar';
@@ -26,7 +26,7 @@ export const scenarios: Scenarios = {
   start,
 };
 
-/** One request at a time, then 64 at a time, each answer checked. */
+/** Sends one request at a time, then 64, then 512 at a time, and checks each answer. */
 async function request(run: Run): Promise<readonly Line[]> {
   const makers = { busbar: busbarRequests, 'unix-socket': bareEcho };
   const subjects: Subject[] = [];
@@ -45,8 +45,8 @@ async function request(run: Run): Promise<readonly Line[]> {
 }
 
 /**
- * 20,000 requests in one go to an instance whose handler hangs: half of them wait, the others are refused. The latency is
- * that of the refused ones, `per_s` their rate, the CPU that of the instance for each of the 20,000.
+ * Sends 20,000 requests at once to an instance whose handler hangs: half of them wait, the others are rejected. The
+ * latency is that of the rejected ones, `per_s` their rate, `cpu_us` the instance's CPU time for each of the 20,000.
  */
 async function overload(run: Run): Promise<readonly Line[]> {
   const rounds: Round[] = [];
@@ -81,7 +81,7 @@ async function overload(run: Run): Promise<readonly Line[]> {
 }
 const overloadRequests = 20_000;
 
-/** From the call in one process to the handler in each of four others. */
+/** Measures the time from the call in one process to the handler in each of four other processes. */
 async function broadcast(run: Run): Promise<readonly Line[]> {
   const children = await Promise.all([1, 2, 3, 4].map(() => startChild('bench', run.dir)));
   const bus = await openBus({ module: 'caller', dir: run.dir });
@@ -91,7 +91,7 @@ async function broadcast(run: Run): Promise<readonly Line[]> {
     const start = performance.now();
     for (let i = 0; i < broadcasts; i++) {
       await bus.broadcast(bench.tell, { n: i, sentNs: process.hrtime.bigint() });
-      await new Promise((resolve) => setTimeout(resolve, 1)); // one at a time: this is about the way, not the rate
+      await new Promise((resolve) => setTimeout(resolve, 1)); // one at a time: latency is measured, not throughput
     }
     const perS = (broadcasts * 1_000) / (performance.now() - start);
     const heard = (await Promise.all(children.map((child) => child.ask('latencies')))) as number[][];
@@ -108,7 +108,7 @@ async function broadcast(run: Run): Promise<readonly Line[]> {
 }
 const broadcasts = 500;
 
-/** Jobs accepted durably, singly and in lists of 100, while nobody works on them. */
+/** Submits jobs durably, singly and in lists of 100, while no worker runs. */
 async function submit(run: Run): Promise<readonly Line[]> {
   const bus = await openBus({ module: 'caller', dir: run.dir });
   const subject = (call: () => Promise<void>): Subject => ({
@@ -130,7 +130,7 @@ async function submit(run: Run): Promise<readonly Line[]> {
   return lines;
 }
 
-/** An empty handler in another process, working off what was submitted before. */
+/** Measures how fast an empty handler in another process works through 100,000 submitted jobs. */
 async function handle(run: Run): Promise<readonly Line[]> {
   const rounds: Round[] = [];
   for (let n = 0; n <= run.rounds; n++) {
@@ -165,7 +165,7 @@ export async function until(done: () => Promise<boolean>): Promise<void> {
   }
 }
 
-/** RSS of both sides with 100,000 jobs waiting; `p50_ms` is the sender's in MB, `p99_ms` the worker's. */
+/** Measures RSS with 100,000 jobs waiting; `p50_ms` is the sender's in MB, `p99_ms` the worker's. */
 async function waiting(run: Run): Promise<readonly Line[]> {
   const bus = await openBus({ module: 'caller', dir: run.dir });
   for (let i = 0; i < jobs / 500; i++)
@@ -174,7 +174,7 @@ async function waiting(run: Run): Promise<readonly Line[]> {
       Array.from({ length: 500 }, (_, k) => ({ ...order, id: `order-${k}` })),
     );
   const child = await startChild('stuck', run.dir);
-  await new Promise((resolve) => setTimeout(resolve, 2_000)); // it reads as far as its buffers go
+  await new Promise((resolve) => setTimeout(resolve, 2_000)); // the worker fills its buffers
   const mb = [process.memoryUsage.rss() / 2 ** 20, Number(await child.ask('rss')) / 2 ** 20];
   await child.close();
   await bus.close();
@@ -183,7 +183,7 @@ async function waiting(run: Run): Promise<readonly Line[]> {
   ];
 }
 
-/** CPU of a process that serves a contract and gets nothing, in microseconds a second. */
+/** Measures the CPU time of a process that serves a contract and receives nothing, in microseconds per second. */
 export async function idle(run: Run): Promise<readonly Line[]> {
   const child = await startChild('bench', run.dir);
   await new Promise((resolve) => setTimeout(resolve, 2_000));
@@ -203,7 +203,7 @@ export async function idle(run: Run): Promise<readonly Line[]> {
   ];
 }
 
-/** From the start of a process to its first answered request, Node's own start included. */
+/** Measures the time from the start of a process to its first answered request, including the start of Node. */
 export async function start(run: Run): Promise<readonly Line[]> {
   const child = await startChild('bench', run.dir);
   const took: number[] = [];

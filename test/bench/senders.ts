@@ -1,6 +1,6 @@
 /**
- * The cost of many senders: a worker handles few jobs a second of one partition, which come from one sender at first,
- * and from 10,000 senders by turns later, such as those of `busbar submit` from cron.
+ * Measures the cost of many senders. A worker handles a few jobs a second of one partition: first from one sender, then
+ * from 10,000 senders in turn, as when cron runs `busbar submit`.
  */
 import { Partitioners, type Message, type Producer } from 'kafkajs';
 import { bytes, openKafka } from './kafkajs';
@@ -15,8 +15,8 @@ const listMax = 500;
 const partition = 0;
 
 /**
- * The CPU is that of the worker for each job, `commit_bytes` what its commits carry beside the offset. The records are
- * written by kafkajs, so that no process has to be started for each sender.
+ * `cpu_us` is the worker's CPU time per job, `commit_bytes` the metadata of its commits. kafkajs writes the records, so
+ * that no process has to be started for each sender.
  */
 export async function senders(run: Run): Promise<readonly Line[]> {
   const worker = await startChild('worker', run.dir);
@@ -40,7 +40,7 @@ class Scene {
     private readonly producer: Producer,
   ) {}
 
-  /** A job from each of so many senders. */
+  /** Sends one job from each of `count` senders. */
   async introduce(count: number): Promise<void> {
     for (let n = 0; n < count; n += listMax)
       await this.#send(Array.from({ length: Math.min(listMax, count - n) }, () => this.#job(count)));
@@ -75,7 +75,7 @@ class Scene {
     return { perS, p50Ms: 0, p99Ms: 0, cpuUs: (Number(await this.worker.ask('cpu')) - cpuBefore) / jobsEach };
   }
 
-  /** The next job, of the sender whose turn it is. Positions of a sender rise, as all of its jobs have another number. */
+  /** Returns the next job, of the sender whose turn it is. Job numbers rise, and so do the positions of each sender. */
   #job(count: number): Message {
     const n = this.#sent++;
     const incarnation = (n % count).toString(16).padStart(16, count === 1 ? 'f' : '0');

@@ -1,4 +1,4 @@
-/** What is compared: the bus, and a bare echo over a unix socket between two Node processes. */
+/** Subjects of the comparison: the bus, and a bare echo over a unix socket between two Node processes. */
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { openBus } from 'busbar';
@@ -23,7 +23,7 @@ export async function busbarRequests(dir: string): Promise<Subject> {
   };
 }
 
-/** Jobs that nobody takes: whoever served the queue made it, and left. */
+/** Submits jobs to a queue without a worker: one served it before, so that the queue exists, and has left. */
 export async function busbarSubmits(dir: string): Promise<Subject> {
   await (await startChild('worker', dir)).close();
   const bus = await openBus({ module: 'caller', dir });
@@ -39,7 +39,7 @@ export async function busbarSubmits(dir: string): Promise<Subject> {
   };
 }
 
-/** Frames of a length, a number and 100 bytes; each answer is checked for its number and its length. */
+/** Sends frames of a length, a number and 100 bytes, and checks number and length of each answer. */
 export async function bareEcho(dir: string): Promise<Subject> {
   const path = join(dir, 'echo.sock');
   const child = await startChild('unix-socket', path);

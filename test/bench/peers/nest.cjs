@@ -1,4 +1,4 @@
-// The same echo as a NestJS microservice over Kafka: `serve` in a process of its own, `openCaller` for whoever asks it.
+// The echo as a NestJS microservice over Kafka: `serve` runs in another process, `openCaller` in that of the caller.
 require('reflect-metadata');
 process.env.KAFKAJS_NO_PARTITIONER_WARNING = '1';
 const { Controller, Module } = require('@nestjs/common');
@@ -28,7 +28,7 @@ async function serve() {
   await app.listen();
 }
 
-/** Its topics are there, and its consumer has its partitions, when this resolves. */
+/** Resolves when its topics exist and its consumer has been assigned its partitions. */
 async function openCaller() {
   const client = ClientProxyFactory.create(optionsFor('client'));
   client.subscribeToResponseOf(pattern);
