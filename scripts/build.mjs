@@ -1,6 +1,6 @@
-// Compiles src/ to dist/ (the package) and modules/ and benches to build/ (what this repository runs).
+// Compiles src/ to dist/ (the package), and modules/, benches and examples/ to build/ (what this repository runs).
 import { spawnSync } from 'node:child_process';
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 
 const run = (args) => {
   const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', ...args], { stdio: 'inherit' });
@@ -10,3 +10,9 @@ for (const folder of ['dist', 'build']) rmSync(folder, { recursive: true, force:
 run(['-p', 'tsconfig.build.json']);
 chmodSync('dist/cli/main.js', 0o755);
 run(['-p', 'tsconfig.modules.json']);
+
+// The examples become a project as users have it: ES modules that find busbar in node_modules.
+run(['-p', 'examples/tsconfig.build.json']);
+writeFileSync('build/examples/package.json', '{ "private": true, "type": "module" }\n');
+mkdirSync('build/examples/node_modules');
+symlinkSync('../../..', 'build/examples/node_modules/busbar', 'dir');

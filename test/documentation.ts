@@ -1,5 +1,5 @@
-/** The pages of the documentation: README.md and every page in docs/. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+/** The pages of the documentation: the Markdown files at the root, in docs/ and in examples/. */
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export const root = join(__dirname, '..');
@@ -13,10 +13,13 @@ export interface Page {
 /** Reads one page. */
 export const page = (file: string): Page => ({ file, text: readFileSync(join(root, file), 'utf8') });
 
-/** Reads README.md first, then docs/ in alphabetical order. */
+/** Reads README.md first, then the other Markdown files of the repository in alphabetical order. */
 export function pages(): Page[] {
-  const docs = existsSync(join(root, 'docs')) ? readdirSync(join(root, 'docs')).toSorted() : [];
-  return ['README.md', ...docs.filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)].map(page);
+  const others = ['docs', 'examples'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) => `${folder}/${name}`),
+  );
+  const files = [...readdirSync(root), ...others].filter((name) => name.endsWith('.md') && name !== 'README.md');
+  return ['README.md', ...files.toSorted()].map(page);
 }
 
 /** Returns a page without its code blocks, in which nothing is a heading, a link or a table. */

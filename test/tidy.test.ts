@@ -109,7 +109,8 @@ interface Import {
 
 const root = path.join(__dirname, '..');
 const sources = new Map<string, Source>();
-for (const file of ['src', 'modules', 'test', 'scripts'].flatMap(filesIn)) sources.set(file, readSource(file));
+for (const file of ['src', 'modules', 'examples', 'test', 'scripts'].flatMap(filesIn))
+  sources.set(file, readSource(file));
 const all = [...sources.values()];
 const src = all.filter(({ file }) => file.startsWith('src/'));
 
@@ -378,9 +379,9 @@ describe('modules', () => {
     expect(faults).toEqual([]);
   });
 
-  it('reach the bus as any other package would', () => {
+  it('reach the bus as any other package would, and so do the examples', () => {
     const faults = all.flatMap(({ file, imports }) =>
-      file.startsWith('modules/')
+      /^(?:modules|examples)\//.test(file)
         ? imports.flatMap(({ from, line }) => {
             const target = resolve(file, from);
             return target?.startsWith('src/') ? [`${file}:${line}: '${from}': import busbar`] : [];

@@ -12,7 +12,8 @@ export const built = join(root, 'build', 'modules');
 
 /** Compiles once when there is nothing compiled; `npm test` has done it before. */
 export function needBuild(): void {
-  if (existsSync(join(built, 'start.js')) && existsSync(join(root, 'dist', 'index.js'))) return;
+  const outputs = ['build/modules/start.js', 'build/examples/package.json', 'dist/index.js'];
+  if (outputs.every((file) => existsSync(join(root, file)))) return;
   const { status, stdout } = spawnSync(process.execPath, ['scripts/build.mjs'], { cwd: root, encoding: 'utf8' });
   if (status !== 0) throw new Error(`the build failed: ${stdout}`);
 }
