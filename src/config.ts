@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { limits } from './base/limits';
-import { sayError } from './base/errors';
+import { isCode, sayError } from './base/errors';
 import type { Clock } from './base/clock';
 import { openLive, readSetting, type Live, type Meant } from './base/live';
 import type { Notices } from './base/notices';
@@ -355,8 +355,7 @@ function readText(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    // Not `instanceof Error`: in jest, errors of the file system belong to another realm.
-    if (typeof error === 'object' && error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (isCode(error, 'ENOENT')) return undefined;
     throw error;
   }
 }

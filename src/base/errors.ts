@@ -378,6 +378,12 @@ export function isError(thrown: unknown): thrown is Error {
   return thrown instanceof Error || tags.has(Object.prototype.toString.call(thrown));
 }
 
+/** Returns whether a system call, such as one of `node:fs`, failed with one of `codes`, such as ENOENT. */
+export function isCode(error: unknown, ...codes: readonly string[]): boolean {
+  // Not `instanceof Error`: in jest, errors of the file system belong to another realm.
+  return typeof error === 'object' && error !== null && 'code' in error && codes.includes(String(error.code));
+}
+
 /** Returns the errors behind any thrown value. Never throws, even if a getter does. */
 export function behind(thrown: unknown): Behind {
   return collect(thrown, { left: errorsMax, seen: new Set([thrown]) });

@@ -1,7 +1,7 @@
 /** Watches the files of an open store: that they are still at their path, have not become shorter, and are sound. */
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { sayError } from '../base/errors';
+import { isCode, sayError } from '../base/errors';
 import { faultOfHeads, headBytes, newestOf, readHeadBytes, readHeads } from './header';
 
 /**
@@ -117,11 +117,8 @@ function lookAt(file: Seen): FileFault | undefined {
     const isOwners = (now.mode & 0o600) === 0o600;
     return isOwners ? undefined : { kind: 'unknown', reason: `${path} has no permission for its owner: chmod 600` };
   } catch (error) {
-    if (isGone(error)) return { kind: 'gone', reason: `${path} was removed or replaced` };
+    // A part of the path is no longer a folder, or is a link to itself.
+    if (isCode(error, 'ENOTDIR', 'ELOOP')) return { kind: 'gone', reason: `${path} was removed or replaced` };
     return { kind: 'unknown', reason: `${path} cannot be looked at: ${sayError(error)}` };
   }
-}
-/** Returns whether a part of the path is no longer a folder, or is a link to itself. */
-function isGone(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && ['ENOTDIR', 'ELOOP'].includes(String(error.code));
 }

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep, type Clock } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, isCode, sayError } from '../base/errors';
 
 /** Folder beside the data that exists only while an environment is opened. Each opening process has a file in it. */
 const folderName = 'opening';
@@ -53,8 +53,7 @@ function enter(folder: string, file: string): void {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       return writeFileSync(file, '', { mode: 0o600 });
     } catch (error) {
-      const isGone = typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT';
-      if (!isGone || tries >= triesMax) throw unmade(file, error);
+      if (!isCode(error, 'ENOENT') || tries >= triesMax) throw unmade(file, error);
     }
   }
 }

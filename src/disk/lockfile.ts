@@ -16,7 +16,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { sayError } from '../base/errors';
+import { isCode, sayError } from '../base/errors';
 
 export interface Holder {
   readonly pid: number;
@@ -164,7 +164,7 @@ export function makeLockFile(folder: string): void {
     linkSync(draft, path);
   } catch (error) {
     // Another process created it at the same moment.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    if (!isCode(error, 'EEXIST')) throw error;
   } finally {
     rmSync(draft, { force: true });
   }

@@ -134,7 +134,7 @@ class EmbeddedLog {
   private readonly lease: Lease;
   private readonly tails = new Set<Tail>();
   private readonly poll: Timer;
-  private mark = '';
+  private mark: string | undefined;
   private markFault = '';
   private closedMs: number | undefined;
 

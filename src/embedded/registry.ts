@@ -7,7 +7,7 @@ import { every } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
 import type { Closable } from '../base/lifecycle';
 import { closable } from '../base/lifecycle';
-import type { Notices } from '../base/notices';
+import { openStates, type Notices, type States } from '../base/notices';
 import type { Instance, Registry } from '../ports/registry';
 import type { Directory } from './directory/directory';
 import type { Rings } from './sockets/doorbells';
@@ -62,7 +62,7 @@ export function openRegistry(parts: RegistryParts): EmbeddedRegistry {
 class RollRegistry implements EmbeddedRegistry {
   private readonly roll: Roll;
   private readonly watchers = new Set<Watcher>();
-  private ok = true;
+  private readonly states: States;
   private reachable = true;
   /** Instances whose last connection ended since the last poll. */
   private readonly lost = new Set<string>();
@@ -74,6 +74,7 @@ class RollRegistry implements EmbeddedRegistry {
 
   constructor(private readonly parts: RegistryParts) {
     const { clock, directory, notices, rings, sockets } = parts;
+    this.states = openStates(notices);
     this.roll = new Roll({
       folder: directory.instances,
       address: sockets.address,
@@ -165,19 +166,19 @@ class RollRegistry implements EmbeddedRegistry {
   }
 
   /**
-   * Runs work that no caller waits for. A directory that cannot be read is reported once, and the known entries stay.
+   * Runs work that no caller waits for. A directory or a file in it that cannot be read is reported once, and the known
+   * entries stay.
    */
   private attempt(run: () => void): void {
     if (this.closedAtMs !== undefined) return;
     try {
       run();
-      if (!this.ok) this.tellState((this.ok = true), 'the directory can be read again');
     } catch (error) {
-      if (this.ok) this.tellState((this.ok = false), sayError(error));
+      return this.states.fails('registry', sayError(error));
     }
-  }
-  private tellState(ok: boolean, reason: string): void {
-    this.parts.notices.tell({ type: 'state', part: 'registry', ok, reason });
+    const { fault } = this.roll;
+    if (fault === undefined) this.states.works('registry', 'the directory can be read again');
+    else this.states.fails('registry', fault, { ready: true }); // all other instances can be called
   }
   private tellReachable(ok: boolean, reason: string): void {
     this.parts.notices.tell({ type: 'state', part: 'announcement', ok, reason });

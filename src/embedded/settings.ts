@@ -6,13 +6,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Random } from '../base/clock';
 import { every, randomHex, sleep } from '../base/clock';
-import { BusError, isBusError, sayError, type SendOutcome } from '../base/errors';
+import { BusError, isBusError, isCode, sayError, type SendOutcome } from '../base/errors';
 import { closable, type Closable } from '../base/lifecycle';
 import type { Notices } from '../base/notices';
 import type { Setting, Settings } from '../ports/settings';
+import { fileIdentity } from './directory/file-identity';
 import { FolderChanges } from './directory/folder-changes';
 import type { Directory } from './directory/directory';
-import { isCode } from './directory/directory';
 import type { Rings } from './sockets/doorbells';
 import { parse, readIfThere, syncDirectory, textOf, unreachable, writeDurably } from './directory/settings-file';
 
@@ -292,11 +292,6 @@ function changed(
   return now;
 }
 
-/** Returns a value that changes when a file is recreated or overwritten; undefined if there is no file. */
-function fileIdentity(file: string): string | undefined {
-  const found = fs.statSync(file, { throwIfNoEntry: false });
-  return found && `${found.ino} ${found.mode} ${found.size} ${found.mtimeMs}`;
-}
 /** Returns the names in a folder, or none while the folder does not exist. */
 function namesIn(folder: string): readonly string[] {
   try {

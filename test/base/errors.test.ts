@@ -1,5 +1,16 @@
 /** Whatever a handler or a schema throws becomes a line of text, and never another error. */
-import { BusError, busCodes, inPart, ofList, outlookOf, readable, sayError, type BusCode } from '../../src/base/errors';
+import { readFileSync } from 'node:fs';
+import {
+  BusError,
+  busCodes,
+  inPart,
+  isCode,
+  ofList,
+  outlookOf,
+  readable,
+  sayError,
+  type BusCode,
+} from '../../src/base/errors';
 
 const revoked = (() => {
   const { proxy, revoke } = Proxy.revocable({}, {});
@@ -113,4 +124,19 @@ test('the error of a body of a list keeps code, details, cause and remedy', () =
     remedy: 'Send less.',
   });
   expect(ofList(new TypeError('no'), 0, 1, 'x')).toMatchObject({ message: expect.stringContaining('no') });
+});
+
+test('a code is recognized in an error of the file system, and in nothing else', () => {
+  let missing: unknown;
+  try {
+    readFileSync('/nowhere/at/all');
+  } catch (error) {
+    missing = error;
+  }
+  expect([isCode(missing, 'EACCES', 'ENOENT'), isCode(missing, 'EACCES'), isCode(missing)]).toEqual([
+    true,
+    false,
+    false,
+  ]);
+  for (const other of [undefined, null, 'ENOENT', new Error('ENOENT'), {}]) expect(isCode(other, 'ENOENT')).toBe(false);
 });

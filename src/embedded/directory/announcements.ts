@@ -5,11 +5,11 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '../../base/clock';
-import { BusError, sayError } from '../../base/errors';
+import { BusError, isCode, sayError } from '../../base/errors';
 import type { Notices } from '../../base/notices';
 import { isInstance, type Instance } from '../../ports/registry';
+import { fileIdentity } from './file-identity';
 import { FolderChanges } from './folder-changes';
-import { isCode } from './directory';
 import { isAddress } from './process-liveness';
 
 /**
@@ -40,6 +40,8 @@ export class Roll {
   private readonly folder: FolderChanges;
   /** Files that were reported as damaged, so that each is reported only once. */
   private readonly damaged = new Set<string>();
+  /** Files that the file system did not return at the last attempt, and why. Each read retries them. */
+  private readonly unread = new Map<string, string>();
   private own: string | undefined;
   private ownInstance: Instance | undefined;
   /** Identity of the file that this instance wrote, used to detect that it was removed or changed. */
@@ -50,7 +52,16 @@ export class Roll {
     this.folder = new FolderChanges(parts.folder, parts.clock);
   }
 
-  /** Reads every new announcement. Removes the files of processes that died. */
+  /** Names an announcement that could not be read, for health; undefined when all of them were read. */
+  get fault(): string | undefined {
+    const [first] = this.unread;
+    if (first === undefined) return undefined;
+    const [file, reason] = first;
+    const more = this.unread.size === 1 ? '' : `, and ${this.unread.size - 1} more`;
+    return `${this.path(file)}${more} cannot be read: ${reason}. Check its permissions, the disk and the open files.`;
+  }
+
+  /** Reads every announcement that is new or could not be read before. Removes the files of processes that died. */
   read(): void {
     if (!this.folder.look()) return;
     try {
@@ -61,6 +72,7 @@ export class Roll {
     }
   }
   private readAll(): void {
+    this.unread.clear();
     const files = fs.readdirSync(this.parts.folder);
     const there = newest(files);
     for (const address of this.entries.keys()) if (!there.has(address)) this.forget(address);
@@ -115,7 +127,7 @@ export class Roll {
     }
     this.own = file;
     this.ownInstance = instance;
-    this.ownIdentity = this.identity(file);
+    this.ownIdentity = fileIdentity(this.path(file));
     if (was !== undefined) this.removeFile(was);
     return file;
   }
@@ -126,12 +138,8 @@ export class Roll {
    */
   keep(isNew: boolean): string | undefined {
     if (this.own === undefined || this.ownInstance === undefined) return undefined;
-    if (!isNew && this.identity(this.own) === this.ownIdentity) return undefined;
+    if (!isNew && fileIdentity(this.path(this.own)) === this.ownIdentity) return undefined;
     return this.write(this.ownInstance);
-  }
-  private identity(file: string): string | undefined {
-    const found = fs.statSync(this.path(file), { throwIfNoEntry: false });
-    return found && `${found.ino} ${found.mode} ${found.size} ${found.mtimeMs}`;
   }
 
   /**
@@ -187,15 +195,32 @@ export class Roll {
 
   private parse(file: string): Instance | undefined {
     if (this.damaged.has(file)) return undefined;
+    const text = this.textOf(file);
+    if (text === undefined) return undefined;
     try {
-      const value: unknown = JSON.parse(fs.readFileSync(this.path(file), 'utf8'));
+      const value: unknown = JSON.parse(text);
       if (!isInstance(value)) throw new Error('it is not an announcement');
       return value;
     } catch (error) {
-      if (isCode(error, 'ENOENT')) return undefined; // replaced or withdrawn during the read
       this.damaged.add(file);
       const reason = `${this.path(file)}: ${sayError(error)}`;
       this.parts.notices.tell({ type: 'dropped', what: 'announcement', reason });
+      return undefined;
+    }
+  }
+
+  /**
+   * Returns the text of a file, or undefined if it cannot be read now. A failed system call, such as EMFILE, EIO or
+   * EACCES, proves nothing about the content and can succeed later.
+   */
+  private textOf(file: string): string | undefined {
+    this.unread.delete(file);
+    try {
+      return fs.readFileSync(this.path(file), 'utf8');
+    } catch (error) {
+      if (isCode(error, 'ENOENT')) return undefined; // replaced or withdrawn during the read
+      this.unread.set(file, sayError(error));
+      this.folder.unread();
       return undefined;
     }
   }

@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Random } from '../../base/clock';
 import { randomHex } from '../../base/clock';
-import { BusError, sayError, sentence } from '../../base/errors';
+import { BusError, isCode, sayError, sentence } from '../../base/errors';
 import { addressCharactersMax } from './process-liveness';
 
 /** The shared directory and its parts, as absolute paths. Only the owner has access to them (0700, files 0600). */
@@ -188,11 +188,6 @@ export function writeMarker(at: string, ns: string, random: Random): void {
   } finally {
     fs.rmSync(draft, { force: true });
   }
-}
-
-/** Returns whether a system call failed with one of `codes`. */
-export function isCode(error: unknown, ...codes: readonly string[]): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && codes.includes(String(error.code));
 }
 
 function attempt<T>(at: string, run: () => T): T {

@@ -3,8 +3,8 @@
  */
 import { linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { BusError } from '../../base/errors';
-import { isCode } from './directory';
+import { BusError, isCode } from '../../base/errors';
+import { fileIdentity } from './file-identity';
 
 const fileName = 'log.json';
 
@@ -40,19 +40,15 @@ export function checkLogMark(dir: string, id: string): void {
 }
 
 /**
- * Writes the mark when none exists or it cannot be read, unless its state equals `seen`. Returns the state found before
- * the write. Throws the errors of the file system.
+ * Writes the mark when none exists or it cannot be read, unless its identity equals `seen`. Returns the identity found
+ * before the write. Throws the errors of the file system.
  */
-export function keepLogMark(dir: string, id: string, seen: string): string {
-  const now = stateOf(join(dir, fileName));
-  if (now !== '' && now === seen) return now;
+export function keepLogMark(dir: string, id: string, seen: string | undefined): string | undefined {
+  const now = fileIdentity(join(dir, fileName));
+  if (now !== undefined && now === seen) return now;
   const found = readMark(dir);
   if (found === undefined || found === '') writeMark(join(dir, fileName), id);
   return now;
-}
-function stateOf(file: string): string {
-  const found = statSync(file, { throwIfNoEntry: false });
-  return found === undefined ? '' : `${found.ino} ${found.mode} ${found.size} ${found.mtimeMs}`;
 }
 
 /** Returns the log that the mark names: empty if the mark cannot be read, undefined if none exists. */

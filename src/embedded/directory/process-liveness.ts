@@ -5,6 +5,7 @@
 import { closeSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import type { Random } from '../../base/clock';
 import { randomHex } from '../../base/clock';
+import { isCode } from '../../base/errors';
 import { murmur2 } from '../../format/partition';
 
 // <pid>-<start of the process in ticks since boot>-<space>-<random>: unique, even when a pid is reused. A space is a
@@ -41,15 +42,14 @@ export function processLives(address: string): boolean | undefined {
 
 /**
  * Returns state and start of a process from /proc, or undefined if the process or /proc does not exist. Returns
- * 'unread' if the file cannot be opened, for example because this process has no free file descriptor.
+ * 'unread' if the file cannot be read, for example because this process has no free file descriptor.
  */
 function lifeOf(pid: number): { state: string; start: string } | 'unread' | undefined {
   let file: number;
   try {
     file = openSync(`/proc/${pid}/stat`, 'r');
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? ''; // openSync throws only system errors for a valid path
-    return ['ENOENT', 'ESRCH'].includes(code) ? undefined : 'unread';
+    return isCode(error, 'ENOENT', 'ESRCH') ? undefined : 'unread';
   }
   try {
     const text = stat.toString('latin1', 0, readSync(file, stat, 0, stat.length, 0));
@@ -57,8 +57,8 @@ function lifeOf(pid: number): { state: string; start: string } | 'unread' | unde
     // parenthesis.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ', 20);
     return fields[19] === undefined ? undefined : { state: fields[0] ?? '', start: fields[19] };
-  } catch {
-    return undefined; // the process ended during the read
+  } catch (error) {
+    return isCode(error, 'ESRCH') ? undefined : 'unread'; // ESRCH: the process ended during the read
   } finally {
     closeSync(file);
   }
@@ -69,7 +69,7 @@ function answersSignal(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'; // kill throws only system errors
+    return isCode(error, 'EPERM');
   }
 }
 

@@ -3,10 +3,9 @@
  * reported.
  */
 import fs from 'node:fs';
-import { BusError, sayError, type SendOutcome } from '../../base/errors';
+import { BusError, isCode, sayError, type SendOutcome } from '../../base/errors';
 import { limits } from '../../base/limits';
 import type { Setting } from '../../ports/settings';
-import { isCode } from './directory';
 
 /** Limits the text of all settings together. A larger one is refused as TooLarge before it is written. */
 const fileBytesMax = 4 * limits.messageBytesMax;

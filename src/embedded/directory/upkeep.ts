@@ -2,9 +2,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Random } from '../../base/clock';
-import { BusError, sayError } from '../../base/errors';
+import { BusError, isCode, sayError } from '../../base/errors';
 import type { Notices } from '../../base/notices';
-import { isCode, markerFile, readMarker, writeMarker, type Directory } from './directory';
+import { fileIdentity } from './file-identity';
+import { markerFile, readMarker, writeMarker, type Directory } from './directory';
 
 /** A fault of the directory. `final`: the path now leads to a different directory than the one that this bus opened. */
 interface DirectoryFault {
@@ -17,7 +18,7 @@ export class Upkeep {
   private readonly inode: number;
   private told: string | undefined;
   /** State of the marker when it was last read. The marker is reread only when this changes. */
-  private marker = '';
+  private marker: string | undefined;
 
   constructor(
     private readonly directory: Directory,
@@ -81,10 +82,9 @@ export class Upkeep {
 
   private keepMarker(): DirectoryFault | undefined {
     const file = markerFile(this.directory.path);
-    const now = fs.statSync(file, { throwIfNoEntry: false });
-    const seen = now === undefined ? '' : `${now.ino} ${now.mode} ${now.size} ${now.mtimeMs}`;
-    if (now !== undefined && seen === this.marker) return undefined;
-    const found = now === undefined ? undefined : readMarker(textOf(file));
+    const seen = fileIdentity(file);
+    if (seen !== undefined && seen === this.marker) return undefined;
+    const found = seen === undefined ? undefined : readMarker(textOf(file));
     if (found === undefined) {
       // Remove a damaged marker, or a symbolic link without a target: both would block the write.
       if (fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined) fs.rmSync(file, { force: true });

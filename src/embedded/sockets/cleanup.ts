@@ -6,8 +6,9 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import type { Clock } from '../../base/clock';
+import { isCode } from '../../base/errors';
 import type { Directory } from '../directory/directory';
-import { isCode, refuse } from '../directory/directory';
+import { refuse } from '../directory/directory';
 import { processLives } from '../directory/process-liveness';
 import type { Rings } from './doorbells';
 

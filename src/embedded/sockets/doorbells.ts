@@ -2,9 +2,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Timer } from '../../base/clock';
-import { isBusError } from '../../base/errors';
+import { isBusError, isCode } from '../../base/errors';
 import type { Directory } from '../directory/directory';
-import { isCode } from '../directory/directory';
 import { frameKinds } from './frames';
 import { isAddress, processLives } from '../directory/process-liveness';
 import type { Neighbours } from '../store/peer-processes';

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { randomHex, type Clock, type Random } from '../../base/clock';
-import { BusError, sayError } from '../../base/errors';
+import { BusError, isCode, sayError } from '../../base/errors';
 import type { Notices } from '../../base/notices';
 import type { Setting } from '../../ports/settings';
 
@@ -65,7 +65,7 @@ export class SettingsCache {
     try {
       [stat, text] = [fs.statSync(this.file), fs.readFileSync(this.file, 'utf8')];
     } catch (error) {
-      if (isMissing(error)) return undefined;
+      if (isCode(error, 'ENOENT')) return undefined;
       throw config(
         `${this.file} cannot be read: ${sayError(error)}; see to its rights`,
         `Let this user read ${this.file}, or remove it.`,
@@ -163,10 +163,6 @@ function isSetting(value: unknown): value is Setting {
   if (typeof value !== 'object' || value === null) return false;
   if (!('key' in value) || !('value' in value) || !('version' in value)) return false;
   return typeof value.key === 'string' && typeof value.value === 'string' && typeof value.version === 'number';
-}
-function isMissing(error: unknown): boolean {
-  // Not `instanceof Error`: in jest, errors of the file system belong to another realm.
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT';
 }
 function config(fault: string, remedy: string, cause?: unknown): BusError<'Config'> {
   return new BusError('Config', fault, { faults: [fault] }, cause, remedy);

@@ -56,18 +56,27 @@ test('a stopped process lives, a killed one does not', async () => {
   await until(() => processLives(address) === false);
   expect(processLives(address)).toBe(false);
 });
-test('a process that cannot be looked at, since no file can be opened, is asked by a signal', async () => {
-  const child = start('sleep', '60');
-  const address = addressOf(child.pid);
-  const none = Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
+test.each(['openSync', 'readSync'] as const)(
+  'a process whose state cannot be read (%s) is asked by a signal',
+  async (call) => {
+    const child = start('sleep', '60');
+    const address = addressOf(child.pid);
+    const none = Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
+    const failing = jest.spyOn(fs, call).mockImplementation(() => {
+      throw none;
+    });
+    later(() => failing.mockRestore());
+    expect(processLives(address)).toBe(true);
+    child.kill('SIGKILL');
+    await until(() => processLives(address) === false);
+  },
+);
+test('an address that is made while no file can be opened is that of a running process', () => {
   const opening = jest.spyOn(fs, 'openSync').mockImplementation(() => {
-    throw none;
+    throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
   });
   later(() => opening.mockRestore());
-  expect(processLives(address)).toBe(true);
   expect(processLives(newAddress(systemRandom))).toBe(true);
-  child.kill('SIGKILL');
-  await until(() => processLives(address) === false);
 });
 test('a zombie does not live', async () => {
   // The shell becomes a program that never asks for its child's end.
