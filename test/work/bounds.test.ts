@@ -14,11 +14,11 @@ import { heavy } from '../heavy';
 
 const never = new Promise<void>(() => undefined);
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
-/** For this test only; the bounds are constants. */
+/** Lowers a limit for one test. */
 const bound = (name: keyof typeof limits, to: number) => jest.replaceProperty(limits, name, to as never);
 afterEach(() => jest.restoreAllMocks());
 
-/** Records of one partition, as any Kafka tool may write them. */
+/** A record of partition 0, as any Kafka tool can write it. */
 const raw = (n: number, more: Partial<Append> = {}): Append => ({
   partition: 0,
   key: null,
@@ -27,7 +27,7 @@ const raw = (n: number, more: Partial<Append> = {}): Append => ({
   ...more,
 });
 
-test('a partition whose buffer is full is not read on, says which message holds it up, and goes on when there is room', async () => {
+test('a full partition buffer stops reading, names the blocking message, and resumes with room', async () => {
   bound('bufferMessagesMax', 40);
   const r = rig();
   const a = r.process('a');
@@ -53,7 +53,7 @@ test('a partition whose buffer is full is not read on, says which message holds 
   expect(seen).toEqual(numbers(500).map(({ n }) => n));
 });
 
-test('a long queue that moves on is not called stuck', async () => {
+test('a long queue that makes progress is not reported as stuck', async () => {
   bound('bufferMessagesMax', 40);
   const r = rig();
   const a = r.process('a');
@@ -68,33 +68,30 @@ test('a long queue that moves on is not called stuck', async () => {
   expect(r.of('stuck')).toEqual([]);
 });
 
-heavy(
-  'as long as all handlers are busy only some messages are in memory, however long the queue; more when a lane holds them up',
-  async () => {
-    const r = rig();
-    const a = r.process('a');
-    const { resize } = jobs();
-    const { wait, open } = gates();
-    await r.sender(a).send(
-      resize,
-      numbers(4_000).map(({ n }) => ({ n, key: n % 2 ? 'k' : 'l' })),
-    );
-    let concurrency = 2;
-    const queue = await r.take(a, resize, () => wait('all'), { limits: () => ({ concurrency }) });
-    await r.clock.advance(60_000);
-    expect(queue.stats().waiting).toBeLessThanOrEqual(2_000); // of at most two partitions
-    concurrency = 3;
-    queue.review();
-    await r.clock.advance(1_000);
-    expect(queue.stats().waiting).toBe(3_998);
-    expect(r.of('stuck')).toEqual([]);
-    open('all');
-    await r.clock.advance(1_000);
-    expect((await r.progress(a)).committed).toBe(4_000);
-  },
-);
+heavy('while all handlers are busy, only a bounded number of messages is in memory', async () => {
+  const r = rig();
+  const a = r.process('a');
+  const { resize } = jobs();
+  const { wait, open } = gates();
+  await r.sender(a).send(
+    resize,
+    numbers(4_000).map(({ n }) => ({ n, key: n % 2 ? 'k' : 'l' })),
+  );
+  let concurrency = 2;
+  const queue = await r.take(a, resize, () => wait('all'), { limits: () => ({ concurrency }) });
+  await r.clock.advance(60_000);
+  expect(queue.stats().waiting).toBeLessThanOrEqual(2_000); // of at most two partitions
+  concurrency = 3;
+  queue.review();
+  await r.clock.advance(1_000);
+  expect(queue.stats().waiting).toBe(3_998);
+  expect(r.of('stuck')).toEqual([]);
+  open('all');
+  await r.clock.advance(1_000);
+  expect((await r.progress(a)).committed).toBe(4_000);
+});
 
-test('a buffer is also bounded in bytes', async () => {
+test('the buffer of a partition is also bounded in bytes', async () => {
   bound('bufferBytesMax', 10_000);
   const r = rig();
   const a = r.process('a');
@@ -107,7 +104,7 @@ test('a buffer is also bounded in bytes', async () => {
   expect(queue.stats().waiting).toBeLessThan(10);
 });
 
-test('all partitions of an instance together are bounded in bytes, each is read all the same, and all go on with room', async () => {
+test('all partitions of an instance share a byte bound, yet each of them is read', async () => {
   bound('instanceBufferBytesMax', 100_000);
   bound('partitionReserveBytes', 3_000);
   const r = rig();
@@ -133,7 +130,7 @@ test('all partitions of an instance together are bounded in bytes, each is read 
   expect(handled).toBe(1_200);
 });
 
-test('a partition that waits for room is read on when another queue makes some, though nothing of its own settles', async () => {
+test('a partition that waits for room resumes when another queue frees some', async () => {
   bound('instanceBufferBytesMax', 100_000);
   bound('partitionReserveBytes', 3_000);
   const r = rig();
@@ -160,7 +157,7 @@ test('a partition that waits for room is read on when another queue makes some, 
   expect([queue.stats().waiting, handled]).toEqual([19, [{ n: 99 }]]);
 });
 
-test('what a partition held is free for others when it moves, and when its queue is closed', async () => {
+test('a partition that moves, or whose queue closes, releases its buffer space', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
@@ -184,7 +181,7 @@ test('what a partition held is free for others when it moves, and when its queue
   expect([buffered.count, buffered.bytes]).toEqual([0, 0]);
 });
 
-test('headers of a foreign producer count towards the bytes of the buffer', async () => {
+test('headers of a foreign producer count toward the bytes of the buffer', async () => {
   bound('bufferBytesMax', 100_000);
   const r = rig();
   const a = r.process('a');
@@ -197,20 +194,20 @@ test('headers of a foreign producer count towards the bytes of the buffer', asyn
   expect(queue.stats().waiting).toBeGreaterThan(5);
 });
 
-test('at the bound of settled ranges only the lowest message may start, the commit still fits, and nothing is handled twice', async () => {
+test('at the limit of settled ranges only the lowest message can start', async () => {
   bound('openRangesMax', 20);
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
   await r.append(a, ...numbers(120).map(({ n }) => raw(n)));
   const first: number[] = [];
-  // Every second one ends, so that each of those is a range of its own.
+  // Every second handler ends, so that each of those messages is a range of its own.
   const queue = await r.take(a, resize, ({ n }) => (n % 2 === 0 ? never : void first.push(n)), {
     limits: () => ({ concurrency: 50 }),
   });
   await r.clock.advance(1_000);
   expect(first.length).toBeGreaterThanOrEqual(20);
-  expect(first.length).toBeLessThan(40); // 20, and those that had started before the bound was reached
+  expect(first.length).toBeLessThan(40); // 20, and the ones that had started before the limit was reached
   expect(queue.stats().waiting).toBeGreaterThan(0); // though handlers are free
   expect(queue.stats().running.length).toBeLessThan(50);
   const [place] = (await a.log.places(group, topic.name)).filter(({ partition }) => partition === 0);
@@ -224,7 +221,7 @@ test('at the bound of settled ranges only the lowest message may start, the comm
   expect(new Set([...first, ...again]).size).toBe(120);
 });
 
-test('at the bound of settled ranges repetitions are not read on', async () => {
+test('at the limit of settled ranges the queue stops reading duplicates', async () => {
   bound('openRangesMax', 5);
   const r = rig();
   const a = r.process('a');
@@ -238,7 +235,7 @@ test('at the bound of settled ranges repetitions are not read on', async () => {
   expect(queue.stats()).toMatchObject({ waiting: 4, running: [{ offset: 0 }] });
 });
 
-test('at the bound of settled ranges it goes on as soon as the lowest message settles', async () => {
+test('at the limit of settled ranges work resumes when the lowest message settles', async () => {
   bound('openRangesMax', 5);
   const r = rig();
   const a = r.process('a');
@@ -263,7 +260,7 @@ test('at the bound of settled ranges it goes on as soon as the lowest message se
   expect(seen.toSorted((x, y) => x - y)).toEqual(numbers(60).map(({ n }) => n));
 });
 
-test('an entry that is not served here holds its key, counts no attempt, and is told once; another version goes on with it', async () => {
+test('a message of an unserved entry blocks its key and counts no attempt', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
@@ -293,7 +290,7 @@ test('an entry that is not served here holds its key, counts no attempt, and is 
   expect(attempts).toEqual([1, 1, 1]);
 });
 
-test('a listener passes over the other events of the module, and starts at the end when it is new', async () => {
+test('a new listener starts at the end and skips other events of the module', async () => {
   const r = rig();
   const a = r.process('a');
   const { added, gone } = defineModule('photos', {
@@ -314,7 +311,7 @@ test('a listener passes over the other events of the module, and starts at the e
   expect(r.of('stuck')).toEqual([]);
 });
 
-test('records that the log no longer has are told exactly, and what is there is handled', async () => {
+test('trimmed records are reported by offset, and existing records are handled', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = loose();
@@ -332,7 +329,7 @@ test('records that the log no longer has are told exactly, and what is there is 
   expect((await r.progress(a)).committed).toBe(10);
 });
 
-test('a group that never committed starts where the log does, and misses nothing', async () => {
+test('a group without a commit starts at the start of the log', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = loose();
@@ -345,7 +342,7 @@ test('a group that never committed starts where the log does, and misses nothing
   expect(r.of('dropped')).toEqual([]);
 });
 
-test('records without a value are passed over and told', async () => {
+test('records without a value are skipped and reported', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = loose();
@@ -358,7 +355,7 @@ test('records without a value are passed over and told', async () => {
   expect((await r.progress(a)).committed).toBe(3);
 });
 
-test('perSecond holds over all keys and partitions of the instance, and can be changed while it runs', async () => {
+test('perSecond limits the whole instance, and can change while it runs', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = loose();
@@ -378,7 +375,7 @@ test('perSecond holds over all keys and partitions of the instance, and can be c
   expect(at).toHaveLength(200);
 });
 
-test('reading that fails goes on with growing pauses, and is told once', async () => {
+test('a failed read is retried every 100 ms, and reported once', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = loose();
@@ -399,7 +396,7 @@ test('reading that fails goes on with growing pauses, and is told once', async (
   expect(told.map(({ ok }) => ok)).toEqual([false, true]);
 });
 
-heavy('settled records that are older than they are kept are trimmed by the owner, unsettled ones never', async () => {
+heavy('the owner trims settled records older than keepMs, but never unsettled ones', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = loose();
@@ -414,12 +411,12 @@ heavy('settled records that are older than they are kept are trimmed by the owne
   expect(await start()).toBe(6);
 });
 
-test('a watermark that is handed in decides what is committed', async () => {
+test('an injected watermark decides which offset is committed', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
   await r.append(a, ...numbers(3).map(({ n }) => raw(n)));
-  // As a bug would have it: the highest settled offset is taken for the lowest unsettled one.
+  // A simulated bug: the highest settled offset is taken for the lowest unsettled one.
   const makeWatermark = (at: number, seen: number, ranges: readonly Range[]) => {
     const real = openWatermark(at, seen, ranges);
     let highest = at;
@@ -443,7 +440,7 @@ test('a watermark that is handed in decides what is committed', async () => {
   expect(seen).toEqual([]); // the message that ran is lost
 });
 
-heavy('handlers that wait for nothing leave the event loop time to turn', async () => {
+heavy('handlers without an await leave time for the event loop', async () => {
   const world = memoryWorld({ clock: systemClock });
   const r = rig();
   const a = world.process('a');
@@ -463,7 +460,7 @@ heavy('handlers that wait for nothing leave the event loop time to turn', async 
   await queue.close();
 });
 
-test('a watcher that throws for each notice does not keep a partition from being read', async () => {
+test('a notice watcher that throws does not stop the reading of a partition', async () => {
   const r = rig();
   const p = r.process('p');
   const { resize } = jobs();

@@ -17,13 +17,13 @@ const everywhere = (from: number) =>
     headers: {},
   }));
 
-test('a process killed in a handler: the message comes again elsewhere, as its second attempt', async () => {
+test('a message whose process is killed in the handler is retried elsewhere as attempt 2', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
   await r.sender(a).send(resize, numbers(3));
   await r.take(a, resize, ({ n }) => (n === 1 ? never : undefined));
-  await r.clock.advance(1_000); // long enough for a commit that says what runs
+  await r.clock.advance(1_000); // long enough for a commit that states the running messages
   a.crash();
   const seen: [number, number][] = [];
   await r.take(b, resize, ({ n }, { attempt }) => void seen.push([n, attempt]));
@@ -32,7 +32,7 @@ test('a process killed in a handler: the message comes again elsewhere, as its s
   expect((await r.progress(b)).committed).toBe(3);
 });
 
-test('a process killed after settling but before its commit: again; after its commit: not again', async () => {
+test('a settled message is repeated after a crash only if it was not committed', async () => {
   for (const [afterMs, again] of [
     [10, true],
     [30, false],
@@ -43,7 +43,7 @@ test('a process killed after settling but before its commit: again; after its co
     await r.sender(a).send(resize, numbers(1));
     let handled = 0;
     await r.take(a, resize, () => void handled++);
-    await r.clock.advance(afterMs); // a partition that rests commits after 20 ms
+    await r.clock.advance(afterMs); // an idle partition commits after 20 ms
     a.crash();
     await r.take(b, resize, () => void handled++);
     await r.clock.advance(1_000);
@@ -51,7 +51,7 @@ test('a process killed after settling but before its commit: again; after its co
   }
 });
 
-test('what was settled above an unsettled message is not handled again elsewhere', async () => {
+test('another instance does not repeat messages settled above an unsettled one', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
@@ -67,7 +67,7 @@ test('what was settled above an unsettled message is not handled again elsewhere
   expect((await r.progress(b)).committed).toBe(300);
 });
 
-test('a message that kills its process each time is parked after its attempts, without being started once more', async () => {
+test('a message that kills its process each time is parked after its last attempt', async () => {
   const r = rig();
   const { resize } = jobs({ attempts: 5 });
   await r.sender(r.process('web')).send(resize, numbers(1));
@@ -90,7 +90,7 @@ test('a message that kills its process each time is parked after its attempts, w
   });
 });
 
-test('attempts that failed before a take-over count after it', async () => {
+test('attempts that failed before a takeover count after it', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs({ attempts: 3, backoffMs: 10_000 });
@@ -111,7 +111,7 @@ test('attempts that failed before a take-over count after it', async () => {
   expect(await r.parkedNow(b)).toHaveLength(1);
 });
 
-test('a member that joins gets its share only after what runs there has ended and was committed', async () => {
+test('a joining member gets its partitions after their running handlers end and commit', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
@@ -138,7 +138,7 @@ test('a member that joins gets its share only after what runs there has ended an
   expect(seen.some((name) => name.startsWith('b'))).toBe(true);
 });
 
-test('what does not end within longestMs is aborted and comes again elsewhere; its late result is ignored', async () => {
+test('a handler that exceeds longestMs is aborted, retried elsewhere, and its result ignored', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs({ longestMs: 2_000 });
@@ -171,7 +171,7 @@ test('what does not end within longestMs is aborted and comes again elsewhere; i
   expect((await r.progress(b)).committed).toBe(1);
 });
 
-test('closing waits for what runs, starts nothing new, and commits', async () => {
+test('close waits for running handlers, starts no new ones, and commits', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -195,7 +195,7 @@ test('closing waits for what runs, starts nothing new, and commits', async () =>
   expect(r.of('partition').filter(({ change }) => change === 'given')).toHaveLength(topic.partitions);
 });
 
-test('a partition that is lost: signals abort, nothing is started, settled, parked or tried again by the old owner', async () => {
+test('after losing a partition the old owner aborts its handlers and acts no more', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs({ attempts: 2 });
@@ -227,7 +227,7 @@ test('a partition that is lost: signals abort, nothing is started, settled, park
   expect(old.stats()).toMatchObject({ handled: 0, parked: 0, inBackoff: 0, running: [] });
 });
 
-test('a process that stood still past its session starts nothing, though it has not heard yet that others have it', async () => {
+test('a process that was stopped past its session starts no message', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
@@ -243,14 +243,14 @@ test('a process that stood still past its session starts nothing, though it has 
   await r.take(b, resize, ({ n }) => void seen.push(`b${n}`));
   a.freeze();
   await r.clock.advance(60_000); // beyond the session
-  open('a'); // the first thing that it hears
+  open('a'); // the first event that it receives
   await promisesRunOut();
   a.thaw();
   await r.clock.advance(30_000);
   expect(seen).toEqual(['a0', 'b0', 'b1', 'b2']);
 });
 
-test('a commit that the log fences off is the loss of the partition', async () => {
+test('a commit that the log fences is reported as a lost partition', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -262,7 +262,7 @@ test('a commit that the log fences off is the loss of the partition', async () =
   expect(r.of('partition').filter(({ change }) => change === 'lost')).toHaveLength(1);
 });
 
-test('a commit of unknown outcome is made again, and told when that goes on for long', async () => {
+test('a failed commit is retried, and reported when it keeps failing', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -279,7 +279,7 @@ test('a commit of unknown outcome is made again, and told when that goes on for 
   expect((await r.progress(a)).committed).toBe(1);
 });
 
-test('a commit that is not answered is told after a while, and when it was kept after all', async () => {
+test('an unanswered commit is reported after two seconds, and its later success as well', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -295,7 +295,7 @@ test('a commit that is not answered is told after a while, and when it was kept 
   expect((await r.progress(a)).committed).toBe(1);
 });
 
-test('a partition that is lost while its commits are refused leaves no trouble behind', async () => {
+test('losing a partition ends the reported failure of its commits', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -309,7 +309,7 @@ test('a partition that is lost while its commits are refused leaves no trouble b
   expect(r.of('state')).toMatchObject([{ ok: false }, { ok: true }]);
 });
 
-test('a queue on a store that refuses every write closes without waiting for a commit', async () => {
+test('a queue on a store that rejects every write closes without waiting', async () => {
   const cause = 'data.mdb was removed';
   const error = new BusError('StoreBroken', cause, { outcome: 'not-sent', path: '/bus/log', cause });
   for (const refusesFirst of [true, false]) {
@@ -321,7 +321,7 @@ test('a queue on a store that refuses every write closes without waiting for a c
     const refuse = (): void => {
       r.world.faults = ({ call }) => (call === 'commit' ? { error, done: false } : undefined);
     };
-    if (refusesFirst) refuse(); // then the first start is not recorded, so its handler does not run
+    if (refusesFirst) refuse(); // the first start is then not recorded, so its handler does not run
     const queue = await r.take(a, resize, ({ n }) => void handled.push(n));
     await r.clock.advance(5_000);
     refuse();
@@ -337,7 +337,7 @@ test('a queue on a store that refuses every write closes without waiting for a c
   }
 });
 
-test('a partition that is lost while the log is told of a first start: its message leaves its place to others', async () => {
+test('a partition lost while a first start is committed frees its concurrency slot', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -355,7 +355,7 @@ test('a partition that is lost while the log is told of a first start: its messa
   expect(queue.stats()).toMatchObject({ waiting: 0, running: [], handled: 4 });
 });
 
-test('while it is busy a partition commits each commitMs, and 20 ms after it came to rest', async () => {
+test('a busy partition commits every commitMs, and 20 ms after it becomes idle', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -368,10 +368,10 @@ test('while it is busy a partition commits each commitMs, and 20 ms after it cam
   r.world.faults = ({ call }) => void (call === 'commit' && commits.push(r.clock.now() - startMs));
   await r.take(a, resize, () => new Promise<void>((resolve) => void r.clock.after(10, resolve)));
   await r.clock.advance(5_000);
-  expect(commits).toEqual([0, 510, 1_010, 1_510, 2_010]); // the first one says what runs
+  expect(commits).toEqual([0, 510, 1_010, 1_510, 2_010]); // the first commit states the running messages
 });
 
-test('messages that come one by one are committed within 20 ms of each, those that come together at once', async () => {
+test('single messages are committed within 20 ms of each, a burst together', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -385,10 +385,10 @@ test('messages that come one by one are committed within 20 ms of each, those th
     await r.clock.advance(n < 4 ? 100 : 5);
   }
   await r.clock.advance(1_000);
-  expect(commits).toEqual([0, 20, 120, 220, 320, 435]); // the first one says what runs
+  expect(commits).toEqual([0, 20, 120, 220, 320, 435]); // the first commit states the running messages
 });
 
-test('records that the log holds twice are handled once, also when the second one comes after a take-over', async () => {
+test('records stored twice in the log are handled once, also after a takeover', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
@@ -407,14 +407,14 @@ test('records that the log holds twice are handled once, also when the second on
   a.crash();
   await r.take(b, resize, ({ n }) => void seen.push(n));
   await r.clock.advance(1_000);
-  await r.sender(b, '0123456789abcdef').send(resize, [{ n: 2, key: 'k' }]); // positions begin anew: a resend, for the log
+  await r.sender(b, '0123456789abcdef').send(resize, [{ n: 2, key: 'k' }]); // positions start at 1 again, so this is a resend
   await r.sender(b).send(resize, [{ n: 3, key: 'k' }]);
   await r.clock.advance(1_000);
   expect(seen).toEqual([1, 2, 3]);
   expect((await r.progress(b)).committed).toBe(6);
 });
 
-test('a repetition that was dropped above an unsettled message stays dropped after a take-over', async () => {
+test('a duplicate dropped above an unsettled message stays dropped after a takeover', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = loose();
@@ -434,7 +434,7 @@ test('a repetition that was dropped above an unsettled message stays dropped aft
   expect(seen).toEqual([0, 2]);
 });
 
-test('a handler whose schema takes its time is not started when the partition was lost meanwhile', async () => {
+test('a message whose partition is lost during its asynchronous schema check does not start', async () => {
   const r = rig();
   const a = r.process('a');
   const { wait, open } = gates();
@@ -458,7 +458,7 @@ test('a handler whose schema takes its time is not started when the partition wa
   expect(seen).toEqual([0]); // once, after the partition came back
 });
 
-test('a partition whose loss is told by its signal alone is given up at once, with what waits in its lanes', async () => {
+test('a partition whose signal alone reports its loss is released immediately', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -490,7 +490,7 @@ test('a partition whose loss is told by its signal alone is given up at once, wi
   expect(r.of('partition').filter(({ change }) => change === 'lost')).toHaveLength(topic.partitions);
 });
 
-test('what was read but not settled before a take-over is no repetition after it', async () => {
+test('messages that were read but not settled before a takeover are no duplicates', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
@@ -507,7 +507,7 @@ test('what was read but not settled before a take-over is no repetition after it
   expect(seen).toEqual([0, 1, 2, 3, 4]);
 });
 
-test('a state that is not readable is told loudly, and the partition goes on from its offset', async () => {
+test('an unreadable commit state is logged as an error, and reading starts at the offset', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
@@ -531,5 +531,5 @@ test('a state that is not readable is told loudly, and the partition goes on fro
   expect(r.of('log')).toMatchObject([
     { level: 'error', fields: { partition, reason: expect.stringContaining('version 9') } },
   ]);
-  expect(r.of('state')).toEqual([]); // nothing that lasts
+  expect(r.of('state')).toEqual([]); // it is not a lasting failure
 });

@@ -1,4 +1,4 @@
-/** Trouble that is over is told to be: whoever asks an instance whether it is ready must not hear of it for ever. */
+/** A failure that has ended is reported as ended, since otherwise the instance would stay unready. */
 import { BusError } from '../../src/base/errors';
 import type { Log, Owned } from '../../src/ports/log';
 import { jobs, parked, rig } from './rig';
@@ -6,12 +6,12 @@ import { jobs, parked, rig } from './rig';
 const unreachable = () => new BusError('Unreachable', 'away', { outcome: 'not-sent', waitedMs: 1 });
 const { resize } = jobs({ attempts: 1 });
 
-/** The parts that were told last not to work. */
+/** The parts whose last report was a failure. */
 function broken(r: ReturnType<typeof rig>): string[] {
   const last = new Map(r.of('state').map(({ part, ok }) => [part, ok]));
   return [...last].filter(([, ok]) => !ok).map(([part]) => part);
 }
-/** A log whose partitions cannot be read while `away` says so. */
+/** A log whose partitions cannot be read while `away` returns true. */
 function readless(log: Log, away: () => boolean): Log {
   const change = (owned: Owned): Owned => ({
     ...owned,
@@ -24,7 +24,7 @@ function readless(log: Log, away: () => boolean): Log {
   };
 }
 
-test('a trim that fails is a line in the log, and is tried again', async () => {
+test('a failed trim is logged as a warning and retried', async () => {
   const r = rig();
   const p = r.process('p');
   await r.sender(p).send(resize, [{ n: 1 }]);
@@ -38,7 +38,7 @@ test('a trim that fails is a line in the log, and is tried again', async () => {
   expect(r.of('state')).toEqual([]);
 });
 
-test('a trim that fails each time for the same reason is reported once for each partition, until it succeeds', async () => {
+test('a trim that keeps failing is logged once for each partition, until it succeeds', async () => {
   const r = rig();
   const p = r.process('p');
   let allowed = false;
@@ -55,7 +55,7 @@ test('a trim that fails each time for the same reason is reported once for each 
   expect(r.of('log')).toHaveLength(24);
 });
 
-test('a partition that cannot be read works again when nothing is wrong any more, though nothing comes', async () => {
+test('an empty partition that could not be read is reported as repaired when reads succeed', async () => {
   const r = rig();
   const p = r.process('p');
   let away = true;
@@ -68,7 +68,7 @@ test('a partition that cannot be read works again when nothing is wrong any more
 });
 
 test.each(['given', 'lost'] as const)(
-  "what is wrong with a partition that is %s is not this instance's any more",
+  'an instance no longer reports the failure of a partition that is %s',
   async (how) => {
     const r = rig();
     const [p, q] = [r.process('p'), r.process('q')];
@@ -79,11 +79,11 @@ test.each(['given', 'lost'] as const)(
     await r.clock.advance(30_000);
     if (how === 'lost') p.thaw();
     await r.clock.advance(1_000);
-    expect(broken(r)).toHaveLength(6); // those that it has
+    expect(broken(r)).toHaveLength(6); // the partitions that it owns
   },
 );
 
-test('parking works again when another message is parked, and when none is left to be', async () => {
+test('a parking failure ends when a message is parked, and when its partition is lost', async () => {
   for (const how of ['parked', 'lost'] as const) {
     const r = rig();
     const [p, q] = [r.process('p'), r.process('q')];

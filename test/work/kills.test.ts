@@ -1,4 +1,4 @@
-/** Messages that end the process they run in: each is found and parked, and nobody else with it. */
+/** Messages that crash their process: each is detected and parked, and no other message is parked with it. */
 import type { MemoryProcess } from '../../src/memory';
 import { heavy } from '../heavy';
 import { jobs, rig, type RunJob } from './rig';
@@ -7,7 +7,7 @@ const never = new Promise<void>(() => undefined);
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
 const keyed = (count: number) => numbers(count).map(({ n }) => ({ n, key: 'k' }));
 
-/** One process after the other takes the queue until one of them lives on: how many died. */
+/** Starts one process after the other until one survives. Returns how many crashed. */
 async function lives(r: ReturnType<typeof rig>, max: number, take: (p: MemoryProcess) => Promise<unknown>) {
   for (let life = 0; life < max; life++) {
     const p = r.process(`p${life}`);
@@ -17,11 +17,11 @@ async function lives(r: ReturnType<typeof rig>, max: number, take: (p: MemoryPro
   }
   return max;
 }
-/** Nothing comes of what runs in a process that has ended. */
+/** A handler in a crashed process never ends. */
 const end = (p: MemoryProcess) => (p.crash(), never);
 const after = (p: MemoryProcess, ms: number) => new Promise<void>((go) => void p.clock.after(ms, go));
 
-test('a message that ends its process at once is counted each time, and parked after its attempts', async () => {
+test('a message that crashes its process is counted each time, and parked after its attempts', async () => {
   const r = rig();
   const { resize } = jobs({ attempts: 5 });
   await r.sender(r.process('web')).send(resize, keyed(2));
@@ -37,52 +37,46 @@ test('a message that ends its process at once is counted each time, and parked a
   expect(await r.parkedNow(r.process('reader'))).toHaveLength(1);
 });
 
-heavy(
-  'one that comes behind many that settle too fast to be committed dies uncounted once, and is counted then',
-  async () => {
-    const r = rig();
-    const { resize } = jobs({ attempts: 5 });
-    await r.sender(r.process('web')).send(resize, keyed(300));
-    const attempts: number[] = [];
-    const died = await lives(r, 20, (p) =>
-      r.take(p, resize, async ({ n }, { attempt }) => {
-        if (n === 299) {
-          attempts.push(attempt);
-          await end(p);
-        }
-        await after(p, 1);
-      }),
-    );
-    expect([attempts, died]).toEqual([[1, 1, 2, 3, 4, 5], 6]);
-    expect(await r.parkedNow(r.process('reader'))).toHaveLength(1);
-  },
-);
+heavy('a crashing message behind many fast ones is uncounted once, and counted from then on', async () => {
+  const r = rig();
+  const { resize } = jobs({ attempts: 5 });
+  await r.sender(r.process('web')).send(resize, keyed(300));
+  const attempts: number[] = [];
+  const died = await lives(r, 20, (p) =>
+    r.take(p, resize, async ({ n }, { attempt }) => {
+      if (n === 299) {
+        attempts.push(attempt);
+        await end(p);
+      }
+      await after(p, 1);
+    }),
+  );
+  expect([attempts, died]).toEqual([[1, 1, 2, 3, 4, 5], 6]);
+  expect(await r.parkedNow(r.process('reader'))).toHaveLength(1);
+});
 
 test.each([
   [5, 5],
   [3, 3],
   [2, 2],
-])(
-  'with %i attempts a message that ends its process is parked after %i, and what ran beside it is handled',
-  async (attempts, kills) => {
-    const r = rig();
-    const { resize } = jobs({ attempts });
-    await r.sender(r.process('web')).send(resize, numbers(8));
-    const done = new Set<number>();
-    const run =
-      (p: MemoryProcess): RunJob =>
-      async ({ n }) => {
-        await after(p, n === 3 ? 1_000 : 5_000);
-        if (n === 3) await end(p);
-        done.add(n);
-      };
-    expect(await lives(r, 12, (p) => r.take(p, resize, run(p)))).toBe(kills);
-    expect([...done].toSorted((x, y) => x - y)).toEqual([0, 1, 2, 4, 5, 6, 7]);
-    expect(await r.parkedNow(r.process('reader'))).toHaveLength(1);
-  },
-);
+])('with %i attempts a crashing message is parked after %i, and its neighbors are handled', async (attempts, kills) => {
+  const r = rig();
+  const { resize } = jobs({ attempts });
+  await r.sender(r.process('web')).send(resize, numbers(8));
+  const done = new Set<number>();
+  const run =
+    (p: MemoryProcess): RunJob =>
+    async ({ n }) => {
+      await after(p, n === 3 ? 1_000 : 5_000);
+      if (n === 3) await end(p);
+      done.add(n);
+    };
+  expect(await lives(r, 12, (p) => r.take(p, resize, run(p)))).toBe(kills);
+  expect([...done].toSorted((x, y) => x - y)).toEqual([0, 1, 2, 4, 5, 6, 7]);
+  expect(await r.parkedNow(r.process('reader'))).toHaveLength(1);
+});
 
-test('two that end their processes are both parked, and what ran beside them is handled', async () => {
+test('two crashing messages are both parked, and the messages beside them are handled', async () => {
   const r = rig();
   const { resize } = jobs({ attempts: 5 });
   await r.sender(r.process('web')).send(resize, numbers(8));
@@ -98,7 +92,7 @@ test('two that end their processes are both parked, and what ran beside them is 
   expect(await r.parkedNow(r.process('reader'))).toHaveLength(2);
 });
 
-test('what has to run alone waits for what runs, and that for it, but no longer than longestMs', async () => {
+test('a message that must run alone waits for running handlers, at most for longestMs', async () => {
   const r = rig();
   const { resize } = jobs({ attempts: 5, longestMs: 2_000 });
   const sender = r.sender(r.process('web'));
@@ -122,7 +116,7 @@ test('what has to run alone waits for what runs, and that for it, but no longer 
   expect(started.toSorted()).toEqual(['0 after 0', '1 after 2000', '2 after 2000']);
 });
 
-test('a partition that was given as agreed makes one commit before its first handler, one that was lost one for each for a while', async () => {
+test('after a loss the new owner commits before each early handler, after a revocation once', async () => {
   for (const [how, min, max] of [
     ['given', 1, 1],
     ['lost', 10, 100],
@@ -148,7 +142,7 @@ test('a partition that was given as agreed makes one commit before its first han
   }
 });
 
-test('a partition that moves or is lost while a message waits to run alone is let go of', async () => {
+test('a partition that moves or is lost while a message waits to run alone is released', async () => {
   for (const how of ['given', 'lost'] as const) {
     const r = rig();
     const { resize } = jobs({ attempts: 5, longestMs: 60_000 });

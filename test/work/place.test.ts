@@ -1,4 +1,4 @@
-/** Places of a group that do not fit the log: set by a tool, or of an earlier log of the same name. */
+/** Committed offsets that do not fit the log: set by a tool, or committed for an earlier log of the same name. */
 import { BusError } from '../../src/base/errors';
 import type { Commit } from '../../src/ports/log';
 import { emptyState, encodeState, type State } from '../../src/work/progress/commit-state';
@@ -8,7 +8,7 @@ const { resize } = jobs();
 const partition = 4;
 const value = (n: number): Buffer => Buffer.from([0x81, 0xa1, 0x6e, n]); // {n}
 
-/** A process that finds `count` jobs, ten milliseconds between two of them, and the group where `commitOf` says. */
+/** A process that starts with `count` jobs, 10 ms apart, and the committed offset that `commitOf` returns. */
 async function openAt(count: number, commitOf: (timesMs: readonly number[]) => Commit) {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
@@ -44,8 +44,8 @@ const commitAt = (offset: number, more: Partial<State> = {}): Commit => ({
   state: encodeState(offset, { ...emptyState(offset), ...more }, 3_072),
 });
 
-describe('a group whose place lies beyond the end of the log', () => {
-  it('handles everything that is there when nothing tells what it had handled, and reports it', async () => {
+describe('a group whose committed offset is beyond the end of the log', () => {
+  it('handles all records and reports it when the commit has no state', async () => {
     const { handled, place, of } = await openAt(3, () => ({ offset: 1_000, state: new Uint8Array() }));
     expect(handled).toEqual([0, 1, 2]);
     expect(place?.offset).toBe(3);
@@ -55,7 +55,7 @@ describe('a group whose place lies beyond the end of the log', () => {
     expect(of('log')[0]?.message).toContain('It handles 3 records from 0 up to 3 now: nothing tells');
   });
 
-  it('handles what the log took after all that it had read: a topic that was made again', async () => {
+  it('handles records newer than the last one it read when the topic was recreated', async () => {
     const { handled, place, of } = await openAt(5, ([, , thirdMs = 0]) =>
       commitAt(1_000, { newest: { offset: 999, timeMs: thirdMs - 5 } }),
     );
@@ -64,7 +64,7 @@ describe('a group whose place lies beyond the end of the log', () => {
     expect(of('log')).toMatchObject([{ level: 'error', fields: { place: 1_000, from: 2, end: 5 } }]);
   });
 
-  it('repeats nothing of a log that has only lost its end, and handles what comes there', async () => {
+  it('repeats nothing of a truncated log, and handles new records', async () => {
     const { handled, append, clock, of } = await openAt(3, ([, , lastMs = 0]) =>
       commitAt(5, { newest: { offset: 4, timeMs: lastMs + 20 } }),
     );
@@ -76,8 +76,8 @@ describe('a group whose place lies beyond the end of the log', () => {
   });
 });
 
-describe('a group whose place is of an earlier log that was shorter', () => {
-  it('goes on at the first record that came after all that it had read', async () => {
+describe('a group whose commit belongs to an earlier, shorter log', () => {
+  it('resumes at the first record newer than the last one it had read', async () => {
     const { handled, place } = await openAt(6, ([firstMs = 0]) => {
       const newest = { offset: 3, timeMs: firstMs - 60_000 };
       return commitAt(2, { seen: 4, ranges: [{ from: 3, to: 4 }], newest });
@@ -86,7 +86,7 @@ describe('a group whose place is of an earlier log that was shorter', () => {
     expect(place?.offset).toBe(6);
   });
 
-  it('is not taken for one when the newest record that it had read lies where it lay', async () => {
+  it('keeps its commit when the newest record that it read is still at its offset', async () => {
     const { handled, of } = await openAt(6, ([, , , timeMs = 0]) =>
       commitAt(2, { seen: 4, ranges: [{ from: 3, to: 4 }], newest: { offset: 3, timeMs } }),
     );
@@ -94,7 +94,7 @@ describe('a group whose place is of an earlier log that was shorter', () => {
     expect([...of('log'), ...of('dropped')]).toEqual([]);
   });
 
-  it('is not taken for one when that record was trimmed away', async () => {
+  it('keeps its commit when the newest record that it read was trimmed', async () => {
     const r = rig();
     const [a, b] = [r.process('a'), r.process('b')];
     const seen: number[] = [];
@@ -111,12 +111,12 @@ describe('a group whose place is of an earlier log that was shorter', () => {
   });
 });
 
-describe('what a group with such a place has not handled is not trimmed, however old it is', () => {
+describe('trimming keeps unhandled records of a group whose committed offset', () => {
   const trimIntervalMs = 600_000;
   const beyond: Commit = { offset: 1_000, state: new Uint8Array() };
   const ofAnotherLog = commitAt(2, { seen: 4, ranges: [{ from: 3, to: 4 }], newest: { offset: 3, timeMs: 1 } });
 
-  /** Where the log starts after a trim: six jobs, no handler that ends, and a fault of each call that `fails` names. */
+  /** Returns the start of the log after a trim. Six jobs wait, no handler ends, and each `fails` call fails. */
   async function startAfterTrim(commit: Commit, fails: 'commit' | 'read'): Promise<number | undefined> {
     const r = rig();
     const [a, b] = [r.process('a'), r.process('b')];
@@ -134,10 +134,10 @@ describe('what a group with such a place has not handled is not trimmed, however
     return (await a.log.bounds(topic.name)).find((one) => one.partition === partition)?.start;
   }
 
-  it.each(['commit', 'read'] as const)('beyond the end, while each %s fails', async (fails) => {
+  it.each(['commit', 'read'] as const)('is beyond the end, while each %s fails', async (fails) => {
     expect(await startAfterTrim(beyond, fails)).toBe(0);
   });
-  it.each(['commit', 'read'] as const)('of an earlier log that was shorter, while each %s fails', async (fails) => {
+  it.each(['commit', 'read'] as const)('belongs to an earlier, shorter log, while each %s fails', async (fails) => {
     expect(await startAfterTrim(ofAnotherLog, fails)).toBe(0);
   });
 });

@@ -1,4 +1,6 @@
-/** A process that loses its partitions and owns them again: what it finished is not repeated, what runs is not doubled. */
+/**
+ * A process that loses its partitions and regains them: finished messages are not repeated, running ones not doubled.
+ */
 import { BusError } from '../../src/base/errors';
 import { partitionOf } from '../../src/format/partition';
 import { RetainedPartitions } from '../../src/work/progress/retained';
@@ -6,9 +8,9 @@ import { emptyState, encodeState } from '../../src/work/progress/commit-state';
 import { gates, group, jobs, parked, rig, topic } from './rig';
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, n) => ({ n: from + n }));
-/** Jobs of one key, so that they are in one partition and run one after the other. */
+/** Jobs of one key, which are in one partition and run in order. */
 const keyed = (count: number, from = 0) => numbers(count, from).map(({ n }) => ({ n, key: 'k' }));
-/** Keys of lanes of their own in one partition. */
+/** Keys that are separate lanes of one partition. */
 const partition = 3;
 const keysThere = Array.from({ length: 2_000 }, (_, n) => `${n}`).filter(
   (key) => partitionOf(Buffer.from(key), topic.partitions) === partition,
@@ -17,7 +19,7 @@ const together = (count: number, from = 0) => numbers(count, from).map(({ n }) =
 const unreachable = () => new BusError('Unreachable', 'the coordinator is away', { outcome: 'not-sent', waitedMs: 1 });
 const later = (r: ReturnType<typeof rig>, ms: number) => new Promise<void>((go) => void r.clock.after(ms, go));
 
-/** A job in each partition, handled and committed: what starts first in a partition waits for a commit. */
+/** A handled and committed job in each partition, because the first start in a partition waits for a commit. */
 const everywhere = Array.from({ length: topic.partitions }, (_, one) => {
   const key = Array.from({ length: 2_000 }, (_, n) => `w${n}`).find(
     (name) => partitionOf(Buffer.from(name), topic.partitions) === one,
@@ -30,14 +32,14 @@ async function warmUp(r: ReturnType<typeof rig>, seen: unknown[] = []): Promise<
   seen.length = 0;
 }
 
-/** No commit of `process` is accepted from now on, until the function returned is called. */
+/** Rejects all commits of `process` until the returned function is called. */
 function noCommits(r: ReturnType<typeof rig>, process = 'a'): () => void {
   r.world.faults = (one) =>
     one.process === process && one.call === 'commit' ? { error: unreachable(), done: false } : undefined;
   return () => (r.world.faults = undefined);
 }
 
-test('what a process finished is not repeated when it loses its partitions before the commit and owns them again', async () => {
+test('a process does not repeat finished messages after it loses and regains their partitions', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -51,7 +53,7 @@ test('what a process finished is not repeated when it loses its partitions befor
   await r.clock.advance(1_500);
   a.expire();
   await r.clock.advance(1_000);
-  a.expire(); // and once more, before anything of it was committed
+  a.expire(); // a second time, before any of it was committed
   allow();
   await sender.send(resize, numbers(30, 60));
   await r.clock.advance(10_000);
@@ -60,7 +62,7 @@ test('what a process finished is not repeated when it loses its partitions befor
   expect(r.of('partition').filter(({ change }) => change === 'lost')).toHaveLength(2 * topic.partitions);
 });
 
-test('what was settled above an unsettled message is not repeated either, and what failed keeps its attempts', async () => {
+test('a regained partition keeps settled messages above unsettled ones, and failed attempts', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs({ attempts: 3, backoffMs: 5_000 });
@@ -82,7 +84,7 @@ test('what was settled above an unsettled message is not repeated either, and wh
   expect((await r.parkedNow(a)).map(({ note }) => note.attemptCount)).toEqual([3, 3]);
 });
 
-test('a handler that still runs when its partition comes back is not started beside itself, and its end counts', async () => {
+test('a handler still running when its partition is regained is not doubled', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -105,7 +107,7 @@ test('a handler that still runs when its partition comes back is not started bes
   expect((await r.progress(a)).committed).toBe(3);
 });
 
-test('what ends while the partition is elsewhere is not repeated when it comes back', async () => {
+test('a handler that ends while its partition is elsewhere is not repeated', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
@@ -118,7 +120,7 @@ test('what ends while the partition is elsewhere is not repeated when it comes b
   });
   await r.clock.advance(1_000);
   a.freeze();
-  // Another member that owns everything meanwhile and handles nothing.
+  // Another member owns all partitions meanwhile and handles nothing.
   const other = await b.log.join(group, topic.name, { take: () => undefined, give: () => Promise.resolve() });
   await r.clock.advance(15_000);
   a.thaw();
@@ -131,7 +133,7 @@ test('what ends while the partition is elsewhere is not repeated when it comes b
   expect((await r.progress(a)).committed).toBe(3);
 });
 
-test('no other message of a key starts while a handler of that key still runs from before the loss', async () => {
+test('no message of a key starts while a handler from before the loss runs', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs({ retry: 'aside', attempts: 5, backoffMs: 1_000 });
@@ -152,7 +154,7 @@ test('no other message of a key starts while a handler of that key still runs fr
   expect(seen).toEqual(['0: 1', '1: 1', '0: 2', '2: 1']);
 });
 
-test('a handler that stops because its partition was lost is started again once, after it has ended', async () => {
+test('a handler aborted by a partition loss restarts once, after it has ended', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -174,7 +176,7 @@ test('a handler that stops because its partition was lost is started again once,
   expect(seen).toEqual(['0: 1, 1 at once', '0: 2, 1 at once', '1: 1, 1 at once']);
 });
 
-test('a message whose parking is acknowledged after the loss is neither handled nor parked again', async () => {
+test('a message whose parking is acknowledged after the loss is neither repeated nor parked again', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -193,7 +195,7 @@ test('a message whose parking is acknowledged after the loss is neither handled 
   expect(r.of('parked')).toHaveLength(1);
 });
 
-test('a queue that is closed while nothing can be committed, and taken again by the process, repeats nothing', async () => {
+test('a queue that closes without a commit and is opened again repeats nothing', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs({ longestMs: 1_000 });
@@ -222,7 +224,7 @@ test('a queue that is closed while nothing can be committed, and taken again by 
   expect(await r.progress(a)).toEqual({ committed: 15, end: 15 });
 });
 
-test('what another process settled in between, and what it had not settled, is not repeated either', async () => {
+test('messages that another process settled meanwhile are not repeated', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
@@ -233,7 +235,7 @@ test('what another process settled in between, and what it had not settled, is n
   const allow = noCommits(r);
   await sender.send(resize, together(4));
   await r.clock.advance(1_000);
-  a.freeze(); // with 4 finished jobs that the log does not know of
+  a.freeze(); // with 4 finished jobs that are not committed
   await r.take(b, resize, ({ n }) => {
     seen.push(`b${n}`);
     return n === 1 || n === 3 ? new Promise(() => undefined) : undefined;
@@ -251,10 +253,10 @@ test('what another process settled in between, and what it had not settled, is n
 });
 
 test.each([
-  ['moved by hand', new Uint8Array()],
-  // The topic was deleted and created again, and another process has worked on it.
-  ['of another log of the same name', encodeState(4, emptyState(4), 1_000)],
-])('a place that is %s counts, whatever the process remembers', async (_, state) => {
+  ['set by a tool', new Uint8Array()],
+  // The topic was deleted and recreated, and another process has worked on it.
+  ['committed for another log of the same name', encodeState(4, emptyState(4), 1_000)],
+])('an offset that is %s overrides the remembered progress', async (_, state) => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs();
@@ -275,7 +277,7 @@ test.each([
   expect(seen).toEqual([0, 1, 2, 3, 4, 5, 4, 5]);
 });
 
-test('the commit that the log has is known again after many commits that failed', async () => {
+test('progress is kept after many commits that failed', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs({ attempts: 5, backoffMs: 1_000_000 });
@@ -294,7 +296,7 @@ test('the commit that the log has is known again after many commits that failed'
   expect(seen.toSorted()).toEqual(['0: 1', '1: 1', '1: 2', '2: 1']);
 });
 
-test('a record that is sent again after a loss is known from before it', async () => {
+test('a record that is resent after a partition loss is dropped as a duplicate', async () => {
   const r = rig();
   const a = r.process('a');
   const { resize } = jobs();
@@ -307,7 +309,7 @@ test('a record that is sent again after a loss is known from before it', async (
   a.expire();
   allow();
   await r.clock.advance(1_000);
-  await r.sender(a, '0123456789abcdef').send(resize, keyed(2)); // a resend, as its positions say
+  await r.sender(a, '0123456789abcdef').send(resize, keyed(2)); // a resend, since its positions are the same
   await r.clock.advance(10_000);
   expect(seen).toEqual([0, 1]);
   expect(r.of('dropped').map(({ reason }) => reason)).toEqual(['repeated', 'repeated']);
@@ -316,7 +318,7 @@ test('a record that is sent again after a loss is known from before it', async (
 describe('a process that cannot commit', () => {
   const states = (r: ReturnType<typeof rig>) => r.of('state').map(({ part, ok, reason }) => ({ part, ok, reason }));
 
-  test('stops starting messages 2 s after a commit was due, reports it once, and goes on when commits are accepted', async () => {
+  test('stops starting messages 2 s after a due commit, until commits are accepted', async () => {
     const r = rig();
     const a = r.process('a');
     const { resize } = jobs();
@@ -347,7 +349,7 @@ describe('a process that cannot commit', () => {
     expect(states(r).slice(1)).toEqual([{ part: 'commits in photos.work', ok: true, reason: expect.any(String) }]);
   });
 
-  test('stops at 5,000 messages of a partition, however fast they are', async () => {
+  test('stops at 5,000 uncommitted messages of a partition', async () => {
     const r = rig();
     const a = r.process('a');
     const { resize } = jobs();
@@ -364,7 +366,7 @@ describe('a process that cannot commit', () => {
     expect(seen).toBe(12_000);
   });
 
-  test('commits early when many messages settle within commitMs, so that it need not stop', async () => {
+  test('commits early when many messages settle within commitMs', async () => {
     const r = rig();
     const a = r.process('a');
     const { resize } = jobs();

@@ -1,4 +1,4 @@
-/** How long events wait for named listeners, as an instance that publishes them watches it. */
+/** Detects events that wait for named listeners for longer than `keepMs`, as their publisher watches it. */
 import { openNotices, type Notice } from '../../src/base/notices';
 import { printEnvelope } from '../../src/format/envelope';
 import { memoryWorld, virtualClock } from '../../src/memory';
@@ -9,7 +9,7 @@ const keepMs = 3_600_000;
 const topic = { name: 't.photos.events', partitions: 1, compacted: false, keepMs };
 const group = 't.search.index.photos.added';
 
-/** A log whose topics can be deleted and created again under those who use it. */
+/** A log whose topics can be deleted and recreated while they are in use. */
 function openScene() {
   const clock = virtualClock();
   const open = (): Log => memoryWorld({ clock, holdsUnread: false }).process('a').log;
@@ -49,10 +49,10 @@ function openScene() {
 test.each([
   ['fewer', 3, 0],
   ['more', 3, 40],
-])('reports events of a topic that was deleted and created again with %s events', async (_, added, moved) => {
+])('reports events of a topic that was recreated with %s events', async (_, added, moved) => {
   const { clock, heard, watch, start, publish, recreate } = openScene();
   await start();
-  await publish('photos.moved', 20); // of no listener: they are passed over, and not looked at again
+  await publish('photos.moved', 20); // no listener handles these: they are skipped and not read again
   await clock.advance(0.8 * keepMs);
   expect(heard).toEqual([]);
   await recreate();

@@ -7,7 +7,7 @@ const fails = (message = 'no disk'): never => {
   throw new Error(message);
 };
 
-test('a failed message comes back after the wait that was drawn, doubled each time, and is parked after the last attempt', async () => {
+test('a failed message is retried with doubled waits, and parked after its last attempt', async () => {
   const r = rig();
   const p = r.process('a');
   const { resize } = jobs({ attempts: 4, backoffMs: 500 });
@@ -52,7 +52,7 @@ test('a failed message comes back after the wait that was drawn, doubled each ti
   ]);
 });
 
-test('attempts of a parked message keep the causes of their errors, and the reason names them', async () => {
+test('a parked message keeps the causes of its errors, and its reason names them', async () => {
   const r = rig();
   const p = r.process('a');
   const { resize } = jobs({ attempts: 1 });
@@ -75,7 +75,7 @@ test('attempts of a parked message keep the causes of their errors, and the reas
   expect(record?.note.reason).toContain('connect ECONNREFUSED 127.0.0.1:9');
 });
 
-test('what is parked are the bytes as they were sent, with their header', async () => {
+test('a parked message has its original bytes and header', async () => {
   const r = rig();
   const p = r.process('a');
   const { resize } = jobs();
@@ -95,7 +95,7 @@ test('what is parked are the bytes as they were sent, with their header', async 
   expect(record?.note).toMatchObject({ reason: 'a reason', attemptCount: 1, key: 'ü' });
 });
 
-test("'in-order' holds the messages of the key during the wait, 'aside' lets them go on; other keys go on with both", async () => {
+test("'in-order' blocks the key during the wait, 'aside' does not, and neither blocks other keys", async () => {
   const orders: Record<string, string[]> = {};
   for (const retry of ['in-order', 'aside'] as const) {
     const r = rig();
@@ -118,7 +118,7 @@ test("'in-order' holds the messages of the key during the wait, 'aside' lets the
   expect(orders['in-order']?.slice(-3)).toEqual(['a1', 'a2', 'a3']);
 });
 
-test('a body that the schema refuses is parked at once, with the field', async () => {
+test('a body that its schema rejects is parked immediately, with the field', async () => {
   const r = rig();
   const p = r.process('a');
   await r.sender(p).send(jobs().resize, [{ n: 1 }, { n: 2 }]);
@@ -136,16 +136,16 @@ test('a body that the schema refuses is parked at once, with the field', async (
 
 test.each<[string, () => unknown]>([
   ['an object without a prototype', () => Object.create(null)],
-  ['an error whose message is no text', () => Object.assign(new Error('x'), { message: 42, stack: 7 })],
+  ['an error whose message is not a string', () => Object.assign(new Error('x'), { message: 42, stack: 7 })],
   [
-    'a Proxy that was revoked',
+    'a revoked Proxy',
     () => {
       const { proxy, revoke } = Proxy.revocable({}, {});
       revoke();
       return proxy;
     },
   ],
-])('a handler that throws %s is tried again and parked, and what comes after it is handled', async (_what, thrown) => {
+])('a handler that throws %s is retried and parked, and the next message is handled', async (_what, thrown) => {
   const r = rig();
   const p = r.process('a');
   const { resize } = jobs({ attempts: 2 });
@@ -165,7 +165,7 @@ test.each<[string, () => unknown]>([
   ]);
 });
 
-test('an Invalid that comes from within the handler is tried again', async () => {
+test('an Invalid thrown within the handler is retried', async () => {
   const r = rig();
   const p = r.process('a');
   const { resize } = jobs();
@@ -179,7 +179,7 @@ test('an Invalid that comes from within the handler is tried again', async () =>
   expect(attempts).toEqual([1, 2]);
 });
 
-test('bytes that are no body, and headers that are none, are parked raw while their neighbours go on', async () => {
+test('unreadable bodies and headers are parked unchanged while their neighbors are handled', async () => {
   const r = rig();
   const p = r.process('a');
   const { resize } = jobs();
@@ -201,7 +201,7 @@ test('bytes that are no body, and headers that are none, are parked raw while th
   expect((await r.progress(p)).committed).toBe(4);
 });
 
-test('JSON and MessagePack that no value is exactly are parked with the path of the field, never rounded', async () => {
+test('numbers and keys that JavaScript cannot represent exactly are parked with their path', async () => {
   const r = rig();
   const p = r.process('a');
   const { resize } = jobs();
@@ -229,7 +229,7 @@ test('JSON and MessagePack that no value is exactly are parked with the path of 
   ]);
 });
 
-test('a record of a foreign producer has its id from its place, and is for the only entry of the queue', async () => {
+test("a foreign producer's record gets its id from its offset and the only entry", async () => {
   const r = rig();
   const p = r.process('a');
   const { resize } = loose();
@@ -240,7 +240,7 @@ test('a record of a foreign producer has its id from its place, and is for the o
   expect(seen).toEqual([{ n: 7 }, `${topic.name}/2/0`, { module: '', instance: '' }]);
 });
 
-test('what is of another kind, or does not say its entry where there are several, is parked raw', async () => {
+test('messages of another kind or without an entry are parked unchanged', async () => {
   const r = rig();
   const p = r.process('a');
   const { resize } = loose();
@@ -260,32 +260,29 @@ test('what is of another kind, or does not say its entry where there are several
   expect(records.map(({ headers }) => Object.keys(headers).toSorted())).toEqual([['parked'], ['bus', 'parked']]);
 });
 
-test.each([true, false])(
-  'a park whose append is unknown (done: %s) is made again before the message settles',
-  async (done) => {
-    const r = rig();
-    const p = r.process('a');
-    const { resize } = jobs({ attempts: 1 });
-    await r.sender(p).send(resize, [{ n: 1 }]);
-    r.world.faults = ({ call, topic: to, n }) =>
-      call === 'append' && to === parked.name && n <= 3
-        ? { error: new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 1 }), done }
-        : undefined;
-    const queue = await r.take(p, resize, () => fails());
-    await r.clock.advance(50);
-    expect(queue.stats()).toMatchObject({ parked: 0, failed: 1 });
-    await r.clock.advance(10_000);
-    expect(await r.parkedNow(p)).toHaveLength(1);
-    expect(queue.stats()).toMatchObject({ parked: 1 });
-    expect((await r.progress(p)).committed).toBe(1);
-    expect(r.of('state')).toMatchObject([
-      { part: 'queue photos.work', ok: false },
-      { part: 'queue photos.work', ok: true },
-    ]);
-  },
-);
+test.each([true, false])('a park of unknown outcome (done: %s) is retried before the message settles', async (done) => {
+  const r = rig();
+  const p = r.process('a');
+  const { resize } = jobs({ attempts: 1 });
+  await r.sender(p).send(resize, [{ n: 1 }]);
+  r.world.faults = ({ call, topic: to, n }) =>
+    call === 'append' && to === parked.name && n <= 3
+      ? { error: new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 1 }), done }
+      : undefined;
+  const queue = await r.take(p, resize, () => fails());
+  await r.clock.advance(50);
+  expect(queue.stats()).toMatchObject({ parked: 0, failed: 1 });
+  await r.clock.advance(10_000);
+  expect(await r.parkedNow(p)).toHaveLength(1);
+  expect(queue.stats()).toMatchObject({ parked: 1 });
+  expect((await r.progress(p)).committed).toBe(1);
+  expect(r.of('state')).toMatchObject([
+    { part: 'queue photos.work', ok: false },
+    { part: 'queue photos.work', ok: true },
+  ]);
+});
 
-test('nothing is committed past a message whose park is not confirmed, though its process dies', async () => {
+test('a message whose park is not confirmed is not committed when its process dies', async () => {
   const r = rig();
   const [a, b] = [r.process('a'), r.process('b')];
   const { resize } = jobs({ attempts: 1 });
@@ -300,7 +297,7 @@ test('nothing is committed past a message whose park is not confirmed, though it
   expect(await r.parkedNow(b)).toHaveLength(1);
 });
 
-test('errors that are the same do not fill the note of a parked message, and the note has a bound', async () => {
+test('the note of a parked message is bounded and keeps the last 20 attempts', async () => {
   const r = rig();
   const p = r.process('a');
   const { resize } = jobs({ attempts: 60, backoffMs: 1 });
@@ -313,7 +310,7 @@ test('errors that are the same do not fill the note of a parked message, and the
   expect(record?.note.attempts.map(({ attempt }) => attempt)).toEqual(Array.from({ length: 20 }, (_, n) => 41 + n));
 });
 
-test('a handler that is given up on while it waits aside does not run beside the one that came after it', async () => {
+test('a retried message set aside waits for the running message of its key', async () => {
   const r = rig();
   const p = r.process('a');
   const { resize } = jobs({ retry: 'aside', backoffMs: 100 });

@@ -1,4 +1,4 @@
-/** What the tests of the engine share: processes of a memory world that send to a queue and work on it. */
+/** Fixtures of the queue tests: processes of a memory world that send to a queue and consume it. */
 import { openNotices, type Notice } from '../../src/base/notices';
 import { unchecked, work } from '../../src/contract/contract';
 import { defineModule } from '../../src/contract/contract';
@@ -62,7 +62,7 @@ export function rig(options: Partial<WorldOptions> = {}) {
       scopes: openScopes(),
       middleware: [],
       log: process.log,
-      random: { next: () => 0.999_999 }, // the longest wait that may be drawn
+      random: { next: () => 0.999_999 }, // the longest possible wait
       self: { module: 'photos', instance: `photos#${process.name}` },
       version: '1.2.3',
       ...parts,
@@ -72,7 +72,7 @@ export function rig(options: Partial<WorldOptions> = {}) {
       topic,
       group,
       parkedTopic: parked,
-      // The engine gives what the schema gave; these tests send jobs and nothing else.
+      // The engine passes what the schema returned; these tests send only jobs.
       entries: new Map([[entry.name, { entry, run: run as Run }]]),
       other: 'hold',
       limits: () => ({ concurrency: 100 }),
@@ -89,7 +89,7 @@ export function rig(options: Partial<WorldOptions> = {}) {
     process: (name: string) => world.process(name),
     of: <T extends Notice['type']>(type: T): Told<T>[] =>
       notices.filter((notice): notice is Told<T> => notice.type === type),
-    /** Everything in the parked topic. */
+    /** All records of the parked topic. */
     async parkedNow(process: MemoryProcess) {
       const records = await process.log.peek(parked.name, { partition: 0, offset: 0 }, { messages: 1000, bytes: 1e9 });
       return records.map((record) => ({ ...record, note: JSON.parse(record.headers['parked'] ?? 'null') as Note }));
@@ -98,7 +98,7 @@ export function rig(options: Partial<WorldOptions> = {}) {
       await process.log.ensure(topic);
       return process.log.append(topic.name, records);
     },
-    /** How far the group has come: sums of what is committed, and of what is there. */
+    /** The progress of the group: the sums of its committed offsets and of the end offsets. */
     async progress(process: MemoryProcess) {
       const places = await process.log.places(group, topic.name);
       const bounds = await process.log.bounds(topic.name);
@@ -118,7 +118,7 @@ export interface Note {
   readonly [other: string]: unknown;
 }
 
-/** A promise and what resolves it, by name. */
+/** Promises and their resolvers, by name. */
 export function gates() {
   const open = new Map<string, { resolve: () => void; promise: Promise<void> }>();
   const gate = (name: string) => {

@@ -50,7 +50,7 @@ function open(more: Partial<SenderParts> = {}) {
     reached: 'disk',
     ...more,
   });
-  /** What lies in a topic, in the order of the stamps. */
+  /** Returns the records of a topic in the order of their stamps. */
   async function sent(topic: string): Promise<(Stored & { readonly envelope: Envelope; readonly body: unknown })[]> {
     const found: (Stored & { envelope: Envelope; body: unknown })[] = [];
     for (let partition = 0; partition < 12; partition++) {
@@ -66,7 +66,7 @@ function open(more: Partial<SenderParts> = {}) {
   return { clock, world, process, sender, scopes, appends, sent };
 }
 
-test('a message is its original input under the key of its checked body, in the partition of that key', async () => {
+test('a message carries its original input, with the key and partition of its checked body', async () => {
   const { sender, sent, clock } = open();
   const [answer] = await sender.send(resize, [{ id: 'a', width: '21' }]);
   const [record] = await sent('t.photos.work');
@@ -83,7 +83,7 @@ test('a message is its original input under the key of its checked body, in the 
   });
 });
 
-test('without a key the id decides the partition; an entry with a queue of its own has its own topic; events have theirs', async () => {
+test('the id decides the partition of a keyless message; own queues have own topics', async () => {
   const { sender, sent } = open();
   const answers = await sender.send(sharpen, [1, 2, 3]);
   await sender.send(added, [{ n: 1 }]);
@@ -95,9 +95,9 @@ test('without a key the id decides the partition; an entry with a queue of its o
   expect((await sent('t.photos.events')).map(({ envelope }) => envelope.kind)).toEqual(['event']);
 });
 
-test('messages of one turn go in one append, in the order of the calls; stamps rise in the order of the appends', async () => {
+test('messages of one turn are sent in one append, in call order with rising stamps', async () => {
   const { sender, appends, sent } = open();
-  await sender.send(sharpen, [0]); // the topic is there from now on
+  await sender.send(sharpen, [0]); // the topic exists from now on
   appends.length = 0;
   await Promise.all([1, 2, 3].map((n) => sender.send(sharpen, [n, `${n}b`])));
   expect(appends).toEqual([6]);
@@ -106,7 +106,7 @@ test('messages of one turn go in one append, in the order of the calls; stamps r
   expect(records.map(({ envelope }) => envelope.stamp?.position)).toEqual([1, 2, 3, 4, 5, 6, 7]);
 });
 
-heavy('one append takes at most 1,000 messages of different calls', async () => {
+heavy('one append has at most 1,000 messages of different calls', async () => {
   const { sender, appends, sent } = open();
   await sender.send(sharpen, [0]);
   appends.length = 0;
@@ -117,7 +117,7 @@ heavy('one append takes at most 1,000 messages of different calls', async () => 
   );
 });
 
-test('a schema that takes its time does not let later messages overtake', async () => {
+test('a message that waits for its schema is not overtaken by later ones', async () => {
   const { clock, sender, sent } = open();
   const slow = z.number().refine(async (n) => {
     if (n === 1) await new Promise<void>((resolve) => void clock.after(100, resolve));
@@ -132,10 +132,10 @@ test('a schema that takes its time does not let later messages overtake', async 
   expect((await sent('t.slow.work')).map(({ body }) => body)).toEqual([1, 3]);
 });
 
-test('one input that is refused keeps its whole call back, and no other', async () => {
+test('one invalid input rejects its whole call, but no other call', async () => {
   const { sender, sent } = open();
   const good = { id: 'a', width: '1' };
-  // Deliberately not what the contract says.
+  // The body breaks the contract deliberately.
   const bad = sender.send(resize, [good, { id: 'b' }]);
   const fine = sender.send(resize, [good]);
   await expect(bad).rejects.toMatchObject({ code: 'Invalid', message: expect.stringContaining('width') });
@@ -143,7 +143,7 @@ test('one input that is refused keeps its whole call back, and no other', async 
   expect(await sent('t.photos.work')).toHaveLength(1);
 });
 
-test('a body over the limit is TooLarge, a key that is none Invalid, and what cannot be sent names its field', async () => {
+test('oversized bodies and keys are TooLarge, unserializable bodies and invalid keys Invalid', async () => {
   const { sender } = open({ messageBytesMax: 1_000 });
   await expect(sender.send(sharpen, ['x'.repeat(1_000)])).rejects.toMatchObject({
     code: 'TooLarge',
@@ -155,7 +155,7 @@ test('a body over the limit is TooLarge, a key that is none Invalid, and what ca
   });
   const keyed = (key: (body: unknown) => string) =>
     defineModule('keyed', { job: work(unchecked<unknown>(), { key }) }).job;
-  // @ts-expect-error what an untyped caller may write
+  // @ts-expect-error an untyped caller can write this
   const noText = keyed(() => 7);
   await expect(sender.send(noText, [1])).rejects.toMatchObject({
     code: 'Invalid',
@@ -176,7 +176,7 @@ test('a body over the limit is TooLarge, a key that is none Invalid, and what ca
   ).rejects.toMatchObject({ code: 'TooLarge' });
 });
 
-test('baggage that is too large refuses its own message only', async () => {
+test('oversized baggage rejects only its own message', async () => {
   const { sender, scopes, sent } = open();
   await sender.send(sharpen, [0]);
   const scope: Scope = {
@@ -193,7 +193,7 @@ test('baggage that is too large refuses its own message only', async () => {
   expect((await sent('t.photos.work.slow')).map(({ body }) => body)).toEqual([0, 2]);
 });
 
-test('a message that the log refuses is refused to who sent it, while its neighbours of that moment are safe', async () => {
+test('a message that the log rejects fails its own call only', async () => {
   const { process } = open();
   const refusal = new BusError('TooLarge', 'too large for it', { bytes: 2, limitBytes: 1 });
   const failed = new Map([1, 3].map((place) => [place, refusal]));
@@ -206,7 +206,7 @@ test('a message that the log refuses is refused to who sent it, while its neighb
   expect(list).toMatchObject({ code: 'TooLarge', message: expect.stringContaining('1 of 2 were not taken') });
 });
 
-describe('an error of a list names the index and the id of the body that failed', () => {
+describe('the error of a list has the index and id of the failed body', () => {
   const slow: Schema = {
     '~standard': {
       version: 1,
@@ -220,12 +220,12 @@ describe('an error of a list names the index and the id of the body that failed'
   });
   const good = { id: 'a', width: '21' };
   it.each([
-    ['a schema refuses', resize, [good, good, { id: 1, width: '2' }, good], 2, 'Invalid'],
-    ['an asynchronous schema refuses', late, ['a', 'bad', 'c'], 1, 'Invalid'],
+    ['breaks its schema', resize, [good, good, { id: 1, width: '2' }, good], 2, 'Invalid'],
+    ['breaks an asynchronous schema', late, ['a', 'bad', 'c'], 1, 'Invalid'],
     ['cannot be sent', sharpen, [1, () => 1], 1, 'Invalid'],
     ['is too large', sharpen, [1, 2, 'x'.repeat(1_000_001)], 2, 'TooLarge'],
     ['has no key', keyed, ['a', 'b', 'c', 'bad'], 3, 'Invalid'],
-  ] as const)('that %s', async (_what, entry, bodies, index, code) => {
+  ] as const)('when a body %s', async (_what, entry, bodies, index, code) => {
     const { sender, sent } = open();
     await sender.send(entry, [bodies[0]]);
     const topic = entry === sharpen ? 't.photos.work.slow' : `t.${entry.name.split('.')[0]}.work`;
@@ -234,10 +234,10 @@ describe('an error of a list names the index and the id of the body that failed'
     expect(error).toMatchObject({ code, details: { index, id: expect.stringMatching(/^[0-9a-z]{26}$/) } });
     const { details, message } = error as BusError<'Invalid'>;
     expect(message).toContain(`body ${index} of ${bodies.length} (counted from 0, id ${details.id})`);
-    expect(await sent(topic)).toEqual(before); // nothing of the list was sent
+    expect(await sent(topic)).toEqual(before); // no message of the list was sent
   });
 
-  it('that the log refuses, while the others are in it', async () => {
+  it('when the log rejects a body, while the other bodies are stored', async () => {
     const { process } = open();
     const refusal = new BusError('TooLarge', 'the topic takes less', { bytes: 2, limitBytes: 1 });
     const append = () => Promise.reject(new PartlyError(refusal, new Map([[2, refusal]]), 3));
@@ -246,7 +246,7 @@ describe('an error of a list names the index and the id of the body that failed'
     expect(error).toMatchObject({ code: 'TooLarge', details: { index: 2, id: expect.any(String) } });
   });
 
-  it('that has no room for its baggage', async () => {
+  it('when the baggage does not fit', async () => {
     const { sender, scopes, sent } = open();
     await sender.send(sharpen, [0]);
     const baggage = { text: 'x'.repeat(5_000) };
@@ -256,14 +256,14 @@ describe('an error of a list names the index and the id of the body that failed'
     expect(await sent('t.photos.work.slow')).toHaveLength(1);
   });
 
-  it('and one message alone is named without', async () => {
+  it('except the error of a single message', async () => {
     const { sender } = open();
     const error: unknown = await sender.send(sharpen, [() => 1]).catch((thrown: unknown) => thrown);
     expect((error as BusError<'Invalid'>).details).not.toHaveProperty('index');
   });
 });
 
-test('a list that is longer than the bound is TooLarge, not Overloaded for ever', async () => {
+test('a list with more messages than the limit is TooLarge and not retryable', async () => {
   const { sender, appends } = open();
   const list = Array.from({ length: limits.sendingMax + 1 }, () => 1);
   await expect(sender.send(sharpen, list, 'list')).rejects.toMatchObject({
@@ -275,7 +275,7 @@ test('a list that is longer than the bound is TooLarge, not Overloaded for ever'
   expect(appends).toEqual([]);
 });
 
-test('a list with more bytes than the bound is TooLarge, and is not encoded beyond it', async () => {
+test('a list with more bytes than the limit is TooLarge, and not encoded further', async () => {
   jest.replaceProperty(limits, 'sendingBytesMax', 10_000 as never);
   const { sender, appends } = open();
   const encoded: number[] = [];
@@ -304,7 +304,7 @@ test('a list with more bytes than the bound is TooLarge, and is not encoded beyo
   await sender.send(sharpen, list.slice(0, 9), 'list');
 });
 
-heavy('a list of as many as the bound is sent', async () => {
+heavy('a list of exactly the maximum length is sent', async () => {
   const { sender, appends } = open();
   await sender.send(
     sharpen,
@@ -314,7 +314,7 @@ heavy('a list of as many as the bound is sent', async () => {
   expect(appends).toEqual([limits.sendingMax]);
 });
 
-test('a key with half of a surrogate pair is Invalid, since two such keys would be one in UTF-8', async () => {
+test('a key with an unpaired surrogate is Invalid', async () => {
   const { keyed } = defineModule('halves', { keyed: work(unchecked<string>(), { key: (text) => text }) });
   const { sender } = open();
   await expect(sender.send(keyed, ['a\ud800'])).rejects.toMatchObject({
@@ -323,7 +323,7 @@ test('a key with half of a surrogate pair is Invalid, since two such keys would 
   });
 });
 
-test('what is sent within a handler carries its cause, baggage and trace', async () => {
+test('a message sent within a handler carries its cause, baggage and trace', async () => {
   const { sender, scopes, sent } = open();
   const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
   const scope: Scope = { id: 'cause-1', deadline: Infinity, baggage: { tenant: 'x' }, traceparent, open: true };
@@ -333,7 +333,7 @@ test('what is sent within a handler carries its cause, baggage and trace', async
   expect(record?.headers['traceparent']).toBe(traceparent);
 });
 
-test('an append of unknown outcome is Unreachable for its messages, and later ones go', async () => {
+test('an append of unknown outcome is Unreachable, and later messages are sent', async () => {
   const { world, sender, sent } = open();
   world.faults = ({ call, n }) =>
     call === 'append' && n === 1
@@ -348,7 +348,7 @@ test('an append of unknown outcome is Unreachable for its messages, and later on
   expect(await sent('t.photos.work.slow')).toHaveLength(2);
 });
 
-test('a topic that cannot be made ready rejects what waits for it; the next message tries again', async () => {
+test('a failed topic creation rejects the waiting messages, and the next message retries it', async () => {
   const { world, sender } = open();
   world.faults = ({ call, n }) => (call === 'ensure' && n === 1 ? 'drop' : undefined);
   const answers = [sender.send(sharpen, [1]), sender.send(sharpen, [2])];
@@ -362,7 +362,7 @@ test('a topic that cannot be made ready rejects what waits for it; the next mess
   await expect(sender.send(sharpen, [3])).resolves.toHaveLength(1);
 });
 
-test('a log that does not answer is not handed more than its bound', async () => {
+test('at most sendingMax messages wait for an unresponsive log', async () => {
   jest.replaceProperty(limits, 'sendingMax', 10 as never);
   const { world, sender } = open();
   await sender.send(sharpen, [0]);
@@ -373,7 +373,7 @@ test('a log that does not answer is not handed more than its bound', async () =>
   await expect(sender.send(sharpen, [11])).rejects.toMatchObject({ code: 'Overloaded', details });
 });
 
-/** What becomes of 120 messages of 900 KB, as soon as it is known. */
+/** Sends 120 messages of 900 KB, and returns counts of their outcomes, which change as they resolve. */
 async function sendLarge(sender: Sender, entry: AnyEntry): Promise<Record<string, number>> {
   const ends: Record<string, number> = { waiting: 120 };
   const count = (end: string): void => {
@@ -389,26 +389,23 @@ async function sendLarge(sender: Sender, entry: AnyEntry): Promise<Record<string
   await new Promise((resolve) => setImmediate(resolve));
   return ends;
 }
-/** Of 900,000 letters and the 5 bytes that say how long they are. */
+/** Messages within the byte limit: 900,000 letters and 5 bytes for their length each. */
 const largeMax = Math.floor(limits.sendingBytesMax / 900_005);
 
-heavy(
-  'messages for a topic that does not exist yet wait within the bound of bytes, and more are Overloaded',
-  async () => {
-    const { clock, world, sender } = open();
-    world.faults = ({ call }) => (call === 'ensure' ? { delayMs: 5_000 } : undefined);
-    const { text } = defineModule('texts', { text: work(unchecked<string>()) });
-    expect(await sendLarge(sender, text)).toEqual({ waiting: largeMax, Overloaded: 120 - largeMax });
-    await expect(sender.send(text, ['x'.repeat(900_000)])).rejects.toMatchObject({
-      code: 'Overloaded',
-      details: { waiting: largeMax, bytes: largeMax * 900_005, limitBytes: limits.sendingBytesMax },
-    });
-    await clock.advance(10_000);
-    await expect(sender.send(text, ['x'])).resolves.toHaveLength(1);
-  },
-);
+heavy('messages that wait for a new topic are bounded in bytes, and more are Overloaded', async () => {
+  const { clock, world, sender } = open();
+  world.faults = ({ call }) => (call === 'ensure' ? { delayMs: 5_000 } : undefined);
+  const { text } = defineModule('texts', { text: work(unchecked<string>()) });
+  expect(await sendLarge(sender, text)).toEqual({ waiting: largeMax, Overloaded: 120 - largeMax });
+  await expect(sender.send(text, ['x'.repeat(900_000)])).rejects.toMatchObject({
+    code: 'Overloaded',
+    details: { waiting: largeMax, bytes: largeMax * 900_005, limitBytes: limits.sendingBytesMax },
+  });
+  await clock.advance(10_000);
+  await expect(sender.send(text, ['x'])).resolves.toHaveLength(1);
+});
 
-heavy('messages that wait for an asynchronous check are bounded in bytes too', async () => {
+heavy('messages that wait for an asynchronous schema are also bounded in bytes', async () => {
   const { clock, sender } = open();
   const slow = { '~standard': { version: 1 as const, vendor: 'test', validate: (value: unknown) => checked(value) } };
   const checked = (value: unknown): Promise<{ value: unknown }> =>
@@ -420,7 +417,7 @@ heavy('messages that wait for an asynchronous check are bounded in bytes too', a
   expect(ends).toMatchObject({ waiting: 0, sent: largeMax });
 });
 
-test('closing waits for what is under way, and refuses the rest', async () => {
+test('close waits for pending appends, and rejects new messages with Closed', async () => {
   const { clock, world, sender, sent } = open();
   world.faults = ({ call }) => (call === 'append' ? { delayMs: 500 } : undefined);
   const answer = sender.send(sharpen, [1]);
@@ -434,7 +431,7 @@ test('closing waits for what is under way, and refuses the rest', async () => {
   expect(await sent('t.photos.work.slow')).toHaveLength(1);
 });
 
-test('each message that is safe is told once', async () => {
+test('each stored message emits one notice', async () => {
   const notices = openNotices();
   const told: Notice[] = [];
   notices.watch((notice) => told.push(notice));
@@ -443,7 +440,7 @@ test('each message that is safe is told once', async () => {
   expect(told).toEqual(answers.map(({ id }) => ({ type: 'sent', kind: 'event', entry: 'photos.added', id })));
 });
 
-test('of several bodies one may be refused at once and another one later: the first refusal is told, and that is all', async () => {
+test('a second rejected body of a list causes no unhandled rejection', async () => {
   const r = rig();
   const { wait, open } = gates();
   const schema: Schema<Job> = {
@@ -462,12 +459,12 @@ test('of several bodies one may be refused at once and another one later: the fi
   const sending = r.sender(r.process('a')).send(jobs({}, schema).resize, [{ n: 1 }, { n: 2 }]);
   await expect(sending).rejects.toThrow('at once');
   open('later');
-  await new Promise((resolve) => setImmediate(resolve)); // only then does Node say what nobody caught
+  await new Promise((resolve) => setImmediate(resolve)); // Node reports unhandled rejections only then
   process.off('unhandledRejection', hear);
   expect(uncaught).toEqual([]);
 });
 
-test('what waits for an asynchronous check counts as under way, until it is refused', async () => {
+test('a message that waits for an asynchronous schema counts as pending until rejected', async () => {
   jest.replaceProperty(limits, 'sendingMax', 10 as never);
   const r = rig();
   const { wait, open } = gates();

@@ -1,10 +1,10 @@
-/** How long handlers keep all else out of the process: in virtual time, in which only they take any. */
+/** Time that handlers block the event loop, in virtual time, in which only handlers take time. */
 import type { Clock } from '../../src/base/clock';
 import { jobs, rig } from './rig';
 
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => ({ n }));
 
-/** Starts 300 handlers of `eachMs`, and gives the longest time from one timer to the next. */
+/** Starts 300 handlers of `eachMs`, and returns the longest time from one timer to the next. */
 async function heldFor(eachMs: number, run: (work: () => void) => unknown): Promise<number> {
   const r = rig();
   const a = r.process('a');
@@ -34,9 +34,9 @@ async function heldFor(eachMs: number, run: (work: () => void) => unknown): Prom
 }
 
 test.each([
-  ['give no promise', (work: () => void) => work()],
-  ['give a promise and await nothing', async (work: () => void) => work()],
-])('handlers of 40 ms of the processor that %s run one in a turn of the event loop', async (_how, run) => {
+  ['return no promise', (work: () => void) => work()],
+  ['return a promise and await nothing', async (work: () => void) => work()],
+])('handlers of 40 ms CPU that %s run one in a turn of the event loop', async (_how, run) => {
   expect(await heldFor(40, run)).toBe(40);
 });
 

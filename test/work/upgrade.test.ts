@@ -33,7 +33,7 @@ function crew() {
     },
     by: (who: string, { name }: AnyEntry) => handled.filter((one) => one.startsWith(`${who}: ${name} `)).length,
     start(process: MemoryProcess, ...entries: AnyEntry[]): Promise<TakenQueue> {
-      // The engine gives what the schema gave; these tests send jobs and nothing else.
+      // The engine passes what the schema returned; these tests send only jobs.
       const runs = entries.map((entry) => [entry.name, { entry, run: handle(process, entry) as Run }] as const);
       return r.take(process, resize, () => undefined, { entries: new Map(runs) });
     },
@@ -44,7 +44,7 @@ function crew() {
   };
 }
 
-test('jobs of a new entry that come to an instance of the old version are handled by the new one within a second', async () => {
+test('jobs of a new entry reach the new version within a second', async () => {
   const c = crew();
   const older = await c.start(c.process('old'), resize);
   const newer = await c.start(c.process('new'), resize, crop);
@@ -83,7 +83,7 @@ test('partitions without jobs of the new entry stay with the instance of the old
   expect(c.handled).toHaveLength(61);
 });
 
-test('without an instance that serves it a message waits, is reported once, and is handled when one comes', async () => {
+test('a message without a serving instance waits, is reported once, and is handled later', async () => {
   const c = crew();
   const older = await c.start(c.process('old'), resize);
   const second = await c.start(c.process('old2'), resize);
@@ -94,13 +94,13 @@ test('without an instance that serves it a message waits, is reported once, and 
   const changes = c.of('partition').length;
   expect([...older.stats().unserved, ...second.stats().unserved]).toMatchObject([{ entry: crop.name, waiting: 1 }]);
   await c.clock.advance(60_000);
-  expect(c.of('partition')).toHaveLength(changes); // nothing moves for it
+  expect(c.of('partition')).toHaveLength(changes); // no partition moves for it
   await c.start(c.process('new'), resize, crop);
   await c.clock.advance(1_000);
   expect(c.by('new', crop)).toBe(1);
 });
 
-test('an instance of the old version that met such jobs everywhere gets a partition again only when it is alone', async () => {
+test('an instance that met unserved jobs everywhere gets partitions back only when alone', async () => {
   const c = crew();
   const older = await c.start(c.process('old'), resize);
   await c.send(crop, numbers(100));
@@ -114,7 +114,7 @@ test('an instance of the old version that met such jobs everywhere gets a partit
   expect(older.stats().partitions).toHaveLength(12);
 });
 
-heavy('two versions of which each serves an entry that the other does not handle all within seconds', async () => {
+heavy('two versions that each serve a different entry handle all jobs within 12 s', async () => {
   const c = crew();
   const older = await c.start(c.process('old'), resize, crop);
   const newer = await c.start(c.process('new'), resize, rotate);
@@ -127,14 +127,14 @@ heavy('two versions of which each serves an entry that the other does not handle
   await c.clock.advance(15_000);
   expect([c.by('old', crop), c.by('new', rotate)]).toEqual([200, 200]);
   expect(c.slowestMs).toBeLessThan(12_000);
-  // Every move handles what had waited: it is no ping-pong without end.
+  // Every move handles waiting messages, so partitions do not move back and forth endlessly.
   const moves = c.of('partition').length;
   await c.clock.advance(60_000);
   expect(c.of('partition')).toHaveLength(moves);
   expect([...older.stats().unserved, ...newer.stats().unserved]).toEqual([]);
 });
 
-test('messages that no instance can start for another reason do not make their partition move all the time', async () => {
+test('messages of paused entries do not move their partitions all the time', async () => {
   const c = crew();
   const paused = { limits: () => ({ concurrency: 0 }) };
   const of = (...entries: AnyEntry[]) =>
@@ -147,7 +147,7 @@ test('messages that no instance can start for another reason do not make their p
   expect(c.of('partition').length).toBeLessThan(12 + 12 + 2 * 2 * 16);
 });
 
-test('order per key and attempts go with the partition', async () => {
+test('key order and attempt counts are kept when a partition moves', async () => {
   const r = rig();
   const seen: string[] = [];
   const { resize: first } = jobs({ attempts: 3, backoffMs: 200 });

@@ -8,7 +8,7 @@ import { jobs, parked, rig, topic } from '../rig';
 const parts = (p: MemoryProcess) => ({ log: p.log, clock: p.clock, random: p.random, instance: 'busbar#op' });
 const { resize } = jobs();
 
-/** Six messages of two keys: those with an odd number are parked as long as `broken.is`. */
+/** Six messages of two keys. Messages with an odd number are parked while `broken.is` is true. */
 async function withParked() {
   const r = rig();
   const p = r.process('a');
@@ -26,7 +26,7 @@ async function withParked() {
   return { r, p, broken, seen, queue, ids: sent.map(({ id }) => id) };
 }
 
-test('finds what is parked, oldest first: all, of one queue, or by id, up to a maximum', async () => {
+test('findParked returns parked messages, oldest first, by queue, by id, and up to max', async () => {
   const { p, ids } = await withParked();
   const all = await findParked(p.log, parked.name);
   expect(all.map(({ note }) => note.reason).toSorted()).toEqual(['odd 1', 'odd 3', 'odd 5']);
@@ -37,7 +37,7 @@ test('finds what is parked, oldest first: all, of one queue, or by id, up to a m
   expect(await findParked(p.log, parked.name, { queue: 'photos.work', max: 2 })).toHaveLength(2);
 });
 
-test('only the newest record of each key counts where the log has not compacted yet, and a tombstone takes it back', async () => {
+test('before compaction only the newest record of each key counts, and a tombstone removes it', async () => {
   const place = { queue: 'photos.work', topic: topic.name, partition: 0, offset: 0 };
   const rest = { entry: 'photos.resize', key: null, reason: 'no', attemptCount: 0, attempts: [], parkedAtMs: 0 };
   const note = (id: string) => JSON.stringify({ ...place, ...rest, id, instance: 'photos#1', version: '' });
@@ -58,7 +58,7 @@ test('only the newest record of each key counts where the log has not compacted 
   expect((await findParked(log, parked.name)).map(({ note: { id } }) => id)).toEqual(['new']);
 });
 
-test('replays the original bytes under the same id and key, each once, in the order of the key', async () => {
+test('replay sends the original bytes once, under the same id, in key order', async () => {
   const { r, p, broken, seen, queue, ids } = await withParked();
   broken.is = false;
   seen.length = 0;
@@ -71,7 +71,7 @@ test('replays the original bytes under the same id and key, each once, in the or
   expect(await findParked(p.log, parked.name)).toEqual([]);
 });
 
-test('what is replayed and fails again is parked anew, as a later round from another place', async () => {
+test('a replayed message that fails again is parked with a higher replay count', async () => {
   const { r, p } = await withParked();
   const before = await findParked(p.log, parked.name);
   await replay(parts(p), before);
@@ -87,7 +87,7 @@ test('what is replayed and fails again is parked anew, as a later round from ano
   expect(rounds).toMatchObject([{ replay: 2 }, { replay: 2 }, { replay: 2 }]);
 });
 
-test('an append of unknown outcome is made again with the same stamps: its messages are handled once', async () => {
+test('replay repeats an append of unknown outcome, and its messages are handled once', async () => {
   const { r, p, broken, seen } = await withParked();
   broken.is = false;
   seen.length = 0;
@@ -103,7 +103,7 @@ test('an append of unknown outcome is made again with the same stamps: its messa
   expect(r.of('dropped').map(({ reason }) => reason)).toEqual(Array.from({ length: 6 }, () => 'repeated'));
 });
 
-test('a log that does not answer leaves them parked, and says so', async () => {
+test('replay rejects with Unreachable and leaves messages parked when the log does not answer', async () => {
   const { r, p } = await withParked();
   r.world.faults = ({ call }) => (call === 'append' ? 'drop' : undefined);
   const done = replay(parts(p), await findParked(p.log, parked.name)).catch((error: unknown) => error);
@@ -113,7 +113,7 @@ test('a log that does not answer leaves them parked, and says so', async () => {
   expect(await findParked(p.log, parked.name)).toHaveLength(3);
 });
 
-test('dropping takes them away for good', async () => {
+test('drop removes a parked message without handling it', async () => {
   const { r, p, seen } = await withParked();
   seen.length = 0;
   const [first, ...rest] = await findParked(p.log, parked.name);
@@ -123,7 +123,7 @@ test('dropping takes them away for good', async () => {
   expect(seen).toEqual([]);
 });
 
-test('a record of a foreign producer is replayed with its key byte for byte, and keeps the id it was given', async () => {
+test("a foreign producer's record is replayed with its exact key and id", async () => {
   const r = rig();
   const p = r.process('a');
   const key = Buffer.from([0xff, 0x00, 0xfe]);
@@ -138,7 +138,7 @@ test('a record of a foreign producer is replayed with its key byte for byte, and
   expect(Buffer.from(again?.key ?? [])).toEqual(key);
 });
 
-test('what nobody could read is sent again just as it came', async () => {
+test('replay sends an unreadable record exactly as it was received', async () => {
   const r = rig();
   const p = r.process('a');
   await r.append(p, { partition: 7, key: null, value: Buffer.from([0xc1]), headers: { bus: '1 of a kind' } });
@@ -151,7 +151,7 @@ test('what nobody could read is sent again just as it came', async () => {
   expect(await findParked(p.log, parked.name)).toHaveLength(1);
 });
 
-describe('a note of a parked record that another producer wrote', () => {
+describe('the note of a parked record', () => {
   const whole = {
     queue: 'photos.work',
     topic: topic.name,
@@ -181,19 +181,19 @@ describe('a note of a parked record that another producer wrote', () => {
   });
 
   it.each([
-    ['is no JSON', '{"queue":'],
+    ['is not JSON', '{"queue":'],
     ['is null', 'null'],
     ['is a list', '[]'],
     ['lacks its topic', { ...whole, topic: undefined }],
-    ['names a topic of another namespace', { ...whole, topic: 'other.photos.work' }],
-    ['names a topic that holds no messages', { ...whole, topic: 't.inbox' }],
-    ['has a text as its partition', { ...whole, partition: '0' }],
+    ['refers to a topic of another namespace', { ...whole, topic: 'other.photos.work' }],
+    ['refers to a topic without messages', { ...whole, topic: 't.inbox' }],
+    ['has a string as its partition', { ...whole, partition: '0' }],
     ['has a negative offset', { ...whole, offset: -1 }],
     ['has an object as its key', { ...whole, key: {} }],
-    ['has attempts that are none', { ...whole, attempts: [null] }],
+    ['has invalid attempts', { ...whole, attempts: [null] }],
     ['has an attempt without its error', { ...whole, attempts: [{ attempt: 1, atMs: 1, instance: '' }] }],
-    ['has a time that is none', { ...whole, parkedAtMs: null }],
-  ])('is passed over when it %s', async (_, note) => {
+    ['has no time', { ...whole, parkedAtMs: null }],
+  ])('is skipped when it %s', async (_, note) => {
     expect(await found(note)).toBe(0);
   });
 });

@@ -15,7 +15,7 @@ const record = (id: string, value: Uint8Array, partition = 3) => {
 };
 const large = body({ n: 1, key: 'k', pad: 'x'.repeat(100_000) });
 
-/** A queue whose parked topic takes records of at most `bytes` bytes, and whose odd jobs fail as long as `broken.is`. */
+/** A queue whose parked topic accepts at most `bytes` a record, and whose odd jobs fail while `broken.is` is true. */
 async function withSmallParkedTopic(bytes: number) {
   const limit = { bytes };
   const r = rig({ recordBytesMax: (name) => (name === parked.name ? limit.bytes : 4_000_000) });
@@ -29,7 +29,7 @@ async function withSmallParkedTopic(bytes: number) {
   return { r, p, queue, seen, limit, broken };
 }
 
-test('a message that the parked topic does not take whole is parked as a stub, and its neighbors go on', async () => {
+test('a message too large for the parked topic is parked as a stub', async () => {
   const { r, p, queue, seen } = await withSmallParkedTopic(20_000);
   await r.append(p, record('large', large), record('small', body({ n: 2, key: 'k' })));
   await r.clock.advance(1_000);
@@ -54,7 +54,7 @@ test('a message that the parked topic does not take whole is parked as a stub, a
   expect(r.of('state')).toEqual([]);
 });
 
-test('a stub leaves out its first bytes and attempts where even they do not fit', async () => {
+test('a stub omits its first bytes and attempts when they do not fit', async () => {
   const { r, p, seen } = await withSmallParkedTopic(1_500);
   await r.append(p, record('large', large), record('small', body({ n: 2, key: 'k' })));
   await r.clock.advance(1_000);
@@ -64,7 +64,7 @@ test('a stub leaves out its first bytes and attempts where even they do not fit'
   expect(stub?.value).toHaveLength(0);
 });
 
-test('a parked topic that takes no stub either is reported, other keys go on, and a higher limit is enough', async () => {
+test('a parked topic too small for a stub is reported, and a higher limit repairs it', async () => {
   const { r, p, seen, limit, queue } = await withSmallParkedTopic(100);
   await r.append(p, record('large', large), { ...record('small', body({ n: 2 })), key: Buffer.from('other') });
   await r.clock.advance(60_000);
@@ -96,7 +96,7 @@ test('a queue is reported as recovered only when the last delayed message was pa
   expect(r.of('state')).toMatchObject([{ ok: false }, { ok: true }]);
 });
 
-test('what an operator has to allow is reported at once and repeated slowly, with the message whole', async () => {
+test('a denied append to the parked topic is reported, and retried with the whole message', async () => {
   const { r, p, queue } = await withSmallParkedTopic(4_000_000);
   let refusals = 0;
   r.world.faults = ({ call, topic: to }) =>
@@ -112,7 +112,7 @@ test('what an operator has to allow is reported at once and repeated slowly, wit
   expect((await r.parkedNow(p))[0]?.note['stub']).toBeUndefined();
 });
 
-test('a key that does not fit into the note is kept byte for byte, and replayed', async () => {
+test('a key too large for the note is kept byte for byte, and replayed', async () => {
   const { r, p, broken } = await withSmallParkedTopic(4_000_000);
   const key = Buffer.alloc(100_000, 0xff);
   await r.append(p, { ...record('odd', body({ n: 1 })), key });
@@ -139,7 +139,7 @@ describe('replay and drop', () => {
     return { ...all, found };
   }
 
-  test('replay of a stub rereads the whole message from where it came from', async () => {
+  test('replay of a stub rereads the whole message from its original offset', async () => {
     const { r, p, seen, found } = await withStub();
     expect(await replay(parts(p), found)).toBe(2);
     await r.clock.advance(1_000);
@@ -151,7 +151,7 @@ describe('replay and drop', () => {
     expect(await findParked(p.log, parked.name)).toEqual([]);
   });
 
-  test('replay of a stub whose original is gone is reported, and its neighbors are replayed', async () => {
+  test('replay reports a stub whose original was trimmed, and replays its neighbors', async () => {
     const { r, p, seen, found } = await withStub();
     await p.log.trim(topic.name, 3, 1);
     const failed: [string, unknown][] = [];
@@ -165,7 +165,7 @@ describe('replay and drop', () => {
     await expect(replay(parts(p), left)).rejects.toThrow(/no longer in the log/);
   });
 
-  test('replay of a stub does not send another message that has its place now', async () => {
+  test('replay of a stub rejects when its offset holds another message', async () => {
     const { p, found } = await withStub();
     const [stub] = found;
     if (!stub) throw new Error('there is a stub');
@@ -173,7 +173,7 @@ describe('replay and drop', () => {
     await expect(replay(parts(p), [elsewhere])).rejects.toThrow(/holds another message now/);
   });
 
-  test('a message that its topic does not take any more stays parked, and its neighbors are replayed', async () => {
+  test('a message that its topic now rejects stays parked, and its neighbors are replayed', async () => {
     const { r, p, seen, found } = await withStub();
     const refusal = new BusError('TooLarge', 'too large', { bytes: 2, limitBytes: 1 });
     const log: typeof p.log = {
@@ -191,7 +191,7 @@ describe('replay and drop', () => {
     expect(failed).toEqual([['large', refusal]]);
   });
 
-  test('drop takes a stub away', async () => {
+  test('drop removes a stub', async () => {
     const { p, found } = await withStub();
     expect(await drop(parts(p), found)).toBe(2);
     expect(await findParked(p.log, parked.name)).toEqual([]);

@@ -42,7 +42,7 @@ const state = (offset: number) =>
     });
 const placed = offsets.chain((offset) => fc.tuple(fc.constant(offset), state(offset)));
 
-test('comes back as it was', () => {
+test('decodeState returns the state that encodeState was given', () => {
   fc.assert(
     fc.property(placed, ([offset, given]) => {
       expect(decodeState(offset, encodeState(offset, given, 1_000_000))).toEqual(given);
@@ -51,7 +51,7 @@ test('comes back as it was', () => {
   );
 });
 
-test('never takes more bytes than allowed, and keeps the newest senders and the lowest ranges', () => {
+test('encodeState stays within its bytes, and keeps the newest senders and lowest ranges', () => {
   fc.assert(
     fc.property(placed, fc.integer({ min: 64, max: 600 }), ([offset, given], bytesMax) => {
       const encoded = encodeState(offset, given, bytesMax);
@@ -66,7 +66,7 @@ test('never takes more bytes than allowed, and keeps the newest senders and the 
   );
 });
 
-test('700 ranges with messages tried between them and 100 senders fit into 4,096 bytes', () => {
+test('700 ranges, 100 tried messages and 100 senders fit into 4,096 bytes', () => {
   const ranges = Array.from({ length: 700 }, (_, n) => ({ from: 10 + n * 20, to: 13 + n * 20 }));
   const tried = Array.from({ length: 100 }, (_, n) => ({ offset: 9 + n * 20, attempts: 2, running: true }));
   const senders = Array.from({ length: 100 }, (_, n) => ({
@@ -79,7 +79,7 @@ test('700 ranges with messages tried between them and 100 senders fit into 4,096
   expect(decodeState(9, encoded)).toEqual(given);
 });
 
-test('refuses bytes of another kind, a newer version, another offset, or with a byte changed, and never hangs', () => {
+test('decodeState rejects damaged bytes, a newer version, and another offset', () => {
   const good = encodeState(7, { seen: 20, ranges: [{ from: 9, to: 12 }], tried: [], senders: [] }, 4_096);
   expect(() => decodeState(7, Buffer.from('{"offset":7}'))).toThrow(/version 123/);
   expect(() => decodeState(7, Uint8Array.of(3, ...good.slice(1)))).toThrow('it says version 3, this is 2');
@@ -97,18 +97,18 @@ test('refuses bytes of another kind, a newer version, another offset, or with a 
   );
 });
 
-test('reads what the version before wrote, which did not know the newest record', () => {
+test('decodeState reads version 1, which lacks the newest record', () => {
   const given: State = { seen: 20, ranges: [{ from: 9, to: 12 }], tried: [], senders: [] };
   const [, ...rest] = encodeState(7, given, 4_096);
   const before = Uint8Array.of(1, ...rest.slice(0, 2), ...rest.slice(3));
   expect(decodeState(7, before)).toEqual(given);
 });
 
-test('no state at all is an empty one', () => {
+test('decodeState returns an empty state for zero bytes', () => {
   expect(decodeState(7, new Uint8Array())).toEqual({ seen: 7, ranges: [], tried: [], senders: [] });
 });
 
-test('as many ranges fit into a commit as it says, wherever they lie', () => {
+test('rangesThatFit ranges always fit into the bytes of a commit', () => {
   const sizes = fc.tuple(fc.integer({ min: 0, max: 4_000 }), fc.nat(2 ** 24), offsets);
   fc.assert(
     fc.property(sizes, ([bytesMax, spread, offset]) => {
@@ -128,7 +128,7 @@ test('as many ranges fit into a commit as it says, wherever they lie', () => {
   expect(rangesThatFit(3_072, 16_000)).toBeGreaterThan(700);
 });
 
-test('with too little room for anything there is no state, and with room for nothing else how far was read', () => {
+test('encodeState returns no bytes below 24, and only the read position at 24', () => {
   const offset = 2 ** 52;
   const seen = offset + 2 ** 51;
   const given = { seen, ranges: [{ from: offset + 9, to: offset + 12 }], tried: [], senders: [] };

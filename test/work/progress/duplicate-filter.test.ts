@@ -2,14 +2,14 @@ import * as fc from 'fast-check';
 import { limits } from '../../../src/base/limits';
 import { openFilter } from '../../../src/work/progress/duplicate-filter';
 
-test('lets pass what is above the last position of its incarnation, and nothing else', () => {
+test('the filter accepts only positions above the last one of their incarnation', () => {
   const record = fc.record({ incarnation: fc.constantFrom('a', 'b', 'c'), position: fc.nat(20) });
   fc.assert(
     fc.property(fc.array(record), fc.nat(), (records, cut) => {
       const last = new Map<string, number>();
       let filter = openFilter([]);
       records.forEach(({ incarnation, position }, index) => {
-        if (index === cut % (records.length + 1)) filter = openFilter(filter.senders()); // another owner goes on with it
+        if (index === cut % (records.length + 1)) filter = openFilter(filter.senders()); // another owner continues with it
         const expected = position > (last.get(incarnation) ?? -1);
         expect(filter.fresh(incarnation, position, 1000)).toBe(expected);
         if (expected) last.set(incarnation, position);
@@ -21,12 +21,12 @@ test('lets pass what is above the last position of its incarnation, and nothing 
   );
 });
 
-test('position 0 of a sender never heard of is fresh, once', () => {
+test('position 0 of an unknown sender is accepted once', () => {
   const filter = openFilter([]);
   expect([filter.fresh('a', 0, 1), filter.fresh('a', 0, 1), filter.fresh('a', 1, 1)]).toEqual([true, false, true]);
 });
 
-test('what was forgotten is fresh again, with all that its sender sent after it, and nothing before it', () => {
+test('the filter accepts a forgotten position and later ones again, but none before it', () => {
   const filter = openFilter([]);
   for (const position of [1, 2, 3, 4]) filter.fresh('a', position, 1);
   filter.fresh('b', 4, 1);
@@ -37,7 +37,7 @@ test('what was forgotten is fresh again, with all that its sender sent after it,
   expect(filter.fresh('b', 4, 1)).toBe(false);
 });
 
-test('names the sender heard last first, also when what it sent was a repetition', () => {
+test('senders() lists the most recent sender first, also after a duplicate', () => {
   const filter = openFilter([]);
   for (const incarnation of ['a', 'b', 'c']) filter.fresh(incarnation, 5, 1000);
   filter.fresh('a', 1, 2000);
@@ -48,7 +48,7 @@ test('names the sender heard last first, also when what it sent was a repetition
   ]);
 });
 
-test('a commit carries the senders of the newest records, however many there are', () => {
+test('a commit carries at most committedSendersMax senders, the newest ones', () => {
   const filter = openFilter([]);
   const many = 3 * limits.committedSendersMax;
   for (let n = 0; n < many; n++) filter.fresh(`i${n}`, 1, 1000 + n);
@@ -61,7 +61,7 @@ test('a commit carries the senders of the newest records, however many there are
   expect([next.fresh('i5', 2, 9001), next.fresh('i0', 1, 9001)]).toEqual([false, true]);
 });
 
-test('the owner remembers more senders than a commit carries, those of the newest records', () => {
+test('the owner remembers incarnationsMax senders, more than a commit carries', () => {
   const filter = openFilter([]);
   const many = limits.incarnationsMax + 3;
   for (let n = 0; n < many; n++) filter.fresh(`i${n}`, 1, 1000);
@@ -70,7 +70,7 @@ test('the owner remembers more senders than a commit carries, those of the newes
   expect([0, 1, 2].map((n) => filter.fresh(`i${n}`, 1, 1000))).toEqual([true, true, true]);
 });
 
-test('takes over all senders of a commit that carries more than this version would', () => {
+test('the filter accepts more committed senders than it commits itself', () => {
   const senders = Array.from({ length: 2 * limits.committedSendersMax }, (_, n) => {
     return { incarnation: `i${n}`, position: n, timeMs: 9000 - n };
   });

@@ -9,7 +9,7 @@ const progress = (offset: number, more: Partial<State> = {}): Progress => ({
   state: { ...emptyState(offset), ...more },
 });
 
-/** Any set of settled offsets below 30, as a commit states it. */
+/** An arbitrary set of settled offsets below 30, in the form of a commit. */
 const any = fc.uniqueArray(fc.nat(29)).map((offsets): Progress => {
   const all = new Set(offsets);
   let offset = 0;
@@ -24,7 +24,7 @@ const any = fc.uniqueArray(fc.nat(29)).map((offsets): Progress => {
   return progress(offset, { ranges, seen: ranges.at(-1)?.to ?? offset });
 });
 
-test('a message is settled after a merge when either side says so, and the result is the form of a commit', () => {
+test('a message is settled after a merge if either side has settled it', () => {
   fc.assert(
     fc.property(any, any, (log, own) => {
       const merged = mergeProgress(log, own);
@@ -39,7 +39,7 @@ test('a message is settled after a merge when either side says so, and the resul
   }
 });
 
-test('a merge with itself, or with less, changes nothing', () => {
+test('a merge with itself, or with less progress, changes nothing', () => {
   fc.assert(
     fc.property(any, (one) => {
       expect(isSameProgress(mergeProgress(one, one), one)).toBe(true);
@@ -49,7 +49,7 @@ test('a merge with itself, or with less, changes nothing', () => {
   );
 });
 
-test('of a message that both tried the higher count of attempts holds, and none is kept of what is settled', () => {
+test('a merge keeps the higher attempt count, and none of settled messages', () => {
   const log = progress(2, {
     seen: 9,
     tried: [
@@ -79,7 +79,7 @@ test('of a message that both tried the higher count of attempts holds, and none 
   );
 });
 
-test('each sender counts as far as either side has read it', () => {
+test('a merge keeps the highest position of each sender', () => {
   const sender = (incarnation: string, position: number) => ({ incarnation, position, timeMs: 1_000 });
   const log = progress(4, { seen: 4, senders: [sender('aa', 4), sender('bb', 2)] });
   const own = progress(3, { seen: 6, senders: [sender('bb', 3), sender('cc', 1)] });

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { openWatermark, type Range } from '../../../src/work/progress/watermark';
 import { tries } from '../../heavy';
 
-/** The same by brute force: which offsets exist, and which of them are settled. */
+/** A brute-force model of the watermark: the existing offsets, and whether each is settled. */
 class Model {
   readonly open = new Map<number, boolean>();
   constructor(public next: number) {}
@@ -25,16 +25,16 @@ class Model {
 const settledIn = (ranges: readonly Range[], offset: number): boolean =>
   ranges.some(({ from, to }) => offset >= from && offset < to);
 
-/** Steps: how far the next record is from the last one (gaps), or which of the open ones is settled. */
+/** Steps: the gap before the next record, or the index of the open record to settle. */
 const steps = fc.array(fc.oneof(fc.record({ gap: fc.nat(3) }), fc.record({ pick: fc.nat(1000) })), { maxLength: 200 });
 
-/** As expect, which would take most of the time of these tests. */
+/** Compares like `expect`, which would take most of the time of these tests. */
 const same = (what: string, found: unknown, expected: unknown): void => {
   if (JSON.stringify(found) !== JSON.stringify(expected))
     throw new Error(`${what}: ${JSON.stringify(found)}, expected ${JSON.stringify(expected)}`);
 };
 
-test('agrees with a model that marks every offset, gaps and any order of settling included', () => {
+test('the watermark agrees with a model for gaps and any order of settling', () => {
   fc.assert(
     fc.property(fc.nat(1_000_000_000_000), steps, (start, script) => {
       const watermark = openWatermark(start, start, []);
@@ -63,7 +63,7 @@ test('agrees with a model that marks every offset, gaps and any order of settlin
   );
 });
 
-test('takes over at any moment, and again before all was read again, without handling a settled record or losing one', () => {
+test('takeovers at any moment neither repeat a settled record nor lose one', () => {
   const life = fc.record({ reads: fc.nat(40), gaps: fc.array(fc.nat(2)), settles: fc.array(fc.nat(1000)) });
   fc.assert(
     fc.property(fc.array(life, { minLength: 1, maxLength: 6 }), (lives) => {
@@ -102,7 +102,7 @@ test('takes over at any moment, and again before all was read again, without han
   );
 });
 
-test('reading on past records that need no settling moves the watermark', () => {
+test('reading past records that need no settling moves the watermark', () => {
   const watermark = openWatermark(5, 5, []);
   watermark.pass(9);
   expect([watermark.at, watermark.seen]).toEqual([9, 9]);
@@ -113,7 +113,7 @@ test('reading on past records that need no settling moves the watermark', () => 
   expect(watermark.at).toBe(12);
 });
 
-test('a hundred thousand records settled above one that is stuck are one range and take no memory of their own', () => {
+test('100,000 records settled above an unsettled one are one range', () => {
   const watermark = openWatermark(0, 0, []);
   watermark.see(0);
   for (let offset = 1; offset < 100_000; offset++) {

@@ -14,7 +14,7 @@ async function started(count: number, keys: number) {
   return { r, p, sent };
 }
 
-test('handles what was sent, each message once, and commits all of it', async () => {
+test('the queue handles each message once and commits all of them', async () => {
   const { r, p } = await started(100, 100);
   const seen: number[] = [];
   const queue = await r.take(p, resize, (job) => void seen.push(job.n));
@@ -25,13 +25,13 @@ test('handles what was sent, each message once, and commits all of it', async ()
   await queue.close();
 });
 
-heavy('keeps the order of each key while more keys than there are partitions run side by side', async () => {
+heavy('the order of each key holds while more keys than partitions run concurrently', async () => {
   const { r, p } = await started(400, 40);
   const seen = new Map<string, number[]>();
   const busy = new Set<string>();
   let most = 0;
   await r.take(p, resize, async ({ n, key = '' }: Job) => {
-    expect(busy.has(key)).toBe(false); // one at a time under a key
+    expect(busy.has(key)).toBe(false); // one message of a key at a time
     busy.add(key);
     most = Math.max(most, busy.size);
     await new Promise<void>((resolve) => void r.clock.after((n * 7) % 13, resolve));
@@ -45,7 +45,7 @@ heavy('keeps the order of each key while more keys than there are partitions run
   expect([...seen.values()].flat()).toHaveLength(400);
 });
 
-test('one slow lane does not delay others, not even those of its partition', async () => {
+test('a slow lane does not delay other lanes, not even of its partition', async () => {
   const { r, p } = await started(300, 30);
   const { wait, open } = gates();
   const seen: number[] = [];

@@ -12,7 +12,7 @@ const steps = fc.array(
   { maxLength: 200 },
 );
 
-test('a heap gives the lowest item first, those of the same number in the order they were added', () => {
+test('a heap returns the lowest item first, and equal ones in insertion order', () => {
   fc.assert(
     fc.property(steps, (all: readonly Step[]) => {
       const heap = new Heap<{ readonly at: number; readonly n: number }>();
@@ -45,7 +45,7 @@ const ends = fc.array(
   { maxLength: 200 },
 );
 
-test('a fifo gives what was pushed first, and before that what was put in front', () => {
+test('a fifo returns items put in front first, then pushed ones in order', () => {
   fc.assert(
     fc.property(ends, (all) => {
       const fifo = new Fifo<number>();

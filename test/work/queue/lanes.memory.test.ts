@@ -1,4 +1,4 @@
-/** What the lanes keep of partitions that have moved: counted by what the garbage collector cannot take. */
+/** Memory that lanes hold for partitions that have moved: counted as items that the garbage collector cannot free. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { cpuMs, quickest } from '../../elapsed';
@@ -20,7 +20,9 @@ const item = (lane: string | null, entry = 'a', partition = 0): Item => ({
 const moves = 15;
 const each = 200;
 
-/** How many of the items that `fill` adds are still held after the partition was dropped and filled again so often. */
+/**
+ * Returns how many items that `fill` adds are still held after the partition was dropped and refilled `moves` times.
+ */
 async function heldAfterMoves(
   fill: (round: number, keep: (one: Item) => Item) => void,
   drop: () => void,
@@ -30,7 +32,7 @@ async function heldAfterMoves(
     fill(round, (one) => (refs.push(new WeakRef(one)), one));
     drop();
   }
-  await new Promise((resolve) => setImmediate(resolve)); // a WeakRef holds what it was asked for until the turn ends
+  await new Promise((resolve) => setImmediate(resolve)); // a dereferenced WeakRef holds its target until the turn ends
   collect();
   return refs.filter((ref) => ref.deref() !== undefined).length;
 }
@@ -38,7 +40,7 @@ async function heldAfterMoves(
 test.each([
   ['paused', { concurrency: 0, perSecond: Infinity }],
   ['limited to one message in 1,000 seconds', { concurrency: 9, perSecond: 0.001 }],
-])('an entry that is %s keeps nothing of partitions that have moved', async (_how, limits) => {
+])('an entry that is %s holds no items of partitions that have moved', async (_how, limits) => {
   const lanes = openLanes<Item>(new Map([['a', limits]]), () => true);
   lanes.add(item(null));
   lanes.next(0); // the one that may start
@@ -53,7 +55,7 @@ test.each([
   expect(lanes.wakeMs(0)).toBeUndefined();
 });
 
-test('a handler that never ends keeps nothing that waited beside it in a partition that has moved', async () => {
+test('a handler that never ends holds no waiting items of a moved partition', async () => {
   const lanes = openLanes<Item>(new Map([['a', { concurrency: moves, perSecond: Infinity }]]), () => true);
   const running: Item[] = [];
   const held = await heldAfterMoves(
@@ -70,7 +72,7 @@ test('a handler that never ends keeps nothing that waited beside it in a partiti
   expect(held).toBe(0);
 });
 
-test('messages that wait for another attempt, or were refused, are not kept when their partition moves', async () => {
+test('lanes release messages in backoff and blocked messages when their partition moves', async () => {
   let may = true;
   const lanes = openLanes<Item>(new Map([['a', { concurrency: 9, perSecond: Infinity }]]), () => may);
   const held = await heldAfterMoves(
@@ -89,7 +91,7 @@ test('messages that wait for another attempt, or were refused, are not kept when
   expect(lanes.inBackoff).toBe(0);
 });
 
-heavy('backoff of 120,000 messages takes a part of a second, in whatever order they are due', async () => {
+heavy('backoff of 120,000 messages takes less than a second, in any order of due times', async () => {
   const count = 120_000;
   const ms = await quickest(1_000, (round) => {
     const lanes = openLanes<Item>(new Map([['a', { concurrency: 2 * count, perSecond: Infinity }]]), () => true);

@@ -21,12 +21,12 @@ const allNow = (lanes: Lanes<Item>, nowMs = 0): Item[] => {
   return found;
 };
 
-/** The same by brute force: all items that wait, in order; what runs; what comes back when. */
+/** A brute-force model of the lanes: waiting items in order, running items, and items in backoff. */
 class Model {
   waiting: Item[] = [];
   running: Item[] = [];
   later: { item: Item; dueMs: number; holds: boolean }[] = [];
-  /** What ran when its partition was dropped. */
+  /** Items that were running when their partition was dropped. */
   readonly gone = new Set<Item>();
   nowMs = 0;
   constructor(
@@ -47,7 +47,10 @@ class Model {
     this.later = this.later.filter(({ item: one }) => one.partition !== partition);
     for (const one of this.running) if (one.partition === partition) this.gone.add(one);
   }
-  /** What may start: first of its lane, lane neither running nor held by one that waits for its time, entry not full. */
+  /**
+   * Items that can start: first of their lane, with the lane neither running nor held by a retry, and the entry not
+   * full.
+   */
   mayStart(): Item[] {
     return this.waiting.filter((one, index) => {
       const first = this.waiting.findIndex((other) => this.sameLane(one, other)) === index;
@@ -75,7 +78,7 @@ const script = fc.array(
   { maxLength: 150 },
 );
 
-heavy('agrees with a model that looks through all messages each time', () => {
+heavy('lanes agree with a model that scans all messages each time', () => {
   fc.assert(
     fc.property(script, (steps) => {
       let blocked = false;
@@ -121,7 +124,7 @@ heavy('agrees with a model that looks through all messages each time', () => {
   );
 });
 
-test('lanes take turns: a long one does not keep short ones waiting', () => {
+test('lanes take turns, so a long lane does not delay short ones', () => {
   const lanes = some({ a: limit(1) });
   for (const lane of ['long', 'long', 'long', 'x', 'y']) lanes.add(item(lane));
   const order: (string | null)[] = [];
@@ -132,20 +135,20 @@ test('lanes take turns: a long one does not keep short ones waiting', () => {
   expect(order).toEqual(['long', 'x', 'y', 'long', 'long']);
 });
 
-test('entries take turns too, and one at its limit delays no other', () => {
+test('entries take turns, and an entry at its limit delays no other', () => {
   const lanes = some({ a: limit(1), b: limit(2) });
   for (let n = 0; n < 3; n++) lanes.add(item(null, 'a'));
   for (let n = 0; n < 3; n++) lanes.add(item(null, 'b'));
   expect(allNow(lanes).map(({ entry }) => entry)).toEqual(['a', 'b', 'b']);
 });
 
-test('one limit for each entry over all partitions', () => {
+test('the limit of an entry covers all partitions', () => {
   const lanes = some({ a: limit(3) });
   for (let n = 0; n < 12; n++) lanes.add(item(null, 'a', n));
   expect(allNow(lanes)).toHaveLength(3);
 });
 
-test('starts at most perSecond in a second, and says when the next may start', () => {
+test('lanes start at most perSecond messages a second, and wakeMs returns the next start', () => {
   const lanes = some({ a: limit(100, 4) });
   for (let n = 0; n < 20; n++) lanes.add(item(null));
   const starts: number[] = [];
@@ -158,7 +161,7 @@ test('starts at most perSecond in a second, and says when the next may start', (
   expect(starts.length).toBeLessThanOrEqual(16);
 });
 
-test('limits change while it runs', () => {
+test('setLimits takes effect while messages wait', () => {
   const lanes = some({ a: limit(1) });
   for (let n = 0; n < 5; n++) lanes.add(item(null));
   expect(allNow(lanes)).toHaveLength(1);
@@ -166,7 +169,7 @@ test('limits change while it runs', () => {
   expect(allNow(lanes)).toHaveLength(2);
 });
 
-test('what was refused starts when it is offered again: the lowest alone, or all', () => {
+test('blocked messages start when they are offered again: the lowest alone, or all', () => {
   let lowest = -1;
   const lanes = some({ a: limit(9) }, ({ offset: at }) => at === lowest || lowest === -2);
   const items = [item('x'), item('y'), item(null)];
@@ -180,7 +183,7 @@ test('what was refused starts when it is offered again: the lowest alone, or all
   expect(allNow(lanes)).toEqual([items[0], items[2]]);
 });
 
-test('what runs when its partition is dropped keeps its place until it is done, and brings nothing back', () => {
+test('a running item of a dropped partition keeps its slot until it is done', () => {
   const lanes = some({ a: limit(2) });
   const [first, second, other] = [item('x'), item('x'), item('y', 'a', 1)];
   for (const one of [first, second, other]) lanes.add(one);
@@ -194,7 +197,7 @@ test('what runs when its partition is dropped keeps its place until it is done, 
   expect(allNow(lanes, 10)).toEqual([anew]);
 });
 
-test('the messages behind one of an entry that nobody knows wait for it', () => {
+test('messages behind one of an unknown entry wait for it', () => {
   const lanes = some({ a: limit(9) });
   for (const one of [item('x', 'unknown'), item('x'), item('y')]) lanes.add(one);
   expect(allNow(lanes).map(({ lane }) => lane)).toEqual(['y']);

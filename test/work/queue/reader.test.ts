@@ -2,7 +2,7 @@ import { virtualClock } from '../../../src/memory';
 import type { Owned, ReadMax, Stored } from '../../../src/ports/log';
 import { Reader, type ReaderParts } from '../../../src/work/queue/reader';
 
-/** A reader of a log without end, and what it asked for. */
+/** A reader of an endless log, and the message counts that it requested. */
 function open(room: () => ReadMax) {
   const clock = virtualClock();
   const asked: number[] = [];
@@ -31,7 +31,7 @@ function open(room: () => ReadMax) {
   return { clock, asked, reader: new Reader(parts, 0, undefined) };
 }
 
-test('a reader asks for no messages while there is no room, also when what made room is taken meanwhile', async () => {
+test('a reader requests no messages without room, also when new room is used meanwhile', async () => {
   let free = 2;
   const { clock, asked, reader } = open(() => ({ messages: free, bytes: 1_000 }));
   const running = reader.run();
@@ -40,7 +40,7 @@ test('a reader asks for no messages while there is no room, also when what made 
   for (let n = 0; n < 3; n++) {
     free = 1;
     reader.look();
-    free = 0; // before the reader goes on
+    free = 0; // before the reader continues
     await clock.advance(10);
   }
   expect(asked).toEqual([2]);

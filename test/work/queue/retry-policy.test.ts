@@ -16,7 +16,7 @@ const waitsOf = (options: RetryOptions, value: number): number[] => {
 };
 const sum = (numbers: readonly number[]): number => numbers.reduce((all, one) => all + one, 0);
 
-test('a wait is between half of backoffMs and all of it, doubled with each attempt up to a minute', () => {
+test('the wait is 50-100 % of backoffMs, doubled with each attempt up to a minute', () => {
   const options = { attempts: 9, backoffMs: 1_000 };
   expect(waitsOf(options, 0.999_999)).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
   expect(waitsOf(options, 0)).toEqual([500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
@@ -27,18 +27,18 @@ test('a wait is between half of backoffMs and all of it, doubled with each attem
   }
 });
 
-test('a backoffMs of more than a minute is waited for, and not doubled', () => {
+test('a backoffMs above one minute is kept, and not doubled', () => {
   const hourMs = 3_600_000;
   expect(waitsOf({ attempts: 3, backoffMs: hourMs }, 0.999_999_999)).toEqual([hourMs, hourMs]);
   expect(waitsOf({ attempts: 3, backoffMs: hourMs }, 0)).toEqual([hourMs / 2, hourMs / 2]);
 });
 
-test('the default attempts span at least a minute and at most two and a bit', () => {
+test('the default attempts span 61.5 to 123 seconds', () => {
   expect(sum(waitsOf({}, 0))).toBe(61_500);
   expect(sum(waitsOf({}, 0.999_999))).toBe(123_000);
 });
 
-test('parks after the last attempt, naming it and the error; eight unless the entry says otherwise', () => {
+test('decide parks after the last attempt, the eighth by default, with the error', () => {
   expect(decide({}, 7, new Error('no'), most)).toEqual({ againMs: 60_000 });
   const thrown = new Error('no disk');
   expect(decide({}, 8, thrown, most)).toEqual({ park: 'attempt 8 of 8 failed: no disk', thrown });
@@ -46,12 +46,12 @@ test('parks after the last attempt, naming it and the error; eight unless the en
   expect(decide({ attempts: 1 }, 1, 'text', most)).toEqual(parked);
 });
 
-test('parks at once when the handler asks for it, or when the message can never be handled', () => {
+test('decide parks immediately after ParkSignal and Refused', () => {
   expect(decide({}, 1, new ParkSignal('no such photo'), most)).toEqual({ park: 'no such photo' });
   expect(decide({}, 1, new Refused('not readable'), most)).toEqual({ park: 'not readable' });
 });
 
-test('an Invalid that the handler met elsewhere is an error like any other', () => {
+test('an Invalid from a call within the handler is retried like any error', () => {
   const elsewhere = new BusError('Invalid', 'input of other.entry', { side: 'input', issues: [] });
   expect(decide({}, 1, elsewhere, most)).toEqual({ againMs: 1_000 });
 });
