@@ -89,7 +89,7 @@ function open(concurrency = 100, perSecond?: number) {
       { kind: 'probe', entry: 'maths.double', id, from: 'web#1', stamp: { incarnation, position } },
       'there',
     );
-  /** What probes were answered. */
+  /** The states that were returned to probes. */
   const states = () => replies.flatMap(({ envelope }) => (envelope.status === 'state' ? envelope.code : []));
   return {
     clock,
@@ -109,7 +109,7 @@ function open(concurrency = 100, perSecond?: number) {
 }
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-test('a request that comes twice is started once', async () => {
+test('a request that arrives twice is started once', async () => {
   const { ask, started, heard } = open();
   ask(1);
   ask(1);
@@ -118,7 +118,7 @@ test('a request that comes twice is started once', async () => {
   expect(heard).toContainEqual(expect.objectContaining({ type: 'dropped', reason: 'it came twice' }));
 });
 
-test('no more run at once than the concurrency says, and the rest in the order they came', async () => {
+test('at most concurrency requests run at once, and the rest in arrival order', async () => {
   const { ask, started, ends } = open(2);
   for (let i = 1; i <= 4; i++) ask(i);
   await turn();
@@ -128,7 +128,7 @@ test('no more run at once than the concurrency says, and the rest in the order t
   expect(started).toEqual([1, 2, 3]);
 });
 
-test('a rate lets a second’s worth start, and the next when its time has come', async () => {
+test('perSecond lets one second of requests start at once, and the next when due', async () => {
   const { ask, started, clock } = open(100, 2);
   for (let i = 1; i <= 4; i++) ask(i);
   await turn();
@@ -139,7 +139,7 @@ test('a rate lets a second’s worth start, and the next when its time has come'
   expect(started).toEqual([1, 2, 3]);
 });
 
-heavy('beyond the limit of waiting requests the answer is Overloaded, with a time to come back', async () => {
+heavy('a request beyond the waiting limit is answered Overloaded with retryAfterMs', async () => {
   const { ask, replies } = open(1);
   for (let i = 1; i <= limits.waitingRequestsMax + 2; i++) ask(i);
   await turn();
@@ -148,33 +148,30 @@ heavy('beyond the limit of waiting requests the answer is Overloaded, with a tim
   ]);
 });
 
-heavy(
-  'a refusal takes the same steps whatever waits, and searches for late requests at most every 100 ms',
-  async () => {
-    const { clock, clockReads, ask, replies, heard } = open(1);
-    const deadlineMs = clock.now() + 1_000;
-    for (const one of [1, 2]) ask(one);
-    for (let i = 3; i <= limits.waitingRequestsMax + 1; i++) ask(i, i, { deadlineMs: deadlineMs + i });
-    const refused = (count: number): number => {
-      const [from, before] = [replies.length, clockReads()];
-      for (let i = 0; i < count; i++) ask(20_000 + replies.length);
-      expect(replies.slice(from).map(({ envelope }) => envelope.code)).toEqual(Array(count).fill('Overloaded'));
-      return clockReads() - before;
-    };
-    expect(refused(1_000)).toBeLessThan(10 * 1_000);
-    // Some are late behind one that has time: the next search finds them, and as many can wait again.
-    await clock.advance(1_500);
-    ask(40_000);
-    expect(heard.filter(({ type }) => type === 'dropped')).toHaveLength(498);
-    expect(replies).toHaveLength(1_000);
-  },
-);
+heavy('a refusal costs constant time, and expired requests are searched at most every 100 ms', async () => {
+  const { clock, clockReads, ask, replies, heard } = open(1);
+  const deadlineMs = clock.now() + 1_000;
+  for (const one of [1, 2]) ask(one);
+  for (let i = 3; i <= limits.waitingRequestsMax + 1; i++) ask(i, i, { deadlineMs: deadlineMs + i });
+  const refused = (count: number): number => {
+    const [from, before] = [replies.length, clockReads()];
+    for (let i = 0; i < count; i++) ask(20_000 + replies.length);
+    expect(replies.slice(from).map(({ envelope }) => envelope.code)).toEqual(Array(count).fill('Overloaded'));
+    return clockReads() - before;
+  };
+  expect(refused(1_000)).toBeLessThan(10 * 1_000);
+  // Some have expired behind one that has not: the next search finds them, and as many can wait again.
+  await clock.advance(1_500);
+  ask(40_000);
+  expect(heard.filter(({ type }) => type === 'dropped')).toHaveLength(498);
+  expect(replies).toHaveLength(1_000);
+});
 
-heavy('so it is beyond the limit of their bytes, and what is too late takes up none', async () => {
+heavy('waiting requests are bounded in bytes, and expired ones release theirs', async () => {
   const { clock, ask, answerer, replies } = open(1);
   ask(1);
   const large = 'x'.repeat(900_000);
-  const some = Math.floor(limits.waitingBytesMax / (large.length + 5)); // five say how long it is
+  const some = Math.floor(limits.waitingBytesMax / (large.length + 5)); // five bytes hold its length
   const deadlineMs = clock.now() + 100;
   for (let i = 2; i < 2 + some; i++) ask(i, large, { deadlineMs });
   expect(replies).toEqual([]);
@@ -191,7 +188,7 @@ heavy('so it is beyond the limit of their bytes, and what is too late takes up n
   expect([...answerer.active()]).toHaveLength(1 + some);
 });
 
-test('what became too late while it waited is let go when the next one comes', async () => {
+test('an expired waiting request is dropped when the next one arrives', async () => {
   const { clock, ask, answerer, heard } = open(1);
   ask(1);
   for (const position of [2, 3]) ask(position, position, { deadlineMs: clock.now() + 100 });
@@ -213,7 +210,7 @@ test('a request whose deadline has passed is never started', async () => {
 });
 
 test.each([-600_000, 600_000])(
-  'a request that waits is not started after its deadline though the clock is set by %d ms',
+  'no waiting request starts after its deadline when the wall clock is set by %d ms',
   async (setMs) => {
     const { ask, started, clock, setClock, ends } = open(1);
     ask(1);
@@ -226,10 +223,10 @@ test.each([-600_000, 600_000])(
   },
 );
 
-test('a failure whose name cannot be sent is HandlerFailed, and the request has ended', async () => {
+test('a failure whose name cannot be sent is HandlerFailed, and its request has ended', async () => {
   const { ask, answerer, replies } = open();
   const name = 'x'.repeat(201);
-  // No contract that is made as it should be has it.
+  // A valid contract cannot declare this failure.
   const entry = {
     ...maths.double,
     name: 'maths.fail',
@@ -245,7 +242,7 @@ test('a failure whose name cannot be sent is HandlerFailed, and the request has 
   expect(answerer.busy).toBe(false);
 });
 
-test('an entry that is not served here is Incompatible, so that the caller can ask another instance', () => {
+test('a request for an unserved entry is Incompatible, so that the caller tries another instance', () => {
   const { ask, replies } = open();
   ask(1, 1, { entry: 'maths.halve' });
   expect(replies).toMatchObject([
@@ -253,7 +250,7 @@ test('an entry that is not served here is Incompatible, so that the caller can a
   ]);
 });
 
-test('bytes that are no body are Invalid and start nothing', async () => {
+test('an unreadable body is Invalid and starts nothing', async () => {
   const { answerer, replies, started } = open();
   answerer.request({ kind: 'request', entry: 'maths.double', id: 'x', from: 'web#1' }, Uint8Array.of(0xc1), 'there');
   await turn();
@@ -261,7 +258,7 @@ test('bytes that are no body are Invalid and start nothing', async () => {
   expect(replies).toMatchObject([{ envelope: { code: 'Invalid' } }]);
 });
 
-test('a probe tells whether a request waits, runs, was answered or never came', async () => {
+test('a probe returns whether a request waits, runs, was answered or is unknown', async () => {
   const { ask, probe, replies, states, ends } = open(1);
   ask(1);
   ask(2);
@@ -276,7 +273,7 @@ test('a probe tells whether a request waits, runs, was answered or never came', 
   expect(states()).toEqual(['running', 'waiting', 'answered', 'unknown']);
 });
 
-test('of a caller that seems dead what runs is told to stop and answered, and what waits may be sent again', async () => {
+test('when a caller seems dead, its running requests abort and waiting ones can be resent', async () => {
   const { ask, probe, answerer, replies, states, started, ends, signals } = open(1);
   ask(1);
   ask(2);
@@ -299,7 +296,7 @@ test('of a caller that seems dead what runs is told to stop and answered, and wh
   expect(states().slice(2)).toEqual(['running', 'answered']);
 });
 
-test('a request that came too late was not answered: whoever asks after it may send it again', async () => {
+test('an expired request is unknown to probes, so it can be sent again', async () => {
   const { clock, ask, probe, states, started } = open();
   ask(1, 1, { deadlineMs: clock.now() });
   probe(1);
@@ -310,7 +307,7 @@ test('a request that came too late was not answered: whoever asks after it may s
   expect(states()).toEqual(['unknown', 'running']);
 });
 
-test('a request taken back while it waits is never started, one that runs is aborted and not answered', async () => {
+test('a cancelled waiting request never starts, and a running one is aborted without reply', async () => {
   const { ask, answerer, started, replies, ends } = open(1);
   ask(1);
   ask(2);
@@ -323,7 +320,7 @@ test('a request taken back while it waits is never started, one that runs is abo
   expect(replies).toEqual([]);
 });
 
-test('draining answers what waits as not started and waits for what runs', async () => {
+test('drain answers waiting requests with Closed and waits for running ones', async () => {
   const { ask, answerer, replies, ends } = open(1);
   ask(1);
   ask(2);
@@ -339,7 +336,7 @@ test('draining answers what waits as not started and waits for what runs', async
   expect(replies[2]).toMatchObject({ envelope: { id: 'id1', status: 'ok' }, value: 2 });
 });
 
-test('draining waits for a handler whose entry is served again, and aborts it after drainMs', async () => {
+test('drain waits for a handler of a re-served entry, and aborts it after drainMs', async () => {
   const { clock, ask, answerer, signals, serve } = open(1);
   ask(1);
   const closing = answerer.close(['maths.double'], 100);
@@ -355,7 +352,7 @@ test('draining waits for a handler whose entry is served again, and aborts it af
   expect(signals[0]?.reason).toMatchObject({ code: 'Cancelled', details: { reason: 'closed' } });
 });
 
-test('draining waits for what runs also when everything before it was answered long ago', async () => {
+test('drain waits for a running request after earlier ones were answered', async () => {
   const { ask, answerer, replies, ends } = open(1);
   ask(1);
   await turn();

@@ -1,4 +1,4 @@
-/** Which instance gets a request: what its caller knows of the others, and what it does when they cannot be reached. */
+/** Selection of the instance for a request: the known state of instances, and retries when they are unreachable. */
 import { z } from 'zod';
 import { BusError } from '../../src/base/errors';
 import { closable } from '../../src/base/lifecycle';
@@ -39,12 +39,12 @@ const instance = (name: string): Instance => ({
 });
 
 /**
- * One that works answers probes, and its requests much later. One that refuses answers with Closed. A send to one that
- * is shut throws Closed.
+ * An instance that `works` answers probes immediately and its requests much later. One that `refuses` answers with
+ * Closed. A send to one that is `shut` throws Closed.
  */
 type Behavior = 'answers' | 'works' | 'refuses' | 'silent' | 'dead' | 'full' | 'shut';
 
-/** A caller of instances that behave as `behavior` says, with a record of what was sent to each. */
+/** A caller of instances with the given `behavior`, and a record of the packets sent to each. */
 function system(names: readonly string[], behavior: (name: string) => Behavior) {
   const virtual = virtualClock();
   let pauses = 0;
@@ -95,7 +95,7 @@ function system(names: readonly string[], behavior: (name: string) => Behavior) 
     random: seededRandom(3),
     notices,
     scopes: openScopes(),
-    // A caller uses nothing else of the two.
+    // The caller uses only these members of the two.
     post: post as unknown as Post,
     peers,
     self: 'web#1',
@@ -105,7 +105,7 @@ function system(names: readonly string[], behavior: (name: string) => Behavior) 
     messageBytesMax: 1_000_000,
     timeoutMs: () => 1_000,
   });
-  /** The codes with which requests end that are sent one after the other, `atOnce` of them at a time. */
+  /** Sends `count` requests, `atOnce` concurrently, and returns the codes with which they end. */
   async function ask(count: number, atOnce = 1, options = {}): Promise<string[]> {
     const ends: string[] = [];
     let left = count;
@@ -146,7 +146,7 @@ function replyOf(kind: Envelope['kind'], how: Behavior, stamp: Envelope['stamp']
   return errorReply({ code: 'Closed', message: 'it is leaving', details: { outcome: 'not-sent', sinceMs: 0 } });
 }
 
-/** Returns a key whose requests go to this one of a and b. */
+/** Returns a key whose requests are sent to the named one of instances a and b. */
 function keyOf(name: string): string {
   const keys = Array.from({ length: 100 }, (_, n) => `key${n}`);
   return keys.find((key) => pickByKey(['a', 'b'].map(instance).map(idle), key)?.instance.name === name) ?? '';
@@ -155,7 +155,7 @@ const idle = (one: Instance) => ({ instance: one, load: 0, silentSinceMs: undefi
 
 const failures = (ends: readonly string[]): number => ends.filter((end) => end !== 'ok').length;
 
-heavy('of two instances of which one is frozen, only the first requests reach it', async () => {
+heavy('a frozen one of two instances receives only the first requests', async () => {
   const { ask, requestsTo } = system(['a', 'b'], (name) => (name === 'a' ? 'silent' : 'answers'));
   expect(failures(await ask(200))).toBeLessThanOrEqual(1);
   expect(requestsTo('a')).toBeLessThanOrEqual(1);
@@ -163,7 +163,7 @@ heavy('of two instances of which one is frozen, only the first requests reach it
   expect(failures(await many.ask(2_000, 20))).toBeLessThanOrEqual(20);
 });
 
-test('an instance that was frozen is chosen again once it has answered a probe, although no request waits there', async () => {
+test('a thawed instance is chosen again once it has answered a probe', async () => {
   let isFrozen = true;
   const { clock, ask, requestsTo } = system(['a', 'b'], (name) => (name === 'a' && isFrozen ? 'silent' : 'answers'));
   await ask(500, 20);
@@ -177,7 +177,7 @@ test('an instance that was frozen is chosen again once it has answered a probe, 
   expect(requestsTo('a')).toBeGreaterThan(before + 30);
 });
 
-heavy('an instance that works for long answers the probes, and is chosen like any other', async () => {
+heavy('an instance with long handlers answers probes, and is chosen like any other', async () => {
   const { clock, caller, requestsTo } = system(['a', 'b'], () => 'works');
   for (let n = 0; n < 200; n++) {
     caller.ask(maths.double, 1, { timeoutMs: 3_600_000 }).catch(() => undefined);
@@ -187,23 +187,20 @@ heavy('an instance that works for long answers the probes, and is chosen like an
   caller.close();
 });
 
-heavy(
-  'a request whose instances are all dead but one reaches that one, and blocks no turn of the event loop',
-  async () => {
-    const names = Array.from({ length: 2_000 }, (_, n) => `dead${n}`);
-    for (const options of [{}, { key: 'alps' }]) {
-      const { ask, triesOfTurnMax } = system([...names, 'alive'], (name) => (name === 'alive' ? 'answers' : 'dead'));
-      expect(await ask(1, 1, { ...options, timeoutMs: 60_000 })).toEqual(['ok']);
-      expect(triesOfTurnMax()).toBeLessThanOrEqual(51);
-    }
-    const none = system(names, () => 'dead');
-    expect(await none.ask(1)).toEqual(['Unreachable']);
-    expect(none.triesOfTurnMax()).toBeLessThanOrEqual(51);
-    expect(none.pauses()).toBeGreaterThanOrEqual(2_000 / 50 - 1);
-  },
-);
+heavy('a request finds the only live instance among 2,000 without blocking the event loop', async () => {
+  const names = Array.from({ length: 2_000 }, (_, n) => `dead${n}`);
+  for (const options of [{}, { key: 'alps' }]) {
+    const { ask, triesOfTurnMax } = system([...names, 'alive'], (name) => (name === 'alive' ? 'answers' : 'dead'));
+    expect(await ask(1, 1, { ...options, timeoutMs: 60_000 })).toEqual(['ok']);
+    expect(triesOfTurnMax()).toBeLessThanOrEqual(51);
+  }
+  const none = system(names, () => 'dead');
+  expect(await none.ask(1)).toEqual(['Unreachable']);
+  expect(none.triesOfTurnMax()).toBeLessThanOrEqual(51);
+  expect(none.pauses()).toBeGreaterThanOrEqual(2_000 / 50 - 1);
+});
 
-test('instances that could not be reached are not tried again by the next request', async () => {
+test('the next request does not retry instances that were unreachable', async () => {
   const names = Array.from({ length: 100 }, (_, n) => `dead${n}`);
   let tries = 0;
   const { ask } = system([...names, 'alive'], (name) => {
@@ -221,7 +218,7 @@ describe.each([
   test.each([
     ['before its first request', 0],
     ['after it answered requests', 20],
-  ])('an instance that cannot be reached %s is tried again, and chosen once it can be', async (_when, earlier) => {
+  ])('an instance that is unreachable %s is retried, and chosen once it is reachable', async (_when, earlier) => {
     let isDead = false;
     let tries = 0;
     const { clock, ask, requestsTo } = system(['a', 'b'], (name) => {
@@ -246,7 +243,7 @@ describe.each([
   });
 });
 
-test('a request tries no further instances once the registry no longer lists them', async () => {
+test('a request tries no more instances once the registry no longer lists them', async () => {
   const names = Array.from({ length: 200 }, (_, n) => `dead${n}`);
   let tries = 0;
   const { ask, list } = system(names, () => {
@@ -279,7 +276,7 @@ test('a closed caller probes no instance and reports nothing', async () => {
   expect(nextDueMs()).toBeUndefined();
 });
 
-test('a request whose input is still being checked when its caller closes is Closed and not sent', async () => {
+test('a request whose input is being checked when its caller closes is Closed, not sent', async () => {
   const { clock, caller, sent, nextDueMs } = system(['a'], () => 'silent');
   const end = caller.ask(maths.checked, 1).catch((error: unknown) => error);
   caller.close();
@@ -289,7 +286,7 @@ test('a request whose input is still being checked when its caller closes is Clo
   expect(nextDueMs()).toBeUndefined();
 });
 
-test('an instance that is no longer listed is forgotten when it refuses its last request, or dies with it', async () => {
+test('an unlisted instance is forgotten when its last request is refused or it dies', async () => {
   for (const death of [false, true]) {
     let how: Behavior = 'answers';
     const { clock, caller, ask, isKnown, list } = system(['a', 'b'], (name) => (name === 'a' ? how : 'answers'));
@@ -305,14 +302,14 @@ test('an instance that is no longer listed is forgotten when it refuses its last
   }
 });
 
-test('an instance for which too much waits here is passed over, and the reason is given when there is no other', async () => {
+test('an instance with a full send queue is skipped, or reported as Overloaded if alone', async () => {
   const { ask } = system(['a', 'b'], (name) => (name === 'a' ? 'full' : 'answers'));
   expect(failures(await ask(50))).toBe(0);
   const none = system(['a'], () => 'full');
   expect(await none.ask(1)).toEqual(['Overloaded']);
 });
 
-heavy('probes are bounded however many requests wait, and each request is asked after in time', async () => {
+heavy('probes are bounded in number, and each waiting request is probed in time', async () => {
   const { clock, caller, sent } = system(['a'], () => 'silent');
   const asked = Array.from({ length: 5_000 }, () => caller.ask(maths.double, 1, { timeoutMs: 60_000 }));
   asked.forEach((one) => one.catch(() => undefined));
@@ -323,7 +320,7 @@ heavy('probes are bounded however many requests wait, and each request is asked 
   caller.close();
 });
 
-heavy('bodies of requests without an answer are bounded in bytes', async () => {
+heavy('bodies of unanswered requests are bounded in bytes', async () => {
   const { clock, caller } = system(['a'], () => 'silent');
   const large = 'x'.repeat(900_000);
   const codes: string[] = [];

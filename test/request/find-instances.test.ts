@@ -30,7 +30,7 @@ function system(answerMs: number) {
   };
 }
 
-test('a registry that does not answer ends a request to everybody at its deadline', async () => {
+test('a search in an unresponsive registry ends in Timeout at its deadline', async () => {
   const { clock, find } = system(10_000);
   const [mine, usual] = [find({ timeoutMs: 1_000 }), find()];
   await clock.advance(1_000);
@@ -39,7 +39,7 @@ test('a registry that does not answer ends a request to everybody at its deadlin
   expect(await usual).toMatchObject({ code: 'Timeout', details: { timeoutMs: 5_000 } });
 });
 
-test('the deadline of the handler around it holds', async () => {
+test('a search inherits the deadline of the surrounding handler', async () => {
   const { clock, scopes, find } = system(10_000);
   const scope = { id: 'x', deadline: clock.now() + 300, traceparent: undefined, baggage: {}, open: true };
   const found = scopes.run(scope, () => find());
@@ -47,7 +47,7 @@ test('the deadline of the handler around it holds', async () => {
   expect(await found).toMatchObject({ code: 'Timeout' });
 });
 
-test('taken back, it ends at once', async () => {
+test('a cancelled search ends immediately', async () => {
   const { clock, find } = system(10_000);
   const stop = new AbortController();
   const found = find({ signal: stop.signal });
@@ -57,23 +57,26 @@ test('taken back, it ends at once', async () => {
   expect(await find({ signal: stop.signal })).toMatchObject({ code: 'Cancelled' });
 });
 
-test('what the registry took is no more there for the answers', async () => {
+test('the search time is deducted from the timeout of the requests', async () => {
   const { clock, find } = system(400);
   const found = find({ timeoutMs: 1_000 });
   await clock.advance(400);
   expect(await found).toBe(600);
 });
 
-test.each([-3_600_000, 3_600_000])('the time left is the same when the clock is set by %d ms', async (byMs) => {
-  const { clock, find, setClock } = system(400);
-  const found = find({ timeoutMs: 1_000 });
-  await clock.advance(100);
-  setClock(byMs);
-  await clock.advance(300);
-  expect(await found).toBe(600);
-});
+test.each([-3_600_000, 3_600_000])(
+  'the remaining time is the same when the wall clock is set by %d ms',
+  async (byMs) => {
+    const { clock, find, setClock } = system(400);
+    const found = find({ timeoutMs: 1_000 });
+    await clock.advance(100);
+    setClock(byMs);
+    await clock.advance(300);
+    expect(await found).toBe(600);
+  },
+);
 
-test('a search that timed out or was cancelled leaves no listener at its signal, and no timer', async () => {
+test('a search that timed out or was cancelled leaves no signal listener and no timer', async () => {
   const { clock, find, nextDueMs } = system(Infinity);
   const [kept, stop] = [new AbortController(), new AbortController()];
   const late = Array.from({ length: 20 }, () => find({ timeoutMs: 1_000, signal: kept.signal }));

@@ -1,4 +1,4 @@
-/** To whom goodbye is said, and who is waited for. */
+/** Recipients of goodbye packets, and callers that a leaving instance waits for. */
 import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
 import { virtualClock } from '../../src/memory';
@@ -27,7 +27,7 @@ function open() {
 }
 const hourMs = 3_600_000;
 
-test('who has asked nothing for an hour is neither told nor waited for', async () => {
+test('a caller without a request for an hour receives no goodbye and is not awaited', async () => {
   const { clock, leaver, told, leave, left } = open();
   for (const address of ['dead', 'alive']) leaver.heardFrom(address);
   await clock.advance(hourMs - 1);
@@ -42,7 +42,7 @@ test('who has asked nothing for an hour is neither told nor waited for', async (
   expect(left()).toBe(true);
 });
 
-test('no more than 10,000 callers are remembered, those that came last', async () => {
+test('the leaver remembers the latest 10,000 callers', async () => {
   const { clock, leaver, told, leave } = open();
   for (let n = 0; n < 10_002; n++) leaver.heardFrom(`${n}`);
   leave();

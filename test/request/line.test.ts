@@ -6,7 +6,7 @@ import { Line, type Waiting } from '../../src/request/line';
 
 const { double } = defineModule('maths', { double: request(unchecked<number>(), unchecked<number>()) });
 
-/** A full line of requests with different deadlines, and how often a deadline was looked at. */
+/** A full line of requests with different deadlines, and a count of deadline reads. */
 function fullLine() {
   const clock = virtualClock();
   const looks = { count: 0 };
@@ -29,13 +29,13 @@ function fullLine() {
   return { clock, line, looks, expired };
 }
 
-test('a thousand refusals of a full line look through it once', () => {
+test('1,000 refusals of a full line search it for expired requests once', () => {
   const { line, looks } = fullLine();
   for (let n = 0; n < 1_000; n++) expect(line.hasRoom(1)).toBe(false);
   expect(looks.count).toBeLessThanOrEqual(limits.waitingRequestsMax + 1_000);
 });
 
-test('a full line is looked through again after a while, so that late requests make room', async () => {
+test('a full line is searched again after 100 ms, so that expired requests make room', async () => {
   const { clock, line, expired } = fullLine();
   expect(line.hasRoom(1)).toBe(false);
   await clock.advance(99);

@@ -1,4 +1,4 @@
-/** Requests whose packets are lost on their way: asked after, and never started twice. */
+/** Requests whose packets are lost: they are probed, and never started twice. */
 import { sleep } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { buildBus, type BuiltBus } from '../../src/bus/bus';
@@ -51,7 +51,7 @@ function system(delayMs = 1) {
   return { clock, world, join };
 }
 
-/** Two instances that know each other; `lose` says which packets do not arrive. */
+/** Two connected instances. `lose` selects the packets that do not arrive. */
 async function asked(lose: (operation: Operation) => boolean) {
   const { clock, world, join } = system();
   const [web, server] = [join('web'), join('maths')];
@@ -73,14 +73,14 @@ async function asked(lose: (operation: Operation) => boolean) {
   return { clock, web, server, started, second };
 }
 
-test('a request whose reply is lost is asked after, but not started a second time', async () => {
+test('a request whose reply is lost is probed, but not started a second time', async () => {
   const { clock, started, second } = await asked(({ process, n }) => process === 'maths#1' && n === 2);
   await clock.advance(6_000);
   expect(await second).toMatchObject({ ok: false, error: { code: 'Timeout', details: { reached: 'answered' } } });
   expect(started).toEqual([1, 2]);
 });
 
-test('a call ends as soon as its instance says that it has nothing of it and no answer was on its way', async () => {
+test('a call ends when its instance reports it unknown and no reply is under way', async () => {
   const lostReply = await asked(({ process, n }) => process === 'maths#1' && n === 2);
   await lostReply.clock.advance(2_000);
   expect(await lostReply.second).toMatchObject({ error: { code: 'Timeout', details: { reached: 'answered' } } });
@@ -94,7 +94,7 @@ test('a call ends as soon as its instance says that it has nothing of it and no 
   expect(passed.started).toEqual([1, 3]);
 });
 
-test('an idempotent call whose answer was lost is asked of another instance', async () => {
+test('an idempotent call whose reply was lost is sent to another instance', async () => {
   const { clock, world, join } = system();
   const web = join('web');
   const asked: number[] = [];
@@ -114,7 +114,7 @@ test('an idempotent call whose answer was lost is asked of another instance', as
   expect(asked.toSorted((a, b) => a - b)).toEqual([1, 2]);
 });
 
-test('a reply that is being looked at is not lost', async () => {
+test('a reply whose asynchronous schema check is running does not count as lost', async () => {
   const { clock, join } = system();
   const slow = {
     '~standard': {
@@ -136,14 +136,14 @@ test('a reply that is being looked at is not lost', async () => {
   expect(await asked).toEqual({ ok: true, value: 4 });
 });
 
-test('a request that is lost is sent again once its instance says that it never came', async () => {
+test('a lost request is resent once its instance reports that it never arrived', async () => {
   const { clock, started, second } = await asked(({ process, n }) => process === 'web#1' && n === 2);
   await clock.advance(3_000);
   expect(await second).toEqual({ ok: true, value: 4 });
   expect(started).toEqual([1, 2]);
 });
 
-test('several late answers that it never came send a lost request again only once', async () => {
+test('several late unknown reports resend a lost request only once', async () => {
   const { clock, server, started, second } = await asked(({ process, n }) => process === 'web#1' && n === 2);
   server.freeze();
   await clock.advance(3_500);
@@ -153,20 +153,20 @@ test('several late answers that it never came send a lost request again only onc
   expect(started).toEqual([1, 2]);
 });
 
-test('a call whose responder died ends with that when nobody else takes it in time', async () => {
+test('a call whose responder died is ResponderLost when no other instance answers in time', async () => {
   const { clock, join } = system();
   const [web, server] = [join('web'), join('maths')];
   const serving = server.bus.serve(maths, { double: () => 0, half: () => new Promise<never>(() => {}) });
   await clock.advance(100);
   await serving;
   const lost = web.bus.tryRequest(maths.half, 1, { timeoutMs: 5_000, absentMs: 60_000 });
-  await clock.advance(2_000); // a probe has told that it runs
+  await clock.advance(2_000); // a probe has reported that it is running
   server.crash();
   await clock.advance(3_000);
   expect(await lost).toMatchObject({ error: { code: 'ResponderLost', details: { instance: 'maths#1' } } });
 });
 
-test('a refusal elsewhere does not hide that a lost answer was of a request that may have been done', async () => {
+test('a refusal by another instance does not make a possibly executed request retryable', async () => {
   const { clock, world, join } = system();
   const web = join('web');
   const done: number[] = [];
@@ -186,7 +186,7 @@ test('a refusal elsewhere does not hide that a lost answer was of a request that
   expect(await asked).toMatchObject({ error: { code: 'Timeout', retryable: false } });
 });
 
-test('closing a bus ends its open requests as Closed of unknown outcome, and later ones as not sent', async () => {
+test('closing a bus ends open requests as Closed with unknown outcome, later ones unsent', async () => {
   const { clock, join } = system();
   const [web, server] = [join('web'), join('maths')];
   const serving = server.bus.serve(maths, { double: () => new Promise<never>(() => {}), half });
@@ -203,7 +203,7 @@ test('closing a bus ends its open requests as Closed of unknown outcome, and lat
   });
 });
 
-/** A caller that has been answered once by an instance that shall leave. */
+/** A caller with one answered request, and an instance that will leave. */
 async function leaving() {
   const { clock, world, join } = system();
   const [web, server] = [join('web'), join('maths')];
@@ -222,7 +222,7 @@ async function leaving() {
   return { clock, world, web, close };
 }
 
-test('a request that is on its way to an instance that leaves is answered, however slow the way', async () => {
+test('a request on its way to a leaving instance is answered despite slow packets', async () => {
   const { clock, world, web, close } = await leaving();
   world.faults = ({ call }) => (call === 'send' ? { delayMs: 1_500 } : undefined);
   const asked = web.bus.tryRequest(maths.double, 2, { timeoutMs: 30_000 });
@@ -232,7 +232,7 @@ test('a request that is on its way to an instance that leaves is answered, howev
   expect(await closed).toBeLessThan(5_000);
 });
 
-test('an instance that leaves waits five seconds for a caller that stands still', async () => {
+test('a leaving instance waits five seconds for a frozen caller', async () => {
   const { clock, web, close } = await leaving();
   web.freeze();
   const closed = close();
@@ -242,7 +242,7 @@ test('an instance that leaves waits five seconds for a caller that stands still'
   expect(tookMs).toBeLessThan(6_000);
 });
 
-test('an idempotent request whose instance died is of unknown outcome when the bus closes before another one is up', async () => {
+test('an idempotent request whose instance died is of unknown outcome when its bus closes', async () => {
   const { clock, join } = system();
   const [web, server] = [join('web'), join('maths')];
   const serving = server.bus.serve(maths, { double: (n) => n * 2, half: () => new Promise<number>(() => undefined) });

@@ -18,7 +18,7 @@ const instance = (name: string): Instance => ({
 const targets = (loads: readonly number[], silentSinceMs: readonly (number | undefined)[] = []) =>
   loads.map((load, i) => ({ instance: instance(`m#${i}`), load, silentSinceMs: silentSinceMs[i] }));
 
-/** How often each is chosen out of `count` draws. */
+/** Counts how often each target is chosen in `count` draws. */
 function draws(all: ReturnType<typeof targets>, count: number, seed = 7): number[] {
   const random = seededRandom(seed);
   const counts = all.map(() => 0);
@@ -41,9 +41,9 @@ test('instances that are equally busy are chosen equally often', () => {
     }
 });
 
-test('the busiest of several is never chosen, and the idlest more often than any other', () => {
+test('the busiest of several is never chosen, and the idlest most often', () => {
   fc.assert(
-    // Of more than four the shares of the two idlest are so close that chance decides in 1,000 draws.
+    // With more than four, the shares of the two idlest are so close that chance decides in 1,000 draws.
     fc.property(fc.uniqueArray(fc.nat(100), { minLength: 3, maxLength: 4 }), fc.integer(), (loads, seed) => {
       const counts = draws(targets(loads), 1_000, seed);
       expect(counts[loads.indexOf(Math.max(...loads))]).toBe(0);
@@ -53,13 +53,13 @@ test('the busiest of several is never chosen, and the idlest more often than any
   );
 });
 
-test('an instance that owes an answer for 2 s is not chosen while another one does not, however busy that is', () => {
+test('an instance silent for 2 s is chosen only if all others are silent too', () => {
   expect(draws(targets([0, 50], [8_000, undefined]), 100)).toEqual([0, 100]);
   expect(draws(targets([0, 50], [8_001, 9_999]), 100)).toEqual([100, 0]);
   expect(draws(targets([0, 0, 50, 0], [1, 2, undefined, 3]), 100)).toEqual([0, 0, 100, 0]);
 });
 
-test('when all owe an answer, the less busy one is chosen', () => {
+test('the less busy instance is chosen when all are silent', () => {
   expect(draws(targets([5, 1], [0, 0]), 100)).toEqual([0, 100]);
 });
 
@@ -78,7 +78,7 @@ test('a key keeps its instance when another one leaves', () => {
   );
 });
 
-test('the order for a key is the one in which instances that left would be replaced', () => {
+test('orderByKey lists instances in the order in which pickByKey would replace leaving ones', () => {
   const all = targets(Array(20).fill(0));
   const order = orderByKey(all, 'alps');
   for (let left = [...all], n = 0; left.length > 0; n++) {
@@ -88,7 +88,7 @@ test('the order for a key is the one in which instances that left would be repla
   }
 });
 
-test('keys spread over instances about evenly', () => {
+test('keys spread evenly over instances within 15 %', () => {
   const all = targets([0, 0, 0, 0]);
   const counts = new Map<string, number>();
   for (let i = 0; i < 4_000; i++) {
@@ -98,7 +98,7 @@ test('keys spread over instances about evenly', () => {
   for (const count of counts.values()) expect(Math.abs(count - 1_000)).toBeLessThan(150);
 });
 
-test('nobody to choose from is nobody', () => {
+test('pickLessBusy and pickByKey return undefined without instances', () => {
   expect(pickLessBusy([], seededRandom(1), 0)).toBeUndefined();
   expect(pickByKey([], 'k')).toBeUndefined();
 });

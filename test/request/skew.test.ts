@@ -1,4 +1,4 @@
-/** Requests over a post that has a time of its own, and that can say when it is in trouble. */
+/** Requests over a messenger with a clock of its own, which can report its failures. */
 import { openNotices } from '../../src/base/notices';
 import { buildBus, type BuiltBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
@@ -15,7 +15,7 @@ const hourMs = 3_600_000;
 function system() {
   const clock = virtualClock();
   const world = memoryWorld({ clock, delays: { minMs: 1, maxMs: 1 } });
-  /** An instance whose clock is `aheadMs` ahead of that of the post. */
+  /** An instance whose clock is `aheadMs` ahead of the clock of the messenger. */
   const join = (module: string, aheadMs: number, change: (post: Post) => Post = (post) => post): BuiltBus => {
     const process = world.process(`${module}#1`);
     const { log, post, registry, settings } = process;
@@ -52,10 +52,10 @@ function system() {
 }
 const none = { forget: () => undefined };
 
-test('what a handler throws since its deadline passed is a Timeout to its caller, also when it passed there first', async () => {
+test('a handler error caused by the deadline is a Timeout, also with a skewed clock', async () => {
   const { clock, join } = system();
   const web = join('web', 0);
-  const server = join('maths', 50, (post) => ({ ...post, skewMs: 0 })); // 50 ms ahead without knowing it
+  const server = join('maths', 50, (post) => ({ ...post, skewMs: 0 })); // 50 ms ahead, with an estimated skew of 0
   const serving = server.bus.serve(maths, {
     double: (_n, { signal }) =>
       new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))),
@@ -73,7 +73,7 @@ test('what a handler throws since its deadline passed is a Timeout to its caller
 test.each([
   ['the caller', hourMs, 0],
   ['the responder', 0, hourMs],
-])('a deadline means the same to both where the clock of %s is an hour ahead', async (_who, mineMs, theirsMs) => {
+])('both sides agree on a deadline when the clock of %s is an hour ahead', async (_who, mineMs, theirsMs) => {
   const { clock, join } = system();
   const [web, server] = [join('web', mineMs), join('maths', theirsMs)];
   const left: number[] = [];
@@ -93,7 +93,7 @@ test.each([
   expect(left[0]).toBeLessThanOrEqual(1_000);
 });
 
-test('a request that the post could not get rid of ends as Unreachable at its deadline, with the reason', async () => {
+test('a request that the messenger could not send is Unreachable at its deadline', async () => {
   const { clock, join } = system();
   let trouble: string | undefined = 'no leader for partition 3';
   const kinds: string[] = [];
@@ -108,15 +108,15 @@ test('a request that the post could not get rid of ends as Unreachable at its de
   expect(await asked).toMatchObject({
     error: { code: 'Unreachable', message: expect.stringContaining('no leader for partition 3') },
   });
-  expect(kinds).toEqual(['request']); // what asks after it would only lie before what waits
+  expect(kinds).toEqual(['request']); // a probe would only delay the packets that wait
   trouble = undefined;
   const again = web.bus.tryRequest(maths.double, 4, { timeoutMs: 1_000 });
   await clock.advance(1_100);
   expect(await again).toMatchObject({ error: { code: 'Timeout', details: { reached: 'sent' } } });
-  expect(kinds.slice(1)).toEqual(['request', 'probe', 'probe']); // the instance is asked after, and the request
+  expect(kinds.slice(1)).toEqual(['request', 'probe', 'probe']); // one probe for the instance, and one for the request
 });
 
-test('an instance joins the broadcasts to a module before others learn that it serves it', async () => {
+test('an instance joins the broadcasts of a module before other instances find it', async () => {
   const { clock, join } = system();
   const seen: string[] = [];
   const server = join('maths', 0, (post) => ({

@@ -142,7 +142,7 @@ test('after a loss the new owner commits before each early handler, after a revo
   }
 });
 
-test('a partition that moves or is lost while a message waits to run alone is released', async () => {
+test('a moving or lost partition is released while a message waits to run alone', async () => {
   for (const how of ['given', 'lost'] as const) {
     const r = rig();
     const { resize } = jobs({ attempts: 5, longestMs: 60_000 });

@@ -36,7 +36,7 @@ async function heldFor(eachMs: number, run: (work: () => void) => unknown): Prom
 test.each([
   ['return no promise', (work: () => void) => work()],
   ['return a promise and await nothing', async (work: () => void) => work()],
-])('handlers of 40 ms CPU that %s run one in a turn of the event loop', async (_how, run) => {
+])('handlers of 40 ms CPU that %s run one in each event loop turn', async (_how, run) => {
   expect(await heldFor(40, run)).toBe(40);
 });
 

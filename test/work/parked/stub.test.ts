@@ -64,7 +64,7 @@ test('a stub omits its first bytes and attempts when they do not fit', async () 
   expect(stub?.value).toHaveLength(0);
 });
 
-test('a parked topic too small for a stub is reported, and a higher limit repairs it', async () => {
+test('a parked topic too small for stubs is reported, and a higher limit repairs it', async () => {
   const { r, p, seen, limit, queue } = await withSmallParkedTopic(100);
   await r.append(p, record('large', large), { ...record('small', body({ n: 2 })), key: Buffer.from('other') });
   await r.clock.advance(60_000);
