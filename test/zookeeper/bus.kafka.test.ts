@@ -1,4 +1,4 @@
-/** Buses that find no ZooKeeper when they start, one that never answers, or lose their session: told, and well after it. */
+/** Buses that start without ZooKeeper, meet a server that never answers, or lose their session: each reports it and recovers. */
 import net from 'node:net';
 import { z } from 'zod';
 import { defineModule, isBusError, openBus, request, type Bus, type BusError } from '../../src/index';
@@ -14,15 +14,15 @@ import { livedMs } from '../elapsed';
 import { until } from './kit';
 import { zookeeperSuite } from './suite';
 
-/** Of those that are to last. */
+/** The session of buses that must not lose it. */
 const sessionMs = 6_000;
-/** Of those that wait a session for ZooKeeper in vain. */
+/** The session of buses that wait one session in vain for ZooKeeper. */
 const waitMs = 4_000;
 const desk = defineModule('desk', { who: request(z.void(), z.string()) });
 
-kafkaSuite('buses in trouble with ZooKeeper', (kafka) => {
+kafkaSuite('buses when ZooKeeper fails', (kafka) => {
   zookeeperSuite(
-    'of their own',
+    'on a server of this suite',
     (zookeeper) => {
       let scene: Scene;
       let given: BusGiven;
@@ -43,7 +43,7 @@ kafkaSuite('buses in trouble with ZooKeeper', (kafka) => {
         open.push(bus);
         return bus;
       };
-      /** What opening ends with, and after how long. */
+      /** The error that opening rejects with, and the time that it took. */
       async function refusal(more: BusGiven): Promise<{ error: BusError; tookMs: number }> {
         const opening = opened(more).catch((reason: unknown) => reason);
         const tookMs = await livedMs(opening);
@@ -51,7 +51,7 @@ kafkaSuite('buses in trouble with ZooKeeper', (kafka) => {
         if (!isBusError(error)) throw new Error(`it was not refused: ${String(error)}`);
         return { error, tookMs };
       }
-      /** Accepts and never says anything. */
+      /** A server that accepts connections and never answers. */
       async function silentServer(): Promise<string> {
         const sockets = new Set<net.Socket>();
         const server = net.createServer((socket) => void sockets.add(socket.on('error', () => undefined)));
@@ -67,27 +67,24 @@ kafkaSuite('buses in trouble with ZooKeeper', (kafka) => {
       }
 
       test.each([
-        ['nobody listens', () => Promise.resolve('127.0.0.1:1'), 'ECONNREFUSED'],
-        ['somebody accepts and never answers', silentServer, 'no greeting'],
-      ])(
-        'where %s and nothing is known, opening is refused within a session, with the address',
-        async (_, at, says) => {
-          const address = await at();
-          const { error, tookMs } = await refusal({ zookeeper: address, sessionMs: waitMs });
-          expect(tookMs).toBeLessThan(waitMs + 1_500);
-          expect(error).toMatchObject({ code: 'Unreachable', message: expect.stringContaining(address) });
-          expect(error.message).toContain(says);
-          expect(error.message).toContain('start ZooKeeper, or correct its address');
-        },
-      );
+        ['no server listens', () => Promise.resolve('127.0.0.1:1'), 'ECONNREFUSED'],
+        ['the server accepts and never answers', silentServer, 'no greeting'],
+      ])('opening without cached settings rejects within a session, with the address, when %s', async (_, at, says) => {
+        const address = await at();
+        const { error, tookMs } = await refusal({ zookeeper: address, sessionMs: waitMs });
+        expect(tookMs).toBeLessThan(waitMs + 1_500);
+        expect(error).toMatchObject({ code: 'Unreachable', message: expect.stringContaining(address) });
+        expect(error.message).toContain(says);
+        expect(error.message).toContain('start ZooKeeper, or correct its address');
+      });
 
-      test('one that never answers does no harm beside one that does', async () => {
+      test('a bus opens when one server never answers and another one does', async () => {
         const { instance } = await scene.start();
         const bus = await opened({ zookeeper: `${await silentServer()},${zookeeper.connect}` });
         expect(await bus.request(shop.who)).toBe(instance);
       });
 
-      test('with the settings of an earlier run a bus starts without it: work goes on, and requests once it is back', async () => {
+      test('a bus with cached settings starts and handles work without ZooKeeper, and sends requests afterwards', async () => {
         const dir = `${scene.dir}/cache`;
         const first = await opened({ dir });
         await scene.start();
@@ -107,7 +104,7 @@ kafkaSuite('buses in trouble with ZooKeeper', (kafka) => {
         expect((await bus.tryRequest(shop.who, undefined, { timeoutMs: 30_000 })).ok).toBe(true);
       });
 
-      test('an instance whose session expires announces itself anew: who asks it all the while notices nothing', async () => {
+      test('an instance whose session expires announces itself again, and no request of a caller fails', async () => {
         const caller = await opened({});
         const { bus, ports } = await openToLook({ module: desk, ...given });
         open.push(bus);
@@ -146,7 +143,7 @@ function sessionOfPart(part: object): Session {
   return (part as { parts: { session: Session } }).parts.session;
 }
 
-/** Ends it as an expiry would: another connection comes with the same id and password, and closes it. */
+/** Ends the session as an expiry would: another connection with the same id and password closes it. */
 async function endSession({ connection }: Session): Promise<void> {
   if (!connection) throw new Error('there is no session to end');
   const rights = { digest: undefined, worldRead: false };

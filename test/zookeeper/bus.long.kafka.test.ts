@@ -1,4 +1,4 @@
-/** Buses whose ZooKeeper is gone for a minute, or stands still: requests and work go on, and settings come afterwards. */
+/** Buses whose ZooKeeper is down for a minute, or is frozen: requests and work continue, and settings apply afterwards. */
 import { openBus, type Bus, type Notice } from '../../src/index';
 import { inspect } from '../../src/inspect';
 import type { BusGiven } from '../../src/config';
@@ -17,7 +17,7 @@ const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 kafkaSuite('buses without ZooKeeper', (kafka) => {
   zookeeperSuite(
-    'of their own',
+    'on a server of this suite',
     (zookeeper) => {
       let scene: Scene;
       let jobs: Jobs;
@@ -42,7 +42,7 @@ kafkaSuite('buses without ZooKeeper', (kafka) => {
         await scene.close();
       });
 
-      /** How each request ended since it was called. */
+      /** Sends requests until stopped, and counts their outcomes. */
       function askOn(): { readonly ends: Map<string, number>; stop(): Promise<void> } {
         const ends = new Map<string, number>();
         let running = true;
@@ -62,7 +62,7 @@ kafkaSuite('buses without ZooKeeper', (kafka) => {
           },
         };
       }
-      /** Requests are answered and jobs handled for so long. */
+      /** Checks for `ms` that requests are answered and jobs are handled. */
       async function goesOnFor(ms: number, ends: Map<string, number>): Promise<void> {
         for (const endMs = performance.now() + ms; performance.now() < endMs; await later(500)) {
           const before = ends.get('ok') ?? 0;
@@ -79,7 +79,7 @@ kafkaSuite('buses without ZooKeeper', (kafka) => {
       }
       const isAway = (): boolean => bus.health().reasons.some(({ part }) => part === 'zookeeper');
 
-      test('gone for 60 s: no request and no job fails, nobody is missed, and settings apply when it is back', async () => {
+      test('an outage of 60 s loses no request, job or instance, and settings apply afterwards', async () => {
         jobs.start(bus);
         const requests = askOn();
         const { ends } = requests;
@@ -90,14 +90,14 @@ kafkaSuite('buses without ZooKeeper', (kafka) => {
         await zookeeper.server.restart();
         await scene.until(() => !isAway(), 20_000);
         await settingsApply('4500');
-        await goesOnFor(10_000, ends); // those who kept their word came back in time
+        await goesOnFor(10_000, ends); // every instance reconnected within its session
         await requests.stop();
         expect([...ends.keys()]).toEqual(['ok']);
         expect(told.filter((one) => one.type === 'instance' && one.change === 'gone')).toEqual([]);
         expect(await jobs.audit()).toEqual([]);
       });
 
-      test('frozen for 10 s: the same, although all sessions expired meanwhile', async () => {
+      test('a freeze of 10 s loses no request, job or instance, although all sessions expire', async () => {
         jobs.start(bus);
         const requests = askOn();
         const { ends } = requests;

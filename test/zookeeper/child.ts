@@ -1,4 +1,4 @@
-/** A process that announces itself and lives, or leaves: `child.ts <connect> <ns> <name> <sessionMs> [leave]`. */
+/** A process that announces itself and stays, or leaves: `child.ts <connect> <ns> <name> <sessionMs> [leave]`. */
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
 import { openZookeeper } from '../../src/zookeeper/open';

@@ -1,4 +1,4 @@
-/** What the next connection has to make up for is not forgotten when it ends before that was done. */
+/** Work that a reconnect must do is kept for the next connection when this one ends before the work is done. */
 import { answerWell, grant, greeting, startFake } from './fake';
 import { cleanUp, type Opened, open, until } from './kit';
 
@@ -12,7 +12,7 @@ async function reconnect({ session }: Opened): Promise<void> {
   await until('it is connected again', () => session.connection !== undefined && session.connection !== before);
 }
 
-test('a session that was lost is made up for by the first connection that lasts until all was restored', async () => {
+test('the first connection that lasts restores everything that a lost session had created', async () => {
   const manners = { expire: false, answers: true };
   const { connect } = await startFake({
     greet(socket, asked) {

@@ -1,4 +1,4 @@
-/** The promises of registry and settings, kept on a real ZooKeeper. */
+/** Runs the conformance suites of registry and settings on a real ZooKeeper. */
 import { conformsToRegistry } from '../conformance/registry';
 import { conformsToSettings } from '../conformance/settings';
 import { openZookeeperRig } from './rig';

@@ -1,4 +1,4 @@
-/** Servers that only pretend to be ZooKeeper: they greet, and then do what a test wants. */
+/** Fake ZooKeeper servers: they send the greeting, and then do what a test specifies. */
 import net from 'node:net';
 import { later } from './kit';
 
@@ -6,14 +6,14 @@ export interface Question {
   readonly xid: number;
   /** 1 create, 2 delete, 3 exists, 4 read, 5 write, 12 children, 14 change, 100 user and password, -11 the end */
   readonly type: number;
-  /** Of those that have one. */
+  /** The path, for request types that have one; '' otherwise. */
   readonly path: string;
 }
-/** What a server does with a connection. */
+/** Handles the greeting and the requests of a connection. */
 export interface Manners {
-  /** Default: grants what is asked for. */
+  /** Default: grants the requested session. */
   readonly greet?: (socket: net.Socket, asked: Buffer) => void;
-  /** Default: answers what any client of ours asks. */
+  /** Default: answers every request that busbar sends. */
   readonly answer?: (socket: net.Socket, question: Question) => void;
 }
 export interface Fake {
@@ -22,7 +22,7 @@ export interface Fake {
   readonly connections: () => number;
 }
 
-/** Ends after the test. */
+/** Starts a server that is closed after the test. */
 export async function startFake(manners: Manners = {}): Promise<Fake> {
   let connections = 0;
   const sockets = new Set<net.Socket>();
@@ -61,7 +61,7 @@ function questionIn(frame: Buffer): Question {
   return { xid, type, path };
 }
 
-/** The greeting of a new session; a time-out of 0 says that the old one has expired. */
+/** Sends the greeting of a new session; a session time-out of 0 means that the old session has expired. */
 export function grant(socket: net.Socket, asked: Buffer): void {
   socket.write(greeting(asked.readInt32BE(16)));
 }
@@ -74,7 +74,7 @@ export function greeting(sessionMs: number, session = 1): Buffer {
   return bytes;
 }
 
-/** Every node is there, without data and children, but no instance; everything succeeds. */
+/** Answers as if every node existed without data and children, except instances; every write succeeds. */
 export function answerWell(socket: net.Socket, { xid, type, path }: Question): void {
   if (type === 4 && path.includes('/instances/')) return void socket.write(reply(xid, -101));
   const empty = Buffer.from([0, 0, 0, 0]);

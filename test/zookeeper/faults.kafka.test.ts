@@ -1,4 +1,4 @@
-/** What goes on while a real ZooKeeper is frozen, killed, restarted or forgets a session, and what is right after it. */
+/** Behavior while a real ZooKeeper is frozen, killed, restarted or drops a session, and the state afterwards. */
 import { systemClock } from '../../src/base/clock';
 import { connect as connectTo } from '../../src/zookeeper/session/connection';
 import { livedMs } from '../elapsed';
@@ -6,7 +6,7 @@ import { cleanUp, instance, later, open, type Opened, until, watchNames, watchSe
 import { zookeeperSuite } from './suite';
 
 const sessionMs = 2_000;
-/** The issue asks for 60,000; nothing changes after the sessions' own time. */
+/** Nothing changes after the session time-out, so a short outage tests the same as one of 60,000 ms. */
 const goneMs = Number(process.env['ZOOKEEPER_GONE_MS'] ?? 6_000);
 const frozenMs = 10_000;
 
@@ -17,7 +17,7 @@ zookeeperSuite(
     const openOne = () => open({ connect: suite.connect, ns: suite.ns, sessionMs });
     let count = 0;
 
-    /** Two instances of a module of its own, a third that watches them, and a setting that it watches. */
+    /** Opens two instances of a new module, and a third instance that watches them and one setting. */
     async function scene() {
       const [module, key] = [`photos${++count}`, `key${count}`];
       const [one, two, caller] = [await openOne(), await openOne(), await openOne()];
@@ -38,49 +38,49 @@ zookeeperSuite(
         (error: { code?: unknown }) => error.code,
       );
     async function isWell({ module, key, one, two, caller, names, values }: Awaited<ReturnType<typeof scene>>) {
-      for (const each of [one, two, caller]) await until('it is told', () => each.state()?.ok !== false, 20_000);
+      for (const each of [one, two, caller]) await until('it is reported', () => each.state()?.ok !== false, 20_000);
       await one.settings.set(key, 'after', 1);
       await until('the change is seen', () => values() === `${key}=after`);
       await two.registry.announce({ ...instance(`${module}#2`), version: '2' });
       await one.registry.withdraw();
-      // Soon, unless it is within the time in which whoever is missing is given the benefit of the doubt.
+      // At once, except in the two session time-outs after an outage in which missing instances are kept.
       await until('the withdrawal is seen', () => names.at(-1)?.join() === `${module}#2`, 3 * sessionMs + 5_000);
       expect((await caller.registry.all()).filter((one) => one.module === module)).toMatchObject([{ version: '2' }]);
     }
 
-    test('frozen for ten seconds: nobody is missed, calls end, all is told, and all is well after it', async () => {
+    test('a freeze of ten seconds drops no instance, rejects calls in time, and is reported', async () => {
       const here = await scene();
       await suite.server.freeze();
       later(() => suite.server.thaw());
-      await wait(200); // until all its threads stand still
+      await wait(200); // until all its threads have stopped
       const start = performance.now();
       const calls = [here.one.settings.get(here.key), here.one.settings.set(here.key, 'x', 7), here.two.registry.all()];
       const codes = Promise.all(calls.map(code));
       expect(await livedMs(codes)).toBeLessThan(sessionMs + 1_000);
       expect(await codes).toEqual(['Unreachable', 'Unreachable', 'Unreachable']);
       expect(here.caller.state()).toMatchObject({ ok: false, reason: expect.stringContaining('going on with what') });
-      // Who begins to watch now sees what was seen last.
+      // A watcher that starts now gets the list that was seen last.
       expect((await watchNames(here.caller, here.module)).at(-1)).toEqual([`${here.module}#1`, `${here.module}#2`]);
       expect((await watchSettings(here.caller)).last).toContain(`${here.key}=before`);
       await wait(frozenMs - (performance.now() - start));
       await suite.server.thaw();
       await until('it is back', () => here.caller.state()?.ok, 20_000);
-      // Their sessions have expired; nobody may have been missed meanwhile.
+      // Their sessions have expired; still no instance was dropped.
       await wait(sessionMs);
       expect(here.names.every((names, at) => at === 0 || names.length === 2)).toBe(true);
       await isWell(here);
     }, 60_000);
 
-    test('killed and gone for a while: as frozen, and sessions go on', async () => {
+    test('a killed server drops no instance, and sessions survive an outage shorter than their time-out', async () => {
       const here = await scene();
       const session = here.one.session.connection?.session;
       await suite.server.kill();
-      await until('it is told', () => here.caller.state()?.ok === false);
+      await until('it is reported', () => here.caller.state()?.ok === false);
       const start = performance.now();
       const asked = code(here.caller.settings.get(here.key));
       expect(await livedMs(asked)).toBeLessThan(sessionMs + 1_000);
       expect(await asked).toBe('Unreachable');
-      // Announcing meanwhile is done later.
+      // An announcement during the outage is made after it.
       await here.two.registry.announce({ ...instance(`${here.module}#2`), version: 'meanwhile' });
       await wait(goneMs - (performance.now() - start));
       await suite.server.restart();
@@ -93,7 +93,7 @@ zookeeperSuite(
       await isWell(here);
     }, 120_000);
 
-    test('restarted again and again: everybody is back each time', async () => {
+    test('all instances reconnect after each of five restarts', async () => {
       const here = await scene();
       for (let round = 0; round < 5; round++) {
         await suite.server.restart();
@@ -108,7 +108,7 @@ zookeeperSuite(
       await isWell(here);
     }, 120_000);
 
-    test('a session that expired is begun anew, and what it had announced is announced again', async () => {
+    test('an expired session is replaced by a new one, which repeats its announcement', async () => {
       const here = await scene();
       const session = here.one.session.connection?.session;
       await endSession(here.one);
@@ -121,7 +121,7 @@ zookeeperSuite(
       await isWell(here);
     }, 30_000);
 
-    test('the caller’s own session expires: it keeps whom it knows, and sees what has changed', async () => {
+    test('a watcher whose session expires keeps the instances that it knows, and sees later changes', async () => {
       const here = await scene();
       await endSession(here.caller);
       await until('it is back', () => here.caller.session.connection?.alive && here.caller.state()?.ok);
@@ -129,11 +129,11 @@ zookeeperSuite(
       await isWell(here);
     }, 30_000);
 
-    // That it is two session time-outs is in folder.test.ts: here nobody knows when exactly it came back.
-    test('who died while ZooKeeper was away is kept for a while after it came back, not longer', async () => {
+    // The exact delay, two session time-outs, is tested in registry/contract-watch.test.ts: here the moment of the reconnect is not known.
+    test('an instance that dies during an outage is kept for a limited time after it', async () => {
       const here = await scene();
       await suite.server.kill();
-      await until('it is told', () => here.caller.state()?.ok === false);
+      await until('it is reported', () => here.caller.state()?.ok === false);
       const dead = here.two;
       (dead.session as unknown as { restores: unknown[] }).restores = []; // it never announces itself again
       await wait(sessionMs);
@@ -147,12 +147,12 @@ zookeeperSuite(
       await here.one.registry.announce({ ...instance(`${here.module}#1`), version: '2' });
       await until('the caller has looked again', () => here.names.length > shown);
       const known = here.names.at(-1);
-      if (performance.now() - away < 2 * sessionMs) expect(known).toContain(`${here.module}#2`); // later it may be over
+      if (performance.now() - away < 2 * sessionMs) expect(known).toContain(`${here.module}#2`); // later the time can be over
       await until('one is dropped', () => here.names.at(-1)?.length === 1, 4 * sessionMs);
       expect(here.names.at(-1)).toEqual([`${here.module}#1`]);
     }, 60_000);
 
-    /** Ends its session as an expiry would: another connection comes with the same id and password, and closes it. */
+    /** Ends the session as an expiry would: another connection with the same id and password closes it. */
     async function endSession({ session }: Opened): Promise<void> {
       const { connection } = session;
       if (!connection) throw new Error('there is no session to end');

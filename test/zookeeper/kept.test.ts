@@ -1,4 +1,4 @@
-/** The file of the settings last seen gets younger only while what is in it is known to hold. */
+/** The file of cached settings gets a newer time only while its content is known to be current. */
 import fs from 'node:fs';
 import { openNotices } from '../../src/base/notices';
 import { seededRandom, virtualClock } from '../../src/memory/clock';
@@ -19,7 +19,7 @@ const said = [
   { key: 'b', value: '2', version: 1 },
 ];
 
-/** A file of a week ago, and what a start without ZooKeeper would read of it. */
+/** Settings with a cache file that was written a week ago. */
 async function scene() {
   const clock = virtualClock();
   const dir = freshDirectory();
@@ -41,12 +41,12 @@ const fullDisk = () => {
   });
 };
 
-test('settings that a full disk does not take leave the file as old as what is in it, until they can be written', async () => {
+test('the cache file keeps its age while a full disk prevents writing new settings', async () => {
   const { clock, cache, settings, restored } = await scene();
   const disk = fullDisk();
   await restored();
   await clock.advance(3 * minuteMs);
-  await cache.close(); // all that was begun is done
+  await cache.close(); // every write that was started has ended
   expect(cache.read()).toEqual({ settings: old, ageMs: weekMs + 3 * minuteMs });
   disk.mockRestore();
   await clock.advance(minuteMs);
@@ -55,11 +55,11 @@ test('settings that a full disk does not take leave the file as old as what is i
   await settings.close();
 });
 
-test('what another process wrote over it is not confirmed but written again', async () => {
+test('a cache file that another process overwrote is written again, not confirmed', async () => {
   const { clock, cache, openCache, settings, restored } = await scene();
   await restored();
   await cache.close();
-  const other = openCache(); // which had read before, was slow, and is no more
+  const other = openCache(); // it had read the old settings, and writes them late
   other.keep(old);
   await other.close();
   expect(cache.read()?.settings).toEqual(old);
@@ -72,7 +72,7 @@ test('what another process wrote over it is not confirmed but written again', as
   expect(cache.read()).toEqual({ settings: said, ageMs: 0 });
 });
 
-test('processes that know the same make the file younger without writing it, in whatever order they were told', async () => {
+test('processes with equal settings in any order refresh the age of the file without writing', async () => {
   const { clock, cache, openCache, settings, restored } = await scene();
   await restored();
   await cache.close();
@@ -88,7 +88,7 @@ test('processes that know the same make the file younger without writing it, in 
   expect(rename).not.toHaveBeenCalled();
 });
 
-test('while something cannot be read, or on a connection that was not read yet, nothing is confirmed', async () => {
+test('the cache is not confirmed while a setting or a new connection is unread', async () => {
   const { clock, cache, settings, restored, rebuilt, unreadable, tell } = await scene();
   await restored();
   unreadable.add('a');
@@ -102,7 +102,7 @@ test('while something cannot be read, or on a connection that was not read yet, 
   expect(cache.read()).toEqual({ settings: said, ageMs: 3 * minuteMs });
 });
 
-test('a reading that ends after closing is neither kept nor shown', async () => {
+test('settings that are read after closing are neither cached nor passed to watchers', async () => {
   const { cache, settings, restored, rebuilt, nodes } = await scene();
   await restored();
   const seen: number[] = [];

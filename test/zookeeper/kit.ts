@@ -1,4 +1,4 @@
-/** What tests of this folder need: fresh directories, what was opened and told, waiting for what happens. */
+/** Helpers for the tests of this folder: fresh directories, opened instances with their notices, waiting for conditions. */
 import { type ChildProcess, fork } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -11,7 +11,7 @@ import { openZookeeper, type Zookeeper, type ZookeeperOptions } from '../../src/
 import type { Session } from '../../src/zookeeper/session/session';
 
 const undo: (() => unknown)[] = [];
-/** To be run after each test: closes and removes all that it opened, newest first. */
+/** Run this after each test: it closes and removes everything that the test opened, newest first. */
 export async function cleanUp(): Promise<void> {
   for (let run = undo.pop(); run !== undefined; run = undo.pop()) await run();
 }
@@ -28,17 +28,17 @@ export function freshDirectory(): string {
 export interface Opened extends Zookeeper {
   readonly session: Session;
   readonly notices: readonly Notice[];
-  /** What the notices said last of the state of ZooKeeper; undefined before they said anything. */
+  /** The last state notice of ZooKeeper; undefined before the first one. */
   state(): { readonly ok: boolean; readonly reason: string } | undefined;
 }
 type Given = Pick<ZookeeperOptions, 'connect' | 'ns'> & Partial<ZookeeperOptions>;
 
-/** Opened, and closed after the test. */
+/** Opens ZooKeeper, and closes it after the test. */
 export async function open(given: Given): Promise<Opened> {
   const { opening } = beginToOpen(given);
   return opening;
 }
-/** As {@link open}, for tests of what is told meanwhile. */
+/** Like {@link open}, for tests that check notices during opening. */
 export function beginToOpen(given: Given): { readonly opening: Promise<Opened>; readonly notices: readonly Notice[] } {
   const notices = openNotices();
   const kept: Notice[] = [];
@@ -51,12 +51,12 @@ export function beginToOpen(given: Given): { readonly opening: Promise<Opened>; 
   return { opening, notices: kept };
 }
 
-/** The session of what was opened. Reaches into private parts. */
+/** Returns the session, which is a private part. */
 export function sessionOf({ registry }: Zookeeper): Session {
   return (registry as unknown as { parts: { session: Session } }).parts.session;
 }
 
-/** Resolves when `holds` gives something true, looked at whenever the event loop turns; rejects after `withinMs`. */
+/** Resolves when `holds` returns a truthy value, checked every 2 ms; rejects after `withinMs`. */
 export async function until<T>(
   what: string,
   holds: () => T | undefined | false | Promise<T | undefined | false>,
@@ -93,13 +93,13 @@ export function instance(name: string, more: Partial<Instance> = {}): Instance {
   };
 }
 
-/** Watches a contract: every list of names that was shown. */
+/** Watches a contract; returns every list of names that the watcher got. */
 export async function watchNames({ registry }: Zookeeper, contract: string): Promise<string[][]> {
   const seen: string[][] = [];
   await registry.watch(contract, (instances) => seen.push(instances.map(({ name }) => name).sort()));
   return seen;
 }
-/** Watches the settings: the last that was shown, as `key=value`. */
+/** Watches the settings; returns the last list that the watcher got, as `key=value`. */
 export async function watchSettings({ settings }: Zookeeper): Promise<{ last: string[] }> {
   const seen: { last: string[] } = { last: [] };
   const see = (all: readonly Setting[]): void =>
@@ -108,7 +108,7 @@ export async function watchSettings({ settings }: Zookeeper): Promise<{ last: st
   return seen;
 }
 
-/** A process that runs child.ts; killed after the test. */
+/** Starts a process that runs child.ts, and kills it after the test. */
 export function startChild(args: readonly string[]): ChildProcess & { readonly left: Promise<number> } {
   const execArgv = ['--require', path.join(__dirname, '..', 'register.cjs')];
   const child = fork(path.join(__dirname, 'child.ts'), args, { execArgv });

@@ -1,4 +1,4 @@
-/** Settings change buses on a cluster: fifty instances within a second, and what a queue does from then on. */
+/** Settings change running buses on a cluster: fifty instances within a second, and the limits of a queue. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
@@ -12,7 +12,7 @@ import { kafkaSuite } from '../cluster/suite';
 import { quickest } from '../elapsed';
 import { cleanUp, freshDirectory, later, until } from './kit';
 
-/** Settings as the command changes them. */
+/** Changes a setting as the command does. */
 async function setBy({ settings }: Inspection, key: string, value: string | null): Promise<void> {
   await settings.set(key, value, (await settings.get(key))?.version ?? 0);
 }
@@ -20,13 +20,13 @@ function givenBy({ brokers, zookeeper }: Cluster, ns: string): BusGiven {
   return { transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, sessionMs: 10_000 };
 }
 
-// Alone: another suite on the same processors would be measured with it.
+// Runs alone, because another suite on the same processors would distort the measurement.
 kafkaSuite(
   'fifty buses on a cluster',
   (suite) => {
     afterEach(cleanUp);
 
-    /** Resolves with a process of so many buses when all are open. */
+    /** Resolves with a process of `count` buses when all are open. */
     async function many(given: BusGiven, count: number): Promise<ChildProcess> {
       const child = fork(path.join(__dirname, 'livechild.ts'), [JSON.stringify(given), String(count)], {
         execArgv: ['--require', path.join(__dirname, '..', 'register.cjs')],
@@ -42,14 +42,14 @@ kafkaSuite(
     function told(child: ChildProcess, what: string): Promise<number> {
       return new Promise((resolve, reject) => {
         child.on('message', (said) => said === what && resolve(performance.now()));
-        child.once('exit', (code) => reject(new Error(`it ended with ${code} before it said ${what}`)));
+        child.once('exit', (code) => reject(new Error(`it ended with ${code} before it sent ${what}`)));
       });
     }
 
-    test('a change is seen by fifty instances in five processes within a second', async () => {
+    test('fifty instances in five processes see a change within a second', async () => {
       const given = givenBy(suite.cluster, suite.namespace);
       const all: ChildProcess[] = [];
-      while (all.length < 5) all.push(await many(given, 10)); // it is the change that is measured, not their opening
+      while (all.length < 5) all.push(await many(given, 10)); // one after the other: only the change is measured
       const inspection = await inspect(given);
       later(() => inspection.close());
       const changeMs = async (round: number): Promise<number> => {
@@ -74,7 +74,7 @@ kafkaSuite('settings of buses on a cluster', (suite) => {
     const given = givenBy(suite.cluster, `${suite.namespace}-${++scenes}`);
     scene = openScene(given);
     later(() => scene.close());
-    bus = await scene.open('web'); // whoever looks creates nothing
+    bus = await scene.open('web'); // an inspection does not create the namespace
     inspection = await inspect(given);
     later(() => inspection.close());
   });
@@ -83,7 +83,7 @@ kafkaSuite('settings of buses on a cluster', (suite) => {
   const set = (key: string, value: string | null): Promise<void> => setBy(inspection, key, value);
   const started = (): string[] => scene.ledger().filter((line) => line.startsWith('pack '));
   const packed = (): number => scene.ledger().filter((line) => line.startsWith('packed ')).length;
-  /** The most handlers that ran side by side, in the lines of the ledger from `from` on. */
+  /** The highest number of handlers that ran at the same time, in the lines of the ledger from `from` on. */
   function mostAtOnce(from: number): number {
     let [now, most] = [0, 0];
     for (const line of scene.ledger().slice(from)) {
@@ -98,14 +98,14 @@ kafkaSuite('settings of buses on a cluster', (suite) => {
     return queue?.paused.includes('shop.pack') ?? false;
   };
 
-  test('work in another process is paused and goes on where it was, without a restart and with nothing lost', async () => {
+  test('a setting pauses and resumes work in another process, with no message lost', async () => {
     await scene.start();
     await bus.submitAll(shop.pack, orders(0));
     await scene.until(() => packed() === 40, 60_000);
     await set('shop.pack.paused', 'true');
-    await until('the instance says that it is paused', pausedNow);
+    await until('the instance reports that it is paused', pausedNow);
     await bus.submitAll(shop.pack, orders(40));
-    await new Promise((resolve) => setTimeout(resolve, 2_000)); // that nothing happens is the thing
+    await new Promise((resolve) => setTimeout(resolve, 2_000)); // no handler must start in this time
     expect(started()).toHaveLength(40);
     await set('shop.pack.paused', null);
     await scene.until(() => packed() === 80, 60_000);
@@ -113,14 +113,14 @@ kafkaSuite('settings of buses on a cluster', (suite) => {
     expect(started()).toHaveLength(80); // each once
   });
 
-  test('the concurrency of a running instance goes down to one and back to what serve said', async () => {
+  test('a setting lowers the concurrency of a running instance to one and restores it', async () => {
     await set('shop.pack.concurrency', '1');
     await scene.start();
     await bus.submitAll(shop.pack, orders(0));
     await scene.until(() => packed() === 40, 60_000);
     expect(mostAtOnce(0)).toBe(1);
     await set('shop.pack.paused', 'true');
-    await until('the instance says that it is paused', pausedNow);
+    await until('the instance reports that it is paused', pausedNow);
     await bus.submitAll(shop.pack, orders(40));
     const from = scene.ledger().length;
     await set('shop.pack.concurrency', null);
@@ -132,7 +132,7 @@ kafkaSuite('settings of buses on a cluster', (suite) => {
 });
 
 kafkaSuite(
-  'a bus that starts while ZooKeeper is away',
+  'a bus that starts while ZooKeeper is down',
   (suite) => {
     afterEach(cleanUp);
 
@@ -143,7 +143,7 @@ kafkaSuite(
       return { bus, told };
     }
 
-    test('goes on with the settings it saw last, says so in its health, and takes new ones when it is back', async () => {
+    test('applies cached settings, reports it in its health, and applies new ones after the outage', async () => {
       const { zookeeperServer } = suite.cluster;
       const given = { ...givenBy(suite.cluster, suite.namespace), dir: freshDirectory() };
       const first = await openOne(given);

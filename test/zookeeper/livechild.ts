@@ -1,4 +1,4 @@
-/** A process with many buses, which says how long each value of a setting took: `livechild.ts <options> <count>`. */
+/** A process with many buses that reports when all of them have applied a value of a setting: `livechild.ts <options> <count>`. */
 import { openBus, type Notice } from '../../src/index';
 import type { BusGiven } from '../../src/config';
 
@@ -12,7 +12,7 @@ async function main(): Promise<void> {
     have.set(notice.value, many);
     if (many === Number(count)) process.send?.(notice.value);
   };
-  const options = JSON.parse(given) as BusGiven; // as the test writes it
+  const options = JSON.parse(given) as BusGiven; // written by the test
   const open = (): Promise<unknown> => openBus({ module: 'many', hear, ...options });
   await Promise.all(Array.from({ length: Number(count) }, open));
   process.on('disconnect', () => process.exit());

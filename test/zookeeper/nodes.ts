@@ -1,4 +1,4 @@
-/** Settings on nodes that a test changes as it likes, without any server and in its own time. */
+/** Settings on nodes in memory, which the test changes, without a server and in virtual time. */
 import { openNotices } from '../../src/base/notices';
 import { seededRandom, virtualClock } from '../../src/memory/clock';
 import type { SettingsCache } from '../../src/zookeeper/settings/disk-cache';
@@ -24,7 +24,7 @@ export function openSystem({ clock = virtualClock(), cache }: Given = {}) {
   const hear = (path: string, changed?: () => void): void => {
     if (changed) ears.set(path, (ears.get(path) ?? new Set()).add(changed));
   };
-  const connect = (): Connection => ({ ...answers }) as unknown as Connection; // what is used while nobody writes
+  const connect = (): Connection => ({ ...answers }) as unknown as Connection; // all that settings use, as long as no test writes
   const answers = {
     alive: true,
     async children(path: string, changed?: () => void) {
@@ -55,7 +55,7 @@ export function openSystem({ clock = virtualClock(), cache }: Given = {}) {
     session.connection = connect();
     return restored();
   };
-  /** Tells whoever listens to this node that it changed. */
+  /** Notifies the watches of this node that it changed. */
   const tell = (name: string): void => {
     for (const changed of ears.get(`${paths.settings}/${name}`) ?? []) changed();
   };

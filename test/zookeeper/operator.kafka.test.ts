@@ -1,4 +1,4 @@
-/** What operators and other clients change in ZooKeeper under running instances: it is repaired, or reported with what to do. */
+/** Changes by operators and other clients in ZooKeeper below running instances are repaired, or reported with a remedy. */
 import { ACL, createClient, Id, type Client } from 'node-zookeeper-client';
 import { systemClock, type Clock } from '../../src/base/clock';
 import { pathsOf } from '../../src/zookeeper/paths';
@@ -7,14 +7,14 @@ import { zookeeperSuite } from './suite';
 
 afterEach(cleanUp);
 
-/** What takes a minute takes a second. */
+/** A clock on which timers of at least 30 s are 60 times as fast. */
 const hasty: Clock = {
   ...systemClock,
   after: (ms, run) => systemClock.after(ms >= 30_000 ? ms / 60 : ms, run),
 };
 
 type Done = (error: unknown) => void;
-/** What an operator uses, beside what the declarations of src name. */
+/** Methods of the client that an operator uses and the declarations of src do not name. */
 interface Tool extends Client {
   removeRecursive(path: string, done: Done): void;
   setACL(path: string, acls: readonly object[], version: number, done: Done): void;
@@ -42,7 +42,7 @@ zookeeperSuite('an operator beside running instances', (zookeeper) => {
   const warnings = ({ notices }: Opened): string[] =>
     notices.flatMap((notice) => (notice.type === 'log' && notice.level === 'warn' ? [notice.message] : []));
 
-  test('an announcement that was removed from one contract is made again, with a warning', async () => {
+  test('an announcement that was removed from one contract is recreated with a warning', async () => {
     const [one, other] = [await open(given()), await open(given())];
     await one.registry.announce(instance('photos#a'));
     const seen = await watchNames(other, 'photos');
@@ -53,11 +53,11 @@ zookeeperSuite('an operator beside running instances', (zookeeper) => {
     });
     await done((end) => client.remove(`${contract}/${node}`, -1, end));
     await until('it is seen again', () => seen.length >= 2 && seen.at(-1)?.join() === 'photos#a', 5_000);
-    await until('it is told', () => warnings(one).length > 0);
+    await until('it is reported', () => warnings(one).length > 0);
     expect(warnings(one)).toEqual([expect.stringContaining(`announced again: ${contract}/`)]);
   });
 
-  test('an announcement that was written over is restored, as it was made by this session', async () => {
+  test('an overwritten announcement is restored with a warning', async () => {
     const [one, other] = [await open(given()), await open(given())];
     await one.registry.announce(instance('photos#a'));
     const client = await tool();
@@ -66,11 +66,11 @@ zookeeperSuite('an operator beside running instances', (zookeeper) => {
     );
     await until('it is restored', async () => (await other.registry.find('photos#a'))?.pid === process.pid, 5_000);
     expect(one.state()?.ok ?? true).toBe(true);
-    await until('it is told', () => warnings(one).length > 0);
+    await until('it is reported', () => warnings(one).length > 0);
     expect(warnings(one)).toEqual([expect.stringContaining('another client changed or removed')]);
   });
 
-  test('everything of a namespace that was removed is made again, and its settings are gone as if they had been unset', async () => {
+  test('a removed namespace is recreated with its announcements, and its settings count as unset', async () => {
     const [one, other] = [await open(given()), await open(given())];
     await one.registry.announce(instance('photos#a'));
     await one.settings.set('key', 'value', 0);
@@ -87,7 +87,7 @@ zookeeperSuite('an operator beside running instances', (zookeeper) => {
     await until('settings are seen again', () => settings.last.join() === 'key=again', 10_000);
   });
 
-  test('rights that were withdrawn are reported within a minute, with what to grant, until they are given back', async () => {
+  test('revoked permissions are reported within a minute, with a remedy, until they are granted again', async () => {
     const one = await open(given());
     await one.registry.announce(instance('photos#a'));
     const client = await tool();

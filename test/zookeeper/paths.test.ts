@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { nodeOf, pathsOf, textOf } from '../../src/zookeeper/paths';
 
-test('everything of a namespace lies below one node', () => {
+test('all nodes of a namespace are below one node', () => {
   const paths = pathsOf('main');
   expect(paths.setting('photos.resize.concurrency')).toBe('/busbar/main/settings/photos.resize.concurrency');
   expect(paths.instance('photos#0a1b')).toBe('/busbar/main/instances/photos#0a1b');
   expect(paths.contract('photos')).toBe('/busbar/main/contracts/photos');
 });
 
-test('any text has a name of its own that ZooKeeper takes, and is found in it again', () => {
+test('any text becomes a valid node name and is decoded from it', () => {
   const texts = fc.string({ unit: 'grapheme', maxLength: 300 });
   fc.assert(
     fc.property(texts, (text) => {
@@ -21,11 +21,11 @@ test('any text has a name of its own that ZooKeeper takes, and is found in it ag
   expect(['', '.', '..', '%', 'a/b', '#1'].map(nodeOf)).toEqual(['%', '%2E', '%2E%2E', '%25', 'a%2Fb', '#1']);
 });
 
-test('a name that stands for no text, or that the text would not have got, stands for nothing', () => {
+test('a node name that is not the encoding of a text decodes to undefined', () => {
   for (const node of ['%zz', 'a%2', '%61', 'ä', 'a b', '..', '%FF']) expect(textOf(node)).toBeUndefined();
 });
 
-test('half a surrogate pair and what is too long are refused', () => {
+test('half a surrogate pair and a text that is too long are rejected', () => {
   expect(() => nodeOf('a\ud800')).toThrow(expect.objectContaining({ code: 'Invalid' }));
   expect(() => nodeOf('x'.repeat(4_097))).toThrow(
     expect.objectContaining({ code: 'TooLarge', details: { bytes: 4_097, limitBytes: 4_096 } }),

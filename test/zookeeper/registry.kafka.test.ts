@@ -1,4 +1,4 @@
-/** Announcements on a real ZooKeeper: how soon they are seen, and that nothing left of an earlier life stands in the way. */
+/** Announcements on a real ZooKeeper: their delay, and leftovers of an earlier session or process. */
 import type { Instance } from '../../src/ports/registry';
 import { pathsOf } from '../../src/zookeeper/paths';
 import { quickest } from '../elapsed';
@@ -7,11 +7,11 @@ import { zookeeperSuite } from './suite';
 
 zookeeperSuite('the registry on ZooKeeper', (suite) => {
   afterEach(cleanUp);
-  /** Those that are to last may stand still for long; those whose end is waited for, for as short as the wait may be. */
+  /** A long session for instances that must survive; tests that wait for the end of a session pass a short one. */
   const openOne = (sessionMs = 10_000) => open({ connect: suite.connect, ns: suite.ns, sessionMs });
   const paths = pathsOf(suite.ns);
 
-  /** Loses its session as if it had been away for long; the servers still believe in the one before. */
+  /** Makes an instance start a new session while the servers still keep the one before. */
   async function beginAnew(one: Opened): Promise<void> {
     const before = one.session.connection?.session;
     const keep = one.session as unknown as { ticket: unknown };
@@ -21,11 +21,11 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     Object.defineProperty(keep, 'ticket', { configurable: true, writable: true, value: undefined });
   }
 
-  test('what is left of our own session before does not stand for us: it is made anew, and stays when that expires', async () => {
+  test('an announcement of the previous session is recreated, and stays when that session expires', async () => {
     const [one, caller] = [await openOne(4_000), await openOne()];
     await one.registry.announce(instance('stale#1'));
     const mark = `${paths.base}/mark`;
-    await one.session.connection?.change([{ do: 'create', path: mark, data: '' }]); // lives with this session
+    await one.session.connection?.change([{ do: 'create', path: mark, data: '' }]); // removed when this session ends
     const names = await watchNames(caller, 'stale');
     await beginAnew(one);
     const owner = async () => (await caller.session.connection?.read(paths.instance('stale#1')))?.owner;
@@ -37,7 +37,7 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     expect(names.every((seen) => seen.join() === 'stale#1')).toBe(true);
   });
 
-  test('a process that comes back with the name of its life before waits for the end of that one', async () => {
+  test('a restarted process with the same name waits for the end of its previous session', async () => {
     const [before, caller] = [await openOne(2_000), await openOne()];
     await before.registry.announce(instance('again#1', { incarnation: 'one' }));
     const seen: (readonly Instance[])[] = [];
@@ -50,8 +50,8 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     expect(seen.every((instances) => instances.length <= 1)).toBe(true);
   });
 
-  test('the name of one that lives is a conflict, and what was announced before still holds', async () => {
-    const [one, other] = [await openOne(), await openOne(4_000)]; // who waits one and a half of them
+  test('announcing the name of a live instance is a Conflict, and the previous announcement stays', async () => {
+    const [one, other] = [await openOne(), await openOne(4_000)]; // announcing waits for one and a half sessions
     await one.registry.announce(instance('taken#1'));
     await other.registry.announce(instance('taken#2'));
     const error: unknown = await other.registry
@@ -65,19 +65,19 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     expect(all.sort()).toEqual(['taken#1', 'taken#2']);
   });
 
-  test('who withdraws after another has taken its name leaves the other one alone', async () => {
+  test('withdrawing leaves the announcement of another instance under the same name', async () => {
     const [one, other] = [await openOne(), await openOne()];
     await one.registry.announce(instance('mine#1'));
     await one.session.connection?.remove(paths.instance('mine#1'), -1);
     const data = JSON.stringify(instance('mine#1', { incarnation: 'other' }));
-    (one.registry as unknown as { soon: { stop(): void } }).soon.stop(); // it would notice
+    (one.registry as unknown as { soon: { stop(): void } }).soon.stop(); // otherwise it would restore its announcement
     await other.session.connection?.create(paths.instance('mine#1'), data);
     await one.registry.withdraw();
     expect(await other.session.connection?.exists(paths.instance('mine#1'))).toBe(true);
     await other.session.connection?.remove(paths.instance('mine#1'), -1);
   });
 
-  test('who withdraws while it is being announced is not there afterwards', async () => {
+  test('an instance that is withdrawn while it is announced is not listed afterwards', async () => {
     const [one, caller] = [await openOne(), await openOne()];
     const announcing = one.registry.announce(instance('brief#1'));
     await one.registry.withdraw();
@@ -86,7 +86,7 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     expect((await watchNames(caller, 'brief')).at(-1)).toEqual([]);
   });
 
-  test('what an operator removes is announced again', async () => {
+  test('an announcement that an operator removed is recreated', async () => {
     const [one, caller] = [await openOne(), await openOne()];
     await one.registry.announce(instance('removed#1'));
     await caller.session.connection?.remove(paths.instance('removed#1'), -1);
@@ -94,7 +94,7 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     expect((await caller.registry.all()).some(({ name }) => name === 'removed#1')).toBe(true);
   });
 
-  test('announcements that do not fit into a name, and names that are none', async () => {
+  test('announcements too large for a node name work, and invalid node names are dropped', async () => {
     const [one, caller] = [await openOne(), await openOne()];
     const serves = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`contract${n}`, 'f'.repeat(32)]));
     const large = instance('large#1', { serves: { large: 'f', ...serves } });
@@ -105,11 +105,11 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     await one.registry.announce({ ...large, leaving: true });
     await until('the change is seen', () => seen.at(-1)?.[0]?.leaving === true);
     await one.session.connection?.create(`${paths.contract('large')}/no,announcement`, '');
-    await until('it is told', () => caller.notices.some((notice) => notice.type === 'dropped'));
+    await until('it is reported', () => caller.notices.some((notice) => notice.type === 'dropped'));
     expect(seen.at(-1)).toHaveLength(1);
     const many = Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`contract${n}`, 'f']));
     await expect(one.registry.announce({ ...large, serves: many })).rejects.toMatchObject({ code: 'TooLarge' });
-    // Together they are more than a server takes: it would close the connection, and each one that repeats it.
+    // Together they exceed what a server accepts: it would close the connection, and every connection that repeats them.
     const heavy = Object.fromEntries(Array.from({ length: 250 }, (_, n) => [`contract${n}`, 'f'.repeat(32)]));
     await expect(one.registry.announce({ ...large, serves: heavy })).rejects.toMatchObject({ code: 'TooLarge' });
     expect(one.notices.filter((notice) => notice.type === 'state')).toEqual([]);
@@ -117,7 +117,7 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     expect(seen.at(-1)).toHaveLength(1);
   });
 
-  test('fifty watchers see who comes and who goes, and are told only of what they watch', async () => {
+  test('fifty watchers see instances appear and leave, only of the contract that they watch', async () => {
     const watchers: Opened[] = [];
     while (watchers.length < 50) watchers.push(...(await Promise.all(Array.from({ length: 10 }, () => openOne()))));
     const [one, two] = [await openOne(), await openOne()];
@@ -141,26 +141,26 @@ zookeeperSuite('the registry on ZooKeeper', (suite) => {
     expect(others).toEqual([[]]);
   });
 
-  test('who stood still for too long is gone, and back when it goes on', async () => {
+  test('an instance stopped beyond its session is dropped, and listed again when it continues', async () => {
     const caller = await openOne();
     const names = await watchNames(caller, 'still');
     const child = startChild([suite.connect, suite.ns, 'still#1', '4000']);
     await until('it is seen', () => names.at(-1)?.length === 1);
     child.kill('SIGSTOP');
-    await until('it is gone', () => names.at(-1)?.length === 0);
+    await until('it is dropped', () => names.at(-1)?.length === 0);
     child.kill('SIGCONT');
     await until('it is back', () => names.at(-1)?.length === 1);
     expect(names.map((seen) => seen.length)).toEqual([0, 1, 0, 1]);
   });
 
-  test('who is killed is gone after a session time-out', async () => {
+  test('a killed instance is dropped after a session time-out', async () => {
     const caller = await openOne();
     const names = await watchNames(caller, 'killed');
     const goneMs = async (round: number): Promise<number> => {
       const child = startChild([suite.connect, suite.ns, `killed#${round}`, '4000']);
       await until('it is seen', () => names.at(-1)?.join() === `killed#${round}`);
       child.kill('SIGKILL');
-      const gone = await tookMs(() => until('it is gone', () => names.at(-1)?.length === 0));
+      const gone = await tookMs(() => until('it is dropped', () => names.at(-1)?.length === 0));
       process.stdout.write(`killed with a session of 4,000 ms, gone after ${Math.round(gone)} ms\n`);
       return gone;
     };

@@ -1,4 +1,4 @@
-/** What stands against announcing oneself does not keep the registry from seeing who else comes and goes. */
+/** A registry that cannot announce its own instance still sees other instances appear and leave. */
 import { openNotices } from '../../src/base/notices';
 import { seededRandom, virtualClock } from '../../src/memory/clock';
 import { announcementOf } from '../../src/zookeeper/registry/announcement';
@@ -11,7 +11,7 @@ import { instance } from './kit';
 
 const paths = pathsOf('main');
 
-/** An instance of users that watches photos and music, on a connection that a test gives and takes. */
+/** An instance of users that watches photos and music, on a fake connection. */
 async function scene() {
   const clock = virtualClock();
   const names: Record<string, string[]> = { photos: ['photos#1', 'photos#2'], music: ['music#1'] };
@@ -29,7 +29,7 @@ async function scene() {
       if (refusals.list === contract) throw new ServerError(codes.noAuth, path);
       return (names[contract] ?? []).map((name) => announcementOf(instance(name)).node);
     },
-  } as unknown as Connection; // what a registry uses of it
+  } as unknown as Connection; // all that a registry uses
   let restore: Restore = () => Promise.reject(new Error('not asked for'));
   const session = {
     connection,
@@ -48,23 +48,20 @@ async function scene() {
 }
 
 test.each([
-  ['may not write', new ServerError(codes.noAuth, '/busbar'), 'not allowed'],
-  ['meets a quota', new ServerError(-125, '/busbar'), 'a quota of the server is used up'],
+  ['is not allowed to write', new ServerError(codes.noAuth, '/busbar'), 'not allowed'],
+  ['exceeds a quota', new ServerError(-125, '/busbar'), 'a quota of the server is used up'],
   ['loses the answer', new LostError('no answer'), 'no answer'],
-])(
-  'an instance that %s when ZooKeeper is back sees who died meanwhile, and says what is wrong',
-  async (_, error, says) => {
-    const { registry, names, refusals, seen, restored } = await scene();
-    expect(seen).toEqual({ photos: 'photos#1,photos#2', music: 'music#1' });
-    refusals.change = error;
-    names['photos'] = ['photos#1'];
-    await expect(restored()).rejects.toThrow(says);
-    expect(seen).toEqual({ photos: 'photos#1', music: 'music#1' });
-    await registry.close();
-  },
-);
+])('an instance that %s when ZooKeeper returns reports it, and sees which instances died', async (_, error, says) => {
+  const { registry, names, refusals, seen, restored } = await scene();
+  expect(seen).toEqual({ photos: 'photos#1,photos#2', music: 'music#1' });
+  refusals.change = error;
+  names['photos'] = ['photos#1'];
+  await expect(restored()).rejects.toThrow(says);
+  expect(seen).toEqual({ photos: 'photos#1', music: 'music#1' });
+  await registry.close();
+});
 
-test('a folder that may not be read keeps nobody from seeing the others', async () => {
+test('an unreadable contract folder does not stop updates of the other contracts', async () => {
   const { registry, names, refusals, seen, restored } = await scene();
   refusals.list = 'photos';
   names['music'] = [];
@@ -73,7 +70,7 @@ test('a folder that may not be read keeps nobody from seeing the others', async 
   await registry.close();
 });
 
-test('who withdraws while it is being placed again is gone when that has resolved', async () => {
+test('withdrawing while the announcement is being restored removes it before it resolves', async () => {
   const clock = virtualClock();
   const nodes = new Map<string, string>();
   const ears: (() => void)[] = [];
@@ -95,7 +92,7 @@ test('who withdraws while it is being placed again is gone when that has resolve
         else nodes.set(change.path, change.data);
       }
     },
-  } as unknown as Connection; // what a registry uses of it
+  } as unknown as Connection; // all that a registry uses
   const session = {
     connection,
     sessionMs: 2_000,
@@ -108,7 +105,7 @@ test('who withdraws while it is being placed again is gone when that has resolve
   let release = (): void => undefined;
   hold = new Promise((resolve) => (release = resolve));
   for (const changed of ears.splice(0)) changed();
-  await clock.advance(1_000); // it looks whether it is still there
+  await clock.advance(1_000); // the registry checks its announcement
   const withdrawn = registry.withdraw();
   release();
   await withdrawn;

@@ -1,4 +1,4 @@
-/** Registry and settings on one ZooKeeper as a rig for the conformance suites: every process has its own session. */
+/** A rig for the conformance suites: registry and settings on one ZooKeeper, with a session for each process. */
 import { type Clock, systemClock, systemRandom } from '../../src/base/clock';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
@@ -8,7 +8,7 @@ import { openZookeeper } from '../../src/zookeeper/open';
 import type { Rig, RigProcess } from '../conformance/rig';
 import { sessionOf } from './kit';
 
-/** A process or a server that stands still for less than this loses nobody. */
+/** Stalls of a process or a server that are shorter than this drop no instance. */
 const sessionMs = 6_000;
 
 export async function openZookeeperRig(connect: string, ns: string): Promise<Rig> {
@@ -35,7 +35,7 @@ async function openProcess(connect: string, ns: string, address: string): Promis
   const notices = openNotices();
   const opened = await openZookeeper({ connect, ns, sessionMs, clock, random: systemRandom, notices });
   return {
-    // The casts: these suites take only the address of the post, and close both.
+    // The casts: these suites read only the address of the messenger, and close both.
     log: closable(() => opened.close()) as unknown as Log,
     post: { address, ...closable(async () => undefined) } as unknown as Post,
     registry: opened.registry,

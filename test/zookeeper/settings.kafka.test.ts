@@ -1,4 +1,4 @@
-/** Settings on a real ZooKeeper: seen by many within a second, kept on the disk for a start without it, for one user only. */
+/** Settings on a real ZooKeeper: many watchers, the cache on disk for a start without ZooKeeper, and permissions. */
 import fs from 'node:fs';
 import path from 'node:path';
 import { livedMs, quickest } from '../elapsed';
@@ -6,7 +6,7 @@ import { beginToOpen, cleanUp, freshDirectory, instance, later, open } from './k
 import { tookMs, until, watchNames, watchSettings } from './kit';
 import { zookeeperSuite } from './suite';
 
-/** What one session of those that shall last may stand still for. */
+/** The session of instances that must survive stalls of the machine. */
 const sessionMs = 10_000;
 
 zookeeperSuite('settings on ZooKeeper', (suite) => {
@@ -15,7 +15,7 @@ zookeeperSuite('settings on ZooKeeper', (suite) => {
 
   test('fifty instances see a change within a second', async () => {
     const all: Awaited<ReturnType<typeof openOne>>[] = [];
-    // Fifty in one process are more than come about: it is the change that is measured, not their opening.
+    // Fifty opened at once overload one process. Only the change is measured, so they are opened ten at a time.
     while (all.length < 50) all.push(...(await Promise.all(Array.from({ length: 10 }, openOne))));
     const seen = await Promise.all(all.map(watchSettings));
     const changeMs = async (round: number): Promise<number> => {
@@ -29,7 +29,7 @@ zookeeperSuite('settings on ZooKeeper', (suite) => {
     expect(await quickest(1_000, changeMs)).toBeLessThan(1_000);
   });
 
-  test('what an operator writes with any tool is a setting too', async () => {
+  test('a node that an operator writes with another tool is a setting', async () => {
     const [one, tool] = [await openOne(), await openOne()];
     const seen = await watchSettings(one);
     await tool.session.connection?.create(`/busbar/${suite.ns}/settings/logLevel`, 'debug');
@@ -38,10 +38,10 @@ zookeeperSuite('settings on ZooKeeper', (suite) => {
     await tool.session.connection?.write(`/busbar/${suite.ns}/settings/logLevel`, 'warn', -1);
     await until('it is seen', () => seen.last.includes('logLevel=warn'));
     await tool.session.connection?.remove(`/busbar/${suite.ns}/settings/logLevel`, -1);
-    await until('it is gone', () => !seen.last.some((one) => one.startsWith('logLevel')));
+    await until('it is removed', () => !seen.last.some((one) => one.startsWith('logLevel')));
   });
 
-  test('what is too large is refused here: a server would end the connection', async () => {
+  test('a setting that is too large is rejected before it is sent', async () => {
     const one = await openOne();
     await expect(one.settings.set('large', 'x'.repeat(1_000_001), 0)).rejects.toMatchObject({ code: 'TooLarge' });
     await expect(one.settings.set('k'.repeat(5_000), 'x', 0)).rejects.toMatchObject({ code: 'TooLarge' });
@@ -61,7 +61,7 @@ zookeeperSuite('settings on ZooKeeper', (suite) => {
     const openAs = (auth: { variable: string; worldRead?: boolean }, ns = `${suite.ns}u`) =>
       beginToOpen({ connect: suite.connect, ns, sessionMs, auth });
 
-    test('settings and announcements are for those with the same password, and say so to others', async () => {
+    test('only clients with the same password can read, and others get NotAllowed', async () => {
       const right = await openAs(user('right')).opening;
       await right.settings.set('key', 'value', 0);
       await right.registry.announce(instance('secret#1'));
@@ -69,7 +69,7 @@ zookeeperSuite('settings on ZooKeeper', (suite) => {
       expect((await same.settings.get('key'))?.value).toBe('value');
       expect((await watchNames(same, 'secret')).at(-1)).toEqual(['secret#1']);
       const error: unknown = await wrong.opening.catch((thrown: unknown) => thrown);
-      // It may see that the folders are there, but not what is in them.
+      // It can see that the folders exist, but not their content.
       expect(error).toMatchObject({ code: 'NotAllowed', message: expect.stringContaining('does not allow it') });
       expect(`${String(error)}${JSON.stringify(wrong.notices)}`).not.toMatch(/:wrong|:right/);
       const nobody: unknown = await open({ connect: suite.connect, ns: `${suite.ns}u`, sessionMs }).catch(
@@ -78,7 +78,7 @@ zookeeperSuite('settings on ZooKeeper', (suite) => {
       expect(nobody).toMatchObject({ code: 'NotAllowed' });
     });
 
-    test('others may read where that is said, and still not write', async () => {
+    test('with worldRead, other clients can read but not write', async () => {
       const ns = `${suite.ns}w`;
       const right = await openAs({ ...user('right'), worldRead: true }, ns).opening;
       await right.settings.set('key', 'value', 0);
@@ -89,7 +89,7 @@ zookeeperSuite('settings on ZooKeeper', (suite) => {
       expect(await right.registry.all()).toEqual([]);
     });
 
-    test('a namespace that was made without a user is told to be open to everybody', async () => {
+    test('a namespace that was created without a user is reported as open to all', async () => {
       const ns = `${suite.ns}o`;
       await open({ connect: suite.connect, ns, sessionMs });
       const { notices } = await openAs(user('right'), ns).opening;
@@ -113,7 +113,7 @@ zookeeperSuite(
     /** Waits a session time-out for ZooKeeper. */
     const openInVain = (cacheDir?: string) => openWith(cacheDir, waitMs);
 
-    test('goes on with the settings seen last, says how old they are, and catches up', async () => {
+    test('uses the cached settings, reports their age, and applies new ones after the outage', async () => {
       const cacheDir = path.join(freshDirectory(), 'made', 'here');
       const before = await openWith(cacheDir).opening;
       await before.settings.set('cached', 'old', 0);
@@ -150,7 +150,7 @@ zookeeperSuite(
       await until('it is seen', () => now.last.includes('cached=new'));
     });
 
-    test('is refused without any, with what to do', async () => {
+    test('rejects without cached settings, with a remedy', async () => {
       await suite.server.kill();
       for (const cacheDir of [undefined, freshDirectory()]) {
         const error: unknown = await openInVain(cacheDir).opening.catch((thrown: unknown) => thrown);
@@ -163,7 +163,7 @@ zookeeperSuite(
       }
     });
 
-    test('does not believe a file that is damaged or that others could have written', async () => {
+    test('rejects a cache file that is damaged or writable by other users', async () => {
       const cacheDir = freshDirectory();
       const before = await openWith(cacheDir).opening;
       await watchSettings(before);

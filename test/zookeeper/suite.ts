@@ -1,4 +1,4 @@
-/** A suite on a ZooKeeper of its own, which it may kill and freeze, and which starts in a second. */
+/** A suite with a ZooKeeper server that starts in a second and that the suite can kill and freeze. */
 import { randomBytes } from 'node:crypto';
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
@@ -10,12 +10,12 @@ import { startWatchdog, type Watchdog } from '../cluster/watchdog';
 import { makeZookeeper } from '../cluster/zookeeper';
 
 export interface ZookeeperSuite {
-  /** `host:port`; there from the first test on. */
+  /** `host:port`; set before the first test. */
   readonly connect: string;
   /** The same for TLS; '' without it. */
   readonly secure: string;
   readonly ns: string;
-  /** Not there where the server was given by ZOOKEEPER. */
+  /** Throws when the server was given by ZOOKEEPER. */
   readonly server: Server;
 }
 export interface SuiteOptions {
@@ -31,7 +31,7 @@ export function zookeeperSuite(name: string, body: (suite: ZookeeperSuite) => vo
   const runs = given === '' ? java === '1' : !options.faults && !options.tls;
   let [connect, watchdog, server]: [string, Watchdog?, Server?] = [given];
   let secure = '';
-  // The names of the tests come from the caller.
+  // The caller passes the names of the tests.
   // oxlint-disable-next-line jest/valid-describe-callback, jest/valid-title
   (runs ? describe : describe.skip)(name, () => {
     beforeAll(async () => {
@@ -57,14 +57,14 @@ export function zookeeperSuite(name: string, body: (suite: ZookeeperSuite) => vo
         return secure;
       },
       get server() {
-        if (server === undefined) throw new Error('the server is there from the first test on');
+        if (server === undefined) throw new Error('the server is started before the first test');
         return server;
       },
     });
   });
 }
 
-/** It answers before it serves; whoever comes too early is turned away. */
+/** Waits until the server accepts sessions: it answers before that, and rejects the first clients. */
 async function served(connect: string): Promise<void> {
   const around = { clock: systemClock, random: systemRandom, notices: openNotices() };
   await (await openZookeeper({ ...around, connect, ns: 'served', sessionMs: 60_000 })).close();

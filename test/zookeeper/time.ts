@@ -1,4 +1,4 @@
-/** Time that a test moves on by itself. */
+/** A clock that a test advances. */
 import type { Clock } from '../../src/base/clock';
 
 export function openTime(): { readonly clock: Clock; pass(ms: number): Promise<void> } {
@@ -15,7 +15,7 @@ export function openTime(): { readonly clock: Clock; pass(ms: number): Promise<v
   };
   return {
     clock,
-    /** Runs what is due in one go, as after a standstill, and then lets promises settle. */
+    /** Runs all due timers at once, as after a stall, and then lets promises settle. */
     async pass(ms) {
       nowMs += ms;
       for (const timer of timers) if (timer.atMs <= nowMs && timers.delete(timer)) timer.run();

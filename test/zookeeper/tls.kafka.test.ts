@@ -1,4 +1,4 @@
-/** Registry and settings over TLS, and what is reported where certificates, ports or options do not fit. */
+/** Registry and settings over TLS, and the errors when certificates, ports or options do not match. */
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { makeClientKeys, type ClientKeys } from '../cluster/security';
@@ -17,7 +17,7 @@ zookeeperSuite(
     const tls = () => ({ caFile: keys.certFile, ...keys });
     const given = () => ({ connect: zookeeper.secure, ns: zookeeper.ns, tls: tls() });
 
-    test('instances and settings are shared, with a user of the scheme digest', async () => {
+    test('instances share announcements and settings over TLS with a digest user', async () => {
       const file = path.join(freshDirectory(), 'auth');
       writeFileSync(file, 'ann:very-secret');
       const more = { auth: { file }, ns: `${zookeeper.ns}-auth` };
@@ -26,12 +26,12 @@ zookeeperSuite(
       await one.settings.set('key', 'value', 0);
       expect((await two.registry.all()).map(({ name }) => name)).toEqual(['photos#a']);
       expect(await two.settings.get('key')).toMatchObject({ value: 'value' });
-      // Servers know this client by its certificate, too: it can read what it made without its password.
+      // Servers also know this client by its certificate, so over TLS it can read its nodes without the password.
       const stranger = open({ connect: zookeeper.connect, ns: more.ns });
       await expect(stranger).rejects.toMatchObject({ code: 'NotAllowed' });
     });
 
-    test('a session is kept over a server that restarts, and files are read again', async () => {
+    test('a session survives a restart of the server, and certificate files are reread', async () => {
       const dir = freshDirectory();
       const [certFile, keyFile] = [path.join(dir, 'cert.pem'), path.join(dir, 'key.pem')];
       copyFileSync(keys.certFile, certFile);
@@ -48,11 +48,11 @@ zookeeperSuite(
 
     const refusals: [string, () => Parameters<typeof open>[0], RegExp][] = [
       [
-        'a certificate of the server that is not trusted',
+        'an untrusted server certificate',
         () => ({ ...given(), tls: { certFile: keys.certFile, keyFile: keys.keyFile } }),
         /SELF_SIGNED.*zookeeperTlsCaFile/,
       ],
-      ['no certificate of the client', () => ({ ...given(), tls: { caFile: keys.certFile } }), /zookeeperTlsCertFile/],
+      ['a missing client certificate', () => ({ ...given(), tls: { caFile: keys.certFile } }), /zookeeperTlsCertFile/],
     ];
     test.each(refusals)('%s is a Config error at once, with the option to set', async (_, options, said) => {
       let error: unknown;
@@ -63,7 +63,7 @@ zookeeperSuite(
       expect(ms).toBeLessThan(10_000);
     });
 
-    test('TLS on the port without it, and the other way round, are Unreachable with the option to look at', async () => {
+    test('a mismatch between TLS and the port is Unreachable, with the option to check', async () => {
       const plain = await open({ ...given(), connect: zookeeper.connect }).catch((thrown: unknown) => thrown);
       expect(plain).toMatchObject({ code: 'Unreachable', message: expect.stringContaining('secureClientPort') });
       const { ns } = zookeeper;

@@ -22,7 +22,7 @@ const instances: fc.Arbitrary<Instance> = fc.record({
   leaving: fc.boolean(),
 });
 
-test('an instance is found again in the name of its node, or in its data where the name would be too long', () => {
+test('an instance is decoded from its node name, or from data for long names', () => {
   fc.assert(
     fc.property(instances, (one) => {
       const { node, data } = announcementOf(one);
@@ -34,7 +34,7 @@ test('an instance is found again in the name of its node, or in its data where t
   );
 });
 
-test('people can read it', () => {
+test('an announcement is readable text', () => {
   const one = instance('photos#0a1b', { incarnation: 'f00d', serves: { photos: 'abc', busbar: 'def' } });
   expect(announcementOf(one).node).toBe(
     `photos#0a1b,f00d,at-photos#0a1b,photos,here,${process.pid},1790000000000,1.0.0,0,photos=abc,busbar=def`,
@@ -42,14 +42,14 @@ test('people can read it', () => {
   expect(JSON.parse(textOfInstance(one))).toEqual(one);
 });
 
-test('what changes gets another node, also where the name says not everything', () => {
+test('a changed instance gets another node, also when its fields are in the data', () => {
   const serves = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`contract${n}`, 'f'.repeat(16)]));
   const [one, changed] = [instance('photos#1', { serves }), instance('photos#1', { serves, leaving: true })];
   expect(announcementOf(one).data).not.toBe('');
   expect(announcementOf(one).node).not.toBe(announcementOf(changed).node);
 });
 
-test('what is no announcement is none', () => {
+test('an invalid announcement decodes to undefined', () => {
   fc.assert(fc.property(fc.string(), (node) => [undefined, 'data'].includes(instanceOfNode(node) as undefined)));
   const { node } = announcementOf(instance('photos#1'));
   for (const wrong of [node.replace('1790000000000', 'soon'), `${node},%zz=`, `${node},contract`, ''])
@@ -58,7 +58,7 @@ test('what is no announcement is none', () => {
     expect(instanceOfText(wrong)).toBeUndefined();
 });
 
-test('too many contracts and too many bytes are refused, with what to do', () => {
+test('too many contracts or bytes are rejected with the limit', () => {
   const serves = (count: number, bytes: number) =>
     Object.fromEntries(Array.from({ length: count }, (_, n) => [`${n}`, 'f'.repeat(bytes)]));
   const tooLarge = (unit: string) =>
@@ -68,7 +68,7 @@ test('too many contracts and too many bytes are refused, with what to do', () =>
     });
   expect(() => textOfInstance(instance('a', { serves: serves(257, 1) }))).toThrow(tooLarge('contracts'));
   expect(() => textOfInstance(instance('a', { serves: serves(2, 40_000) }))).toThrow(tooLarge('bytes'));
-  // Each contract has a node with the whole announcement: 250 of them are more than a server takes at once.
+  // Each contract has a node with the whole announcement: 250 of them exceed the limit of one transaction.
   expect(() => textOfInstance(instance('a', { serves: serves(250, 32) }))).toThrow(
     tooLarge('bytes in one transaction'),
   );

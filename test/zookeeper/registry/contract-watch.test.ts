@@ -1,4 +1,4 @@
-/** How long whoever is missing after ZooKeeper was away is still known, to the millisecond. */
+/** The exact time for which an instance that is missing after an outage of ZooKeeper stays known. */
 import { openNotices } from '../../../src/base/notices';
 import { seededRandom, virtualClock } from '../../../src/memory/clock';
 import { announcementOf } from '../../../src/zookeeper/registry/announcement';
@@ -13,7 +13,7 @@ const [one, two] = ['photos#1', 'photos#2'].map((name) => announcementOf(instanc
 async function scene() {
   const clock = virtualClock();
   const nodes = new Set([one, two]);
-  const connection = { alive: true, children: async () => [...nodes] } as unknown as Connection; // what a reading uses
+  const connection = { alive: true, children: async () => [...nodes] } as unknown as Connection; // all that a read uses
   const session = { sessionMs, connection, comeback: { awayMs: 0, newSession: true } };
   const [notices, told] = [openNotices(), [] as string[]];
   notices.watch((notice) => void (notice.type === 'log' && told.push(notice.message)));
@@ -24,7 +24,7 @@ async function scene() {
     void seen.push({ atMs: clock.mono(), names: all.map(({ name }) => name).join() });
   folder.watchers.add({ see, seen: undefined });
   await folder.read(connection);
-  /** The second instance dies while the caller is away for so long. */
+  /** The second instance dies while the caller is disconnected for `awayMs`. */
   const comeBack = async (comeback: Comeback): Promise<number> => {
     await clock.advance(comeback.awayMs);
     nodes.delete(two);
@@ -35,7 +35,7 @@ async function scene() {
   return { clock, nodes, connection, session, folder, seen, told, comeBack };
 }
 
-test('who died while ZooKeeper was away is dropped two session time-outs after it came back', async () => {
+test('an instance that died during an outage is dropped two session time-outs after the reconnect', async () => {
   for (const comeback of [
     { awayMs: 1_000, newSession: false },
     { awayMs: 100, newSession: true },
@@ -44,7 +44,7 @@ test('who died while ZooKeeper was away is dropped two session time-outs after i
     const backMs = await comeBack(comeback);
     for (let n = 0; n < 39; n++) {
       await clock.advance(100);
-      await folder.read(connection); // others come and go meanwhile
+      await folder.read(connection); // as when other instances appear and leave
     }
     expect(seen.map(({ names }) => names)).toEqual(['photos#1,photos#2']);
     await clock.advance(200);
@@ -54,14 +54,14 @@ test('who died while ZooKeeper was away is dropped two session time-outs after i
   }
 });
 
-test('after a short break that cost nobody a session, who is not listed is gone at once', async () => {
+test('an unlisted instance is dropped at once after a break in which no session expired', async () => {
   const { folder, seen, comeBack } = await scene();
   const backMs = await comeBack({ awayMs: 100, newSession: false });
   expect(seen.at(-1)).toEqual({ atMs: backMs, names: 'photos#1' });
   folder.close();
 });
 
-test('who died is dropped two session time-outs after it was missed first, however often ZooKeeper goes away meanwhile', async () => {
+test('a dead instance is dropped two session time-outs after its first absence, despite further outages', async () => {
   const { clock, nodes, folder, seen, comeBack } = await scene();
   const missedMs = await comeBack({ awayMs: 1_000, newSession: true });
   const third = announcementOf(instance('photos#3')).node;
@@ -81,14 +81,14 @@ test('who died is dropped two session time-outs after it was missed first, howev
   nodes.delete(third);
   const backMs = await comeBack({ awayMs: 900, newSession: true });
   await clock.advance(2 * sessionMs - 100);
-  expect(seen.at(-1)?.names).toBe('photos#1,photos#3'); // its own two
+  expect(seen.at(-1)?.names).toBe('photos#1,photos#3'); // it has two session time-outs from its own absence
   await clock.advance(300);
   expect(seen.at(-1)?.names).toBe('photos#1');
   expect((seen.at(-1)?.atMs ?? 0) - backMs).toBeGreaterThan(2 * sessionMs);
   folder.close();
 });
 
-test('who was listed again in between is given its two session time-outs again', async () => {
+test('an instance that was listed in between gets two full session time-outs again', async () => {
   const { clock, nodes, folder, seen, comeBack } = await scene();
   await comeBack({ awayMs: 1_000, newSession: true });
   await clock.advance(sessionMs);
@@ -102,7 +102,7 @@ test('who was listed again in between is given its two session time-outs again',
   folder.close();
 });
 
-test('restored again and again on one connection, whoever dies meanwhile is missed as soon as at any other time', async () => {
+test('repeated restores on one connection do not delay dropping a dead instance', async () => {
   const { clock, nodes, connection, folder, seen, told, comeBack } = await scene();
   const backMs = await comeBack({ awayMs: 1_000, newSession: true });
   for (let n = 0; n < 50; n++) {
@@ -117,7 +117,7 @@ test('restored again and again on one connection, whoever dies meanwhile is miss
   folder.close();
 });
 
-test('who is missing on a new connection is kept by whoever reads first on it, be it before it was restored', async () => {
+test('the first read on a new connection keeps missing instances, even before the restore', async () => {
   const { clock, nodes, connection, session, folder, seen } = await scene();
   nodes.delete(two);
   session.comeback = { awayMs: 1_000, newSession: true };
@@ -129,7 +129,7 @@ test('who is missing on a new connection is kept by whoever reads first on it, b
   folder.close();
 });
 
-test('a reading that ends after closing sets nothing in motion', async () => {
+test('a read that ends after closing starts no timer and notifies no watcher', async () => {
   const { clock, nodes, connection, session, folder, seen } = await scene();
   nodes.delete(two);
   session.comeback = { awayMs: 1_000, newSession: true };

@@ -5,14 +5,14 @@ import { cleanUp, freshDirectory } from '../kit';
 
 afterEach(cleanUp);
 
-test('user and password come from a variable, or from a file without its last line break', () => {
+test('credentials are read from a variable, or from a file without its last line break', () => {
   expect(readSecret({ variable: 'ZK' }, { ZK: 'ann:a b:c' })).toBe('ann:a b:c');
   const file = path.join(freshDirectory(), 'secret');
   fs.writeFileSync(file, 'ann:pass\n');
   expect(readSecret({ file })).toBe('ann:pass');
 });
 
-test('what is missing or misshapen is named by its place, and never shown', () => {
+test('a missing or malformed secret is named by its source, and never printed', () => {
   const faults: [() => string, RegExp][] = [
     [() => readSecret({ variable: 'ZK' }, {}), /^ZK: user and password for ZooKeeper are not there$/],
     [() => readSecret({ variable: 'ZK' }, { ZK: 'hunter2' }), /^ZK: what is there is not user:password$/],

@@ -3,7 +3,7 @@ import { openTime } from '../time';
 
 const parts = { random: { next: () => 0.5 }, jitterMs: () => 20, gapMs: () => 100 };
 
-test('all who ask before it begins are served by one', async () => {
+test('requests before a run starts share that run', async () => {
   const [time, runs] = [openTime(), [] as number[]];
   const soon = openSoon({ ...parts, clock: time.clock }, async () => void runs.push(time.clock.mono()));
   for (let n = 0; n < 5; n++) soon.ask();
@@ -15,7 +15,7 @@ test('all who ask before it begins are served by one', async () => {
   expect(runs).toEqual([10]);
 });
 
-test('it begins again no sooner than the gap allows, and never while it runs', async () => {
+test('a run starts after the gap at the earliest, and never during another run', async () => {
   const time = openTime();
   const runs: (() => void)[] = [];
   const soon = openSoon({ ...parts, clock: time.clock }, () => new Promise((done) => runs.push(done)));
@@ -38,7 +38,7 @@ test('it begins again no sooner than the gap allows, and never while it runs', a
   expect(runs).toHaveLength(3);
 });
 
-test('nothing begins after it was stopped', async () => {
+test('no run starts after stop', async () => {
   const [time, runs] = [openTime(), [] as number[]];
   const soon = openSoon({ ...parts, clock: time.clock }, async () => void runs.push(time.clock.mono()));
   soon.ask();

@@ -3,7 +3,7 @@ import { busErrorOf, LostError, ServerError } from '../../../src/zookeeper/sessi
 
 const said = (error: unknown) => busErrorOf(error, 'writing setting key', 'ZooKeeper at a:1', 12.6);
 
-test('who lost the connection does not know whether it was done', () => {
+test('a lost connection is reported as Unreachable with its cause', () => {
   expect(said(new LostError('the server closed the connection'))).toMatchObject({
     code: 'Unreachable',
     message: 'writing setting key: ZooKeeper at a:1: the server closed the connection',
@@ -11,7 +11,7 @@ test('who lost the connection does not know whether it was done', () => {
   });
 });
 
-test('who may not is told so, with what to do', () => {
+test('a missing permission is NotAllowed, with a remedy', () => {
   for (const code of [-102, -115]) {
     expect(said(new ServerError(code, '/busbar/main'))).toMatchObject({
       code: 'NotAllowed',
@@ -20,14 +20,14 @@ test('who may not is told so, with what to do', () => {
   }
 });
 
-test('other refusals are said in words, or by their number', () => {
+test('other error codes are reported in words, or by their number', () => {
   expect(said(new ServerError(-125, '/a'))).toMatchObject({
     message: expect.stringContaining('a quota of the server'),
   });
   expect(said(new ServerError(-999, '/a'))).toMatchObject({ message: expect.stringContaining('code -999: /a') });
 });
 
-test('errors of the bus and others pass as they are', () => {
+test('a BusError is returned unchanged', () => {
   const own = new BusError('Closed', 'closed', { outcome: 'not-sent', sinceMs: 1 });
   expect(said(own)).toBe(own);
 });

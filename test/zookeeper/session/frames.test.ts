@@ -7,7 +7,7 @@ function frame(body: Uint8Array): Buffer {
   return Buffer.concat([head, body]);
 }
 
-test('whole frames come out, however the bytes are cut', () => {
+test('whole frames are emitted, wherever the bytes are split', () => {
   const bodies = fc.array(fc.uint8Array({ maxLength: 50 }), { maxLength: 10 });
   fc.assert(
     fc.property(bodies, fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1 }), (all, cuts) => {
@@ -23,7 +23,7 @@ test('whole frames come out, however the bytes are cut', () => {
   );
 });
 
-test('a length that no answer has is refused before anything is kept for it', () => {
+test('an invalid frame length is rejected at once', () => {
   for (const length of [-1, 16 * 1024 * 1024 + 1, 0x48545450]) {
     const head = Buffer.alloc(4);
     head.writeInt32BE(length);
@@ -31,7 +31,7 @@ test('a length that no answer has is refused before anything is kept for it', ()
   }
 });
 
-test('a large frame in small pieces is put together once, not once a piece', () => {
+test('a large frame in small pieces is concatenated once, not once a piece', () => {
   const frames = openFrames();
   const whole = frame(new Uint8Array(8 * 1024 * 1024));
   const concat = jest.spyOn(Buffer, 'concat');

@@ -1,4 +1,4 @@
-/** No server, however it behaves, makes a call hang or a process die, and every one of them is left quickly. */
+/** No misbehaving server can make a call hang or a process crash, and closing is fast on all of them. */
 import type { Clock } from '../../../src/base/clock';
 import { isBusError } from '../../../src/base/errors';
 import { openNotices } from '../../../src/base/notices';
@@ -9,7 +9,7 @@ import { beginToOpen, cleanUp, instance, later, open as openAtOnce, startChild, 
 
 let clock: Clock;
 beforeEach(() => {
-  const lived = openLivedClock(); // time-outs are short here, and of nothing but what servers do
+  const lived = openLivedClock(); // time-outs are short here, and must measure only the servers
   clock = lived.clock;
   later(lived.close);
 });
@@ -18,7 +18,7 @@ afterEach(cleanUp);
 const sessionMs = 900;
 const open = (given: { connect: string; ns: string; sessionMs: number }) => openAtOnce({ clock, ...given });
 
-/** What opening meets, and how long it took. */
+/** The error that opening rejects with, and the time that it took. */
 async function opening(connect: string): Promise<{ readonly error: unknown; readonly tookMs: number }> {
   const opened = beginToOpen({ connect, ns: 'test', sessionMs, clock }).opening.then(
     () => 'opened',
@@ -33,7 +33,7 @@ const unreachable = (reason: RegExp) =>
 describe('opening', () => {
   const refusals: [string, Manners, RegExp][] = [
     ['accepts and never answers', { greet: () => undefined }, /no greeting within 300 ms/],
-    ['closes at once', { greet: (socket) => socket.destroy() }, /without a greeting|ECONNRESET/],
+    ['closes the connection at once', { greet: (socket) => socket.destroy() }, /without a greeting|ECONNRESET/],
     [
       'speaks HTTP',
       { greet: (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n') },
@@ -46,9 +46,9 @@ describe('opening', () => {
       { answer: (socket, { xid }) => socket.write(reply(xid + 7, 0)) },
       /the connection has ended|closed|no answer/,
     ],
-    ['says that every session has expired', { greet: (socket) => socket.write(greeting(0)) }, /expired/],
+    ['reports every session as expired', { greet: (socket) => socket.write(greeting(0)) }, /expired/],
   ];
-  test.each(refusals)('is refused within a session time-out by a server that %s', async (_, manners, reason) => {
+  test.each(refusals)('rejects within a session time-out when the server %s', async (_, manners, reason) => {
     const { connect } = await startFake(manners);
     const { error, tookMs } = await opening(connect);
     expect(error).toEqual(unreachable(reason));
@@ -56,19 +56,19 @@ describe('opening', () => {
     expect(tookMs).toBeLessThan(sessionMs + 1_000);
   });
 
-  test('asks a server that closes at once neither without a pause nor rarely', async () => {
+  test('connects 3 to 29 times to a server that closes at once', async () => {
     const { connect, connections } = await startFake({ greet: (socket) => socket.destroy() });
     await opening(connect);
     expect(connections()).toBeGreaterThan(2);
     expect(connections()).toBeLessThan(30);
   });
 
-  test('is refused when nobody listens', async () => {
+  test('rejects when no server listens', async () => {
     const { error } = await opening('127.0.0.1:1');
     expect(error).toEqual(unreachable(/ECONNREFUSED/));
   });
 
-  test('waits openMs for a server that answers late', async () => {
+  test('waits up to openMs for a server that answers late', async () => {
     const answersAtMs = performance.now() + 1.5 * sessionMs;
     const greet: Manners['greet'] = (socket, asked) => {
       if (performance.now() > answersAtMs) grant(socket, asked);
@@ -117,22 +117,22 @@ describe('opening', () => {
     });
   });
 
-  test('waits again where its own process stood still meanwhile', async () => {
+  test('waits again when its own process stalled for the whole time-out', async () => {
     const { connect, port } = await startFake();
     const { opening: opened } = beginToOpen({ connect, ns: 'test', sessionMs });
     const untilMs = performance.now() + 2 * sessionMs;
-    while (performance.now() < untilMs); // the event loop does not turn
+    while (performance.now() < untilMs); // blocks the event loop
     expect((await opened).session.connection?.address.port).toBe(port);
   });
 
-  test('finds the one server of three that works', async () => {
+  test('connects to the one of three servers that works', async () => {
     const silent = await startFake({ greet: () => undefined });
     const good = await startFake();
     const { session } = await open({ connect: `127.0.0.1:1,${silent.connect},${good.connect}`, ns: 'test', sessionMs });
     expect(session.connection?.address.port).toBe(good.port);
   });
 
-  test('tells once that sessions are longer than asked for, as deaths are learnt later then', async () => {
+  test('reports once that the server grants longer sessions than requested', async () => {
     const { connect } = await startFake({ greet: (socket) => socket.write(greeting(3_000)) });
     const { session, notices } = await open({ connect, ns: 'test', sessionMs });
     const first = session.connection;
@@ -142,7 +142,7 @@ describe('opening', () => {
     expect(said).toEqual([expect.stringMatching(/grants sessions of 3000 ms, not 900: .*lower its tickTime/)]);
   });
 
-  test('is not allowed to a user whom the server refuses, at once, and the password is in no message', async () => {
+  test('rejects with NotAllowed for a rejected user, with the password in no message', async () => {
     process.env['ZOOKEEPER_TEST_USER'] = 'ann:very-secret';
     later(() => delete process.env['ZOOKEEPER_TEST_USER']);
     const { connect } = await startFake({
@@ -158,7 +158,7 @@ describe('opening', () => {
 });
 
 describe('an open session', () => {
-  /** Opened on a server that changes its manners when the test wants. */
+  /** Opens a session on a server that changes its behavior when the test calls `turn`. */
   async function openOn(
     after: Manners,
   ): Promise<{ turn: () => void; fake: Fake; opened: Awaited<ReturnType<typeof open>> }> {
@@ -172,7 +172,7 @@ describe('an open session', () => {
     return { turn: () => void (turned = true), fake, opened };
   }
 
-  test('notices a server that stands still within half a session time-out, and tells it', async () => {
+  test('reports a frozen server, and rejects calls within a session time-out', async () => {
     const { turn, opened } = await openOn({ greet: () => undefined, answer: () => undefined });
     turn();
     const failing = opened.settings.get('key').catch((thrown: unknown) => thrown);
@@ -181,7 +181,7 @@ describe('an open session', () => {
     expect(opened.state()).toMatchObject({ ok: false, reason: expect.stringMatching(/no answer for 300 ms/) });
   });
 
-  test('is connected again after a connection that was cut within a frame, and what it read then is right', async () => {
+  test('reconnects after a cut within a frame, and repeats the read', async () => {
     let cut = false;
     const { turn, opened, fake } = await openOn({
       answer(socket, question) {
@@ -195,7 +195,7 @@ describe('an open session', () => {
     turn();
     expect(await opened.settings.get('key')).toEqual({ key: 'key', value: '', version: 1 });
     expect(fake.connections()).toBe(2);
-    await until('it is told', () => opened.state()?.ok === true);
+    await until('it is reported', () => opened.state()?.ok === true);
   });
 
   test.each([-118, -122, -125, -127, -999])('survives an answer with the code %i', async (code) => {
@@ -209,7 +209,7 @@ describe('an open session', () => {
     expect(fake.connections()).toBe(1);
   });
 
-  test('survives a notice of something unknown', async () => {
+  test('reconnects after an unknown notification', async () => {
     const strange = Buffer.alloc(12);
     strange.writeInt32BE(77, 0);
     let sent = false;
@@ -225,7 +225,7 @@ describe('an open session', () => {
     expect(fake.connections()).toBe(2);
   });
 
-  test('begins another one when the old one is turned away for ever, as by servers that were made anew', async () => {
+  test('starts a new session when servers keep rejecting the old one', async () => {
     const asked: string[] = [];
     const { turn, opened } = await openOn({
       greet(socket, bytes) {
@@ -241,7 +241,7 @@ describe('an open session', () => {
     expect(asked.filter((session) => session !== '0000000000000000').length).toBeGreaterThan(1);
   });
 
-  test('does not write twice what may have been written', async () => {
+  test('does not repeat a write whose outcome is unknown', async () => {
     let writes = 0;
     const { turn, opened } = await openOn({
       answer(socket, question) {
@@ -260,7 +260,7 @@ describe('an open session', () => {
 describe('closing', () => {
   const states: [string, Manners][] = [
     ['answers', {}],
-    ['stands still', { answer: (socket, question) => question.type !== -11 && answerWell(socket, question) }],
+    ['is frozen', { answer: (socket, question) => question.type !== -11 && answerWell(socket, question) }],
   ];
   test.each(states)('takes less than a second on a server that %s', async (_, manners) => {
     const { connect } = await startFake(manners);
@@ -269,7 +269,7 @@ describe('closing', () => {
     expect(isBusError(await opened.settings.get('key').catch((thrown: unknown) => thrown), 'Closed')).toBe(true);
   });
 
-  test('leaves nothing that holds the process', async () => {
+  test('leaves no handle that keeps the process running', async () => {
     const { connect } = await startFake();
     const leave = async (n: number): Promise<number> => {
       const child = startChild([connect, 'test', `photos#${n}`, '30000', 'leave']);
@@ -280,7 +280,7 @@ describe('closing', () => {
     expect(await quickest(1_000, leave)).toBeLessThan(1_000);
   });
 
-  test('takes less than two seconds when the server is silent from one moment to the next', async () => {
+  test('takes less than two seconds when the server stops answering', async () => {
     let silent = false;
     const { connect } = await startFake({
       answer: (socket, question) => !silent && answerWell(socket, question),
@@ -291,7 +291,7 @@ describe('closing', () => {
     expect(await livedMs(opened.close())).toBeLessThan(2_000);
   });
 
-  test('takes less than a second while nobody can be reached, and calls that wait are told', async () => {
+  test('takes less than a second without a connection, and rejects waiting calls with Closed', async () => {
     const fake = await startFake();
     const opened = await open({ connect: fake.connect, ns: 'test', sessionMs: 30_000 });
     await cleanUpFake();

@@ -5,7 +5,7 @@ import { openTime } from '../time';
 
 const sessionMs = 6_000;
 
-/** A connection whose answers the test gives. */
+/** A connection whose answers the test sends. */
 function openConnection() {
   const [ended, cut] = [deferred<{ how: 'lost'; reason: string }>(), [] as string[]];
   const questions: ((there: boolean) => void)[] = [];
@@ -18,11 +18,11 @@ function openConnection() {
       ended.resolve({ how: 'lost', reason });
     },
   };
-  // The cast: nothing else of a connection is looked at.
+  // The cast: the watchdog uses nothing else of a connection.
   return { connection: connection as unknown as Connection, questions, cut };
 }
 
-test('asks every sixth of a session time-out as long as there are answers', async () => {
+test('probes every sixth of a session time-out while answers arrive', async () => {
   const [time, { connection, questions, cut }] = [openTime(), openConnection()];
   watchOver(connection, time.clock);
   for (let n = 1; n <= 20; n++) {
@@ -34,7 +34,7 @@ test('asks every sixth of a session time-out as long as there are answers', asyn
   expect(cut).toEqual([]);
 });
 
-test('cuts a connection that is silent for a third of a session time-out, and looks no more', async () => {
+test('cuts a connection that is silent for a third of a session, and stops probing', async () => {
   const [time, { connection, questions, cut }] = [openTime(), openConnection()];
   watchOver(connection, time.clock);
   for (let n = 0; n < 2; n++) await time.pass(1_000);
@@ -45,7 +45,7 @@ test('cuts a connection that is silent for a third of a session time-out, and lo
   expect([questions.length, cut.length]).toEqual([1, 1]);
 });
 
-test('after this process stood still, the answer that waits is read before anything is decided', async () => {
+test('a stalled process reads the waiting answer before it cuts the connection', async () => {
   const [time, { connection, questions, cut }] = [openTime(), openConnection()];
   watchOver(connection, time.clock);
   await time.pass(1_000);

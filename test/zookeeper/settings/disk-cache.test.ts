@@ -19,7 +19,7 @@ function openCache(dir: string, now = () => systemClock.now()) {
 }
 const setting = (value: string) => ({ key: 'key', value, version: 1 });
 
-test('what was kept last is read by the next life, with its age since it was last known to hold', async () => {
+test('the next process reads the settings kept last, with the time since their last confirmation', async () => {
   const dir = path.join(freshDirectory(), 'new');
   const { cache } = openCache(dir);
   expect(cache.read()).toBeUndefined();
@@ -38,7 +38,7 @@ test('what was kept last is read by the next life, with its age since it was las
   expect(after.read()?.ageMs).toBeLessThan(10);
 });
 
-test('of many that wait only the last is written', async () => {
+test('only the last of many waiting lists is written', async () => {
   const { cache } = openCache(freshDirectory());
   const rename = jest.spyOn(fs.promises, 'rename');
   for (let n = 0; n < 100; n++) cache.keep([setting(`${n}`)]);
@@ -47,7 +47,7 @@ test('of many that wait only the last is written', async () => {
   expect(rename.mock.calls.length).toBeLessThanOrEqual(2);
 });
 
-test('a disk that is full leaves what was there, is told once, and leaves nothing behind', async () => {
+test('a full disk leaves the old file, is reported once, and leaves no draft', async () => {
   const dir = freshDirectory();
   const { cache, told } = openCache(dir);
   cache.keep([setting('good')]);
@@ -67,7 +67,7 @@ test('a disk that is full leaves what was there, is told once, and leaves nothin
   ]);
 });
 
-test('what is damaged, or may have been written by others, is refused with what to do', () => {
+test('a damaged file, or one that other users can write, is rejected with a remedy', () => {
   const dir = freshDirectory();
   const { cache } = openCache(dir);
   const config = (message: RegExp) =>

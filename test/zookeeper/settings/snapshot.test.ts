@@ -1,8 +1,8 @@
-/** Settings are read with one pair of ears for each connection, and on the next one whatever happened meanwhile. */
+/** Settings are read with one set of watches for each connection, and read again on the next connection. */
 import { defaults, liveConfig } from '../../../src/config';
 import { openSystem as system } from '../nodes';
 
-test('restored many times on one connection, it reads once and listens once', async () => {
+test('repeated restores on one connection read once and set one watch', async () => {
   const { settings, restored, reads, most } = system();
   for (let n = 0; n < 20; n++) await restored();
   expect(reads.sort()).toEqual(['a', 'b']);
@@ -10,7 +10,7 @@ test('restored many times on one connection, it reads once and listens once', as
   await settings.close();
 });
 
-test('what cannot be read is read again until it can, with the same ears', async () => {
+test('an unreadable setting is reread until it succeeds, with the same watch', async () => {
   const { settings, restored, unreadable, reads, most } = system();
   unreadable.add('a');
   for (let n = 0; n < 20; n++) await expect(restored()).rejects.toThrow('not now');
@@ -20,12 +20,12 @@ test('what cannot be read is read again until it can, with the same ears', async
   const watching = await settings.watch((all) => (seen = all.map(({ key, value }) => `${key}=${value}`).sort()));
   expect(seen).toEqual(['a=1', 'b=2']);
   expect(most()).toBe(1);
-  expect(reads.filter((name) => name === 'b').length).toBeLessThan(4); // once, and once for whoever watches
+  expect(reads.filter((name) => name === 'b').length).toBeLessThan(4); // once, and once for the watcher
   await watching.close();
   await settings.close();
 });
 
-test('what was removed and made again while ZooKeeper was away holds when it is back, and so after a start without', async () => {
+test('a setting recreated during an outage applies after the reconnect, also over a cached one', async () => {
   const key = 'photos.resize.concurrency';
   const { settings, nodes, rebuilt, clock, notices } = system();
   const live = liveConfig(defaults, notices, clock);
