@@ -1,4 +1,4 @@
-/** Broadcasts over real sockets and processes: who gets them, what their sender waits for, and what it keeps in memory. */
+/** Broadcasts over real sockets and processes: their receivers, the waits of the sender, and its memory. */
 import type { Notice } from '../../src/base/notices';
 import type { Embedded } from '../../src/embedded/open';
 import { instance } from './instance';
@@ -14,7 +14,7 @@ interface Counted {
 }
 async function counted(child: Child): Promise<Counted> {
   child.tell('tell');
-  return (await child.next()) as Counted; // as the role tells it
+  return (await child.next()) as Counted; // sent by the role `count`
 }
 async function receives(child: Child, packets: number): Promise<Counted> {
   return until(async () => {
@@ -22,7 +22,7 @@ async function receives(child: Child, packets: number): Promise<Counted> {
     return found.packets >= packets && found;
   }, 120_000);
 }
-/** A process of the module `web` that counts what it gets. */
+/** Starts a process of the module `web` that counts the packets that it receives. */
 async function startReceiver(dir: string): Promise<{ child: Child; address: string }> {
   const child = startChild('count', dir, 'web');
   return { child, address: String(await child.next()) };
@@ -34,7 +34,7 @@ async function sender(dir: string): Promise<{ bus: Embedded; dropped: () => stri
   return { bus, dropped: () => kept.filter(isDropped).map(({ reason }) => reason) };
 }
 
-test('20,000 broadcasts of 8 KB, each awaited, all arrive in order, and the timers of their sender run meanwhile', async () => {
+test('20,000 awaited broadcasts of 8 KB arrive in order, while timers of the sender run', async () => {
   const dir = freshDirectory();
   const { child } = await startReceiver(dir);
   const { bus, dropped } = await sender(dir);
@@ -48,7 +48,7 @@ test('20,000 broadcasts of 8 KB, each awaited, all arrive in order, and the time
   expect(ticks).toBeGreaterThan(100);
 });
 
-test('all broadcasts that resolved arrive although their sender is killed with -9 right after the last one', async () => {
+test('all resolved broadcasts arrive, although their sender is killed right after the last one', async () => {
   for (let round = 0; round < 3; round++) {
     const dir = freshDirectory();
     const { child } = await startReceiver(dir);
@@ -57,13 +57,13 @@ test('all broadcasts that resolved arrive although their sender is killed with -
   }
 });
 
-test('a receiver that is stopped holds its sender up for a second, and gets all that was kept for it when it goes on', async () => {
+test('a stopped receiver gets all waiting broadcasts in order when it continues', async () => {
   const dir = freshDirectory();
   const [{ child: reads }, { child: stopped }] = [await startReceiver(dir), await startReceiver(dir)];
   const { bus, dropped } = await sender(dir);
   await bus.post.broadcast('web', { line: '0', body: Buffer.alloc(1) });
   stopped.process.kill('SIGSTOP');
-  // The kernel takes some of it; the next 20 MB wait here.
+  // The kernel buffers a part of it; 20 MB wait in this process.
   const body = Buffer.alloc(10_000);
   for (let n = 1; n <= 2_000; n++) expect(await bus.post.broadcast('web', { line: `${n}`, body })).toBe(2);
   expect(await receives(reads, 2_001)).toMatchObject({ packets: 2_001, inOrder: true });
@@ -72,7 +72,7 @@ test('a receiver that is stopped holds its sender up for a second, and gets all 
   expect(dropped()).toEqual([]);
 });
 
-test('for a receiver that is stopped 64 MiB are kept, and what exceeds that is dropped with a notice that names it', async () => {
+test('a sender keeps 64 MiB for a stopped receiver, and drops more with a notice', async () => {
   const dir = freshDirectory();
   const [{ child: reads }, { child: stopped, address }] = [await startReceiver(dir), await startReceiver(dir)];
   const { bus, dropped } = await sender(dir);
@@ -95,12 +95,12 @@ test('for a receiver that is stopped 64 MiB are kept, and what exceeds that is d
   expect(await receives(stopped, kept + 1)).toMatchObject({ packets: kept + 1, inOrder: true });
 });
 
-test('broadcasts that nobody awaits wait for a receiver that reads, up to the bound, and then reject as Overloaded', async () => {
+test('unawaited broadcasts wait for a reading receiver up to the limit, then reject with Overloaded', async () => {
   const dir = freshDirectory();
   const { child } = await startReceiver(dir);
   const { bus, dropped } = await sender(dir);
   const body = Buffer.alloc(8_192);
-  await bus.post.broadcast('web', { line: '-1', body }); // connected: the calls below take their time
+  await bus.post.broadcast('web', { line: '-1', body }); // connects first, so that the calls below do not wait for a connection
   const ends = new Map<string, number>();
   const count = (end: string): void => void ends.set(end, (ends.get(end) ?? 0) + 1);
   const all = Array.from({ length: 20_000 }, (_, n) =>
@@ -132,7 +132,7 @@ test('requests to a receiver do not wait behind all broadcasts to it', async () 
   expect(order.indexOf('request')).toBeLessThan(500);
 });
 
-test('what a broadcast carries is what it carried when it was called, though its sender writes over it', async () => {
+test('a broadcast carries its body as of the call, although the sender overwrites it', async () => {
   const dir = freshDirectory();
   const { bus } = await sender(dir);
   const other = await openBus(dir);

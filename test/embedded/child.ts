@@ -1,4 +1,4 @@
-/** A process of a test: opens a bus in the directory given and plays the role given, told by messages of its parent. */
+/** A process of a test: opens a bus in a directory, plays a role, and is controlled by messages of its parent. */
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { isBusError, sayError } from '../../src/base/errors';
 import { openNotices } from '../../src/base/notices';
@@ -16,14 +16,14 @@ const roles: Readonly<Record<string, (bus: Embedded) => Promise<void>>> = {
     await registry.announce(instance(post.address, 'echo', args[0] === undefined ? {} : { name: args[0] }));
     say(post.address);
   },
-  /** Tells what it sees of a contract, and when. */
+  /** Sends each list of instances of a contract that its watcher gets, and the time. */
   async watch({ post, registry }) {
     post.receive({ packet: () => undefined, gone: () => undefined });
     await registry.watch(args[0] ?? 'echo', (seen) => say({ names: seen.map(({ name }) => name), atMs: Date.now() }));
   },
   /**
-   * Tells how many packets it got and their bytes, and whether their lines were the numbers from 0 on in order; of a
-   * module if one is named.
+   * Counts received packets and bytes, and checks that their lines are ascending numbers; sends the counts on request.
+   * Announces itself as an instance of a module if one is named.
    */
   async count({ post, registry }) {
     let bytes = 0;
@@ -43,14 +43,14 @@ const roles: Readonly<Record<string, (bus: Embedded) => Promise<void>>> = {
     if (args[0] !== undefined) await registry.announce(instance(post.address, args[0]));
     say(post.address);
   },
-  /** Broadcasts to a module, one awaited after the other, and is killed as soon as the last one resolved. */
+  /** Broadcasts to a module, awaiting each, and kills itself as soon as the last one has resolved. */
   async shout({ post }) {
     const [module = '', count = '0', bytes = '0'] = args;
     const body = Buffer.alloc(Number(bytes), 1);
     for (let n = 0; n < Number(count); n++) await post.broadcast(module, { line: `${n}`, body });
     process.kill(process.pid, 'SIGKILL');
   },
-  /** Sends packets back; answers 'go' with 20 others and closes. */
+  /** Sends packets back; answers 'go' with 20 other packets and closes. */
   async farewell(bus) {
     const { post } = bus;
     post.receive({
@@ -63,7 +63,7 @@ const roles: Readonly<Record<string, (bus: Embedded) => Promise<void>>> = {
     });
     say(post.address);
   },
-  /** Tells every setting it sees, and writes what it is told. */
+  /** Sends every list of settings that its watcher gets, and writes settings on request. */
   async settings({ settings }) {
     process.on('message', (message: string) => {
       const [key = '', value = '', was = '0'] = message.split(' ');

@@ -1,6 +1,6 @@
 /**
- * Files of the shared directory that others remove, replace, cut or write over: while buses run, and while none does. Every
- * bus goes on, or refuses clearly and is not live. No process ends, and no accepted job is lost without a report.
+ * Files of the shared directory that other programs remove, replace, cut or overwrite, while buses run and while none
+ * runs. Every bus continues, or reports it and is not live. No process ends, and no accepted job is lost without a report.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -9,14 +9,14 @@ import { damage, Process, Slots, type Damage, type Part } from './damage';
 import { cleanUp, freshDirectory, until } from './kit';
 
 /**
- * What becomes of a running bus. heals: it makes the file again, and everything works. works: it does not notice.
- * reports: it works, and health names what does not. broken: it submits nothing more, and is not live. unfit: it submits
- * what a later process handles, and is not live.
+ * The state of a running bus after the damage. heals: it recreates the file, and everything works. works: it is not
+ * affected. reports: it works, and health names the failing part. broken: it rejects submits, and is not live. unfit: it
+ * still submits, for a later process to handle, and is not live.
  */
 type Outcome = 'heals' | 'works' | 'reports' | 'broken' | 'unfit';
 /**
- * What becomes of a bus that is opened afterwards. works: it reaches the first one. opens: it does not. either: it works,
- * or is refused: pages that are missing can be ones that no tree uses.
+ * The state of a bus that is opened afterwards. works: it reaches the first one. opens: it does not reach it. either: it
+ * works, or opening rejects, because the missing pages can be unused ones.
  */
 type Opening = 'works' | 'opens' | 'refused' | 'either';
 
@@ -89,7 +89,7 @@ const running: readonly (readonly [Part, Outcome, Opening, ...Damage[]])[] = [
   ['live lock', 'unfit', 'refused', 'emptied', 'noise all over'],
   ['live lock', 'unfit', 'either', 'cut in half'],
 ];
-/** For a user who is not root. */
+/** Damages that need a user other than root. */
 const unreadable: typeof running = [
   ['dir', 'reports', 'refused', 'unreadable'],
   ['marker', 'heals', 'works', 'unreadable'],
@@ -114,7 +114,7 @@ interface Cell {
   readonly outcome: Outcome;
   readonly opening: Opening;
 }
-/** Parts, each with all that can happen to it. */
+/** Groups the rows by part. */
 function byPart(rows: typeof running): [Part, Cell[]][] {
   const cells = new Map<Part, Cell[]>();
   for (const [part, outcome, opening, ...kinds] of rows) {
@@ -130,7 +130,7 @@ interface Processes {
   readonly visitor: Process;
 }
 
-/** A bus in the process that all cells share, with one job done. */
+/** Opens a bus in the process that all cells share, and handles one job. */
 async function stand(host: Process, uid: number | undefined): Promise<string> {
   const parent = freshDirectory();
   if (uid !== undefined) fs.chownSync(parent, uid, uid);
@@ -142,7 +142,7 @@ async function stand(host: Process, uid: number | undefined): Promise<string> {
   await until(() => isQuiet(dir));
   return dir;
 }
-/** A transaction that runs while its file is cut or written over can end the process: it reads what it has mapped. */
+/** A transaction that runs while its mapped file is cut or overwritten can crash the process, so the damage waits. */
 function isQuiet(dir: string): boolean {
   const { mtimeMs } = fs.statSync(path.join(dir, 'log', 'data.mdb'));
   return Date.now() - mtimeMs > 1_000;
@@ -171,7 +171,7 @@ async function checkHost(host: Process, dir: string, outcome: Outcome): Promise<
 
 async function checkVisitor(host: Process, visitor: Process, dir: string, outcome: Outcome, opening: Opening) {
   const open = (): Promise<string> => visitor.codeOf('open', dir, 'visitor', 'none');
-  // A bus that heals makes its files again at its next look, half a second later at most.
+  // A bus that heals recreates its files at its next check, within half a second.
   const opened = outcome === 'heals' ? await until(async () => (await open()) === 'ok' && 'ok') : await open();
   if (opening === 'refused' || (opening === 'either' && opened !== 'ok')) {
     return expect(opened).toMatch(/^(Config|Unreachable)$/);
@@ -191,7 +191,7 @@ function hasSettings(dir: string): boolean {
   return fs.existsSync(file) && fs.readFileSync(file, 'utf8').includes('shop.job.concurrency');
 }
 
-/** Two processes, each with a bus for every cell. One that ended is started again. */
+/** Two processes, each with a bus for every cell. A process that has ended is restarted. */
 class Pair {
   private host: Process | undefined;
   private visitor: Process | undefined;
@@ -221,8 +221,8 @@ const inPlace: ReadonlySet<Damage> = new Set<Damage>([
 const isCut = ({ part, kind }: Cell): boolean => mapped.has(part) && inPlace.has(kind);
 const survivalTriesMax = 5;
 /**
- * A process that reads its map at the moment in which the file is cut ends with a signal, which nothing can prevent; then
- * another one meets the damage. A process that opens the damaged file must never end.
+ * A process that reads its map while the file is cut ends with a signal, which cannot be prevented. The cell is then
+ * repeated with another process. A process that opens the damaged file must never end.
  */
 async function survive(cell: Cell, pair: Pair): Promise<void> {
   for (let tries = 1; ; tries++) {
@@ -235,7 +235,7 @@ async function survive(cell: Cell, pair: Pair): Promise<void> {
   }
 }
 
-// The tests run at the same time, since nearly all of their time is waiting for the next look of a bus.
+// The tests run concurrently, because most of their time is waiting for the next check of a bus.
 afterAll(cleanUp);
 /** A process maps a terabyte of addresses for each data file, and each bus has two. */
 const slots = new Slots(24);
@@ -244,7 +244,7 @@ const suites = [
   ['as root', running, undefined],
   ['as another user', unreadable, 65_534],
 ] as const;
-describe('a bus whose files are damaged makes them again, or reports it and accepts nothing that could be lost', () => {
+describe('a bus recreates damaged files, or reports them and rejects jobs that could be lost', () => {
   describe.each(suites)('%s', (_user, rows, uid) => {
     const [usual, cut] = [new Pair(uid), new Pair(uid)];
     afterAll(() => Promise.all([usual.kill(), cut.kill()]));
@@ -262,7 +262,10 @@ describe('a bus whose files are damaged makes them again, or reports it and acce
   });
 });
 
-/** Also while jobs are sent and handled. A file that is cut under load is not here: see "The shared directory" in docs/operations.md. */
+/**
+ * Damages while jobs are sent and handled. A file that is cut under load is not tested: see "The shared directory" in
+ * docs/operations.md.
+ */
 const underTraffic: readonly (readonly [Part, Outcome, Damage])[] = [
   ['dir', 'broken', 'removed'],
   ['dir', 'broken', 'replaced by an empty folder'],
@@ -286,7 +289,7 @@ describe.each(['light', 'load'] as const)('a bus under %s traffic whose files ar
   let host: Process | undefined;
   afterAll(async () => host?.kill());
 
-  test('loses no job that it accepted, or is not live within four seconds and accepts nothing more', async () => {
+  test('loses no accepted job, or within four seconds is not live and rejects submits', async () => {
     const process = (host = new Process());
     const ends = await Promise.allSettled(underTraffic.map((row) => sendThrough(process, traffic, ...row)));
     const failed = ends.flatMap((end, n) =>
@@ -324,13 +327,13 @@ async function sendThrough(host: Process, traffic: 'light' | 'load', part: Part,
   }
   expect(await host.tell<number>('close', dir)).toBeLessThan(5_000);
 }
-/** Two looks, and what a busy machine adds. */
+/** Two checks, and the delay of a busy machine. */
 const notLiveMs = 4_000;
 
 /**
- * What becomes of a bus that is opened after all others were closed. works: it handles what was accepted before. refused:
- * it names the part. either: refused, or all of it is handled, where the damage can hit a page that is not in use. empty: of
- * a directory that is gone nothing can be known.
+ * The state of a bus that is opened after all others were closed. works: it handles the jobs accepted before. refused:
+ * opening rejects and names the part. either: refused, or all jobs are handled, because the damage can hit an unused
+ * page. empty: the jobs were removed with the directory.
  */
 type Reopening = 'works' | 'refused' | 'either' | 'empty';
 
@@ -378,7 +381,7 @@ const atRest: readonly (readonly [Part, Reopening, ...Damage[]])[] = [
   ['live lock', 'works', 'removed', 'emptied', 'cut in half', 'noise all over'],
 ];
 
-describe('a bus that opens damaged files handles every accepted job, or is refused', () => {
+describe('a bus that opens damaged files handles every accepted job, or rejects', () => {
   let host: Process | undefined;
   afterAll(async () => host?.kill());
 
@@ -418,7 +421,7 @@ async function reopen(host: Process, part: Part, kind: Damage, outcome: Reopenin
   await host.tell('close', dir);
 }
 
-/** One damage, in a directory of its own; the processes meet others at the same time. */
+/** Runs one damage in its own directory; the processes run other cells at the same time. */
 async function meet(cell: Cell, { uid, host, visitor }: Processes): Promise<void> {
   const { part, kind, outcome, opening } = cell;
   const dir = await stand(host, uid);

@@ -1,4 +1,4 @@
-/** Every file of the shared directory, every kind of damage, and a process in which buses meet it. */
+/** The files of the shared directory, the kinds of damage, and a process whose buses use the damaged files. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Reply } from './damagechild';
 
-/** A part of a directory, by its path in it; what depends on the run is looked up. */
+/** The path of each part in a directory; paths that depend on the run are looked up. */
 export const parts = {
   dir: () => '',
   marker: () => 'busbar.json',
@@ -37,9 +37,9 @@ const overwrite = (file: string, position: number, bytes: Uint8Array): void => {
   fs.writeSync(opened, bytes, 0, bytes.length, position);
   fs.closeSync(opened);
 };
-/** A name that no part has: what begins with `live-` is removed by the bus. */
+/** Returns a name that no part has, and that does not start with `live-`: the bus removes such names. */
 const moved = (at: string): string => path.join(path.dirname(at), `moved-${path.basename(at)}`);
-/** In one step where that can be: a bus can make the part again at any moment. */
+/** Replaces in one step where possible, because a bus can recreate the part at any moment. */
 const replace = (at: string, make: (draft: string) => void): void => {
   const draft = `${at}.draft`;
   make(draft);
@@ -48,7 +48,7 @@ const replace = (at: string, make: (draft: string) => void): void => {
 };
 const remove = (at: string): void => fs.rmSync(at, { recursive: true, force: true });
 
-/** By name: what happens to the file or folder `at`. */
+/** The kinds of damage to the file or folder `at`, by name. */
 export const damages = {
   removed: remove,
   renamed: (at) => fs.renameSync(at, moved(at)),
@@ -107,7 +107,7 @@ export class Process {
   readonly ended: Promise<string>;
   private end: string | undefined;
 
-  /** As root, or as user `uid`. */
+  /** Starts it as root, or as user `uid`. */
   constructor(uid?: number) {
     this.child = fork(path.join(__dirname, 'damagechild.ts'), uid === undefined ? [] : [String(uid)], {
       execArgv: ['-r', path.join(__dirname, '..', 'register.cjs')],
@@ -135,7 +135,7 @@ export class Process {
     if (this.end !== undefined) return Promise.reject(new Failed('dead', this.end));
     const id = ++this.asked;
     return new Promise<T>((resolve, reject) => {
-      this.waiting.set(id, { resolve: (value) => resolve(value as T), reject }); // as the command gives it
+      this.waiting.set(id, { resolve: (value) => resolve(value as T), reject }); // the result of the command
       this.child.send({ id, command, args });
     });
   }

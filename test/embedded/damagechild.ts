@@ -1,4 +1,4 @@
-/** A process with a bus for each directory that a test names; does what the test tells it, and lives through what it can. */
+/** A process with a bus for each directory that a test names; it runs the commands of the test. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,7 +72,7 @@ const commands = {
     for (let n = 0; n < senders; n++) stand.sending.push(send(stand, traffic));
     return bus.self.instance;
   },
-  /** Makes the first generation of settings. */
+  /** Writes the first generation of settings. */
   async set(dir: string) {
     const around = { clock: systemClock, random: systemRandom, notices: openNotices() };
     const bus = await openEmbedded({ dir, ns: 'test', name: 'operator#1', ...around });
@@ -95,7 +95,7 @@ const commands = {
     const { accepted, handled, errors, states } = standOf(dir);
     return { accepted, handled, errors: [...errors], states };
   },
-  /** Sends nothing more. */
+  /** Stops sending jobs. */
   async rest(dir: string) {
     const stand = standOf(dir);
     stand.stop = true;
@@ -130,7 +130,7 @@ async function main(uid: string | undefined): Promise<void> {
 const ready = main(process.argv[2]);
 
 process.on('message', ({ id, command, args }: { id: number; command: keyof typeof commands; args: unknown[] }) => {
-  const run = commands[command] as (...given: unknown[]) => Promise<unknown>; // the test knows what it takes
+  const run = commands[command] as (...given: unknown[]) => Promise<unknown>; // the test passes matching arguments
   ready
     .then(() => run(...args))
     .then(

@@ -16,7 +16,7 @@ import { Wake } from '../../src/embedded/store/notifier';
 import { LostError, type Append } from '../../src/ports/log';
 import { rejection } from '../conformance/rig';
 
-/** Called before a write reaches the file; what it writes itself comes first. */
+/** Called before a write reaches the file, so that its own writes are earlier. */
 let before: (guard: Guard | null) => void;
 let dir: string;
 let real: Store;
@@ -40,7 +40,7 @@ afterEach(async () => {
 const neighbours = { address: 'here', alive: () => true, ring: () => undefined, onRing: () => () => undefined };
 const value = Buffer.from('x');
 
-it('a commit is refused when another member took the partition in the very moment', async () => {
+it('a commit is rejected when another member takes the partition at that moment', async () => {
   const topics = new Topics(store);
   await topics.ensure({ name: 't', partitions: 1, compacted: false, keepMs: null });
   const ownerKey = partitionKey(kinds.owner, ['g', 't'], 0);
@@ -75,7 +75,7 @@ it('a commit is refused when another member took the partition in the very momen
   wake.close();
 });
 
-it('a member is not counted out when its sign of life comes in the very moment', async () => {
+it('a member is not removed when its heartbeat arrives at that moment', async () => {
   let nowMs = 0;
   const clock = { ...systemClock, mono: () => nowMs };
   const other = new Lease(store, clock, 'other');
@@ -102,7 +102,7 @@ it('a member is not counted out when its sign of life comes in the very moment',
   await other.close();
 });
 
-it('appends keep their order when another process was faster', async () => {
+it('appends keep their order when another process appends first', async () => {
   const topics = new Topics(store);
   await topics.ensure({ name: 't', partitions: 1, compacted: false, keepMs: null });
   const endKey = partitionKey(kinds.end, ['t'], 0);

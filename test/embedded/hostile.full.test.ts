@@ -1,4 +1,4 @@
-/** What hostile processes of the same user can do to a bus by its socket: lose their own connection, and nothing else. */
+/** Hostile processes of the same user can lose their own connection to a socket of a bus, and do no other harm. */
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -11,7 +11,7 @@ import { cleanUp, freshDirectory, keptNotices, later, openBus, until } from './k
 
 afterEach(cleanUp);
 
-/** A bus that is attacked, a friend of it, and what both heard. */
+/** A bus that is attacked, a friendly one, and the packets that both received. */
 async function scene(clock = systemClock) {
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
@@ -27,7 +27,7 @@ async function scene(clock = systemClock) {
     },
     gone: () => undefined,
   });
-  /** The friend still gets through, over the connection that it had before. */
+  /** Checks that the friend still reaches the bus over its earlier connection. */
   const unharmed = async (): Promise<boolean> => {
     const line = `ping ${pings.size}`;
     friend.post.send(target.post.address, { line, body: Buffer.alloc(0) });
@@ -39,7 +39,7 @@ async function scene(clock = systemClock) {
   return { dir, target, heard, kept, unharmed, floods: () => floods };
 }
 
-/** A bare connection to a bus, and whether it was closed. */
+/** Opens a raw connection to a bus. */
 function connect(dir: string, bus: Embedded): { socket: net.Socket; closed: () => boolean } {
   const socket = net.connect(path.join(dir, 's', bus.post.address));
   let closed = false;
@@ -77,7 +77,7 @@ test.each([
   ['a hello from nobody', hello('../../x'), 'a hello from nobody'],
   ['a hello with more in it', hello(`${stranger} more`), 'no hello'],
   ['an empty hello', frame(frameKinds.hello, ''), 'no hello'],
-])('%s instead of a hello closes that connection, is told, and hurts nobody', async (_name, bytes, reason) => {
+])('%s instead of a hello is reported, and closes only that connection', async (_name, bytes, reason) => {
   const { dir, target, kept, heard, unharmed } = await scene();
   const { socket, closed } = connect(dir, target);
   socket.write(bytes);
@@ -88,7 +88,7 @@ test.each([
   expect(heard).toEqual([]);
 });
 
-test('a hello with our own address is refused', async () => {
+test('a hello with the own address of the bus closes that connection', async () => {
   const { dir, target, kept, unharmed } = await scene();
   const { socket, closed } = connect(dir, target);
   socket.write(hello(target.post.address));
@@ -97,7 +97,7 @@ test('a hello with our own address is refused', async () => {
   expect(await unharmed()).toBe(true);
 });
 
-test('a second hello, and bad bytes after a good hello, close that connection and name who it was', async () => {
+test('a second hello or bad bytes close the connection, and are reported with its address', async () => {
   const { dir, target, kept, unharmed } = await scene();
   for (const [bytes, reason] of [
     [hello(), 'a second hello'],
@@ -112,7 +112,7 @@ test('a second hello, and bad bytes after a good hello, close that connection an
   expect(await unharmed()).toBe(true);
 });
 
-test('nothing behind bad bytes is delivered', async () => {
+test('a packet after bad bytes is not delivered', async () => {
   const { dir, target, heard } = await scene();
   const { socket, closed } = connect(dir, target);
   socket.write(
@@ -122,8 +122,8 @@ test('nothing behind bad bytes is delivered', async () => {
   expect(heard).toEqual([`good ${stranger}`]);
 });
 
-test('a hello that comes byte by byte is understood, one that takes longer than 10 s is not', async () => {
-  let deaf = true; // to timers: this process may stand still longer than 10 s, too
+test('a hello sent byte by byte is accepted unless it takes longer than 10 s', async () => {
+  let deaf = true; // blocks the timers at first, because this process can stall for longer than 10 s
   const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(ms, () => deaf || run()) };
   const { dir, target, kept, heard, unharmed } = await scene(clock);
   const patient = connect(dir, target);
@@ -143,7 +143,7 @@ test('a hello that comes byte by byte is understood, one that takes longer than 
   expect(await unharmed()).toBe(true);
 });
 
-test('half a frame that never ends costs its sender nothing but is bounded, and hurts nobody', async () => {
+test('a frame that never ends does not affect other connections', async () => {
   const { dir, target, unharmed } = await scene();
   const { socket } = connect(dir, target);
   socket.write(Buffer.concat([hello(), frame(frameKinds.packet, 'x', 'y'.repeat(1_000_000)).subarray(0, 900_000)]));
@@ -152,7 +152,7 @@ test('half a frame that never ends costs its sender nothing but is bounded, and 
   expect(await unharmed()).toBe(true);
 });
 
-test('a peer that closes what we send on but keeps its own connection is told as gone', async () => {
+test('a peer that closes incoming connections but keeps its own is reported as gone', async () => {
   const { dir, target } = await scene();
   const gone: string[] = [];
   target.post.receive({ packet: () => undefined, gone: (from) => gone.push(from) });
@@ -166,7 +166,7 @@ test('a peer that closes what we send on but keeps its own connection is told as
   expect(closed()).toBe(true);
 });
 
-test('a thousand connections without a hello leave room for a friend', async () => {
+test('a thousand connections without a hello do not block another bus', async () => {
   const { dir, target, kept, unharmed } = await scene();
   const flood = Array.from({ length: 1_000 }, () => connect(dir, target));
   await until(() => flood.filter(({ closed }) => closed()).length >= 700);
@@ -177,7 +177,7 @@ test('a thousand connections without a hello leave room for a friend', async () 
   expect(faults(kept)).toContain('more than 256 connections without a hello, from an unknown process');
 });
 
-test('a flood of packets from one does not keep another from getting through', async () => {
+test('a flood of packets from one sender does not block another one', async () => {
   const { dir, target, unharmed, floods } = await scene();
   const { socket } = connect(dir, target);
   socket.write(hello());
@@ -196,7 +196,7 @@ test('a flood of packets from one does not keep another from getting through', a
   on = false;
 });
 
-// Only root can become somebody else.
+// Only root can become another user.
 const withTwoUsers = process.getuid?.() === 0 ? describe : describe.skip;
 withTwoUsers('with a second user (needs root)', () => {
   test('another user cannot connect', async () => {
@@ -212,7 +212,7 @@ withTwoUsers('with a second user (needs root)', () => {
     };
     expect(fs.statSync(at).mode & 0o777).toBe(0o600);
     expect(asOther()).toBe('EACCES');
-    // Also when somebody opened the directories: the socket itself is the owner's only.
+    // Also when the directories were opened to others: the socket itself is accessible to the owner only.
     for (const part of [dir, path.join(dir, 's')]) fs.chmodSync(part, 0o755);
     expect(asOther()).toBe('EACCES');
     fs.chmodSync(at, 0o666);

@@ -1,4 +1,4 @@
-/** An announcement for tests, made from an address. */
+/** Returns an announcement with this address. */
 import type { Instance } from '../../src/ports/registry';
 
 export function instance(address: string, module: string, change: Partial<Instance> = {}): Instance {

@@ -1,4 +1,4 @@
-/** What tests of this folder need: fresh directories, opened buses, child processes that never outlive a test. */
+/** Helpers for the tests of this folder: fresh directories, opened buses, and child processes that end with the test. */
 import { type ChildProcess, fork } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -9,7 +9,7 @@ import { type Embedded, openEmbedded } from '../../src/embedded/open';
 import { openLivedClock } from '../elapsed';
 
 const undo: (() => void | Promise<void>)[] = [];
-/** To be run after each test: closes and removes all that it opened, newest first. */
+/** Run this after each test: it closes and removes everything that the test opened, newest first. */
 export async function cleanUp(): Promise<void> {
   for (let run = undo.pop(); run !== undefined; run = undo.pop()) await run();
 }
@@ -17,14 +17,14 @@ export function later(run: () => void | Promise<void>): void {
   undo.push(run);
 }
 
-/** An empty directory, 0700, short enough for sockets. */
+/** Creates an empty directory with mode 0700 and a path that is short enough for sockets. */
 export function freshDirectory(): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bb-'));
   later(() => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 
-/** Notices that are kept. */
+/** Returns notices, and the list of those emitted so far. */
 export function keptNotices(): { readonly notices: Notices; readonly kept: Notice[] } {
   const notices = openNotices();
   const kept: Notice[] = [];
@@ -32,7 +32,7 @@ export function keptNotices(): { readonly notices: Notices; readonly kept: Notic
   return { notices, kept };
 }
 
-/** One for all buses of a test: they wait a second for each other, and this process may stand still for longer. */
+/** One clock for all buses of a test. Time in which this process stalls does not pass on it: buses wait a second for each other. */
 let lived: Clock | undefined;
 function livedClock(): Clock {
   if (lived) return lived;
@@ -43,14 +43,14 @@ function livedClock(): Clock {
   });
   return (lived = opened.clock);
 }
-/** That clock without timers of `delayMs`: what happens although they never fire did not wait for them. */
+/** Returns the clock of all buses without timers of `delayMs`, to prove that an event does not depend on them. */
 export function clockWithout(delayMs: number): Clock {
   const clock = livedClock();
   return { ...clock, after: (ms, run) => (ms === delayMs ? { cancel: () => undefined } : clock.after(ms, run)) };
 }
-/** How often a bus looks by itself for what nobody told. */
+/** Interval at which a bus checks for changes without a doorbell. */
 export const pollMs = 500;
-/** How long a bus waits for neighbours to hear of something. */
+/** Time for which a bus waits until neighbors have handled a doorbell. */
 export const heardWithinMs = 200;
 
 export async function openBus(
@@ -64,7 +64,7 @@ export async function openBus(
   return bus;
 }
 
-/** Resolves when `holds` gives something true, looked at whenever the event loop turns; rejects after `withinMs`. */
+/** Resolves when `holds` returns a truthy value, checked every ms; rejects after `withinMs`. */
 export async function until<T>(
   holds: () => T | undefined | false | Promise<T | undefined | false>,
   withinMs = 30_000,
@@ -81,9 +81,9 @@ export async function until<T>(
 /** A process that runs `test/embedded/child.ts` with a role; killed after the test. */
 export interface Child {
   readonly process: ChildProcess;
-  /** What it said last. */
+  /** The last message that it sent. */
   said(): unknown;
-  /** The next thing it says. */
+  /** The next message that it sends. */
   next(): Promise<unknown>;
   tell(message: string): void;
   kill(): Promise<void>;

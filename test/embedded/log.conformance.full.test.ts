@@ -8,7 +8,7 @@ import { conformsToLog } from '../conformance/log';
 import type { Rig } from '../conformance/rig';
 import { openLogRig } from './logrig';
 
-/** With the doorbells that it has in production. */
+/** Opens logs with the doorbells that they have in production. */
 async function openBusRig(): Promise<Rig> {
   const rig = await openLogRig();
   const dir = mkdtempSync(join(tmpdir(), 'bb-'));

@@ -35,7 +35,7 @@ const record = (value: string | Uint8Array): Append => ({
 const valuesOf = async (log: Log): Promise<string[]> =>
   (await log.peek('topic', { partition: 0, offset: 0 }, max)).map(({ value }) => Buffer.from(value ?? []).toString());
 
-/** Minutes pass in seconds, once there is something to wait for: a busy disk may take its time before. */
+/** Timers are 20 times as fast while this is set. It starts unset, so that a busy disk does not cause time-outs. */
 let hurry: boolean;
 beforeEach(() => (hurry = false));
 const hasty: Clock = {
@@ -55,7 +55,7 @@ async function openHasty(dir: string, self = 'hasty'): Promise<Log> {
   undo.push(() => log.close());
   return log;
 }
-/** A process that holds the write lock of the log in `dir` and stands still. */
+/** Starts a process that holds the write lock of the log in `dir`, and stops it. */
 async function stoppedHolder(dir: string): Promise<ChildProcess> {
   const script = [join(__dirname, '../disk/child.ts'), 'hold', join(dir, 'log')];
   const child = spawn(process.execPath, ['-r', join(__dirname, '../register.cjs'), ...script], {
@@ -69,7 +69,7 @@ async function stoppedHolder(dir: string): Promise<ChildProcess> {
 }
 
 describe('the directory', () => {
-  it('has files and folders that are only the owner`s, and none of an earlier boot', async () => {
+  it('has files and folders for the owner only, and none of an earlier boot', async () => {
     const { dir, open } = logs();
     fs.mkdirSync(join(dir, 'live-an-earlier-boot'));
     fs.writeFileSync(join(dir, 'live-an-earlier-boot', 'data.mdb'), 'may be damaged');
@@ -83,7 +83,7 @@ describe('the directory', () => {
     expect(fs.readdirSync(dir).sort()).toEqual([expect.stringMatching(/^live-[-0-9a-f]{36}$/), 'log', 'log.json']);
   });
 
-  it('of a newer version is refused by name and left as it is', async () => {
+  it('is rejected with its path and left unchanged when a newer version wrote it', async () => {
     const { dir, open } = logs();
     const { log } = await open();
     await log.close();
@@ -99,7 +99,7 @@ describe('the directory', () => {
     await store.release();
   });
 
-  it('that is already broken in this process is reported to a log that opens later', async () => {
+  it('is reported as broken to a log that opens later in this process', async () => {
     const { dir, open } = logs();
     const first = await open();
     const live = join(dir, fs.readdirSync(dir).find((name) => name.startsWith('live-')) ?? '', 'data.mdb');
@@ -117,7 +117,7 @@ describe('the directory', () => {
     expect(states).toMatchObject([reported]);
   });
 
-  it('serves two logs of one process, and the other one when the first closes', async () => {
+  it('serves two logs of one process, and one after the other has closed', async () => {
     const { open } = logs();
     const [one, two] = [(await open()).log, (await open()).log];
     await one.ensure(topic);
@@ -129,7 +129,7 @@ describe('the directory', () => {
 });
 
 describe('a record that was damaged on the disk', () => {
-  it('is not given out but reported, and its neighbours are read', async () => {
+  it('is reported and skipped, and its neighbors are read', async () => {
     const { dir, open } = logs();
     const first = await open();
     await first.log.ensure(topic);
@@ -138,7 +138,7 @@ describe('a record that was damaged on the disk', () => {
     await first.log.close();
     const file = join(dir, 'log', 'data.mdb');
     const bytes = fs.readFileSync(file);
-    // Each copy: pages of earlier transactions may hold the same.
+    // Every copy, because pages of earlier transactions can hold the same value.
     for (let at = bytes.indexOf('that is found'); at >= 0; at = bytes.indexOf('that is found', at))
       bytes.write('THAT', at);
     fs.writeFileSync(file, bytes);
@@ -155,7 +155,7 @@ describe('a record that was damaged on the disk', () => {
 });
 
 describe('while a stopped process holds the write lock', () => {
-  it('an append fails in time and names it; reading goes on, and appending when it is gone', async () => {
+  it('an append rejects with its pid, reads continue, and appends succeed after its end', async () => {
     const { dir } = logs();
     const log = await openHasty(dir);
     await log.ensure(topic);
@@ -176,13 +176,13 @@ describe('while a stopped process holds the write lock', () => {
     const after = log.append('topic', [record('after')]);
     child.kill('SIGKILL');
     await after;
-    // What was on its way may be written or not; nothing behind it was passed.
+    // A pending append is written or not, but never after a later one.
     const values = await valuesOf(log);
     expect(values.at(0)).toBe('before');
     expect(values.at(-1)).toBe('after');
   });
 
-  it('a state of the store names it before an append fails, and ends when the process is continued', async () => {
+  it('a state notice names it before an append fails, and ends when the process continues', async () => {
     const { dir, open } = logs();
     const { log, notices } = await open();
     const states: Extract<Notice, { type: 'state' }>[] = [];
@@ -205,7 +205,7 @@ describe('while a stopped process holds the write lock', () => {
     expect(states[1]).toMatchObject({ part: 'store', ok: true });
   });
 
-  it('appends beyond what may wait are refused as Overloaded, and the log can be closed', async () => {
+  it('appends beyond the queue limit reject with Overloaded, and the log can be closed', async () => {
     const { dir } = logs();
     const log = await openHasty(dir);
     await log.ensure(topic);
@@ -220,7 +220,7 @@ describe('while a stopped process holds the write lock', () => {
 });
 
 describe('a disk that is full', () => {
-  it('refuses appends, keeps what was acknowledged, and takes more when there is room again', async () => {
+  it('rejects appends, keeps acknowledged records, and accepts more when space is freed', async () => {
     const dir = fs.mkdtempSync('/tmp/busbar-full-');
     undo.push(() => fs.rmSync(dir, { recursive: true, force: true }));
     if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=6m,mode=700', 'busbar', dir]).status !== 0) {
@@ -228,7 +228,7 @@ describe('a disk that is full', () => {
       return;
     }
     undo.push(() => execFileSync('umount', ['-l', dir]));
-    const told = jest.spyOn(console, 'error').mockReturnValue(); // lmdb prints what it rejects with
+    const told = jest.spyOn(console, 'error').mockReturnValue(); // lmdb prints the error that it rejects with
     undo.push(() => told.mockRestore());
     const ballast = join(dir, 'ballast');
     const log = await openHasty(dir);
@@ -269,12 +269,12 @@ describe('size', () => {
     expect(openedMs).toBeLessThan(1_000);
   }, 300_000);
 
-  it('100,000 waiting messages leave both sides below 150 MB, and reading them too', async () => {
+  it('the writer and the reader of 100,000 waiting messages stay below 150 MB each', async () => {
     const yard = new Yard();
     undo.push(() => yard.end());
     const log = await yard.log();
     await log.ensure({ ...topic, partitions: 12 });
-    await yard.child('warm'); // so that the compiler of the tests is not in the memory of the others
+    await yard.child('warm'); // compiles the modules, so that the memory of the other processes does not include the compiler
     const [writer, reader] = await Promise.all([yard.child('writer'), yard.child('reader')]);
     await writer.tell('append', 'topic', 12, 8_334, 32);
     await reader.tell('tail', 'topic', 100_000);
@@ -285,7 +285,7 @@ describe('size', () => {
     for (const each of megabytes) expect(each).toBeLessThan(150);
   }, 240_000);
 
-  it('a process with members and tails that wait takes less than 1 % of a CPU', async () => {
+  it('a process with waiting members and tails uses less than 1 % of a CPU', async () => {
     const yard = new Yard();
     undo.push(() => yard.end());
     const log = await yard.log();
@@ -295,7 +295,7 @@ describe('size', () => {
       for (const group of ['g1', 'g2', 'g3']) await child.tell('join', group, 'topic', 10_000);
       await child.tell('tail', 'topic', 0);
     }
-    await new Promise((resolve) => setTimeout(resolve, 2_000)); // starting up is not idling
+    await new Promise((resolve) => setTimeout(resolve, 2_000)); // the start of the processes does not count
     const cpuMs = async (): Promise<number> => Number(await children[0]!.tell('cpu'));
     const percents: number[] = [];
     for (let n = 0; n < 3; n += 1) {
@@ -308,7 +308,7 @@ describe('size', () => {
     expect(median).toBeLessThan(1);
   }, 240_000);
 
-  it('of the file stays small when all is trimmed, also while a process that reads stands still', async () => {
+  it('the file stays small after trims, also while a reading process is stopped', async () => {
     const yard = new Yard();
     undo.push(() => yard.end());
     const log = await yard.log();

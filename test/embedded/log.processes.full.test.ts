@@ -22,7 +22,7 @@ async function readAll(log: Log, topic: string): Promise<Stored[]> {
 const textOf = (record: Stored): string => Buffer.from(record.value ?? []).toString();
 
 describe('appending', () => {
-  it('loses nothing that was acknowledged when its process is killed in the middle', async () => {
+  it('loses no acknowledged record when its process is killed', async () => {
     const log = await yard.log();
     await log.ensure({ name: 'topic', partitions: 3, compacted: false, keepMs: null });
     for (let round = 0; round < 5; round += 1) {
@@ -46,7 +46,7 @@ describe('appending', () => {
     expect(there.size).toBeGreaterThanOrEqual(acknowledged.length * 3);
   });
 
-  it('of eight processes to one partition loses, doubles and reorders nothing', async () => {
+  it('loses, duplicates and reorders no record of eight processes in one partition', async () => {
     const log = await yard.log();
     await log.ensure({ name: 'topic', partitions: 1, compacted: false, keepMs: null });
     const children = await Promise.all(Array.from({ length: 8 }, (_, n) => yard.child(`child${n}`)));
@@ -94,7 +94,7 @@ describe('a member of a group', () => {
         ),
       ),
     );
-  /** Who owns what after all that was noted. */
+  /** Returns the owner of each partition after these notes. */
   function owners(notes: readonly Note[]): Map<number, string> {
     const owning = new Map<number, string>();
     for (const { what, partition, name } of notes) {
@@ -104,7 +104,7 @@ describe('a member of a group', () => {
     return owning;
   }
 
-  it('that is killed loses nothing that it committed, and its state fits its offset', async () => {
+  it('loses no commit when it is killed, and its committed state matches its offset', async () => {
     const { log, children } = await scene(2, 'a');
     await join(children[0]!);
     const feeding = feed(log, 2, 400);
@@ -119,9 +119,9 @@ describe('a member of a group', () => {
     }
   });
 
-  it('that is killed gives way to the others within 1.5 seconds', async () => {
+  it('is replaced by the other members within 1.5 seconds when it is killed', async () => {
     const { log, children } = await scene(6, 'a', 'b');
-    await Promise.all(children.map((child) => join(child, 10_000))); // not the session ends it but the death
+    await Promise.all(children.map((child) => join(child, 10_000))); // its death is detected, not the end of its session
     const left = (notes: readonly Note[]): string[] => [...owners(notes).values()];
     const takenOverMs = async (n: number): Promise<number> => {
       const victim = await yard.child(`victim ${n}`);
@@ -141,11 +141,11 @@ describe('a member of a group', () => {
     const end = (await log.bounds('topic'))[0]?.end;
     await yard.until(
       (notes) => notes.filter(({ what, offset }) => what === 'committed' && offset === end).length >= 6,
-      'work goes on',
+      'work continues',
     );
   });
 
-  it('that was stopped past its session commits nothing, is told so, and comes back', async () => {
+  it('commits nothing after being stopped past its session, is notified, and rejoins', async () => {
     const { log, children } = await scene(2, 'a', 'b');
     const [a, b] = children as [Child, Child];
     await join(a);
@@ -167,7 +167,7 @@ describe('a member of a group', () => {
     a.go();
     await yard.until(
       (notes) => notes.filter(({ what, name }) => what === 'lost' && name === 'a').length >= 2,
-      'a is told',
+      'a is notified',
     );
     await yard.until((notes) => new Set(owners(notes).values()).size === 2, 'a is a member again');
     const reasons = yard.notes('lost').filter(({ name }) => name === 'a');
@@ -177,24 +177,24 @@ describe('a member of a group', () => {
     for (const { offset } of await log.places('group', 'topic')) expect(offset).toBe(10);
   });
 
-  it('whose event loop was held up past its session lets go by itself, even if it is alone', async () => {
+  it('loses its partitions when its event loop blocks past its session, even when alone', async () => {
     const { log, children } = await scene(1, 'a');
     await join(children[0]!);
     await yard.until((notes) => owners(notes).size === 1, 'a has it');
     await children[0]!.tell('block', sessionMs * 1.5);
-    await yard.until((notes) => notes.some(({ what }) => what === 'lost'), 'it lets go');
-    await yard.until((notes) => notes.filter(({ what }) => what === 'taken').length >= 2, 'it takes it anew');
+    await yard.until((notes) => notes.some(({ what }) => what === 'lost'), 'it loses the partition');
+    await yard.until((notes) => notes.filter(({ what }) => what === 'taken').length >= 2, 'it is assigned again');
     await feed(log, 1, 3);
     await yard.until(
       (notes) => notes.some(({ what, offset, epoch }) => what === 'committed' && offset === 3 && epoch > 1),
       'it works',
     );
-    // One more each time it let go: twice if the machine held it up too.
+    // One more after each loss: there can be two if the machine stalled it too.
     const lost = yard.notes('lost').length;
     expect(yard.notes('taken').map(({ epoch }) => epoch)).toEqual(Array.from({ length: lost + 1 }, (_, n) => n + 1));
   });
 
-  it('owns nothing with another one, and no partition is left, while members come, go and die under load', async () => {
+  it('never shares a partition while members join, leave and die under load', async () => {
     const partitions = 8;
     const { log, children } = await scene(partitions, 'm0', 'm1', 'm2', 'm3', 'm4', 'm5');
     const ends = new Map<string, number>();
@@ -214,7 +214,7 @@ describe('a member of a group', () => {
         counts.reduce((sum, count) => sum + count, 0) === partitions && Math.max(...counts) - Math.min(...counts) <= 1
       );
     };
-    // Nobody's session ends in this test, whatever the machine does: members leave or die.
+    // No session expires in this test, even on a slow machine: members leave or die.
     const join = (child: Child): Promise<unknown> => child.tell('join', 'group', 'topic', 30_000);
     await Promise.all([join(m0), join(m1)]);
     await yard.until(balanced([m0, m1]), 'two share');
@@ -236,7 +236,7 @@ describe('a member of a group', () => {
   }, 120_000);
 });
 
-/** Times of ownership that overlap, epochs that do not rise, records handled out of turn. */
+/** Lists overlapping ownership, epochs that do not rise, and records handled by a member that is not the owner. */
 function faultsOf(notes: readonly Note[], killedMs: ReadonlyMap<string, number>): string[] {
   const faults: string[] = [];
   const current = new Map<number, Note>();

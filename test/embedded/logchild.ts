@@ -1,4 +1,4 @@
-/** A process with an embedded log that does what a test tells it, and notes it where kill -9 cannot erase it. */
+/** A process with an embedded log that runs commands of a test, and notes its actions in a file that survives kill -9. */
 import fs from 'node:fs';
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { openNotices } from '../../src/base/notices';
@@ -8,7 +8,7 @@ import type { Log, LostError, Member, Owned } from '../../src/ports/log';
 
 const [dir = '', name = '', notes = ''] = process.argv.slice(2);
 
-/** By pid, without doorbells: what is found by polling must do. */
+/** Detects liveness by pid, without doorbells: polling must be enough. */
 const neighbours: Neighbours = {
   address: `${process.pid}`,
   alive(address) {
@@ -23,7 +23,7 @@ const neighbours: Neighbours = {
 };
 
 const file = fs.openSync(notes, 'a', 0o600);
-/** One line, there also after kill -9 once this returns. Times are of one clock for all processes. */
+/** Writes one line, which survives kill -9 once this returns. All processes use the same clock. */
 function note(what: string, fields: object = {}): void {
   const line = { what, name, atMs: Number(process.hrtime.bigint()) / 1e6, ...fields };
   fs.writeSync(file, `${JSON.stringify(line)}\n`);
@@ -33,7 +33,7 @@ let log: Log;
 let member: Member | undefined;
 const owned = new Map<number, { stop: AbortController; ended: Promise<void> }>();
 
-/** Appends `count` records to each partition, `atOnce` at a time, and notes what was acknowledged. */
+/** Appends `count` records to each partition, `atOnce` at a time, and notes the acknowledged ones. */
 async function append(topic: string, partitions: number, count: number, atOnce: number): Promise<void> {
   let next = 0;
   const one = async (): Promise<void> => {
@@ -52,7 +52,7 @@ async function append(topic: string, partitions: number, count: number, atOnce: 
   await Promise.all(Array.from({ length: atOnce }, one));
 }
 
-/** Reads its partitions, a few records at a time, and commits behind them. */
+/** Reads its partition, a few records at a time, and commits after them. */
 async function work(partition: Owned, stop: AbortSignal): Promise<void> {
   let next = partition.committed?.offset ?? 0;
   try {
@@ -81,7 +81,7 @@ function take(partition: Owned): void {
   partition.lost.addEventListener('abort', () => {
     stop.abort();
     owned.delete(partition.partition);
-    const { reason } = partition.lost.reason as LostError; // as the port says
+    const { reason } = partition.lost.reason as LostError; // guaranteed by the port
     note('lost', { partition: partition.partition, epoch: partition.epoch, reason });
   });
   const ended = work(partition, stop.signal);
@@ -106,20 +106,20 @@ const commands = {
   async leave() {
     await member?.close();
   },
-  /** As SIGSTOP from outside, but at a moment when nothing is being written. */
+  /** Like SIGSTOP from outside, but while nothing is being written. */
   async pause() {
     process.kill(process.pid, 'SIGSTOP');
   },
-  /** Is stopped right behind reading, before anything else happens in it. */
+  /** Stops itself right after a read, before any other code runs. */
   async pauseBehindReading(topic: string) {
     await log.peek(topic, { partition: 0, offset: 0 }, { messages: 1, bytes: 1 });
     process.kill(process.pid, 'SIGSTOP');
   },
-  /** Holds the event loop for so long. */
+  /** Blocks the event loop for `forMs`. */
   async block(forMs: number) {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs);
   },
-  /** Reads on for ever; resolves when the first `count` records came. */
+  /** Reads without end; resolves after the first `count` records. */
   async tail(topic: string, count: number) {
     const tail = await log.tail(topic, 'start');
     let read = 0;
@@ -154,9 +154,9 @@ const say = (id: number, answer: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => process.send?.({ id, error: String(error) }),
   );
 
-// Listening holds the process, also while the log is being opened.
+// This listener keeps the process running while the log is being opened.
 process.on('message', ({ id, command, args }: { id: number; command: keyof typeof commands; args: unknown[] }) => {
-  const run = commands[command] as (...given: unknown[]) => Promise<unknown>; // the caller knows what it takes
+  const run = commands[command] as (...given: unknown[]) => Promise<unknown>; // the caller passes matching arguments
   void say(id, run(...args));
 });
 void say(0, open());

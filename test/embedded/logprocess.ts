@@ -1,4 +1,4 @@
-/** Child processes with an embedded log each, for the tests that kill and stop them. */
+/** Child processes with one embedded log each, for tests that kill and stop them. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
@@ -9,7 +9,7 @@ import { openNotices } from '../../src/base/notices';
 import { openEmbeddedLog } from '../../src/embedded/log';
 import type { Log } from '../../src/ports/log';
 
-/** What a child noted; more fields depend on `what`. */
+/** A note of a child; the fields after `atMs` depend on `what`. */
 export interface Note {
   readonly what: string;
   readonly name: string;
@@ -87,7 +87,7 @@ export class Yard {
 
 export class Child {
   readonly process: ChildProcess;
-  /** How long opening the log took, in ms. */
+  /** The time that opening the log took, in ms. */
   readonly opened: Promise<number>;
   private readonly waiting = new Map<number, (answer: { value?: unknown; error?: string }) => void>();
   private asked = 0;
@@ -103,7 +103,7 @@ export class Child {
     });
     this.ended = once(this.process, 'exit');
     this.opened = this.answer(0) as Promise<number>;
-    this.opened.catch(() => undefined); // heard by whoever awaits it
+    this.opened.catch(() => undefined); // handled by the caller that awaits it
     this.process.on('message', (answer: { id: number; value?: unknown; error?: string }) => {
       this.waiting.get(answer.id)?.(answer);
       this.waiting.delete(answer.id);
@@ -119,11 +119,11 @@ export class Child {
     });
   }
 
-  /** Resolves with what the command gives; rejects when it fails, or the process ends first. */
+  /** Resolves with the result of the command; rejects when it fails, or when the process ends first. */
   tell(command: string, ...args: unknown[]): Promise<unknown> {
     const id = ++this.asked;
     const answer = this.answer(id);
-    answer.catch(() => undefined); // heard by whoever awaits it
+    answer.catch(() => undefined); // handled by the caller that awaits it
     this.process.send({ id, command, args });
     return answer;
   }
@@ -132,7 +132,7 @@ export class Child {
     this.process.kill('SIGKILL');
     await this.ended;
   }
-  /** Resolves when the process stands still. */
+  /** Resolves when the process is stopped. */
   async stopped(): Promise<void> {
     for (let looks = 0; looks < 6_000; looks += 1) {
       if (/^State:\s*T/m.test(fs.readFileSync(`/proc/${this.process.pid}/status`, 'latin1'))) return;

@@ -1,4 +1,4 @@
-/** The embedded log as a rig for the conformance suites: logs in this process that stop and die like processes. */
+/** A rig for the conformance suites: embedded logs in this process that stop and die like processes. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import type { Log } from '../../src/ports/log';
 import type { Rig } from '../conformance/rig';
 import { openLivedClock } from '../elapsed';
 
-/** Doorbells between logs of one process; who is dead or stands still hears nothing. */
+/** Doorbells between logs of one process; dead and stopped logs receive none. */
 export class Street {
   private readonly houses = new Map<string, House>();
   private count = 0;
@@ -24,7 +24,7 @@ export class Street {
   }
 }
 
-/** What one process sees of the street, and its clock, which stands still with it. */
+/** The neighbors of one simulated process, and its clock, which stops with it. */
 export class House implements Neighbours {
   dead = false;
   private still = false;
@@ -53,7 +53,7 @@ export class House implements Neighbours {
     this.still = false;
     for (const run of this.missed.splice(0)) run();
   }
-  /** Nothing happens in it any more. */
+  /** Stops it for good. */
   die(): void {
     this.dead = true;
     this.freeze();
@@ -90,7 +90,7 @@ export interface Opened {
   readonly notices: Notices;
 }
 
-/** A directory, and logs on it; all of it goes with `close`. */
+/** A directory with logs; `close` closes and removes all of it. */
 export function openLogs(): {
   readonly dir: string;
   readonly open: (self?: string) => Promise<Opened>;
@@ -98,7 +98,7 @@ export function openLogs(): {
   readonly close: () => Promise<void>;
 } {
   const dir = mkdtempSync(join(tmpdir(), 'busbar-log-'));
-  const lived = openLivedClock(); // sessions are short here, and this process may stand still for longer
+  const lived = openLivedClock(); // sessions are short here, and stalls of this process must not end them
   const street = new Street(lived.clock);
   const opened: Opened[] = [];
   return {
@@ -121,7 +121,7 @@ export function openLogs(): {
       return one;
     },
     async close() {
-      // What stands still cannot close its files.
+      // A stopped log cannot close its files.
       for (const { house } of opened) house.rise();
       await Promise.all(opened.map(({ log }) => log.close()));
       lived.close();
@@ -134,7 +134,7 @@ const sessionMs = 1_000;
 
 export async function openLogRig(): Promise<Rig> {
   const logs = openLogs();
-  // The suites of log and groups use only the log; the others are only closed.
+  // The suites of log and groups use only the log; the other ports are only closed.
   const unused = <T extends object>(): T => ({ close: async () => undefined }) as unknown as T;
   return {
     sessionMs,

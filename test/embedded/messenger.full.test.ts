@@ -1,4 +1,4 @@
-/** The post over real sockets and processes: what arrives, in which order, and what happens when somebody ends. */
+/** The messenger over real sockets and processes: delivery, order, and the end of a peer. */
 import fs from 'node:fs';
 import path from 'node:path';
 import { isBusError } from '../../src/base/errors';
@@ -15,7 +15,7 @@ interface Heard {
   readonly from: string[];
   readonly gone: string[];
 }
-/** Receives and keeps copies. */
+/** Receives packets and keeps copies. */
 function listenOn({ post }: Embedded): Heard {
   const heard: Heard = { lines: [], bodies: [], from: [], gone: [] };
   post.receive({
@@ -38,7 +38,7 @@ function sendUnlessGone({ post }: Embedded, to: string, body: Buffer): void {
   }
 }
 
-/** Lets nothing else in this process run until `holds`, or `withinMs` have passed. */
+/** Blocks the event loop until `holds` returns true, or until `withinMs` have passed. */
 function spin(holds: () => boolean, withinMs: number): void {
   const start = performance.now();
   while (!holds() && performance.now() - start < withinMs);
@@ -55,7 +55,7 @@ describe('between two buses', () => {
     expect(heard.bodies).toEqual([Buffer.from([0, 255, 10])]);
     expect(heard.from).toEqual([a.post.address]);
   });
-  test('100,000 packets of all sizes arrive in the order they were sent', async () => {
+  test('100,000 packets of many sizes arrive in the order in which they were sent', async () => {
     const dir = freshDirectory();
     const [a, b] = [await openBus(dir), await openBus(dir)];
     const sizes: number[] = [];
@@ -76,7 +76,7 @@ describe('between two buses', () => {
     await until(() => sizes.length === 100_000);
     expect(wrong).toBe(0);
   });
-  test('both may send at the same moment, and each order is kept', async () => {
+  test('both send at the same moment, and the order of each is kept', async () => {
     const dir = freshDirectory();
     const [a, b] = [await openBus(dir), await openBus(dir)];
     const [atA, atB] = [listenOn(a), listenOn(b)];
@@ -90,7 +90,7 @@ describe('between two buses', () => {
     expect(atA.lines).toEqual(all);
     expect(atB.lines).toEqual(all);
   });
-  test('one reaches itself in a later turn, with a copy of the body', async () => {
+  test('a bus delivers to itself in a later turn, with a copy of the body', async () => {
     const a = await openBus(freshDirectory());
     const heard = listenOn(a);
     const body = Buffer.from('before');
@@ -104,7 +104,7 @@ describe('between two buses', () => {
 });
 
 describe('a broadcast', () => {
-  test('reaches every announced instance of the module, the sender too, and nobody else', async () => {
+  test('reaches every announced instance of the module, including the sender, and no other instance', async () => {
     const dir = freshDirectory();
     const [a, b, other] = [await openBus(dir), await openBus(dir), await openBus(dir)];
     const [atA, atB, atOther] = [listenOn(a), listenOn(b), listenOn(other)];
@@ -117,7 +117,7 @@ describe('a broadcast', () => {
     expect(atOther.lines).toEqual([]);
     expect(await other.post.broadcast('nobody', text('drop'))).toBe(0);
   });
-  test('reaches whoever was announced before it, at once', async () => {
+  test('reaches exactly the instances that are announced when it is sent', async () => {
     const dir = freshDirectory();
     const [a, b] = [await openBus(dir), await openBus(dir)];
     listenOn(b);
@@ -128,8 +128,8 @@ describe('a broadcast', () => {
   });
 });
 
-describe('when somebody ends', () => {
-  test('a process killed with -9 is told as gone at once', async () => {
+describe('when a peer ends', () => {
+  test('a process killed with -9 is reported as gone within 250 ms', async () => {
     const dir = freshDirectory();
     const a = await openBus(dir);
     const heard = listenOn(a);
@@ -140,7 +140,7 @@ describe('when somebody ends', () => {
     await child.kill();
     expect(await livedMs(until(() => heard.gone.includes(address)))).toBeLessThan(250);
   });
-  test('a packet to whoever ended before is told as gone, the next one throws Unreachable', async () => {
+  test('a packet to an ended bus reports it as gone, the next one throws Unreachable', async () => {
     const dir = freshDirectory();
     const [a, b] = [await openBus(dir), await openBus(dir)];
     const heard = listenOn(a);
@@ -151,7 +151,7 @@ describe('when somebody ends', () => {
     expect(() => a.post.send(b.post.address, text('later'))).toThrow(expect.objectContaining({ code: 'Unreachable' }));
     expect(() => a.post.send('../../etc', text('x'))).toThrow(expect.objectContaining({ code: 'Unreachable' }));
   });
-  test('what was sent just before closing arrives', async () => {
+  test('packets that were sent just before closing arrive', async () => {
     const dir = freshDirectory();
     const [a, b] = [await openBus(dir), await openBus(dir)];
     const heard = listenOn(b);
@@ -160,14 +160,14 @@ describe('when somebody ends', () => {
     await until(() => heard.gone.length === 1);
     expect(heard.lines).toHaveLength(200);
   });
-  test('all that was said before closing arrives, also from two sides at once and while the other goes on sending', async () => {
+  test('all packets sent before closing arrive, also while the peer keeps sending', async () => {
     const dir = freshDirectory();
     const [a, b] = [await openBus(dir), await openBus(dir)];
     const order: string[] = [];
     a.post.receive({ packet: ({ line }) => order.push(line), gone: () => order.push('gone') });
     b.post.receive({ packet: () => undefined, gone: () => undefined });
     const body = Buffer.alloc(50_000);
-    // Both connect in the same turn, so each sends on a connection of its own.
+    // Both connect in the same turn, so each sends on its own connection.
     for (let at = 0; at < 100; at++) {
       a.post.send(b.post.address, { line: 'x', body });
       b.post.send(a.post.address, { line: `${at}`, body });
@@ -180,7 +180,7 @@ describe('when somebody ends', () => {
     await closing;
     expect(order).toEqual([...Array.from({ length: 100 }, (_, at) => `${at}`), 'gone']);
   });
-  test('what was said before closing arrives, also when we wrote to it before we read', async () => {
+  test('packets of a closing peer arrive, also when this bus writes to it before reading', async () => {
     const dir = freshDirectory();
     const a = await openBus(dir);
     const heard = listenOn(a);
@@ -191,8 +191,8 @@ describe('when somebody ends', () => {
     child.process.kill('SIGSTOP');
     a.post.send(address, text('go'));
     await new Promise((resolve) => setImmediate(resolve));
-    // This process stands still until the other has closed, and then writes before it reads: what follows a file's
-    // callback is the end of the turn, where packets leave.
+    // This process blocks until the other one has closed, and then writes before it reads: after the callback of a file,
+    // the turn ends and packets are sent.
     await fs.promises.readFile(__filename);
     child.process.kill('SIGCONT');
     const socket = path.join(dir, 's', address);
@@ -202,7 +202,7 @@ describe('when somebody ends', () => {
     await until(() => heard.gone.length === 1);
     expect(heard.lines).toEqual(Array.from({ length: 20 }, (_, at) => `${at}`));
   });
-  test('whoever only rang with it is not told', async () => {
+  test('a bus that exchanged only doorbells with it is not notified', async () => {
     const dir = freshDirectory();
     const [a, b, c] = [await openBus(dir), await openBus(dir), await openBus(dir)];
     const [atA, , atC] = [listenOn(a), listenOn(b), listenOn(c)];
@@ -215,7 +215,7 @@ describe('when somebody ends', () => {
     await until(async () => (await c.registry.all()).length === 1);
     expect(atC.gone).toEqual([]);
   });
-  test('a closed post refuses, and closing twice is closing once', async () => {
+  test('a closed messenger rejects packets, and closing twice is allowed', async () => {
     const a = await openBus(freshDirectory());
     await Promise.all([a.post.close(), a.post.close()]);
     expect(() => a.post.send(a.post.address, text('x'))).toThrow(expect.objectContaining({ code: 'Closed' }));
@@ -223,7 +223,7 @@ describe('when somebody ends', () => {
 });
 
 describe('bounds', () => {
-  test('a receiver that is stopped costs the sender at most the bound, then Overloaded; nobody else notices', async () => {
+  test('packets to a stopped receiver throw Overloaded at the limit, without affecting other buses', async () => {
     const dir = freshDirectory();
     const [a, b] = [await openBus(dir), await openBus(dir)];
     const [atA, atB] = [listenOn(a), listenOn(b)];
@@ -252,7 +252,7 @@ describe('bounds', () => {
     });
     a.post.send(address, text('again'));
   });
-  test('a receiver that is stopped has at most 100,000 packets waiting, however small', async () => {
+  test('at most 100,000 small packets wait for a stopped receiver', async () => {
     const dir = freshDirectory();
     const a = await openBus(dir);
     const child = startChild('count', dir);
@@ -263,7 +263,7 @@ describe('bounds', () => {
     };
     expect(fill).toThrow(/^packets to .*: the queue has no room for more \(100000 of 100000 packets, .* bytes\)$/);
   });
-  test('what is sent while earlier bytes are still on their way does not touch them', async () => {
+  test('packets that wait in the buffer are not overwritten by later ones', async () => {
     const dir = freshDirectory();
     const a = await openBus(dir);
     const heard = listenOn(a);
@@ -279,7 +279,7 @@ describe('bounds', () => {
     await until(() => heard.bodies.length === 3);
     expect(heard.bodies.map((body, at) => body.equals(bodies[at] ?? Buffer.alloc(0)))).toEqual([true, true, true]);
   });
-  test('a line or a body above the limit is refused at the sender', async () => {
+  test('a line or a body above the limit throws TooLarge at the sender', async () => {
     const dir = freshDirectory();
     const [a, b] = [await openBus(dir), await openBus(dir)];
     const tooLarge = expect.objectContaining({ code: 'TooLarge' });
@@ -290,7 +290,7 @@ describe('bounds', () => {
     a.post.send(b.post.address, { line: 'x'.repeat(8_192), body: Buffer.alloc(1_000_000) });
     await until(() => heard.lines.length === 1);
   });
-  test('a receiver that throws loses that packet only, and it is told', async () => {
+  test('a receiver that throws loses only that packet, which is reported', async () => {
     const dir = freshDirectory();
     const { notices, kept } = keptNotices();
     const [a, b] = [await openBus(dir), await openBus(dir, 'b', notices)];

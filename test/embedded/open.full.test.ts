@@ -1,4 +1,4 @@
-/** Opening and closing a whole bus: quick, twice in one process, and never beside processes of another pid namespace. */
+/** Opening and closing a whole bus: its duration, two buses in one process, and processes of another pid namespace. */
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -9,7 +9,7 @@ import { cleanUp, freshDirectory, later, openBus, startChild, until } from './ki
 
 afterEach(cleanUp);
 
-test('opens with less than 60 ms of the processor, at the best of 15, and waits for no timer', async () => {
+test('opening uses less than 60 ms of CPU time, and waits for no timer', async () => {
   const dir = freshDirectory();
   const timeless: Clock = { ...systemClock, after: () => ({ cancel: () => undefined }) };
   const tookMs: number[] = [];
@@ -22,7 +22,7 @@ test('opens with less than 60 ms of the processor, at the best of 15, and waits 
   expect(Math.min(...tookMs)).toBeLessThan(60);
 });
 
-test('two buses in one process on one directory reach each other in every way', async () => {
+test('two buses in one process on one directory share registry, messenger, settings and log', async () => {
   const dir = freshDirectory();
   const [a, b] = [await openBus(dir, 'web#a'), await openBus(dir, 'web#b')];
   const heard = new Promise<string>((resolve) => {
@@ -39,7 +39,7 @@ test('two buses in one process on one directory reach each other in every way', 
   expect(await b.log.peek('work', { partition: 0, offset: 0 }, { messages: 10, bytes: 1_000 })).toHaveLength(1);
 });
 
-test('closing leaves no socket and no announcement behind, and closing again is the same', async () => {
+test('closing removes the sockets and announcements, and can be repeated', async () => {
   const dir = freshDirectory();
   const [a, b] = [await openBus(dir), await openBus(dir)];
   await a.registry.announce(instance(a.post.address, 'web'));
@@ -49,7 +49,7 @@ test('closing leaves no socket and no announcement behind, and closing again is 
   expect(fs.readdirSync(path.join(dir, 'instances'))).toEqual([]);
 });
 
-test('old drafts of the dead are removed when somebody opens, new ones are left alone', async () => {
+test('opening removes old drafts of dead processes, and keeps new ones', async () => {
   const dir = freshDirectory();
   await (await openBus(dir)).close();
   for (const [name, ageMs] of [
@@ -64,7 +64,7 @@ test('old drafts of the dead are removed when somebody opens, new ones are left 
   expect(fs.readdirSync(path.join(dir, 'settings'))).toEqual(['~new']);
 });
 
-test('a bus that cannot be opened leaves nothing running and nothing behind', async () => {
+test('a bus that cannot be opened leaves no socket', async () => {
   const dir = freshDirectory();
   await (await openBus(dir)).close();
   fs.writeFileSync(path.join(dir, 'log', 'data.mdb'), 'no data file of LMDB, but longer than nothing');
@@ -81,7 +81,7 @@ afterAll(() => {
 });
 const withFullDisk = mounted ? describe : describe.skip;
 withFullDisk('on a disk that is full (needs root to mount one)', () => {
-  /** Leaves no room at all. */
+  /** Fills the disk completely. */
   const fill = (): void => {
     const file = fs.openSync(path.join(full, 'filler'), 'w');
     for (const bytes of [65_536, 4_096, 1]) {
@@ -99,7 +99,7 @@ withFullDisk('on a disk that is full (needs root to mount one)', () => {
     }
   };
 
-  test('a new directory is refused with the reason, and can be opened once there is room', async () => {
+  test('a new directory is rejected with the reason, and opens when space is freed', async () => {
     fill();
     const dir = path.join(full, 'new');
     await expect(openBus(dir)).rejects.toMatchObject({
@@ -109,7 +109,7 @@ withFullDisk('on a disk that is full (needs root to mount one)', () => {
     fs.rmSync(path.join(full, 'filler'));
     expect((await openBus(dir)).post.address).toBeDefined();
   });
-  test('an open bus goes on with what it can: it says what it cannot write, and what was there stays', async () => {
+  test('an open bus rejects writes with ENOSPC, keeps its data, and still delivers packets', async () => {
     const dir = path.join(full, 'old');
     const [a, b] = [await openBus(dir), await openBus(dir)];
     await a.settings.set('key', 'one', 0);
@@ -134,7 +134,7 @@ withFullDisk('on a disk that is full (needs root to mount one)', () => {
 const unshare = spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'true']).status === 0;
 const withNamespaces = unshare ? describe : describe.skip;
 withNamespaces('with pid namespaces (needs root and unshare)', () => {
-  /** A process as in a container of its own: its pid there is 1 or 2. Says what became of opening. */
+  /** Starts a process as in its own container, where its pid is 1 or 2. It prints the result of opening. */
   function startElsewhere(dir: string): { said: () => string; kill: () => void } {
     const script = `
       require(${JSON.stringify(path.join(__dirname, '..', 'register.cjs'))});
@@ -156,7 +156,7 @@ withNamespaces('with pid namespaces (needs root and unshare)', () => {
     return spawnSync(process.execPath, ['-e', connect]).status === 7;
   };
 
-  test('while a process of another pid namespace has the directory open, it is refused to others', async () => {
+  test('opening rejects while a process of another pid namespace has the directory open', async () => {
     const dir = freshDirectory();
     const elsewhere = startElsewhere(dir);
     await until(() => elsewhere.said() === 'opened\n');
@@ -168,13 +168,13 @@ withNamespaces('with pid namespaces (needs root and unshare)', () => {
     });
     expect(fs.readdirSync(path.join(dir, 's'))).toHaveLength(1);
     elsewhere.kill();
-    // A container that was restarted has another pid namespace: that alone does not stand in the way.
+    // A restarted container has another pid namespace, which alone must not block opening.
     const socket = path.join(dir, 's', String(fs.readdirSync(path.join(dir, 's'))[0]));
     await until(() => !accepts(socket));
     expect((await openBus(dir)).post.address).toBeDefined();
     expect(fs.existsSync(socket)).toBe(false);
   });
-  test('and the other way round', async () => {
+  test('opening in another pid namespace rejects until the process outside has ended', async () => {
     const dir = freshDirectory();
     const here = startChild('echo', dir);
     await here.next();

@@ -1,4 +1,4 @@
-/** The registry between processes: who appears is seen at once, who dies is gone within a second, and nobody else with it. */
+/** The registry between processes: new instances are seen at once, and dead ones, and only those, are dropped within a second. */
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Embedded } from '../../src/embedded/open';
@@ -32,9 +32,9 @@ const filesOf = (dir: string): string[] => [
   ...fs.readdirSync(path.join(dir, 'instances')),
 ];
 
-test('what announce and withdraw tell is seen by everybody when they resolve', async () => {
+test('all watchers have seen the change when announce or withdraw resolves', async () => {
   const dir = freshDirectory();
-  // It would not wait for ever for a child that the machine does not let run.
+  // Without the limit of this wait, which a child that gets no CPU time could exceed.
   const [a, b] = [await openBus(dir, 'a', undefined, clockWithout(heardWithinMs)), await openBus(dir)];
   const seen = await watch(b);
   const child = startChild('watch', dir, 'echo');
@@ -54,7 +54,7 @@ test('what announce and withdraw tell is seen by everybody when they resolve', a
   }
 });
 
-test('a process killed with -9 is gone for all watchers within a second, and its files too', async () => {
+test('a process killed with -9 is dropped by all watchers within a second', async () => {
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
   const buses = [await openBus(dir, 'w', notices), await openBus(dir), await openBus(dir)];
@@ -69,11 +69,11 @@ test('a process killed with -9 is gone for all watchers within a second, and its
   expect(kept).toContainEqual({ type: 'instance', instance: 'echo#1', change: 'gone' });
 });
 
-test('whoever watches a process that nobody else knows notices its end too', async () => {
+test('a watcher that opened later detects the end of a process by its connection', async () => {
   const dir = freshDirectory();
   const child = startChild('echo', dir, 'echo#1');
   await child.next();
-  const late = await openBus(dir, 'late', undefined, clockWithout(pollMs)); // by its connection, not by looking
+  const late = await openBus(dir, 'late', undefined, clockWithout(pollMs)); // without polling
   const seen = await watch(late);
   expect(seen.names).toEqual(['echo#1']);
   await child.kill();
@@ -81,7 +81,7 @@ test('whoever watches a process that nobody else knows notices its end too', asy
   expect(filesOf(dir)).toEqual([late.post.address]);
 });
 
-test('whoever opens after a crash finds nothing of it, and removes it', async () => {
+test('a bus that opens after a crash removes the files of the crashed instance', async () => {
   const dir = freshDirectory();
   const child = startChild('echo', dir, 'echo#1');
   await child.next();
@@ -92,7 +92,7 @@ test('whoever opens after a crash finds nothing of it, and removes it', async ()
   expect(filesOf(dir)).toEqual([bus.post.address]);
 });
 
-test('a restart with the same name is seen, and what cleans up after the first life leaves the second alone', async () => {
+test('the cleanup of a dead process keeps its successor with the same name', async () => {
   const dir = freshDirectory();
   const bus = await openBus(dir);
   const seen = await watch(bus);
@@ -106,7 +106,7 @@ test('a restart with the same name is seen, and what cleans up after the first l
   await until(() => seen.names.length === 0);
 });
 
-test('a name that is alive cannot be announced a second time', async () => {
+test('announcing the name of a live instance is a Conflict', async () => {
   const dir = freshDirectory();
   const [a, b] = [await openBus(dir), await openBus(dir)];
   await a.registry.announce(instance(a.post.address, 'echo', { name: 'echo#1' }));
@@ -117,7 +117,7 @@ test('a name that is alive cannot be announced a second time', async () => {
   expect(await names(a)).toEqual(['echo#1']);
 });
 
-test('a stopped process stays announced, and holds up announcements by 200 ms at most', async () => {
+test('a stopped process stays announced, and delays announcements by less than 400 ms', async () => {
   const dir = freshDirectory();
   const [a, b] = [await openBus(dir), await openBus(dir)];
   const seen = await watch(a);
@@ -136,7 +136,7 @@ test('a stopped process stays announced, and holds up announcements by 200 ms at
   expect(await contact).toBe('awake');
 });
 
-test('50 instances appear and go, and all 50 agree in the end', async () => {
+test('all 50 instances have the same list after appearing and leaving', async () => {
   const dir = freshDirectory();
   const buses = await Promise.all(Array.from({ length: 50 }, () => openBus(dir)));
   const seen = await Promise.all(buses.map((bus) => watch(bus)));
@@ -151,11 +151,11 @@ test('50 instances appear and go, and all 50 agree in the end', async () => {
   expect(seen[49]?.names).toEqual(['echo#9']);
 });
 
-test('a lost doorbell is made up for by looking again', async () => {
+test('polling finds a change whose doorbell was lost', async () => {
   const dir = freshDirectory();
   const [a, b] = [await openBus(dir), await openBus(dir)];
   const seen = await watch(b);
-  // As a process would that died between its file and its doorbell: a file appears, and nobody rings.
+  // Simulates a process that died between its file and its doorbell: a file appears without a doorbell.
   const file = path.join(dir, 'instances', `${a.post.address}.1`);
   fs.writeFileSync(file, JSON.stringify(instance(a.post.address, 'echo', { name: 'echo#quiet' })));
   expect(await until(() => seen.names[0] === 'echo#quiet')).toBe(true);
@@ -163,7 +163,7 @@ test('a lost doorbell is made up for by looking again', async () => {
   expect(await until(() => seen.names.length === 0)).toBe(true);
 });
 
-test('a damaged announcement is told once and left out; the others are seen', async () => {
+test('a damaged announcement is reported once and skipped, and other announcements are listed', async () => {
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
   const [a, b] = [await openBus(dir), await openBus(dir, 'b', notices)];
@@ -190,19 +190,19 @@ test('an instance that watches its own module does not connect to itself', async
   for (let n = 0; n < 5; n++) {
     const heard = new Promise((resolve) => a.post.receive({ packet: resolve, gone: () => undefined }));
     b.post.send(a.post.address, { line: `${n}`, body: Buffer.alloc(0) });
-    await heard; // by then it would have heard itself too
+    await heard; // by then its own packet would have arrived
   }
   expect(kept.filter(({ type }) => type === 'dropped')).toEqual([]);
 });
 
-test('a watcher of a contract named like a property of every object sees nobody', async () => {
+test('a watcher of a contract named like a property of every object sees no instance', async () => {
   const bus = await openBus(freshDirectory());
   await bus.registry.announce(instance(bus.post.address, 'echo'));
   for (const contract of ['constructor', 'toString', '__proto__'])
     expect((await watch(bus, contract)).names).toEqual([]);
 });
 
-test('announcements that cannot be read are one state, also when it lasts, and end nothing', async () => {
+test('unreadable announcements are reported as one state, and later as repaired', async () => {
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
   const bus = await openBus(dir, 'a', notices);
@@ -222,7 +222,7 @@ test('announcements that cannot be read are one state, also when it lasts, and e
   expect(states().slice(2).toSorted()).toEqual(['directory true', 'registry true']);
 });
 
-test('a call that reads the registry recreates a missing folder, and names one that cannot be read', async () => {
+test('a registry read recreates a missing folder, and rejects when it cannot be read', async () => {
   const dir = freshDirectory();
   const bus = await openBus(dir, 'a', undefined, clockWithout(pollMs));
   const { registry } = bus;
@@ -245,7 +245,7 @@ test('a call that reads the registry recreates a missing folder, and names one t
   fs.rmSync(folder);
 });
 
-test('an announcement that was removed is back for all watchers within a second, and is reported', async () => {
+test('a removed announcement is restored for all watchers within a second, and is reported', async () => {
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
   const [a, b] = [await openBus(dir, 'a', notices), await openBus(dir)];
@@ -263,7 +263,7 @@ test('an announcement that was removed is back for all watchers within a second,
   expect(filesOf(dir)).toHaveLength(3);
 });
 
-test('a socket that was removed is made again: no instance is taken for dead, and new ones reach it', async () => {
+test('a removed socket is recreated for new instances, and no instance is reported as gone', async () => {
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
   const [a, b] = [await openBus(dir, 'a'), await openBus(dir, 'b', notices)];

@@ -1,4 +1,4 @@
-/** The age of records in a whole log, whose clock is set forward and whose minutes pass in a moment. */
+/** Retention by age in a whole log, whose clock is set forward and whose long timers are 500 times as fast. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import type { Log } from '../../src/ports/log';
 import { until } from '../cluster/ports';
 
 const topic = { name: 'photos.events', partitions: 2, compacted: false, keepMs: 60_000 };
-/** Of all timers only the one that starts the sweeps is as long as this. */
+/** Only the timer that starts the sweeps is as long as this. */
 const sweepTimerMs = 20_000;
 let sweeps = 0;
 let dir: string;
@@ -48,17 +48,21 @@ const put = (partition: number, count: number) =>
   );
 const starts = async (): Promise<number[]> => (await log.bounds(topic.name)).map(({ start }) => start);
 
-test('a clock set forward by a year removes what every group has read, and nothing that one has not', async () => {
+test('a clock set forward by a year removes only records that every group has read', async () => {
   await put(0, 3);
   await put(1, 3);
   await log.startGroup('t.search.index.photos.added', topic.name, 'end');
   await put(1, 2);
   aheadMs = 365 * 86_400_000;
-  await until('what was read goes', 20_000, async () => (await starts()).join() === '3,3');
+  await until('the read records are removed', 20_000, async () => (await starts()).join() === '3,3');
   const before = sweeps;
   await until('three more sweeps are over', 20_000, async () => sweeps > before + 3);
   expect(await starts()).toEqual([3, 3]);
   await log.dropGroup('t.search.index.photos.added', topic.name);
-  await until('what the forgotten group had not read goes', 20_000, async () => (await starts()).join() === '3,5');
+  await until(
+    'the records that the dropped group had not read are removed',
+    20_000,
+    async () => (await starts()).join() === '3,5',
+  );
   expect(heard).toEqual([]);
 });

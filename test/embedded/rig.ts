@@ -1,4 +1,4 @@
-/** Post, registry and settings as a rig for the conformance suites: buses of this process on one fresh directory. */
+/** A rig for the conformance suites: messenger, registry and settings of buses in this process on one fresh directory. */
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -17,10 +17,10 @@ import type { Log } from '../../src/ports/log';
 import type { Rig, RigProcess } from '../conformance/rig';
 import { openLivedClock } from '../elapsed';
 
-/** The log has its own rig, of processes; here a post must throw at once, which no proxy of another process can. */
+/** The log has its own rig. Here the messenger must throw synchronously, which no proxy of another process can. */
 export async function openNeighbourRig(): Promise<Rig> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bb-'));
-  const lived = openLivedClock(); // they wait a second for each other, and this process may stand still for longer
+  const lived = openLivedClock(); // buses wait a second for each other, and stalls of this process must not count
   return {
     sessionMs: 1_000,
     patienceMs: 30_000,
@@ -50,7 +50,7 @@ async function openProcess(dir: string, time: Clock): Promise<RigProcess> {
   const upkeep = new Upkeep(directory, random, notices);
   const registry = openRegistry({ directory, sockets, rings, upkeep, clock, notices });
   return {
-    // The cast: these suites do nothing with the log but close it.
+    // The cast: these suites only close the log.
     log: closable(async () => undefined) as unknown as Log,
     registry,
     post: openPost({ sockets, instancesOf: (module) => registry.instancesOf(module) }),
@@ -62,7 +62,7 @@ async function openProcess(dir: string, time: Clock): Promise<RigProcess> {
   };
 }
 
-/** What the kernel does for a killed process: closes all it had open, leaves its files. Reaches into private parts. */
+/** Closes all sockets and leaves the files, as the kernel does for a killed process. Uses private parts. */
 function tearDown(sockets: Sockets): void {
   sockets['closedAtMs'] = 0;
   sockets['listener']['server'].close();

@@ -1,4 +1,4 @@
-/** Settings between processes: one writer wins each version, all watchers see it soon, and a restart loses nothing. */
+/** Settings between processes: one writer wins each version, all watchers see it, and a restart loses nothing. */
 import fs from 'node:fs';
 import path from 'node:path';
 import { livedMs } from '../elapsed';
@@ -26,7 +26,7 @@ test('50 watchers see a write within a second', async () => {
   expect(await livedMs(until(() => seen.every((one) => one[0] === 'level=debug')))).toBeLessThan(1_000);
 });
 
-test('a watcher is told by a doorbell, not only when it looks', async () => {
+test('a doorbell notifies a watcher without polling', async () => {
   const dir = freshDirectory();
   const [a, b] = [await openBus(dir), await openBus(dir, 'b', undefined, clockWithout(pollMs))];
   let seen = '';
@@ -38,7 +38,7 @@ test('a watcher is told by a doorbell, not only when it looks', async () => {
   expect(seen).toBe('7');
 });
 
-test('of writers in many processes one wins each version, and the others are told what they found', async () => {
+test('one of four writing processes wins each version, and the others get a Conflict', async () => {
   const dir = freshDirectory();
   const children = Array.from({ length: 4 }, () => startChild('settings', dir));
   for (const child of children) await child.next();
@@ -58,14 +58,14 @@ test('of writers in many processes one wins each version, and the others are tol
   }
 });
 
-test('writers of different keys do not get into each other’s way', async () => {
+test('concurrent writers of different keys all succeed', async () => {
   const dir = freshDirectory();
   const buses = await Promise.all(Array.from({ length: 10 }, () => openBus(dir)));
   await Promise.all(buses.map(({ settings }, at) => settings.set(`key${at}`, 'x', 0)));
   expect(await buses[0]?.settings.all()).toHaveLength(10);
 });
 
-test('what was set is there after a restart, for its owner only', async () => {
+test('settings survive a restart, in files for their owner only', async () => {
   const dir = freshDirectory();
   const first = await openBus(dir);
   await first.settings.set('a', 'größer\n鍵', 0);
@@ -81,7 +81,7 @@ test('what was set is there after a restart, for its owner only', async () => {
   }
 });
 
-test('a process that is killed while it writes stops nobody and leaves what was there', async () => {
+test('a process killed during a write leaves the last setting, and blocks no later write', async () => {
   const dir = freshDirectory();
   const child = startChild('settings', dir);
   await child.next();
@@ -103,13 +103,13 @@ test('only the last generations stay on the disk', async () => {
   expect(kept).toHaveLength(16);
 });
 
-test('a writer that slept while many others wrote does not write over them', async () => {
+test('a writer that stalled during many other writes does not overwrite them', async () => {
   const dir = freshDirectory();
   const [sleeper, other] = [await openBus(dir), await openBus(dir)];
   await sleeper.settings.set('key', 'one', 0);
   await other.settings.set('else', '', 0);
   const real = fs.linkSync;
-  // Between its reading and its link, 30 others write: the number that it wants is free again.
+  // Between its read and its link, many other writes happen, so that the number it uses is free again.
   jest.spyOn(fs, 'linkSync').mockImplementationOnce((from, to) => {
     for (let number = 3; number <= 40; number++) {
       fs.copyFileSync(path.join(dir, 'settings', '2'), path.join(dir, 'settings', `${number}`));
@@ -123,7 +123,7 @@ test('a writer that slept while many others wrote does not write over them', asy
   expect(await other.settings.get('key')).toEqual({ key: 'key', value: 'two', version: 2 });
 });
 
-test('a damaged file is named with what to do, and watchers keep what they know', async () => {
+test('a damaged file is reported with a remedy, and watchers keep their settings', async () => {
   const dir = freshDirectory();
   const { notices, kept } = keptNotices();
   const bus = await openBus(dir, 'a', notices);
@@ -141,7 +141,7 @@ test('a damaged file is named with what to do, and watchers keep what they know'
   expect(await bus.settings.get('key')).toMatchObject({ value: 'good' });
 });
 
-test('more than 4 MB of settings are refused, and nothing is written', async () => {
+test('more than 4 MB of settings are rejected, and nothing is written', async () => {
   const dir = freshDirectory();
   const { settings } = await openBus(dir);
   await settings.set('small', 'x', 0);
@@ -150,7 +150,7 @@ test('more than 4 MB of settings are refused, and nothing is written', async () 
   expect(generations(dir)).toEqual([1]);
 });
 
-test('a disk that is full is named, and what was there stays', async () => {
+test('a write to a full disk rejects, and the settings stay', async () => {
   const dir = freshDirectory();
   const { settings } = await openBus(dir);
   await settings.set('key', 'one', 0);
@@ -166,7 +166,7 @@ test('a disk that is full is named, and what was there stays', async () => {
   expect(await settings.set('key', 'two', 1)).toBe(2);
 });
 
-test('the outcome of a write that fails while it is published is unknown', async () => {
+test('a write that fails while it is published rejects with an unknown outcome', async () => {
   const { settings } = await openBus(freshDirectory());
   const failing = Object.assign(new Error('EIO: i/o error, link'), { code: 'EIO' });
   jest.spyOn(fs, 'linkSync').mockImplementationOnce(() => {

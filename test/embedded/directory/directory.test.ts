@@ -1,4 +1,4 @@
-/** The shared directory: made for its owner alone, and refused, undamaged, when it is not ours to use. */
+/** The shared directory: created for its owner only, and rejected unchanged when busbar must not use it. */
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -13,14 +13,14 @@ afterEach(async () => {
 });
 
 const open = (dir: string, ns = 'test') => openDirectory(dir, ns, systemRandom);
-/** Everything in a directory with modes and contents: what must be the same after a refusal. */
+/** Returns everything in a directory with modes and contents, which a rejection must not change. */
 function picture(at: string): unknown {
   if (!fs.existsSync(at)) return undefined;
   const { mode, uid } = fs.lstatSync(at);
   if (!fs.statSync(at).isDirectory()) return { mode, uid, text: fs.readFileSync(at, 'utf8') };
   return { mode, uid, entries: fs.readdirSync(at).map((name) => [name, picture(path.join(at, name))]) };
 }
-/** Why the directory is refused, with the remedy; throws when it is not, or when anything in it changed. */
+/** Returns the error text of opening; throws when it opens, or when anything in the directory changed. */
 function refusal(dir: string, ns = 'test'): string {
   const before = picture(dir);
   const error = thrown(() => open(dir, ns));
@@ -38,7 +38,7 @@ function thrown(run: () => unknown): unknown {
 }
 const modeOf = (file: string): string => (fs.statSync(file).mode & 0o777).toString(8);
 
-test('a new directory and all in it are the owner’s only', () => {
+test('a new directory and its content are accessible to the owner only', () => {
   const dir = path.join(freshDirectory(), 'a', 'b');
   const directory = open(dir);
   for (const part of [directory.path, directory.sockets, directory.instances, directory.settings]) {
@@ -47,14 +47,14 @@ test('a new directory and all in it are the owner’s only', () => {
   expect(modeOf(path.join(dir, 'busbar.json'))).toBe('600');
   expect(fs.readdirSync(dir).sort()).toEqual(['busbar.json', 'instances', 's', 'settings']);
 });
-test('an empty directory is taken, and opened again as it is', () => {
+test('an empty directory is used, and opening it again changes nothing', () => {
   const dir = freshDirectory();
   open(dir);
   const before = picture(dir);
   open(dir);
   expect(picture(dir)).toEqual(before);
 });
-test('an empty directory that another process takes at any moment is taken all the same', () => {
+test('an empty directory opens, although another process initializes it at any moment meanwhile', () => {
   for (let moment = 0; moment < 40; moment++) {
     const dir = freshDirectory();
     let calls = 0;
@@ -64,7 +64,7 @@ test('an empty directory that another process takes at any moment is taken all t
       open(dir);
     };
     for (const name of ['existsSync', 'readdirSync', 'mkdirSync', 'writeFileSync', 'linkSync', 'rmSync'] as const) {
-      const call = fs[name] as (...args: unknown[]) => unknown; // each with other parameters, handed on as they came
+      const call = fs[name] as (...args: unknown[]) => unknown; // each has other parameters, which are passed through
       jest.spyOn(fs, name as 'rmSync').mockImplementation((...args: unknown[]) => {
         between();
         return call(...args) as undefined;
@@ -73,11 +73,11 @@ test('an empty directory that another process takes at any moment is taken all t
     open(dir);
     jest.restoreAllMocks();
     expect(fs.readdirSync(dir).sort()).toEqual(['busbar.json', 'instances', 's', 'settings']);
-    if (calls <= moment) return; // it has opened before that moment
+    if (calls <= moment) return; // opening was complete before that moment
   }
   throw new Error('opening takes more steps than there are moments here');
 });
-test('the default is durable: below XDG_STATE_HOME, or .local/state of the home', () => {
+test('the default directory is below XDG_STATE_HOME, or .local/state of the home directory', () => {
   const before = process.env['XDG_STATE_HOME'];
   try {
     process.env['XDG_STATE_HOME'] = '/state';
@@ -90,21 +90,21 @@ test('the default is durable: below XDG_STATE_HOME, or .local/state of the home'
   }
 });
 
-describe('refused, undamaged:', () => {
+describe('rejects and leaves unchanged', () => {
   test('a file', () => {
     const file = path.join(freshDirectory(), 'file');
     fs.writeFileSync(file, 'mine');
     expect(refusal(file)).toMatch(/file is not a directory; set dir to a directory/);
     expect(refusal(path.join(file, 'below'))).toMatch(/below cannot be used: .*ENOTDIR/);
   });
-  test('a directory that others can look into', () => {
+  test('a directory that other users can access', () => {
     const dir = freshDirectory();
     for (const mode of [0o755, 0o750, 0o701, 0o777]) {
       fs.chmodSync(dir, mode);
       expect(refusal(dir)).toMatch(new RegExp(`is open to others \\(mode 0${mode.toString(8)}\\); chmod 700 ${dir}`));
     }
   });
-  test('one of ours that was opened to others later', () => {
+  test('a busbar directory that was opened to other users later', () => {
     const dir = freshDirectory();
     open(dir);
     fs.chmodSync(dir, 0o755);
@@ -115,12 +115,12 @@ describe('refused, undamaged:', () => {
     jest.spyOn(process, 'geteuid').mockReturnValue(fs.statSync(dir).uid + 1);
     expect(refusal(dir)).toMatch(/belongs to user \d+, this process runs as \d+; set dir to a directory of this user/);
   });
-  test('a directory with other things in it', () => {
+  test('a directory with other files in it', () => {
     const dir = freshDirectory();
     fs.writeFileSync(path.join(dir, 'thesis.tex'), 'years of work');
     expect(refusal(dir)).toMatch(/holds other things \(thesis.tex\); set dir to an empty or a new directory/);
   });
-  test('a directory whose marker is not ours, or damaged', () => {
+  test('a directory whose marker is foreign or damaged', () => {
     for (const text of ['', '{', '[]', '"x"', 'null', '{"layout":"1","ns":"test"}', '{"layout":1}']) {
       const dir = freshDirectory();
       fs.writeFileSync(path.join(dir, 'busbar.json'), text);
@@ -140,7 +140,7 @@ describe('refused, undamaged:', () => {
   test.each([
     ['NFS', 0x6969],
     ['SMB', 0xfe534d42],
-    ['SMB', -28_095_166], // as a system with signed numbers says it
+    ['SMB', -28_095_166], // the value on a system with signed numbers
     ['CIFS', 0xff534d42],
     ['FUSE', 0x65735546],
     ['9p', 0x01021997],
@@ -157,20 +157,20 @@ describe('refused, undamaged:', () => {
     const dir = path.join(freshDirectory(), 'x'.repeat(100));
     expect(refusal(dir)).toMatch(/has 1\d\d bytes, sockets allow 65; set dir to a shorter path/);
   });
-  test('a namespace that is no name', () => {
+  test('an invalid namespace', () => {
     for (const ns of ['', '..', 'a/b', 'a b', 'ä', '.hidden', 'x'.repeat(65)]) {
       expect(refusal(freshDirectory(), ns)).toMatch(/is not a name; use 1 to 64 letters/);
     }
   });
 });
 
-test('processes that create it at the same moment agree on one marker', () => {
+test('processes that create the directory at the same moment agree on one marker', () => {
   const dir = freshDirectory();
-  // Another one is between its draft and its marker.
+  // Another process has written its draft, but not its marker.
   fs.writeFileSync(path.join(dir, '~busbar.json.00000000'), '{"busbar"');
   open(dir);
   expect(JSON.parse(fs.readFileSync(path.join(dir, 'busbar.json'), 'utf8'))).toMatchObject({ layout: 1, ns: 'test' });
-  // Another one of another namespace was first: its marker stays, and we refuse.
+  // A process of another namespace was first: its marker stays, and opening rejects.
   const other = freshDirectory();
   const link = jest.spyOn(fs, 'linkSync').mockImplementationOnce((from, to) => {
     fs.writeFileSync(to, JSON.stringify({ busbar: 'directory', layout: 1, ns: 'prod' }));

@@ -1,4 +1,4 @@
-/** Whether a folder changed: exact although file systems tell time in steps. */
+/** Detects every change of a folder, although file systems have coarse timestamps. */
 import fs from 'node:fs';
 import path from 'node:path';
 import { systemClock } from '../../../src/base/clock';
@@ -14,7 +14,7 @@ function open(dir: string): { changes: FolderChanges; at: (nowMs: number) => voi
 }
 const touch = (dir: string, atMs: number): void => fs.utimesSync(dir, atMs / 1000, atMs / 1000);
 
-test('a folder that has not changed for a while need not be read again', () => {
+test('a folder that has not changed for a while is not reread', () => {
   const dir = freshDirectory();
   const { changes, at } = open(dir);
   touch(dir, 1_000_000);
@@ -24,7 +24,7 @@ test('a folder that has not changed for a while need not be read again', () => {
   at(1_007_000);
   expect([changes.look(), changes.look()]).toEqual([true, false]);
 });
-test('a folder that changed just now is read again: a second change may carry the same time', () => {
+test('a folder that has just changed is reread, because timestamps are coarse', () => {
   const dir = freshDirectory();
   const { changes, at } = open(dir);
   touch(dir, 1_000_000);
@@ -33,7 +33,7 @@ test('a folder that changed just now is read again: a second change may carry th
   at(1_000_100);
   expect([changes.look(), changes.look()]).toEqual([true, false]);
 });
-test('a file that comes or goes is a change', () => {
+test('adding or removing an entry is a change', () => {
   const dir = freshDirectory();
   const { changes, at } = open(dir);
   at(Date.now() + 10_000);

@@ -1,4 +1,4 @@
-/** Whether a process lives, told from its address: also when its number was given to another, or it is a zombie. */
+/** Detects from an address whether its process runs, also when the pid was reused or the process is a zombie. */
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { systemRandom } from '../../../src/base/clock';
@@ -13,7 +13,7 @@ import { cleanUp, later, until } from '../kit';
 afterEach(cleanUp);
 
 const own = newAddress(systemRandom);
-/** Our address with another part: 0 the pid, 1 the start, 2 the space. */
+/** Returns the address of this process with one part replaced: 0 the pid, 1 the start time, 2 the pid namespace. */
 function withPart(at: number, value: string): string {
   return own.split('-').with(at, value).join('-');
 }
@@ -29,23 +29,23 @@ function start(command: string, ...args: readonly string[]): { pid: number; kill
   return { pid: child.pid ?? 0, kill: (signal) => void child.kill(signal) };
 }
 
-test('each address is new, short enough and recognized', () => {
+test('each new address is unique, short enough and valid', () => {
   const others = Array.from({ length: 1_000 }, () => newAddress(systemRandom));
   expect(new Set(others).size).toBe(1_000);
   for (const address of others) expect([address, isAddress(address)]).toEqual([address, true]);
   expect(own.length).toBeLessThanOrEqual(addressCharactersMax);
   for (const text of ['', 'x', '../s', `${own}/..`, `~${own}`, `${own} `]) expect(isAddress(text)).toBe(false);
 });
-test('this process lives; a number that belongs to nobody, or to a process that started later, does not', () => {
+test('only the address of a running process with the same start time is alive', () => {
   expect(processLives(own)).toBe(true);
   expect(processLives(withPart(0, '4194304'))).toBe(false);
   expect(processLives(withPart(1, '1'))).toBe(false);
   expect(processLives('nonsense')).toBe(false);
 });
-test('of another pid namespace or boot nothing can be told', () => {
+test('the liveness of an address of another pid namespace or boot is unknown', () => {
   expect(processLives(withPart(2, '00000000'))).toBeUndefined();
 });
-test('a stopped process lives, a killed one does not', async () => {
+test('a stopped process is alive, a killed one is not', async () => {
   const child = start('sleep', '60');
   const address = addressOf(child.pid);
   expect(processLives(address)).toBe(true);
@@ -57,7 +57,7 @@ test('a stopped process lives, a killed one does not', async () => {
   expect(processLives(address)).toBe(false);
 });
 test.each(['openSync', 'readSync'] as const)(
-  'a process whose state cannot be read (%s) is asked by a signal',
+  'a process whose state cannot be read (%s) is probed by a signal',
   async (call) => {
     const child = start('sleep', '60');
     const address = addressOf(child.pid);
@@ -71,15 +71,15 @@ test.each(['openSync', 'readSync'] as const)(
     await until(() => processLives(address) === false);
   },
 );
-test('an address that is made while no file can be opened is that of a running process', () => {
+test('an address that is created while no file can be opened is alive', () => {
   const opening = jest.spyOn(fs, 'openSync').mockImplementation(() => {
     throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
   });
   later(() => opening.mockRestore());
   expect(processLives(newAddress(systemRandom))).toBe(true);
 });
-test('a zombie does not live', async () => {
-  // The shell becomes a program that never asks for its child's end.
+test('a zombie is not alive', async () => {
+  // The shell becomes a program that never reaps its child.
   const parent = start('sh', '-c', 'sleep 0.05 & exec sleep 60');
   const children = `/proc/${parent.pid}/task/${parent.pid}/children`;
   const zombie = await until(() => Number(fs.readFileSync(children, 'latin1')) || undefined);
@@ -87,7 +87,7 @@ test('a zombie does not live', async () => {
   await until(() => fs.readFileSync(`/proc/${zombie}/stat`, 'latin1').includes(') Z '));
   expect(processLives(address)).toBe(false);
 });
-test('a name with brackets and spaces does not confuse it', async () => {
+test('a process whose name has brackets and spaces is alive', async () => {
   const dir = fs.mkdtempSync('/tmp/bb-');
   later(() => fs.rmSync(dir, { recursive: true }));
   fs.copyFileSync('/bin/sleep', `${dir}/a) Z (b`);
@@ -96,8 +96,8 @@ test('a name with brackets and spaces does not confuse it', async () => {
   await until(() => fs.readFileSync(`/proc/${child.pid}/stat`, 'latin1').includes('a) Z (b'));
   expect(processLives(addressOf(child.pid))).toBe(true);
 });
-test('asking costs less than 50 µs', () => {
-  // The best of many short rounds: others use this machine too.
+test('a liveness check takes less than 50 µs', () => {
+  // The best of many short rounds, because other processes use this machine too.
   const tookMs = Array.from({ length: 50 }, () => {
     const start = performance.now();
     for (let round = 0; round < 20; round++) processLives(own);

@@ -3,7 +3,7 @@ import { deferred, type Deferred } from '../../../src/base/lifecycle';
 import type { Store } from '../../../src/disk/lmdb';
 import { Lease } from '../../../src/embedded/group/lease';
 
-/** Time that is set by hand, with the timers that wait. */
+/** A clock that the test sets, with the waiting timers. */
 function handClock(): { clock: Clock; at: (ms: number) => void; fire: () => void } {
   let nowMs = 0;
   let timers: (() => void)[] = [];
@@ -22,7 +22,7 @@ function handClock(): { clock: Clock; at: (ms: number) => void; fire: () => void
 }
 const soon = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** The part of a store that a lease uses; writes end when the test says so. */
+/** The part of a store that a lease uses; the test settles its writes. */
 function handStore(): { store: Store; counts: Map<string, number>; writes: Deferred<boolean>[] } {
   const counts = new Map<string, number>();
   const writes: Deferred<boolean>[] = [];
@@ -35,7 +35,7 @@ function handStore(): { store: Store; counts: Map<string, number>; writes: Defer
     within: <T>(promise: Promise<T>) => promise,
     version: (key: Buffer) => counts.get(key.toString()),
   };
-  return { store: store as unknown as Store, counts, writes }; // all that a lease calls is there
+  return { store: store as unknown as Store, counts, writes }; // it has everything that a lease calls
 }
 
 describe('the lease of this log', () => {
@@ -50,7 +50,7 @@ describe('the lease of this log', () => {
     return { ...time, lease, leased, writes };
   }
 
-  it('is fresh until nine tenths of a session after the last sign of life was begun', async () => {
+  it('is fresh until nine tenths of a session after the last heartbeat was started', async () => {
     const { lease, at, fire, writes } = await kept();
     at(899);
     expect(lease.fresh(1_000)).toBe(true);
@@ -67,7 +67,7 @@ describe('the lease of this log', () => {
     expect(lease.fresh(1_000)).toBe(false);
   });
 
-  it('counts as lost when a sign of life comes through too late, though it is fresh again', async () => {
+  it('counts as lost when a heartbeat is written too late, although it is fresh again', async () => {
     const { lease, leased, at, fire, writes } = await kept();
     at(200);
     fire();
@@ -84,7 +84,7 @@ describe('the lease of this log', () => {
     expect(lease.fresh(1_000)).toBe(true);
   });
 
-  it('tries again when a sign of life could not be written', async () => {
+  it('retries when a heartbeat could not be written', async () => {
     const { leased, at, fire, writes } = await kept();
     at(200);
     fire();
@@ -96,8 +96,8 @@ describe('the lease of this log', () => {
   });
 });
 
-describe('the leases of others', () => {
-  it('are silent since they were last seen to move, whatever their own clocks say', () => {
+describe('the leases of other members', () => {
+  it('are silent since their last observed change, by the local clock', () => {
     const { clock, at } = handClock();
     const { store, counts } = handStore();
     const lease = new Lease(store, clock, 'me');
@@ -113,13 +113,13 @@ describe('the leases of others', () => {
     expect(lease.look('nobody')).toEqual({ count: undefined, silentMs: Infinity });
   });
 
-  it('are not blamed for a time in which we did not look', () => {
+  it('are not silent during a time in which this member did not check', () => {
     const { clock, at } = handClock();
     const { store, counts } = handStore();
     const lease = new Lease(store, clock, 'me');
     counts.set('Lyou\0', 7);
     lease.look('you');
-    at(60_000); // held up ourselves
+    at(60_000); // this process was stalled
     expect(lease.look('you')).toEqual({ count: 7, silentMs: 0 });
   });
 });

@@ -1,4 +1,4 @@
-/** Doorbells: who hears them, what a stopped or dead neighbour costs, and what is told of who is alive. */
+/** Doorbells: their receivers, the cost of a stopped or dead neighbor, and the detection of live ones. */
 import { systemClock, systemRandom } from '../../../src/base/clock';
 import { openNotices } from '../../../src/base/notices';
 import { openDirectory } from '../../../src/embedded/directory/directory';
@@ -20,12 +20,12 @@ async function open(
   const rings = openRings({ directory, sockets, clock });
   const heard: string[] = [];
   rings.onRing((topic) => void heard.push(topic));
-  // Reaches into a private part: how much waits is not for anybody else to know.
+  // A private part: no port exposes the number of queued bytes.
   const queued = (to: string): number => sockets['peers'].get(to)?.connections[0]?.queuedBytes ?? 0;
   return { ...rings, heard, queued };
 }
 
-test('a ring is heard by those it is for, once, and not by oneself', async () => {
+test('a ring reaches its addressees once, and never its sender', async () => {
   const dir = freshDirectory();
   const [a, b, c] = [await open(dir), await open(dir), await open(dir)];
   a.ring([a.address, b.address], 'queue one');
@@ -35,14 +35,14 @@ test('a ring is heard by those it is for, once, and not by oneself', async () =>
   expect(a.heard).toEqual([]);
   expect([...a.others()].sort()).toEqual([b.address, c.address].sort());
 });
-test('rings of one turn for one topic go out as one', async () => {
+test('rings of one turn for one topic are sent as one', async () => {
   const dir = freshDirectory();
   const [a, b] = [await open(dir), await open(dir)];
   for (let round = 0; round < 100; round++) a.ring([b.address], round % 2 === 0 ? 'even' : 'odd');
   await a.ringAll('end');
   expect(b.heard).toEqual(['even', 'odd', 'end']);
 });
-test('whoever stopped hearing hears no more', async () => {
+test('a listener that was removed gets no more rings', async () => {
   const dir = freshDirectory();
   const [a, b] = [await open(dir), await open(dir)];
   let heard = 0;
@@ -53,7 +53,7 @@ test('whoever stopped hearing hears no more', async () => {
   expect(heard).toBe(1);
   expect(b.heard).toHaveLength(2);
 });
-test('rings at a stopped process do not pile up, and one that goes on hears the last', async () => {
+test('rings to a stopped process stay below 600 KB, and are delivered when it continues', async () => {
   const dir = freshDirectory();
   const a = await open(dir);
   const child = startChild('count', dir);
@@ -66,10 +66,10 @@ test('rings at a stopped process do not pile up, and one that goes on hears the 
   }
   expect(a.queued(address)).toBeLessThan(600_000);
   child.process.kill('SIGCONT');
-  // It reads on as soon as it gets its share of the processor; `ringAll` waits for it for 0.2 s only.
+  // It continues as soon as it gets CPU time; `ringAll` waits for it for only 0.2 s.
   expect(await until(() => (a.queued(address) === 0 ? 'empty' : undefined))).toBe('empty');
 });
-test('rings at the dead are nothing, and waiting for all does not wait for them', async () => {
+test('rings to a dead process do nothing, and ringAll does not wait for it', async () => {
   const dir = freshDirectory();
   const a = await open(dir, clockWithout(heardWithinMs));
   const child = startChild('count', dir);
@@ -80,7 +80,7 @@ test('rings at the dead are nothing, and waiting for all does not wait for them'
   a.ring([address, 'nonsense'], 'x');
   expect(a.alive(address)).toBe(false);
 });
-test('a bus that was closed is not alive, though its process is', async () => {
+test('a closed bus is not alive, although its process is', async () => {
   const dir = freshDirectory();
   const a = await open(dir);
   const bus = await openBus(dir);

@@ -1,4 +1,4 @@
-/** What a broadcast waits for, on outlets that take what the test says, in virtual time. */
+/** The waits of a broadcast, on outlets that the test drains, in virtual time. */
 import { BusError } from '../../../src/base/errors';
 import { openNotices } from '../../../src/base/notices';
 import { Fanout, type Outlet } from '../../../src/embedded/sockets/fanout';
@@ -22,7 +22,7 @@ function system() {
   const outlets = new Map<string, FakeOutlet>();
   const dead = new Set<string>();
   const taken: string[] = [];
-  /** Those whose frames are taken before `put` returns. */
+  /** Addresses whose frames are taken before `put` returns. */
   const quick = new Set<string>();
   const fanout: Fanout<FakeOutlet> = new Fanout({
     clock,
@@ -49,7 +49,7 @@ function system() {
     taken.push(...frames.map(({ line }) => `${address} ${line}`));
     fanout.taken(address, outlet);
   }
-  /** What a broadcast has resolved with so far. */
+  /** Sends a broadcast; `handedOver` is set when it resolves. */
   function send(line: string, to: readonly string[], bytes = 10): { handedOver: number | undefined } {
     const result: { handedOver: number | undefined } = { handedOver: undefined };
     const destinations = to.map((address) => ({ address, name: `web#${address}` }));
@@ -59,7 +59,7 @@ function system() {
   return { virtual, clock, fanout, dropped, outlets, dead, quick, taken, take, send };
 }
 
-test('resolves when the last receiver has it', async () => {
+test('a broadcast resolves when the last receiver has it', async () => {
   const { clock, take, send } = system();
   const sent = send('x', ['a', 'b']);
   take('a', 1);
@@ -70,7 +70,7 @@ test('resolves when the last receiver has it', async () => {
   expect(sent.handedOver).toBe(2);
 });
 
-test('resolves at once when there is nobody, and does not count those that cannot be reached', async () => {
+test('a broadcast without receivers resolves at once, and unreachable receivers are not counted', async () => {
   const { clock, dead, send, take, dropped } = system();
   dead.add('b');
   const [none, one] = [send('x', []), send('y', ['a', 'b'])];
@@ -91,7 +91,7 @@ test('frames that are taken before they are put are counted, and keep their orde
   expect(taken).toEqual(Array.from({ length: 11 }, (_, n) => `a ${n}`));
 });
 
-test('a receiver that takes something within each second is waited for, however long it takes', async () => {
+test('a broadcast waits for a receiver that takes a frame within each second', async () => {
   const { clock, send, take } = system();
   const all = Array.from({ length: 60 }, (_, n) => send(`${n}`, ['a'], 300_000));
   for (let n = 0; n < 59; n++) {
@@ -104,7 +104,7 @@ test('a receiver that takes something within each second is waited for, however 
   expect(all.map(({ handedOver }) => handedOver)).toEqual(Array(60).fill(1));
 });
 
-test('one that takes nothing for a second is not waited for, nor by later ones, until it takes something', async () => {
+test('broadcasts do not wait for a receiver that has taken nothing for a second', async () => {
   const { clock, send, take, outlets, dropped } = system();
   const first = send('0', ['a', 'b']);
   take('b', 1);
@@ -125,10 +125,10 @@ test('one that takes nothing for a second is not waited for, nor by later ones, 
   expect([third.handedOver, outlets.get('a')?.framesTaken, dropped]).toEqual([1, 3, []]);
 });
 
-test('time in which its sender stands still does not make a receiver stuck', async () => {
+test('a receiver does not count as stuck while its sender stalls', async () => {
   const { virtual, clock, send, take } = system();
   const sent = send('0', ['a']);
-  // As after turns of the event loop that take ten seconds each: the checks in between are left out.
+  // Simulates turns of the event loop that take ten seconds each, without the checks in between.
   for (let n = 0; n < 3; n++) {
     clock.skipMs += 10_000;
     await virtual.advance(250);
@@ -139,7 +139,7 @@ test('time in which its sender stands still does not make a receiver stuck', asy
   expect(sent.handedOver).toBe(1);
 });
 
-test('beyond the bound it is Overloaded while the receiver reads, and nothing is sent to any other', async () => {
+test('a broadcast beyond the limit of a reading receiver is Overloaded and sent to none', async () => {
   const { clock, fanout, send, outlets, take } = system();
   for (let n = 0; n < 68; n++) send(`${n}`, ['a'], 1_000_000);
   const to = ['b', 'a'].map((address) => ({ address, name: `web#${address}` }));
@@ -154,7 +154,7 @@ test('beyond the bound it is Overloaded while the receiver reads, and nothing is
   expect(after.handedOver).toBe(1);
 });
 
-test('beyond the bound of one that is stuck broadcasts are dropped for it alone, each with a notice', async () => {
+test('broadcasts beyond the limit of a stuck receiver are dropped for it, with a notice', async () => {
   const { clock, send, take, dropped } = system();
   for (let n = 0; n < 68; n++) send(`${n}`, ['a'], 1_000_000);
   await clock.advance(1_300);
@@ -167,7 +167,7 @@ test('beyond the bound of one that is stuck broadcasts are dropped for it alone,
   ]);
 });
 
-test('receivers that are stuck leave half of the whole buffer to those that read', async () => {
+test('stuck receivers leave half of the whole buffer to reading ones', async () => {
   const { clock, send, dropped, take } = system();
   const stuck = ['a', 'b', 'c', 'd', 'e', 'f'];
   for (const address of stuck) send('first', [address]);
@@ -180,7 +180,7 @@ test('receivers that are stuck leave half of the whole buffer to those that read
   expect(reading.map(({ handedOver }) => handedOver)).toEqual(Array(60).fill(1));
 });
 
-test('what waits for a receiver that is gone ends: in silence for a dead one, with a notice for one that may live', async () => {
+test('waiting broadcasts end when their receiver has left, with a notice unless it died', async () => {
   const { clock, fanout, outlets, send, dropped } = system();
   const ends = ['dead', 'alive'].map((address) => [send('put', [address], 600_000), send('waits', [address], 10)]);
   for (const [address, outlet] of outlets) fanout.ended(address, outlet);
@@ -193,7 +193,7 @@ test('what waits for a receiver that is gone ends: in silence for a dead one, wi
   expect(dropped).toEqual(Array(2).fill('to web#alive: its connection ended'));
 });
 
-test('closing drops what no receiver has, with a notice, and leaves no timer', async () => {
+test('closing drops waiting broadcasts with a notice, and leaves no timer', async () => {
   const { clock, fanout, send, dropped } = system();
   const sent = send('x', ['a']);
   fanout.close();
@@ -202,7 +202,7 @@ test('closing drops what no receiver has, with a notice, and leaves no timer', a
   expect(clock.nextDueMs).toBeUndefined();
 });
 
-test('a broadcast to 300 receivers that read is accepted for all of them or rejected, and dropped for none', async () => {
+test('a broadcast to 300 reading receivers is accepted for all of them or rejected', async () => {
   const { clock, fanout, send, take, dropped, outlets } = system();
   const to = Array.from({ length: 300 }, (_, n) => `r${n}`);
   const accepted = [send('0', to, 1_000_000), send('1', to, 1_000_000)];
@@ -214,7 +214,7 @@ test('a broadcast to 300 receivers that read is accepted for all of them or reje
   await clock.advance(0);
   expect(accepted.map(({ handedOver }) => handedOver)).toEqual([300, 300]);
   expect(dropped).toEqual([]);
-  // Room for each of them, and not for all of them together.
+  // There is room for each receiver, but not for all of them together.
   const after = [send('2', to, 600_000), send('3', to, 600_000)];
   expect(() => fanout.send(destinations, 'x', new Uint8Array(600_000))).toThrow(
     expect.objectContaining({
@@ -228,7 +228,7 @@ test('a broadcast to 300 receivers that read is accepted for all of them or reje
   expect([...after.map(({ handedOver }) => handedOver), outlets.get('r299')?.framesTaken]).toEqual([300, 300, 4]);
 });
 
-test('Overloaded names the limit that is reached, also when it is the one of all receivers together', () => {
+test('Overloaded names the limit that is reached, also the one for all receivers together', () => {
   const { fanout, send } = system();
   for (const address of ['a', 'b', 'c', 'd']) for (let n = 0; n < 68; n++) send(`${n}`, [address], 1_000_000);
   expect(() => fanout.send([{ address: 'f', name: 'web#f' }], 'x', new Uint8Array(1_000_000))).toThrow(

@@ -1,4 +1,4 @@
-/** Frames: whole ones come out as they went in however the bytes are cut, and hostile ones are refused. */
+/** Frames are decoded unchanged wherever the bytes are split, and hostile ones are rejected. */
 import fc from 'fast-check';
 import { limits } from '../../../src/base/limits';
 import {
@@ -23,7 +23,7 @@ function bytesOf(...frames: readonly Frame[]): Buffer {
     frames.reduce((at, { kind, line, body }) => putFrame(into, at, kind, line, body), 0),
   );
 }
-/** Reads chunks one after the other; bodies are copied, as they are views. */
+/** Reads chunks one after the other, and copies the bodies, which are views. */
 function read(chunks: readonly Buffer[]): { frames: Frame[]; fault: string | undefined } {
   const frames: Frame[] = [];
   const reader = new FrameReader((kind, line, body) => {
@@ -48,7 +48,7 @@ const three: readonly Frame[] = [
   { kind: frameKinds.ring, line: '', body: Buffer.alloc(0) },
 ];
 
-heavy('frames come out as they went in, whatever pair of places the bytes are cut at', () => {
+heavy('frames are decoded unchanged when the bytes are split at any two places', () => {
   const bytes = bytesOf(...three);
   const wrong: number[][] = [];
   for (let first = 0; first <= bytes.length; first++) {
@@ -59,14 +59,14 @@ heavy('frames come out as they went in, whatever pair of places the bytes are cu
   }
   expect(wrong).toEqual([]);
 });
-test('frames come out as they went in, byte by byte', () => {
+test('frames are decoded unchanged byte by byte', () => {
   const bytes = bytesOf(...three, ...three);
   expect(read([...bytes].map((byte) => Buffer.from([byte])))).toEqual({
     frames: [...three, ...three],
     fault: undefined,
   });
 });
-test('any frames come out as they went in, cut anywhere', () => {
+test('any frames are decoded unchanged when split anywhere', () => {
   const frame = fc.record({
     kind: fc.constantFrom(...Object.values(frameKinds)),
     line: fc.string({ unit: 'grapheme', maxLength: 50 }),
@@ -81,7 +81,7 @@ test('any frames come out as they went in, cut anywhere', () => {
   });
   expect(() => fc.assert(same, { numRuns: tries(100), seed: 7 })).not.toThrow();
 });
-test('a body of the largest size comes through, in chunks as a socket gives them', () => {
+test('a body of the largest size is decoded from chunks of a socket', () => {
   const frame = { kind: frameKinds.packet, line: 'big', body: Buffer.alloc(bodyBytesMax, 5) };
   const bytes = bytesOf(frame, ...three);
   const places = Array.from({ length: 20 }, (_, at) => at * 65_536);
@@ -94,7 +94,7 @@ test('a body of the largest size comes through, in chunks as a socket gives them
   expect(frames[0]?.body.every((byte) => byte === 5)).toBe(true);
 });
 
-describe('hostile bytes are refused', () => {
+describe('rejects hostile bytes', () => {
   const length = (value: number): Buffer => {
     const bytes = bytesOf({ kind: frameKinds.packet, line: 'abc', body: Buffer.from('body') });
     bytes.writeUInt32LE(value, 0);
@@ -122,11 +122,11 @@ describe('hostile bytes are refused', () => {
     bytes[4] = kind;
     expect(read([bytes]).fault).toBe(`a frame of kind ${kind}`);
   });
-  test('nothing behind a refused frame is taken', () => {
+  test('frames after a rejected one are not decoded', () => {
     const refused = { kind: frameKinds.packet, line: 'refuse me', body: Buffer.alloc(0) };
     expect(read([bytesOf(refused, ...three)])).toEqual({ frames: [refused], fault: 'refused' });
   });
-  test('random bytes never throw and never give more than they hold', () => {
+  test('random bytes never throw, and never give bodies larger than the input', () => {
     const safe = fc.property(fc.array(fc.uint8Array({ maxLength: 64 }), { maxLength: 20 }), (chunks) => {
       const { frames } = read(chunks.map((chunk) => Buffer.from(chunk)));
       const given = frames.reduce((sum, { body }) => sum + body.length, 0);
@@ -134,7 +134,7 @@ describe('hostile bytes are refused', () => {
     });
     fc.assert(safe, { numRuns: tries(500), seed: 7 });
   });
-  heavy('a frame that claims a megabyte holds only the memory of the bytes that came', () => {
+  heavy('a frame that claims a megabyte allocates only memory for the received bytes', () => {
     const bytes = length(1_000_000).subarray(0, 10);
     const readers = Array.from({ length: 1_000 }, () => new FrameReader(() => undefined));
     const before = process.memoryUsage().arrayBuffers;

@@ -9,10 +9,10 @@ const topic: Topic = { name: 'topic', partitions: 2, compacted: false, keepMs: n
 const record = (partition: number): Append => ({ partition, key: null, value: Buffer.from('x'), headers: {} });
 const refusal = new BusError('Unreachable', 'not writable', { outcome: 'not-sent', waitedMs: 0 });
 
-/** An appender on a store that takes the first writes and refuses the others. */
+/** An appender on a store that accepts the first writes and rejects the others. */
 function open(writesTaken: number): Appender {
   let writes = 0;
-  // The casts: an appender calls nothing else of these two.
+  // The casts: an appender uses nothing else of these two.
   const store = {
     path: '/log',
     refresh: () => undefined,
@@ -27,14 +27,14 @@ function open(writesTaken: number): Appender {
   return new Appender({ store, topics, clock: virtualClock(), random: seededRandom(1), appended: () => undefined });
 }
 
-test('an append that was refused as a whole was not sent', async () => {
+test('an append that was rejected as a whole has the outcome not-sent and is retryable', async () => {
   const error: unknown = await open(0)
     .append('topic', [record(0)])
     .catch((thrown: unknown) => thrown);
   expect(error).toMatchObject({ details: { outcome: 'not-sent' }, retryable: true });
 });
 
-test('an append of which a part is written is of unknown outcome, and is not retryable', async () => {
+test('an append that was written in part has an unknown outcome and is not retryable', async () => {
   const error: unknown = await open(1)
     .append('topic', [record(0), record(1)])
     .catch((thrown: unknown) => thrown);

@@ -22,7 +22,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** Rings are only counted, unless `hear` is connected. */
+/** Records rings to other processes; `hear` delivers a ring to this one. */
 class Ear implements Neighbours {
   rung: { addresses: readonly string[]; topic: string; atMs: number }[] = [];
   dead = new Set<string>();
@@ -51,15 +51,15 @@ function open(address: string, clock: Clock): { wake: Wake; ear: Ear } {
   wakes.push(wake);
   return { wake, ear };
 }
-/** Resolves when what was written before can be read. */
+/** Resolves when earlier writes can be read. */
 const written = (): Promise<unknown> => stores[0]!.write(null, [{ key: Buffer.from('x'), value: Buffer.from('x') }]);
 
-describe('whoever waits', () => {
+describe('a waiting reader', () => {
   it('wakes when its own process appends', async () => {
     const { wake } = open('a', still);
     let ready = false;
     const waiting = wake.until('topic', () => ready, []);
-    wake.appended('topic'); // not for this one
+    wake.appended('topic'); // before the condition holds
     ready = true;
     wake.appended('topic');
     expect(await waiting).toBeUndefined();
@@ -76,7 +76,7 @@ describe('whoever waits', () => {
     expect(await waiting).toBeUndefined();
   });
 
-  it('wakes soon when nobody rings, but somebody wrote', async () => {
+  it('wakes within 500 ms after a write without a ring', async () => {
     const { wake } = open('a', systemClock);
     let ready = false;
     const waiting = wake.until('topic', () => ready, []);
@@ -97,8 +97,8 @@ describe('whoever waits', () => {
   });
 });
 
-describe('who is rung', () => {
-  it('is who watches the topic in another process and lives, once', async () => {
+describe('a ring', () => {
+  it('reaches each live process that watches the topic, once', async () => {
     const { wake, ear } = open('a', systemClock);
     const [b, c, d] = [open('b', still), open('c', still), open('d', still)];
     for (const other of [wake, b.wake, b.wake, c.wake]) other.watch('topic');
@@ -109,7 +109,7 @@ describe('who is rung', () => {
     expect(ear.rung.map(({ addresses, topic }) => [addresses, topic])).toEqual([[['b'], 'topic']]);
   });
 
-  it('is nobody who has stopped watching', async () => {
+  it('does not reach a process that has stopped watching', async () => {
     const { wake, ear } = open('a', systemClock);
     const b = open('b', still);
     const stops = [b.wake.watch('topic'), b.wake.watch('topic')];
@@ -125,7 +125,7 @@ describe('who is rung', () => {
     expect(freshEar.rung).toEqual([]);
   });
 
-  it('is rung more rarely the more there are, and always after the last append', async () => {
+  it('is sent less often with more watchers, and always after the last append', async () => {
     const clock = virtualClock();
     const { wake, ear } = open('a', clock);
     for (let n = 0; n < 200; n += 1) open(`house ${n}`, still).wake.watch('topic');
@@ -137,7 +137,7 @@ describe('who is rung', () => {
       heard = ear.rung.length;
       await clock.advance(1);
     }
-    // 0.05 ms for each of 200, and once more after the last append.
+    // 0.05 ms for each of 200 watchers, and one ring after the last append.
     expect(rungMs).toEqual([10, 20, 30, 40]);
     expect(ear.rung[0]!.addresses).toHaveLength(200);
   });

@@ -3,7 +3,7 @@ import type { LogRecord } from '../../../src/ports/log';
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 const hex = (part: Uint8Array | null): string | null => part && Buffer.from(part).toString('hex');
-/** Byte by byte as expect compares them, 100 kB take a second. */
+/** Converts bytes to hex: expect compares byte by byte, which takes a second for 100 kB. */
 const readable = (record: LogRecord): object => ({ ...record, key: hex(record.key), value: hex(record.value) });
 
 function isBad(block: Buffer): boolean {
@@ -28,13 +28,13 @@ describe('a record as bytes', () => {
     },
   };
   for (const [name, record] of Object.entries(cases)) {
-    it(`comes back as it was ${name}`, () => {
+    it(`is decoded unchanged ${name}`, () => {
       const stored = decodeRecord(encodeRecord(record, 1_234_567_890_123), 3, 99);
       expect(readable(stored)).toEqual({ ...readable(record), partition: 3, offset: 99, timeMs: 1_234_567_890_123 });
     });
   }
 
-  it('tells its time without being decoded', () => {
+  it('has a time that is readable without decoding it', () => {
     expect(timeOf(encodeRecord(cases['with nothing']!, 1_795_349_705_574))).toBe(1_795_349_705_574);
   });
 
@@ -45,7 +45,7 @@ describe('a record as bytes', () => {
     expect(stored.value).toEqual(bytes('value'));
   });
 
-  it('is refused when any byte of it changed, or any number of bytes is missing', () => {
+  it('is rejected when any byte has changed or bytes are missing', () => {
     const block = encodeRecord(cases['with everything']!, 1);
     const read: number[] = [];
     for (let index = 0; index < block.length; index += 1) {
@@ -56,13 +56,13 @@ describe('a record as bytes', () => {
     expect(read).toEqual([]);
   });
 
-  it('names a layout of a newer version', () => {
+  it('rejects the layout of a newer version by its number', () => {
     const block = encodeRecord(cases['with nothing']!, 1);
     block[0] = 2;
     expect(() => decodeRecord(block, 0, 0)).toThrow('layout 2, this version knows 1');
   });
 
-  it('refuses more headers, or longer names of headers, than the layout can hold', () => {
+  it('rejects more headers, or longer header names, than the layout can hold', () => {
     const many = Object.fromEntries(Array.from({ length: 256 }, (_, n) => [`${n}`, '']));
     expect(() => encodeRecord({ key: null, value: null, headers: many }, 1)).toThrow('at most 255 headers, not 256');
     const long = { ['n'.repeat(256)]: '' };

@@ -59,7 +59,7 @@ async function open(topic: { compacted: boolean; keepMs: number | null }, heldBy
         headers: {},
       })),
     );
-  /** Values with their offsets, as they lie on the disk. */
+  /** Returns keys and values in the order in which they are stored. */
   const there = (): string[] => {
     const prefix = keyOf(kinds.record, []);
     const all: string[] = [];
@@ -87,7 +87,7 @@ async function open(topic: { compacted: boolean; keepMs: number | null }, heldBy
 }
 
 describe('removing by age', () => {
-  it('removes what is older than the topic keeps records, and nothing else', async () => {
+  it('removes only records that are older than the retention time of the topic', async () => {
     const { trimmer, put, there, start } = await open({ compacted: false, keepMs: 60_000 });
     await put(['a', '1'], ['b', '2']);
     nowMs += 40_000;
@@ -104,7 +104,7 @@ describe('removing by age', () => {
     expect(start()).toBe(3);
   });
 
-  it('keeps everything where the topic says so', async () => {
+  it('keeps every record of a topic without a retention time', async () => {
     const { trimmer, put, there } = await open({ compacted: false, keepMs: null });
     await put(['a', '1']);
     nowMs += 1e12;
@@ -113,15 +113,15 @@ describe('removing by age', () => {
   });
 });
 
-describe('removing by age what a group has not read', () => {
-  /** A group that has come so far; null where it never committed. */
+describe('removing by age records that a group has not read', () => {
+  /** A group that has committed this offset, or nothing when it is null. */
   async function group(name: string, offset: number | null): Promise<void> {
     if (!groups.some((one) => one.group === name)) groups.push({ group: name, topic: 't' });
     const key = partitionKey(kinds.commit, [name, 't'], 0);
     if (offset !== null) await store.write(null, [{ key, value: encodeCommit({ offset, state: new Uint8Array() }) }]);
   }
 
-  it('waits for the group that has come least far, however old the records are and however the clock is set', async () => {
+  it('waits for the group with the lowest offset, however old the records are', async () => {
     const { trimmer, put, there, dropped } = await open({ compacted: false, keepMs: 60_000 });
     await put(['a', '1'], ['b', '2'], ['c', '3']);
     await group('fast', 3);
@@ -143,7 +143,7 @@ describe('removing by age what a group has not read', () => {
     expect(there()).toEqual(['a=1']);
   });
 
-  it('waits for no group of another topic', async () => {
+  it('does not wait for a group of another topic', async () => {
     const { trimmer, put, there } = await open({ compacted: false, keepMs: 60_000 });
     await put(['a', '1']);
     groups.push({ group: 'other', topic: 'u' });
@@ -152,7 +152,7 @@ describe('removing by age what a group has not read', () => {
     expect(there()).toEqual([]);
   });
 
-  it('drops the oldest with a notice when more waits than there may, and nothing that is younger than records are kept', async () => {
+  it('drops the oldest expired records with a notice when more bytes wait than the limit', async () => {
     const { trimmer, put, there, dropped } = await open({ compacted: false, keepMs: 60_000 }, 100_000);
     const large = 'x'.repeat(10_000);
     for (let n = 0; n < 30; n++) await put([`${n}`, large]);
@@ -178,7 +178,7 @@ describe('removing by age what a group has not read', () => {
 });
 
 describe('removing below an offset', () => {
-  it('goes in steps that hold nobody up, and ends where it should', async () => {
+  it('removes records in steps of at most 501 changes, up to the offset', async () => {
     const { trimmer, put, there, start } = await open({ compacted: false, keepMs: null });
     const records = Array.from({ length: 2_600 }, (_, n): [string, string] => ['k', `${n}`]);
     for (let from = 0; from < records.length; from += 500) await put(...records.slice(from, from + 500));
@@ -189,7 +189,7 @@ describe('removing below an offset', () => {
     expect(largest.changes).toBeLessThanOrEqual(501);
   });
 
-  it('stops at the end, and never goes back', async () => {
+  it('stops at the end of the log, and never moves the start back', async () => {
     const { trimmer, put, start } = await open({ compacted: false, keepMs: null });
     await put(['a', '1']);
     await trimmer.below('t', 0, 1_000);
@@ -200,7 +200,7 @@ describe('removing below an offset', () => {
 });
 
 describe('a compacted topic', () => {
-  it('has the newest record of each key at once, also of keys that come twice in one call', async () => {
+  it('keeps only the newest record of each key, also of keys repeated in one call', async () => {
     const { put, there, count } = await open({ compacted: true, keepMs: null });
     await put(['a', '1'], ['b', '1'], ['a', '2']);
     await put(['b', '2'], ['c', '1']);
@@ -208,7 +208,7 @@ describe('a compacted topic', () => {
     expect(count('newest')).toBe(3);
   });
 
-  it('keeps a tombstone for an hour, then forgets the key', async () => {
+  it('keeps a tombstone for an hour, then removes the key', async () => {
     const { trimmer, put, there, count } = await open({ compacted: true, keepMs: null });
     await put(['a', '1'], ['b', '1'], ['c', '1']);
     await put(['a', null], ['c', null]);
@@ -227,7 +227,7 @@ describe('a compacted topic', () => {
 });
 
 describe('a sweep that fails', () => {
-  it('is reported once as long as the reason stays the same, and again after one that succeeded', async () => {
+  it('is reported once while the reason is the same, and again after a success', async () => {
     const time = virtualClock();
     let failure = '';
     const broken: Store = {
