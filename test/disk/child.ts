@@ -1,4 +1,4 @@
-/** A process that does one thing to a store and says so, to be stopped or killed by a test. */
+/** A process that runs one role on a store and prints its progress, for tests that stop or kill it. */
 import { writeSync } from 'node:fs';
 import { open } from 'lmdb';
 import { systemClock } from '../../src/base/clock';
@@ -7,7 +7,7 @@ import { openStore } from '../../src/disk/lmdb';
 const [role, path = ''] = process.argv.slice(2);
 const key = (n: number): Buffer => Buffer.from(`key ${n}`);
 
-/** Keeps the write lock until it is killed. */
+/** Holds the write lock until it is killed. */
 function hold(): void {
   const db = open({ path, encoding: 'binary', keyEncoding: 'binary', useVersions: true, overlappingSync: false });
   db.transactionSync(() => {
@@ -16,7 +16,7 @@ function hold(): void {
   });
 }
 
-/** Writes pairs that belong together for ever, and says which ones were acknowledged. */
+/** Writes groups of entries without end, and prints the number of each acknowledged group. */
 async function pairs(): Promise<void> {
   const store = await openStore(path, { clock: systemClock, durable: true });
   for (let n = 0; ; n += 1) {
@@ -27,7 +27,7 @@ async function pairs(): Promise<void> {
   }
 }
 
-/** Writes until something goes wrong, and says what; the end of the process tells whether a rejection went unheard. */
+/** Writes until a write fails, and prints the error; an unhandled rejection would show in the exit code. */
 async function failing(): Promise<void> {
   const store = await openStore(path, { clock: systemClock, durable: true });
   for (let n = 0; n < 2_000; n += 1) {

@@ -1,7 +1,7 @@
-/** The condition of a store: the fault that a handle is notified of. */
+/** The condition of a store: the fault that is reported to its handles. */
 import { Condition } from '../../src/disk/condition';
 
-test('a listener that is added after a fault is called with it, and one without a fault is not called', () => {
+test('a listener is called on being added only when there is a fault', () => {
   const condition = new Condition('/log');
   const [early, late] = [jest.fn(), jest.fn()];
   condition.onChange(early);

@@ -1,4 +1,4 @@
-/** The gate that keeps others from committing while LMDB opens: who waits for whom, in what order, and for how long. */
+/** The gate that stops other processes from committing while LMDB opens: its waits, their order and their limits. */
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,11 +14,11 @@ const clockNow = () => virtualClock({ startMs: Date.now() });
 const nobody = { holder: () => undefined, lastTransaction: () => undefined };
 const folder = () => join(path, 'opening');
 
-test('nobody waits while nobody opens', () => {
+test('a writer does not wait while no process opens the store', () => {
   expect(new Gate(path, clockNow()).wait()).toBeUndefined();
 });
 
-test('who writes waits until the last one who opens is done, and goes on in the order of asking', async () => {
+test('writers wait until the last opening process is done, and continue in order', async () => {
   const clock = clockNow();
   const gate = new Gate(path, clock);
   const [one, two] = [await closeGate(path, nobody, clock), await closeGate(path, nobody, clock)];
@@ -39,7 +39,7 @@ test('who writes waits until the last one who opens is done, and goes on in the 
   expect(gate.wait()).toBeUndefined();
 });
 
-test('who opens waits until nobody has committed for five milliseconds, for a tenth of a second at most', async () => {
+test('an opening process waits for 5 ms without a commit, but at most 100 ms', async () => {
   const clock = clockNow();
   let [committed, rests] = [7, false];
   const writers = { holder: () => undefined, lastTransaction: () => (rests ? committed : committed++) };
@@ -58,7 +58,7 @@ test('who opens waits until nobody has committed for five milliseconds, for a te
   expect([latestMs >= 100, latestMs < 104]).toEqual([true, true]);
 });
 
-test('what holds the write lock is waited for, though it has committed nothing yet', async () => {
+test('an opening process waits for the holder of the write lock', async () => {
   const clock = clockNow();
   let holder: object | undefined = {};
   let isOpen = false;
@@ -72,7 +72,7 @@ test('what holds the write lock is waited for, though it has committed nothing y
   await opening;
 });
 
-test('who died or was stopped while opening is waited for two seconds after it began, a second at a time', async () => {
+test('a writer waits at most two seconds for a process that died while opening', async () => {
   const clock = clockNow();
   const gate = new Gate(path, clock);
   await closeGate(path, nobody, clock);
@@ -90,10 +90,10 @@ test('who died or was stopped while opening is waited for two seconds after it b
   }
   expect(waitedMs).toBeGreaterThan(1_500);
   expect(waitedMs).toBeLessThan(2_100);
-  expect(fs.existsSync(folder())).toBe(false); // taken away
+  expect(fs.existsSync(folder())).toBe(false); // it was removed
 });
 
-test('opening does not end when another one takes the folder away at any moment', async () => {
+test('opening succeeds although another process removes the folder three times', async () => {
   const real = fs.writeFileSync.bind(fs);
   let taken = 0;
   const write = jest.spyOn(fs, 'writeFileSync').mockImplementation((...given: Parameters<typeof real>) => {
@@ -107,8 +107,8 @@ test('opening does not end when another one takes the folder away at any moment'
   expect(fs.readdirSync(path)).toEqual([]);
 });
 
-test('where the gate cannot be made, opening is refused with what to see to', async () => {
-  fs.writeFileSync(folder(), ''); // a file, where the folder has to be
+test('opening rejects with a remedy when the gate cannot be created', async () => {
+  fs.writeFileSync(folder(), ''); // a file in place of the folder
   const opening = closeGate(path, nobody, systemClock);
   await expect(opening).rejects.toMatchObject({
     code: 'Unreachable',

@@ -48,7 +48,7 @@ const textAt = (store: Store, text: string): string | undefined => {
 };
 
 describe('a guarded write', () => {
-  it('makes all of its changes if the guard holds, and none otherwise', async () => {
+  it('makes all changes if the guard holds, and none otherwise', async () => {
     const store = await open(freshDirectory());
     expect(
       await store.write({ key: key('v'), version: null }, [{ key: key('v'), value: value('1'), version: 1 }]),
@@ -67,7 +67,7 @@ describe('a guarded write', () => {
     expect(store.version(key('v'))).toBe(2);
   });
 
-  it('lets one of many win that ask at the same moment, and the others see it', async () => {
+  it('lets one of fifty concurrent writes win, and the others return false', async () => {
     const store = await open(freshDirectory());
     await store.write(null, [{ key: key('n'), value: value('n'), version: 0 }]);
     const won = await Promise.all(
@@ -85,7 +85,7 @@ describe('a guarded write', () => {
     expect(winners).toEqual([`winner ${won.indexOf(true)}`]);
   });
 
-  it('is whole or not there after kill -9 in the middle, and there once it was acknowledged', async () => {
+  it('is stored whole or not at all after kill -9, and never lost once acknowledged', async () => {
     const dir = freshDirectory();
     for (let round = 0; round < 4; round += 1) {
       const child = start('pairs', dir);
@@ -107,14 +107,14 @@ describe('a guarded write', () => {
 });
 
 describe('opening', () => {
-  it('makes files that are only the owner`s', async () => {
+  it('creates files for the owner only', async () => {
     const dir = freshDirectory();
     await open(dir);
     for (const name of fs.readdirSync(dir)) expect((fs.statSync(join(dir, name)).mode & 0o777).toString(8)).toBe('600');
     expect(fs.readdirSync(dir).sort()).toEqual(['data.mdb', 'lock.mdb']);
   });
 
-  it('shares the files within a process, until the last one lets go', async () => {
+  it('shares the files within a process until the last handle is released', async () => {
     const dir = freshDirectory();
     const [one, two] = [await open(dir), await open(dir)];
     await one.write(null, [{ key: key('k'), value: value('v') }]);
@@ -141,7 +141,7 @@ describe('opening', () => {
     fs.closeSync(opened);
   };
   for (const [reason, hurt] of Object.entries(damage)) {
-    it(`refuses a file that ${reason}, names it, and leaves it as it is`, async () => {
+    it(`rejects a file that ${reason}, names it, and leaves it unchanged`, async () => {
       const dir = freshDirectory();
       const file = join(dir, 'data.mdb');
       if (!/^(was|is) not/.test(reason)) await fill(dir);
@@ -153,7 +153,7 @@ describe('opening', () => {
       expect(contentOf(file)).toBe(before);
     });
   }
-  it('of a file that another process makes larger meanwhile takes it for what it is', async () => {
+  it('accepts a file that another process enlarges meanwhile', async () => {
     const dir = freshDirectory();
     const file = join(dir, 'data.mdb');
     await (await openStore(dir, { clock: systemClock, durable: true })).release();
@@ -164,7 +164,7 @@ describe('opening', () => {
     const real = fs.readSync.bind(fs);
     let grown = 0;
     const read = jest.spyOn(fs, 'readSync').mockImplementation((...given: unknown[]) => {
-      // Right before its heads are read for the first time; its size may have been looked at.
+      // Right before its heads are read for the first time, when its size can have been read already.
       if (fs.readlinkSync(`/proc/self/fd/${String(given[0])}`) === file && grown++ === 0) fs.writeFileSync(file, large);
       return Reflect.apply(real, undefined, given) as number;
     });
@@ -174,11 +174,11 @@ describe('opening', () => {
     );
     const store = await open(dir, { ...systemClock, after: waits });
     expect(grown).toBeGreaterThan(0);
-    expect(waits).not.toHaveBeenCalledWith(100, expect.anything()); // no second look
+    expect(waits).not.toHaveBeenCalledWith(100, expect.anything()); // it does not read the file a second time
     expect(read).toHaveBeenCalled();
     expect(store.entry(key('9'))?.value).toHaveLength(100_000);
   });
-  it('of a file that another process is just making waits until it is whole', async () => {
+  it('waits for a file that another process is creating until it is whole', async () => {
     const dir = freshDirectory();
     const file = join(dir, 'data.mdb');
     await fill(dir);
@@ -193,7 +193,7 @@ describe('opening', () => {
     };
     expect((await open(dir, clock)).entry(key('9'))?.value).toHaveLength(100_000);
   });
-  it('refuses a file with a damaged page, and names the page', async () => {
+  it('rejects a file with a damaged page, and names the page', async () => {
     const dir = freshDirectory();
     const file = join(dir, 'data.mdb');
     await fill(dir);
@@ -204,7 +204,7 @@ describe('opening', () => {
     );
   });
 
-  it('a page that is damaged under an open store stops it, and is reported as final', async () => {
+  it('breaks an open store when a damaged page is read, and reports it as final', async () => {
     const dir = freshDirectory();
     await fill(dir);
     const faults: unknown[] = [];
@@ -242,9 +242,9 @@ describe('a process that was stopped while it held the write lock', () => {
     return child;
   }
 
-  it('is named by those who wait for it too long, and what waited is written when it is gone', async () => {
+  it('is named when a write times out, and the write completes after its end', async () => {
     const dir = freshDirectory();
-    let hurry = false; // a busy disk may take its time as long as nobody holds the lock
+    let hurry = false; // set when the lock is held, so that a busy disk does not cause time-outs before
     const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(hurry ? ms / 30 : ms, run) };
     const store = await open(dir, clock);
     const child = await stopped(dir);
@@ -260,7 +260,7 @@ describe('a process that was stopped while it held the write lock', () => {
     expect(textAt(store, 'k')).toBe('v');
   });
 
-  it('is named by those who want to open the files', async () => {
+  it('is named when opening the files times out', async () => {
     const dir = freshDirectory();
     const child = await stopped(dir);
     const error = await rejection(openStore(dir, { clock: systemClock, durable: true, writeMs: 300 }));
@@ -273,8 +273,8 @@ describe('a process that was stopped while it held the write lock', () => {
   });
 });
 
-describe('a disk', () => {
-  it('that is full refuses writes, damages nothing, and works again when there is room', async () => {
+describe('a disk error', () => {
+  it('on a full disk rejects writes, keeps the data, and ends when space is freed', async () => {
     const dir = freshDirectory();
     if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'busbar', dir]).status !== 0) {
       console.log('skipped: mounting a small tmpfs needs root');
@@ -287,7 +287,7 @@ describe('a disk', () => {
     const unheard = jest.fn();
     process.on('unhandledRejection', unheard);
     undo.push(() => process.off('unhandledRejection', unheard));
-    const told = jest.spyOn(console, 'error').mockReturnValue(); // the package prints what it rejects with
+    const told = jest.spyOn(console, 'error').mockReturnValue(); // the package prints the error that it rejects with
     undo.push(() => told.mockRestore());
 
     const store = await open(join(dir, 'store'));
@@ -311,7 +311,7 @@ describe('a disk', () => {
     expect(unheard).not.toHaveBeenCalled();
   });
 
-  it('that fails to sync makes the outcome unknown and ends all writing, without ending the process', async () => {
+  it('during a sync gives an unknown outcome, and makes later writes reject', async () => {
     const dir = freshDirectory();
     const trace = [
       'strace',

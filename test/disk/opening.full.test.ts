@@ -1,4 +1,4 @@
-/** What was committed while LMDB opens the same files in another process must not be written over. */
+/** Commits that are made while another process opens the same files must not be overwritten. */
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ afterEach(async () => {
   for (let run = undo.pop(); run !== undefined; run = undo.pop()) await run();
 });
 
-/** From now on opening leaves the last transaction's number one too low, as after a commit in the midst of it. */
+/** Makes opening leave the number of the last transaction one too low, as after a commit during it. */
 function setBackByOpening(path: string): void {
   const { open } = lmdb;
   const number = Buffer.alloc(8);
@@ -25,12 +25,12 @@ function setBackByOpening(path: string): void {
     number.writeBigUInt64LE(number.readBigUInt64LE() - 1n);
     fs.writeSync(file, number, 0, 8, 8);
     return db;
-  }) as typeof open); // of its overloads the store uses one
+  }) as typeof open); // the store uses one of its overloads
 }
 const put = (store: Store, text: string): Promise<boolean> =>
   store.write(null, [{ key: Buffer.from(text), value: Buffer.from(text) }]);
 
-test('a commit that another process made while this one opened is there, also after the next one', async () => {
+test('a commit that another process makes during opening is kept, also after the next commit', async () => {
   const path = fs.mkdtempSync(join(tmpdir(), 'busbar-disk-'));
   undo.push(() => fs.rmSync(path, { recursive: true, force: true }));
   const before = await openStore(path, { clock: systemClock, durable: true });
@@ -46,7 +46,7 @@ test('a commit that another process made while this one opened is there, also af
   expect(there).toEqual(['one', 'two', 'three']);
 });
 
-test('the gate is closed while LMDB opens, and not a moment longer', async () => {
+test('the gate is closed exactly while LMDB opens', async () => {
   const path = fs.mkdtempSync(join(tmpdir(), 'busbar-disk-'));
   undo.push(() => fs.rmSync(path, { recursive: true, force: true }));
   const { open } = lmdb;
@@ -54,7 +54,7 @@ test('the gate is closed while LMDB opens, and not a moment longer', async () =>
   jest.spyOn(lmdb, 'open').mockImplementation(((...args: Parameters<typeof open>) => {
     seen.push(fs.readdirSync(join(path, 'opening')).length);
     return open(...args);
-  }) as typeof open); // of its overloads the store uses one
+  }) as typeof open); // the store uses one of its overloads
   const store = await openStore(path, { clock: systemClock, durable: true });
   undo.push(() => store.release());
   expect(seen).toEqual([1]);
@@ -62,7 +62,7 @@ test('the gate is closed while LMDB opens, and not a moment longer', async () =>
   expect(await put(store, 'one')).toBe(true);
 });
 
-test('a write waits while another process opens, and those behind it keep their order', async () => {
+test('writes wait while another process opens the store, and keep their order', async () => {
   const path = fs.mkdtempSync(join(tmpdir(), 'busbar-disk-'));
   undo.push(() => fs.rmSync(path, { recursive: true, force: true }));
   const store = await openStore(path, { clock: systemClock, durable: true });
@@ -70,7 +70,7 @@ test('a write waits while another process opens, and those behind it keep their 
   const another = join(path, 'opening', '1-0');
   fs.mkdirSync(join(path, 'opening'));
   fs.writeFileSync(another, '');
-  await new Promise((resolve) => setTimeout(resolve, 2)); // longer than one look lasts
+  await new Promise((resolve) => setTimeout(resolve, 2)); // longer than one check of the folder is valid
   const written: string[] = [];
   const writes = ['a', 'b', 'c'].map(async (text) => {
     await put(store, text);

@@ -11,7 +11,7 @@ function reading(message: string) {
       throw new Error(message);
     },
   };
-  // The cast: a read uses these parts of an environment only.
+  // The cast: a read uses only these parts of an environment.
   const environment = { path: '/log', db, condition, look: () => undefined } as unknown as Environment;
   const store = makeStore(environment, { clock: systemClock, durable: true }, () => Promise.resolve());
   return { condition, read: () => store.version(Buffer.from('key')) };
@@ -23,7 +23,7 @@ test.each(['MDB_CORRUPTED', 'MDB_PAGE_NOTFOUND', 'MDB_BAD_TXN', 'MDB_PANIC'])('%
   expect(condition.fault).toMatchObject({ final: true, reason: expect.stringContaining(code) });
 });
 
-test('a full table of readers is thrown as it is, and breaks nothing', () => {
+test('a full table of readers is thrown unchanged, and does not break the store', () => {
   const { condition, read } = reading('MDB_READERS_FULL: Environment maxreaders limit reached');
   expect(read).toThrow('MDB_READERS_FULL: Environment maxreaders limit reached');
   expect(condition.fault).toBeUndefined();
