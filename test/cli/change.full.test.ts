@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { jsonLines, kit, rows } from './kit';
 import type { Job } from './shop';
 
-jest.setTimeout(240_000); // each command is a process, and machines are busy
+jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
 let k: ReturnType<typeof kit>;
 beforeEach(() => {
@@ -18,7 +18,7 @@ const parkedNow = async (): Promise<number> => {
   return Number(rows(out)[0]?.['PARKED']);
 };
 
-/** A shop that has parked all of `jobs`, and ends unless it is to stay. */
+/** Starts a shop that parks `all` jobs, and ends it unless `stay` is set. */
 async function parkedIn(all: readonly Job[], stay = false) {
   const seller = await k.shop();
   const ids = await seller.pack(all);
@@ -27,7 +27,7 @@ async function parkedIn(all: readonly Job[], stay = false) {
   return ids;
 }
 
-test('replay says what it will touch, needs a yes, and sends the same messages again', async () => {
+test('replay prints the messages that it affects, needs a confirmation, and sends them again', async () => {
   const ids = await parkedIn([...jobs(2, 'park'), { key: 'z', do: 'fail' }]);
   const asked = await k.run(['replay', 'shop.work', '--all']);
   expect(asked).toMatchObject({ code: 64, out: '' });
@@ -53,14 +53,14 @@ test('replay says what it will touch, needs a yes, and sends the same messages a
       .toSorted(),
   ).toEqual(ids.map((id) => `${id} 1`).toSorted());
   await k.shop({ SHOP_MENDED: 'yes' });
-  await k.eventually([], ({ code }) => code === 0); // all of them were handled, and nothing is parked any more
+  await k.eventually([], ({ code }) => code === 0); // all of them were handled, and none is parked
   const { out } = await k.run(['show', ids[0] ?? '']);
   expect(out).toMatch(/shop\.work +parked, then replayed \S+ ago by console#\w+\n/);
   expect(out).toMatch(/replayed +once before\n/);
   expect(out).toMatch(/shop\.work +settled\n/);
 });
 
-test('which messages must be said, and ids may be cut', async () => {
+test('replay and drop need a selection of messages, and accept shortened ids', async () => {
   const [id = ''] = await parkedIn(jobs(1, 'park'));
   expect((await k.run(['replay', 'shop.work', '--yes'])).err).toContain(
     'say which: ids, or --reason-like TEXT, or --all',
@@ -74,7 +74,7 @@ test('which messages must be said, and ids may be cut', async () => {
   expect(await parkedNow()).toBe(0);
 });
 
-test('drop writes all of it to a file of the owner first, and nothing goes when that cannot be', async () => {
+test('drop exports the messages to a file first, and drops none when it cannot', async () => {
   const ids = await parkedIn(jobs(3, 'park'));
   const refused = await k.run(['drop', 'shop.work', '--all', '--yes', '--export', join(k.dir, 'no', 'such')]);
   expect(refused.err).toContain('nothing was dropped');
@@ -93,7 +93,7 @@ test('drop writes all of it to a file of the owner first, and nothing goes when 
   expect((await k.run(['show', ids[0] ?? ''])).out).toMatch(/parked, then dropped \S+ ago by console#\w+\n/);
 });
 
-test('on a terminal it asks, and anything but a yes changes nothing', async () => {
+test('on a terminal drop asks for confirmation, and only a yes changes anything', async () => {
   await parkedIn(jobs(1, 'park'));
   const no = k.inTerminal(80, ['drop', 'shop.work', '--all']);
   await no.until(/go on\? \[y\/N\]/);
@@ -107,7 +107,7 @@ test('on a terminal it asks, and anything but a yes changes nothing', async () =
   expect(await parkedNow()).toBe(0);
 });
 
-test('^C in the middle of a replay leaves each message either there or here, and says how to go on', async () => {
+test('^C during a replay leaves each message replayed or parked, and prints how to continue', async () => {
   const many = 3_000;
   const ids = await parkedIn(jobs(many, 'park'));
   const interrupted = {
@@ -135,7 +135,7 @@ test('^C in the middle of a replay leaves each message either there or here, and
   ).toEqual([...ids].toSorted()); // each exactly once
 });
 
-test('what waits for nobody is critical', async () => {
+test('a message that no instance can handle is a critical alarm', async () => {
   const seller = await k.shop();
   await seller.end();
   const sent = await k.run(['submit', 'shop.pack', '{}', '--unchecked', '--key', 'q']);
@@ -143,11 +143,11 @@ test('what waits for nobody is critical', async () => {
   const { code, out } = await k.run([]);
   expect(code).toBe(2);
   expect(rows(out)).toMatchObject([{ WHAT: 'nobody', NEXT: 'busbar peek shop.work' }]);
-  const peeked = await k.run(['peek', 'shop.pack', '-o', 'jsonl']); // an entry, although nobody is up to know it
+  const peeked = await k.run(['peek', 'shop.pack', '-o', 'jsonl']); // an entry, although no instance that serves it is running
   expect(jsonLines(peeked.out)).toMatchObject([{ key: 'q', body: {} }]);
 });
 
-test('nothing is created by looking', async () => {
+test('reading commands create no file', async () => {
   const seller = await k.shop();
   const tree = (): string[] => readdirSync(join(k.dir, 'bus'), { recursive: true, encoding: 'utf8' }).toSorted();
   await k.run(['queues']);
@@ -159,7 +159,7 @@ test('nothing is created by looking', async () => {
   await seller.end();
 });
 
-test('forget needs a listener that has no instance, says what waits for it, and asks', async () => {
+test('forget needs a listener without instances, prints its waiting events, and needs a confirmation', async () => {
   const shop = await k.shop();
   const used = await k.run(['forget', 'shop.index', '--yes']);
   expect([used.code, used.err]).toEqual([3, expect.stringContaining('has members')]);

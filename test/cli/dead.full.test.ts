@@ -1,9 +1,9 @@
-/** The command where messages wait for nobody: who served the queue was killed, or none of them knows the entry. */
+/** The command when messages wait and no instance handles them: the instances were killed, or none knows the entry. */
 import { kit, rows } from './kit';
 
 jest.setTimeout(240_000);
 
-test('jobs for a module whose instances were all killed are a critical alarm at once', async () => {
+test('jobs of a module are a critical alarm when all its instances are killed', async () => {
   const k = kit();
   const shop = await k.shop();
   await shop.pack([{ key: 'a', do: 'hang' }]);
@@ -21,7 +21,7 @@ test('jobs for a module whose instances were all killed are a critical alarm at 
   expect(queue).toMatchObject({ STATE: 'nobody there', INSTANCES: '0' });
 });
 
-test('a job for an entry that no instance knows is a critical alarm at once, and peek and show say why it waits', async () => {
+test('a job with an unknown entry is a critical alarm, which peek and show explain', async () => {
   const k = kit();
   await k.shop();
   const sent = await k.run(['submit', 'shop.pakc', '{"key":"a"}', '--unchecked', '--key', 'a']);

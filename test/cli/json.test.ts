@@ -1,6 +1,6 @@
 import { fromJson, toJson } from '../../src/cli/json';
 
-test('whole numbers of any size stay whole, both ways', () => {
+test('integers of any size are parsed and printed exactly', () => {
   const text = '{"id":12345678901234567890,"small":5,"rate":1.1234567890123457,"far":1e300,"neg":-9007199254740993}';
   const value = fromJson(text);
   expect(value).toEqual({
@@ -15,28 +15,28 @@ test('whole numbers of any size stay whole, both ways', () => {
   );
 });
 
-test('what would be rounded or lost is refused, with its place', () => {
+test('a number that would be rounded and a repeated key are rejected with their path', () => {
   expect(() => fromJson('{"a": [1.1234567890123456789]}')).toThrow('a.0: the number 1.1234567890123456789');
   expect(() => fromJson('{"a": 1e400}')).toThrow('a: the number 1e400');
   expect(() => fromJson('{"a": {"b": 1, "b": 2}}')).toThrow('a.b: the key "b" twice');
 });
 
-test('a body of 10,000 levels is read and written', () => {
+test('a body of 10,000 levels is parsed and printed', () => {
   const text = `${'[{"a":'.repeat(5_000)}1${'}]'.repeat(5_000)}`;
   expect(toJson(fromJson(text))).toBe(text);
 });
 
-test('digits inside texts are texts', () => {
+test('digits inside strings stay strings', () => {
   const value = fromJson('{"12345678901234567890":"12345678901234567890 \\"12345678901234567890\\" bigint:1"}');
   expect(value).toEqual({ '12345678901234567890': '12345678901234567890 "12345678901234567890" bigint:1' });
 });
 
-test('what is no JSON is refused where it is wrong', () => {
+test('invalid JSON throws a SyntaxError', () => {
   expect(() => fromJson('{"a":}')).toThrow(SyntaxError);
   expect(() => fromJson('')).toThrow(SyntaxError);
 });
 
-test('dates, bytes, Maps and Sets are readable, bytes in full when asked', () => {
+test('dates, bytes, Maps and Sets are printed readably, and bytes in full as hex', () => {
   const body = {
     at: new Date(0),
     image: Uint8Array.of(1, 255),
@@ -51,7 +51,7 @@ test('dates, bytes, Maps and Sets are readable, bytes in full when asked', () =>
   expect(toJson(body.image, 'hex')).toBe('"01ff"');
 });
 
-test('indented, it is the JSON that everybody knows', () => {
+test('indented output equals that of JSON.stringify', () => {
   const value = { a: [1, { b: [] }], c: {} };
   expect(toJson(value, 'counted', 2)).toBe(JSON.stringify(value, null, 2));
 });

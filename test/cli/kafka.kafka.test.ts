@@ -1,4 +1,4 @@
-/** The command on Kafka and ZooKeeper: it looks into queues of a cluster and mends them, and counts right despite gaps. */
+/** The command on Kafka and ZooKeeper: it inspects and repairs queues of a cluster, and counts exactly despite offset gaps. */
 import { Kafka, logLevel } from 'kafkajs';
 import { kafkaSuite } from '../cluster/suite';
 import { jsonLines, kit, rows } from './kit';
@@ -23,8 +23,8 @@ kafkaSuite('the command on a cluster', (suite) => {
   });
   afterAll(() => k?.close());
 
-  test('status, queues and instances say what goes on', async () => {
-    // An instance that a slow machine keeps from answering within two seconds is worse than what was set aside.
+  test('status, queues and instances print the current state', async () => {
+    // Retried, because a slow instance that does not answer within two seconds is a worse alarm than parked messages.
     const status = await k.eventually([], ({ code }) => code === 1);
     expect(rows(status.out)).toMatchObject([{ ABOUT: 'shop.work', SAYS: '2 were set aside' }]);
     expect(status.err).toBe('');
@@ -44,7 +44,7 @@ kafkaSuite('the command on a cluster', (suite) => {
     expect(jsonLines(instances.out)).toMatchObject([{ module: 'shop', pid: seller.child.pid, silent: null }]);
   });
 
-  test('peek, parked and show tell of messages one by one', async () => {
+  test('peek, parked and show print single messages', async () => {
     const runs = ({ out }: { out: string }): boolean => rows(out)[0]?.['IT']?.endsWith('packing') ?? false;
     const peeked = rows((await k.eventually(['peek', 'shop.pack'], runs)).out);
     expect(peeked).toMatchObject([
@@ -60,7 +60,7 @@ kafkaSuite('the command on a cluster', (suite) => {
     expect((await k.run(['show', ids[0] ?? '', '-o', 'table'])).out).toMatch(/shop\.work +settled/);
   });
 
-  test('tail follows, and what others send is handled', async () => {
+  test('tail follows new messages, and request and submit reach the shop', async () => {
     const going = k.start(['tail', 'shop', '-o', 'jsonl', '--since', '1h', '--key', 'live']);
     await seller.pack([{ key: 'live', do: 'done' }]);
     await going.until(/"key":"live"/);
@@ -72,12 +72,12 @@ kafkaSuite('the command on a cluster', (suite) => {
     expect(sent.code).toBe(0);
   });
 
-  test('replay and drop take out what they say', async () => {
+  test('replay and drop remove the chosen messages from the parked ones', async () => {
     const dry = await k.run(['replay', 'shop.work', '--all', '--dry-run', '-o', 'jsonl']);
     expect(jsonLines(dry.out).map(({ state }) => state)).toEqual(['still parked', 'still parked']);
     const went = await k.run(['replay', 'shop.work', ids[2] ?? '', '--yes']);
     expect(rows(went.out)).toMatchObject([{ ID: ids[2], STATE: 'replayed' }]);
-    // It fails again, and is parked again under the same id.
+    // The message fails again, and is parked again under the same id.
     const again = await k.eventually(['parked', '--each', '--key', 'b', '-o', 'jsonl'], ({ out }) => out !== '');
     expect(jsonLines(again.out)).toMatchObject([{ id: ids[2], replay: 1 }]);
     const dropped = await k.run(['drop', 'shop.work', '--all', '--yes']);
@@ -85,7 +85,7 @@ kafkaSuite('the command on a cluster', (suite) => {
     expect((await k.run(['parked'])).code).toBe(1);
   });
 
-  test('the ends of transactions of others are no messages that wait, and those taken back are none either', async () => {
+  test('transaction markers and aborted messages of other producers do not count as waiting', async () => {
     const client = new Kafka({ brokers: suite.cluster.brokers.split(','), logLevel: logLevel.NOTHING });
     const producer = client.producer({ transactionalId: `${suite.namespace}-tx`, maxInFlightRequests: 1 });
     await producer.connect();
@@ -107,7 +107,7 @@ kafkaSuite('the command on a cluster', (suite) => {
     expect((await k.run(['show', 'tx1'])).code).toBe(1);
   });
 
-  test('what waits for nobody is critical; a namespace and a cluster that are not there are unreachable', async () => {
+  test('a message without an instance is critical, and a missing namespace or cluster is unreachable', async () => {
     seller.child.kill('SIGKILL');
     expect((await k.run(['submit', 'shop.pack', '{}', '--unchecked', '--key', 'q'])).code).toBe(0);
     const { code, out } = await k.eventually([], (ended) => ended.out.includes('nobody'));

@@ -1,4 +1,4 @@
-/** A shop in a process of its own, and the command in others: what they write and how they end. */
+/** Runs a shop in one process, and the command in others, and collects their output and exit codes. */
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import {
   copyFileSync,
@@ -19,7 +19,7 @@ const root = join(__dirname, '..', '..');
 const register = ['--require', join(root, 'test', 'register.cjs')];
 const patienceMs = 60_000;
 
-/** The command as it is now, compiled once for each file of tests: it is started many times. */
+/** The compiled command. It is compiled once for each test file, because it is started many times. */
 let compiled: string | undefined;
 function main(): string {
   if (compiled === undefined) {
@@ -34,7 +34,7 @@ afterAll(() => {
   if (compiled !== undefined) rmSync(compiled, { recursive: true, force: true });
 });
 
-/** What main.ts loads, now or later. */
+/** Compiles main.ts and every file that it imports. */
 function compile(to: string): void {
   const files = new Set(['cli/main.ts']);
   for (const file of files) {
@@ -70,7 +70,7 @@ export interface RunOptions {
   readonly stdin?: string;
 }
 
-/** `more` goes into the environment of the shop and the command. */
+/** Adds `more` to the environment of the shop and the command. */
 export function kit(more: Readonly<Record<string, string>> = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'bb-'));
   const children = new Set<ChildProcess>();
@@ -82,13 +82,12 @@ export function kit(more: Readonly<Record<string, string>> = {}) {
     return child;
   }
 
-  /** Starts the command. */
   function start(args: readonly string[], options: RunOptions = {}): Going {
     const child = keep(spawn(process.execPath, [main(), ...args], { cwd: dir, env: { ...env, ...options.env } }));
     child.stdin?.end(options.stdin ?? '');
     return follow(child);
   }
-  /** The same in a terminal of so many columns; what it writes comes as one. */
+  /** Starts the command in a terminal with `columns` columns; stdout and stderr are merged. */
   function inTerminal(columns: number, args: readonly string[]): Going {
     const quoted = [process.execPath, main(), ...args].map((word) => `'${word}'`).join(' ');
     const command = `stty cols ${columns} -echo; ${quoted}`;
@@ -100,7 +99,7 @@ export function kit(more: Readonly<Record<string, string>> = {}) {
     start,
     inTerminal,
     run: (args: readonly string[], options?: RunOptions): Promise<Ended> => start(args, options).ended,
-    /** Opens the shop; `pack` hands jobs over and gives their ids. */
+    /** Starts the shop; `pack` submits jobs and returns their ids. */
     shop: async (more: Record<string, string> = {}) => {
       const child = keep(fork(join(__dirname, 'shop.ts'), { execArgv: register, cwd: dir, env: { ...env, ...more } }));
       await message(child);
@@ -117,7 +116,7 @@ export function kit(more: Readonly<Record<string, string>> = {}) {
         },
       };
     },
-    /** Runs the command until what it writes satisfies, for what another process does in its own time. */
+    /** Runs the command until `enough` accepts its result, to wait for another process. */
     eventually: async (args: readonly string[], enough: (ended: Ended) => boolean): Promise<Ended> => {
       const untilMs = Date.now() + patienceMs;
       for (;;) {
@@ -166,7 +165,7 @@ function message(child: ChildProcess): Promise<unknown> {
   });
 }
 
-/** Tab-separated lines as objects, by the names of their columns. */
+/** Parses tab-separated lines into objects keyed by column name. */
 export function rows(text: string): readonly Record<string, string>[] {
   const [head = '', ...lines] = text.trimEnd().split('\n');
   const names = head.split('\t');

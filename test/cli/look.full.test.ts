@@ -2,7 +2,7 @@ import { mkdirSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { jsonLines, kit, rows } from './kit';
 
-jest.setTimeout(240_000); // each command is a process, and machines are busy
+jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
 const { dir, run, start, inTerminal, eventually, shop, close } = kit();
 let ids: readonly string[] = [];
@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(close);
 
-test('status says what is wrong with the command to type next, and ends with 1 for a warning', async () => {
+test('status prints an alarm with the next command, and exits with 1 for a warning', async () => {
   const { code, out, err } = await run([]);
   expect(rows(out)).toEqual([
     {
@@ -43,7 +43,7 @@ test('status says what is wrong with the command to type next, and ends with 1 f
   });
 });
 
-test('queues are counted exactly', async () => {
+test('queues prints exact counts', async () => {
   const { code, out } = await run(['queues']);
   expect(code).toBe(0);
   expect(rows(out)).toMatchObject([
@@ -53,7 +53,7 @@ test('queues are counted exactly', async () => {
   ]);
 });
 
-test('instances say what they serve and how busy they are', async () => {
+test('instances prints the version, pid and health of each instance', async () => {
   const { code, out } = await run(['instances', 'shop', '-o', 'jsonl']);
   expect(code).toBe(0);
   expect(jsonLines(out)).toMatchObject([
@@ -61,7 +61,7 @@ test('instances say what they serve and how busy they are', async () => {
   ]);
 });
 
-test('peek shows what waits, in order, and what it waits for', async () => {
+test('peek prints unsettled messages in order, with the state of each', async () => {
   const { code, out } = await run(['peek', 'shop.pack']);
   expect(code).toBe(0);
   const [first, second] = rows(out);
@@ -74,7 +74,7 @@ test('peek shows what waits, in order, and what it waits for', async () => {
   expect(none.code).toBe(1);
 });
 
-test('parked is told by reason, one by one, and in full as JSON', async () => {
+test('parked prints messages by reason, one by one, and in full as JSON', async () => {
   const byReason = await run(['parked']);
   expect(byReason.code).toBe(0);
   expect(
@@ -90,7 +90,7 @@ test('parked is told by reason, one by one, and in full as JSON', async () => {
   expect((await run(['parked', 'shop.bills'])).code).toBe(1);
 });
 
-test('show tells all of one message, also of one that is settled, and refuses what is not one', async () => {
+test('show prints one message, also a settled one, and rejects an ambiguous id', async () => {
   const parked = await run(['show', ids[2] ?? '', '-o', 'table']);
   expect(parked.code).toBe(0);
   expect(parked.out).toContain(`shop.pack  ${ids[2]}`);
@@ -106,7 +106,7 @@ test('show tells all of one message, also of one that is settled, and refuses wh
   expect((await run(['show', 'zzz'])).code).toBe(1);
 });
 
-test('tail follows what is sent until it is interrupted', async () => {
+test('tail follows new messages until it is interrupted', async () => {
   const going = start(['tail', 'shop', '-o', 'jsonl', '--since', '1h', '--key', 'live']);
   await seller.pack([{ key: 'live', do: 'done' }]);
   await going.until(/"key":"live"/);
@@ -119,7 +119,7 @@ test('tail follows what is sent until it is interrupted', async () => {
   expect(rows(first.out)).toMatchObject([{ KEY: 'live' }]);
 });
 
-test('names that nothing has are refused with the nearest ones, and typing errors with 64', async () => {
+test('unknown names and wrong arguments exit with 64, and suggest the nearest name', async () => {
   const cases: [string[], RegExp][] = [
     [['peek', 'shop.wrok'], /there is no queue shop\.wrok; the nearest are shop\.work, /],
     [['peek', 'shop.price'], /an entry of the kind request, which waits in no queue/],
@@ -142,14 +142,14 @@ test('names that nothing has are refused with the nearest ones, and typing error
   });
 });
 
-test('a bus that is not there is unreachable, and looking for it creates nothing', async () => {
+test('a missing directory exits with 69 and is not created', async () => {
   const away = join(dir, 'away');
   const { code, err } = await run(['--dir', away]);
   expect({ code, there: existsSync(away) }).toEqual({ code: 69, there: false });
   expect(err).toContain(`${away} is not there`);
 });
 
-test('a directory of another user is not allowed', async () => {
+test('a directory of another user exits with 77', async () => {
   const theirs = join(dir, 'theirs');
   mkdirSync(theirs, { mode: 0o700 });
   if (process.getuid?.() !== 0) return; // only root can try
@@ -160,11 +160,11 @@ test('a directory of another user is not allowed', async () => {
   expect(code).toBe(77);
 });
 
-test('what takes longer than it may ends with 75', async () => {
+test('a command that exceeds --timeout exits with 75', async () => {
   expect(await run(['queues', '--timeout', '1ms'])).toMatchObject({ code: 75, out: '' });
 });
 
-test('a reader that has had enough ends it without a word', async () => {
+test('tail exits silently with 0 when its reader closes the pipe', async () => {
   const going = start(['tail', '--since', '1h', '-o', 'jsonl']);
   await going.until(/shop\.pack/);
   going.child.stdout?.destroy();
@@ -172,19 +172,16 @@ test('a reader that has had enough ends it without a word', async () => {
   expect(await going.ended).toMatchObject({ code: 0, err: '' });
 });
 
-test.each([40, 80, 120])(
-  'on a terminal of %i columns no line is longer, and nothing that must be known is cut',
-  async (columns) => {
-    for (const args of [[], ['queues'], ['instances'], ['parked'], ['show', ids[2] ?? '']]) {
-      const { out } = await inTerminal(columns, args).ended;
-      const lines = out.split(/\r?\n/).filter((line) => !/^\s+at |busbar replay/.test(line));
-      expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
-      expect(out.replace(/\s+/g, ' ')).toContain(args.length === 0 ? 'busbar parked shop.work' : 'shop');
-    }
-  },
-);
+test.each([40, 80, 120])('on a terminal of %i columns no line is longer, and essential text stays', async (columns) => {
+  for (const args of [[], ['queues'], ['instances'], ['parked'], ['show', ids[2] ?? '']]) {
+    const { out } = await inTerminal(columns, args).ended;
+    const lines = out.split(/\r?\n/).filter((line) => !/^\s+at |busbar replay/.test(line));
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
+    expect(out.replace(/\s+/g, ' ')).toContain(args.length === 0 ? 'busbar parked shop.work' : 'shop');
+  }
+});
 
-test('help is there at once, also for each verb', async () => {
+test('--help lists every verb, and the options of a verb', async () => {
   const { code, out } = await run(['--help']);
   expect(code).toBe(0);
   for (const verb of ['status', 'instances', 'queues', 'peek', 'tail', 'parked', 'show', 'replay', 'drop', 'request']) {

@@ -1,6 +1,6 @@
 import { jsonLines, kit, rows } from './kit';
 
-jest.setTimeout(240_000); // each command is a process, and machines are busy
+jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
 const { run, start, shop, eventually, close } = kit();
 
@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(close);
 
-test('a request prints the reply, of JSON or of what stdin brings', async () => {
+test('request prints the reply for a body from an argument or from stdin', async () => {
   expect(await run(['request', 'shop.price', '{"item":"pear"}'])).toMatchObject({
     code: 0,
     out: '{"cents":400}\n',
@@ -20,7 +20,7 @@ test('a request prints the reply, of JSON or of what stdin brings', async () => 
   });
 });
 
-test('a body that the schema refuses is not sent, and each fault is named', async () => {
+test('a body that the schema rejects is not sent, and each fault is named', async () => {
   const { code, out, err } = await run(['request', 'shop.price', '{"item":7}']);
   expect({ code, out }).toEqual({ code: 64, out: '' });
   expect(err).toMatch(/nothing was sent, shop\.price does not take this body:\n {2}item: .*expected string/);
@@ -29,7 +29,7 @@ test('a body that the schema refuses is not sent, and each fault is named', asyn
   expect((await run(['request', 'shop.price', '{item}'])).err).toContain('the body is not JSON');
 });
 
-test('the verb must fit the entry, and the entry must be one', async () => {
+test('a verb of another kind and an unknown entry are rejected', async () => {
   const kinds = await run(['submit', 'shop.price', '{}']);
   expect(kinds).toMatchObject({ code: 64 });
   expect(kinds.err).toContain('shop.price is of the kind request: use busbar request, not busbar submit');
@@ -42,13 +42,13 @@ test('the verb must fit the entry, and the entry must be one', async () => {
   expect(away.err).toContain('no instance of shp is up to check the body; up are shop');
 });
 
-test('a declared failure comes with its data and ends with 3', async () => {
+test('a declared failure is printed with its data and exits with 3', async () => {
   const { code, out, err } = await run(['request', 'shop.price', '{"item":"nothing"}']);
   expect({ code, out }).toEqual({ code: 3, out: '' });
   expect(err).toBe('shop.price failed: SoldOut {"item":"nothing","until":"1970-01-01T00:00:00.000Z"}\n');
 });
 
-test('a request that is not answered in time ends with 75, to an instance that is not there with 69, taken back with 130', async () => {
+test('a request exits with 75 on time-out, 69 without the instance, and 130 when interrupted', async () => {
   expect(await run(['request', 'shop.price', '{"item":""}', '--to', 'shop#none'])).toMatchObject({ code: 69 });
   const going = start(['request', 'shop.slow', '{}']);
   await eventually(['instances', 'shop'], ({ out }) => rows(out)[0]?.['REQUESTS'] === '1');
@@ -57,14 +57,14 @@ test('a request that is not answered in time ends with 75, to an instance that i
   expect(await run(['request', 'shop.slow', '{}', '--timeout', '200ms'])).toMatchObject({ code: 75, out: '' });
 });
 
-test('all instances can be asked', async () => {
+test('request --all prints the answers of all instances', async () => {
   const { code, out } = await run(['request', 'shop.price', '{"item":"pear"}', '--all']);
   expect(code).toBe(0);
   expect(rows(out)).toMatchObject([{ STATE: 'answered', ANSWER: '{"cents":400}' }]);
   expect((await run(['request', 'shop.price', '{"item":"nothing"}', '--all'])).code).toBe(3);
 });
 
-test('a job goes into the queue and under the key that its contract says, with whole numbers whole', async () => {
+test('submit uses the queue and key of the contract, and keeps integers exact', async () => {
   const json = '{"key":"z","do":"hang","big":12345678901234567890}';
   const { code, out } = await run(['submit', 'shop.pack', json]);
   expect(code).toBe(0);
@@ -78,7 +78,7 @@ test('a job goes into the queue and under the key that its contract says, with w
   expect(jsonLines(there.out)).toMatchObject([{ message: { topic: 'main.shop.work.bills' } }]);
 });
 
-test('broadcasts and events reach those that they are for', async () => {
+test('broadcasts and events reach their handlers', async () => {
   expect(await run(['broadcast', 'shop.closing', '{"minutes":5}'])).toMatchObject({ code: 0 });
   expect(await run(['publish', 'shop.sold', '{"item":"pear"}'])).toMatchObject({ code: 0 });
   await eventually(['request', 'shop.price', '{"item":"heard"}'], ({ out }) => out === '{"cents":2}\n');

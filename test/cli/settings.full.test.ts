@@ -1,7 +1,7 @@
-/** Settings by the command: they change a shop that is running in another process, and wrong ones never come so far. */
+/** Settings by the command: they change a shop that is running in another process, and invalid ones are rejected. */
 import { jsonLines, kit, rows } from './kit';
 
-jest.setTimeout(240_000); // each command is a process, and machines are busy
+jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
 let k: ReturnType<typeof kit>;
 beforeEach(() => {
@@ -11,7 +11,7 @@ afterEach(() => k.close());
 
 const work = async () => rows((await k.run(['queues', 'shop.work'])).out)[0];
 
-test('a queue is paused in a running process, status says so with what to type, and it goes on', async () => {
+test('a setting pauses a queue, status prints how to end it, and unset resumes it', async () => {
   const seller = await k.shop();
   expect(await k.run(['settings'])).toMatchObject({
     code: 0,
@@ -38,11 +38,11 @@ test('a queue is paused in a running process, status says so with what to type, 
   expect(rows(unset.out)).toEqual([{ KEY: 'shop.pack.paused', VALUE: '–', BEFORE: 'true', VERSION: '–' }]);
   const fine = await k.eventually([], ({ code: now }) => now === 0);
   expect(rows(fine.out)).toEqual([]);
-  expect(fine.err).toMatch(/^main {3}1 module, 1 instance; ✔ 3 queues are caught up\n$/); // or nobody knew that it looked
+  expect(fine.err).toMatch(/^main {3}1 module, 1 instance; ✔ 3 queues are caught up\n$/); // the command prints a line although it has no alarm
   expect(await work()).toMatchObject({ STATE: 'caught up' });
 });
 
-test('a named listener is set by its own name', async () => {
+test('a setting of a named listener uses the name of the listener', async () => {
   await k.shop();
   expect((await k.run(['set', 'shop.index.paused', 'true'])).code).toBe(0);
   await k.run(['publish', 'shop.sold', '{"item":"book"}']);
@@ -57,7 +57,7 @@ test('a named listener is set by its own name', async () => {
   expect(await heard()).toEqual({ cents: 1 });
 });
 
-test('settings show key, value and version; a stale version is a Conflict that changes nothing', async () => {
+test('settings prints key, value and version, and a stale version is a Conflict', async () => {
   await k.shop();
   await k.run(['set', 'shop.pack.concurrency', '4']);
   await k.run(['set', 'timeoutMs', '10s']);
@@ -78,7 +78,7 @@ test('settings show key, value and version; a stale version is a Conflict that c
   expect(await k.run(['settings', 'shop.bill'])).toMatchObject({ code: 1, err: 'nothing is set of shop.bill\n' });
 });
 
-test('what no bus would apply is refused with the nearest that it would', async () => {
+test('a setting that no bus would apply is rejected with the nearest valid one', async () => {
   await k.shop();
   const faults = [
     [['logLvel', 'debug'], 'logLvel is no live option; did you mean logLevel?'],
@@ -100,7 +100,7 @@ test('what no bus would apply is refused with the nearest that it would', async 
   expect((await k.run(['settings'])).out).toBe('KEY\tVALUE\tVERSION\n');
 });
 
-test('with nobody up, --unchecked sets it for whoever comes', async () => {
+test('without a running instance, --unchecked sets it for later instances', async () => {
   await (await k.shop()).end();
   const refused = await k.run(['set', 'shop.pack.paused', 'true']);
   expect(refused.code).toBe(69);

@@ -1,4 +1,4 @@
-/** A process that tests of the command look at: a module whose jobs do what their bodies say, until it is told to end. */
+/** The process that tests of the command inspect: a module whose jobs do what their bodies specify, until `end` is sent. */
 import { broadcast, defineModule, event, openBus, request, work } from 'busbar';
 import { z } from 'zod';
 

@@ -1,4 +1,4 @@
-/** A message that is too large to be parked: 3 MB out of a packed batch of 3 KB, and 50 KB for a topic that takes 20 KB. */
+/** Messages that are too large to be parked: 3 MB from a compressed batch of 3 KB, and 50 KB for a topic with a limit of 20 KB. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompressionTypes } from 'kafkajs';
@@ -7,9 +7,9 @@ import { foreignRig, type ForeignRig } from '../kafka/foreignrig';
 import { makeTopic, openWire } from '../kafka/kit';
 import { jsonLines, kit, rows } from './kit';
 
-jest.setTimeout(240_000); // each command is a process, and machines are busy
+jest.setTimeout(240_000); // each command is a process, and machines can be busy
 
-/** No body for the press, so it is parked at once. */
+/** An invalid body for the press, so that the message is parked at once. */
 const misprint = (padBytes: number): string => JSON.stringify({ m: 1, pad: 'x'.repeat(padBytes) });
 const job = (id: string): { bus: string } => ({ bus: `1 work press.print ${id} cron -` });
 
@@ -26,7 +26,7 @@ kafkaSuite('messages that are too large to be parked', (suite) => {
     await rig.close();
   });
 
-  test('are parked as stubs, their neighbors go on, and the command shows, replays and drops them', async () => {
+  test('are parked as stubs, do not block others, and can be shown, replayed and dropped', async () => {
     const wire = openWire(suite.cluster.brokers);
     await makeTopic(wire, rig.topic, 12, { 'compression.type': 'producer' });
     await makeTopic(wire, `${rig.ns}.press.parked`, 1, { 'cleanup.policy': 'compact', 'max.message.bytes': '20000' });
