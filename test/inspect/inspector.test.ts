@@ -15,7 +15,7 @@ const jobs = (count: number, key = (n: number): string => `k${n}`): Job[] =>
   Array.from({ length: count }, (_, n) => ({ n, key: key(n) }));
 
 describe('queues', () => {
-  test('messages that nobody ever took are counted whole, and told as waiting for somebody', async () => {
+  test('counts all messages of a queue that no instance has ever consumed', async () => {
     const { open, inspector, soon, clock } = rig();
     const web = await open('web');
     await web.submitAll(photos.resize, jobs(30));
@@ -26,7 +26,7 @@ describe('queues', () => {
     ]);
   });
 
-  test('a queue whose place lies beyond the end of its log is not caught up: all that is there may wait', async () => {
+  test('counts all messages as waiting when the committed offset is beyond the log', async () => {
     const { open, inspector, soon, clock, ports } = rig();
     await (await open('web')).submitAll(photos.resize, jobs(30));
     const member = await ports('tool').log.join('t.photos.work', 't.photos.work', {
@@ -42,7 +42,7 @@ describe('queues', () => {
     expect((await soon(look.status())).alarms).toMatchObject([{ severity: 'critical', what: 'nobody' }]);
   });
 
-  test('what is settled above a message that hangs is not counted as waiting', async () => {
+  test('does not count messages that are settled above a hanging one', async () => {
     const { open, inspector, soon, clock } = rig();
     const bus = await open('photos');
     await bus.serve(photos, handlers({ resize: ({ n }) => (n === 0 ? never() : undefined) }), { concurrency: 4 });
@@ -52,12 +52,12 @@ describe('queues', () => {
     const places = await look.parts.log.places('t.photos.work', 't.photos.work');
     const bounds = await look.parts.log.bounds('t.photos.work');
     const above = bounds.reduce((sum, { partition, end }) => sum + end - (places[partition]?.offset ?? 0), 0);
-    expect(above).toBeGreaterThan(1); // settled ones lie above the watermark of its partition
+    expect(above).toBeGreaterThan(1); // settled messages are above the watermark of its partition
     const [work] = await soon(look.queues(['photos.work']));
     expect(work).toMatchObject({ waiting: 0, running: 1, state: 'caught up', instances: 1 });
   });
 
-  /** A log as others' transactions leave it: behind each record is an offset without one. */
+  /** A log with offset gaps as transactions leave them: after each record is an offset without one. */
   function gappy(log: Log): Log {
     return {
       ...log,
@@ -70,24 +70,21 @@ describe('queues', () => {
     };
   }
 
-  heavy(
-    'where offsets have gaps, messages are counted by reading them; by offsets, as about so many, when there are too many',
-    async () => {
-      const { open, inspector, soon, ports } = rig();
-      const web = await open('web');
-      await web.submitAll(photos.resize, jobs(500));
-      const look = await inspector({ log: gappy(ports('console').log) });
-      expect(await soon(look.queues())).toMatchObject([{ waiting: 500, exact: true, about: false }]);
-      const large = 'x'.repeat(200_000);
-      for (let n = 0; n < 100; n++) await web.submit(photos.rotate, { n, key: large });
-      const [slow] = await soon(look.queues(['photos.slow']));
-      expect(slow).toMatchObject({ exact: false, about: true });
-      expect(slow?.waiting).toBeGreaterThan(100);
-      expect(slow?.waiting).toBeLessThanOrEqual(200);
-    },
-  );
+  heavy('counts messages between offset gaps exactly, and approximately when there are too many', async () => {
+    const { open, inspector, soon, ports } = rig();
+    const web = await open('web');
+    await web.submitAll(photos.resize, jobs(500));
+    const look = await inspector({ log: gappy(ports('console').log) });
+    expect(await soon(look.queues())).toMatchObject([{ waiting: 500, exact: true, about: false }]);
+    const large = 'x'.repeat(200_000);
+    for (let n = 0; n < 100; n++) await web.submit(photos.rotate, { n, key: large });
+    const [slow] = await soon(look.queues(['photos.slow']));
+    expect(slow).toMatchObject({ exact: false, about: true });
+    expect(slow?.waiting).toBeGreaterThan(100);
+    expect(slow?.waiting).toBeLessThanOrEqual(200);
+  });
 
-  test('a listener waits for its own events only, though others lie between them', async () => {
+  test('counts only the events of a listener, although the topic has others', async () => {
     const { open, inspector, soon, clock } = rig();
     const search = await open('search');
     const listening = await search.listen(photos.added, { as: 'index' }, () => {});
@@ -109,7 +106,7 @@ describe('queues', () => {
     ]);
   });
 
-  test('counting a listener stops at its bound and says that there are more', async () => {
+  test('stops counting events at the scan limit, and marks the count as inexact', async () => {
     const { open, inspector, soon, clock } = rig();
     const search = await open('search');
     await (await search.listen(photos.added, { as: 'index' }, () => {})).close();
@@ -122,7 +119,7 @@ describe('queues', () => {
     expect(index?.waiting).toBeLessThanOrEqual(20);
   });
 
-  test('a queue of its own is a queue of its own', async () => {
+  test('lists the named queue of an entry separately', async () => {
     const { open, inspector, soon } = rig();
     const bus = await open('photos');
     await bus.serve(photos, handlers());
@@ -130,7 +127,7 @@ describe('queues', () => {
     expect((await soon(look.queues(['photos']))).map(({ queue }) => queue)).toEqual(['photos.slow', 'photos.work']);
   });
 
-  test('a misspelt queue is refused with the nearest ones', async () => {
+  test('rejects a misspelt queue with the nearest name', async () => {
     const { open, inspector, soon } = rig();
     await (await open('photos')).serve(photos, handlers());
     const look = await inspector();
@@ -140,7 +137,7 @@ describe('queues', () => {
   });
 });
 
-describe('looking', () => {
+describe('inspecting', () => {
   test('joins no group, commits nothing and creates no topic', async () => {
     const { open, inspector, soon, clock } = rig();
     const web = await open('web');
@@ -164,7 +161,7 @@ describe('looking', () => {
 });
 
 describe('peek', () => {
-  test('shows what runs, what waits for another attempt and what waits behind it, in order', async () => {
+  test('shows running messages, those in backoff, and those behind them, in order', async () => {
     const { open, inspector, soon, clock } = rig();
     const bus = await open('photos');
     const resize = async ({ n }: Job): Promise<void> => {
@@ -178,7 +175,7 @@ describe('peek', () => {
       { n: 2, key: 'a' },
       { n: 3, key: 'b' },
     ]);
-    await clock.advance(600); // less than the backoff that the seed draws, more than a commit takes
+    await clock.advance(600); // shorter than the backoff with this seed, longer than a commit takes
     const look = await inspector();
     const found = await soon(all(look.peek('photos.work')));
     const byNumber = sent.map(({ id }) => found.find((one) => one.id === id));
@@ -190,7 +187,7 @@ describe('peek', () => {
     ]);
   });
 
-  test('comes in the order of the log over all partitions, and reads no more than it is asked for', async () => {
+  test('returns the requested number of messages in time order across partitions', async () => {
     const { open, inspector, soon, clock } = rig();
     const web = await open('web');
     for (const job of jobs(20)) {
@@ -202,7 +199,7 @@ describe('peek', () => {
     expect(found.map(({ body }) => (body.ok ? (body.value as Job).n : -1))).toEqual(jobs(12).map(({ n }) => n));
   });
 
-  test('takes an entry for its queue and shows that entry alone, also when nobody is up', async () => {
+  test('accepts an entry name, also when no instance is running', async () => {
     const { open, inspector, soon } = rig();
     const web = await open('web');
     await web.submit(photos.resize, { n: 1, key: 'a' });
@@ -211,7 +208,7 @@ describe('peek', () => {
     await expect(soon(all(look.peek('photos.rseize')))).rejects.toThrow('photos.work');
   });
 
-  test('says of an entry that waits in no queue what it is', async () => {
+  test('rejects an entry without a queue, and names its kind', async () => {
     const { open, inspector, soon } = rig();
     await (await open('photos')).serve(photos, handlers());
     const look = await inspector();
@@ -237,7 +234,7 @@ describe('peek', () => {
     expect(await count({ entry: 'rotate' })).toBe(0);
   });
 
-  test('shows a record without a readable envelope by its place', async () => {
+  test('shows a record without a readable envelope by its topic, partition and offset', async () => {
     const { open, inspector, soon } = rig();
     const web = await open('web');
     await web.submit(photos.rotate, { n: 1, key: 'a' });
@@ -253,7 +250,7 @@ describe('peek', () => {
     });
   });
 
-  test('ends at its bound with an error that says how far it came', async () => {
+  test('rejects with StoppedEarly at its scan limit', async () => {
     const { open, inspector, soon } = rig();
     await (
       await open('web')
@@ -267,7 +264,7 @@ describe('peek', () => {
 });
 
 describe('parked', () => {
-  test('lists what was set aside with its reason and all attempts, and counts it by queue', async () => {
+  test('lists parked messages with reason and attempts, and counts them by queue', async () => {
     const { open, inspector, soon, clock } = rig();
     const bus = await open('photos');
     const resize = ({ n }: Job, { park }: { readonly park: (reason: string) => never }): void => {
@@ -293,11 +290,11 @@ describe('parked', () => {
     expect(await soon(all(look.parked('photos.slow')))).toEqual([]);
   });
 
-  test('counts the newest of each place only, and not what was taken back', async () => {
+  test('counts only the newest record of each parked message, and no removed ones', async () => {
     const { inspector, soon, ports } = rig();
     const { log } = ports('x');
     const topic = 't.photos.parked';
-    await log.ensure({ name: topic, partitions: 1, compacted: false, keepMs: null }); // as if it were not compacted yet
+    await log.ensure({ name: topic, partitions: 1, compacted: false, keepMs: null }); // a topic that has not been compacted yet
     const note = (offset: number, reason: string) => {
       const about = {
         queue: 'photos.work',
@@ -339,7 +336,7 @@ describe('parked', () => {
 });
 
 describe('show', () => {
-  test('finds a message by the beginning of its id, and says what became of it in each queue', async () => {
+  test('finds messages by the start of their id, with their state in each queue', async () => {
     const { open, inspector, soon, clock } = rig();
     const search = await open('search');
     await search.listen(photos.added, { as: 'index' }, never);
@@ -369,7 +366,7 @@ describe('show', () => {
 });
 
 describe('tail', () => {
-  test('follows work and events as they come, of topics too that appear meanwhile', async () => {
+  test('follows work and events, also of topics that are created meanwhile', async () => {
     const { open, inspector, clock } = rig();
     const web = await open('web');
     await web.submit(photos.resize, { n: 0, key: 'before' });
@@ -392,7 +389,7 @@ describe('tail', () => {
     await tailing;
   });
 
-  test('keeps to the names and filters given, and begins in the past when asked', async () => {
+  test('applies names and filters, and starts at sinceMs', async () => {
     const { open, inspector, soon, clock } = rig();
     const search = await open('search');
     await search.listen(photos.added, { as: 'index' }, () => {});
@@ -412,7 +409,7 @@ describe('tail', () => {
 });
 
 describe('instances', () => {
-  test('says what each does, and which one does not answer', async () => {
+  test('returns the status of each instance, and marks one that does not answer', async () => {
     const { open, inspector, soon, clock, world } = rig();
     const bus = await open('photos');
     await bus.serve(photos, handlers({ resize: never }));

@@ -2,7 +2,7 @@ import { choose, dropChosen, readChosen, replayChosen } from '../../src/inspect/
 import { all, photos, rig, type Job } from './rig';
 import { heavy } from '../heavy';
 
-/** A system in which odd jobs are parked until it is mended. */
+/** A system in which odd jobs are parked until `state.mended` is set. */
 async function broken(count: number) {
   const r = rig();
   const bus = await r.open('photos');
@@ -21,7 +21,7 @@ async function broken(count: number) {
   return { ...r, state, sent, bus, look, parts: look.parts, goOn };
 }
 
-heavy('replaying sends the same ids again, in the order of each key, and takes them from the parked ones', async () => {
+heavy('replaying sends the same ids in the order of each key, and unparks them', async () => {
   const { soon, parts, state, look, goOn, clock } = await broken(500);
   const chosen = await soon(choose(parts, 'photos.work', {}));
   expect(chosen.messages).toHaveLength(250); // three batches
@@ -39,7 +39,7 @@ heavy('replaying sends the same ids again, in the order of each key, and takes t
   expect(first.map(({ message }) => message.replay)).toEqual([0, 1]);
 });
 
-test('what was replayed or dropped is shown as that, with who did it and when', async () => {
+test('show reports a replay or drop with its instance and time', async () => {
   const { soon, parts, goOn, clock, sent, look, state } = await broken(4);
   const [, first, , second] = sent;
   state.mended = true;
@@ -58,14 +58,14 @@ test('what was replayed or dropped is shown as that, with who did it and when', 
   expect(await became(sent[0]?.id)).toEqual([[0, [null]]]);
 });
 
-test('what failed again is parked again, and says how often it was replayed', async () => {
+test('a replayed message that fails again is parked with its number of replays', async () => {
   const { soon, parts, goOn, clock } = await broken(2);
   await soon(replayChosen(parts, await soon(choose(parts, 'photos.work', {})), goOn));
   await clock.advance(5_000);
   expect((await soon(choose(parts, 'photos.work', {}))).messages).toMatchObject([{ replay: 1 }]);
 });
 
-test('messages are chosen by reason, by key and by the beginning of an id', async () => {
+test('messages are chosen by reason, key or the start of an id', async () => {
   const { soon, parts, sent } = await broken(40);
   const count = async (which: object): Promise<number> =>
     (await soon(choose(parts, 'photos.work', which))).messages.length;
@@ -96,7 +96,7 @@ describe('a stub', () => {
     return { ...r, look, log, large, goOn: { signal: new AbortController().signal } };
   }
 
-  test('is shown with its size, digest, first bytes and the reason why it is one', async () => {
+  test('is shown with its size, first bytes and the reason for the stub', async () => {
     const { soon, look, large } = await stubbed();
     const parked = await soon(all(look.parked('photos.work')));
     expect(parked.filter(({ stub }) => stub === null)).toHaveLength(2);
@@ -113,7 +113,7 @@ describe('a stub', () => {
     expect(found).toMatchObject({ message: { body: { ok: true } }, places: [{ state: 'parked', parked: stub }] });
   });
 
-  test('is exported whole as long as its original is in the log, and what is left of it afterwards', async () => {
+  test('is exported whole while its original is in the log, and as a stub afterwards', async () => {
     const { soon, look, log, large } = await stubbed();
     const chosen = await soon(choose(look.parts, 'photos.work', { ids: ['large'] }));
     const [whole] = await soon(all(readChosen(look.parts, chosen)));
@@ -124,7 +124,7 @@ describe('a stub', () => {
     expect((await soon(look.show('large')))[0]).toMatchObject({ message: { topic: 't.photos.parked' } });
   });
 
-  test('whose original is gone stays parked when all are replayed, and is named', async () => {
+  test('stays parked and is reported when its original was removed and all are replayed', async () => {
     const { soon, look, log, goOn } = await stubbed();
     await log.trim('t.photos.work', 0, 1);
     const chosen = await soon(choose(look.parts, 'photos.work', {}));
@@ -140,7 +140,7 @@ describe('a stub', () => {
   });
 });
 
-heavy('stopping leaves what was not done as it was', async () => {
+heavy('stopping a replay leaves the remaining messages parked', async () => {
   const { soon, parts, state } = await broken(500);
   const chosen = await soon(choose(parts, 'photos.work', {}));
   expect(chosen.messages).toHaveLength(250);
@@ -156,7 +156,7 @@ heavy('stopping leaves what was not done as it was', async () => {
   expect((await soon(choose(parts, 'photos.work', {}))).messages).toHaveLength(150);
 });
 
-test('what another one took meanwhile is left alone', async () => {
+test('replaying skips messages that another operator dropped meanwhile', async () => {
   const { soon, parts, goOn, clock, state } = await broken(4);
   const mine = await soon(choose(parts, 'photos.work', {}));
   state.mended = true;
@@ -170,7 +170,7 @@ test('what another one took meanwhile is left alone', async () => {
   expect(state.done).toEqual([]);
 });
 
-test('dropping can be read back first, byte for byte, and then is for good', async () => {
+test('chosen messages can be read in full before they are dropped', async () => {
   const { soon, parts, goOn, look } = await broken(4);
   const chosen = await soon(choose(parts, 'photos.work', {}));
   const kept = await soon(all(readChosen(parts, chosen)));
@@ -187,7 +187,7 @@ test('dropping can be read back first, byte for byte, and then is for good', asy
   expect(await soon(all(look.parked()))).toEqual([]);
 });
 
-test('replaying an event says which other listeners hear it again', async () => {
+test('choosing parked events names the other listeners that would receive them again', async () => {
   const { open, inspector, soon, clock } = rig();
   const search = await open('search');
   await search.listen(photos.added, { as: 'index', attempts: 1 }, () => Promise.reject(new Error('full')));

@@ -1,4 +1,4 @@
-/** What the tests of inspection share: buses on a memory world, and an inspector that has its ports. */
+/** Shared set-up of the inspection tests: buses on a memory world, and an inspector with its ports. */
 import { openNotices, type Notice } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
@@ -81,7 +81,7 @@ export function rig(options: Pick<WorldOptions, 'recordBytesMax' | 'holdsUnread'
     const parts: InspectorParts = { log, registry, bus, ns: 't', clock, random, ...more };
     return { ...openInspector(parts), parts };
   }
-  /** Lets time pass until what was asked is there; looking twice takes a second. */
+  /** Advances time until `promise` settles, because two observations are a second apart. */
   async function soon<T>(promise: Promise<T>, ms = 5_000): Promise<T> {
     let done = false;
     const end = promise.finally(() => (done = true));

@@ -5,7 +5,7 @@ import { all, photos, rig, type Job } from './rig';
 const never = (): Promise<void> => new Promise(() => {});
 const rest = { add: () => '', resize: () => {}, rotate: () => {} };
 
-test('nothing is wrong with a system that has caught up', async () => {
+test('a system that has caught up has no alarms', async () => {
   const { open, inspector, soon, clock } = rig();
   const bus = await open('photos');
   await bus.serve(photos, rest);
@@ -16,7 +16,7 @@ test('nothing is wrong with a system that has caught up', async () => {
   expect(status.queues.map(({ state }) => state)).toEqual(['caught up', 'caught up']);
 });
 
-test('a lane whose first message hangs is stuck, with the count of what waits behind it', async () => {
+test('a lane whose first message hangs is stuck, with the number of messages behind it', async () => {
   const { open, inspector, soon, clock } = rig();
   const bus = await open('photos');
   await bus.serve(photos, { ...rest, resize: ({ key }: Job) => (key === 'bad' ? never() : undefined) });
@@ -40,7 +40,7 @@ test('a lane whose first message hangs is stuck, with the count of what waits be
   expect(queues.find(({ queue }) => queue === 'photos.work')?.state).toBe('stuck');
 });
 
-test('a queue whose handlers all hang is stuck though its messages have no keys', async () => {
+test('a queue whose handlers all hang is stuck, although its messages have no keys', async () => {
   const { open, inspector, soon, clock } = rig();
   const bus = await open('photos');
   await bus.serve(photos, { ...rest, rotate: never }, { concurrency: 2 });
@@ -54,7 +54,7 @@ test('a queue whose handlers all hang is stuck though its messages have no keys'
   expect(alarms[0]?.says).toMatch(/^2 wait, none was handled for a second; \w+ runs on photos#1 since 40 s$/);
 });
 
-test('a queue that gets more than it handles is growing, one that gets less is not', async () => {
+test('a queue is growing only when it receives more messages than it handles', async () => {
   const { open, inspector, soon, clock } = rig();
   const bus = await open('photos');
   const slow = (): Promise<void> => new Promise((resolve) => void clock.after(400, resolve));
@@ -80,7 +80,7 @@ test('a queue that gets more than it handles is growing, one that gets less is n
   expect(alarms).toMatchObject([{ what: 'growing', severity: 'warning', about: 'photos.slow' }]);
 });
 
-test('messages that no instance takes, what is parked and instances that do not answer are told, worst first', async () => {
+test('alarms report unconsumed queues, silent instances and parked messages, worst first', async () => {
   const { open, inspector, soon, clock, world } = rig();
   const bus = await open('photos');
   const served = await bus.serve(photos, { ...rest, resize: (_job, { park }) => park('no') });
@@ -115,7 +115,7 @@ test('messages that no instance takes, what is parked and instances that do not 
   expect(queues.find(({ queue }) => queue === 'photos.slow')).toMatchObject({ state: 'nobody', waiting: 1 });
 });
 
-test('what works worse in instances that are ready is one warning for each reason, with how many instances report it', async () => {
+test('a degraded part of ready instances is one warning a reason, with the instance count', async () => {
   const { open, inspector, soon } = rig();
   const reason = 'the brokers refuse commits of the usual size';
   for (const module of ['photos', 'photos', 'web']) {
@@ -134,7 +134,7 @@ test('what works worse in instances that are ready is one warning for each reaso
   ]);
 });
 
-test('a queue whose instances are all dead has nobody, though the log still says who owned it', async () => {
+test('a queue whose instances are dead is unconsumed, although the log still names an owner', async () => {
   const { open, inspector, soon, ports } = rig();
   const web = await open('web');
   await web.submit(photos.resize, { n: 1, key: 'a' });
@@ -150,7 +150,7 @@ test('a queue whose instances are all dead has nobody, though the log still says
   ]);
 });
 
-test('an entry that no instance knows is critical at once, and one that only some know a warning', async () => {
+test('an entry that no instance knows is critical, and one that some know a warning', async () => {
   const { open, inspector, soon, clock } = rig();
   const older = defineModule('photos', {
     resize: photos.resize,
@@ -192,12 +192,12 @@ test('an entry that no instance knows is critical at once, and one that only som
   expect(await placesOf(lost?.id)).toMatchObject([{ state: 'waiting', unserved: true }]);
   expect(await placesOf(behind?.id)).toMatchObject([{ state: 'waiting', unserved: false }]);
 
-  // Handlers that run keep the partitions of the first instance from moving to the second one, which knows the entry.
+  // Running handlers stop the partitions from moving to the second instance, which knows the entry.
   for (let n = 0; n < 24; n++) await web.submit(photos.resize, { n, key: `slow${n}` });
   const old = await open('photos');
   await old.serve(older, { resize: slow, crop: () => {} });
   await clock.advance(1_000);
-  for (let n = 0; n < 24; n++) await web.submit(older.crop, { n, key: `k${n}` }); // some to each of them
+  for (let n = 0; n < 24; n++) await web.submit(older.crop, { n, key: `k${n}` }); // some to each instance
   await clock.advance(1_000);
   expect((await soon(look.status())).alarms).toMatchObject([
     {
@@ -212,7 +212,7 @@ test('an entry that no instance knows is critical at once, and one that only som
   expect(await placesOf(behind?.id)).toMatchObject([{ state: 'settled' }]);
 });
 
-test('a queue that a setting has paused is paused, not stuck, and the command that ends it is said', async () => {
+test('a queue paused by a setting is paused, not stuck, with the resume command', async () => {
   const { open, inspector, soon, clock, ports } = rig();
   const bus = await open('photos');
   await bus.serve(photos, rest);
@@ -237,7 +237,7 @@ test('a queue that a setting has paused is paused, not stuck, and the command th
 });
 
 describe('a queue whose log is blocked by an open transaction', () => {
-  /** A log in which the transaction began `ageMs` ago, and `count` records of photos.work lie behind it. */
+  /** A log whose transaction was started `ageMs` ago, with `count` records of photos.work behind it. */
   async function blocked(count: number, ageMs: number | null, ids: readonly (string | null)[] = ['billing-7']) {
     const { open, inspector, soon, clock, ports } = rig();
     const bus = await open('photos');
@@ -273,7 +273,7 @@ describe('a queue whose log is blocked by an open transaction', () => {
     return { alarms, work };
   }
 
-  test('counts what lies behind it, as at most so many', async () => {
+  test('counts the messages behind it as an approximate maximum', async () => {
     const { work } = await blocked(6, 45_000);
     expect(work).toMatchObject({ state: 'blocked', waiting: 6, blocked: 6, exact: false, about: true });
     expect((await blocked(0, null)).work).toMatchObject({ state: 'caught up', waiting: 0, blocked: 0, exact: true });
@@ -284,7 +284,7 @@ describe('a queue whose log is blocked by an open transaction', () => {
     [15_000, [{ severity: 'warning', forMs: 15_000 }]],
     [45_000, [{ severity: 'critical', forMs: 45_000 }]],
     [null, [{ severity: 'critical', forMs: null }]],
-  ])('is an alarm when it is open for %s ms, with the command that ends it', async (ageMs, expected) => {
+  ])('raises the expected alarm after %s ms, with the command to abort it', async (ageMs, expected) => {
     const { alarms } = await blocked(6, ageMs);
     const more = {
       what: 'blocked',
@@ -295,7 +295,7 @@ describe('a queue whose log is blocked by an open transaction', () => {
     expect(alarms).toMatchObject(expected.map((one) => ({ ...more, ...one })));
   });
 
-  test('is named by its producer id where its transactional id cannot be seen', async () => {
+  test('names the transaction by its producer id when its transactional id is unknown', async () => {
     const { alarms } = await blocked(6, null, [null, 'other']);
     expect(alarms[0]?.says).toContain('the transaction of producer id 1002 is open');
     expect(alarms[0]?.says).toMatch(/, and 1 more$/);
