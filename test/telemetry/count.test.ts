@@ -9,12 +9,12 @@ function open() {
   const stop = countIn(notices, registry);
   return { notices, registry, stop };
 }
-/** The samples of the metrics that were told anything, one a line. */
+/** Returns the samples of all metrics, one a line. */
 async function samples(registry: Registry): Promise<readonly string[]> {
   return (await registry.metrics()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 }
 
-test('what many parts of one kind went through is counted for each of them', async () => {
+test('a notice about several partitions or parts is counted for each of them', async () => {
   const { notices, registry } = open();
   for (const partition of [3, 4]) notices.tell({ type: 'partition', queue: 'a', partition, change: 'taken' });
   notices.tell({ type: 'partition', queue: 'b', partition: 0, change: 'taken' });
@@ -87,7 +87,7 @@ test.each(counted)('%j counts as %s', async (notice, line) => {
   expect(await samples(registry)).toContain(line);
 });
 
-test('the partitions owned go up when taken and down when given or lost', async () => {
+test('the gauge of owned partitions rises on assignment and falls on revocation and loss', async () => {
   const { notices, registry } = open();
   for (const change of ['taken', 'taken', 'taken', 'given', 'lost'] as const) {
     notices.tell({ type: 'partition', queue: 'photos.work', partition: 1, change });
@@ -97,7 +97,7 @@ test('the partitions owned go up when taken and down when given or lost', async 
   expect(lines).toContain('busbar_partition_changes_total{queue="photos.work",change="taken"} 3');
 });
 
-test('ids, keys and texts that vary without end never become labels', async () => {
+test('ids, keys and unbounded texts never become labels', async () => {
   const { notices, registry } = open();
   for (let i = 0; i < 2_000; i++) {
     const words = `a word${'x'.repeat(i % 40)}${String.fromCharCode(97 + (i % 26))}`;
@@ -117,7 +117,7 @@ test('ids, keys and texts that vary without end never become labels', async () =
   expect(new Set(of('busbar_dropped_total').map((line) => /reason="(.*?)"/.exec(line)?.[1])).size).toBe(51);
 });
 
-test('two buses of a process count in one registry', async () => {
+test('two buses of a process share one registry', async () => {
   const { notices, registry } = open();
   const second = openNotices();
   countIn(second, registry);
@@ -125,13 +125,13 @@ test('two buses of a process count in one registry', async () => {
   expect(await samples(registry)).toContain('busbar_messages_sent_total{kind="work",entry="photos.resize"} 2');
 });
 
-test('a registry that holds another kind of metric under our name is refused', () => {
+test('a registry that has a foreign metric of the same name is rejected', () => {
   const registry = new Registry();
   new Counter({ name: 'busbar_partitions', help: 'not ours', registers: [registry] });
   expect(() => countIn(openNotices(), registry)).toThrow('the registry already holds busbar_partitions');
 });
 
-test('nothing is counted after it was stopped', async () => {
+test('notices after stop are not counted', async () => {
   const { notices, registry, stop } = open();
   stop();
   notices.tell({ type: 'sent', kind: 'work', ...about });

@@ -17,7 +17,7 @@ function open(level = 'debug', format: 'json' | 'text' = 'json') {
 }
 const about = { entry: 'photos.resize', id: '01J9' };
 
-test('what many parts of one kind went through is one line, with their number in words and all of them in fields', () => {
+test('a notice about several parts is one line with their number and names', () => {
   const { notices, parsed } = open();
   const also = [{ part: 'group b' as const, reason: 'second' }];
   notices.tell({ type: 'state', part: 'group a', ok: false, reason: 'no answer', also });
@@ -64,7 +64,7 @@ test.each(levels)('logs at %s: %j', (level, notice) => {
   expect(parsed()[0]).toMatchObject({ level, module: 'photos', pid: 7, time: expect.stringMatching(/^\d{4}-.*Z$/) });
 });
 
-test('a line says in one sentence what its fields hold', () => {
+test('a line has a sentence that summarizes its fields', () => {
   const { notices, parsed } = open();
   notices.tell({ type: 'parked', queue: 'photos.resize', reason: 'Invalid: width', attempts: 1, ...about });
   expect(parsed()[0]).toMatchObject({
@@ -76,14 +76,14 @@ test('a line says in one sentence what its fields hold', () => {
   });
 });
 
-test('what is below the level is not written', () => {
+test('notices below the level are not written', () => {
   const { notices, lines } = open('warn');
   notices.tell({ type: 'sent', kind: 'work', ...about });
   notices.tell({ type: 'instance', instance: 'web#a02f', change: 'up' });
   expect(lines).toEqual([]);
 });
 
-test('the setting logLevel changes the level at once, for these lines only, and back when it is removed', () => {
+test('the setting logLevel changes the level of notices, and removing it restores the level', () => {
   const { notices, logger, lines, parsed } = open('warn');
   notices.tell({ type: 'setting', key: 'logLevel', change: 'applied', value: 'debug' });
   notices.tell({ type: 'sent', kind: 'work', ...about });
@@ -99,7 +99,7 @@ test('the setting logLevel changes the level at once, for these lines only, and 
   expect(parsed().filter(({ msg }) => msg === 'again too quiet')).toEqual([]);
 });
 
-test('a line of a handler keeps its fields, entry and id, and cannot spoil those of the log', () => {
+test('a line of a handler keeps its fields, and cannot overwrite those of the log', () => {
   const { notices, parsed } = open();
   const fields = { ...about, time: 'noon', level: 99, width: 200 };
   notices.tell({ type: 'log', level: 'info', message: 'scaled', fields });
@@ -108,14 +108,14 @@ test('a line of a handler keeps its fields, entry and id, and cannot spoil those
   expect(line?.['time']).not.toBe('noon');
 });
 
-test('a line about another instance does not pretend to come from it', () => {
+test('a line about another instance has its name as peer, not as instance', () => {
   const { notices, parsed } = open();
   notices.tell({ type: 'instance', instance: 'web#a02f', change: 'up' });
   expect(parsed()[0]).toMatchObject({ peer: 'web#a02f', change: 'up' });
   expect(parsed()[0]).not.toHaveProperty('instance');
 });
 
-test('what a handler threw is logged with its stack', () => {
+test('an error of a handler is logged with its stack', () => {
   const { notices, parsed } = open();
   const thrown = new TypeError('no disk');
   notices.tell({ type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', thrown, ...about });
@@ -123,7 +123,7 @@ test('what a handler threw is logged with its stack', () => {
   expect(parsed()[0]).not.toHaveProperty('thrown');
 });
 
-test('a failed attempt at what is kept is one line, with the stack: that it is tried again, or that it was parked', async () => {
+test('each failed attempt of a job is one line with its stack', async () => {
   const job = defineModule('job', { w: work(unchecked<number>(), { attempts: 2, backoffMs: 0 }) });
   const bus = testBus(job);
   const lines: string[] = [];
@@ -154,7 +154,7 @@ test('a failed attempt at what is kept is one line, with the stack: that it is t
   await bus.close();
 });
 
-test('how long a handler took is told to the microsecond, without the noise of fractions', async () => {
+test('the duration of a handler is rounded to a microsecond', async () => {
   let monoMs = 0.1;
   const clock = { ...systemClock, mono: () => monoMs };
   const startMs = clock.mono();
@@ -162,14 +162,14 @@ test('how long a handler took is told to the microsecond, without the noise of f
   expect(tookMs(clock, startMs)).toBe(0.78);
 });
 
-test('nothing is written after it was stopped', () => {
+test('notices after stop are not written', () => {
   const { notices, lines, stop } = open();
   stop();
   notices.tell({ type: 'dropped', what: 'packet', reason: 'no envelope' });
   expect(lines).toEqual([]);
 });
 
-test('as text a line has time, level, module and sentence, and only what the sentence left out', () => {
+test('a text line has time, level, module, sentence, and the fields that the sentence omits', () => {
   const { notices, lines } = open('debug', 'text');
   notices.tell({ type: 'retried', attempt: 2, delayMs: 1_000, error: 'no disk', ...about });
   expect(lines[0]?.replace(/^[\d:.]{12}/, 'TIME')).toBe(
@@ -177,14 +177,14 @@ test('as text a line has time, level, module and sentence, and only what the sen
   );
 });
 
-test('as text a stack follows its line, indented', () => {
+test('in text format an indented stack follows its line', () => {
   const { notices, lines } = open('debug', 'text');
   const thrown = new Error('no disk');
   notices.tell({ type: 'handled', kind: 'work', attempt: 1, tookMs: 3, outcome: 'failed', thrown, ...about });
   expect(lines[0]).toMatch(/\n {4}Error: no disk\n {8}at /);
 });
 
-test('as text a line of a handler has all its fields, and what it holds cannot move the cursor', () => {
+test('a text line of a handler has all its fields, with control characters escaped', () => {
   const { notices, lines } = open('debug', 'text');
   const message = 'page 1\u001b[2J\nforged';
   notices.tell({ type: 'log', level: 'info', message, fields: { page: 1, title: 'a\nb' } });
