@@ -7,11 +7,11 @@ import * as host from '../../src/host/module';
 import type { Bus } from '../../src/index';
 
 const desk = defineModule('desk', { ask: request(unchecked<string>(), unchecked<string>()) });
-// Nothing is called on it: only that it arrives counts.
+// No method of it is called: only its identity is checked.
 const bus = { self: { module: 'desk', instance: 'desk#0001' } } as unknown as Bus;
 
 type Decorators = NonNullable<NonNullable<Options['jsc']>['transform']>;
-/** The class as one compiler leaves it. */
+/** Compiles the class as one compiler does. */
 function compile(source: string, transform: Decorators): host.AnyClass {
   const { code } = transformSync(source, {
     jsc: { target: 'es2022', parser: { syntax: 'typescript', decorators: true }, transform },
@@ -49,7 +49,7 @@ const compilers: readonly [string, string, Decorators][] = [
   ['legacy decorators without metadata (tsx, esbuild)', withNeeds, { legacyDecorator: true, decoratorMetadata: false }],
   ['standard decorators', withNeeds, { decoratorVersion: '2022-03' }],
 ];
-test.each(compilers)('%s: the class is made with what it takes', (_name, source, transform) => {
+test.each(compilers)('%s: the class is created with its dependencies', (_name, source, transform) => {
   const Desk = compile(source, transform);
   const { handlers, needed } = host.makeModule(Desk, bus);
   expect(handlers).toMatchObject({ bus, drawer: needed[0] });
@@ -57,13 +57,13 @@ test.each(compilers)('%s: the class is made with what it takes', (_name, source,
   expect(host.knownModule(Desk).contract).toBe(desk);
 });
 
-test('without metadata it is enough that every parameter has its token', () => {
+test('without metadata a class is created when every parameter has a token', () => {
   const source = withMetadata.replace('readonly drawer', '@inject(Drawer) readonly drawer');
   const Desk = compile(source, { legacyDecorator: true, decoratorMetadata: false });
   expect(host.makeModule(Desk, bus).handlers).toMatchObject({ bus, drawer: expect.any(Object) });
 });
 
-test('without metadata and without needs the start says what to write', () => {
+test('without metadata and needs, creating the class throws with the code to write', () => {
   const Desk = compile(withMetadata, { legacyDecorator: true, decoratorMetadata: false });
   expect(() => host.makeModule(Desk, bus)).toThrow(/^Desk cannot be made: .*needs: \[Store, BUS\]/s);
 });

@@ -1,9 +1,9 @@
-/** A module as a process, for tests that signal it: `node --require test/register.cjs test/host/desk.ts`. */
+/** A module that runs as a process, for tests that signal it: `node --require test/register.cjs test/host/desk.ts`. */
 import { defineModule, request, unchecked, type Bus, type Context } from 'busbar';
 import { BUS, runModule, SystemModule } from 'busbar/host';
 
 export const desk = defineModule('desk', {
-  /** Answers after so many ms; 'told' when the test says so, 'never' not at all. */
+  /** Answers after this number of ms; with 'told', when the test sends a message; with 'never', not at all. */
   ask: request(unchecked<number | 'never' | 'told'>(), unchecked<string>()),
   /** Throws outside of any handler. */
   stumble: request(unchecked<'throw' | 'reject'>(), unchecked<string>()),
@@ -29,7 +29,7 @@ class Desk {
   }
   ask(afterMs: number | 'never' | 'told', { log }: Context): Promise<string> {
     log.info('asked', { afterMs });
-    // Told over the channel to the test, which then knows that the handler runs.
+    // Notifies the test that the handler runs.
     process.send?.('asked');
     if (afterMs === 'never') return new Promise(() => undefined);
     if (afterMs === 'told') return new Promise((resolve) => process.once('message', () => resolve('as told')));

@@ -14,7 +14,7 @@ const ask = async (path: string): Promise<{ status: number; text: string }> => {
   return { status: response.status, text: await response.text() };
 };
 
-test('while the module starts it is alive and not ready', async () => {
+test('a starting module is live and not ready', async () => {
   expect((await ask('/health')).status).toBe(200);
   const { status, text } = await ask('/ready');
   expect(status).toBe(503);
@@ -25,18 +25,18 @@ test.each([
   [{ live: true, ready: true, reasons: [] }, 200, 200],
   [{ live: true, ready: false, reasons: [{ part: 'registry', reason: 'silent', sinceMs: 5 }] }, 200, 503],
   [{ live: false, ready: false, reasons: [{ part: 'disk', reason: 'full', sinceMs: 5 }] }, 503, 503],
-] satisfies [Health, number, number][])('what the bus says (%j) is what probes see', async (health, live, ready) => {
+] satisfies [Health, number, number][])('probes return the health of the bus (%j)', async (health, live, ready) => {
   server.serves({ health: () => health });
   expect(await ask('/health')).toEqual({ status: live, text: JSON.stringify(health) });
   expect((await ask('/ready?from=probe')).status).toBe(ready);
 });
 
-test('what was told before the module served is counted', async () => {
+test('notices from before the module serves are counted', async () => {
   notices.tell({ type: 'partition', queue: 'photos.work', partition: 1, change: 'taken' });
   expect((await ask('/metrics')).text).toContain('busbar_partitions{queue="photos.work"} 1');
 });
 
-test('closing does not wait for connections that are kept open', async () => {
+test('closing does not wait for keep-alive connections', async () => {
   await ask('/health');
   await server.close();
   await expect(ask('/health')).rejects.toThrow('fetch failed');

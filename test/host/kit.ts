@@ -1,4 +1,4 @@
-/** A process and a bus that a test holds in its hands: signals, time and exit codes are its own. */
+/** A fake process and a fake bus: the test controls signals and time, and reads exit codes. */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../../src/base/clock';
 import { deferred, type Deferred } from '../../src/base/lifecycle';
@@ -7,13 +7,13 @@ import type { Bus, OpenOptions } from '../../src/index';
 
 export interface FakeProcess extends Process {
   readonly exits: number[];
-  /** Resolves with the first code. */
+  /** Resolves with the first exit code. */
   readonly left: Promise<number>;
   readonly lines: Record<string, unknown>[];
   willEndWith: number | undefined;
   signal(signal: ExitSignal): void;
   crash(thrown: unknown): void;
-  /** Lets time pass, and whatever follows from it. */
+  /** Advances time and runs the due timers. */
   pass(ms: number): Promise<void>;
 }
 
@@ -62,16 +62,16 @@ export function fakeProcess(env: Record<string, string> = {}): FakeProcess {
 
 export interface FakeBus {
   readonly open: (options: OpenOptions) => Promise<Bus>;
-  /** What was done to it, in order. */
+  /** The calls to it, in order. */
   readonly done: string[];
   readonly opened: OpenOptions[];
   /** Resolves when it is being closed. */
   readonly leaving: Promise<void>;
-  /** Closing waits for it. */
+  /** Closing waits until the test resolves this. */
   readonly closing: Deferred<void>;
 }
 
-/** A bus that notes what is done to it. Only what a host calls is there. */
+/** A bus that records the calls to it. It has only the methods that a host calls. */
 export function fakeBus(done: string[] = []): FakeBus {
   const closing = deferred<void>();
   const leaving = deferred<void>();

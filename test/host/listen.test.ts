@@ -34,7 +34,7 @@ class Desk {
   }
 }
 
-test('methods with @Listen handle events, durably under their name or plainly, as methods of the instance', async () => {
+test('methods with @Listen handle events, named or plain, with the instance as this', async () => {
   const bus = testBus(desk);
   const instance = new Desk();
   await serveModule(bus, instance);
@@ -45,16 +45,16 @@ test('methods with @Listen handle events, durably under their name or plainly, a
   expect(await bus.as('web').request(desk.ask, 'x')).toBe('x');
 });
 
-test('a module serves before its listeners are ready, and they handle nothing before it serves', async () => {
+test('a module serves before its listeners are ready, and listeners handle no event before', async () => {
   const bus = testBus(desk);
   const order: string[] = [];
   let ready = (): void => undefined;
   const joined = new Promise<void>((resolve) => (ready = resolve));
-  // A group that has to wait for an instance that was killed.
+  // The group has to wait for an instance that was killed.
   const slow: Bus = {
     ...bus,
     serve: async (...how: Parameters<Bus['serve']>) => {
-      await bus.clock.advance(10); // the groups exist by now, though no partition is ready
+      await bus.clock.advance(10); // the groups exist now, although no partition is ready
       await bus.as('mail').publish(mail.sent, { n: 1 });
       await bus.clock.advance(10);
       const served = await bus.serve(...how);
@@ -79,7 +79,7 @@ test('a module serves before its listeners are ready, and they handle nothing be
   expect(order).toEqual(['listens', 'listens', 'listens', 'serves', 'index 1', 'ready']);
 });
 
-test('a subclass can override a listener, and adds its own', async () => {
+test('a subclass can override a listener and add others', async () => {
   @SystemModule(desk)
   class Other extends Desk {
     override async index({ n }: Sent) {
@@ -99,7 +99,7 @@ test('a subclass can override a listener, and adds its own', async () => {
   expect(instance.heard.toSorted()).toEqual(['more 2', 'note 1', 'note 2', 'overridden 1']);
 });
 
-test('closing what was served closes the listeners too', async () => {
+test('closing a served module also closes its listeners', async () => {
   const bus = testBus(desk);
   const instance = new Desk();
   const served = await serveModule(bus, instance);
@@ -107,12 +107,12 @@ test('closing what was served closes the listeners too', async () => {
   await bus.as('mail').publish(mail.sent, { n: 1 });
   await bus.settled();
   expect(instance.heard).toEqual([]);
-  await serveModule(bus, instance); // and it can be served again
+  await serveModule(bus, instance); // it can be served again
   await bus.settled();
   expect(instance.heard).toEqual(['index 1 attempt 1']);
 });
 
-test('a listener that cannot be started ends the start, and nothing is left of it', async () => {
+test('a listener that cannot be started rejects the start, which leaves nothing served', async () => {
   const bus = testBus(desk);
   const before = await bus.listen(mail.sent, { as: 'index' }, () => undefined);
   await expect(serveModule(bus, new Desk())).rejects.toMatchObject({ code: 'Config' });
@@ -121,7 +121,7 @@ test('a listener that cannot be started ends the start, and nothing is left of i
   await serveModule(bus, new Desk());
 });
 
-test('an instance of a class without @SystemModule is refused by its name', async () => {
+test('an instance of a class without @SystemModule is rejected by its name', async () => {
   class Nobody {}
   await expect(serveModule(testBus(desk), new Nobody())).rejects.toThrow('Nobody is not a module');
 });
@@ -164,10 +164,10 @@ test.each(compilers)('%s: listeners are found', async (_name, transform) => {
   expect(instance.heard.toSorted()).toEqual(['index 7', 'note 7']);
 });
 
-test.each(compilers)('%s: a static or a #private method is refused', (name, transform) => {
+test.each(compilers)('%s: a static or a #private method is rejected', (name, transform) => {
   const bad = source.replace('    note({', '    static note({');
   expect(() => compile(bad, transform)).toThrow(/@Listen: the method 'note' is static/);
-  if (!name.startsWith('standard')) return; // others cannot decorate those at all
+  if (!name.startsWith('standard')) return; // legacy decorators cannot decorate private methods
   const hidden = source.replace('    note({', '    #note({');
   expect(() => compile(hidden, transform)).toThrow(/@Listen: the method '#note' is private/);
 });

@@ -5,7 +5,7 @@ import { BUS, knownModule, makeModule, SystemModule, type AnyClass } from '../..
 import type { Bus } from '../../src/index';
 
 const desk = defineModule('desk', { ask: request(unchecked<string>(), unchecked<string>()) });
-// Nothing is called on it: only that it arrives counts.
+// No method of it is called: only its identity is checked.
 const bus = { self: { module: 'desk', instance: 'desk#0001' } } as unknown as Bus;
 
 class Paper {}
@@ -21,7 +21,7 @@ class Answers {
   }
 }
 
-test('with needs the constructor gets them in their order', () => {
+test('the constructor gets the needs in their order', () => {
   @SystemModule(desk, { needs: [Drawer, BUS] })
   class Desk extends Answers {
     constructor(
@@ -37,7 +37,7 @@ test('with needs the constructor gets them in their order', () => {
   expect(needed).toEqual([expect.any(Drawer)]);
 });
 
-test('without needs the container reads the metadata of the constructor', () => {
+test('without needs, the container reads the metadata of the constructor', () => {
   @SystemModule(desk)
   class Desk extends Answers {
     constructor(
@@ -53,13 +53,13 @@ test('without needs the container reads the metadata of the constructor', () => 
   expect(needed).toEqual([(handlers as Desk).drawer, (handlers as Desk).lamp]);
 });
 
-test('a class that takes nothing needs nothing', () => {
+test('a class without constructor parameters needs no metadata', () => {
   @SystemModule(desk)
   class Desk extends Answers {}
   expect(makeModule(Desk, bus).handlers).toBeInstanceOf(Desk);
 });
 
-test('things are looked up in the container given, and the bus is put into neither it nor the common one', () => {
+test('needs are resolved from the given container, and the bus is registered in no container', () => {
   @SystemModule(desk, { needs: [Paper, BUS] })
   class Desk extends Answers {
     constructor(
@@ -77,8 +77,8 @@ test('things are looked up in the container given, and the bus is put into neith
   expect(container.isRegistered(BUS, true)).toBe(false);
 });
 
-test('a constructor without metadata and without needs is refused with the way out', () => {
-  // As esbuild and tsx compile it: parameters, but nothing that says what they are.
+test('a constructor without metadata and without needs is rejected with a remedy', () => {
+  // Compiled like by esbuild and tsx: parameters without their types.
   class Plain extends Answers {
     constructor(readonly drawer: Drawer) {
       super();
@@ -88,7 +88,7 @@ test('a constructor without metadata and without needs is refused with the way o
   expect(() => makeModule(Plain, bus)).toThrow(/^Plain cannot be made: .*; name what it takes: .*needs/s);
 });
 
-test('an interface without a token is refused with the way out', () => {
+test('an interface without a token is rejected with a remedy', () => {
   @SystemModule(desk)
   class Desk extends Answers {
     constructor(readonly bus: Bus) {
@@ -98,7 +98,7 @@ test('an interface without a token is refused with the way out', () => {
   expect(() => makeModule(Desk, bus)).toThrow(/^Desk cannot be made: .*needs: \[Store, BUS\]/s);
 });
 
-test('what a constructor of the application throws comes out as it is', () => {
+test('an error of a constructor of the application is thrown unchanged', () => {
   class Broken {
     constructor() {
       throw new RangeError('no room');
@@ -113,7 +113,7 @@ test('what a constructor of the application throws comes out as it is', () => {
   expect(() => makeModule(Desk, bus)).toThrow(new RangeError('no room'));
 });
 
-test('a class without the decorator is refused by its name', () => {
+test('a class without the decorator is rejected by its name', () => {
   class Nobody {}
   expect(() => knownModule(Nobody)).toThrow('Nobody is not a module: put @SystemModule(contract) before the class');
 });
@@ -129,7 +129,7 @@ test('the options of serve are kept, without needs', () => {
   });
 });
 
-test('works as a standard decorator, which passes a context', () => {
+test('SystemModule works as a standard decorator, which passes a context', () => {
   class Desk extends Answers {}
   const context = { kind: 'class', name: 'Desk', metadata: {}, addInitializer: () => undefined } as const;
   expect(SystemModule(desk, { needs: [] })(Desk, context)).toBeUndefined();

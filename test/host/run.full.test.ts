@@ -12,7 +12,7 @@ import { desk } from './desk';
 interface Child {
   readonly process: ChildProcess;
   readonly lines: string[];
-  /** The first line that passes, also one that was there before; rejects when the process ends without it. */
+  /** The first line that passes, also an earlier one; rejects when the process ends without it. */
   line(passes: (line: string) => boolean): Promise<string>;
   readonly code: Promise<number | null>;
 }
@@ -79,7 +79,7 @@ async function caller(): Promise<Bus> {
   buses.push(bus);
   return bus;
 }
-/** Asks, and resolves when the handler runs. */
+/** Sends a request, and resolves when its handler runs. */
 async function asked(
   child: Child,
   bus: Bus,
@@ -91,7 +91,7 @@ async function asked(
   return { answer };
 }
 
-test('asked to leave, it finishes what runs, puts away what it needed, and exits with 0', async () => {
+test('on SIGTERM it finishes running handlers, disposes its dependencies, and exits with 0', async () => {
   const child = await serving();
   const bus = await caller();
   const { answer } = await asked(child, bus, 200);
@@ -102,7 +102,7 @@ test('asked to leave, it finishes what runs, puts away what it needed, and exits
   expect(plain).toEqual(['open desk', 'close', 'drawer away']);
 });
 
-test('its log is JSON lines when nobody looks; they say module, instance and pid, those of handlers entry and id', async () => {
+test('its log without a terminal is JSON lines with module, instance, pid, entry and id', async () => {
   const child = await serving();
   const { answer } = await asked(child, await caller(), 1);
   await answer;
@@ -112,24 +112,24 @@ test('its log is JSON lines when nobody looks; they say module, instance and pid
   expect(line['id']).toEqual(expect.any(String));
 });
 
-test('its log is text where that is asked for', async () => {
+test('its log is text with BUSBAR_LOG_FORMAT=text', async () => {
   const child = start({ BUSBAR_LOG_FORMAT: 'text' });
   expect(await child.line(says('serves desk'))).toMatch(
     /^\d\d:\d\d:\d\d\.\d{3} {2}info {3}desk#\w+ {2}serves desk after \d+ ms/,
   );
 });
 
-test('a second signal ends it at once, although a handler runs', async () => {
+test('a second signal ends the process at once, although a handler runs', async () => {
   const child = await serving();
   await asked(child, await caller(), 'never');
   child.process.kill('SIGTERM');
   await child.line(says('leaves: SIGTERM'));
-  await new Promise((resolve) => setTimeout(resolve, 150)); // within 100 ms it would count as passed on
+  await new Promise((resolve) => setTimeout(resolve, 150)); // within 100 ms it would count as the same signal
   child.process.kill('SIGINT');
   expect(await child.code).toBe(exitCodes.interrupted);
 });
 
-test('a handler that does not end is left behind after drainMs and a second, and the code says so', async () => {
+test('a handler that never ends is abandoned after drainMs plus 1 s with code 75', async () => {
   const bus = await caller();
   const leave = async (): Promise<number> => {
     const child = await serving({ BUSBAR_DRAIN_MS: '300' });
@@ -145,7 +145,7 @@ test('a handler that does not end is left behind after drainMs and a second, and
 });
 
 test.each(['throw', 'reject'] as const)(
-  'what nobody catches (%s) ends it at once with 70 and its stack',
+  'an uncaught error (%s) ends the process at once with 70 and its stack',
   async (how) => {
     const child = await serving();
     const bus = await caller();
@@ -167,13 +167,13 @@ test('wrong options stop the start with 78, all named at once', async () => {
   }
 });
 
-test('a directory that is not ours stops the start with 78', async () => {
+test('an unusable directory stops the start with 78', async () => {
   const child = start({ BUSBAR_DIR: '/dev/null' });
   expect(await child.code).toBe(exitCodes.config);
   expect(child.lines.at(-1)).toContain('/dev/null');
 });
 
-test('it answers probes and Prometheus on loopback alone', async () => {
+test('it answers probes and Prometheus only on loopback', async () => {
   const child = await serving({ BUSBAR_HEALTH_PORT: '0' });
   const [url = ''] = /http:\/\/127\.0\.0\.1:\d+/.exec(await child.line(says('health at'))) ?? [];
   const { answer } = await asked(child, await caller(), 1);
@@ -192,7 +192,7 @@ test('it answers probes and Prometheus on loopback alone', async () => {
   }
 });
 
-test('while it leaves it is not ready but alive', async () => {
+test('a process that is shutting down is live but not ready', async () => {
   const child = await serving({ BUSBAR_HEALTH_PORT: '0' });
   const [url = ''] = /http:\/\/127\.0\.0\.1:\d+/.exec(await child.line(says('health at'))) ?? [];
   const { answer } = await asked(child, await caller(), 'told');
@@ -205,7 +205,7 @@ test('while it leaves it is not ready but alive', async () => {
   expect(await child.code).toBe(exitCodes.left);
 });
 
-test('a health port that is taken stops the start before anybody hears of the instance', async () => {
+test('a health port in use stops the start before open() is called', async () => {
   const first = await serving({ BUSBAR_HEALTH_PORT: '0' });
   const [, port = ''] = /127\.0\.0\.1:(\d+)/.exec(await first.line(says('health at'))) ?? [];
   const second = start({ BUSBAR_HEALTH_PORT: port });

@@ -46,7 +46,7 @@ class Desk {
 
 const messages = (proc: FakeProcess) => proc.lines.map(({ level, msg }) => `${String(level)} ${String(msg)}`);
 
-test('opens the bus as the module, calls open(), then serves with the options of the decorator', async () => {
+test('run opens the bus, calls open(), then serves with the options of the decorator', async () => {
   const bus = fakeBus(done);
   const proc = fakeProcess();
   await run(Desk, { open: bus.open, drainMs: '3s', healthPort: 0, logLevel: 'warn' }, proc);
@@ -57,7 +57,7 @@ test('opens the bus as the module, calls open(), then serves with the options of
   expect(await proc.left).toBe(exitCodes.left);
 });
 
-test('lines say module, instance and pid, as soon as each is known', async () => {
+test('log lines have module, instance and pid as soon as each is known', async () => {
   const bus = fakeBus();
   const proc = fakeProcess();
   const open: typeof bus.open = (options) => {
@@ -73,7 +73,7 @@ test('lines say module, instance and pid, as soon as each is known', async () =>
 });
 
 test.each(['SIGTERM', 'SIGINT'] as const)(
-  '%s closes class, bus and what was needed, newest first, and exits with 0',
+  '%s closes the class, the bus and its dependencies, newest first, and exits with 0',
   async (signal) => {
     const bus = fakeBus(done);
     const proc = fakeProcess();
@@ -92,7 +92,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
   },
 );
 
-test('a second signal ends the process at once, with the code of that signal', async () => {
+test('a second signal ends the process at once with the code of that signal', async () => {
   for (const [signal, code] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],
@@ -108,7 +108,7 @@ test('a second signal ends the process at once, with the code of that signal', a
   }
 });
 
-test('a signal that arrives twice within 100 ms, as starters pass it on, is one', async () => {
+test('a signal that arrives twice within 100 ms, as process managers forward it, counts once', async () => {
   const bus = fakeBus();
   const proc = fakeProcess();
   await run(Desk, { open: bus.open }, proc);
@@ -119,7 +119,7 @@ test('a signal that arrives twice within 100 ms, as starters pass it on, is one'
   expect(proc.exits).toEqual([]);
 });
 
-test('a drain that is not over a second after drainMs is cut off with code 75', async () => {
+test('a drain that lasts a second longer than drainMs is aborted with code 75', async () => {
   const bus = fakeBus();
   const proc = fakeProcess();
   await run(Desk, { open: bus.open, drainMs: 2_000 }, proc);
@@ -132,7 +132,7 @@ test('a drain that is not over a second after drainMs is cut off with code 75', 
   expect(messages(proc).at(-1)).toBe('error has not left within 3000 ms (drainMs and 1000): ends now');
 });
 
-test('a drain that took all of drainMs exits with 75 too, since something was not finished', async () => {
+test('a drain that took all of drainMs exits with 75, because work was unfinished', async () => {
   const bus = fakeBus();
   const proc = fakeProcess();
   await run(Desk, { open: bus.open, drainMs: 2_000 }, proc);
@@ -143,7 +143,7 @@ test('a drain that took all of drainMs exits with 75 too, since something was no
   expect(await proc.left).toBe(exitCodes.late);
 });
 
-test('a process that ends by itself while it leaves does not look as if all was finished', async () => {
+test('a process that ends by itself during a shutdown exits with 75', async () => {
   const bus = fakeBus();
   const proc = fakeProcess();
   await run(Desk, { open: bus.open }, proc);
@@ -153,7 +153,7 @@ test('a process that ends by itself while it leaves does not look as if all was 
   expect(proc.willEndWith).toBe(exitCodes.late);
 });
 
-test('a signal during the start lets the start finish, then leaves', async () => {
+test('a signal during the start lets the start finish, then shuts down', async () => {
   const bus = fakeBus(done);
   const proc = fakeProcess();
   let go: () => void = () => undefined;
@@ -180,10 +180,10 @@ const startErrors: readonly [string, unknown, number][] = [
     new BusError('Unreachable', 'no server', { outcome: 'not-sent', waitedMs: 5 }),
     exitCodes.unreachable,
   ],
-  ['anything else', new Error('out of luck'), exitCodes.failed],
+  ['any other error', new Error('out of luck'), exitCodes.failed],
 ];
 test.each(startErrors)(
-  'a start that fails with %s says why and exits with its own code',
+  'a start that fails with %s logs the error and exits with its own code',
   async (_name, error, code) => {
     const proc = fakeProcess();
     await run(Desk, { open: () => Promise.reject(error) }, proc);
@@ -192,7 +192,7 @@ test.each(startErrors)(
   },
 );
 
-test('a signal during a start that fails does not hide its code', async () => {
+test('a signal during a failing start does not change its exit code', async () => {
   const proc = fakeProcess();
   const running = run(Desk, { open: async () => (await turn(), Promise.reject(new Error('late'))) }, proc);
   proc.signal('SIGTERM');
@@ -212,7 +212,7 @@ test('wrong options of code and variables stop the start, all named at once', as
   expect(bus.opened).toEqual([]);
 });
 
-test('what is wrong with the configuration is said in the form that it asks for, without a stack', async () => {
+test('configuration errors are logged in the configured format, without a stack', async () => {
   const lines: string[] = [];
   const proc = fakeProcess({ BUSBAR_LOG_FORMAT: 'text', BUSBAR_TRANSPORT: 'kfka', BUSBAR_LOG_LEVEL: 'loud' });
   await run(Desk, { open: fakeBus().open }, { ...proc, write: (line) => void lines.push(line) });
@@ -221,13 +221,13 @@ test('what is wrong with the configuration is said in the form that it asks for,
   expect(lines[0]).toMatch(/^\S+ +fatal +desk +cannot start: configuration: 2 faults:.*did you mean kafka\?.*\n$/);
 });
 
-test('variables decide level and form of the log', async () => {
+test('a variable sets the log level', async () => {
   const proc = fakeProcess({ BUSBAR_LOG_LEVEL: 'error' });
   await run(Desk, { open: fakeBus().open }, proc);
   expect(proc.lines).toEqual([]);
 });
 
-test('what open() of the class throws ends the start before anything is served', async () => {
+test('an error of open() ends the start before the module is served', async () => {
   @SystemModule(desk, { needs: [] })
   class Broken {
     async open() {
@@ -242,7 +242,7 @@ test('what open() of the class throws ends the start before anything is served',
   expect(proc.exits).toEqual([exitCodes.failed]);
 });
 
-test('a close() that throws is logged, the rest is closed all the same, and the code says so', async () => {
+test('a close() that throws is logged, and the rest is closed before a nonzero exit', async () => {
   @SystemModule(desk, { needs: [Drawer] })
   class Stubborn {
     constructor(readonly drawer: Drawer) {}
@@ -261,7 +261,7 @@ test('a close() that throws is logged, the rest is closed all the same, and the 
   expect(messages(proc)).toContain('error close() of desk failed while leaving: stuck');
 });
 
-test('what nobody caught ends the process at once with 70, after a last line', async () => {
+test('an uncaught error ends the process at once with 70, after a last log line', async () => {
   const bus = fakeBus(done);
   const proc = fakeProcess();
   await run(Desk, { open: bus.open }, proc);
@@ -275,7 +275,7 @@ test('what nobody caught ends the process at once with 70, after a last line', a
   expect(done).not.toContain('bus closing');
 });
 
-test('the setting logLevel changes what is logged, and removed it is again as runModule was told', async () => {
+test('the setting logLevel changes the level, and removing it restores that of runModule', async () => {
   const bus = fakeBus();
   const proc = fakeProcess();
   await run(Desk, { open: bus.open, logLevel: 'warn' }, proc);
@@ -284,7 +284,7 @@ test('the setting logLevel changes what is logged, and removed it is again as ru
   say('quiet');
   hear?.({ type: 'setting', key: 'logLevel', change: 'applied', value: 'info' });
   say('loud');
-  // What the bus itself was told by files and variables: it does not know what runModule was told.
+  // The level from files and variables: the bus does not know the one of runModule.
   hear?.({ type: 'setting', key: 'logLevel', change: 'removed', value: 'info' });
   say('quiet again');
   expect(messages(proc)).toEqual(['info setting logLevel applied: info', 'info loud']);
@@ -292,5 +292,5 @@ test('the setting logLevel changes what is logged, and removed it is again as ru
   proc.signal('SIGTERM');
   bus.closing.resolve();
   await proc.left;
-  expect(messages(proc).slice(3).length).toBeGreaterThan(0); // the lines of leaving itself
+  expect(messages(proc).slice(3).length).toBeGreaterThan(0); // the lines of the shutdown
 });
