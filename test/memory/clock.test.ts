@@ -4,7 +4,7 @@ import { promisesRunOut, seededRandom, virtualClock } from '../../src/memory/clo
 import { heavy } from '../heavy';
 
 describe('a virtual clock', () => {
-  it('fires timers by due time, then in the order of their creation, and no earlier', async () => {
+  it('fires timers by due time, then in the order of their creation, and never early', async () => {
     const clock = virtualClock({ startMs: 1_000 });
     const fired: string[] = [];
     const set = (delayMs: number, name: string) => clock.after(delayMs, () => fired.push(`${name}@${clock.now()}`));
@@ -21,7 +21,7 @@ describe('a virtual clock', () => {
     expect([clock.now(), clock.mono(), clock.nextDueMs]).toEqual([1_030, 30, undefined]);
   });
 
-  heavy('lets promises run out between timers, however long their chain', async () => {
+  heavy('runs all promise callbacks between timers, however long their chain', async () => {
     const clock = virtualClock();
     const trace: string[] = [];
     clock.after(5, async () => {
@@ -33,7 +33,7 @@ describe('a virtual clock', () => {
     expect(trace).toEqual(['end of the chain', 'next timer']);
   });
 
-  it('fires what timers set while time passes', async () => {
+  it('fires timers that are set while time passes', async () => {
     const clock = virtualClock();
     const trace: number[] = [];
     const task = (async () => {
@@ -48,7 +48,7 @@ describe('a virtual clock', () => {
     expect(clock.mono()).toBe(100);
   });
 
-  it('fires what is due by itself, after the promises of the turn', async () => {
+  it('fires due timers without being advanced, after the promises of the turn', async () => {
     const clock = virtualClock();
     const trace: string[] = [];
     clock.after(0, () => trace.push('timer'));
@@ -61,7 +61,7 @@ describe('a virtual clock', () => {
     expect(later).toBe(false);
   });
 
-  it('runs until something holds, and says when it does not', async () => {
+  it('runs until a condition holds, and returns false when it does not', async () => {
     const clock = virtualClock();
     let count = 0;
     const tick = (): void => {
@@ -75,14 +75,14 @@ describe('a virtual clock', () => {
     expect(clock.mono()).toBe(80);
   });
 
-  it('moves by itself from timer to timer when told to run all', async () => {
+  it('advances from timer to timer without being called, with runs: all', async () => {
     const clock = virtualClock({ runs: 'all' });
     await sleep(clock, 60_000);
     await sleep(clock, 60_000);
     expect(clock.mono()).toBe(120_000);
   });
 
-  it('makes moves that overlap one after the other', async () => {
+  it('runs overlapping advances one after the other', async () => {
     const clock = virtualClock();
     await Promise.all([clock.advance(10), clock.advance(10)]);
     expect(clock.mono()).toBe(20);
@@ -97,14 +97,14 @@ describe('a virtual clock', () => {
     expect(seen).toBe('of the setter');
   });
 
-  heavy('stops timers that go on for ever without time passing', async () => {
+  heavy('rejects when timers repeat forever without time passing', async () => {
     const clock = virtualClock();
     const again = (): void => void clock.after(0, again);
     clock.after(10, again);
     await expect(clock.advance(10)).rejects.toThrow(/stands still/);
   });
 
-  it('waits for more than promises where it is told how', async () => {
+  it('waits for the drain function between timers', async () => {
     let drained = 0;
     const clock = virtualClock({
       drain: async () => {
@@ -120,7 +120,7 @@ describe('a virtual clock', () => {
 });
 
 describe('a seeded random', () => {
-  it('gives the same numbers for the same seed, evenly spread from 0 to below 1', () => {
+  it('returns the same numbers for the same seed, evenly spread from 0 to below 1', () => {
     const draw = (seed: number): number[] =>
       Array.from(
         { length: 10_000 },
@@ -129,7 +129,7 @@ describe('a seeded random', () => {
             random.next()
         )(seededRandom(seed)),
       );
-    expect(draw(7).join()).toBe(draw(7).join()); // a text is compared at once
+    expect(draw(7).join()).toBe(draw(7).join()); // comparing one string is faster than comparing arrays
     expect(draw(7).join()).not.toBe(draw(8).join());
     const tenths = Array.from({ length: 10 }, () => 0);
     for (const number of draw(7)) tenths[Math.floor(number * 10)]!++;

@@ -12,7 +12,7 @@ import { heavy } from '../heavy';
 const max = { messages: 100, bytes: 1_000_000 };
 const record = (value: string) => ({ partition: 0, key: null, value: bytes(value), headers: {} });
 
-/** The first such call meets this fault. */
+/** Applies the fault to the first such call. */
 function once(world: MemoryWorld, call: string, fault: Fault): void {
   let left = 1;
   world.faults = (operation) => (`${operation.port}.${operation.call}` === call && left-- > 0 ? fault : undefined);
@@ -37,14 +37,14 @@ async function hears(promise: Promise<unknown>): Promise<boolean> {
 }
 
 describe('a scripted fault of the log', () => {
-  it('drops a call: it has no effect, and its outcome is unknown to the caller', async () => {
+  it('drops a call, which has no effect and rejects with Unreachable', async () => {
     const { world, log, values } = await openLog();
     once(world, 'log.append', 'drop');
     expect(isBusError(await rejection(log.append('t', [record('a')])), 'Unreachable')).toBe(true);
     expect(await values()).toEqual([]);
   });
 
-  it('loses the acknowledgement of a call that had its effect', async () => {
+  it('loses the acknowledgment of a call that had an effect', async () => {
     const { world, log, values } = await openLog();
     once(world, 'log.append', {
       error: new BusError('Unreachable', 'no answer', { outcome: 'not-sent', waitedMs: 5 }),
@@ -54,7 +54,7 @@ describe('a scripted fault of the log', () => {
     expect(await values()).toEqual(['a']);
   });
 
-  it('fails a call without effect, with the error that it was given', async () => {
+  it('fails a call without effect, with the given error', async () => {
     const { world, log, values } = await openLog();
     const error = new BusError('Overloaded', 'enough', { retryAfterMs: 5 });
     once(world, 'log.append', { error, done: false });
@@ -62,14 +62,14 @@ describe('a scripted fault of the log', () => {
     expect(await values()).toEqual([]);
   });
 
-  it('doubles a call, as a resend does', async () => {
+  it('repeats a call, as a resend does', async () => {
     const { world, log, values } = await openLog();
     once(world, 'log.append', 'double');
     expect(await log.append('t', [record('a')])).toEqual([{ partition: 0, offset: 0 }]);
     expect(await values()).toEqual(['a', 'a']);
   });
 
-  it('crashes the process before or after the effect of a call, which never resolves', async () => {
+  it('crashes the process before or after a call takes effect, and the call never settles', async () => {
     const { world, values } = await openLog();
     for (const fault of ['crash-before', 'crash-after'] as const) {
       const victim = world.process('victim');
@@ -81,7 +81,7 @@ describe('a scripted fault of the log', () => {
     expect(await values()).toEqual(['crash-after']);
   });
 
-  it('delays a call, and what must stay behind it', async () => {
+  it('delays a call, and the calls behind it', async () => {
     const { clock, world, log, values } = await openLog();
     once(world, 'log.append', { delayMs: 100 });
     const appends = Promise.all([log.append('t', [record('a')]), log.append('t', [record('b')])]);
@@ -92,7 +92,7 @@ describe('a scripted fault of the log', () => {
     expect(await values()).toEqual(['a', 'b']);
   });
 
-  it('takes the session of a process away that goes on living: it loses its partitions and comes back', async () => {
+  it('ends the session of a live process, which loses its partitions and rejoins', async () => {
     const { world, log } = await openLog(2);
     const worker = new Worker('a', new Ledger());
     await log.join('g', 't', worker);
@@ -107,7 +107,7 @@ describe('a scripted fault of the log', () => {
     expect(worker.ledger.faults).toEqual([]);
   });
 
-  it('leaves no member behind that came in although its join failed', async () => {
+  it('leaves no member whose join took effect but failed', async () => {
     const { world, log } = await openLog(2);
     const [a, b] = [new Worker('a', new Ledger()), new Worker('b', new Ledger())];
     once(world, 'log.join', {
@@ -120,7 +120,7 @@ describe('a scripted fault of the log', () => {
     expect([a.jobs.size, b.jobs.size]).toEqual([0, 2]);
   });
 
-  it('orphans no partition when the end of a drain gets lost on its way', async () => {
+  it('leaves no partition without an owner when a release is lost', async () => {
     const { world, log } = await openLog(2);
     const ledger = new Ledger();
     const [a, b] = [new Worker('a', ledger), new Worker('b', ledger)];
@@ -131,7 +131,7 @@ describe('a scripted fault of the log', () => {
     expect([a.jobs.size, b.jobs.size, ledger.faults]).toEqual([1, 1, []]);
   });
 
-  it('moves every partition when told to rebalance', async () => {
+  it('moves every partition on rebalance', async () => {
     const { world, log } = await openLog(4);
     const ledger = new Ledger();
     await log.join('g', 't', new Worker('a', ledger));
@@ -145,7 +145,7 @@ describe('a scripted fault of the log', () => {
     expect(ledger.faults).toEqual([]);
   });
 
-  it('is asked with the name of the process, the call, its topic and its number', async () => {
+  it('is called with the process, the call, its topic and its number', async () => {
     const { world, one } = await openLog();
     const asked: Operation[] = [];
     world.faults = (operation) => void asked.push(operation);
@@ -160,7 +160,7 @@ describe('a scripted fault of the log', () => {
   });
 });
 
-describe('a scripted fault of the post', () => {
+describe('a scripted fault of the messenger', () => {
   function pair() {
     const clock = virtualClock();
     const world = memoryWorld({ clock });
@@ -173,7 +173,7 @@ describe('a scripted fault of the post', () => {
     return { clock, world, a, b, heard, told, send };
   }
 
-  it('drops, doubles and delays packets, and keeps the order of the rest', async () => {
+  it('drops, repeats and delays packets, and keeps the order of the others', async () => {
     const { clock, world, heard, send } = pair();
     const faults: Record<string, Fault> = { 2: 'drop', 3: 'double', 4: { delayMs: 50 } };
     world.faults = ({ n }) => faults[n];
@@ -184,7 +184,7 @@ describe('a scripted fault of the post', () => {
     expect(heard).toEqual(['1', '3', '3', '4', '5']);
   });
 
-  it('cuts two off that both live: the packet is lost, the sender is told gone, and later ones arrive', async () => {
+  it('disconnects two live processes: the sender gets gone, and only later packets arrive', async () => {
     const { clock, world, b, heard, told, send } = pair();
     once(world, 'post.send', 'disconnect');
     send('lost');
@@ -195,7 +195,7 @@ describe('a scripted fault of the post', () => {
     expect(heard).toEqual(['again']);
   });
 
-  it('crashes the sender before or after the packet left', async () => {
+  it('crashes the sender before or after the packet is sent', async () => {
     for (const [fault, expected] of [
       ['crash-before', []],
       ['crash-after', ['x', 'gone']],
@@ -208,7 +208,7 @@ describe('a scripted fault of the post', () => {
     }
   });
 
-  it('refuses more packets than may wait for one receiver as Overloaded', async () => {
+  it('throws Overloaded for more packets than can wait for one receiver', async () => {
     const clock = virtualClock();
     const world = memoryWorld({ clock, packetsMax: 10 });
     const [a, b] = [world.process('a').post, world.process('b').post];
@@ -223,7 +223,7 @@ describe('a scripted fault of the post', () => {
     a.send(b.address, { line: '', body: bytes('') });
   });
 
-  it('delivers in the async context of the receiver, never in that of the sender', async () => {
+  it('delivers in the async context of the receiver, not of the sender', async () => {
     const { clock, world, a } = pair();
     const context = new AsyncLocalStorage<string>();
     const c = world.process('c');
@@ -236,7 +236,7 @@ describe('a scripted fault of the post', () => {
 });
 
 describe('a frozen process', () => {
-  it('neither hears nor fires a timer until it thaws, and then does it all in order', async () => {
+  it('handles no packet or timer until it thaws, and then handles all in order', async () => {
     const clock = virtualClock();
     const world = memoryWorld({ clock });
     const [a, b] = [world.process('a'), world.process('b')];
@@ -254,7 +254,7 @@ describe('a frozen process', () => {
     expect(trace).toEqual(['first', 'timer', 'last']);
   });
 
-  it('leaves the registry after its session and is back after it thaws', async () => {
+  it('is dropped from the registry after its session, and listed again after it thaws', async () => {
     const clock = virtualClock();
     const world = memoryWorld({ clock, sessionMs: 3_000 });
     const [a, b] = [world.process('a'), world.process('b')];
@@ -263,7 +263,7 @@ describe('a frozen process', () => {
     await b.registry.watch('photos', (instances) => counts.push(instances.length));
     a.freeze();
     await clock.advance(2_999);
-    a.thaw(); // in time
+    a.thaw(); // before its session ends
     a.freeze();
     await clock.advance(3_000);
     expect(counts).toEqual([1, 0]);
@@ -274,7 +274,7 @@ describe('a frozen process', () => {
 });
 
 describe('a world with a seed', () => {
-  /** Workers on a log under delays, crashes and lost calls; everything that happened, in order. */
+  /** Runs workers on a log under delays, crashes and lost calls, and returns every event in order. */
   async function run(seed: number): Promise<string[]> {
     const random = seededRandom(seed);
     const clock = virtualClock();
@@ -316,7 +316,7 @@ describe('a world with a seed', () => {
     return trace;
   }
 
-  heavy('runs the same way for the same seed, and another way for another', async () => {
+  heavy('gives the same events for the same seed, and other events for another seed', async () => {
     const first = await run(1);
     expect(await run(1)).toEqual(first);
     expect(await run(2)).not.toEqual(first);

@@ -3,4 +3,4 @@ import { openMemoryRig } from './rig';
 import { heavyGroup } from '../heavy';
 
 conformsToGroups('memory', () => openMemoryRig(), { pauses: true });
-heavyGroup('taking its time', () => conformsToGroups('memory with delays', () => openMemoryRig(1), { pauses: true }));
+heavyGroup('with delays', () => conformsToGroups('memory with delays', () => openMemoryRig(1), { pauses: true }));

@@ -3,4 +3,4 @@ import { openMemoryRig } from './rig';
 import { heavyGroup } from '../heavy';
 
 conformsToLog('memory', () => openMemoryRig());
-heavyGroup('taking its time', () => conformsToLog('memory with delays', () => openMemoryRig(1)));
+heavyGroup('with delays', () => conformsToLog('memory with delays', () => openMemoryRig(1)));

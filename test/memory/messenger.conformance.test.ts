@@ -3,4 +3,4 @@ import { openMemoryRig } from './rig';
 import { heavyGroup } from '../heavy';
 
 conformsToPost('memory', () => openMemoryRig());
-heavyGroup('taking its time', () => conformsToPost('memory with delays', () => openMemoryRig(1)));
+heavyGroup('with delays', () => conformsToPost('memory with delays', () => openMemoryRig(1)));

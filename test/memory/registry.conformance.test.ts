@@ -3,4 +3,4 @@ import { openMemoryRig } from './rig';
 import { heavyGroup } from '../heavy';
 
 conformsToRegistry('memory', () => openMemoryRig());
-heavyGroup('taking its time', () => conformsToRegistry('memory with delays', () => openMemoryRig(1)));
+heavyGroup('with delays', () => conformsToRegistry('memory with delays', () => openMemoryRig(1)));

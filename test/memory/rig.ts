@@ -1,12 +1,12 @@
-/** The memory makers as a rig for the conformance suites, on virtual time. */
+/** A rig for the conformance suites: the memory ports on virtual time. */
 import { promisesRunOut, seededRandom, virtualClock, type VirtualClock } from '../../src/memory/clock';
 import { memoryWorld } from '../../src/memory/world';
 import type { Rig } from '../conformance/rig';
 
-/** Turns of the event loop that a wait allows when no timer is left: a test may still feed from there. */
+/** Turns of the event loop for which a wait continues when no timer is set, because a test can still append from there. */
 const idleTurnsMax = 2_000;
 
-/** Without delays time stands still but for waits; with them it passes by itself, and ways take 1 to 20 ms. */
+/** Without a seed, time passes only in waits. With a seed, it passes by itself, and every call takes 1 to 20 ms. */
 export async function openMemoryRig(seed?: number): Promise<Rig> {
   const delayed = seed !== undefined;
   const clock = virtualClock({ runs: delayed ? 'all' : 'due' });
@@ -39,7 +39,7 @@ export async function openMemoryRig(seed?: number): Promise<Rig> {
   };
 }
 
-/** Lets time pass as far as it must for a condition to hold. */
+/** Advances time until a condition holds. */
 export function waitIn(clock: VirtualClock): Rig['wait'] {
   return async (condition, withinMs, what) => {
     const untilMs = clock.now() + withinMs;

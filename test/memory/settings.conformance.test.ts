@@ -3,4 +3,4 @@ import { openMemoryRig } from './rig';
 import { heavyGroup } from '../heavy';
 
 conformsToSettings('memory', () => openMemoryRig());
-heavyGroup('taking its time', () => conformsToSettings('memory with delays', () => openMemoryRig(1)));
+heavyGroup('with delays', () => conformsToSettings('memory with delays', () => openMemoryRig(1)));

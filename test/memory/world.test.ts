@@ -40,7 +40,7 @@ const instance = (name: string, address: string): Instance => ({
 });
 
 describe('a memory world', () => {
-  it('appends, reads through a group and commits without anybody moving the time', async () => {
+  it('appends, reads through a group and commits without advancing time', async () => {
     const { log } = memoryWorld({ clock: virtualClock() }).process('a');
     await log.ensure(topic);
     const mine = owning();
@@ -62,7 +62,7 @@ describe('a memory world', () => {
     ]);
   });
 
-  it('moves the partitions of a frozen process after its session, and tells it when it thaws', async () => {
+  it('moves the partitions of a frozen process after its session, and notifies it on thaw', async () => {
     const clock = virtualClock();
     const world = memoryWorld({ clock });
     const [a, b] = [world.process('a'), world.process('b')];
@@ -77,17 +77,17 @@ describe('a memory world', () => {
     expect(theirs.owned.size).toBe(2);
     await clock.advance(1);
     expect(theirs.owned.size).toBe(4);
-    expect(old!.lost.aborted).toBe(false); // it stands still and cannot know
+    expect(old!.lost.aborted).toBe(false); // it is frozen and cannot be notified
     const refused = old!.commit({ offset: 1, state: text('') }).catch((error: unknown) => error);
     a.thaw();
     expect(await refused).toBeInstanceOf(LostError);
     await clock.advance(0);
     expect(old!.lost.aborted).toBe(true);
-    expect(ours.told).toHaveLength(4 + 2 + 2); // took four, gave two, and has two again after it came back
+    expect(ours.told).toHaveLength(4 + 2 + 2); // it was assigned four, two were revoked, and it has two again after the thaw
     expect(theirs.owned.size).toBe(2);
   });
 
-  it('never lets a crashed process hear anything again, and tells the others that its address is gone', async () => {
+  it('delivers nothing to a crashed process, and reports its address as gone to others', async () => {
     const clock = virtualClock();
     const world = memoryWorld({ clock });
     const [a, b] = [world.process('a'), world.process('b')];
@@ -106,7 +106,7 @@ describe('a memory world', () => {
     expect(() => b.post.send(a.post.address, { line: 'x', body: text('') })).toThrow(/nobody is at/);
   });
 
-  it('takes a crashed instance out of the registry', async () => {
+  it('removes a crashed instance from the registry', async () => {
     const clock = virtualClock();
     const world = memoryWorld({ clock });
     const [a, b] = [world.process('a'), world.process('b')];
@@ -119,7 +119,7 @@ describe('a memory world', () => {
     expect(seen).toEqual([[], ['photos#1'], []]);
   });
 
-  it('lets go of records when their time has come, and tells whoever was still to read them', async () => {
+  it('removes expired records, and rejects reads of them with OutOfRangeError', async () => {
     const clock = virtualClock();
     const { log } = memoryWorld({ clock, holdsUnread: false }).process('a');
     await log.ensure({ ...topic, keepMs: 1_000 });
@@ -139,7 +139,7 @@ describe('a memory world', () => {
     expect((await log.bounds('t'))[0]).toEqual({ partition: 0, start: 2, end: 2 });
   });
 
-  it('keeps what a group has not read beyond its time, where it is told to', async () => {
+  it('keeps expired records that a group has not read, by default', async () => {
     const clock = virtualClock();
     const { log } = memoryWorld({ clock }).process('a');
     await log.ensure({ ...topic, keepMs: 1_000 });
