@@ -9,23 +9,23 @@ const counts = (targets: Owners, members: readonly string[]): number[] =>
   members.map((member) => targets.filter((target) => target === member).length);
 
 describe('sharing partitions among members', () => {
-  it('gives everything to the only member, and nothing when there is none', () => {
+  it('assigns everything to the only member, and nothing without members', () => {
     expect(share(['a'], [undefined, undefined, 'gone'])).toEqual(['a', 'a', 'a']);
     expect(share([], [undefined, 'leaving'])).toEqual([undefined, undefined]);
   });
   it('leaves some members without a partition when there are more members', () => {
     expect(share(['a', 'b', 'c'], [undefined, 'c'])).toEqual(['a', 'c']);
   });
-  it('takes from a member only what it has too much', () => {
+  it('moves only the surplus partitions of a member', () => {
     expect(share(['a', 'b'], ['a', 'a', 'a', 'a'])).toEqual(['a', 'a', 'b', 'b']);
     expect(share(['a', 'b'], ['a', 'a', 'a', 'b', 'b'])).toEqual(['a', 'a', 'a', 'b', 'b']);
   });
-  it('moves nothing when it is balanced, whichever member has the one more', () => {
+  it('moves no partition when the assignment is balanced, whichever member has one more', () => {
     const owners = ['b', 'a', 'b', 'c', 'b', 'a', 'c'];
     expect(share(['a', 'b', 'c'], owners)).toEqual(owners);
   });
 
-  heavy('is balanced, moves no more than it must, and is stable, for any members and owners', () => {
+  heavy('is balanced, stable and moves the fewest partitions, for any members and owners', () => {
     const random = seededRandom(7);
     const pick = (below: number): number => Math.floor(random.next() * below);
     for (let round = 0; round < 2_000; round += 1) {
@@ -42,7 +42,7 @@ describe('sharing partitions among members', () => {
   });
 });
 
-/** Partitions that must move: those without a living owner, and what an owner has above its even share. */
+/** Returns the number of partitions that must move: those without a live owner, and those above an owner's even share. */
 function leastMoves(owners: Owners, members: readonly string[]): number {
   const base = Math.floor(owners.length / members.length);
   let extras = owners.length % members.length;
@@ -58,39 +58,39 @@ function leastMoves(owners: Owners, members: readonly string[]): number {
   return owners.length - kept;
 }
 
-describe('sharing partitions in which messages wait that their owner does not serve', () => {
+describe('sharing partitions with messages that their owner does not serve', () => {
   const member = (id: string, serves: string, misses: Record<number, string> = {}): Sharer => ({
     id,
     serves: new Set(serves.split('')),
     misses: new Map(Object.entries(misses).map(([partition, entries]) => [Number(partition), entries.split('')])),
   });
 
-  it('moves these partitions to a member that serves the messages, and others the other way to stay even', () => {
+  it('moves these partitions to a serving member, and others back to stay even', () => {
     const owners = ['old', 'old', 'new', 'new'];
     const targets = shareOut([member('new', 'abc'), member('old', 'ab', { 1: 'c' })], owners);
     expect(targets).toEqual(['old', 'new', 'old', 'new']);
     expect(shareOut([member('new', 'abc'), member('old', 'ab')], owners)).toEqual(owners);
   });
 
-  it('moves all of them to the only member that serves the messages, however many it has then', () => {
+  it('moves all of them to the only serving member, even when that is uneven', () => {
     const members = [member('new', 'abc'), member('old', 'ab', { 0: 'c', 1: 'c', 2: 'c', 3: 'c' })];
     const all = ['new', 'new', 'new', 'new'];
     expect(shareOut(members, ['old', 'old', 'new', 'new'])).toEqual(all);
-    expect(shareOut(members, all)).toEqual(all); // and not back while that one is a member
+    expect(shareOut(members, all)).toEqual(all); // they stay there while that one is a member
   });
 
-  it('spreads them evenly over the members that serve the messages', () => {
+  it('spreads them evenly over the serving members', () => {
     const members = [member('a', 'ab', { 0: 'c', 1: 'c', 2: 'c', 3: 'c' }), member('b', 'abc'), member('c', 'abc')];
     expect(counts(shareOut(members, ['b', 'b', 'b', 'b']), ['a', 'b', 'c'])).toEqual([0, 2, 2]);
   });
 
-  it('leaves them where they are while no member serves the messages, or states what it serves', () => {
+  it('keeps them in place while no member is known to serve the messages', () => {
     const owners = ['a', 'b'];
     expect(shareOut([member('a', 'ab', { 0: 'c' }), member('b', 'ab')], owners)).toEqual(owners);
     expect(shareOut([member('a', 'ab', { 0: 'c' }), { id: 'b' }], owners)).toEqual(owners);
   });
 
-  it('hands a partition back and forth between two members of which each serves a part', () => {
+  it('moves a partition back and forth between two members that each serve a part', () => {
     const members = (now: Record<number, string>, before: Record<number, string>) => [
       member('a', 'xy', now),
       member('b', 'yz', before),
@@ -100,13 +100,13 @@ describe('sharing partitions in which messages wait that their owner does not se
     expect(shareOut(members({}, { 0: 'x' }), ['a', 'b'])).toEqual(['a', 'b']);
   });
 
-  it('gives no partition to a member that cannot take it, whatever it serves', () => {
+  it('assigns no partition to a member that cannot take it, whatever it serves', () => {
     const busy = { ...member('b', 'abc'), isAble: (partition: number) => partition !== 0 };
     expect(shareOut([member('a', 'ab', { 0: 'c' }), busy], ['a', 'b'])).toEqual(['a', 'b']);
     expect(shareOut([busy], [undefined, undefined])).toEqual([undefined, 'b']);
   });
 
-  heavy('suits every partition that can be, is as even as that allows, and is stable', () => {
+  heavy('assigns unserved partitions to serving members, as evenly as possible, and is stable', () => {
     const random = seededRandom(11);
     const pick = (below: number): number => Math.floor(random.next() * below);
     for (let round = 0; round < 2_000; round += 1) {
