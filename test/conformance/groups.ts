@@ -1,4 +1,4 @@
-/** What every maker of groups must keep: one owner at a time, no partition without one, commits by the owner alone. */
+/** The rules for every implementation of groups: one owner at a time, no partition without one, commits only by the owner. */
 import { isBusError } from '../../src/base/errors';
 import { deferred } from '../../src/base/lifecycle';
 import { LostError, OutOfRangeError, type Append, type Member, type Owned, type Owner } from '../../src/ports/log';
@@ -14,7 +14,7 @@ const record = (partition: number, value: string): Append => ({
   headers: {},
 });
 
-/** An owner that only keeps what it is given. */
+/** An owner that only records its partitions. */
 class Holder implements Owner {
   readonly owned = new Map<number, Owned>();
   readonly ever: Owned[] = [];
@@ -27,7 +27,7 @@ class Holder implements Owner {
   }
 }
 
-/** One group on one topic, its members and what is fed to it. */
+/** One group on one topic, its members and the records that are appended to it. */
 class Crew {
   readonly ledger = new Ledger();
   readonly group: string;
@@ -69,7 +69,7 @@ class Crew {
     this.members.delete(worker);
   }
 
-  /** One record for each partition. */
+  /** Appends one record to each partition. */
   async feed(what: string): Promise<void> {
     const values = Array.from({ length: this.partitions }, (_, partition) => `${what}:${partition}`);
     this.sent.push(...values);
@@ -96,12 +96,12 @@ class Crew {
     };
   }
 
-  /** Living members work on every partition, none on two more than another, and all that was sent was handled. */
+  /** Waits until live members own all partitions evenly and have handled every record that was sent. */
   async settled(): Promise<void> {
     const { ledger, partitions } = this;
     await this.bench.wait(() => ledger.owners.size === partitions && this.balanced(), 'every partition has an owner');
     const rounds = this.rounds + 10;
-    await this.bench.wait(() => !this.loading || this.rounds >= rounds, 'the load goes on');
+    await this.bench.wait(() => !this.loading || this.rounds >= rounds, 'the load continues');
     await this.feed(this.bench.name('probe'));
     const sent = [...this.sent];
     await this.bench.wait(() => sent.every((value) => ledger.handled.has(value)), 'all that was sent is handled');
@@ -148,7 +148,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       return { ...held, topic, group, owned: held.holder.owned.get(0)! };
     }
 
-    test('hands every record to one member of each group, in order', async () => {
+    test('delivers every record to one member of each group, in order', async () => {
       const first = await Crew.open(bench, 4);
       const second = new Crew(bench, 4, first.feeder, first.topic, first.sent);
       await first.join('a');
@@ -167,7 +167,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       }
     });
 
-    test('moves partitions as members join and leave under load: one owner each, nothing twice', async () => {
+    test('handles each record once, by one owner, while members join and leave under load', async () => {
       const crew = await Crew.open(bench, 8);
       const feeding = crew.load();
       const a = await crew.join('a');
@@ -182,7 +182,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(crew.twice()).toEqual([]);
     });
 
-    test('moves the partitions of members that die under load: what was committed is not handled again', async () => {
+    test('moves the partitions of members that die under load, and handles no committed record again', async () => {
       const crew = await Crew.open(bench, 8);
       const feeding = crew.load();
       const [a, b, c] = await Promise.all([crew.join('a'), crew.join('b'), crew.join('c')]);
@@ -195,7 +195,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       await crew.settled();
     });
 
-    test('takes nothing from a member that keeps what it has when another one leaves', async () => {
+    test('revokes no partition of the remaining members when another one leaves', async () => {
       const crew = await Crew.open(bench, 6);
       const a = await crew.join('a');
       const b = await crew.join('b');
@@ -210,7 +210,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(a.jobs.size + b.jobs.size).toBe(6);
     });
 
-    test('gives a partition to nobody before its owner has finished with it', async () => {
+    test('assigns a partition to another member only after its owner has drained it', async () => {
       const crew = await Crew.open(bench, 2);
       const drained = deferred<void>();
       const giving: number[] = [];
@@ -220,7 +220,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       });
       await crew.settled();
       const b = await crew.join('b');
-      await bench.wait(() => giving.length === 1, 'the first member is asked for one');
+      await bench.wait(() => giving.length === 1, 'a partition of the first member is being revoked');
       const [moving] = giving;
       const left = a.ever.find(({ partition }) => partition === moving)!;
       await left.commit({ offset: 1, state: bytes('up to 1') }); // it still owns it
@@ -232,7 +232,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
     });
 
     for (const how of ['leave', 'crash'] as const) {
-      test(`gives a partition back to its owner when the one who wanted it does ${how} during the drain`, async () => {
+      test(`returns a partition to its owner when its next owner does ${how} during the drain`, async () => {
         const crew = await Crew.open(bench, 2);
         const drained = deferred<void>();
         const giving: number[] = [];
@@ -242,7 +242,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
         });
         await crew.settled();
         const b = await crew.join('b');
-        await bench.wait(() => giving.length === 1, 'the first member is asked for one');
+        await bench.wait(() => giving.length === 1, 'a partition of the first member is being revoked');
         await crew[how](b);
         drained.resolve();
         await bench.wait(() => a.jobs.size === 2, 'the first member has both again');
@@ -251,7 +251,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       });
     }
 
-    test('gives the next owner the commit of the one before, its state byte for byte', async () => {
+    test('passes the commit of the previous owner to the next one, byte for byte', async () => {
       const { topic, group, log, member, owned } = await openHolder();
       expect(owned.committed).toBeNull();
       await log.append(topic, [record(0, 'a'), record(0, 'b')]);
@@ -271,7 +271,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(place!.owner).not.toBeNull();
     });
 
-    test('refuses a state that is too large, and keeps the commit before', async () => {
+    test('rejects a state that is too large, and keeps the previous commit', async () => {
       const { topic, group, log, owned } = await openHolder();
       await owned.commit({ offset: 0, state: bytes('kept') });
       const error = await rejection(owned.commit({ offset: 1, state: new Uint8Array(log.stateBytesMax + 1) }));
@@ -279,13 +279,13 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect((await log.places(group, topic))[0]).toMatchObject({ offset: 0, state: bytes('kept') });
     });
 
-    test('lands commits in the order in which they were made', async () => {
+    test('stores commits in the order of the calls', async () => {
       const { topic, group, log, owned } = await openHolder();
       await Promise.all(Array.from({ length: 20 }, (_, n) => owned.commit({ offset: n, state: bytes(`${n}`) })));
       expect((await log.places(group, topic))[0]).toMatchObject({ offset: 19, state: bytes('19') });
     });
 
-    test('refuses the reads and commits of an owner that has given its partition', async () => {
+    test('rejects reads and commits of an owner whose partition was revoked', async () => {
       const { member, owned } = await openHolder();
       const waiting = owned.read(0, max, never).catch((error: unknown) => error);
       await member.close();
@@ -296,12 +296,12 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
     });
 
     if (options.pauses) {
-      test('fences a member that stood still past its session, tells it, and takes it back', async () => {
+      test('fences a member that was paused past its session, notifies it, and lets it rejoin', async () => {
         const crew = await Crew.open(bench, 2);
         const a = await crew.join('a');
         await crew.settled();
         const old = [...a.ever];
-        crew.ledger.died('a'); // it will not work from now on
+        crew.ledger.died('a'); // it is about to be paused
         const resume = await crew.members.get(a)!.process.pause!();
         const b = await crew.join('b');
         await bench.wait(() => b.jobs.size === 2, 'the other member owns everything');
@@ -310,12 +310,12 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
           expect(() => owned.check()).toThrow(LostError);
           expect(await rejection(owned.commit({ offset: 0, state: bytes('late') }))).toBeInstanceOf(LostError);
         }
-        await bench.wait(() => old.every(({ lost }) => lost.aborted), 'it is told that it lost them');
+        await bench.wait(() => old.every(({ lost }) => lost.aborted), 'it is notified that it lost them');
         await bench.wait(() => a.jobs.size === 1, 'it is a member again');
         await crew.settled();
       });
 
-      test('gives a fenced member nothing that it is still giving', async () => {
+      test('assigns a fenced member no partition that it is still draining', async () => {
         const crew = await Crew.open(bench, 2);
         const drained = deferred<void>();
         const giving: number[] = [];
@@ -325,21 +325,24 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
         });
         await crew.settled();
         const b = await crew.join('b');
-        await bench.wait(() => giving.length === 1, 'the first member is asked for one');
-        crew.ledger.died('a'); // it will not work from now on
+        await bench.wait(() => giving.length === 1, 'a partition of the first member is being revoked');
+        crew.ledger.died('a'); // it is about to be paused
         const resume = await crew.members.get(a)!.process.pause!();
         await bench.wait(() => b.jobs.size === 2, 'the second member owns everything');
         resume();
         await crew.leave(b);
-        await bench.wait(() => a.jobs.size === 1, 'the first one is back, with the one that it was not giving');
+        await bench.wait(
+          () => a.jobs.size === 1,
+          'the first member has rejoined, with the partition that it was not draining',
+        );
         expect(a.jobs.has(giving[0]!)).toBe(false);
         drained.resolve();
-        await bench.wait(() => a.jobs.size === 2, 'it has given that one, and can have it again');
+        await bench.wait(() => a.jobs.size === 2, 'it has drained the other partition, and is assigned it again');
         await crew.settled();
       });
     }
 
-    test('moves partitions in which messages wait to a member that serves them, and not back', async () => {
+    test('moves partitions with unserved messages to a serving member, and not back', async () => {
       const join = await openMixed(4);
       const old = await join('a', 'b');
       await bench.wait(() => old.holder.owned.size === 4, 'the only member owns everything');
@@ -355,7 +358,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       await bench.wait(() => String(sizes(old, older)) === '2,2', 'without such a member all are shared evenly');
     });
 
-    test('leaves partitions where they are while no member serves what waits there', async () => {
+    test('keeps partitions in place while no member serves their waiting messages', async () => {
       const join = await openMixed(2);
       const [one, two] = [await join('a'), await join('a', 'b')];
       await bench.wait(() => String(sizes(one, two)) === '1,1', 'both have one');
@@ -366,10 +369,10 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       await bench.wait(() => String(sizes(one, two)) === '1,1', 'both have one again');
       expect([...one.holder.owned.values()]).toEqual([mine]);
       const four = await join('c');
-      await bench.wait(() => four.holder.owned.has(mine!.partition), 'a member that serves it has come');
+      await bench.wait(() => four.holder.owned.has(mine!.partition), 'a member that serves it owns the partition');
     });
 
-    test('waits in read until something is there, and stops by signal with nothing', async () => {
+    test('waits in read for a record, and returns none when the signal aborts', async () => {
       const { topic, log, owned } = await openHolder();
       const stop = new AbortController();
       const stopped = owned.read(0, max, stop.signal);
@@ -381,7 +384,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(await owned.read(0, { messages: 1, bytes: 1 }, never)).toHaveLength(1);
     });
 
-    test('says which records were trimmed away before an owner read them', async () => {
+    test('rejects a read of trimmed records with the range that is missing', async () => {
       const { topic, log, owned } = await openHolder();
       await log.append(
         topic,
@@ -394,7 +397,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(await owned.read(2, max, never)).toHaveLength(1);
     });
 
-    test('rejects a read beyond the end with where the log ends, and reads on there', async () => {
+    test('rejects a read beyond the end with the offset to continue from', async () => {
       const { owned, log, topic, group } = await openHolder();
       await log.append(topic, [record(0, 'a'), record(0, 'b')]);
       await owned.commit({ offset: 1_000, state: bytes('moved') });
@@ -407,7 +410,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(await owned.read(0, max, never)).toHaveLength(3);
     });
 
-    test('starts a new group where it was told, and never moves one that has committed', async () => {
+    test('starts a new group at the given position, and never moves one that has committed', async () => {
       const { topic, group, log, owned } = await openHolder();
       await log.append(topic, [record(0, 'a'), record(0, 'b'), record(0, 'c')]);
       await owned.commit({ offset: 1, state: bytes('kept') });
@@ -425,7 +428,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(known.sort()).toEqual([group, fresh].sort());
     });
 
-    test('forgets a group that has no members, with its places, and refuses to while it has some', async () => {
+    test('drops a group without members with its commits, and rejects while it has members', async () => {
       const { topic, group, log, owned, member } = await openHolder();
       await log.append(topic, [record(0, 'a'), record(0, 'b')]);
       await owned.commit({ offset: 1, state: bytes('kept') });
@@ -444,7 +447,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(next.holder.owned.get(0)!.committed?.offset).toBe(2);
     });
 
-    test('gives everything and ends every read when the log is closed in mid-stream', async () => {
+    test('revokes all partitions and ends all reads when the log is closed under load', async () => {
       const crew = await Crew.open(bench, 4);
       const a = await crew.join('a');
       const feeding = crew.load();
@@ -459,7 +462,7 @@ export function conformsToGroups(name: string, openRig: () => Promise<Rig>, opti
       expect(crew.twice()).toEqual([]);
     });
 
-    test('survives many members that come and go at once', async () => {
+    test('stays balanced when many members join, leave and crash at once', async () => {
       const crew = await Crew.open(bench, 6);
       const workers = await Promise.all(Array.from({ length: 9 }, (_, n) => crew.join(`m${n}`)));
       await crew.settled();

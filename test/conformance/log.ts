@@ -1,4 +1,4 @@
-/** What every maker of the log must keep: order, completeness, exact bytes, bounds, and honest errors. */
+/** The rules for every implementation of the log: order, completeness, exact bytes, bounds, and precise errors. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { isBusError } from '../../src/base/errors';
@@ -16,7 +16,7 @@ const record = (partition: number, value: string, key: string | null = null): Ap
 });
 const values = (records: readonly Stored[]): (string | null)[] => records.map(({ value }) => text(value));
 
-/** Reads on until `count` records came. */
+/** Reads until `count` records have arrived. */
 async function readMany(tail: Tail, count: number): Promise<Stored[]> {
   const found: Stored[] = [];
   while (found.length < count) {
@@ -44,7 +44,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
     }
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
 
-    test('keeps the order of each partition, and of calls that overlap', async () => {
+    test('keeps the order of each partition, and of overlapping calls', async () => {
       const { log, topic } = await open();
       const appends = Array.from({ length: 200 }, (_, n) =>
         log.append(topic, [record(n % 2, `a${n}`), record(n % 2, `b${n}`)]),
@@ -76,7 +76,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       }
     });
 
-    test('keeps keys, values and headers as they are, null apart from empty', async () => {
+    test('keeps keys, values and headers unchanged, and distinguishes null from empty', async () => {
       const { log, topic } = await open(1);
       const all = Uint8Array.from({ length: 256 }, (_, n) => n);
       const records: Append[] = [
@@ -92,7 +92,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       for (const { timeMs } of found) expect(timeMs).toBeGreaterThan(Date.UTC(2020, 0, 1));
     });
 
-    test('does not let a change of the buffers that were handed over change what was appended', async () => {
+    test('keeps an appended record when its buffers change after the call', async () => {
       const { log, topic } = await open(1);
       const value = bytes('before');
       const appended = log.append(topic, [{ ...record(0, ''), value }]);
@@ -104,7 +104,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect(values(await log.peek(topic, { partition: 0, offset: 0 }, max))).toEqual(['before']);
     });
 
-    test('takes records up to the limit, and refuses larger ones before anything is written', async () => {
+    test('accepts records up to the limit, and rejects larger ones before anything is written', async () => {
       const { log, topic } = await open(1);
       const large = Buffer.alloc(limits.messageBytesMax + 60_000, 'a pattern of odd length.');
       await log.append(topic, [{ ...record(0, '', 'key'), value: large, headers: { bus: 'x'.repeat(8_000) } }]);
@@ -117,7 +117,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect(text(found[1]!.value)).toBe('after');
     });
 
-    test('loses nothing between the bounds that were taken and a tail that starts there', async () => {
+    test('loses no record between the bounds and a tail that starts there', async () => {
       const { log, topic } = await open();
       for (let round = 0; round < 10; round++) {
         const bounds = await log.bounds(topic);
@@ -131,7 +131,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       }
     });
 
-    test('shows a tail opened at the end all that was appended after it was opened, and no gap', async () => {
+    test('delivers every record after the opening of a tail at the end, without a gap', async () => {
       const { log, topic } = await open(1);
       for (let round = 0; round < 10; round++) {
         const during = Array.from({ length: 10 }, (_, n) => log.append(topic, [record(0, `${round}:during:${n}`)]));
@@ -145,7 +145,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       }
     });
 
-    test('reads from the start, from the end and from places', async () => {
+    test('reads from the start, from the end and from offsets', async () => {
       const { log, topic } = await open(1);
       const places = await log.append(
         topic,
@@ -171,7 +171,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect(values(await waiting)).toEqual(['wake up']);
     });
 
-    test('gives a reader no more than it asked for, and one record however large', async () => {
+    test('returns at most the requested records and bytes, but at least one record', async () => {
       const { log, topic } = await open(1);
       const kilobyte = 'x'.repeat(1_000);
       await log.append(
@@ -187,7 +187,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect(await log.peek(topic, { partition: 0, offset: 0 }, { messages: 3, bytes: 1_000_000 })).toHaveLength(3);
     });
 
-    test('bounds what a slow reader holds', async () => {
+    test('bounds the memory of a slow reader', async () => {
       const { log, topic } = await open(1);
       const reader = await bench.process();
       const tail = await reader.log.tail(topic, 'start');
@@ -201,7 +201,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       if (bench.rig.recordsOutside) expect(heldBytes() - beforeBytes).toBeLessThan(40_000_000);
     });
 
-    test('says which records were trimmed away under a tail, and goes on at the start', async () => {
+    test('rejects a tail read of trimmed records with the range, and continues at the start', async () => {
       const { log, topic } = await open(1);
       const tail = await log.tail(topic, 'start');
       await log.append(
@@ -218,7 +218,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect((await log.bounds(topic))[0]).toEqual({ partition: 0, start: 3, end: 4 });
     });
 
-    test('says that the log ends before the place of a tail, and goes on at the end', async () => {
+    test('rejects a tail read beyond the end of the log, and continues at the end', async () => {
       const { log, topic } = await open(1);
       await log.append(topic, [record(0, 'a'), record(0, 'b')]);
       const tail = await log.tail(topic, [{ partition: 0, offset: 50 }]);
@@ -229,7 +229,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect(values(await readMany(tail, 1))).toEqual(['c']);
     });
 
-    test('ends a tail in mid-stream: a read that waits resolves to nothing, and so do later ones', async () => {
+    test('closing a tail resolves waiting and later reads with no records', async () => {
       const { log, topic } = await open();
       const tail = await log.tail(topic, 'end');
       const waiting = tail.read(max);
@@ -238,7 +238,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect(await tail.read(max)).toEqual([]);
     });
 
-    test('ends every tail when the log is closed, and refuses what comes later as Closed', async () => {
+    test('closing the log ends every tail, and rejects later calls with Closed', async () => {
       const { log, topic } = await open();
       const tail = await log.tail(topic, 'end');
       const waiting = tail.read(max);
@@ -250,7 +250,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       await log.close();
     });
 
-    test('keeps the newest record of each key of a compacted topic, and its order', async () => {
+    test('keeps the newest record of each key of a compacted topic', async () => {
       const { log, topic } = await open(1, { compacted: true });
       for (let round = 0; round < 3; round++) {
         await log.append(
@@ -269,7 +269,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
     });
 
     if (!options.compactsLater) {
-      test('lets go of the older records of a key of a compacted topic', async () => {
+      test('removes older records of each key of a compacted topic', async () => {
         const { log, topic } = await open(1, { compacted: true });
         for (let round = 0; round < 20; round++) {
           await log.append(
@@ -285,14 +285,14 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       });
     }
 
-    test('refuses a record without a key for a compacted topic before anything is written', async () => {
+    test('rejects a record without a key for a compacted topic before anything is written', async () => {
       const { log, topic } = await open(1, { compacted: true });
       const error = await rejection(log.append(topic, [record(0, 'a', 'key'), record(0, 'b')]));
       expect(isBusError(error, 'Config')).toBe(true);
       expect((await log.bounds(topic))[0]?.end).toBe(0);
     });
 
-    test('refuses topics and partitions that are not there as Config', async () => {
+    test('rejects missing topics and partitions with Config', async () => {
       const { log, topic } = await open(2);
       const absent = bench.name('absent');
       for (const call of [
@@ -308,7 +308,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect((await log.topics()).some(({ name: one }) => one === absent)).toBe(false);
     });
 
-    test('refuses a topic that is there with another number of partitions as Config', async () => {
+    test('rejects an existing topic with another number of partitions with Config', async () => {
       const { log, topic } = await open(2);
       expect(await log.ensure(plain(topic, 2))).toMatchObject({ name: topic, partitions: 2 });
       const error = await rejection(log.ensure(plain(topic, 3)));
@@ -325,7 +325,7 @@ export function conformsToLog(name: string, openRig: () => Promise<Rig>, options
       expect(new Set(values(await readAll(processes[0]!.log, topic, 5)))).toEqual(new Set(['0', '1', '2', '3', '4']));
     });
 
-    test('moves nothing by looking', async () => {
+    test('does not change state by reading bounds, records and groups', async () => {
       const { log, topic } = await open(2);
       await log.append(topic, [record(0, 'a'), record(0, 'b'), record(1, 'c')]);
       const tail = await log.tail(topic, 'start');
@@ -358,7 +358,7 @@ const asArray = (value: Uint8Array | null): number[] | null => value && [...valu
 /** Returns the bytes in use after garbage collection. */
 function heldBytes(): number {
   setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void; // what the flag makes it
+  const collect = runInNewContext('gc') as () => void; // the flag defines this function
   // A collection frees memory of buffers concurrently, and the next one waits until that has ended.
   collect();
   collect();

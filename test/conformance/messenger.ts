@@ -1,4 +1,4 @@
-/** What every maker of the post must keep: order per receiver, exact bytes, and word of who is gone. */
+/** The rules for every implementation of the messenger: order per receiver, exact bytes, and reports of gone peers. */
 import { isBusError } from '../../src/base/errors';
 import { limits } from '../../src/base/limits';
 import type { Packet } from '../../src/ports/messenger';
@@ -6,7 +6,7 @@ import { bytes, instanceOf, rejection, suite, text, type Rig, type RigProcess, t
 
 const packet = (line: string, body = ''): Packet => ({ line, body: bytes(body) });
 
-/** Everything that reached one post. */
+/** Everything that one messenger received. */
 interface Ear {
   readonly process: RigProcess;
   readonly address: string;
@@ -14,7 +14,7 @@ interface Ear {
   readonly bodies: (string | null)[];
   readonly from: string[];
   readonly gone: string[];
-  /** How many packets had come when somebody was gone. */
+  /** The number of packets that had arrived at each report of a gone peer. */
   readonly before: number[];
 }
 function listen(one: RigProcess): Ear {
@@ -35,11 +35,11 @@ function listen(one: RigProcess): Ear {
 
 export function conformsToPost(name: string, openRig: () => Promise<Rig>, options: SuiteOptions = {}): void {
   const testMs = options.testMs ?? 60_000;
-  suite(`${name}: post`, openRig, options, (bench) => {
+  suite(`${name}: messenger`, openRig, options, (bench) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
     const ears = async (count: number): Promise<Ear[]> => (await bench.processes(count)).map(listen);
 
-    test('delivers each packet once, byte for byte, and says from whom', async () => {
+    test('delivers each packet once, byte for byte, with its sender', async () => {
       const [a, b] = await ears(2);
       const line = 'une ligne é 漢 🚌';
       const body = Uint8Array.from({ length: 256 }, (_, n) => n);
@@ -53,7 +53,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       expect(got).toEqual([...body]);
     });
 
-    test('keeps the order of each sender to each receiver, large packets among small ones', async () => {
+    test('keeps the order of each sender to each receiver, with large and small packets', async () => {
       const [a, b, c] = await ears(3);
       for (let n = 0; n < 300; n++) {
         a!.process.post.send(c!.address, packet(`a${n}`, n % 100 === 50 ? 'x'.repeat(500_000) : 'x'));
@@ -68,7 +68,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       expect(b!.lines).toEqual(Array.from({ length: 300 }, (_, n) => `a${n}`));
     });
 
-    test('does not let a change of the body after send change what arrives', async () => {
+    test('delivers the body as of send when it changes afterwards', async () => {
       const [a, b] = await ears(2);
       const body = bytes('before');
       a!.process.post.send(b!.address, { line: 'x', body });
@@ -77,7 +77,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       expect(b!.bodies).toEqual(['before']);
     });
 
-    test('carries packets both ways, also to oneself', async () => {
+    test('delivers packets in both directions, and to the sender itself', async () => {
       const [a, b] = await ears(2);
       a!.process.post.send(b!.address, packet('ask'));
       await bench.wait(() => b!.lines.length === 1, 'the question arrives');
@@ -87,7 +87,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       expect([...a!.lines].sort()).toEqual(['answer', 'myself']);
     });
 
-    test('carries the largest message there may be, and refuses more as TooLarge', async () => {
+    test('delivers the largest allowed message, and throws TooLarge for a larger one', async () => {
       const [a, b] = await ears(2);
       const body = new Uint8Array(limits.messageBytesMax).fill(7);
       a!.process.post.send(b!.address, { line: 'x'.repeat(limits.envelopeBytesMax), body });
@@ -107,19 +107,19 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       expect(b!.bodies[0]).toHaveLength(limits.messageBytesMax);
     });
 
-    test('tells all that had to do with a process when it dies, once, and nobody else', async () => {
+    test('reports a dead process once to each peer that exchanged packets with it, only', async () => {
       const [a, b, c, d] = await ears(4);
       a!.process.post.send(b!.address, packet('to b'));
       b!.process.post.send(c!.address, packet('to c'));
       await bench.wait(() => b!.lines.length === 1 && c!.lines.length === 1, 'both arrive');
       await b!.process.crash();
-      await bench.wait(() => a!.gone.length > 0 && c!.gone.length > 0, 'both are told');
+      await bench.wait(() => a!.gone.length > 0 && c!.gone.length > 0, 'both are notified');
       a!.process.post.send(c!.address, packet('still here'));
       await bench.wait(() => c!.lines.length === 2, 'others are still reached');
       expect([a!.gone, c!.gone, d!.gone]).toEqual([[b!.address], [b!.address], []]);
     });
 
-    test('throws Unreachable or tells gone when a packet goes to a dead address', async () => {
+    test('throws Unreachable or reports gone for a packet to a dead address', async () => {
       const [a, b, c] = await ears(3);
       b!.process.post.send(a!.address, packet('hello'));
       await bench.wait(() => a!.lines.length === 1, 'it arrives');
@@ -127,10 +127,10 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       await c!.process.crash();
       for (const dead of [b!, c!]) {
         const error = thrown(() => a!.process.post.send(dead.address, packet('too late')));
-        if (error === undefined) await bench.wait(() => a!.gone.includes(dead.address), 'it is told');
+        if (error === undefined) await bench.wait(() => a!.gone.includes(dead.address), 'it is reported');
         else expect(isBusError(error, 'Unreachable')).toBe(true);
       }
-      await bench.wait(() => a!.gone.includes(b!.address), 'the first one is told in any case');
+      await bench.wait(() => a!.gone.includes(b!.address), 'the first one is reported in any case');
       expect(
         isBusError(
           thrown(() => a!.process.post.send(b!.address, packet('known'))),
@@ -139,7 +139,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       ).toBe(true);
     });
 
-    test('broadcasts to every announced instance of the module, itself too, and to no other', async () => {
+    test('broadcasts to every announced instance of the module, including the sender, and no other', async () => {
       const [module, other] = [bench.name('photos'), bench.name('web')];
       const [a, b, c, d, e] = await ears(5);
       await Promise.all([a!, b!, e!].map((ear) => ear.process.post.join(module)));
@@ -171,7 +171,7 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       expect(a!.lines).toEqual(Array.from({ length: 100 }, (_, n) => `${n}`));
     });
 
-    test('broadcasts that resolved arrive although their sender crashes right after the last one', async () => {
+    test('delivers resolved broadcasts, although their sender crashes right after the last one', async () => {
       const module = bench.name('photos');
       const [a, b] = await ears(2);
       await a!.process.post.join(module);
@@ -182,14 +182,14 @@ export function conformsToPost(name: string, openRig: () => Promise<Rig>, option
       expect(a!.lines).toEqual(Array.from({ length: 200 }, (_, n) => `${n}`));
     });
 
-    test('ends when closed: what was sent still arrives, others are told then, nothing more comes', async () => {
+    test('delivers all sent packets when closed, then reports gone, and rejects later calls', async () => {
       for (let round = 0; round < 5; round++) {
         const [a, b] = await ears(2);
         a!.process.post.send(b!.address, packet('hello'));
         await bench.wait(() => b!.lines.length === 1, 'it arrives');
         for (let n = 0; n < 50; n++) b!.process.post.send(a!.address, packet(`last ${n}`));
         await b!.process.post.close();
-        await bench.wait(() => a!.gone.length === 1, 'the other one is told');
+        await bench.wait(() => a!.gone.length === 1, 'the other one is notified');
         expect(a!.lines).toEqual(Array.from({ length: 50 }, (_, n) => `last ${n}`));
         expect([a!.gone, a!.before]).toEqual([[b!.address], [50]]);
         expect(

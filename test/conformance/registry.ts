@@ -1,9 +1,9 @@
-/** What every maker of the registry must keep: whoever is alive is seen, whoever is gone is not. */
+/** The rules for every implementation of the registry: live instances are listed, and others are not. */
 import { isBusError } from '../../src/base/errors';
 import type { Instance } from '../../src/ports/registry';
 import { instanceOf, rejection, suite, type Rig, type RigProcess, type SuiteOptions } from './rig';
 
-/** Watches a contract and keeps everything that was seen. */
+/** Watches a contract and keeps every list that the watcher gets. */
 async function watch(one: RigProcess, contract: string) {
   const seen: (readonly Instance[])[] = [];
   const watching = await one.registry.watch(contract, (instances) => seen.push(instances));
@@ -25,7 +25,7 @@ export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, op
   suite(`${name}: registry`, openRig, options, (bench) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
 
-    test('shows what is there before watch resolves, then each instance that appears', async () => {
+    test('shows existing instances before watch resolves, then each new one', async () => {
       const module = bench.name('photos');
       const [a, b, c] = await bench.processes(3);
       await a!.registry.announce(instanceOf(a!, `${module}#a`, module));
@@ -37,7 +37,7 @@ export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, op
       expect(empty.seen).toEqual([[]]);
     });
 
-    test('shows an instance as it was announced, with all its facts', async () => {
+    test('shows an instance with all announced fields', async () => {
       const module = bench.name('photos');
       const [a, b] = await bench.processes(2);
       const announced = instanceOf(a!, `${module}#0a1b`, module, {
@@ -54,16 +54,16 @@ export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, op
       expect((await b!.registry.all()).find((one) => one.name === announced.name)).toEqual(announced);
     });
 
-    test('shows an instance to those who watch a contract that it serves, and to no others', async () => {
+    test('shows an instance only to watchers of a contract that it serves', async () => {
       const [photos, web] = [bench.name('photos'), bench.name('web')];
       const [a, b] = await bench.processes(2);
       const [onPhotos, onWeb] = [await watch(b!, photos), await watch(b!, web)];
       await a!.registry.announce(instanceOf(a!, `${photos}#a`, photos, { serves: { [web]: 'f' } }));
-      await bench.wait(onWeb.shows(`${photos}#a`), 'it appears to those who watch web');
+      await bench.wait(onWeb.shows(`${photos}#a`), 'it appears to the watcher of web');
       expect(onPhotos.names()).toEqual([]);
     });
 
-    test('shows each change of what an instance says of itself', async () => {
+    test('shows each change of an announcement', async () => {
       const module = bench.name('photos');
       const [a, b] = await bench.processes(2);
       const watching = await watch(b!, module);
@@ -72,12 +72,12 @@ export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, op
       await a!.registry.announce({ ...mine, leaving: true });
       await bench.wait(() => watching.seen.at(-1)?.[0]?.leaving === true, 'it is seen leaving');
       await a!.registry.announce({ ...mine, serves: {} });
-      await bench.wait(watching.shows(), 'it serves the contract no more');
+      await bench.wait(watching.shows(), 'it no longer serves the contract');
       await a!.registry.announce(mine);
       await bench.wait(watching.shows(`${module}#a`), 'it serves the contract again');
     });
 
-    test('shows that instances go: withdrawn, closed and dead', async () => {
+    test('removes instances that have withdrawn, closed or died', async () => {
       const module = bench.name('photos');
       const [a, b, c, d] = await bench.processes(4);
       const watching = await watch(d!, module);
@@ -93,7 +93,7 @@ export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, op
       expect((await d!.registry.all()).filter((one) => one.module === module)).toEqual([]);
     });
 
-    test('finds by its name who is alive, and nobody else', async () => {
+    test('finds only live instances by name', async () => {
       const module = bench.name('photos');
       const [a, b] = await bench.processes(2);
       const mine = instanceOf(a!, `${module}#a`, module);
@@ -106,18 +106,18 @@ export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, op
       expect(await b!.registry.find(mine.name)).toBeUndefined();
     });
 
-    test('tells a new life of an instance from the one before', async () => {
+    test('distinguishes a restarted instance from its predecessor by incarnation', async () => {
       const module = bench.name('photos');
       const [a, b, c] = await bench.processes(3);
       const watching = await watch(c!, module);
       await a!.registry.announce(instanceOf(a!, `${module}#a`, module, { incarnation: 'one' }));
       await a!.crash();
-      await bench.wait(watching.shows(), 'the first life is over');
+      await bench.wait(watching.shows(), 'the first instance is dropped');
       await b!.registry.announce(instanceOf(b!, `${module}#a`, module, { incarnation: 'two' }));
-      await bench.wait(() => watching.seen.at(-1)?.[0]?.incarnation === 'two', 'the second life is seen');
+      await bench.wait(() => watching.seen.at(-1)?.[0]?.incarnation === 'two', 'the second instance is seen');
     });
 
-    test('agrees in the end, for all watchers, on who is alive', async () => {
+    test('converges to the same live instances for all watchers', async () => {
       const module = bench.name('photos');
       const all = await bench.processes(8);
       const watching = await Promise.all(all.map((one) => watch(one, module)));
@@ -127,7 +127,7 @@ export function conformsToRegistry(name: string, openRig: () => Promise<Rig>, op
       await bench.wait(() => watching.every(({ shows }) => shows(...left)()), 'all see the same five');
     });
 
-    test('shows nothing more once a watch or the registry is closed', async () => {
+    test('calls no watcher after its watch or the registry is closed', async () => {
       const module = bench.name('photos');
       const [a, b] = await bench.processes(2);
       const open = await watch(b!, module);

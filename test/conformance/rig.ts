@@ -1,45 +1,45 @@
-/** What a conformance suite needs of the makers it runs on: processes that can die, and waits that fit their time. */
+/** The interface of a conformance suite to an implementation: processes that can die, and waits in its time. */
 import { randomBytes } from 'node:crypto';
 import type { Log } from '../../src/ports/log';
 import type { Post } from '../../src/ports/messenger';
 import type { Instance, Registry } from '../../src/ports/registry';
 import type { Settings } from '../../src/ports/settings';
 
-/** The ports of one process, or of what counts as one to all others. */
+/** The ports of one process, or of a simulated one. */
 export interface RigProcess {
   readonly log: Log;
   readonly post: Post;
   readonly registry: Registry;
   readonly settings: Settings;
-  /** As kill -9: nothing is given back, nobody is told. Afterwards the ports of the process must not be used. */
+  /** Like kill -9: nothing is released and no peer is notified. The ports of the process must not be used afterwards. */
   crash(): Promise<void>;
-  /** As SIGSTOP for longer than `sessionMs`; resolves then. Calling what it resolves to lets the process go on. */
+  /** Like SIGSTOP for longer than `sessionMs`; resolves after that, with a function that continues the process. */
   pause?(): Promise<() => void>;
 }
 
 export interface Rig {
   process(): Promise<RigProcess>;
   /**
-   * Resolves once `condition` holds; rejects with `what` when it does not within `withinMs` of the time that these
-   * makers live in. Asks again whenever something may have changed.
+   * Resolves once `condition` holds; rejects with `what` when it does not within `withinMs`, in the time of this
+   * implementation. Checks again whenever its state can have changed.
    */
   wait(condition: () => boolean | Promise<boolean>, withinMs: number, what: string): Promise<void>;
   /** Session of the members of groups in ms. */
   readonly sessionMs: number;
-  /** How long anything may take that happens by itself: news of a death, a hand-over, an arrival. */
+  /** Longest time for anything that happens by itself: detecting a death, moving a partition, delivering a packet. */
   readonly patienceMs: number;
-  /** Whether records lie outside of this process, so that its memory tells whether a reader is bounded. */
+  /** Records are stored outside of this process, so that its memory shows whether a reader is bounded. */
   readonly recordsOutside: boolean;
-  /** Ends what is left; called once, after all tests. */
+  /** Closes everything; called once, after all tests. */
   close(): Promise<void>;
 }
 
 export interface SuiteOptions {
   /** Longest time that one test may take in ms; default 60,000. */
   readonly testMs?: number;
-  /** The processes of the rig can be paused: also run what needs that. */
+  /** The processes of the rig can be paused: also runs the tests that need it. */
   readonly pauses?: boolean;
-  /** The maker compacts when it sees fit: leave out what needs it to do so soon. */
+  /** Compaction happens at an unknown time: omits the tests that need it within the time limit. */
   readonly compactsLater?: boolean;
 }
 
@@ -60,11 +60,11 @@ export function suite(
   });
 }
 
-/** The rig of a suite while it runs, and what its tests have opened. */
+/** The rig of a running suite, and the processes that its tests have opened. */
 export class Bench {
   #rig: Rig | undefined;
   #processes: RigProcess[] = [];
-  /** Several suites may use one cluster. */
+  /** Distinguishes names when several suites use one cluster. */
   readonly #run = randomBytes(4).toString('hex');
   #names = 0;
 
@@ -77,7 +77,7 @@ export class Bench {
     if (!this.#rig) throw new Error('the rig is not open yet');
     return this.#rig;
   }
-  /** A name that no other test uses. */
+  /** Returns a name that no other test uses. */
   name(what: string): string {
     return `${what}-${this.#run}-${++this.#names}`;
   }
@@ -98,7 +98,7 @@ export class Bench {
     return Promise.all(Array.from({ length: count }, () => this.process()));
   }
 
-  /** Waits as long as the rig has patience. */
+  /** Waits for up to `patienceMs` of the rig. */
   wait(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
     return this.rig.wait(condition, this.rig.patienceMs, what);
   }
@@ -118,7 +118,7 @@ export class Bench {
   }
 }
 
-/** What one instance announces. */
+/** Returns an announcement of the instance. */
 export function instanceOf(one: RigProcess, name: string, module: string, more: Partial<Instance> = {}): Instance {
   return {
     name,
@@ -138,7 +138,7 @@ export function instanceOf(one: RigProcess, name: string, module: string, more: 
 export const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 export const text = (value: Uint8Array | null): string | null => value && Buffer.from(value).toString();
 
-/** What `promise` rejects with; fails the test when it resolves. */
+/** Returns the error that `promise` rejects with; fails the test when it resolves. */
 export async function rejection(promise: Promise<unknown>): Promise<unknown> {
   let value: unknown;
   try {

@@ -1,9 +1,9 @@
-/** What every maker of the settings must keep: one writer wins each version, every watcher ends with what is there. */
+/** The rules for every implementation of settings: one writer wins each version, and every watcher converges to the last value. */
 import { isBusError } from '../../src/base/errors';
 import type { Setting } from '../../src/ports/settings';
 import { rejection, suite, type Rig, type RigProcess, type SuiteOptions } from './rig';
 
-/** Watches all settings and keeps the history of one key: its values, null where it was not there. */
+/** Watches all settings and keeps the values of one key, with null while it is not set. */
 async function watch(one: RigProcess, key: string) {
   const seen: (string | null)[] = [];
   const see = (settings: readonly Setting[]): void => {
@@ -19,7 +19,7 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
   suite(`${name}: settings`, openRig, options, (bench) => {
     const test = (title: string, run: () => Promise<void>): void => it(title, run, testMs);
 
-    test('counts the versions of a key from 1, and lets every process read it', async () => {
+    test('numbers the versions of a key from 1, readable by every process', async () => {
       const key = bench.name('key');
       const [a, b] = await bench.processes(2);
       expect(await a!.settings.get(key)).toBeUndefined();
@@ -30,7 +30,7 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
       expect((await b!.settings.all()).find((setting) => setting.key === key)).toEqual(expected);
     });
 
-    test('takes any text for a key and a value', async () => {
+    test('accepts any text as a key', async () => {
       const { settings } = await bench.process();
       for (const end of ['a/b', 'ä ö', '.', '..', 'x'.repeat(100), 'a%2Fb', 'A', '#?*']) {
         const key = bench.name(end);
@@ -40,7 +40,7 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
       }
     });
 
-    test('refuses a write that was not made on the newest version as Conflict, and changes nothing', async () => {
+    test('rejects a write on an outdated version with Conflict, and changes nothing', async () => {
       const key = bench.name('key');
       const { settings } = await bench.process();
       await settings.set(key, 'one', 0);
@@ -54,7 +54,7 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
       expect(await settings.get(key)).toEqual({ key, value: 'two', version: 2 });
     });
 
-    test('removes a key, which can be written anew', async () => {
+    test('removes a key, which can be set again', async () => {
       const key = bench.name('key');
       const { settings } = await bench.process();
       await settings.set(key, 'one', 0);
@@ -87,7 +87,7 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
       }
     });
 
-    test('shows what is there before watch resolves, and ends with the newest value for every watcher', async () => {
+    test('shows existing settings before watch resolves, and converges to the newest value for every watcher', async () => {
       const key = bench.name('key');
       const [a, b] = await bench.processes(2);
       await a!.settings.set(key, 'first', 0);
@@ -103,7 +103,7 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
       await bench.wait(() => watching.every(({ seen }) => seen.at(-1) === null), 'all see that it was removed');
     });
 
-    test('outlives the process that wrote it', async () => {
+    test('keeps a setting after the crash of its writer', async () => {
       const key = bench.name('key');
       const [a, b] = await bench.processes(2);
       await a!.settings.set(key, 'kept', 0);
@@ -112,7 +112,7 @@ export function conformsToSettings(name: string, openRig: () => Promise<Rig>, op
       expect(await b!.settings.set(key, 'next', 1)).toBe(2);
     });
 
-    test('shows nothing more once a watch is closed', async () => {
+    test('calls no watcher after its watch is closed', async () => {
       const key = bench.name('key');
       const one = await bench.process();
       const { settings } = one;

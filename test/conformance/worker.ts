@@ -1,13 +1,13 @@
-/** A member of a group that does what owners do, and a ledger that notices what must never happen. */
+/** A member of a group that works as an owner, and a ledger that detects violations. */
 import { LostError, OutOfRangeError, type Owned, type Owner, type Stored } from '../../src/ports/log';
 import { bytes, text } from './rig';
 
-/** Everything that all workers of one group did. */
+/** The actions of all workers of one group. */
 export class Ledger {
-  /** What must not have happened. */
+  /** The detected violations. */
   readonly faults: string[] = [];
   readonly owners = new Map<number, string>();
-  /** How often each value was handled. */
+  /** The number of times that each value was handled. */
   readonly handled = new Map<string, number>();
   readonly #committed = new Map<number, number>();
   readonly #epochs = new Map<number, number>();
@@ -45,7 +45,7 @@ export class Ledger {
   end(partition: number, who: string): void {
     if (this.owners.get(partition) === who) this.owners.delete(partition);
   }
-  /** Whatever it owned, it does not work any more. */
+  /** Records that a worker has stopped, with all its partitions. */
   died(who: string): void {
     for (const [partition, owner] of this.owners) if (owner === who) this.owners.delete(partition);
   }
@@ -59,7 +59,7 @@ interface Job {
 
 export class Worker implements Owner {
   readonly jobs = new Map<number, Job>();
-  /** Every owned it was ever given, also those it has not any more. */
+  /** Every partition that was ever assigned to it, including lost ones. */
   readonly ever: Owned[] = [];
   readonly #giving = new Set<number>();
   dead = false;
@@ -67,7 +67,7 @@ export class Worker implements Owner {
   constructor(
     readonly name: string,
     readonly ledger: Ledger,
-    /** Awaited in `give`, after the work on the partition ended and before it is given. */
+    /** Awaited in `give`, after the work on the partition has ended and before it is released. */
     readonly drain: (partition: number) => Promise<void> = async () => undefined,
   ) {}
 
@@ -95,7 +95,7 @@ export class Worker implements Owner {
     this.#giving.delete(partition);
   }
 
-  /** To be called with the crash of its process. */
+  /** Call this when its process crashes. */
   die(): void {
     this.dead = true;
     for (const { stop } of this.jobs.values()) stop.abort();
