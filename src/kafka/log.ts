@@ -145,16 +145,21 @@ class KafkaLog {
   async #join(group: string, topic: string, owner: Owner, options: GroupOptions = {}): Promise<Member> {
     const { partitions } = await this.#topics.shape(topic);
     this.#mustBeOpen();
-    const around = { view: this.#view, self: this.parts.self, fetcher: this.#working, room: this.#room };
-    const sessionMs = options.sessionMs ?? sessionMsDefault;
-    const member = new Membership(around, { group, topic, partitions }, owner, sessionMs, options.serves);
+    const member: Membership = new Membership(
+      {
+        view: this.#view,
+        self: this.parts.self,
+        fetcher: this.#working,
+        room: this.#room,
+        closed: () => this.#members.delete(member),
+      },
+      { group, topic, partitions },
+      owner,
+      options.sessionMs ?? sessionMsDefault,
+      options.serves,
+    );
     this.#members.add(member);
-    try {
-      await member.start();
-    } catch (error) {
-      this.#members.delete(member);
-      throw error;
-    }
+    await member.start(); // closes the member if it fails
     return member;
   }
 

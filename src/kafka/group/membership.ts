@@ -24,6 +24,8 @@ export interface MembershipParts {
   readonly self: string;
   readonly fetcher: Fetcher;
   readonly room: CommitRoom;
+  /** Called when the member has closed, also if closing failed. */
+  readonly closed: () => void;
 }
 export interface GroupOfTopic {
   readonly group: string;
@@ -88,7 +90,7 @@ export class Membership implements Member {
   #troubled = false;
   #leaving = false;
   #over = false;
-  readonly #closing = closable(() => this.#close());
+  readonly #closing = closable(() => this.#close().finally(this.parts.closed));
   readonly #started = deferred<void>();
   #running: Promise<void> = Promise.resolve();
   readonly #stop = new AbortController();
@@ -453,6 +455,7 @@ export class Membership implements Member {
     this.#abandon.abort(new WireError('CLOSED', 'the member was closed', { sent: false }));
     await this.#running;
     this.#commits.close();
+    this.#tell(true, 'the member was closed');
     await leaveGroup(this.parts.view, this.of.group, this.#memberId);
     this.#started.reject(
       new BusError('Closed', `the member of ${this.of.group} was closed`, { outcome: 'not-sent', sinceMs: 0 }),

@@ -2,6 +2,7 @@ import type { Notice } from '../../../src/base/notices';
 import { isBusError } from '../../../src/base/errors';
 import { deferred } from '../../../src/base/lifecycle';
 import { WireError } from '../../../src/kafka/protocol/errors';
+import { Membership } from '../../../src/kafka/group/membership';
 import { decodeDeclared } from '../../../src/kafka/group/subscription';
 import { LostError, type Owned } from '../../../src/ports/log';
 import type { Join, MemberAs } from '../../../src/kafka/protocol/types';
@@ -272,6 +273,29 @@ describe('a member that closes', () => {
     await bench.until(() => closing.settled, 10_000);
     expect([closing.error, owned.lost.aborted]).toEqual([undefined, true]);
     group.commit = commit;
+  });
+});
+
+describe('a member that has closed', () => {
+  it('is not kept by its log', async () => {
+    const { log, member } = await openOne();
+    await bench.run(member.close());
+    const closed = jest.spyOn(Membership.prototype, 'close');
+    await bench.run(log.close());
+    expect(closed).not.toHaveBeenCalled();
+    closed.mockRestore();
+  });
+
+  it('is no longer reported as failing', async () => {
+    const { heard, group, member } = await openOne();
+    bench.cluster.script = ({ name }) => (name === 'join' ? { error: 'COORDINATOR_NOT_AVAILABLE' } : undefined);
+    group.leave(member.id);
+    await bench.clock.advance(20_000);
+    await bench.run(member.close());
+    expect(heard.filter(({ type }) => type === 'state')).toMatchObject([
+      { part: 'group g', ok: false },
+      { part: 'group g', ok: true },
+    ]);
   });
 });
 
