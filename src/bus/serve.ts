@@ -25,8 +25,8 @@ export interface ServeParts {
   readonly take: TakeParts;
   readonly answerer: Answerer;
   readonly hearer: Hearer;
-  /** Records that this instance is a named listener of the topic, in this group. */
-  listens(topic: string, group: string): void;
+  /** Records that this instance is a named listener of the topic, in this group. The returned function ends this. */
+  listens(topic: string, group: string): () => void;
   /**
    * Announces a contract, or withdraws it if `fingerprint` is undefined. Resolves when other instances can see that.
    */
@@ -135,8 +135,13 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
   listening.add(queue.group);
   try {
     const taken = await take(parts, queue, [name]);
-    parts.listens(queue.topic.name, queue.group);
-    return closable(() => taken.close().finally(() => listening.delete(queue.group)));
+    const unwatch = parts.listens(queue.topic.name, queue.group);
+    return closable(() =>
+      taken.close().finally(() => {
+        unwatch();
+        listening.delete(queue.group);
+      }),
+    );
   } catch (error) {
     listening.delete(queue.group);
     throw error;

@@ -80,12 +80,22 @@ export class RetentionWatch {
     this.#watched.set(topic, 'all');
     this.#plan();
   }
-  /** Watches one group in which this instance is a named listener. */
-  listens(topic: string, group: string): void {
+  /** Watches one group in which this instance is a named listener. The returned function ends this. */
+  listens(topic: string, group: string): () => void {
     const groups = this.#watched.get(topic) ?? new Set<string>();
-    if (groups === 'all') return;
+    if (groups === 'all') return () => undefined;
     this.#watched.set(topic, groups.add(group));
     this.#plan();
+    return () => this.#ends(topic, group);
+  }
+  #ends(topic: string, group: string): void {
+    const groups = this.#watched.get(topic);
+    if (groups === undefined || groups === 'all') return; // this instance publishes to the topic since then
+    groups.delete(group);
+    for (const id of this.#passed.keys()) if (id.startsWith(`${group}/`)) this.#passed.delete(id);
+    if (groups.size > 0) return;
+    this.#watched.delete(topic);
+    this.#inTime(topic, 'this instance no longer listens to it');
   }
   close(): void {
     this.#closed = true;
@@ -93,7 +103,7 @@ export class RetentionWatch {
   }
 
   #plan(): void {
-    if (this.#timer || this.#closed) return;
+    if (this.#timer || this.#closed || this.#watched.size === 0) return;
     const { clock, random, keepMs } = this.parts;
     const everyMs = Math.max(checkMsMin, Math.min(checkMsMax, keepMs / checksPerKeep));
     this.#timer = clock.after(everyMs * (0.5 + random.next() / 2), () => {
@@ -121,9 +131,9 @@ export class RetentionWatch {
       for (const { group, topic } of groups) {
         if (topic !== name || !isWatched(group, topic)) continue;
         const found = await this.#lateOf(group, topic, keepMs);
-        if (found) late.push(found);
+        if (found && isWatched(group, topic)) late.push(found);
       }
-      if (!this.#closed) this.#report({ name, keepMs }, late);
+      if (!this.#closed && this.#watched.has(name)) this.#report({ name, keepMs }, late);
     }
   }
 
@@ -176,12 +186,7 @@ export class RetentionWatch {
     const part = `events of ${topic.name}` as const;
     const [first, ...others] = late.toSorted((a, b) => b.waitedMs - a.waitedMs);
     const before = this.#reported.get(topic.name);
-    if (!first) {
-      this.#reported.delete(topic.name);
-      const reason = 'every named listener receives its events in time';
-      if (before !== undefined) notices.tell({ type: 'state', part, ok: true, reason });
-      return;
-    }
+    if (!first) return this.#inTime(topic.name, 'every named listener receives its events in time');
     const shown = [first, ...others].map(({ queue }) => queue).slice(0, namesShown);
     const names = late.length > namesShown ? `${shown.join(', ')} and ${late.length - namesShown} more` : shown.join();
     if (before === names) return;
@@ -189,5 +194,9 @@ export class RetentionWatch {
     const what = describeWaiting(log, topic, first.module, first.queue);
     const reason = `events have waited for ${names} for up to ${spanText(first.waitedMs)}: ${what}`;
     notices.tell({ type: 'state', part, ok: false, ready: true, reason });
+  }
+  #inTime(topic: string, reason: string): void {
+    if (!this.#reported.delete(topic)) return;
+    this.parts.notices.tell({ type: 'state', part: `events of ${topic}`, ok: true, reason });
   }
 }

@@ -63,6 +63,17 @@ test('a publisher reports in health, once, that events wait longer than they are
   expect(publisher.health().reasons).toEqual([]);
 });
 
+test('a listener that was closed is no longer reported by its instance, which goes on', async () => {
+  const { open, clock, soon } = rig();
+  const [publisher, listener] = [await open('photos'), await open('search')];
+  const served = await soon(listener.listen(photos.added, { as: 'index' }, () => undefined));
+  await soon(served.close());
+  await soon(publisher.publish(photos.added, job(1)));
+  await clock.advance(1.1 * keepMs);
+  expect(publisher.health().reasons).toMatchObject([{ part: 'events of t.photos.events' }]);
+  expect(listener.health().reasons).toEqual([]);
+});
+
 test('busbar status warns that events wait longer than they are kept, with how much and what to do', async () => {
   const { clock, soon, inspector } = await openScene();
   await clock.advance(1.1 * keepMs);

@@ -10,13 +10,17 @@ const topic = { name: 't.photos.events', partitions: 1, compacted: false, keepMs
 const group = 't.search.index.photos.added';
 
 /** A log whose topics can be deleted and recreated while they are in use. */
-function openScene() {
+function openScene<T>(watches: (watch: RetentionWatch) => T) {
   const clock = virtualClock();
   const open = (): Log => memoryWorld({ clock, holdsUnread: false }).process('a').log;
   let current = open();
   const heard: string[] = [];
+  const states: boolean[] = [];
   const notices = openNotices();
-  notices.watch((notice: Notice) => void (notice.type === 'state' && !notice.ok && heard.push(notice.part)));
+  notices.watch((notice: Notice) => {
+    if (notice.type === 'state' && !notice.ok) heard.push(notice.part);
+    if (notice.type === 'state') states.push(notice.ok);
+  });
   const log: Log = {
     ...current,
     holdsUnread: false,
@@ -27,7 +31,7 @@ function openScene() {
     peek: (...where) => current.peek(...where),
   };
   const watch = new RetentionWatch({ clock, random: { next: () => 0.5 }, log, notices, keepMs });
-  watch.publishes(topic.name);
+  const watched = watches(watch);
   const start = async (): Promise<void> => {
     await current.ensure(topic);
     await current.startGroup(group, topic.name, 'end');
@@ -43,14 +47,14 @@ function openScene() {
     current = open();
     return start();
   };
-  return { clock, heard, watch, start, publish, recreate };
+  return { clock, heard, states, watch, watched, log, start, publish, recreate };
 }
 
 test.each([
   ['fewer', 3, 0],
   ['more', 3, 40],
 ])('reports events of a topic that was recreated with %s events', async (_, added, moved) => {
-  const { clock, heard, watch, start, publish, recreate } = openScene();
+  const { clock, heard, watch, start, publish, recreate } = openScene((it) => it.publishes(topic.name));
   await start();
   await publish('photos.moved', 20); // no listener handles these: they are skipped and not read again
   await clock.advance(0.8 * keepMs);
@@ -63,4 +67,44 @@ test.each([
   await clock.advance(0.2 * keepMs);
   expect(heard).toEqual(['events of t.photos.events']);
   watch.close();
+});
+
+describe('a named listener that ends', () => {
+  const listens = (watch: RetentionWatch): (() => void) => watch.listens(topic.name, group);
+
+  test('ends what was reported of its events, and the checks of its topic', async () => {
+    const { clock, states, watched, start, publish, log } = openScene(listens);
+    await start();
+    await publish('photos.added', 1);
+    await clock.advance(0.7 * keepMs);
+    expect(states).toEqual([false]);
+    watched();
+    expect(states).toEqual([false, true]);
+    const places = jest.spyOn(log, 'places');
+    await clock.advance(keepMs);
+    expect(places).not.toHaveBeenCalled();
+    expect(states).toEqual([false, true]);
+  });
+
+  test('is watched like before when the instance publishes to the topic too', async () => {
+    const { clock, states, watch, watched, start, publish } = openScene(listens);
+    await start();
+    await publish('photos.added', 1);
+    watch.publishes(topic.name);
+    watched();
+    await clock.advance(0.7 * keepMs);
+    expect(states).toEqual([false]);
+    watch.close();
+  });
+
+  test('leaves the other listeners of the topic watched', async () => {
+    const { clock, states, watch, watched, start, publish } = openScene(listens);
+    await start();
+    await publish('photos.added', 1);
+    const other = watch.listens(topic.name, 't.search.other.photos.added');
+    other();
+    await clock.advance(0.7 * keepMs);
+    expect(states).toEqual([false]);
+    watched();
+  });
 });
