@@ -60,6 +60,7 @@ export class Retained {
     // A tool that sets the offset of a group writes no state. A log that has forgotten the group has no commit.
     const moved = !own && (!readable || back);
     if (moved) this.#done.clear();
+    this.#forgetSettled(inLog);
     if (!left || moved) return { ...inLog, ahead: false };
     // Without another owner in between, the knowledge of this process includes the commit of the log.
     const known = own ? left : mergeProgress(inLog, left);
