@@ -173,18 +173,24 @@ class KafkaLog {
     }
     let damaged = 0;
     return this.#view.ask(`looking into ${topic}/${partition}`, async () => {
-      const { start, end } = await boundsOf(this.#view, spot);
-      let next = Math.max(offset, start);
+      let next = Math.max(offset, 0);
+      let end = Infinity; // until the bounds are requested
       for (let empty = 0; next < end && empty < emptyMax; empty++) {
         const bytesMax = Math.min(Math.max(max.bytes, 1), peekBytesMax);
         const ask = { partitions: [{ ...spot, offset: next, bytesMax }], maxWaitMs: 0, bytesMax };
         const [answer] = await this.parts.wire.fetch({ node: this.#view.mustLead(spot), via: 'admin' }, ask);
+        if (answer?.records.length) return atMost(answer.records, max);
         const error = answer?.error;
         const isPassed = error?.until !== undefined && (error.code !== 'CORRUPT_MESSAGE' || ++damaged > damagedMax);
-        if (isPassed && !answer?.records.length) next = error.until;
-        else if (error && !answer?.records.length) throw error;
-        else if (answer?.records.length) return atMost(answer.records, max);
-        else next = Math.max(next, answer?.next ?? next);
+        if (error && !isPassed && error.step !== 'gone') throw error;
+        next = Math.max(next, (isPassed ? error.until : answer?.next) ?? next);
+        if (end < Infinity && error?.step !== 'gone') continue;
+        // Most peeks find records at once. An empty response is no proof that none exist, and neither is the end that
+        // it contains: a leader that was just elected does not know yet which records can be read.
+        const bounds = await boundsOf(this.#view, spot);
+        if (error?.step === 'gone' && next >= bounds.start && next < bounds.end) throw error;
+        next = Math.max(next, bounds.start);
+        end = bounds.end;
       }
       return [];
     });

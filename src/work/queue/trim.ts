@@ -1,6 +1,6 @@
 /** Trims old settled records in a log that keeps records until they are trimmed. */
 import { isBusError, sayError } from '../../base/errors';
-import type { Place, Log } from '../../ports/log';
+import type { Bounds, Place, Log } from '../../ports/log';
 import { keepMsDefault } from '../topics';
 import type { Queue, TakeParts } from '../types';
 
@@ -10,10 +10,9 @@ const stepsMax = 64; // a binary search over 2^53 offsets takes fewer steps
  * Trims records below `settled` that were appended before `beforeMs`. It reads only a few records, since times rise
  * with offsets. It trims nothing when `settled` is beyond the end, because such an offset is not of this log.
  */
-export async function trimSettled(log: Log, topic: string, settled: Place, beforeMs: number): Promise<void> {
+async function trimSettled(log: Log, topic: string, bounds: Bounds, settled: Place, beforeMs: number): Promise<void> {
   const { partition } = settled;
-  const bounds = (await log.bounds(topic)).find((one) => one.partition === partition);
-  if (!bounds || settled.offset > bounds.end) return;
+  if (settled.offset > bounds.end) return;
   let low = bounds.start; // everything below can be trimmed
   let high = settled.offset;
   for (let step = 0; low < high && step < stepsMax; step++) {
@@ -28,8 +27,8 @@ export async function trimSettled(log: Log, topic: string, settled: Place, befor
 
 /** Trims the partitions of a queue whose log keeps records until they are trimmed. */
 export class Trimming {
-  /** Last reported failure of each partition. An unchanged failure is reported once. */
-  readonly #failures = new Map<number, string>();
+  /** Last reported failure of the topic, and of each partition. An unchanged failure is reported once. */
+  readonly #failures = new Map<string, string>();
 
   constructor(
     private readonly parts: Pick<TakeParts, 'log' | 'clock' | 'notices'>,
@@ -40,22 +39,34 @@ export class Trimming {
   async run(settled: readonly Place[]): Promise<void> {
     const { topic, keepMs = keepMsDefault } = this.queue;
     if (topic.keepMs !== null || topic.compacted) return;
-    const beforeMs = this.parts.clock.now() - keepMs;
-    await Promise.all(settled.map((place) => this.#trim(place, beforeMs)));
+    const { log, clock } = this.parts;
+    const { name } = topic;
+    const beforeMs = clock.now() - keepMs;
+    const bounds = (await this.#try(name, () => log.bounds(name))) ?? [];
+    const byPartition = new Map(bounds.map((one) => [one.partition, one]));
+    await Promise.all(
+      settled.map(async (place) => {
+        const found = byPartition.get(place.partition);
+        const where = `${name}/${place.partition}`;
+        if (found) await this.#try(where, () => trimSettled(log, name, found, place, beforeMs));
+      }),
+    );
   }
 
-  async #trim(place: Place, beforeMs: number): Promise<void> {
-    const { name } = this.queue.topic;
+  /** Returns the result, or undefined after a failure, which is reported. */
+  async #try<T>(where: string, run: () => Promise<T>): Promise<T | undefined> {
     try {
-      await trimSettled(this.parts.log, name, place, beforeMs);
-      this.#failures.delete(place.partition);
+      const result = await run();
+      this.#failures.delete(where);
+      return result;
     } catch (error) {
       const reason = sayError(error);
-      if (this.#failures.get(place.partition) === reason) return;
-      this.#failures.set(place.partition, reason);
+      if (this.#failures.get(where) === reason) return undefined;
+      this.#failures.set(where, reason);
       const fields = { queue: this.queue.name, ...(isBusError(error) && { remedy: error.remedy }) };
-      const message = `${name}/${place.partition} could not be trimmed, so it grows: ${reason}`;
+      const message = `${where} could not be trimmed, so it grows: ${reason}`;
       this.parts.notices.tell({ type: 'log', level: 'warn', message, fields });
+      return undefined;
     }
   }
 }
