@@ -19,7 +19,7 @@ const learnIntervalMs = 60_000;
 export class CommitRoom {
   /** Limit that the coordinators report, if this process is allowed to read their settings. */
   #setMax = stateBytesDefault;
-  /** Limit that follows from rejected commits. */
+  /** Limit that follows from rejected commits. It never rises, so a repaired broker counts after a restart. */
   #takenMax = stateBytesDefault;
   /** Size of the largest state that was stored. */
   #taken = 0;
@@ -71,7 +71,10 @@ export class CommitRoom {
     return bytes < stateBytesMin ? 0 : bytes;
   }
 
-  /** Reports a lowered limit once, until the brokers accept commits of the usual size again. */
+  /**
+   * Reports a lowered limit once. Reports its end when a coordinator reports a sufficient setting and no commit was
+   * rejected: which setting the rejecting broker has now is unknown.
+   */
   #report(cause: string): void {
     const { notices } = this.view.parts;
     const isSmall = this.stateBytesMax < stateBytesDefault;

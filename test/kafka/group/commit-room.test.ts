@@ -1,5 +1,6 @@
 /** Brokers that take less metadata with a commit than most: offset.metadata.max.bytes was lowered. */
 import { openNotices } from '../../../src/base/notices';
+import { CommitRoom } from '../../../src/kafka/group/commit-room';
 import { openScopes } from '../../../src/delivery/context';
 import type { Run } from '../../../src/delivery/deliver';
 import { incarnation } from '../../../src/format/id';
@@ -105,4 +106,23 @@ it.each([true, false])('reports once that the brokers take less, what that means
   ]);
   expect(log.stateBytesMax).toBeLessThanOrEqual(30);
   await bench.run(taken.close());
+});
+
+it('reports the end of a limit that a setting made, and none of a limit that follows from a rejected commit', async () => {
+  const notices = openNotices();
+  const states: boolean[] = [];
+  notices.watchStates(({ ok }) => void states.push(ok));
+  const room = new CommitRoom(bench.view('one', notices));
+  const learn = async (characters: number): Promise<void> => {
+    bench.cluster.offsetMetadataMax = characters;
+    await bench.clock.advance(60_000);
+    await bench.run(room.learn(1));
+  };
+  await learn(400);
+  expect([room.stateBytesMax, states]).toEqual([300, [false]]);
+  await learn(4_096);
+  expect([room.stateBytesMax, states]).toEqual([3_072, [false, true]]);
+  room.refused(2_000, 'too large');
+  await learn(4_096);
+  expect([room.stateBytesMax, states]).toEqual([1_000, [false, true, false]]);
 });
