@@ -51,10 +51,11 @@ test.each([
     );
   const refused = new BusError('NotAllowed', 'no right Delete', { what: 'trim' });
   let allowed = true;
-  const change = <A extends unknown[], R>(run: (...args: A) => Promise<R>) => {
-    return (...args: A): Promise<R> => (allowed ? run(...args) : Promise.reject(refused));
+  const log: Log = {
+    ...p.log,
+    bounds: (...of) => (allowed || call !== 'bounds' ? p.log.bounds(...of) : Promise.reject(refused)),
+    trim: (...of) => (allowed || call !== 'trim' ? p.log.trim(...of) : Promise.reject(refused)),
   };
-  const log = { ...p.log, [call]: call === 'trim' ? change(p.log.trim) : change(p.log.bounds) };
   await r.take(p, resize, () => undefined, {}, { log });
   await submit();
   allowed = false;
