@@ -62,7 +62,7 @@ test('an announcement whose read fails after a ring is read again by the next po
   expect([names(), [...opened.entries.values()].map((entry) => entry.file)]).toEqual([['echo#other'], [next]]);
 });
 
-test('the fault names one file and the number of the others, and ends when they are removed', () => {
+test('a fault names one file and the number of others, and ends with their removal', () => {
   const { opened, file, folder, text } = roll();
   const other = newAddress(systemRandom);
   fs.writeFileSync(path.join(folder, `${other}.1`), text);
