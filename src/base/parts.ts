@@ -24,7 +24,6 @@ export const namedParts = {
   'commits in': 'what this instance settles in this queue is committed, so that it can start messages',
   'tail of': 'plain listeners, requests or broadcasts of this topic are read',
   group: 'this instance is a member of the Kafka group',
-  'commits of': 'commits of this Kafka group succeed',
   'events of': 'every named listener receives the events of this topic before they are too old',
   reading: 'the partitions of this Kafka topic can be read',
   topic: 'this Kafka topic exists, can be read and written, and has the settings that the promises need',

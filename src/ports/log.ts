@@ -117,6 +117,8 @@ export interface Owned {
    * {@link Log.stateBytesMax}.
    */
   commit(commit: Commit): Promise<void>;
+  /** Failure of the last try of a pending commit that the log retries. Undefined if there is none. */
+  readonly commitFailure?: string | undefined;
   /**
    * Reports entries that this member does not serve ({@link GroupOptions.serves}) and whose messages wait in the
    * partition. The partition moves to a member that serves one of them, if one exists. It does not move back while that

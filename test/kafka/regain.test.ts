@@ -50,18 +50,23 @@ const around = (one: KafkaProcess) => ({
 class Crew {
   readonly handled: string[] = [];
   readonly states: string[] = [];
+  readonly reasons: string[] = [];
   readonly partitions = new Map<string, () => readonly number[]>();
   #sent = 0;
 
   async worker(name: string): Promise<void> {
+    const notices = openNotices();
     const parts = {
-      ...around(bench.process(name)),
+      ...around(bench.process(name, { notices })),
+      notices,
       middleware: [],
       self: { module: 'photos', instance: `photos#${name}` },
       version: '1',
     };
     parts.notices.watch((notice: Notice) => {
-      if (notice.type === 'state') this.states.push(`${name} ${notice.part} ${notice.ok}`);
+      if (notice.type !== 'state') return;
+      this.states.push(`${name} ${notice.part} ${notice.ok}`);
+      this.reasons.push(notice.reason);
     });
     const run = ({ n }: { n: number }): void => void this.handled.push(`${name}:${n}`);
     // The engine gives what the schema gave; this sends jobs and nothing else.
@@ -160,6 +165,19 @@ heavy('a member that joins as the coordinator comes back gets its share after th
   await bench.until(() => [...crew.partitions.values()].every((owned) => owned().length === 4));
   await bench.until(() => new Set(crew.handled.map((one) => one.split(':')[1])).size === 900);
   expect(crew.repeated).toEqual([]);
+});
+
+test('commits that the coordinator refuses are one state notice of each instance, with the reason', async () => {
+  const crew = await openCrew();
+  bench.cluster.script = ({ name }) => (name === 'commit' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined);
+  await crew.load(100, 20);
+  await bench.clock.advance(10_000);
+  expect(crew.states.toSorted()).toEqual(['a commits in photos.work false', 'b commits in photos.work false']);
+  const reason = expect.stringMatching(/nothing could be committed .*COORDINATOR_LOAD_IN_PROGRESS/);
+  expect(crew.reasons).toEqual([reason, reason]);
+  bench.cluster.script = undefined;
+  await bench.clock.advance(10_000);
+  expect(crew.states.slice(2).toSorted()).toEqual(['a commits in photos.work true', 'b commits in photos.work true']);
 });
 
 test('a member gets back what it lost before another one gets it, whatever its share', async () => {

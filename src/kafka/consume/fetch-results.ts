@@ -60,7 +60,8 @@ export class Answers {
   }
 
   #refused(position: Position, error: WireError): void {
-    if (!error.fatal && error.until === undefined) this.parts.troubles.bad(position, error.message);
+    // The reader reports an error that it receives.
+    if (error.retriable || error.step === 'gone') this.parts.troubles.bad(position, error.message);
     if (error.step === 'leader') {
       void this.parts.view.refresh();
       void this.#rest(position, undefined, 0);

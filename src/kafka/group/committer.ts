@@ -15,8 +15,6 @@ import type { Answer, CommitSpot, MemberAs } from '../protocol/types';
 const commitMs = 7_000;
 /** Maximum pause before failed commits are sent again. */
 const retryMsMax = 500;
-/** Time without a stored commit after which the failure is reported. */
-const patienceMs = 5_000;
 
 export interface CommitsParts {
   readonly view: View;
@@ -46,7 +44,7 @@ export class Commits {
   #as: MemberAs | undefined;
   #sending = false;
   #failures = 0;
-  #told = false;
+  #failure: string | undefined;
   /** Time at which a commit was last stored, or began to wait while no other did. */
   #keptMs = 0;
   /** Callbacks of `settled` calls that wait for a partition. */
@@ -74,8 +72,16 @@ export class Commits {
     return this.#idle ? 0 : this.parts.view.parts.clock.mono() - this.#keptMs;
   }
 
+  /** Failure of the last try, until a commit is stored. The owners of the partitions report it. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
   add(owned: OwnedPartition, commit: Commit): Promise<void> {
-    if (this.#idle) this.#keptMs = this.parts.view.parts.clock.mono();
+    if (this.#idle) {
+      this.#keptMs = this.parts.view.parts.clock.mono();
+      this.#failure = undefined;
+    }
     return new Promise((done, failed) => {
       const waiting = this.#waiting.get(owned);
       if (waiting) {
@@ -104,7 +110,6 @@ export class Commits {
 
   close(): void {
     this.#closing.abort();
-    this.#tell(true, 'the member was closed');
     this.hold();
     for (const { owned } of Array.from(this.#waiting.values())) this.drop(owned, 'the member was closed');
   }
@@ -178,26 +183,12 @@ export class Commits {
     });
     if (answers.some(({ error }) => error === null)) {
       this.#keptMs = this.parts.view.parts.clock.mono();
-      this.#tell(true, 'commits are kept again');
+      this.#failure = undefined;
     }
-    if (trouble) this.#mend(as, trouble);
-    else this.#failures = 0;
-    if (trouble) this.#tellLong(trouble);
-  }
-
-  /**
-   * Reports that no commit has been stored for a long time. Heartbeats do not show this failure: a broker that cannot
-   * store commits still answers them.
-   */
-  #tellLong(error: WireError): void {
-    const forMs = Math.round(this.unkeptMs);
-    if (forMs >= patienceMs) this.#tell(false, `none is kept for ${forMs} ms: ${error.message}`);
-  }
-  #tell(ok: boolean, reason: string): void {
-    if (ok !== this.#told) return;
-    this.#told = !ok;
-    const { view, group } = this.parts;
-    view.parts.notices.tell({ type: 'state', part: `commits of ${group}`, ok, reason });
+    if (trouble) {
+      this.#failure = trouble.message;
+      this.#mend(as, trouble);
+    } else this.#failures = 0;
   }
 
   /** Handles the failure of a whole request, after which it can be unknown if its commits were stored. */
@@ -205,6 +196,7 @@ export class Commits {
     const as = this.#as;
     for (const waiting of this.#flying.values()) this.#again(waiting);
     const trouble = error instanceof WireError ? error : new WireError('UNVERIFIED', String(error), { cause: error });
+    this.#failure = trouble.message;
     if (trouble.fatal) {
       for (const waiting of Array.from(this.#waiting.values())) {
         this.#waiting.delete(waiting.owned);
@@ -216,7 +208,6 @@ export class Commits {
       this.parts.view.forgetCoordinator(this.parts.group);
       this.parts.unknown(`the outcome of a commit is unknown: ${trouble.message}`);
     } else if (as) this.#mend(as, trouble);
-    this.#tellLong(trouble);
   }
 
   /** Queues a commit for another try, unless a newer one waits or the partition is no longer owned. */

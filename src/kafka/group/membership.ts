@@ -140,6 +140,7 @@ export class Membership implements Member {
           room,
           fence,
           commit: (...one) => commits.add(...one),
+          commitFailure: () => commits.failure,
           cannotServe: ({ partition }, entries) => this.#miss(partition, entries),
         }),
       settled: (owned) => commits.settled(owned),

@@ -16,6 +16,8 @@ export interface OwnedParts {
   /** Fences the member if its session can have expired. Called before any work starts. */
   readonly fence: () => void;
   readonly commit: (owned: OwnedPartition, commit: Commit) => Promise<void>;
+  /** Returns why the pending commits of the member were not stored yet. */
+  readonly commitFailure: () => string | undefined;
   readonly cannotServe: (owned: OwnedPartition, entries: readonly string[]) => void;
 }
 
@@ -73,6 +75,10 @@ export class OwnedPartition implements Owned {
       await whenReady(() => signal.aborted || position.hasNews, [position], [signal, this.#ended.signal]);
     }
     return [];
+  }
+
+  get commitFailure(): string | undefined {
+    return this.parts.commitFailure();
   }
 
   cannotServe(entries: readonly string[]): void {

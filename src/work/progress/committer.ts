@@ -50,7 +50,7 @@ export class Commits {
   /** Set from the start of a commit until one is acknowledged. Reports a series that takes too long. */
   #watch: Timer | undefined;
   #failures = 0;
-  #trouble = unanswered;
+  #trouble: string | undefined;
   /** True when the last failure cannot be repaired by a retry, such as a store that was removed. */
   #isHopeless = false;
   #isGiving = false;
@@ -199,7 +199,7 @@ export class Commits {
       this.#tell(true, 'commits are accepted again');
       this.#failures = 0;
       this.#isHopeless = false;
-      this.#trouble = unanswered;
+      this.#trouble = undefined;
       this.#tryingMs = undefined;
       this.#endWatch();
       this.parts.kept();
@@ -248,8 +248,9 @@ export class Commits {
     const { clock } = this.parts;
     const forMs = Math.round(clock.mono() - (this.#tryingMs ?? clock.mono()));
     if (this.#stopped) return;
+    const trouble = this.parts.owned.commitFailure ?? this.#trouble ?? unanswered;
     const effect = 'so no message is started until a commit is accepted';
-    this.#tell(false, `nothing could be committed for ${forMs} ms, ${effect}: ${this.#trouble}`);
+    this.#tell(false, `nothing could be committed for ${forMs} ms, ${effect}: ${trouble}`);
   }
   #tell(ok: boolean, reason: string): void {
     if (ok !== this.#told) return;

@@ -200,6 +200,19 @@ describe('a tail', () => {
     expect(valuesOf(await bench.run(log.peek(topic, { partition: 0, offset: 1 }, max)))).toEqual(['c']);
   });
 
+  it('returns an error that no retry resolves to the reader, which alone reports it', async () => {
+    const { log, topic, heard } = await bench.open();
+    await bench.run(log.append(topic, [record('a')]));
+    bench.cluster.faultOfReads = 'INVALID_REQUEST';
+    const tail = await bench.run(log.tail(topic, 'start'));
+    for (let n = 0; n < 5; n++) expect(String(await bench.refusal(tail.read(max)))).toContain('INVALID_REQUEST');
+    await bench.clock.advance(5_000);
+    expect(heard.filter(({ type }) => type === 'state')).toEqual([]);
+    bench.cluster.faultOfReads = undefined;
+    await bench.refusal(tail.read(max)); // received before
+    expect(valuesOf(await read(tail, 1))).toEqual(['a']);
+  });
+
   const reads = (tail: Tail) => {
     const [found, errors]: [string[], unknown[]] = [[], []];
     void (async () => {
