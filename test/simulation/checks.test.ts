@@ -1,4 +1,4 @@
-/** Each checker finds what it is there for, and keeps quiet when all is well. */
+/** Each checker reports the violation that it checks for, and nothing else. */
 import { virtualClock } from '../../src/memory';
 import type { Commit, Owned, Stored } from '../../src/ports/log';
 import { encodeBody } from '../../src/format/codec';
@@ -35,7 +35,7 @@ function start() {
   return { clock, ledger, send, found };
 }
 
-describe('a queue', () => {
+describe('the queue check', () => {
   function open() {
     const all = start();
     const entries = new Map([
@@ -86,7 +86,7 @@ describe('a queue', () => {
     return { ...all, check, commitOf, take, read, handle, a: new Someone('a'), b: new Someone('b') };
   }
 
-  it('that does all it promises breaks nothing', () => {
+  it('reports nothing when all promises are kept', () => {
     const { check, commitOf, take, read, handle, send, found, a, b } = open();
     const [one, two] = [send(), send()];
     for (const message of [one, two]) check.accepted(message);
@@ -103,14 +103,14 @@ describe('a queue', () => {
     expect(found()).toEqual([]);
   });
 
-  it('that forgets an accepted message has lost it', () => {
+  it('reports an accepted message that was never handled', () => {
     const { check, send, found } = open();
     check.accepted(send());
     check.end();
     expect(found()).toEqual(['lost']);
   });
 
-  it('whose partition has two owners is found, unless the first may not know that it lost it', () => {
+  it('reports two owners of a partition, unless the first may not know of its loss', () => {
     const { take, found, a, b } = open();
     take(a, 1);
     a.expired = true;
@@ -120,7 +120,7 @@ describe('a queue', () => {
     expect(found()).toEqual(['owner']);
   });
 
-  it('that commits beyond, or a range over, what is not settled is found', () => {
+  it('reports a commit that covers an unsettled message', () => {
     const { check, commitOf, take, read, handle, send, found, a } = open();
     const [one, two, three] = [send('x'), send('y'), send('z')];
     const tenure = take(a, 1);
@@ -133,7 +133,7 @@ describe('a queue', () => {
     expect(found()).toEqual(['commit', 'commit']);
   });
 
-  it('that handles again what it settled, or what was committed, is found', () => {
+  it('reports a message handled again after it was settled or committed', () => {
     const { check, commitOf, take, read, handle, send, found, a, b } = open();
     const one = send();
     const tenure = take(a, 1);
@@ -148,7 +148,7 @@ describe('a queue', () => {
     expect(found()).toEqual(['twice', 'twice']);
   });
 
-  it('that starts a message before one of its lane is settled is found', () => {
+  it('reports a message started before an earlier one of its lane is settled', () => {
     const { take, read, handle, send, found, a } = open();
     const [one, two] = [send(), send()];
     read(take(a, 1), one, two);
@@ -157,7 +157,7 @@ describe('a queue', () => {
     expect(found()).toEqual(['lane']);
   });
 
-  it('that lets others pass one that waits aside breaks nothing, but it has to be tried before', () => {
+  it('reports a message that passes one set aside only before its first attempt', () => {
     const { take, read, handle, send, found, a } = open();
     const [one, two, three, four] = [send('k', 'jobs.aside'), send(), send('k', 'jobs.aside'), send()];
     read(take(a, 1), one, two, three, four);
@@ -168,7 +168,7 @@ describe('a queue', () => {
     expect(found()).toEqual(['lane']);
   });
 
-  it('that runs two of one key at once is found', () => {
+  it('reports two running messages of one key', () => {
     const { check, take, read, send, found, a } = open();
     const [one, two] = [send('k', 'jobs.aside'), send('k', 'jobs.aside')];
     read(take(a, 1), one, two);
@@ -177,7 +177,7 @@ describe('a queue', () => {
     expect(found()).toEqual(['keys']);
   });
 
-  it('that tells an attempt too many is found', () => {
+  it('reports an attempt number that is too high', () => {
     const { take, read, handle, send, found, a } = open();
     const one = send();
     read(take(a, 1), one);
@@ -186,7 +186,7 @@ describe('a queue', () => {
   });
 });
 
-describe('requests', () => {
+describe('the request check', () => {
   function open(idempotent = false) {
     const all = start();
     const check = new RequestCheck(all.ledger);
@@ -197,7 +197,7 @@ describe('requests', () => {
     return { ...all, check, message, ask, deadlineMs, a: new Someone('a'), b: new Someone('b') };
   }
 
-  it('that are answered once and in time break nothing', () => {
+  it('reports nothing for a request answered once and in time', () => {
     const { check, message, ask, deadlineMs, found, a } = open();
     check.starts(a, message, deadlineMs);
     check.ends(message, 'ok');
@@ -206,7 +206,7 @@ describe('requests', () => {
     expect(found()).toEqual([]);
   });
 
-  it('that start twice at one instance, or elsewhere without being idempotent, are found', () => {
+  it('reports a second start by one instance, or elsewhere unless idempotent', () => {
     const { check, message, deadlineMs, found, a, b } = open();
     check.starts(a, message, deadlineMs);
     check.starts(a, message, deadlineMs);
@@ -218,7 +218,7 @@ describe('requests', () => {
     expect(other.found()).toEqual([]);
   });
 
-  it('that start or end after their deadline, end twice, or never, are found', async () => {
+  it('reports requests that start or end late, end twice, or never end', async () => {
     const { clock, check, message, ask, deadlineMs, found, a } = open();
     check.end();
     expect(found()).toEqual(['request']);
@@ -229,14 +229,14 @@ describe('requests', () => {
     expect(found()).toEqual(['request', 'started', 'request', 'request', 'request']);
   });
 
-  it('that end in what no handler did are found', () => {
+  it('reports an outcome that no handler produced', () => {
     const { check, message, ask, found } = open();
     check.settles(ask, 'Refused', bodyOf(message.n, ''));
     expect(found()).toEqual(['request']);
   });
 });
 
-describe('what every instance hears', () => {
+describe('the broadcast check', () => {
   function open() {
     const all = start();
     const check = new HearCheck(all.ledger, 'broadcast');
@@ -246,7 +246,7 @@ describe('what every instance hears', () => {
     return { ...all, check, a, shout };
   }
 
-  it('breaks nothing when all hear all in order, and who left or died needs to hear nothing', () => {
+  it('reports nothing when running instances receive all messages in order', () => {
     const { check, found, shout, a } = open();
     const [one, two] = [shout(), shout()];
     for (const message of [one, two]) check.accepted(message);
@@ -256,7 +256,7 @@ describe('what every instance hears', () => {
     expect(found()).toEqual([]);
   });
 
-  it('is found when it comes twice, out of order, side by side, or not at all', () => {
+  it('reports a message received twice, out of order, concurrently, or not at all', () => {
     const { check, found, shout, a } = open();
     const [one, two, three] = [shout(), shout(), shout()];
     check.starts(a, two)();

@@ -1,4 +1,4 @@
-/** All checkers of one run, and the system's queues as its contracts describe them. */
+/** All checkers of one run, and the rules of the system's queues by its contracts. */
 import type { LogRecord, Stored } from '../../src/ports/log';
 import type { ParkedNote } from '../../src/work/parked/park';
 import type { Body, Contracts } from './contracts';
@@ -11,11 +11,11 @@ import { QueueCheck, type QueueRules } from './queue';
 import { RequestCheck, type Ask } from './requests';
 import type { Rule } from './shelf';
 
-/** What handlers do at once that were handed over in one call of `serve` or `listen`: their limits are for these together. */
+/** Concurrent handlers of one `serve` or `listen` call, which share its limits. */
 export interface Load {
   /** By entry. */
   readonly running: Map<string, number>;
-  /** When loose jobs started. */
+  /** Start times of loose jobs. */
   readonly looseMs: number[];
 }
 
@@ -23,11 +23,14 @@ export class Checks {
   readonly requests: RequestCheck;
   readonly broadcasts: HearCheck;
   readonly events: HearCheck;
-  /** The last message sent before the first instance listened under a name, by group: later ones are not missed. */
+  /**
+   * The last message sent before the first instance listened under a name, by group. The listener must receive all
+   * later ones.
+   */
   readonly opened = new Map<string, number>();
-  /** Groups that somebody has joined, and their topics. */
+  /** Groups that an instance has joined, and their topics. */
   readonly joined = new Map<string, string>();
-  /** Every life of every instance. */
+  /** Every incarnation of every instance. */
   readonly instances = new Map<string, Instance>();
   readonly #queues = new Map<string, QueueCheck>();
 
@@ -69,7 +72,7 @@ export class Checks {
 
   queue(group: string): QueueCheck {
     const found = this.#queues.get(group);
-    if (!found) throw new Error(`nobody checks the group ${group}`);
+    if (!found) throw new Error(`no check exists for the group ${group}`);
     return found;
   }
   get queues(): Iterable<QueueCheck> {
@@ -80,7 +83,7 @@ export class Checks {
     if (!this.opened.has(group)) this.opened.set(group, this.ledger.messages.size);
   }
 
-  /** A body came to a handler: whose message it is. */
+  /** Returns the message of a body that a handler received. */
   received(who: Instance, entry: string, body: Body, id: string): Message | undefined {
     const message = this.ledger.messages.get(body.n);
     const about = `#${body.n} ${entry} at ${who.name}`;
@@ -93,7 +96,7 @@ export class Checks {
     return message;
   }
 
-  /** Its sender was told that it is safe, or handed over. */
+  /** Its sender received an acknowledgement. */
   accepted(message: Message, id: string): void {
     if ((message.id ??= id) !== id) this.ledger.breaks('phantom', `#${message.n} has the id ${message.id}, not ${id}`);
     for (const queue of this.queues) queue.accepted(message);
@@ -101,21 +104,24 @@ export class Checks {
     else if (message.entry === 'jobs.shout') this.broadcasts.accepted(message);
   }
 
-  /** Its caller was told that it can be sent again without being done twice. */
+  /** Its caller received an error that allows a retry. */
   notDone({ message, startedBy }: Ask, code: string): void {
     this.ledger.told(message, 'refused', code);
     const [who] = startedBy;
     if (who) this.ledger.breaks('refused', `#${message.n} ${message.entry} ended as ${code}, ${who.name} started it`);
   }
 
-  /** Who leaves in good order answers what it has, and what it never started is asked elsewhere. */
+  /**
+   * An instance that leaves in good order answers the requests that it started; its other requests are sent to other
+   * instances.
+   */
   responderLost({ message, caller }: Ask, name: string): void {
     const packetsGetLost = this.plan.faults.perCall > 0;
     if (!this.instances.get(name)?.leftWell || packetsGetLost || caller.stoodStillSince(message.sentMs)) return;
     this.ledger.breaks('request', `#${message.n} of ${caller.name} was lost by ${name}, which has left in good order`);
   }
 
-  /** A handler begins: not more of them at once than the instance allows. */
+  /** A handler starts: at most as many run at once as the instance allows. */
   enters({ name }: Instance, load: Load, entry: string): void {
     const running = (load.running.get(entry) ?? 0) + 1;
     load.running.set(entry, running);
@@ -123,7 +129,7 @@ export class Checks {
     if (entry === 'sim.jobs.work jobs.loose') this.#checkRate(name, load);
     if (running > concurrency) this.ledger.breaks('bounds', `${running} of ${concurrency} ${entry} at ${name}`);
   }
-  /** A second's worth may start at once after a pause, so twice as many within a second. */
+  /** After a pause one second of jobs can start at once, so twice as many within a second. */
   #checkRate(name: string, { looseMs }: Load): void {
     const { perSecond } = this.plan;
     if (perSecond === null) return;
@@ -136,13 +142,13 @@ export class Checks {
     running.set(entry, (running.get(entry) ?? 0) - 1);
   }
 
-  /** Whether nobody waits for anything any more. */
+  /** True if no checker waits for a message. */
   get done(): boolean {
     for (const { owed } of this.queues) if (owed.size > 0) return false;
     return this.requests.waiting === 0 && this.broadcasts.waiting === 0 && this.events.waiting === 0;
   }
 
-  /** Whose message a parked record is; a stub may have lost the bytes that tell. Undefined for what is none of ours. */
+  /** Returns the message of a parked record, also when a stub lacks its body. Undefined for foreign records. */
   parkedOf({ value, headers }: LogRecord): Message | undefined {
     const message = this.ledger.messages.get(numberOf(value) ?? 0);
     if (message || value?.length !== 0) return message;
@@ -150,7 +156,7 @@ export class Checks {
     return [...this.ledger.messages.values()].find((one) => one.id === id);
   }
 
-  /** `parked` is what lies in the topics of parked messages. */
+  /** `parked` holds the records of the parked topics. */
   end(parked: readonly Stored[]): void {
     const there = new Set(parked.map((record) => this.parkedOf(record)?.n));
     for (const queue of this.queues) {

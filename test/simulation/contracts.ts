@@ -1,17 +1,17 @@
-/** The modules of the simulated system: what they take in and what they say. */
+/** The contracts of the simulated modules. */
 import { broadcast, defineModule, event, request, work } from '../../src/contract/contract';
 import type { Schema } from '../../src/contract/types';
 import { decodeBody } from '../../src/format/codec';
 import type { Plan } from './plan';
 
-/** What every message and every reply carries: its number, and bytes that follow from it. */
+/** The body of every message and reply: its number, and bytes that follow from it. */
 export interface Body {
   readonly n: number;
   readonly key: string;
   readonly pad: string;
 }
 
-/** Ends differently for each number, so that bytes that were mixed up do not fit. */
+/** Returns different bytes for each number, so that mixed-up bytes are detected. */
 export function padOf(n: number): string {
   return (Math.imul(n + 1, 0x9e3779b1) >>> 0).toString(36).repeat(1 + (n % 5));
 }
@@ -21,9 +21,9 @@ export function isBody(value: unknown): value is Body {
   return typeof value === 'object' && value !== null && 'n' in value && 'key' in value && 'pad' in value;
 }
 const check = (value: unknown) =>
-  isBody(value) ? { value } : { issues: [{ message: 'it is none of our bodies', path: ['n'] }] };
+  isBody(value) ? { value } : { issues: [{ message: 'it is not a body of the simulation', path: ['n'] }] };
 const body: Schema<Body> = { '~standard': { version: 1, vendor: 'simulation', validate: check } };
-/** The same, answering later: what is sent behind it must not overtake. */
+/** The same with an asynchronous check: messages sent later must not overtake. */
 const slowBody: Schema<Body> = {
   '~standard': { version: 1, vendor: 'simulation', validate: async (value) => check(value) },
 };
@@ -47,7 +47,7 @@ export function contractsOf({ attempts, backoffMs, longestMs, timeoutMs }: Plan)
   return { jobs, facts };
 }
 
-/** The number of the message a record holds; undefined for what is none of ours. */
+/** Returns the number of the message that a record holds; undefined for foreign records. */
 export function numberOf(value: Uint8Array | null): number | undefined {
   const decoded = decodeBody(value ?? new Uint8Array(0));
   return decoded.ok && isBody(decoded.value) ? decoded.value.n : undefined;

@@ -1,6 +1,7 @@
 /**
- * What other programs and a bad disk do to the files of one instance: its announcement is removed, or its store refuses
- * every call. The embedded transport makes the first again; after the second only a new process can go on.
+ * Faults by other programs and a bad disk on the files of one instance: its announcement is removed, or its store
+ * rejects every call. The embedded transport recreates the announcement. After a store failure only a new process can
+ * continue.
  */
 import { BusError } from '../../src/base/errors';
 import type { Notices } from '../../src/base/notices';
@@ -9,13 +10,13 @@ import type { Dice } from './dice';
 import type { Instance } from './instance';
 import type { Ledger } from './ledger';
 
-/** The store reports its state when a call fails, at the latest at its next look at the files. */
+/** The store reports its state when a call fails, at the latest at its next check of the files. */
 const lookMs = 1_000;
-/** The supervisor of the processes asks for their health in this interval. */
+/** The supervisor reads the health of the processes at this interval. */
 const superviseMs = 500;
 const storePath = '/sim/log';
 
-/** Calls that a store refuses whose files cannot be written; one whose files are gone cannot be read either. */
+/** Calls that a store with unwritable files rejects. A store with removed files rejects reads as well. */
 const writes = new Set(['append', 'commit', 'ensure', 'startGroup', 'dropGroup', 'trim']);
 const reads = new Set(['read', 'tail', 'bounds', 'peek', 'topics', 'places', 'groups']);
 
@@ -28,13 +29,13 @@ interface Broken {
 export interface DiskParts {
   readonly ledger: Ledger;
   readonly dice: Dice;
-  /** Ends the instance and starts another one in its place. */
+  /** Ends the instance and starts another one in its slot. */
   readonly restart: (instance: Instance, how: 'close' | 'kill') => void;
 }
 
 export class Disks {
   readonly #broken = new Map<string, Broken>();
-  /** Where the store of each instance reports. */
+  /** The notices to which the store of each instance reports. */
   readonly #notices = new Map<string, Notices>();
 
   constructor(private readonly parts: DiskParts) {}
@@ -43,7 +44,7 @@ export class Disks {
     this.#notices.set(instance.name, notices);
   }
 
-  /** From now on the store of the instance refuses every write, for good. */
+  /** Makes the store of the instance reject every write permanently. */
   break(instance: Instance): void {
     if (this.#broken.has(instance.name)) return;
     const { ledger, dice } = this.parts;
@@ -57,17 +58,17 @@ export class Disks {
     this.#supervise(instance, dice.chance(0.5) ? 'close' : 'kill');
   }
 
-  /** The error of a call of an instance whose store is broken. */
+  /** Returns the error of a call of an instance whose store is broken. */
   refuses({ port, call }: Operation, instance: Instance): BusError | undefined {
     const broken = this.#broken.get(instance.name);
     if (!broken || port !== 'log') return undefined;
     if (!writes.has(call) && !(broken.refusesReads && reads.has(call))) return undefined;
-    const cause = 'the simulated disk refuses it';
+    const cause = 'the simulated disk rejects it';
     const message = `${storePath} cannot be used: ${cause}`;
     return new BusError('StoreBroken', message, { outcome: 'not-sent', path: storePath, cause });
   }
 
-  /** Health decides, as it does where something restarts processes that are not live. */
+  /** Restarts the instance when its health reports that it is not live, as a supervisor does. */
   #supervise(instance: Instance, how: 'close' | 'kill'): void {
     const { ledger, restart } = this.parts;
     ledger.clock.after(superviseMs, () => {
@@ -77,7 +78,7 @@ export class Disks {
       if (live && ledger.nowMs - sinceMs < 2 * lookMs) return this.#supervise(instance, how);
       if (live || ready) {
         const state = `live ${live} and ready ${ready}`;
-        return ledger.breaks('health', `${instance.name}, whose store refuses every write, is ${state}`);
+        return ledger.breaks('health', `${instance.name}, whose store rejects every write, is ${state}`);
       }
       ledger.note(`${instance.name} is not live: ${how}`);
       ledger.count('restarts');

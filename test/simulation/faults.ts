@@ -1,4 +1,4 @@
-/** Puts faults into a run: at single port calls, and to whole processes at the times that the plan says. */
+/** Injects faults into a run: into single port calls, and into whole processes at the planned times. */
 import { BusError, type SendOutcome } from '../../src/base/errors';
 import { sleep, type Clock } from '../../src/base/clock';
 import type { Fault, FaultScript, Operation } from '../../src/memory';
@@ -9,27 +9,27 @@ import type { Ledger } from './ledger';
 import type { Plan } from './plan';
 import { resendingLog } from './resend';
 
-/** What the script needs to know of the system. */
+/** The functions of the system that the fault script needs. */
 export interface Victims {
   instance(process: string): Instance | undefined;
-  /** A fault ends it: somebody has to start another. */
+  /** A fault ends the instance, so another one has to be started. */
   crashes(instance: Instance): void;
-  /** The error of a call that the store of the instance refuses. */
+  /** Returns the error when the store of the instance rejects the call. */
   refuses(operation: Operation, instance: Instance): BusError | undefined;
 }
 
-/** Faults of single calls: one in so many ends the process; the others are drawn from this list. */
+/** Faults of single calls. Some end the process; the others are drawn from this list. */
 type Kind = 'drop' | 'double' | 'disconnect' | 'delay' | 'failed' | 'lost answer';
 const any: readonly [Kind, ...Kind[]] = ['drop', 'double', 'disconnect', 'delay', 'delay', 'failed', 'lost answer'];
-/** What comes once more, or whose answer is lost, is read again by its reader: it is the same as a delay. */
+/** A repeated read, or one whose answer is lost, is read again by its reader, which is the same as a delay. */
 const ofReads: readonly [Kind, ...Kind[]] = ['drop', 'disconnect', 'delay', 'failed'];
-/** A resend that was not needed is what stamps are there for. */
+/** Duplicates are frequent, because they test the stamps. */
 const ofAppends: readonly [Kind, ...Kind[]] = ['double', 'double', ...any];
 const ofPackets: readonly [Kind, ...Kind[]] = ['drop', 'double', 'disconnect', 'delay', 'delay'];
 
 export class CallFaults {
   readonly #dice: Dice;
-  /** Until then answers of the log take so much longer, or none comes. */
+  /** Until `tillMs` answers of the log are delayed by `byMs`; until `#awayMs` there are none. */
   #slow = { tillMs: 0, byMs: 0 };
   #awayMs = 0;
   #on = true;
@@ -98,7 +98,7 @@ export class CallFaults {
     this.ledger.count(`fault ${what}`);
   }
 
-  /** The same log as this instance gets it: some answers come late, or not and the batch is sent again. */
+  /** Returns the log as this instance sees it: some answers are delayed, or lost so that the batch is resent. */
   logOf(log: Log, instance: Instance): Log {
     const { resend } = this.plan.faults;
     const { clock } = instance.process;

@@ -1,4 +1,4 @@
-/** What the simulated modules do with what they get: take their time, fail, park, tell others. */
+/** Handlers of the simulated modules: they take time, fail, park and send messages. */
 import { sleep } from '../../src/base/clock';
 import type { Context, WorkContext } from '../../src/delivery/context';
 import type { Checks, Load } from './checks';
@@ -6,13 +6,13 @@ import type { Body } from './contracts';
 import type { Instance } from './instance';
 import type { Ledger, Message } from './ledger';
 
-/** Dead processes do nothing: what they wait for never comes. */
+/** Dead processes do nothing: this promise never resolves. */
 const never = new Promise<never>(() => undefined);
 
-/** Thrown by handlers that fail as they should. */
+/** Thrown by handlers that fail as planned. */
 export class Planned extends Error {}
 
-/** What handlers send; resolves however that ends. */
+/** Sends from within handlers; resolves whatever the outcome. */
 export interface Inside {
   tell(instance: Instance, key: string): Promise<void>;
   askInside(instance: Instance, deadline: number): Promise<void>;
@@ -41,7 +41,7 @@ export function queueHandler(acting: Acting, group: string, entry: string) {
     let ok = false;
     try {
       await act(acting, message, context);
-      if (message.script.parks) context.park('as its script says');
+      if (message.script.parks) context.park('as planned');
       if (starts <= message.script.fails) throw new Planned(`start ${starts} fails`);
       ok = true;
     } finally {
@@ -56,9 +56,9 @@ export function queueHandler(acting: Acting, group: string, entry: string) {
 
 async function act({ instance, senders }: Acting, { n, key, script }: Message, context: Context): Promise<void> {
   const { clock } = instance.process;
-  // Every other handler listens to its signal, as it should; those that do not must do no harm either.
+  // Every other handler obeys its signal. Handlers that do not must do no harm either.
   if (script.tookMs > 0) await sleep(clock, script.tookMs, n % 2 === 0 ? context.signal : undefined);
-  if (n % 2 === 0 && context.signal.aborted) throw new Planned('it was told to stop');
+  if (n % 2 === 0 && context.signal.aborted) throw new Planned('its signal aborted');
   for (let told = 0; told < script.tells; told++) await senders.tell(instance, key ?? 'k');
 }
 
@@ -84,14 +84,14 @@ export function requestHandler({ checks, ledger, instance, senders, load }: Acti
   };
 }
 
-/** Hears broadcasts, and events without a name. */
+/** Handles broadcasts, and events without a name. */
 export function hearingHandler({ checks, ledger, instance }: Acting, entry: string) {
   const check = entry.startsWith('facts.') ? checks.events : checks.broadcasts;
   return async (body: Body, context: Context): Promise<void> => {
     if (instance.dead) return never;
     const message = checks.received(instance, entry, body, context.id);
     if (!message) return;
-    ledger.note(`${instance.name} hears ${entry} #${message.n}`);
+    ledger.note(`${instance.name} receives ${entry} #${message.n}`);
     ledger.count('heard');
     const ends = check.starts(instance, message);
     if (message.script.tookMs > 0) await sleep(instance.process.clock, message.script.tookMs);

@@ -1,8 +1,8 @@
-/** Checks what reaches every instance that is up: broadcasts, and events heard without a name. */
+/** Checks the messages that reach every running instance: broadcasts, and events handled without a name. */
 import type { Ledger, Message } from './ledger';
 import type { Who } from './shelf';
 
-/** Whoever hears: leaving, it needs to hear nothing more. */
+/** A receiver. Once it is leaving, no further message is due to it. */
 export interface Hearing extends Who {
   readonly leaving: boolean;
 }
@@ -12,24 +12,24 @@ interface Listener {
   /** Messages up to this one were sent before. */
   readonly since: number;
   readonly heard: Set<number>;
-  /** It listens no more. */
+  /** It has stopped listening. */
   over: boolean;
-  /** By sender, and key where there is one: the last one that started, and whether it still runs. */
+  /** The last message that started and whether it still runs, by sender and key. */
   readonly last: Map<string, { n: number; runs: boolean }>;
 }
 
-/** An instance that was given up announces itself again within this time. */
+/** An expired instance announces itself again within this time. */
 const announcedAgainMs = 5_000;
 
 export class HearCheck {
   readonly #listeners: Listener[] = [];
-  /** Who has to hear it. */
+  /** Listeners that must receive the message. */
   readonly #due = new Map<Message, readonly Listener[]>();
 
   constructor(
     private readonly ledger: Ledger,
     private readonly promise: 'broadcast' | 'listen',
-    /** Whether nothing may be missed. */
+    /** True if every message must be received. */
     private readonly isWhole = true,
   ) {}
 
@@ -48,7 +48,7 @@ export class HearCheck {
     for (const one of this.#listeners) if (one.who === who) one.over = true;
   }
 
-  /** It was handed over. */
+  /** Its sender received an acknowledgement. */
   accepted(message: Message): void {
     if (!this.isWhole) return;
     const { n, entry, sentMs } = message;
@@ -59,9 +59,9 @@ export class HearCheck {
     this.#due.set(message, due);
   }
 
-  /** Gives what is to be called when the handler ends. */
+  /** Returns a function to call when the handler ends. */
   starts(who: Hearing, message: Message): () => void {
-    // What is told while `listen` is on its way may be heard before that has resolved.
+    // A message sent while `listen` is pending can arrive before it resolves.
     const listener = this.#listeners.findLast((one) => one.who === who && one.entry === message.entry);
     if (!listener) return () => undefined;
     const about = `#${message.n} ${message.entry} at ${who.name}`;
@@ -79,7 +79,7 @@ export class HearCheck {
     };
   }
 
-  /** Instances alive that have yet to hear something. */
+  /** The number of messages that running instances have yet to receive. */
   get waiting(): number {
     let waiting = 0;
     for (const [message, due] of this.#due) {

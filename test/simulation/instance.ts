@@ -1,4 +1,4 @@
-/** One life of a simulated instance: its process, its bus, and what was done to it. */
+/** One incarnation of a simulated instance: its process, its bus, and the faults injected into it. */
 import type { Clock, Timer } from '../../src/base/clock';
 import type { BuiltBus } from '../../src/bus/bus';
 import type { Bus, Served } from '../../src/bus/types';
@@ -11,19 +11,19 @@ export type Module = 'facts' | 'jobs' | 'index';
 
 export class Instance implements Asking, Hearing {
   leaving = false;
-  /** It was told that somebody had gone who lives. */
+  /** It received a wrong report that a running instance had left. */
   misled = false;
-  /** It is told to die, with a call that may still be on its way. */
+  /** It will crash with a call that can still be pending. */
   dying = false;
-  /** Its bus was closed, and that came to its end. */
+  /** Its bus has closed completely. */
   leftWell = false;
-  /** Its store refuses every write. */
+  /** Its store rejects every write. */
   cannotCommit = false;
-  /** Serves and listens to all that it should. */
+  /** It serves and listens to all its entries. */
   ready = false;
-  /** What it serves and listens to. */
+  /** Its handles from `serve` and `listen`. */
   readonly served: Served[] = [];
-  /** Timers of its bus that are set. */
+  /** The number of pending timers of its bus. */
   timers = 0;
   #frozenMs: number | undefined;
   #thawedMs = -Infinity;
@@ -35,7 +35,7 @@ export class Instance implements Asking, Hearing {
     readonly process: MemoryProcess,
     private readonly ledger: Ledger,
     private readonly sessionMs: number,
-    /** How long news travel to it at most. */
+    /** The longest delay of a packet to it. */
     private readonly travelMs: number,
   ) {}
 
@@ -53,7 +53,7 @@ export class Instance implements Asking, Hearing {
     this.#built = built;
   }
 
-  /** Its time as a bus gets it: in whole milliseconds as Date.now gives them, and with its timers counted. */
+  /** The clock that its bus gets: in whole milliseconds like Date.now, and with its timers counted. */
   get clock(): Clock {
     const { clock } = this.process;
     const now = (): number => Math.floor(clock.now());
@@ -75,7 +75,7 @@ export class Instance implements Asking, Hearing {
     };
   }
 
-  /** Others give it up as soon as that reaches them, and for a while what they said before still comes in. */
+  /** Other instances remove it when its expiry reaches them. Its earlier packets still arrive for a while. */
   expires(): void {
     this.#expiredMs = this.ledger.nowMs + 2 * this.travelMs;
   }
@@ -86,7 +86,7 @@ export class Instance implements Asking, Hearing {
   }
   thaw(): void {
     if (this.process.state !== 'frozen') return;
-    // What others said meanwhile comes in only now.
+    // Packets that were sent to it meanwhile arrive only now.
     if (this.#frozenTooLong() || this.#expiredMs >= (this.#frozenMs ?? Infinity)) this.expires();
     this.#frozenMs = undefined;
     this.#thawedMs = this.ledger.nowMs;

@@ -1,4 +1,4 @@
-/** Checks one lane of a queue: messages of one key start in order, one at a time, and wait for one that is tried again. */
+/** Checks one lane of a queue: messages of one key start in order, one at a time, and wait for one that is retried. */
 import type { Ledger } from './ledger';
 import type { Handling, Track } from './shelf';
 
@@ -37,7 +37,7 @@ export class Lane {
     }
   }
 
-  /** What lies below in the log: settled, or tried and aside. */
+  /** A message with a lower offset is settled, or tried and set aside. */
   #checkBehind({ track, tenure }: Handling, lower: Track): void {
     const { n } = lower.message;
     const aside = lower.rule.retry === 'aside';
@@ -48,9 +48,12 @@ export class Lane {
     this.ledger.breaks('lane', `#${track.message.n} starts, #${n} before it in its lane ${how}`);
   }
 
-  /** What lies above: not started by this owner before. */
+  /** No message with a higher offset was started by this owner before. */
   #checkBefore({ track, tenure }: Handling, higher: Track): void {
     if (tenure.started.has(track.message.n) || !tenure.started.has(higher.message.n)) return;
-    this.ledger.breaks('order', `#${track.message.n} starts first after #${higher.message.n}, which lies behind it`);
+    this.ledger.breaks(
+      'order',
+      `#${track.message.n} starts first after #${higher.message.n}, which has a higher offset`,
+    );
   }
 }

@@ -1,6 +1,7 @@
 /**
- * Leaders that move on brokers in memory under light traffic: one process sends little, and reads through a group and a
- * tail, so that several parts refresh the metadata that they share. Each record is read soon after all is quiet.
+ * Partition leaders that move between in-memory brokers under light traffic. One process sends little, and reads
+ * through a group and a tail, so that several parts refresh the shared metadata. Each record is read shortly after the
+ * faults end.
  */
 import { openNotices, type Notice } from '../../src/base/notices';
 import { View } from '../../src/kafka/cluster/metadata';
@@ -14,16 +15,16 @@ import type { Plant } from './plants';
 
 const partitions = 12;
 const bursts = 10;
-/** Whatever a burst began has happened by then. */
+/** The time after which all effects of a burst have ended. */
 const settledMs = 3_000;
 const quietMs = 4_000;
-/** A read takes a poll that is under way, a pause and a look, once all is quiet. */
+/** After the faults a read takes at most a pending poll, a pause and a metadata refresh. */
 const lateMs = 2_000;
 
 interface Sent {
   readonly partition: number;
   readonly sentMs: number;
-  /** When its sender knew that it is in the log, and when it came to each reader. */
+  /** The time of its acknowledgement, and of its arrival at each reader. */
   writtenMs: number;
   ownedMs: number;
   tailMs: number;
@@ -82,7 +83,7 @@ class Scene {
     const late = [...this.#sent].flatMap(([name, one]) => this.#lateness(name, one));
     await bench.close();
     const unpolled = heard.flatMap((notice) => (isUnpolled(notice) ? [notice.reason] : []));
-    // No broker is away for as long as a session.
+    // No broker is down for as long as a session.
     const lost = this.#lost > 0 ? [`its member lost ${this.#lost} partitions`] : [];
     return { broken: [...late, ...unpolled, ...lost], moves: this.#moves };
   }
@@ -103,7 +104,7 @@ class Scene {
     const bench = this.#bench;
     const owner = { take: (owned: Owned): void => void this.#readOwned(owned), give: () => Promise.resolve() };
     await bench.run<Member>(log.join('g', this.#topic, owner));
-    const tail = await bench.run(log.tail(this.#topic, 'end')); // another fetcher on the same view
+    const tail = await bench.run(log.tail(this.#topic, 'end')); // another fetcher on the same metadata
     void (async () => {
       for (let records = await tail.read(max); records.length > 0; records = await tail.read(max))
         for (const { value } of records) this.#of(value).tailMs = this.#nowMs;
@@ -134,12 +135,15 @@ class Scene {
       this.#sent.set(`${n}`, sent);
       void log.append(this.#topic, [record(`${n}`, partition)]).then(
         () => (sent.writtenMs = this.#nowMs),
-        () => undefined, // late, as it took 30 s
+        () => undefined, // the 30 s deadline has passed
       );
     }
   }
 
-  /** A broker is away for a moment, or none; others get some of what it led, and it learns that later than the clients. */
+  /**
+   * Stops a broker for a moment, or none, and moves some of its leaderships. It detects the moves later than the
+   * clients.
+   */
   #trouble(): void {
     const { cluster, clock } = this.#bench;
     const node = this.#dice.whole(1, 3);
@@ -160,7 +164,7 @@ class Scene {
     });
   }
 
-  /** Each step of a record ends soon once all is quiet: it is written, read by the owner, and read by the tail. */
+  /** After the faults each step of a record ends in time: it is written, read by the owner, and read by the tail. */
   #lateness(name: string, { partition, sentMs, writtenMs, ownedMs, tailMs }: Sent): readonly string[] {
     const isLate = (fromMs: number, toMs: number): boolean =>
       this.#quiet.some((quiet) => Math.max(fromMs, quiet.fromMs) + lateMs < Math.min(toMs, quiet.toMs));

@@ -1,28 +1,28 @@
-/** What happened in one run: every message and its fate, every event, every promise that was found broken. */
+/** The record of one run: every message and its fate, every event, every broken promise. */
 import type { Clock } from '../../src/base/clock';
 import type { Promised } from './promises';
 
-/** What a handler does with a message, decided when it is sent. */
+/** The planned behavior of the handler of a message, decided when it is sent. */
 export interface Script {
   readonly tookMs: number;
-  /** Its first so many attempts fail. */
+  /** The number of first attempts that fail. */
   readonly fails: number;
   readonly parks: boolean;
-  /** How many facts it tells while it is handled. */
+  /** The number of facts that its handler publishes. */
   readonly tells: number;
 }
-/** open: its sender waits, or died waiting · unknown: it may have been sent · refused: it was not. */
+/** open: its sender waits, or died waiting · unknown: it may have been sent · refused: it was not sent. */
 export type Fate = 'open' | 'accepted' | 'unknown' | 'refused';
 
 export class Message {
   fate: Fate = 'open';
   id: string | undefined;
   constructor(
-    /** Rises with each call of a verb, over all senders. */
+    /** Increases with each call of a verb, across all senders. */
     readonly n: number,
     readonly entry: string,
     readonly key: string | null,
-    /** One life of an instance. */
+    /** One incarnation of an instance. */
     readonly sender: string,
     readonly sentMs: number,
     readonly script: Script,
@@ -50,7 +50,7 @@ export class Ledger {
   get nowMs(): number {
     return this.clock.mono();
   }
-  /** Of all that was noted, in its order. */
+  /** The hash of all noted lines, in order. */
   get hash(): string {
     return (this.#hash >>> 0).toString(16).padStart(8, '0');
   }
@@ -77,7 +77,7 @@ export class Ledger {
     return message;
   }
 
-  /** What its sender was told. */
+  /** Records the outcome that its sender received. */
   told(message: Message, fate: Fate, why = ''): void {
     message.fate = fate;
     this.note(`${message.sender} #${message.n} is ${fate} ${why}`);

@@ -1,4 +1,4 @@
-/** `npm run simulate -- --seeds N [--from S] [--plant NAME]`: runs seed after seed, and says what was found. */
+/** `npm run simulate -- --seeds N [--from S] [--plant NAME]`: runs the seeds in order and prints the results. */
 import { parseArgs } from 'node:util';
 import { plants } from './plants';
 import { runSeries } from './pool';
@@ -6,7 +6,7 @@ import { promises } from './promises';
 import type { Outcome } from './run';
 
 const usage = 'npm run simulate -- --seeds N [--from S] [--plant NAME]';
-/** What happened just before it was found, as far as it is shown. */
+/** The number of events printed before a violation. */
 const linesShown = 40;
 const progressMs = 5_000;
 
@@ -23,8 +23,8 @@ function readArgs(args: string[]): Given {
   });
   const { seeds = '1000', from = '1', plant } = values;
   const faults = [
-    ...(/^[1-9]\d{0,8}$/.test(seeds) ? [] : [`--seeds ${seeds} is no number of seeds`]),
-    ...(/^\d{1,9}$/.test(from) ? [] : [`--from ${from} is no seed`]),
+    ...(/^[1-9]\d{0,8}$/.test(seeds) ? [] : [`--seeds ${seeds} is not a number of seeds`]),
+    ...(/^\d{1,9}$/.test(from) ? [] : [`--from ${from} is not a seed`]),
     ...(plant === undefined || Object.hasOwn(plants, plant)
       ? []
       : [`--plant ${plant} is none of ${Object.keys(plants).join(', ')}`]),
@@ -33,7 +33,7 @@ function readArgs(args: string[]): Given {
   return { seeds: Number(seeds), from: Number(from), plant };
 }
 
-/** Resolves to the exit code: 0 nothing found, 1 a promise was broken, 64 wrong arguments, 130 stopped by a signal. */
+/** Resolves to the exit code: 0 no violation, 1 a promise was broken, 64 wrong arguments, 130 stopped by a signal. */
 export async function main(args: string[]): Promise<number> {
   let given: Given;
   try {
@@ -90,7 +90,7 @@ function sayTotals(totals: ReadonlyMap<string, number>): string {
       .join(', ');
   return [
     `messages: ${of('accepted')} accepted, ${of('unknown')} unknown, ${of('refused')} refused`,
-    `handled: ${of('settled')} settled in ${of('handled')} handlings that ended well and ${of('attempts failed')} that failed, ${of('heard')} heard, ${of('answered')} answered`,
+    `handled: ${of('settled')} settled in ${of('handled')} handlings that ended well and ${of('attempts failed')} that failed, ${of('heard')} received, ${of('answered')} answered`,
     `requests: ${list('request ')}`,
     `faults: ${list('fault ')}`,
     `deaths: ${of('deaths')}, starts that failed: ${of('starts that failed')}`,

@@ -1,4 +1,6 @@
-/** What the instances of each module serve and listen to, and how they stop that and begin again while they live. */
+/**
+ * Handlers that the instances of each module serve and listen with, and how they stop and restart them while running.
+ */
 import type { Checks } from './checks';
 import type { Contracts } from './contracts';
 import { hearingHandler, queueHandler, requestHandler, type Acting } from './handlers';
@@ -19,7 +21,7 @@ export class Modules {
     if (instance.module === 'index') await this.#beginListener(instance);
   }
 
-  /** Stops all of it and begins anew, on the same bus. */
+  /** Stops all handlers and starts them again on the same bus. */
   async again(instance: Instance): Promise<void> {
     instance.ready = false;
     this.checks.broadcasts.stops(instance);

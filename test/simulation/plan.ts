@@ -1,15 +1,15 @@
-/** What a seed decides before the run begins: who is there, how fast everything is, what may go wrong and how often. */
+/** Everything that a seed decides before the run: the instances, all speeds, and the kinds and rates of faults. */
 import { partitionOf } from '../../src/format/partition';
 import { dice, type Dice } from './dice';
 
 export interface Plan {
   readonly seed: number;
-  /** How many instances of each module run at once. */
+  /** The number of instances of each module. */
   readonly sources: number;
   readonly workers: number;
   readonly listeners: number;
   readonly keys: readonly [string, ...string[]];
-  /** Each way between a process and the world; undefined is no time. */
+  /** The delay of each packet or call; undefined is none. */
   readonly delays: { readonly minMs: number; readonly maxMs: number } | undefined;
   readonly crashNoticedMs: number;
   readonly sessionMs: number;
@@ -19,41 +19,44 @@ export interface Plan {
   readonly backoffMs: number;
   readonly longestMs: number;
   readonly concurrency: number;
-  /** How long events are kept. Short for some seeds: then plain listeners can miss some, and named ones must not. */
+  /** The retention of events. Short for some seeds: then plain listeners can miss some, and named ones must not. */
   readonly keepMs: number;
-  /** How many loose jobs one instance may start in a second; null for any number. */
+  /** The number of loose jobs that one instance can start in a second; null is unlimited. */
   readonly perSecond: number | null;
-  /** Whether workers listen to news under a name, besides those who listen to facts. */
+  /** True if workers listen to news under a name, as well as the listeners of facts. */
   readonly newsQueue: boolean;
   /** Longest pause between two bursts of one source. */
   readonly pauseMs: number;
-  /** Sources send no more than this before the faults are over. */
+  /** The number of messages that sources send at most before the faults end. */
   readonly messages: number;
-  /** What a handler takes at most, as a rule. */
+  /** The usual longest duration of a handler. */
   readonly tookMs: number;
   readonly faults: FaultPlan;
-  /** From here on nothing goes wrong any more. */
+  /** The time at which all faults end. */
   readonly healMs: number;
-  /** From here on nothing new is sent. */
+  /** The time at which sources stop sending. */
   readonly sentMs: number;
-  /** The largest record that a parked topic takes, in bytes: what does not fit is parked as a stub. Null: any. */
+  /** The largest record that a parked topic accepts, in bytes. Larger ones are parked as stubs. Null is unlimited. */
   readonly parkedBytesMax: number | null;
 }
 export interface FaultPlan {
-  /** Chance of a fault at each port call. */
+  /** The probability of a fault in each port call. */
   readonly perCall: number;
-  /** Chance that such a fault ends the process. */
+  /** The probability that such a fault ends the process. */
   readonly crash: number;
-  /** Chance that an answer of the log comes late. */
+  /** The probability that an answer of the log is delayed. */
   readonly late: number;
-  /** Chance that the log has taken a batch and its sender does not know: it sends it again. Null: it gives up on it. */
+  /**
+   * The probability that the answer to a stored batch is lost, so that its sender resends it. Null: the sender rejects.
+   */
   readonly resend: number | null;
-  /** What happens to whole processes, and when. */
+  /** Faults of whole processes, and their times. */
   readonly events: readonly FaultEvent[];
 }
 /**
- * no group: no member reaches the coordinator of its group · again: it stops what it serves and listens to, and begins anew · strange bytes: somebody else writes into
- * a topic · files removed: another program removes its announcement · store refuses: its log refuses every write.
+ * no group: no member reaches the coordinator of its group · again: it stops all its handlers and starts them again ·
+ * strange bytes: a foreign producer writes into a topic · files removed: another program removes its announcement ·
+ * store refuses: its log rejects every write.
  */
 type EventKind =
   | 'crash'
@@ -71,12 +74,12 @@ type EventKind =
 export interface FaultEvent {
   readonly atMs: number;
   readonly what: EventKind;
-  /** Which of the processes, by any number. */
+  /** The index of the process, modulo the number of processes. */
   readonly whom: number;
   readonly forMs: number;
 }
 
-/** Queues have 12 partitions; hot ones, so that messages meet: keys of these alone are used. */
+/** Keys of only three of the 12 partitions of a queue are used, so that messages meet. */
 const hotPartitions = 3;
 const partitions = 12;
 const candidates = Array.from({ length: 60 }, (_, n) => `k${n}`).filter(
@@ -122,7 +125,7 @@ function drawKeys(d: Dice): readonly [string, ...string[]] {
   return [candidates[d.whole(0, candidates.length - 1)] ?? 'k', ...more];
 }
 
-/** Those that are there twice come more often. */
+/** Kinds that are listed twice are more frequent. */
 const eventKinds: readonly [EventKind, ...EventKind[]] = [
   'crash',
   'crash',
@@ -141,7 +144,7 @@ const eventKinds: readonly [EventKind, ...EventKind[]] = [
   'strange bytes',
 ];
 
-/** From a stream of its own, so that the other draws of a seed stay what they were. */
+/** Draws from a separate random stream, so that the other draws of a seed do not change. */
 function withDisks(faults: FaultPlan, d: Dice, healMs: number): FaultPlan {
   if (!d.chance(0.25)) return faults;
   const some = Array.from({ length: d.whole(1, 2) }, (): FaultEvent => {

@@ -1,4 +1,6 @@
-/** Bugs put in on purpose, to see that the checkers find them: parts that a bus is handed, nothing in src knows of them. */
+/**
+ * Deliberate bugs that the checkers must find. They are parts that a bus is given; the code in src does not know them.
+ */
 import type { Clock } from '../../src/base/clock';
 import { BusError, isBusError } from '../../src/base/errors';
 import type { Notices } from '../../src/base/notices';
@@ -18,14 +20,14 @@ export interface Plant {
   readonly makeWatermark?: MakeWatermark;
   readonly makeRetained?: () => Retained;
   readonly makeUnkept?: MakeUnkept;
-  /** The log as the instance gets it. */
+  /** Changes the log of the instance. */
   readonly log?: (log: Log, dice: Dice, clock: Clock) => Log;
   readonly world?: Partial<WorldOptions>;
-  /** The notices as the store gets them. */
+  /** Changes the notices of the store. */
   readonly storeNotices?: (notices: Notices) => Notices;
-  /** The requests to Kafka brokers of each process. */
+  /** Changes the requests of each process to Kafka brokers. */
   readonly wire?: (wire: Wire) => Wire;
-  /** What a process knows of the Kafka cluster, before any part of it uses that. */
+  /** Changes the cluster metadata of a process before any part of it uses them. */
   readonly view?: (view: View) => void;
 }
 
@@ -39,7 +41,7 @@ const commitFirst: MakeWatermark = (...begin) =>
     },
   }));
 
-/** What is committed is the highest settled message, whatever lies open below it. */
+/** Commits the highest settled offset, whatever is unsettled below it. */
 const commitMax: MakeWatermark = (at, ...begin) => {
   let highest = at;
   return changed(openWatermark(at, ...begin), (inner) => ({
@@ -54,10 +56,10 @@ const commitMax: MakeWatermark = (at, ...begin) => {
   }));
 };
 
-/** Whatever a partition holds twice is handled twice. */
+/** Handles duplicates in a partition twice. */
 const noFilter: MakeFilter = () => ({ fresh: () => true, forget: () => undefined, senders: () => [] });
 
-/** A partition goes to the next member although the one before still works on it. */
+/** A partition is assigned to the next member while the previous owner still works on it. */
 const twoOwners = (log: Log): Log =>
   withOwner(log, (owner) => ({
     ...owner,
@@ -66,11 +68,11 @@ const twoOwners = (log: Log): Log =>
     },
   }));
 
-/** Who waits for records is sometimes not told that there are some. */
+/** A waiting reader sometimes misses the notification of new records. */
 const lostWakeup = (log: Log, dice: Dice, clock: Clock): Log =>
   withOwner(log, (owner) => ({ ...owner, take: (owned) => owner.take(sleepy(owned, dice, clock)) }));
 
-/** An append whose answer is lost is reported as one that was never sent. */
+/** Reports an append whose answer is lost as never sent. */
 const surelyNot = (log: Log): Log => ({
   ...log,
   append: (topic, records) =>
@@ -79,20 +81,20 @@ const surelyNot = (log: Log): Log => ({
       throw new BusError('Unreachable', error.message, { ...error.details, outcome: 'not-sent' });
     }),
 });
-/** Batches carry no producer, so that brokers write each copy. */
+/** Batches carry no producer id, so brokers write each copy. */
 const noSequence = (wire: Wire): Wire =>
   withBatches(wire, ({ topic, partition, records }) => ({ topic, partition, records }));
 
-/** The sequence does not rise, so that brokers take the next batch of the same size for a copy. */
+/** The sequence number does not increase, so brokers take the next batch of the same size for a copy. */
 const sameSequence = (wire: Wire): Wire =>
   withBatches(wire, (batch) => (batch.producer ? { ...batch, producer: { ...batch.producer, sequence: 0 } } : batch));
 
-/** No part of a process notices when another one has refreshed the metadata that they share. */
+/** No part of a process detects that another one has refreshed the shared metadata. */
 const deaf = (view: View): void => {
   view.watch = () => () => undefined;
 };
 
-/** A parked record that is too large is sent again as it is, although it will never be taken. */
+/** An oversized parked record is retried unchanged, although it is never accepted. */
 const wholeOnly = (log: Log): Log => ({
   ...log,
   append: (topic, records) =>
@@ -101,7 +103,7 @@ const wholeOnly = (log: Log): Log => ({
       throw new BusError('Unreachable', error.message, { outcome: 'not-sent', waitedMs: 0 });
     }),
 });
-/** What a process settled and could not commit is forgotten when its partition is lost. */
+/** Forgets settled messages without a commit when their partition is lost. */
 class Forgetful extends Retained {
   override leave(): void {
     super.leave(undefined);
@@ -113,7 +115,7 @@ class Unblocked extends Retained {
     return false;
   }
 }
-/** Messages are started however long none could be committed. */
+/** Messages start although commits have failed for long. */
 const neverFull: MakeUnkept = (...how) => {
   const inner = openUnkept(...how);
   return {
@@ -126,7 +128,7 @@ const neverFull: MakeUnkept = (...how) => {
   };
 };
 
-/** A store that refuses every write reports it to no part of the bus. */
+/** A store that rejects every write reports it to no part of the bus. */
 const silent = (notices: Notices): Notices => ({ ...notices, tell: () => undefined });
 
 export const plants: Readonly<Record<string, Plant>> = {

@@ -1,4 +1,4 @@
-/** Runs seeds on several threads and tells what came of them in the order of the seeds, as if it had been one. */
+/** Runs seeds on several threads and reports the outcomes in the order of the seeds. */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -7,17 +7,17 @@ import type { Outcome } from './run';
 export interface Series {
   readonly from: number;
   readonly seeds: number;
-  /** One of plants.ts. */
+  /** The name of a plant in plants.ts. */
   readonly plant: string | undefined;
-  /** Called in the order of the seeds. False ends the series. */
+  /** Called in the order of the seeds. Returning false ends the series. */
   readonly tell: (outcome: Outcome) => boolean;
 }
 
 const threadsMax = 8;
-/** So few seeds are done before a second thread has loaded the code. */
+/** This many seeds are run before a second thread has loaded the code. */
 const seedsPerThread = 25;
 
-/** Resolves when the last seed was told, or `tell` wanted no more. Rejects when a thread dies. */
+/** Resolves when the last seed was reported, or `tell` returned false. Rejects when a thread dies. */
 export async function runSeries(series: Series): Promise<void> {
   const { from, seeds, plant, tell } = series;
   const count = Math.min(threadsMax, availableParallelism(), Math.ceil(seeds / seedsPerThread));

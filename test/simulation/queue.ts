@@ -1,4 +1,7 @@
-/** Checks one queue: who owns its partitions, what is read, handled, settled, parked and committed, and in which order. */
+/**
+ * Checks one queue: the owners of its partitions, and the order in which messages are read, handled, settled, parked
+ * and committed.
+ */
 import type { Commit, Owned, Stored } from '../../src/ports/log';
 import { numberOf } from './contracts';
 import { Lane } from './lane';
@@ -7,18 +10,18 @@ import { coverOf, covers, Shelf, Tenure, type Cover, type Handling, type Rule, t
 
 export interface QueueRules {
   readonly group: string;
-  /** As notices and parked messages name it. */
+  /** Its name in notices and parked messages. */
   readonly queue: string;
   readonly entries: ReadonlyMap<string, Rule>;
-  /** Nothing starts when the oldest settled message without a commit is older. */
+  /** The age of the oldest uncommitted settled message after which none must start. */
   readonly unkeptMsMax: number;
-  /** The longest of its entries. */
+  /** The longest `longestMs` of its entries. */
   readonly longestMs: number;
-  /** Whether it is for the message: a listener gets what was sent since it first listened. */
+  /** True if the message belongs to this queue: a listener receives messages sent after it first listened. */
   owes(message: Message): boolean;
 }
 
-/** Who gives a partition tries so long to commit; what it could not commit comes again. */
+/** An owner that gives a partition tries to commit for this time. Messages without a commit are repeated. */
 const lastCommitMs = 10_000;
 
 export class QueueCheck {
@@ -34,7 +37,7 @@ export class QueueCheck {
     readonly rules: QueueRules,
   ) {}
 
-  /** Its sender was told that it is safe. */
+  /** Its sender received an acknowledgement. */
   accepted(message: Message): void {
     if (!this.rules.entries.has(message.entry) || !this.rules.owes(message)) return;
     if (!this.#tracks.get(message.n)?.settled) this.owed.add(message.n);
@@ -49,7 +52,7 @@ export class QueueCheck {
     shelf.commits(begin, epoch - 1);
     const tenure = new Tenure(who, shelf, epoch, this.ledger.nowMs, begin, member);
     for (const other of shelf.tenures) {
-      const before = other.epoch < epoch ? other : tenure; // a take may come late to who has lost it again
+      const before = other.epoch < epoch ? other : tenure; // a take can arrive after the partition was lost again
       if (other.ended || before.excused) continue;
       this.ledger.breaks('owner', `${about}, ${other.who.name} has not given it`);
     }
@@ -103,7 +106,7 @@ export class QueueCheck {
     this.#tracks.set(message.n, track);
   }
 
-  /** Before a commit is sent: whether it says the truth. */
+  /** Checks a commit before it is sent. */
   commit(tenure: Tenure, commit: Commit): Cover {
     const { who, shelf, begin } = tenure;
     const own = shelf.tenures.filter(({ member }) => member === tenure.member);
@@ -125,7 +128,7 @@ export class QueueCheck {
     tenure.keeps(cover);
   }
 
-  /** A handler begins. Undefined when it should never have got the message. */
+  /** A handler starts. Returns undefined when it should never have received the message. */
   starts(who: Who, message: Message, attempt: number): Handling | undefined {
     const track = this.#tracks.get(message.n);
     const tenure = track?.shelf.tenures.findLast((one) => one.who === who);
@@ -160,11 +163,11 @@ export class QueueCheck {
       this.ledger.breaks('twice', `${about}, ${before.who.name} settled it and gave the partition`);
     }
     if (!committed || !covers(committed, offset)) return;
-    if (committed.epoch > tenure.epoch && tenure.excused) return; // it cannot know yet that it lost the partition
+    if (committed.epoch > tenure.epoch && tenure.excused) return; // the owner cannot yet know that it lost the partition
     this.ledger.breaks('twice', `${about}, its settling was committed`);
   }
 
-  /** What is settled and not committed would be done again by the next owner: while it cannot be, nothing starts. */
+  /** The next owner would repeat uncommitted messages, so no message starts while commits fail. */
   #checkUnkept({ track: { message }, tenure }: Handling): void {
     const sinceMs = this.ledger.nowMs - tenure.oldestUnkeptMs;
     if (sinceMs <= this.rules.unkeptMsMax) return;
@@ -174,7 +177,7 @@ export class QueueCheck {
 
   #checkAttempt(track: Track, attempt: number): void {
     const { message, rule, shelf } = track;
-    const about = `#${message.n} is told attempt ${attempt}`;
+    const about = `#${message.n} gets attempt ${attempt}`;
     const starts = shelf.startsOf(track);
     if (attempt > starts + 1) this.ledger.breaks('attempt', `${about}, it is start ${starts + 1}`);
     if (attempt > rule.attempts) this.ledger.breaks('attempt', `${about} of ${rule.attempts}`);
@@ -193,7 +196,7 @@ export class QueueCheck {
     if (ok) this.#settle(handling.track, handling.tenure);
   }
 
-  /** It is being set aside; gives what is to be called when the log has it. */
+  /** The message is being parked. Returns a function to call when the log has stored it. */
   parks(who: Who, message: Message): () => void {
     const track = this.#tracks.get(message.n);
     const tenure = track?.shelf.tenures.findLast((one) => one.who === who);

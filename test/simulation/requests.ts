@@ -1,9 +1,9 @@
-/** Checks requests: each ends once and in time, in what its handler did, and is started no more often than it may be. */
+/** Checks requests: each ends once and in time, in the outcome of its handler, and is not started too often. */
 import type { Body } from './contracts';
 import type { Ledger, Message } from './ledger';
 import type { Who } from './shelf';
 
-/** Whoever asks: besides, whether it stood still, so that it could not look at its clock. */
+/** A caller that may have been frozen, so that it could not check its clock. */
 export interface Asking extends Who {
   stoodStillSince(sinceMs: number): boolean;
 }
@@ -12,20 +12,20 @@ export interface Ask {
   readonly caller: Asking;
   readonly deadlineMs: number;
   readonly idempotent: boolean;
-  /** After the faults, when everybody was up again for a while. */
+  /** True if it was sent after the faults, when all instances were running again. */
   readonly calm: boolean;
   readonly startedBy: Who[];
-  /** How its handlers ended. */
+  /** The outcomes of its handlers. */
   readonly ends: Set<Outcome>;
   outcome: string | undefined;
 }
-/** What the handler of a request comes to. */
+/** The outcome of the handler of a request. */
 export type Outcome = 'ok' | 'Refused' | 'HandlerFailed';
 
-/** Clocks tell whole milliseconds, so what is left of a time may be one less. */
+/** Clocks return whole milliseconds, so a remaining time can be one less. */
 const wholeMs = 1;
 
-/** What a caller may be told besides; those of `rough` only by what went wrong around it. */
+/** Other outcomes for a caller. Those in `rough` require a fault. */
 const plain = ['Timeout', 'Cancelled', 'Overloaded'];
 const rough = ['NoHandler', 'ResponderLost', 'Unreachable', 'Closed', 'Incompatible'];
 
@@ -70,7 +70,7 @@ export class RequestCheck {
     if (ask.outcome !== undefined) this.ledger.breaks('request', `${about} after ${ask.outcome}`);
     ask.outcome = outcome;
     const lateMs = this.ledger.clock.now() - deadlineMs;
-    const askedForMs = this.ledger.nowMs - message.sentMs; // it may have been asked when the deadline was over
+    const askedForMs = this.ledger.nowMs - message.sentMs; // it can have been sent after the deadline
     if (Math.min(lateMs, askedForMs) > 1 && !caller.stoodStillSince(message.sentMs)) {
       this.ledger.breaks('request', `${about} ${lateMs} ms after its deadline`);
     }
@@ -79,7 +79,7 @@ export class RequestCheck {
   }
 
   #checkOutcome({ startedBy, ends, calm, deadlineMs }: Ask, outcome: string, about: string): void {
-    // Earlier only when its answer, or it itself, was lost, and its instance says that nothing of it is there.
+    // An earlier timeout requires that the request or its reply was lost and its instance reported it unknown.
     const mayBeLost = !calm && (startedBy.length === 0 || ends.size > 0);
     if (outcome === 'Timeout' && !mayBeLost && this.ledger.clock.now() < deadlineMs - wholeMs) {
       this.ledger.breaks('request', `${about} before its deadline`);
@@ -87,10 +87,11 @@ export class RequestCheck {
     const made = outcome === 'ok' || outcome === 'Refused' || outcome === 'HandlerFailed';
     if (made && !ends.has(outcome)) this.ledger.breaks('request', `${about}, no handler ended so`);
     if (!made && !plain.includes(outcome) && !rough.includes(outcome)) this.ledger.breaks('request', about);
-    if (calm && rough.includes(outcome)) this.ledger.breaks('progress', `${about}, and everybody is up again`);
+    if (calm && rough.includes(outcome))
+      this.ledger.breaks('progress', `${about}, and all instances are running again`);
   }
 
-  /** All that somebody alive still waits for. */
+  /** The number of requests that running callers still wait for. */
   get waiting(): number {
     for (const ask of this.open) if (ask.caller.dead) this.open.delete(ask);
     return this.open.size;

@@ -1,4 +1,4 @@
-/** A log that sends again what it has no answer for, as a spool does: its sender never goes past a batch that is unknown. */
+/** A log that resends batches without an answer. A sender never passes a batch of unknown outcome. */
 import { sleep, type Clock } from '../../src/base/clock';
 import { inPart, isBusError } from '../../src/base/errors';
 import type { Append, Log, Place } from '../../src/ports/log';
@@ -10,7 +10,7 @@ export interface ResendParts {
   readonly clock: Clock;
   readonly dice: Dice;
   readonly ledger: Ledger;
-  /** Chance that the answer to a batch is lost, so that it is sent again although it was taken; 0 when all is well. */
+  /** The probability that the answer to a stored batch is lost, so that it is resent; 0 after the faults. */
   chance(): number;
 }
 
@@ -23,7 +23,7 @@ export function resendingLog(parts: ResendParts): Log {
     ...parts.log,
     append(topic, records) {
       const mine = (before.get(topic) ?? Promise.resolve()).then(() => appendOnce(parts, topic, records));
-      const passed = mine.catch(() => undefined); // whoever sent it hears of it
+      const passed = mine.catch(() => undefined); // the sender receives the error
       before.set(topic, passed);
       return mine;
     },

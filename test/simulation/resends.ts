@@ -1,6 +1,6 @@
 /**
- * Batches of unknown outcome on brokers in memory: many senders that submit one job each, answers that are lost, copies
- * that arrive late, leaders that change, and workers that hand their partitions over. Each job is handled once.
+ * Batches of unknown outcome on in-memory brokers: many senders that submit one job each, lost answers, delayed copies,
+ * leader changes, and workers that hand over their partitions. Each job is handled once.
  */
 import { isBusError } from '../../src/base/errors';
 import { limits } from '../../src/base/limits';
@@ -25,12 +25,15 @@ const { resize } = jobs();
 /** Two lanes of one partition. */
 const keys = ['k1', 'k16'] as const;
 const partition = partitionOf(Buffer.from(keys[0]), topic.partitions);
-/** More than a commit carries, so that the filter of the next owner has forgotten the first ones. */
+/** More senders than a commit carries, so that the filter of the next owner has forgotten the first ones. */
 const sendersMin = limits.committedSendersMax + 10;
 const sendersMax = sendersMin + 40;
-/** Each sends so many jobs at most, one after the other. */
+/** The number of jobs that each sender submits at most, one after the other. */
 const jobsMax = 3;
-/** Submit at the start. Their first batches are written without an answer, and sent again after the hand-overs. */
+/**
+ * The number of senders at the start whose first batches are written without an answer, and resent after the hand-
+ * overs.
+ */
 const lateSenders = 3;
 const settledWithinMs = 120_000;
 
@@ -73,13 +76,13 @@ class Scene {
     this.#healed = true;
     const settled = bench.watch(Promise.all(this.#open));
     await bench.until(() => settled.settled && late.every((one) => one.settled), settledWithinMs, 'all is settled');
-    await bench.clock.advance(settledWithinMs); // copies that are on their way arrive
+    await bench.clock.advance(settledWithinMs); // delayed copies arrive
     await bench.run(Promise.all(workers.map((worker) => worker.close())));
     this.#check();
     await bench.close();
   }
 
-  /** What happens to a produce request; all others are answered. */
+  /** Returns the fault of a produce request. */
   #fault({ name, client, n }: FakeRequest): FakeFault | undefined {
     if (name !== 'produce' || this.#healed) return undefined;
     if (client.startsWith('late')) return this.#lateFault(client);
@@ -89,7 +92,7 @@ class Scene {
       'never',
       { error: 'NOT_LEADER_OR_FOLLOWER', done: true },
       { error: 'REQUEST_TIMED_OUT', done: false },
-      { delayMs: this.dice.whole(1_000, 40_000) }, // beyond the deadline of a request: it is sent again meanwhile
+      { delayMs: this.dice.whole(1_000, 40_000) }, // beyond the deadline of a request, so it is resent meanwhile
     ]);
     this.ledger.note(`produce ${n} of ${client}: ${JSON.stringify(fault)}`);
     this.ledger.count('fault resend');
@@ -107,7 +110,7 @@ class Scene {
     this.ledger.note('the leader moves');
   }
 
-  /** One worker joins, and the one that worked longest leaves. */
+  /** One worker joins, and the oldest one leaves. */
   async #handOver([first, ...others]: TakenQueue[]): Promise<TakenQueue[]> {
     const next = await this.#work(`w${++this.#workers}`);
     if (first) await this.#bench.run(first.close());
@@ -138,7 +141,7 @@ class Scene {
     return this.#bench.run(takeQueue({ ...parts, middleware: [], self, version: '1' }, queue));
   }
 
-  /** A process that submits some jobs and ends, as `busbar submit` from cron does. */
+  /** Runs a process that submits some jobs and ends, as `busbar submit` from cron does. */
   #submit(name: string): Outcome<void> {
     const { one, parts } = this.#process(name);
     const self = { module: 'web', instance: `web#${name}` };

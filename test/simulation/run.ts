@@ -1,4 +1,4 @@
-/** One run: a system from a seed, faults while it works, then peace; and what was found. */
+/** One run: a system built from a seed, faults while it works, a calm phase, and the violations found. */
 import { virtualClock, type VirtualClock } from '../../src/memory';
 import { sayError } from '../../src/base/errors';
 import type { Stored } from '../../src/ports/log';
@@ -16,28 +16,28 @@ export interface Outcome {
   readonly seed: number;
   /** Empty when all promises held. */
   readonly broken: readonly Broken[];
-  /** Over every event: the same for the same seed. */
+  /** The hash of every event: the same for the same seed. */
   readonly hash: string;
-  /** What happened how often. */
+  /** Event counts by name. */
   readonly counts: ReadonlyMap<string, number>;
-  /** Every event, in its order. */
+  /** Every event, in order. */
   readonly lines: readonly string[];
 }
 
 /** Everything has to drain within this time after the last fault. */
 const drainMsMax = 120_000;
-/** Requests are asked once more so long after the faults. */
+/** Requests are sent again this long after the faults. */
 const calmMs = 20_000;
 const stepMs = 500;
-/** Errors are part of every run, and their stacks a tenth of its cost. */
+/** Errors occur in every run, and full stacks would take a tenth of its time. */
 const stackLines = 1;
 const closeMsMax = 40_000;
-/** With so many messages accepted during the faults some of them must have been settled. */
+/** With this many messages accepted during the faults, some of them must have been settled. */
 const progressOf = 20;
 
-/** One in so many runs also resends batches on brokers in memory, which takes as long as ten other runs. */
+/** Every tenth run also resends batches on in-memory brokers, which takes as long as ten other runs. */
 const resendsEvery = 10;
-/** One in so many runs also moves leaders on brokers in memory, which takes as long as five other runs. */
+/** Every fifteenth run also moves leaders on in-memory brokers, which takes as long as five other runs. */
 const leadersEvery = 15;
 
 export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
@@ -56,7 +56,7 @@ export async function runSeed(seed: number, plant?: Plant): Promise<Outcome> {
   } catch (error) {
     uncaught(error);
   } finally {
-    await new Promise((resolve) => setImmediate(resolve)); // only then does Node say what nobody caught
+    await new Promise((resolve) => setImmediate(resolve)); // Node reports unhandled rejections only then
     process.off('unhandledRejection', uncaught);
     release();
     Error.stackTraceLimit = stackTraceLimit;
@@ -78,7 +78,7 @@ async function play(plan: Plan, clock: VirtualClock, ledger: Ledger, plant: Plan
   await closeAll(system, clock, ledger);
 }
 
-/** Nothing can be committed while the coordinator is away: most of the time it must not be. */
+/** Checks that messages settle during the faults, unless the coordinator was away for most of the time. */
 function checkProgress({ faults, healMs }: Plan, ledger: Ledger): void {
   const cutOff = faults.events.filter(({ what }) => what === 'no group');
   if (cutOff.reduce((sum, { forMs }) => sum + forMs, 0) > healMs / 2) return;
@@ -97,7 +97,7 @@ async function drain({ checks }: System, clock: VirtualClock, ledger: Ledger): P
   );
 }
 
-/** Waits for the last commits; gives what is parked. */
+/** Waits for the last commits, and returns the parked records. */
 async function rest(
   { world, checks }: System,
   plan: Plan,
@@ -132,8 +132,8 @@ async function rest(
     const note = JSON.parse(record.headers['parked'] ?? '{}') as Partial<ParkedNote>; // written by work/park
     if (note.stub === undefined) continue;
     ledger.count('stubs');
-    const gone = await ask(readOriginal(log, note as ParkedNote).then(() => undefined, sayError)); // one with a stub is whole
-    // An event that all named listeners have handled is kept for `keepMs`, with a stub of it too.
+    const gone = await ask(readOriginal(log, note as ParkedNote).then(() => undefined, sayError)); // the note of a stub is complete
+    // An event that all named listeners have handled is kept for `keepMs`, also when a stub refers to it.
     const mayBeGone = note.topic?.endsWith('.events') === true && plan.keepMs < keepMsLong;
     if (gone !== undefined && !mayBeGone) ledger.breaks('lost', gone);
   }

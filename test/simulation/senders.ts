@@ -1,4 +1,4 @@
-/** What the sources of a run send: bursts of everything, some of which must be refused. */
+/** Sends the messages of the sources: bursts of all kinds, some of which must be refused. */
 import { sleep } from '../../src/base/clock';
 import { Failure, isBusError } from '../../src/base/errors';
 import type { Event, Work } from '../../src/contract/types';
@@ -12,7 +12,7 @@ import type { Ask } from './requests';
 
 const calmAsks = 4;
 
-/** How a request is made, besides what is drawn. */
+/** Options of a request that are not drawn. */
 interface Asking {
   readonly calm?: boolean;
   readonly to?: string;
@@ -32,7 +32,7 @@ export class Senders {
     this.#dice = dice(plan.seed, 3);
   }
 
-  /** Sends until the plan says so; stops where its process does. */
+  /** Sends until the planned end, or until its process ends. */
   async run(instance: Instance): Promise<void> {
     const { clock } = instance.process;
     while (!instance.dead && !instance.leaving && this.ledger.nowMs < this.plan.sentMs) {
@@ -41,15 +41,18 @@ export class Senders {
     }
   }
 
-  /** Few enough for a run of milliseconds; some are kept for the time after the faults. */
+  /**
+   * True if more messages can be sent: few enough for a run of milliseconds, and some are reserved for the time after
+   * the faults.
+   */
   #mayMany(): boolean {
     const { messages, healMs } = this.plan;
     return this.ledger.messages.size < (this.ledger.nowMs < healMs ? messages : messages * 1.2);
   }
 
-  /** When all is well again requests are answered, by whoever and by each. */
+  /** Sends requests after the faults, to any worker and to each worker. All must be answered. */
   askCalmly(instance: Instance, workers: readonly Instance[]): void {
-    if (instance.misled) return; // it was told that somebody alive had gone, and believes that
+    if (instance.misled) return; // it received a wrong report that a running instance had left
     const { ask } = this.contracts.jobs;
     for (let n = 0; n < calmAsks; n++) void this.#ask(instance, ask, { calm: true });
     for (const { name } of workers) void this.#ask(instance, ask, { calm: true, to: name });
@@ -102,18 +105,18 @@ export class Senders {
     void this.#settles(instance, messages, instance.bus.submitAll(entry, bodies));
   }
 
-  /** A list of which one body is refused: none of them may be sent. */
+  /** Sends a list with one invalid body: no message of it must be sent. */
   #sendBad(instance: Instance): void {
     const { ordered } = this.contracts.jobs;
     const key = this.#dice.pick(this.plan.keys);
     const messages = [1, 2].map(() => this.ledger.send(ordered.name, key, instance.name, this.#script()));
     const bodies = messages.map(({ n }) => bodyOf(n, key));
-    // The cast hides a body that is none, as a caller without types would send it.
+    // The cast hides an invalid body, as a caller without types would send it.
     const sent = instance.bus.submitAll(ordered, [...bodies, { none: true } as unknown as (typeof bodies)[number]]);
     void this.#settles(instance, messages, sent, true);
   }
 
-  /** A fact told from inside a handler. */
+  /** Publishes a fact from inside a handler. */
   tell(instance: Instance, key: string): Promise<void> {
     return this.#send(instance, this.contracts.facts.fact, key);
   }
@@ -160,7 +163,7 @@ export class Senders {
     );
   }
 
-  /** A request from inside the handler of another one, whose deadline it inherits. */
+  /** Sends a request from inside the handler of another one, whose deadline it inherits. */
   askInside(instance: Instance, deadline: number): Promise<void> {
     return this.#ask(instance, this.contracts.jobs.twice, { outerMs: deadline });
   }

@@ -1,26 +1,26 @@
-/** What is known of one partition of a queue: its messages, who had it, and what is committed. */
+/** The state of one partition of a queue: its messages, its owners, and its commits. */
 import type { Commit } from '../../src/ports/log';
 import { decodeState } from '../../src/work/progress/commit-state';
 import type { Lane } from './lane';
 import type { Message } from './ledger';
 
-/** One life of an instance, as far as a checker has to know it. */
+/** The properties of an incarnation of an instance that a checker needs. */
 export interface Who {
   readonly name: string;
   readonly dead: boolean;
-  /** Whether others may have given it up at some time since, through a fault that was put in: then it may not know yet. */
+  /** True if an injected fault may have expired it since then, so that it may not know yet. */
   expiredSince(sinceMs: number): boolean;
-  /** Its store refuses every write: what it settled and did not commit is done again by the next owner. */
+  /** True if its store rejects every write, so that the next owner repeats its uncommitted messages. */
   readonly cannotCommit: boolean;
 }
 
-/** How an entry is handled in a queue. */
+/** The retry rules of an entry in a queue. */
 export interface Rule {
   readonly retry: 'in-order' | 'aside';
   readonly attempts: number;
 }
 
-/** What a commit says is settled. */
+/** The offsets that a commit marks as settled. */
 export interface Cover {
   readonly offset: number;
   readonly ranges: readonly { readonly from: number; readonly to: number }[];
@@ -40,7 +40,7 @@ export interface Track {
   readonly offset: number;
   readonly lane: Lane;
   starts: number;
-  /** Attempts that a commit has said, the one under way included. */
+  /** Attempts stated by commits, the current one included. */
   told: number;
   settled: boolean;
 }
@@ -49,12 +49,12 @@ export class Shelf {
   readonly tracks: Track[] = [];
   readonly lanes = new Map<string, Lane>();
   readonly tenures: Tenure[] = [];
-  /** Everything below was read by somebody, or is not for this group. */
+  /** Every offset below was read by an owner, or does not belong to this group. */
   readTo = 0;
   committed: (Cover & { readonly epoch: number }) | undefined;
   constructor(readonly number: number) {}
 
-  /** A commit is sent: whose attempts it says that were not known before. */
+  /** Records the attempts that a commit states for the first time. */
   tells(tenure: Tenure, { offset, state }: Commit): void {
     for (const { offset: at, attempts, running } of decodeState(offset, state).tried) {
       const track = this.tracks.find((one) => one.offset === at);
@@ -64,32 +64,32 @@ export class Shelf {
       if (running && !runs) tenure.announced.add(track.message.n);
     }
   }
-  /** Starts that count: those that were, and those that an owner had told the log of when it died before them. */
+  /** Counts starts: the actual ones, and those committed by owners that died before they started the message. */
   startsOf({ message, starts }: Track): number {
     return starts + this.tenures.filter(({ announced }) => announced.has(message.n)).length;
   }
 
-  /** A commit was accepted, or found when the partition was taken. */
+  /** A commit was accepted, or found when the partition was assigned. */
   commits(cover: Cover, epoch: number): void {
     if (epoch >= (this.committed?.epoch ?? -1)) this.committed = { ...cover, epoch };
   }
 }
 
-/** One time that one instance owns one partition. */
+/** One period in which one instance owns one partition. */
 export class Tenure {
-  /** Messages started in it, and settled in it. */
+  /** Messages started in it; `settled` has the settled ones. */
   readonly started = new Set<number>();
-  /** Messages that the log was told to be started in it, which they were not yet. */
+  /** Messages that a commit states as started before they were. */
   readonly announced = new Set<number>();
   readonly settled = new Set<number>();
-  /** Messages whose handler ended well after it: they count when the same member owns the partition again. */
+  /** Messages whose handler succeeded after it. They count when the same member owns the partition again. */
   readonly settledAfter = new Set<number>();
   readonly #unkept = new Map<number, number>();
-  /** Of these, what ended when it was given without waiting any longer: whether that still counts is open. */
+  /** Messages that ended after the partition was given without waiting for them, so they can count or not. */
   readonly late = new Set<number>();
   givingMs = Infinity;
   ended: 'given' | 'lost' | undefined;
-  /** How long the giving took. */
+  /** The time that giving the partition took. */
   gaveInMs = 0;
 
   constructor(
@@ -97,9 +97,9 @@ export class Tenure {
     readonly shelf: Shelf,
     readonly epoch: number,
     readonly takenMs: number,
-    /** What was settled before. */
+    /** The offsets settled before. */
     readonly begin: Cover,
-    /** The instance in its group: what it settled it must not handle again, whatever was committed. */
+    /** The member of the group: it must not repeat messages that it settled, whatever was committed. */
     readonly member: object,
   ) {}
 
@@ -111,7 +111,7 @@ export class Tenure {
   keeps(cover: Cover): void {
     for (const offset of this.#unkept.keys()) if (covers(cover, offset)) this.#unkept.delete(offset);
   }
-  /** When the first message was settled of those that no commit covers. */
+  /** The settling time of the oldest message that no commit covers. */
   get oldestUnkeptMs(): number {
     return Math.min(Infinity, ...this.#unkept.values());
   }
@@ -120,7 +120,7 @@ export class Tenure {
     return this.settled.has(n) || this.settledAfter.has(n);
   }
 
-  /** Whether others may have the partition although this owner has not given it: it died, or could give no sign of life. */
+  /** True if another owner is allowed although this one has not given the partition: it died or its session expired. */
   get excused(): boolean {
     return this.who.dead || this.who.expiredSince(this.takenMs);
   }
@@ -130,6 +130,6 @@ export class Tenure {
 export interface Handling {
   readonly track: Track;
   readonly tenure: Tenure;
-  /** Its partition went without waiting for it any longer: it was lost, or longestMs were over. */
+  /** The partition moved without waiting for it: it was lost, or longestMs had passed. */
   overstays: boolean;
 }

@@ -1,4 +1,4 @@
-/** The simulator finds what was planted, and nothing where nothing was; and the command says so. */
+/** The simulator finds every planted bug, no other violation, and the command prints the results. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import { plants } from './plants';
@@ -8,7 +8,7 @@ import { runSeed, type Outcome } from './run';
 
 const root = path.join(__dirname, '..', '..');
 const seedsMax = 300;
-jest.setTimeout(600_000); // many seeds on a machine that may be busy
+jest.setTimeout(600_000); // many seeds on a possibly busy machine
 
 describe('without a plant', () => {
   const found: Outcome[] = [];
@@ -31,7 +31,7 @@ describe('without a plant', () => {
     expect(found.map(({ seed, broken }) => ({ seed, broken }))).toEqual([]);
   });
 
-  it('runs messages of every fate, and puts in faults of every kind', () => {
+  it('runs messages of every fate, and injects faults of every kind', () => {
     const kinds = ['crash', 'crash-after', 'crash-before', 'delay', 'disconnect', 'double', 'drop', 'expire', 'freeze']
       .concat([
         'failed call',
@@ -64,7 +64,7 @@ describe('without a plant', () => {
 });
 
 describe('with a plant', () => {
-  /** The first seed of which it breaks the promise that it is about. */
+  /** Returns the first seed with which the plant breaks the given promise. */
   async function caughtAt(name: string, promise: Promised): Promise<number> {
     for (let seed = 1; seed <= seedsMax; seed++) {
       const { broken } = await runSeed(seed, plants[name]);
@@ -94,13 +94,13 @@ describe('with a plant', () => {
   it.each(planted)('%s is found', async (name, promise) => {
     expect(await caughtAt(name, promise)).toBeLessThanOrEqual(seedsMax);
   });
-  it('there is a promise for each', () => {
+  it('every plant has a promise', () => {
     expect(planted.map(([name]) => name)).toEqual(Object.keys(plants));
   });
 });
 
 describe('a seed', () => {
-  it('gives the same run each time, event by event', async () => {
+  it('produces the same run each time, event by event', async () => {
     for (const seed of [3, 17, 170, 1_700]) {
       const first = await runSeed(seed);
       const second = await runSeed(seed);
@@ -109,7 +109,7 @@ describe('a seed', () => {
     }
   });
 
-  it('gives the same run on another thread, after others', async () => {
+  it('produces the same run on another thread, after other seeds', async () => {
     const hashes: string[] = [];
     const tell = ({ hash }: Outcome): boolean => hashes.push(hash) > 0;
     await runSeries({ from: 40, seeds: 30, plant: undefined, tell });
@@ -117,7 +117,7 @@ describe('a seed', () => {
     for (const seed of [40, 55, 69]) expect((await runSeed(seed)).hash).toBe(hashes[seed - 40]);
   });
 
-  it('gives another run than its neighbour', async () => {
+  it('produces a different run than the next seed', async () => {
     expect((await runSeed(5)).hash).not.toBe((await runSeed(6)).hash);
   });
 });
@@ -139,13 +139,13 @@ describe('the command', () => {
     return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, errors })));
   };
 
-  it('exits 0 with its figures when nothing was found', async () => {
+  it('exits 0 and prints its totals when no violation was found', async () => {
     const { code, out } = await ended(simulate('--seeds', '5', '--from', '30'));
     expect(code).toBe(0);
     expect(out).toMatch(/^5 of 5 seeds, [\d.]+\/s\nmessages: \d+ accepted.*\nhandled: .*\nrequests: .*\nfaults: \w+/);
   });
 
-  it('exits 1 and ends with the seed, the broken promise and how to see it again, which does show it again', async () => {
+  it('exits 1 and prints the seed, the broken promise and a command that reproduces it', async () => {
     const { code, out } = await ended(simulate('--seeds', '300', '--plant', 'commit-max'));
     expect(code).toBe(1);
     const [, seed, promise, again] = /\nseed (\d+) breaks: (.+)\nagain: npm run simulate -- (.+)\n$/.exec(out) ?? [];
@@ -155,18 +155,18 @@ describe('the command', () => {
     expect(second.out).toContain(`seed ${seed} breaks: ${promise}`);
   });
 
-  it('exits 64 and says what it takes when it is called wrongly', async () => {
+  it('exits 64 and prints its usage when its arguments are invalid', async () => {
     const { code, errors } = await ended(simulate('--seeds', '0', '--plant', 'no-such'));
     expect(code).toBe(64);
     expect(errors).toMatch(
-      /--seeds 0 is no number of seeds; --plant no-such is none of commit-first, .*\nnpm run simu/,
+      /--seeds 0 is not a number of seeds; --plant no-such is none of commit-first, .*\nnpm run simu/,
     );
   });
 
-  it('stops at Ctrl-C with what was run so far', async () => {
+  it('stops at Ctrl-C and prints the totals so far', async () => {
     const child = simulate('--seeds', '100000');
     const end = ended(child);
-    await new Promise((resolve) => child.stderr?.once('data', resolve)); // its first line of progress
+    await new Promise((resolve) => child.stderr?.once('data', resolve)); // the first progress line
     child.kill('SIGINT');
     const { code, out } = await end;
     expect(code).toBe(130);

@@ -1,7 +1,7 @@
-/** Lets one AsyncLocalStorage stand in for those of all buses of a run: Node keeps each that was ever used, at a cost. */
+/** Shares one AsyncLocalStorage among all buses of a run, because Node keeps each used one, at a cost. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 
-/** What one storage holds in a part of the program, around what others hold there. */
+/** The value of one storage in an async context, and the values around it. */
 interface Layer {
   readonly storage: object;
   readonly value: unknown;
@@ -9,14 +9,14 @@ interface Layer {
 }
 
 /**
- * Until the function given back is called, `run` and `getStore` of every storage go through one that is shared. Each
- * still sees only its own values. Instances that crash never close, so nothing else could free what they used.
+ * Routes `run` and `getStore` of every storage through a shared one until the returned function is called. Each storage
+ * still sees only its own values. Crashed instances never close, so their storages could not be freed otherwise.
  */
 export function shareStorage(): () => void {
   const { prototype } = AsyncLocalStorage;
   const before = Object.getOwnPropertyDescriptors(prototype);
   const shared = new AsyncLocalStorage<Layer>();
-  // The originals, bound: what is called below is patched.
+  // The original methods, bound, since the methods called below are patched.
   const run = prototype.run.bind(shared) as (layer: Layer, inside: () => unknown) => unknown;
   const read = prototype.getStore.bind(shared) as () => Layer | undefined;
   prototype.run = function (this: object, value: unknown, inside: (...args: never[]) => unknown, ...args: never[]) {

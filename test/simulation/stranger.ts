@@ -1,4 +1,4 @@
-/** Somebody else who writes into the bus's topics: bytes that are no messages, which must end among what is parked. */
+/** A foreign producer that writes into topics of the bus: unreadable records, which must be parked. */
 import { printEnvelope } from '../../src/format/envelope';
 import type { Append, LogRecord, Stored } from '../../src/ports/log';
 import type { MemoryProcess } from '../../src/memory';
@@ -9,10 +9,10 @@ interface Written {
   readonly topic: string;
   readonly partition: number;
   readonly offset: number;
-  /** The queues that were there to get it, and that park what they cannot read. */
+  /** The queues that existed when it was written, and that park unreadable records. */
   readonly queues: readonly string[];
 }
-/** As the header of a parked message says it. */
+/** The header of a parked message. */
 interface Note {
   readonly queue: string;
   readonly topic: string;
@@ -39,7 +39,7 @@ export class Stranger {
     private readonly dice: Dice,
   ) {}
 
-  /** Writes one record into a topic that somebody works on; nothing while nobody does. */
+  /** Writes one record into a topic with a consumer; does nothing without one. */
   async write(keys: readonly [string, ...string[]]): Promise<void> {
     const groups = [...this.checks.joined].filter(
       ([group]) => group.endsWith('.work') || this.checks.opened.has(group),
@@ -61,7 +61,7 @@ export class Stranger {
     }
   }
 
-  /** A listener passes over what says that it is another entry. */
+  /** A listener skips records whose header names another entry. */
   #isFor(group: string, { headers }: Append): boolean {
     return group.endsWith('.work') || headers['bus'] !== line;
   }

@@ -1,4 +1,4 @@
-/** The simulated system: its processes, who starts them again, and what befalls them. */
+/** The simulated system: its processes, their restarts, and their faults. */
 import { openNotices } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
@@ -19,7 +19,7 @@ import { Senders } from './senders';
 import { Stranger } from './stranger';
 import { watchLog } from './watch';
 
-/** A place for one instance of a module; whatever dies in it is started again. */
+/** A slot for one instance of a module; an instance that dies in it is replaced. */
 interface Slot {
   readonly module: Module;
   readonly number: number;
@@ -28,7 +28,7 @@ interface Slot {
 }
 
 const startsMax = 200;
-/** A member without an answer of its coordinator owns nothing after this part of its session. */
+/** A member without an answer from its coordinator is fenced after this share of its session. */
 const fenceShare = 0.8;
 
 export class System {
@@ -45,7 +45,7 @@ export class System {
   readonly #dice: Dice;
   #starts = 0;
   #healed = false;
-  /** How instances left badly although nothing went wrong any more. */
+  /** Failures of instances to leave properly after the faults. */
   readonly badLeaves: string[] = [];
 
   constructor(
@@ -97,9 +97,9 @@ export class System {
     for (const event of this.plan.faults.events) this.clock.after(event.atMs, () => this.#befall(event));
   }
 
-  /** Nothing goes wrong any more: who stood still goes on. */
+  /** Ends the faults and thaws frozen instances. */
   heal(): void {
-    this.ledger.note('all is well again');
+    this.ledger.note('the faults have ended');
     this.#faults.stop();
     this.#healed = true;
     for (const { current } of this.#slots) {
@@ -108,7 +108,7 @@ export class System {
     this.clock.after(calmAfterMs, () => this.#askCalmly());
   }
 
-  /** When everybody is up again requests are answered, also by an instance that leaves meanwhile. */
+  /** Once all instances are running again, requests are answered, also by an instance that leaves meanwhile. */
   #askCalmly(): void {
     const { alive } = this;
     void this.#checkListed();
@@ -148,7 +148,7 @@ export class System {
     this.ledger.note(`${instance.name} could not start: ${String(error)}`);
     this.ledger.count('starts that failed');
     this.#died(instance);
-    instance.process.crash(); // as a module does that cannot open its bus: it ends, and is started again
+    instance.process.crash(); // like a module that cannot open its bus: it ends, and is started again
   }
 
   async #begin(instance: Instance, opened: Promise<void>): Promise<void> {
@@ -228,7 +228,7 @@ export class System {
     this.#died(instance);
     instance.process.crash();
   }
-  /** Callers do not find it until it is announced again. */
+  /** Removes its announcement. Callers do not find it until it is announced again. */
   #unlist(instance: Instance): void {
     instance.expires();
     instance.process.removeAnnouncement();
@@ -237,7 +237,10 @@ export class System {
   #rebalance(): void {
     for (const [group, topic] of this.checks.joined) this.world.rebalance(group, topic);
   }
-  /** No coordinator answers: after most of a session all members lose what they own, frozen ones without knowing. */
+  /**
+   * Makes the coordinator unreachable: after most of a session all members lose their partitions, frozen ones without
+   * detecting it.
+   */
   #cutOff(forMs: number): void {
     for (const [group, topic] of this.checks.joined) this.world.cutOff(group, topic, forMs);
     const fencedMs = this.plan.sessionMs * fenceShare;
@@ -261,7 +264,7 @@ export class System {
     instance.process.expire();
   }
 
-  /** Its process ends now: another one is started. */
+  /** Its process ends, and another one is started. */
   #died(instance: Instance): void {
     const slot = this.#slotOf.get(instance);
     this.ledger.note(`${instance.name} dies`);
@@ -271,7 +274,7 @@ export class System {
   }
   #startLater(slot: Slot): void {
     this.clock.after(this.#dice.whole(5, 1_500), () => {
-      if (slot.current?.dying && !slot.current.dead) return this.#startLater(slot); // the call it dies of is on its way
+      if (slot.current?.dying && !slot.current.dead) return this.#startLater(slot); // the call that ends it is still pending
       if (!slot.current || slot.current.dead) this.#start(slot);
     });
   }
@@ -281,7 +284,7 @@ export class System {
     this.#stranger.end(parked);
   }
 
-  /** Closes its bus, as a process does that is told to end; whatever hangs is killed. */
+  /** Closes its bus like a process that received SIGTERM; one that hangs is killed. */
   async leave(instance: Instance): Promise<void> {
     if (instance.leaving) return;
     instance.leaving = true;
@@ -311,6 +314,6 @@ export class System {
   }
 }
 
-/** This long after the faults everybody is up again and known to everybody. */
+/** This long after the faults all instances are running and known to each other. */
 const calmAfterMs = 15_000;
 const leaveMsMax = 30_000;

@@ -1,12 +1,12 @@
-/** Runs seeds on a thread of its own: gets a seed, posts what came of it. */
+/** Runs seeds on a worker thread: receives a seed, posts its outcome. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { plants } from './plants';
 import { runSeed } from './run';
 
-const { plant } = workerData as { plant: string | undefined }; // as pool.ts gives it
+const { plant } = workerData as { plant: string | undefined }; // set by pool.ts
 parentPort?.on('message', (seed: number) => {
   void runSeed(seed, plant === undefined ? undefined : plants[plant]).then((outcome) => {
-    // Only a run that found something is told in full.
+    // Only a run with a violation is posted in full.
     parentPort?.postMessage(outcome.broken.length > 0 ? outcome : { ...outcome, lines: [] });
   });
 });

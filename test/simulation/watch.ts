@@ -1,4 +1,4 @@
-/** Shows the checkers what one instance does with the log, without changing it. */
+/** Reports the log calls of one instance to the checkers, without changing them. */
 import type { Append, Log, Owned, Owner } from '../../src/ports/log';
 import type { Checks } from './checks';
 import type { Instance } from './instance';
@@ -6,7 +6,10 @@ import type { QueueCheck } from './queue';
 import type { Tenure } from './shelf';
 
 export function watchLog(log: Log, who: Instance, checks: Checks): Log {
-  /** What an instance settled in a group it must not handle again, also after it left the group and joined it again. */
+  /**
+   * The member objects by group. An instance must not repeat messages it settled, also after it left the group and
+   * joined it again.
+   */
   const members = new Map<string, object>();
   const memberOf = (group: string): object => {
     const found = members.get(group) ?? {};
@@ -34,12 +37,15 @@ export function watchLog(log: Log, who: Instance, checks: Checks): Log {
   };
 }
 
-/** What the queue's check is to be told once the record is in the log; undefined for one that parks nothing. */
+/**
+ * Returns a function to call once the record is stored, for the check of its queue; undefined for a record that parks
+ * nothing.
+ */
 function parkOf(record: Append, who: Instance, checks: Checks): (() => void) | undefined {
   const line = record.headers['parked'];
   const message = line === undefined ? undefined : checks.parkedOf(record);
   if (line === undefined || !message) return undefined;
-  const { queue } = JSON.parse(line) as { queue: string }; // written by work/park a moment ago
+  const { queue } = JSON.parse(line) as { queue: string }; // written by work/park
   for (const check of checks.queues) if (check.rules.queue === queue) return check.parks(who, message);
   return undefined;
 }
@@ -72,7 +78,7 @@ function watchOwned(owned: Owned, tenure: Tenure, check: QueueCheck): Owned {
       return records;
     },
     async commit(commit) {
-      if (tenure.who.dead) return owned.commit(commit); // nobody hears it, nor what it knows to be settled
+      if (tenure.who.dead) return owned.commit(commit); // a dead process sends no commit, so there is nothing to check
       const cover = check.commit(tenure, commit);
       await owned.commit(commit);
       check.committed(tenure, cover);
