@@ -15,7 +15,7 @@ const { added, removed } = defineModule('photos', {
 });
 const topic: Topic = { name: 't.photos.events', partitions: 2, compacted: false, keepMs: null };
 
-/** Readers on a log in memory, and how many tails are open. */
+/** Event subscriptions on an in-memory log, with a count of open tails. */
 function open() {
   const clock = virtualClock();
   const { log } = memoryWorld({ clock }).process('a');
@@ -61,7 +61,7 @@ describe('plain listeners of a topic', () => {
     expect(tails.open).toBe(0);
   });
 
-  it('get a new reader when one listens after the last was closed, and while that closes', async () => {
+  it('get a new reader when one listens after the last was or is being closed', async () => {
     const { clock, ears, tails, publish } = open();
     const heard: number[] = [];
     const listen = () => ears.listen(topic, added, (n) => void heard.push(n as number)); // the contract's type
@@ -81,7 +81,7 @@ describe('plain listeners of a topic', () => {
     expect(tails.open).toBe(0);
   });
 
-  it('are refused after close, and a reader that opens meanwhile is closed', async () => {
+  it('are rejected after close, and a reader that opens meanwhile is closed', async () => {
     const { ears, tails } = open();
     const listening = ears.listen(topic, added, () => undefined);
     await (await listening).close();
@@ -94,7 +94,7 @@ describe('plain listeners of a topic', () => {
     expect(tails.open).toBe(0);
   });
 
-  it('report once that their topic cannot be read, and that it can be read again', async () => {
+  it('report once when their topic cannot be read, and when it can again', async () => {
     const { clock, ears, tails, publish, states } = open();
     const heard: number[] = [];
     tails.refuses = true;

@@ -1,4 +1,4 @@
-/** What a plain listener keeps in memory when it does not keep up. */
+/** Memory of a plain listener that does not keep up. */
 import { limits } from '../../src/base/limits';
 import { closable } from '../../src/base/lifecycle';
 import { openNotices, type Notice } from '../../src/base/notices';
@@ -13,17 +13,17 @@ import { turns } from './turns';
 
 const { sold } = defineModule('shop', { sold: event(unchecked<string>()) });
 const topic: Topic = { name: 't.shop.events', partitions: 1, compacted: false, keepMs: 1_000 };
-/** Set when a test is over: a log that never ends would be read on. */
+/** Set when a test has ended, since the endless log would be read further. */
 let isOver = false;
 beforeEach(() => (isOver = false));
 afterEach(() => (isOver = true));
 
-/** A log whose topic never ends: each read gives as many events as it may. */
+/** A log with an endless topic: each read returns as many events as allowed. */
 function endlessLog(bodyBytes: number) {
   const value = encodeBody('x'.repeat(bodyBytes), 1_000_000);
   const given = { records: 0, bytes: 0 };
   const read = async (max: ReadMax): Promise<readonly Stored[]> => {
-    await turns(1); // as one that reads from a disk or a socket
+    await turns(1); // like a read from a disk or a socket
     if (isOver) await new Promise(() => {});
     const count = Math.max(1, Math.min(max.messages, Math.floor(max.bytes / value.length)));
     return Array.from({ length: count }, (): Stored => {
@@ -34,7 +34,7 @@ function endlessLog(bodyBytes: number) {
     });
   };
   const tail = { read, ...closable(async () => undefined) };
-  // The listener calls nothing else of a log.
+  // The listener calls only these functions of the log.
   const log = { ensure: async () => topic, tail: async () => tail } as unknown as Log;
   return { log, given };
 }
@@ -57,7 +57,7 @@ async function listening(bodyBytes: number) {
 test.each([
   ['small events by count', 10, { records: limits.bufferMessagesMax }],
   ['large events by bytes', 900_000, { bytes: limits.bufferBytesMax }],
-])('a listener that hangs bounds %s, with a notice, and reads on when it goes on', async (_what, bodyBytes, bound) => {
+])('a hanging listener bounds %s, emits a notice, and resumes reading later', async (_what, bodyBytes, bound) => {
   const { given, told, ends } = await listening(bodyBytes);
   await turns(200);
   const atBound = { ...given };

@@ -1,4 +1,4 @@
-/** Mistakes that the compiler would have found: each is told with the names in it, at once. */
+/** Mistakes that the compiler would find: each is rejected immediately with the names involved. */
 import { broadcast, defineModule, event, request, unchecked, work } from '../../src/contract/contract';
 import type { Bus } from '../../src/bus/types';
 import { openBus } from '../../src/index';
@@ -7,7 +7,7 @@ import { testBus, type TestBus } from '../../src/testing';
 const Any = unchecked<unknown>();
 const m = defineModule('m', { r: request(Any, Any), w: work(Any), b: broadcast(Any), e: event(Any) });
 
-/** The verbs as plain JavaScript sees them. */
+/** The verbs as untyped JavaScript calls them. */
 type Loose = { readonly [verb in keyof Bus]: (...given: readonly unknown[]) => Promise<unknown> };
 let bus: TestBus;
 let loose: Loose;
@@ -27,7 +27,7 @@ const wrongEntries: readonly [unknown, RegExp][] = [
 describe.each(['request', 'requestAll', 'submit', 'submitAll', 'broadcast', 'publish', 'publishAll'] as const)(
   'bus.%s',
   (verb) => {
-    test.each(wrongEntries)('of %p is a Config error that says what it got', async (entry, message) => {
+    test.each(wrongEntries)('with the entry %p rejects with Config and the given value', async (entry, message) => {
       await expect(loose[verb](entry, [])).rejects.toMatchObject({
         code: 'Config',
         message: expect.stringMatching(message),
@@ -36,7 +36,7 @@ describe.each(['request', 'requestAll', 'submit', 'submitAll', 'broadcast', 'pub
   },
 );
 
-test('a tried request of no entry is a value, as any other error of the bus is', async () => {
+test('tryRequest without an entry returns a Config error', async () => {
   expect(await loose.tryRequest(undefined)).toMatchObject({ ok: false, error: { code: 'Config' } });
 });
 
@@ -58,11 +58,11 @@ test.each([
   ['submit', m.w, { untill: 'disk' }, "bus.submit(m.w): 'untill' is no option; did you mean until?"],
   ['publish', m.e, { timeoutMs: 5 }, "bus.publish(m.e): 'timeoutMs' is no option; there are until"],
   ['broadcast', m.b, { until: 'disk' }, "bus.broadcast(m.b): 'until' is no option"],
-] as const)('bus.%s of %p with %p is refused', async (verb, entry, options, message) => {
+] as const)('bus.%s of %p rejects the options %p', async (verb, entry, options, message) => {
   await expect(loose[verb](entry, 1, options)).rejects.toMatchObject({ code: 'Config', message });
 });
 
-test('what is undefined was not given', async () => {
+test('an option that is undefined counts as absent', async () => {
   await bus.serve(m, { r: (n) => n, w: () => undefined, b: () => undefined });
   expect(await loose.request(m.r, 1, { timeoutMs: undefined, signal: undefined })).toBe(1);
 });
@@ -84,14 +84,14 @@ describe('serve', () => {
     [[m, all, { concurrency: { w: 1.5 } }], /^serve\(m\), w: concurrency is 1\.5; it must be a whole number from 1 /],
     [[m, all, { perSecond: { w: 0 } }], /^serve\(m\), w: perSecond is 0; it must be a number above 0$/],
     [[m, all, { perSecond: { x: 1 } }], /^serve\(m\) limits 'x', which it does not handle$/],
-  ])('of %p is refused', async (given, message) => {
+  ])('rejects the arguments %p', async (given, message) => {
     await expect(loose.serve(...given)).rejects.toMatchObject({
       code: 'Config',
       message: expect.stringMatching(message),
     });
   });
 
-  test('an object of a class may have more methods than handlers', async () => {
+  test('a class instance can have more methods than handlers', async () => {
     class Handlers {
       r = () => this.more();
       w = () => undefined;
@@ -104,11 +104,11 @@ describe('serve', () => {
 });
 
 describe('listen', () => {
-  test('without a handler is refused', async () => {
+  test('rejects a call without a handler', async () => {
     await expect(loose.listen(m.e, { as: 'x' })).rejects.toMatchObject({ code: 'Config' });
   });
 
-  test('twice under one name is refused as serving twice is, until the first has ended', async () => {
+  test('rejects a second listener of the same name until the first has closed', async () => {
     const nothing = () => undefined;
     const first = await bus.listen(m.e, { as: 'x' }, nothing);
     await bus.listen(m.e, { as: 'y' }, nothing);
@@ -122,7 +122,7 @@ describe('listen', () => {
 });
 
 test.each([undefined, {}, { module: undefined }, { module: {} }])(
-  'openBus(%p) asks for its module',
+  'openBus(%p) rejects and requests a module',
   async (options) => {
     const opening = (openBus as (options: unknown) => Promise<Bus>)(options);
     await expect(opening).rejects.toMatchObject({

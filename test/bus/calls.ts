@@ -1,8 +1,8 @@
-/** Calls that fail, alone in a file: a stack that names it has the line of the caller. */
+/** Failing calls in a file of their own, so that a stack that contains the file has the line of the caller. */
 import type { Bus } from '../../src/index';
 import { shop } from './callsshop';
 
-const wrong = {} as never; // what a caller without a compiler can pass
+const wrong = {} as never; // an untyped caller can pass this
 
 export const calls = {
   'request, answered with an error': (bus: Bus) => bus.request(shop.price, { item: 'a' }),

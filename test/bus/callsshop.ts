@@ -1,4 +1,4 @@
-/** A contract with an entry of each kind, of which calls fail. */
+/** A contract with an entry of each kind, for calls that fail. */
 import { z } from 'zod';
 import { broadcast, defineModule, event, request, work } from '../../src/contract/contract';
 

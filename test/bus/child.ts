@@ -1,4 +1,7 @@
-/** One instance of the shop in a process of its own; writes what it does to a file, one line each, so that a kill loses nothing. */
+/**
+ * One instance of the shop in a process of its own. It appends its events to a file, one line each, so that a kill
+ * loses none.
+ */
 import { appendFileSync } from 'node:fs';
 import type { BusGiven } from '../../src/config';
 import { openBus } from '../../src/index';
@@ -10,7 +13,7 @@ const note = (line: string): void => appendFileSync(ledger, `${process.pid} ${Da
 const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 let busiestMs = 0;
-/** Processor time, not time: what other processes of this machine do does not count. */
+/** Measures CPU time, since wall time would include other processes of this machine. */
 function measureTicks(): void {
   let before = process.cpuUsage();
   setInterval(() => {
@@ -21,7 +24,7 @@ function measureTicks(): void {
 }
 
 async function main(): Promise<void> {
-  const bus = await openBus({ module: shop, ...(JSON.parse(given) as BusGiven) }); // as the scene writes it
+  const bus = await openBus({ module: shop, ...(JSON.parse(given) as BusGiven) }); // written by the scene
   if (process.argv[4] === 'tells')
     bus.watch((notice) => notice.type === 'partition' && note(`${notice.change} ${notice.queue} ${notice.partition}`));
   if (process.argv[4] === 'ticks') setInterval(() => note('tick'), tickMs);

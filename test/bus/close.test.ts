@@ -1,4 +1,4 @@
-/** The end of one `serve` or `listen` while its bus goes on. */
+/** Closing one `serve` or `listen` while its bus stays open. */
 import { broadcast, defineModule, event, request, unchecked, work } from '../../src/index';
 import { rig } from '../inspect/rig';
 
@@ -10,7 +10,7 @@ const shop = defineModule('shop', {
 });
 type Bus = Awaited<ReturnType<ReturnType<typeof rig>['open']>>;
 
-/** Handlers that end when the test says so. */
+/** Handlers that end when the test calls `end`. */
 function openHandlers(instance: string) {
   const started: string[] = [];
   const ends: (() => void)[] = [];
@@ -33,7 +33,7 @@ function openHandlers(instance: string) {
   };
 }
 
-/** Whether a promise has been settled so far. */
+/** Returns whether a promise has settled. */
 function watch(promise: Promise<unknown>): { isSettled: boolean } {
   const seen = { isSettled: false };
   const settled = (): void => void (seen.isSettled = true);
@@ -47,7 +47,7 @@ async function serving(bus: Bus, soon: <T>(promise: Promise<T>) => Promise<T>, i
   return { ...handlers, served };
 }
 
-test('closing what is served waits for the request that runs, and the waiting ones are answered by another instance', async () => {
+test('closing a served contract waits for its running request and releases the waiting ones', async () => {
   const { clock, open, soon } = rig();
   const [one, two, web] = [await open('shop'), await open('shop'), await open('web')];
   const first = await serving(one, soon, 'one');
@@ -68,7 +68,7 @@ test('closing what is served waits for the request that runs, and the waiting on
   expect(first.started).toEqual(['order 1']);
 });
 
-test('a request that still arrives after the close is told that the entry is no longer served', async () => {
+test('a request that arrives after the close ends in NoHandler', async () => {
   const { clock, world, open, soon } = rig();
   const [one, web] = [await open('shop'), await open('web')];
   const { served, end } = await serving(one, soon, 'one');
@@ -84,7 +84,7 @@ test('a request that still arrives after the close is told that the entry is no 
   });
 });
 
-test('closing what is served waits for drainMs at most, and then aborts what runs', async () => {
+test('closing a served contract waits drainMs for requests, then aborts them', async () => {
   const { clock, open, soon } = rig();
   const [one, web] = [await open('shop'), await open('web')];
   let reason: unknown;
@@ -104,7 +104,7 @@ test('closing what is served waits for drainMs at most, and then aborts what run
   expect([closing.isSettled, reason]).toEqual([true, expect.objectContaining({ code: 'Cancelled' })]);
 });
 
-test('closing what is served waits for jobs for drainMs at most, then aborts them, and another instance handles them', async () => {
+test('closing a served contract waits drainMs for jobs, then aborts and releases them', async () => {
   const { clock, open, soon } = rig();
   const [one, two, web] = [await open('shop'), await open('shop'), await open('web')];
   let reason: unknown;
@@ -128,7 +128,7 @@ test('closing what is served waits for jobs for drainMs at most, then aborts the
   second.end();
 });
 
-test('closing a named listener waits for its events for drainMs at most, then aborts them', async () => {
+test('closing a named listener waits drainMs for its events, then aborts them', async () => {
   const { clock, open, soon } = rig();
   const [one, web] = [await open('shop'), await open('web')];
   let reason: unknown;
@@ -146,7 +146,7 @@ test('closing a named listener waits for its events for drainMs at most, then ab
   expect([closing.isSettled, reason]).toEqual([true, expect.objectContaining({ name: 'LostError' })]);
 });
 
-test('closing what is served waits for the broadcast that runs, and drops the waiting ones with a notice', async () => {
+test('closing a served contract waits for its running broadcast and drops waiting ones', async () => {
   const { clock, open, soon } = rig();
   const [one, web] = [await open('shop'), await open('web')];
   const { served, started, end } = await serving(one, soon, 'one');
@@ -165,7 +165,7 @@ test('closing what is served waits for the broadcast that runs, and drops the wa
   expect(reasons).toEqual(Array(2).fill('its handler was closed before it was started'));
 });
 
-test('closing a plain listener waits for the event that runs, and starts none of the waiting ones', async () => {
+test('closing a plain listener waits for running events and starts no others', async () => {
   const { clock, open, soon } = rig();
   const [one, web] = [await open('shop'), await open('web')];
   const { started, end, hang } = openHandlers('one');
@@ -188,7 +188,7 @@ test('closing a plain listener waits for the event that runs, and starts none of
   expect(started).toHaveLength(100);
 });
 
-test('a failing announcement is a typed error, the rest is closed all the same, and a second close succeeds', async () => {
+test('a failed announcement rejects the close, closes the rest, and can be retried', async () => {
   const { clock, world, open, soon } = rig();
   const [one, web] = [await open('shop'), await open('web')];
   const { served, started } = await serving(one, soon, 'one');
@@ -216,7 +216,7 @@ test('a failing announcement is a typed error, the rest is closed all the same, 
   await soon(again.served.close());
 });
 
-test('what cannot be announced is not served: the error is typed, and it can be served again', async () => {
+test('serve rejects when it cannot announce, and can be called again', async () => {
   const { world, open, soon } = rig();
   const one = await open('shop');
   world.faults = ({ call }) =>

@@ -14,7 +14,7 @@ beforeEach(() => (scene = openScene()));
 afterEach(() => scene.close());
 jest.setTimeout(240_000);
 
-/** How each code comes about between processes; what the later transports add is listed apart. */
+/** A cause of each code between processes; codes of the other transports are listed separately. */
 const provoke: { readonly [C in BusCode]?: () => Promise<unknown> } = {
   async Invalid() {
     const bus = await scene.open('web');
@@ -111,7 +111,7 @@ const provoke: { readonly [C in BusCode]?: () => Promise<unknown> } = {
     return openBus({ module: 'web', dir: file });
   },
 };
-/** The spool in front of a server, and rights on servers. */
+/** Codes that the embedded transport does not return. */
 const later: readonly BusCode[] = ['SpoolFull', 'SpoolBroken', 'NotAllowed'];
 
 function open() {
@@ -131,7 +131,7 @@ async function deadAddress() {
   const address = (await embedded.registry.all()).find(({ name }) => name === instance)?.address ?? '';
   const send = async (): Promise<void> => {
     try {
-      // The first one may still find the socket; that it will never arrive is told, and the next one throws.
+      // The first packet can still find the socket; its loss is reported, and the next send throws.
       const told = new Promise<void>((resolve) => embedded.post.receive({ packet() {}, gone: () => resolve() }));
       embedded.post.send(address, { line: 'x', body: new Uint8Array(0) });
       await told;
@@ -143,7 +143,7 @@ async function deadAddress() {
   return { kill, ended, send };
 }
 
-test.each(Object.entries(provoke))('%s is what one gets, with a remedy', async (code, make) => {
+test.each(Object.entries(provoke))('%s is returned for its cause, with a remedy', async (code, make) => {
   const error = await make().then(
     () => undefined,
     (thrown: unknown) => thrown,
@@ -152,6 +152,6 @@ test.each(Object.entries(provoke))('%s is what one gets, with a remedy', async (
   if (isBusError(error)) expect(error.remedy.length).toBeGreaterThan(10);
 });
 
-test('every code is provoked here or belongs to what comes with a server', () => {
+test('every code is provoked here or belongs to another transport', () => {
   expect([...Object.keys(provoke), ...later].toSorted()).toEqual(Object.keys(busCodes).toSorted());
 });

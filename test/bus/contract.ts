@@ -1,4 +1,4 @@
-/** The contract that the processes of these tests speak. */
+/** The contract of the processes in these tests. */
 import { z } from 'zod';
 import { broadcast, defineModule, event, request, work } from '../../src/index';
 
@@ -9,7 +9,7 @@ export const shop = defineModule('shop', {
   hangAgain: request(z.object({ file: z.string() }), z.string(), { timeoutMs: 20_000, idempotent: true }),
   slow: request(z.object({ ms: z.number() }), z.string()),
   slowAgain: request(z.object({ ms: z.number() }), z.string(), { idempotent: true }),
-  /** The most processor time, in ms, between two ticks of its event loop since this was asked last. */
+  /** Returns the most CPU time, in ms, between two event loop ticks since the last call. */
   busiest: request(z.void(), z.number()),
   die: request(z.void(), z.void()),
   pack: work(z.object({ order: z.string(), n: z.number() }), { key: (job) => job.order, backoffMs: 50 }),

@@ -1,4 +1,4 @@
-/** The option bodyDepthMax at each place where a body is written or read. */
+/** The option bodyDepthMax wherever a body is written or read. */
 import { broadcast, defineModule, event, request, unchecked, work, type Notice } from '../../src/index';
 import { rig } from '../inspect/rig';
 
@@ -12,7 +12,7 @@ const deep = defineModule('deep', {
 const nested = (levels: number): unknown => Array.from({ length: levels }).reduce((inner) => [inner], 'x');
 const levels = (body: unknown): number => (Array.isArray(body) ? 1 + levels(body[0]) : 0);
 
-/** A receiver and a sender with these limits, and what the receiver has handled. */
+/** A receiver and a sender with these limits, and a record of the handled bodies. */
 async function pair(receiverMax: number | undefined, senderMax: number | undefined) {
   const { clock, open, soon } = rig();
   const receiver = await open('deep', { bodyDepthMax: receiverMax });
@@ -47,13 +47,13 @@ async function pair(receiverMax: number | undefined, senderMax: number | undefin
 }
 const all = (count: number): string[] => ['job', 'call', 'told', 'index'].map((what) => `${what} ${count}`).toSorted();
 
-test('100 levels are sent, received and answered unless bodyDepthMax is set', async () => {
+test('100 levels are sent, received and answered by default', async () => {
   const { handled, sendAll } = await pair(undefined, undefined);
   expect(await sendAll(100)).toEqual(Array(4).fill('ok'));
   expect(handled.toSorted()).toEqual(all(100));
 });
 
-test('a deeper body than bodyDepthMax is Invalid where it is sent', async () => {
+test('a body deeper than bodyDepthMax is Invalid at its sender', async () => {
   const { handled, sendAll } = await pair(undefined, 3);
   const message = expect.stringContaining('bodyDepthMax');
   const refused = expect.objectContaining({
@@ -66,7 +66,7 @@ test('a deeper body than bodyDepthMax is Invalid where it is sent', async () => 
   expect(handled.toSorted()).toEqual(all(3));
 });
 
-test('a deeper body than the bodyDepthMax of its receiver is Invalid, parked or dropped there', async () => {
+test("a body deeper than the receiver's bodyDepthMax is Invalid, parked or dropped there", async () => {
   const { handled, notices, sendAll } = await pair(3, undefined);
   const message = expect.stringContaining('bodyDepthMax');
   const refused = expect.objectContaining({
@@ -88,7 +88,7 @@ test('a deeper body than the bodyDepthMax of its receiver is Invalid, parked or 
   for (const reason of reasons) expect(reason).toContain('bodyDepthMax');
 });
 
-test('a deeper reply is Invalid at the instance that sends it, and at its caller', async () => {
+test('a reply deeper than bodyDepthMax is Invalid at its sender and its caller', async () => {
   const [atCaller, atSender] = [await pair(undefined, 3), await pair(3, undefined)];
   for (const { soon, sender } of [atCaller, atSender]) {
     expect(await soon(sender.tryRequest(deep.make, 3))).toMatchObject({ ok: true });

@@ -1,4 +1,4 @@
-/** A stopped process beside one that runs: nearly all requests go to the one that answers. */
+/** A stopped process beside a running one: nearly all requests are sent to the running one. */
 import { shop } from './contract';
 import { openScene, type Scene } from './processes';
 
@@ -7,10 +7,10 @@ beforeEach(() => (scene = openScene()));
 afterEach(() => scene.close());
 jest.setTimeout(240_000);
 
-test('with one of two instances stopped, only the first requests fail, and it is asked again when it goes on', async () => {
+test('a stopped instance fails only the first requests, and is chosen again after SIGCONT', async () => {
   const [stopped, running] = [await scene.start(), await scene.start()];
   const bus = await scene.open('web');
-  /** Who answered, `atOnce` requests at a time. */
+  /** Sends `count` requests, `atOnce` at a time, and returns the responders or error codes. */
   const ask = async (count: number, atOnce: number): Promise<string[]> => {
     const answers: string[] = [];
     let left = count;
@@ -29,7 +29,7 @@ test('with one of two instances stopped, only the first requests fail, and it is
   expect(failures(before)).toBe(0);
   expect(before.filter((one) => one === stopped.instance).length).toBeGreaterThan(20);
   stopped.kill('SIGSTOP');
-  // As many as one instance gets while the other one is as busy; a third of all failed where either could be drawn twice.
+  // The requests of one instance while the other is as busy; a third of all failed where either could be drawn twice.
   expect(failures(await ask(200, 10))).toBeLessThanOrEqual(10);
   expect(failures(await ask(600, 10))).toBeLessThanOrEqual(5);
   stopped.kill('SIGCONT');

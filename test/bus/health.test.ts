@@ -7,7 +7,7 @@ function open() {
   return { clock, notices, health: openHealth(clock, notices, { refused: [] }, () => []) };
 }
 
-test('a part that reports a final failure makes the instance not live, whatever its name', async () => {
+test('any part that reports a final failure makes the instance not live', async () => {
   const { clock, notices, health } = open();
   notices.tell({ type: 'state', part: 'registry', ok: false, reason: 'EIO', final: true });
   await clock.advance(5);
@@ -18,7 +18,7 @@ test('a part that reports a final failure makes the instance not live, whatever 
   });
 });
 
-test('a part that does not work makes the instance not ready, with its newest reason, until it works', async () => {
+test('a failed part makes the instance not ready, with its latest reason, until repaired', async () => {
   const { clock, notices, health } = open();
   notices.tell({ type: 'state', part: 'registry', ok: false, reason: 'ENOENT' });
   await clock.advance(5);
@@ -33,7 +33,7 @@ test('a part that does not work makes the instance not ready, with its newest re
   expect(health.read()).toEqual({ live: true, ready: true, reasons: [] });
 });
 
-test('a part that works worse than it should leaves the instance ready, and health gives the reason', async () => {
+test('a degraded part leaves the instance ready, and health returns the reason', async () => {
   const { notices, health } = open();
   const reason = 'the brokers refuse commits of the usual size';
   notices.tell({ type: 'state', part: 'commit size', ok: false, reason, ready: true });

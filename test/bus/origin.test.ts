@@ -1,4 +1,4 @@
-/** Errors name where they came from: the causes, the instance, both contracts, and the line of the caller. */
+/** Origins in errors: the causes, the instance, both contracts, and the line of the caller. */
 import { z } from 'zod';
 import { BusError, isBusError, type AnyBusError, type BusCode } from '../../src/base/errors';
 import { deferred } from '../../src/base/lifecycle';
@@ -9,7 +9,7 @@ import { testBus, type TestBus } from '../../src/testing';
 import { calls } from './calls';
 import { shop } from './callsshop';
 
-/** The same module, one version later: an item has a weight. */
+/** A newer version of the module, in which an item has a weight. */
 const newShop = defineModule('shop', {
   price: request(z.object({ item: z.string(), grams: z.number() }), z.number()),
   slow: shop.slow,
@@ -56,7 +56,7 @@ describe('causes', () => {
   const line =
     /fetch failed; cause: AggregateError; cause: .*ECONNREFUSED ::1:9; cause: .*ECONNREFUSED 127\.0\.0\.1:9$/;
 
-  test('HandlerFailed has the causes of the error of its handler', async () => {
+  test("HandlerFailed has the causes of the handler's error", async () => {
     const bus = await shopOf(shop, { price: refused });
     const error = await caught('HandlerFailed', bus.request(shop.price, { item: 'a' }));
     expect(error.message).toMatch(line);
@@ -69,7 +69,7 @@ describe('causes', () => {
     expect((cause as AggregateError).errors).toMatchObject([{ message: 'connect ECONNREFUSED ::1:9' }, {}]);
   });
 
-  test('attempts of a parked message have them', async () => {
+  test('attempts of a parked message have the causes of their errors', async () => {
     const bus = await shopOf(shop);
     await bus.submit(shop.pack, { item: 'a' });
     await bus.settled();
@@ -87,7 +87,7 @@ describe('Invalid and HandlerFailed', () => {
     return { server, web: server.as('web') };
   }
 
-  test('name the instance, the entry and both contracts where the responder refuses the input', async () => {
+  test('name instance, entry and both contracts when the responder rejects the input', async () => {
     const { server, web } = await twoVersions();
     const error = await caught('Invalid', web.request(shop.price, { item: 'a' }));
     const { instance } = server.self;
@@ -97,15 +97,15 @@ describe('Invalid and HandlerFailed', () => {
     );
   });
 
-  test('and where its handler throws', async () => {
+  test('name instance, entry and contract when the handler throws', async () => {
     const { server, web } = await twoVersions({ slow: async () => refused() });
     const { instance } = server.self;
     const error = await caught('HandlerFailed', web.request(shop.slow, {}));
-    // The entry is one of the newer contract, as both share it here.
+    // The entry belongs to the newer contract, since both share it here.
     expect(error.details).toMatchObject({ entry: 'shop.slow', instance, contracts: { responder: prints.responder } });
   });
 
-  test('and where its reply is not what the contract of the caller describes', async () => {
+  test("name instance, entry and both contracts when the reply breaks the caller's contract", async () => {
     const { server, web } = await twoVersions();
     const texts = defineModule('shop', { ...shop, slow: request(z.object({}), z.string()) });
     const { instance } = server.self;
@@ -114,7 +114,7 @@ describe('Invalid and HandlerFailed', () => {
     expect(error.details).toMatchObject({ side: 'reply', entry: 'shop.slow', instance, contracts });
   });
 
-  test('name the entry and the contract of the caller where nothing was sent', async () => {
+  test("name the entry and the caller's contract when nothing was sent", async () => {
     const { web } = await twoVersions();
     const error = await caught('Invalid', web.request(shop.price, { item: 3 } as never));
     expect(error.details).toMatchObject({ entry: 'shop.price', contracts: { caller: prints.caller } });
@@ -122,7 +122,7 @@ describe('Invalid and HandlerFailed', () => {
   });
 });
 
-describe('the reason with which a caller aborts', () => {
+describe('the abort reason of a caller', () => {
   async function reasonAtHandler(abort: (caller: AbortController) => void): Promise<AnyBusError<'Cancelled'>> {
     let told: unknown;
     const started = deferred<void>();
@@ -146,13 +146,13 @@ describe('the reason with which a caller aborts', () => {
     ['a text', 'the user left', 'the user left'],
     ['a value', { why: 'left', at: new Date(5) }, { why: 'left', at: new Date(5) }],
     ['a function', () => 1, expect.stringContaining('thrown:')],
-  ])('is in the reason of the signal of the handler: %s', async (_what, given, arrives) => {
+  ])("is the reason of the handler's signal: %s", async (_what, given, arrives) => {
     const reason = await reasonAtHandler((caller) => caller.abort(given));
     expect(reason).toBeInstanceOf(BusError);
     expect(reason.details.reason).toEqual(arrives);
   });
 
-  test('an error arrives with its name and its causes', async () => {
+  test('keeps the name and the causes of an error', async () => {
     const reason = await reasonAtHandler((caller) =>
       caller.abort(new RangeError('too far', { cause: new Error('no road') })),
     );
@@ -161,7 +161,7 @@ describe('the reason with which a caller aborts', () => {
     expect((reason.cause as Error).cause).toMatchObject({ message: 'no road' });
   });
 
-  test('abort without a reason arrives as an AbortError', async () => {
+  test('is an AbortError when none was given', async () => {
     const reason = await reasonAtHandler((caller) => caller.abort());
     expect(reason.details.reason).toMatchObject({ name: 'AbortError' });
   });

@@ -1,4 +1,7 @@
-/** More requests in one go than an instance keeps: what its callers receive, and that its event loop goes on. */
+/**
+ * A burst of more requests than an instance keeps: the results of its callers, and the responsiveness of its event
+ * loop.
+ */
 import { shop } from './contract';
 import { openScene, type Scene } from './processes';
 
@@ -8,10 +11,10 @@ afterEach(() => scene.close());
 jest.setTimeout(240_000);
 
 const burst = 20_000;
-/** The role allows 10 to run, and 10,000 wait (limits.waitingRequestsMax). */
+/** 10 running requests, which the role allows, and 10,000 waiting ones (limits.waitingRequestsMax). */
 const kept = 10_010;
 
-test('20,000 requests in one go are refused as Overloaded beyond the bound, and the event loop goes on', async () => {
+test('20,000 requests at once are Overloaded beyond the limit without blocking the event loop', async () => {
   await scene.start('measures');
   const bus = await scene.open('web');
   await bus.request(shop.busiest);
@@ -22,7 +25,7 @@ test('20,000 requests in one go are refused as Overloaded beyond the bound, and 
     codes.set(code, (codes.get(code) ?? 0) + 1);
   });
   await scene.until(() => (codes.get('Overloaded') ?? 0) === burst - kept);
-  // Another entry of the same instance is answered meanwhile. Refusals that searched all that wait took 2.7 s in one go.
+  // Another entry of the same instance is answered meanwhile. Refusals that searched all waiting requests took 2.7 s.
   expect(await bus.request(shop.busiest)).toBeLessThan(500);
   expect([...codes]).toEqual([['Overloaded', burst - kept]]);
   await bus.close();

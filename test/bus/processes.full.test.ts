@@ -8,13 +8,13 @@ beforeEach(() => (scene = openScene()));
 afterEach(() => scene.close());
 jest.setTimeout(240_000);
 
-test('a request goes to another process and its reply comes back', async () => {
+test('a request is sent to another process and its reply returns', async () => {
   const { instance } = await scene.start();
   const bus = await scene.open('web');
   expect(await bus.request(shop.who)).toBe(instance);
 });
 
-test('a request to an instance that dies ends in ResponderLost within a second, and names it', async () => {
+test('a request to an instance that dies ends in ResponderLost within a second', async () => {
   const { instance, kill, ended } = await scene.start();
   const bus = await scene.open('web');
   const asked = bus.tryRequest(shop.hang, { file: 'a' });
@@ -35,7 +35,7 @@ test('an idempotent request to an instance that dies is answered by another one'
   expect(await asked).toBe(second.instance);
 });
 
-test('taking a request back aborts the signal in the other process, and so does its deadline', async () => {
+test('cancelling a request, or its deadline, aborts the signal in the other process', async () => {
   await scene.start();
   const bus = await scene.open('web');
   const stop = new AbortController();
@@ -44,7 +44,7 @@ test('taking a request back aborts the signal in the other process, and so does 
   stop.abort();
   expect(await taken).toMatchObject({ error: { code: 'Cancelled' } });
   await scene.until(() => scene.ledger().includes('aborted Cancelled'));
-  // On a machine that stands still for a moment the first deadline may pass before the handler is called.
+  // On a busy machine the first deadline can pass before the handler is called.
   for (const timeoutMs of [300, 3_000, 30_000]) {
     if (scene.ledger().includes('hang b')) break;
     expect(await bus.tryRequest(shop.hang, { file: 'b' }, { timeoutMs })).toMatchObject({ error: { code: 'Timeout' } });
@@ -52,7 +52,7 @@ test('taking a request back aborts the signal in the other process, and so does 
   await scene.until(() => scene.ledger().includes('aborted Timeout'));
 });
 
-test('a death costs each caller one typed error at most, and requests go on at the others', async () => {
+test('a crash costs each caller at most one ResponderLost, and other instances answer', async () => {
   const shops = [await scene.start(), await scene.start(), await scene.start()];
   const bus = await scene.open('web');
   const codes = new Map<string, number>();
@@ -75,7 +75,7 @@ test('a death costs each caller one typed error at most, and requests go on at t
   expect(codes.get('ResponderLost') ?? 0).toBeLessThanOrEqual(20);
 });
 
-test('instances that leave one after the other under load lose no request', async () => {
+test('instances that leave in turn under load lose no request', async () => {
   const bus = await scene.open('web');
   let shops = [await scene.start(), await scene.start()];
   const failures: string[] = [];
@@ -117,13 +117,13 @@ test('work accepted by one process is handled by another that starts later', asy
   }
 });
 
-test('a worker killed -9 under load loses no job, and repeats none that was committed', async () => {
+test('a worker killed -9 under load loses no job and repeats no committed one', async () => {
   const bus = await scene.open('web');
   const [first] = [await scene.start('ticks'), await scene.start()];
   const jobs = Array.from({ length: 6_000 }, (_, n) => ({ order: `o${n % 200}`, n }));
   await bus.submitAll(shop.pack, jobs);
   const packed = () => scene.lines().filter(({ text }) => text.startsWith('packed'));
-  // Commits are made every 500 ms; twice that, as the process itself lived it, leaves room for one that was under way.
+  // Commits are made every 500 ms. Twice that, in the time of the process itself, leaves room for a pending one.
   const committed = (): Note[] => {
     const own = scene.lines().filter(({ pid }) => pid === first?.pid);
     const tick = own.filter(({ text }) => text === 'tick').at(-1_000 / tickMs);
@@ -143,7 +143,7 @@ test('a worker killed -9 under load loses no job, and repeats none that was comm
   expect(before.filter(({ text }) => others.has(text))).toEqual([]);
 });
 
-test('the partitions of a worker that was killed are worked on by others within 3 s', async () => {
+test('other instances take over the partitions of a killed worker within 3 s', async () => {
   const bus = await scene.open('web');
   let sent = 0;
   const send = () => {
@@ -171,7 +171,7 @@ test('the partitions of a worker that was killed are worked on by others within 
   expect(await quickest(3_000, takenOverMs)).toBeLessThan(3_000);
 });
 
-test('a broadcast reaches every process that is up, and an event every one that listens', async () => {
+test('a broadcast reaches every running process, and an event every listening one', async () => {
   await scene.start();
   await scene.start();
   const bus = await scene.open('web');
@@ -185,7 +185,7 @@ test('a broadcast reaches every process that is up, and an event every one that 
   expect(heard).toEqual(['o1']);
 });
 
-test('no instance is asked after its death is known', async () => {
+test('no request is sent to an instance that is known to be dead', async () => {
   const bus = await scene.open('web');
   const { kill, ended } = await scene.start();
   await bus.request(shop.who);

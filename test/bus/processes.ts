@@ -1,4 +1,4 @@
-/** Starts instances of the shop as processes, and stops every one of them by its own handle. */
+/** Starts instances of the shop as processes, and stops each by its own handle. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,19 +21,19 @@ export interface Scene {
   readonly dir: string;
   open(module: string): Promise<Bus>;
   start(role?: string): Promise<Shop>;
-  /** What the processes wrote down, in the order they did. */
+  /** The notes of all processes, in the order in which they were written. */
   lines(): readonly Note[];
-  /** The texts of that alone. */
+  /** The texts of these notes. */
   ledger(): string[];
-  /** Resolves when `done` holds; looks again every 10 ms, `withinMs` at most. */
+  /** Resolves when `done` returns true. Checks every 10 ms, for at most `withinMs`. */
   until(done: () => boolean, withinMs?: number): Promise<number>;
   close(): Promise<void>;
 }
 
-/** How often one that plays the role `ticks` notes that it lives. */
+/** The interval at which a process in the role `ticks` writes a note. */
 export const tickMs = 50;
 
-/** `more` is how the buses are opened, over a directory of the scene's own; `program` what each process runs. */
+/** `more` are the options of the buses, beside the scene's own directory; `program` is the code of each process. */
 export function openScene(more: BusGiven = {}, program = join(__dirname, 'child.ts')): Scene {
   const dir = mkdtempSync(join(tmpdir(), 'busbar-bus-'));
   const given: BusGiven = { dir: join(dir, 'bus'), ns: 'test', sessionMs: 2_000, ...more };

@@ -41,22 +41,22 @@ const codeOf = async (promise: Promise<unknown>): Promise<string> =>
     (error: unknown) => (isBusError(error) ? error.code : String(error)),
   );
 
-test('a request gets the reply of the one instance that serves it', async () => {
+test('a request returns the reply of the only serving instance', async () => {
   const bus = await open();
   expect(await bus.as('web').request(maths.add, { a: 2, b: 3 })).toBe(5);
 });
 
-test('a request without input is called without', async () => {
+test('a request without input is sent without a body argument', async () => {
   const bus = await open();
   expect(await bus.as('web').request(maths.ping)).toBe('pong');
 });
 
-test('a handler gets what the schema makes of the input, once', async () => {
+test('a handler receives the input transformed once by its schema', async () => {
   const bus = await open();
   expect(await bus.as('web').request(maths.when, { day: '2026-11-22' })).toEqual({ year: 2026 });
 });
 
-test('a declared failure is thrown by request and a value of tryRequest', async () => {
+test('a declared failure is thrown by request and returned by tryRequest', async () => {
   const bus = await open();
   const web = bus.as('web');
   await expect(web.request(maths.divide, { a: 1, b: 0 })).rejects.toMatchObject({
@@ -68,14 +68,14 @@ test('a declared failure is thrown by request and a value of tryRequest', async 
   expect(await web.tryRequest(maths.divide, { a: 6, b: 3 })).toEqual({ ok: true, value: 2 });
 });
 
-test('input that the schema refuses is Invalid at the sender and names the field', async () => {
+test('input that breaks the schema is Invalid at the sender and names the field', async () => {
   const bus = await open();
   const sent = bus.as('web').request(maths.add, { a: 'x', b: 1 } as never);
   await expect(sent).rejects.toMatchObject({ code: 'Invalid', details: { side: 'input', issues: [{ path: ['a'] }] } });
   expect(bus.sent(maths.add)).toHaveLength(0);
 });
 
-test('a reply that the schema refuses is Invalid at the caller', async () => {
+test('a reply that breaks the schema is Invalid at the caller', async () => {
   const bus = await open({ add: () => 'five' as never });
   await expect(bus.as('web').request(maths.add, { a: 2, b: 3 })).rejects.toMatchObject({
     code: 'Invalid',
@@ -95,14 +95,14 @@ test('an error of the handler is HandlerFailed and names the instance', async ()
   });
 });
 
-test('an error of the bus inside a handler is the handler’s, not one of this call', async () => {
+test('a BusError thrown inside a handler is HandlerFailed for the caller', async () => {
   const bus = testBus(maths);
   const nobody = defineModule('nobody', { ping: request(z.void(), z.string()) });
   await serve(bus, { ping: () => bus.request(nobody.ping) });
   await expect(bus.as('web').request(maths.ping)).rejects.toMatchObject({ code: 'HandlerFailed' });
 });
 
-test('nobody there is NoHandler at once', async () => {
+test('a request without a serving instance is NoHandler immediately', async () => {
   const bus = testBus('web');
   await expect(bus.request(maths.ping)).rejects.toMatchObject({ code: 'NoHandler', details: { module: 'maths' } });
 });
@@ -115,14 +115,14 @@ test('absentMs waits for a first instance', async () => {
   expect(await asked).toBe('pong');
 });
 
-test('absentMs ends in NoHandler when none comes', async () => {
+test('absentMs ends in NoHandler when no instance starts', async () => {
   const bus = testBus('web');
   const asked = codeOf(bus.request(maths.ping, undefined, { absentMs: 2_000 }));
   await bus.clock.advance(2_000);
   expect(await asked).toBe('NoHandler');
 });
 
-test('a deadline ends in Timeout that says how far it came', async () => {
+test('a deadline ends in Timeout with the state that the request reached', async () => {
   const bus = await open(undefined, { concurrency: { slow: 1 } });
   const web = bus.as('web');
   const running = web.tryRequest(maths.slow, { ms: 1 });
@@ -151,7 +151,7 @@ test('the deadline aborts the signal of the handler', async () => {
   expect(reasons).toMatchObject([{ code: 'Timeout' }]);
 });
 
-test('taking a request back aborts the signal of the handler and rejects with Cancelled', async () => {
+test("cancelling a request aborts the handler's signal and rejects with Cancelled", async () => {
   const reasons: unknown[] = [];
   const bus = await open({
     slow: (_body, { signal }) => new Promise(() => signal.addEventListener('abort', () => reasons.push(signal.reason))),
@@ -165,7 +165,7 @@ test('taking a request back aborts the signal of the handler and rejects with Ca
   expect(reasons).toMatchObject([{ code: 'Cancelled' }]);
 });
 
-test('a request inside a handler has no more time than the handler', async () => {
+test('a request inside a handler inherits the deadline of the handler', async () => {
   const bus = testBus(maths);
   const deadlines: number[] = [];
   await serve(bus, {
@@ -182,7 +182,7 @@ test('a request inside a handler has no more time than the handler', async () =>
   expect(deadlines).toEqual([bus.clock.now() + 700, bus.clock.now() + 700]);
 });
 
-test('what outlives its handler keeps no dead deadline', async () => {
+test('a request made after its handler ended has a deadline of its own', async () => {
   const bus = testBus(maths);
   let later: Promise<unknown> | undefined;
   let goOn = (): void => {};
@@ -199,7 +199,7 @@ test('what outlives its handler keeps no dead deadline', async () => {
   expect(await later).toBe('later');
 });
 
-test('requests go to several instances, and with a key always to the same one', async () => {
+test('requests use several instances, and those with one key always the same', async () => {
   const bus = testBus('web');
   const hits = new Map<string, number>();
   for (const name of ['one', 'two', 'three']) {
@@ -216,7 +216,7 @@ test('requests go to several instances, and with a key always to the same one', 
   expect([...hits.values()]).toEqual([20]);
 });
 
-test('requestAll gives one answer or error for each live instance', async () => {
+test('requestAll returns one reply or error for each running instance', async () => {
   const bus = testBus('web');
   await serve(bus.as(maths), { ping: () => 'one' });
   await serve(bus.as(maths), {
@@ -231,7 +231,7 @@ test('requestAll gives one answer or error for each live instance', async () => 
   ]);
 });
 
-test('a body over the limit is TooLarge at the sender, and a reply over it at the caller', async () => {
+test('an oversized body is TooLarge at the sender, an oversized reply at the caller', async () => {
   const bus = await open({ echo: () => 'x'.repeat(1_100_000) });
   const web = bus.as('web');
   await expect(web.request(maths.echo, 'x'.repeat(1_100_000))).rejects.toMatchObject({
@@ -241,7 +241,7 @@ test('a body over the limit is TooLarge at the sender, and a reply over it at th
   await expect(web.request(maths.echo, 'x')).rejects.toMatchObject({ code: 'TooLarge' });
 });
 
-test('a verb that does not fit the kind says which one does', async () => {
+test('a verb that does not fit the kind rejects and names the right verb', async () => {
   const bus = await open();
   await expect(bus.request(maths.drop as never, {} as never)).rejects.toMatchObject({
     code: 'Config',
@@ -249,7 +249,7 @@ test('a verb that does not fit the kind says which one does', async () => {
   });
 });
 
-test('serve names every missing handler at once', async () => {
+test('serve names all missing handlers in one error', async () => {
   const bus = testBus(maths);
   await expect(bus.serve(maths, { add: () => 1 } as never)).rejects.toMatchObject({
     code: 'Config',
@@ -290,13 +290,13 @@ test('handlers are called as methods, so a class instance keeps its this', async
   expect(await bus.as('web').request(maths.add, { a: 1, b: 1 })).toBe(102);
 });
 
-test('a closed bus answers Closed', async () => {
+test('a closed bus rejects requests with Closed', async () => {
   const bus = await open();
   await bus.close();
   expect(await codeOf(bus.request(maths.ping))).toBe('Closed');
 });
 
-test('an instance that leaves finishes what runs, and what it did not start is asked elsewhere', async () => {
+test('a leaving instance finishes running requests and releases waiting ones', async () => {
   const bus = testBus('web');
   const first = bus.as(maths);
   let finish = (): void => {};
@@ -330,7 +330,7 @@ test('an instance that leaves finishes what runs, and what it did not start is a
   expect(started).toEqual(['first', 'second']);
 });
 
-test('baggage reaches the handler and what it sends', async () => {
+test('baggage reaches the handler and the messages that it sends', async () => {
   const bus = testBus(maths);
   const seen: unknown[] = [];
   await serve(bus, {
@@ -350,7 +350,7 @@ test('baggage reaches the handler and what it sends', async () => {
   expect(echo?.baggage).toEqual({ tenant: 'acme' });
 });
 
-test('a trace goes with a message and with what it causes', async () => {
+test('a trace is sent with a message and the messages that it causes', async () => {
   const bus = testBus(maths);
   const seen: unknown[] = [];
   await serve(bus, {
@@ -370,7 +370,7 @@ test('a trace goes with a message and with what it causes', async () => {
   expect(() => web.with({}, () => 1, 'not a trace')).toThrow(expect.objectContaining({ code: 'Invalid' }));
 });
 
-test('fault makes the next sends fail as told', async () => {
+test('fault makes the next sends fail with the given code', async () => {
   const bus = await open();
   bus.fault(maths.ping, 'Unreachable', { outcome: 'not-sent', waitedMs: 1 }, 2);
   expect(await codeOf(bus.request(maths.ping))).toBe('Unreachable');
@@ -378,7 +378,7 @@ test('fault makes the next sends fail as told', async () => {
   expect(await bus.request(maths.ping)).toBe('pong');
 });
 
-test('any error of a handler is answered, also one whose text is half a character, huge, or none', async () => {
+test('unusual errors of a handler are answered: broken surrogates, huge texts, no prototype', async () => {
   const thrown: unknown[] = [
     new Error('bad title: 😀'.slice(0, -1)),
     new Error('x'.repeat(2_000_000)),
@@ -393,7 +393,7 @@ test('any error of a handler is answered, also one whose text is half a characte
   for (let n = 0; n < 3; n++) expect(await codeOf(web.request(maths.echo, n))).toBe('HandlerFailed');
 });
 
-test('a failure of another module that a handler lets through is not taken for its own', async () => {
+test('a failure of another module inside a handler is HandlerFailed', async () => {
   const shelf = defineModule('shelf', {
     take: request(z.void(), z.void(), { failures: { ByZero: z.object({ at: z.string() }) } }),
   });
@@ -414,7 +414,7 @@ test('closing one of two contracts of an instance leaves the other one served', 
   expect(await web.request(maths.ping)).toBe('pong');
 });
 
-test('when the last instance leaves, nobody is there: NoHandler, which may be tried again', async () => {
+test('a waiting request is a retryable NoHandler when the last instance leaves', async () => {
   const bus = await open({ slow: () => new Promise<string>(() => {}) }, { concurrency: { slow: 1 } });
   const web = bus.as('web');
   const [, waiting] = [web.tryRequest(maths.slow, { ms: 1 }), web.tryRequest(maths.slow, { ms: 1 })];
@@ -424,7 +424,7 @@ test('when the last instance leaves, nobody is there: NoHandler, which may be tr
   expect(await waiting).toMatchObject({ error: { code: 'NoHandler', retryable: true } });
 });
 
-test('a handler that hangs keeps no other entry of the instance from being asked', async () => {
+test('a handler that hangs blocks no other entry of its instance', async () => {
   const bus = await open(undefined, { concurrency: { slow: 1 } });
   const web = bus.as('web');
   const all = Array.from({ length: 300 }, () => web.tryRequest(maths.slow, { ms: 1 }));
@@ -433,7 +433,7 @@ test('a handler that hangs keeps no other entry of the instance from being asked
   expect(await web.request(maths.ping)).toBe('pong');
 });
 
-test('timeoutMs may be a fraction or endless, and is refused by name when it is no time', async () => {
+test('timeoutMs can be a fraction or infinite, and a negative one is rejected', async () => {
   const bus = await open();
   const web = bus.as('web');
   expect(await web.request(maths.ping, undefined, { timeoutMs: 1_000 / 3 })).toBe('pong');
@@ -444,13 +444,13 @@ test('timeoutMs may be a fraction or endless, and is refused by name when it is 
   });
 });
 
-test('a limit that lets nothing through is refused at once', async () => {
+test('a limit of 0 is rejected immediately', async () => {
   await expect(open(undefined, { concurrency: { slow: 0 } })).rejects.toMatchObject({ code: 'Config' });
   await expect(open(undefined, { concurrency: 0 })).rejects.toMatchObject({ code: 'Config' });
   await expect(open(undefined, { perSecond: { slow: 0 } })).rejects.toMatchObject({ code: 'Config' });
 });
 
-test('what a caller asked for ends when the caller dies', async () => {
+test('a request is aborted when its caller closes', async () => {
   const aborted: unknown[] = [];
   const bus = await open({
     slow: (_body, { signal }) => new Promise(() => signal.addEventListener('abort', () => aborted.push(signal.reason))),

@@ -1,9 +1,9 @@
-/** Events that a named listener has not received: how long they wait, and who reports it. */
+/** Events that a named listener has not received: their retention, and the reports about them. */
 import { limits } from '../../src/base/limits';
 import type { Bus } from '../../src/bus/types';
 import { photos, rig, type Job } from '../inspect/rig';
 
-/** As rig() has it. */
+/** The value in rig(). */
 const keepMs = 86_400_000;
 const job = (n: number): Job => ({ n, key: `k${n % 3}` });
 
@@ -12,7 +12,7 @@ async function listenOnce(bus: Bus, received: number[] = []): Promise<number[]> 
   return received;
 }
 
-/** A listener that received one event and left, and a publisher that published others after it. */
+/** A listener that received one event and left, and a publisher of later events. */
 async function openScene(options: Parameters<typeof rig>[0] = {}) {
   const r = rig(options);
   const [publisher, listener] = [await r.open('photos'), await r.open('search')];
@@ -24,7 +24,7 @@ async function openScene(options: Parameters<typeof rig>[0] = {}) {
   return { ...r, publisher, received };
 }
 
-test('events wait for a named listener that is away for longer than events are kept', async () => {
+test('events wait for an absent named listener beyond keepMs', async () => {
   const { open, clock, soon, received } = await openScene();
   await clock.advance(10 * keepMs);
   const back = await open('search');
@@ -33,7 +33,7 @@ test('events wait for a named listener that is away for longer than events are k
   expect([received, later.toSorted((a, b) => a - b)]).toEqual([[0], [1, 2, 3]]);
 });
 
-test('events that every named listener has received go when they are older than they are kept', async () => {
+test('events that every named listener has received are deleted after keepMs', async () => {
   const { open, clock, soon, ports } = await openScene();
   await soon(listenOnce(await open('search')));
   await clock.advance(5_000);
@@ -47,7 +47,7 @@ test('events that every named listener has received go when they are older than 
   expect(await there()).toBe(0);
 });
 
-test('a publisher reports in health, once, that events wait longer than they are kept, until the listener is back', async () => {
+test("a publisher's health reports events held beyond keepMs until the listener returns", async () => {
   const { open, clock, soon, publisher } = await openScene();
   await clock.advance(0.9 * keepMs);
   expect(publisher.health().reasons).toEqual([]);
@@ -74,7 +74,7 @@ test('a listener that was closed is no longer reported by its instance, which go
   expect(listener.health().reasons).toEqual([]);
 });
 
-test('busbar status warns that events wait longer than they are kept, with how much and what to do', async () => {
+test('busbar status warns of events held beyond keepMs, with count and remedy', async () => {
   const { clock, soon, inspector } = await openScene();
   await clock.advance(1.1 * keepMs);
   const { alarms } = await soon((await inspector()).status());
@@ -90,12 +90,12 @@ test('busbar status warns that events wait longer than they are kept, with how m
   ]);
 });
 
-test('busbar status is critical when what waits is close to the bound beyond which the oldest events go', async () => {
+test('busbar status is critical when held events approach the byte limit', async () => {
   const { clock, soon, inspector, ports } = await openScene();
   await clock.advance(1.1 * keepMs);
   const { log } = ports('look');
   const seen = async (eventBytes: number): Promise<string | undefined> => {
-    const value = { length: eventBytes } as Uint8Array; // only its size is looked at
+    const value = { length: eventBytes } as Uint8Array; // only its size is read
     const peek: typeof log.peek = async (...where) => (await log.peek(...where)).map((one) => ({ ...one, value }));
     const { alarms } = await soon((await inspector({ log: { ...log, peek } })).status());
     return alarms.find(({ what }) => what === 'held')?.severity;
@@ -104,8 +104,8 @@ test('busbar status is critical when what waits is close to the bound beyond whi
   expect(await seen(limits.heldEventBytesMax * 0.26)).toBe('critical');
 });
 
-describe('where the log deletes events whatever is unread, as Kafka does', () => {
-  test('busbar status is critical from half of the time on, before anything is deleted', async () => {
+describe('on a log that deletes unread events, like Kafka', () => {
+  test('busbar status is critical from half of the retention on', async () => {
     const { clock, soon, inspector, ports } = await openScene();
     const look = await inspector({ log: { ...ports('look').log, holdsUnread: false } });
     await clock.advance(0.4 * keepMs);
@@ -123,7 +123,7 @@ describe('where the log deletes events whatever is unread, as Kafka does', () =>
     ]);
   });
 
-  test('a publisher reports it in health before anything is deleted', async () => {
+  test('a publisher reports it in health before events are deleted', async () => {
     const { clock, publisher } = await openScene({ holdsUnread: false });
     await clock.advance(0.4 * keepMs);
     expect(publisher.health().reasons).toEqual([]);
@@ -134,7 +134,7 @@ describe('where the log deletes events whatever is unread, as Kafka does', () =>
   });
 });
 
-test('a named listener that is forgotten holds nothing any more', async () => {
+test('a forgotten named listener holds no events', async () => {
   const { clock, soon, publisher, ports, received, open } = await openScene();
   await clock.advance(2 * keepMs);
   const { log } = ports('look');
@@ -149,7 +149,7 @@ test('a named listener that is forgotten holds nothing any more', async () => {
   expect([received, later]).toEqual([[0], []]);
 });
 
-test('a group that has members is not forgotten', async () => {
+test('a group with members cannot be dropped', async () => {
   const { soon, ports, open } = await openScene();
   await soon(listenOnce(await open('search')));
   const { log } = ports('look');

@@ -1,7 +1,7 @@
-/** When those who serve can be reached. */
+/** The time at which a serving instance becomes reachable. */
 import { photos, rig } from '../inspect/rig';
 
-test('an instance whose queue has to wait for one that died is asked all the same', async () => {
+test('an instance answers requests while its queue waits for the group', async () => {
   const { clock, world, open, soon } = rig();
   const [server, web] = [await open('photos'), await open('web')];
   world.faults = ({ call }) => (call === 'join' ? { delayMs: 20_000 } : undefined);

@@ -1,4 +1,6 @@
-/** Settings between processes of one machine: what one writes, another that runs obeys; and a start without any. */
+/**
+ * Settings between processes of one machine: a running process applies a change, and a process starts without settings.
+ */
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect, type Inspection } from '../../src/inspect';
@@ -22,7 +24,7 @@ afterEach(async () => {
 const orders = (count: number) => Array.from({ length: count }, (_, n) => ({ order: `o${n}`, n }));
 const lines = (start: string): number => scene.ledger().filter((line) => line.startsWith(start)).length;
 
-test('a running process obeys within a second, killed and started again it still does, and back when it is removed', async () => {
+test('a running process applies a setting within a second, and a restarted one keeps it', async () => {
   const first = await scene.start();
   const bus = await scene.open('web');
   inspection = await inspect({ dir: join(scene.dir, 'bus'), ns: 'test' });
@@ -46,14 +48,14 @@ test('a running process obeys within a second, killed and started again it still
   await bus.submitAll(shop.pack, orders(20));
   first.kill('SIGKILL');
   await scene.start();
-  await new Promise((resolve) => setTimeout(resolve, 1_500)); // that nothing happens is the thing
+  await new Promise((resolve) => setTimeout(resolve, 1_500)); // the assertion is that no job starts
   expect(lines('pack ')).toBe(0);
   await settings.set('shop.pack.paused', null, version);
   await scene.until(() => lines('packed ') === 20);
   expect(lines('pack ')).toBe(20);
 });
 
-test('the deadline of a request changes at a caller that runs', async () => {
+test('a timeout setting changes the deadline of a running caller', async () => {
   await scene.start();
   const bus = await scene.open('web');
   inspection = await inspect({ dir: join(scene.dir, 'bus'), ns: 'test' });
@@ -65,7 +67,7 @@ test('the deadline of a request changes at a caller that runs', async () => {
   });
 });
 
-test('a bus does not start on settings that cannot be read, and names the file', async () => {
+test('a bus with damaged settings rejects openBus and names the file', async () => {
   const bus = await scene.open('web');
   inspection = await inspect({ dir: join(scene.dir, 'bus'), ns: 'test' });
   await inspection.settings.set('timeoutMs', '1s', 0);

@@ -1,4 +1,4 @@
-/** What an operator changes while a bus is open: it takes effect at once, and goes back when the setting is removed. */
+/** Settings that an operator changes while a bus is open: they take effect immediately, and revert when removed. */
 import { z } from 'zod';
 import { openNotices } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
@@ -19,7 +19,7 @@ const photos = defineModule('photos', {
   added: event(z.object({ n: z.number() }), { key: (photo) => `k${photo.n}` }),
 });
 
-/** A handler that counts who is inside, and ends when it is let out. */
+/** A handler that counts its running calls, and ends them when the test calls `leave`. */
 function room() {
   const inside: (() => void)[] = [];
   let ended = 0;
@@ -65,7 +65,7 @@ function serve(
 const jobs = (count: number, from = 0) => Array.from({ length: count }, (_, i) => ({ n: from + i }));
 
 describe('work', () => {
-  test('its concurrency goes up and down with a setting, and back to what serve said', async () => {
+  test('its concurrency follows a setting, and reverts to that of serve', async () => {
     const hall = room();
     const { bus, serving } = open({ resize: hall.enter }, { concurrency: { resize: 2 } });
     await serving;
@@ -77,12 +77,12 @@ describe('work', () => {
     await bus.set('photos.resize.concurrency', 1);
     hall.leave(6);
     await bus.clock.advance(10);
-    expect(hall.now).toBe(1); // none was started while more than one ran
+    expect(hall.now).toBe(1); // no job started while more than one ran
     await bus.set('photos.resize.concurrency', null);
     expect(hall.now).toBe(2);
   });
 
-  test('without a word of serve, workConcurrency counts, also as a setting', async () => {
+  test('workConcurrency applies when serve has none, also as a setting', async () => {
     const hall = room();
     const { bus, serving } = open({ resize: hall.enter });
     await serving;
@@ -93,7 +93,7 @@ describe('work', () => {
     expect(hall.now).toBe(12);
   });
 
-  test('its rate can be limited, changed and freed', async () => {
+  test('its rate can be limited, changed and unlimited', async () => {
     let handled = 0;
     const { bus, serving } = open({ resize: () => void handled++ });
     await serving;
@@ -112,7 +112,7 @@ describe('work', () => {
     expect(handled).toBe(400);
   });
 
-  test('paused, nothing of it is started and it waits, others of its queue go on; resumed, nothing is lost', async () => {
+  test('a paused entry starts nothing and loses nothing, and other entries continue', async () => {
     const done: string[] = [];
     const { bus, serving } = open({
       resize: ({ n }) => void done.push(`resize ${n}`),
@@ -129,7 +129,7 @@ describe('work', () => {
     expect(bus.parked(photos.resize)).toEqual([]);
   });
 
-  test('paused, what runs goes on to its end', async () => {
+  test('pausing lets running handlers finish', async () => {
     const hall = room();
     const { bus, serving } = open({ resize: hall.enter }, { concurrency: { resize: 2 } });
     await serving;
@@ -137,13 +137,13 @@ describe('work', () => {
     await bus.clock.advance(10);
     await bus.set('photos.resize.paused', 'true');
     hall.leave();
-    await bus.settled(); // what is paused does not count as busy
+    await bus.settled(); // paused work does not count as busy
     expect([hall.ended, hall.now]).toEqual([2, 0]);
     await bus.set('photos.resize.paused', 'false');
     expect(hall.now).toBe(2);
   });
 
-  test('what is paused before an instance comes up is paused there too', async () => {
+  test('an entry paused before its instance starts is paused there too', async () => {
     let handled = 0;
     const { bus } = open();
     await bus.set('thumbs.make.paused', true, { unchecked: true });
@@ -157,7 +157,7 @@ describe('work', () => {
     expect(handled).toBe(5);
   });
 
-  heavy('others are found behind more paused messages than are read ahead', async () => {
+  heavy('other entries run behind more paused messages than the read-ahead holds', async () => {
     const cleaned: number[] = [];
     const { bus, serving } = open({ clean: ({ n }) => void cleaned.push(n) });
     await serving;
@@ -168,13 +168,13 @@ describe('work', () => {
     );
     await bus.submit(photos.clean, { n: 7, key: 'one partition' });
     await bus.clock.advance(1_000);
-    expect(cleaned).toEqual([]); // of the same key: it comes after those before it
+    expect(cleaned).toEqual([]); // of the same key, so it waits for the messages before it
     await bus.submitAll(photos.clean, jobs(100));
     await bus.clock.advance(60_000);
     expect(cleaned).toHaveLength(100);
   });
 
-  test('fewer attempts hold from the next failure on', async () => {
+  test('a lower attempts setting applies from the next failure on', async () => {
     const attempts: number[] = [];
     const { bus, serving } = open({
       resize({ n }) {
@@ -191,7 +191,7 @@ describe('work', () => {
     expect(bus.parked(photos.resize)).toMatchObject([{ attempts: 2, reason: 'attempt 2 of 2 failed: no disk' }]);
   });
 
-  test('one that has failed as often already is tried once more, and parked with its own error', async () => {
+  test('a message beyond the new attempts runs one last time, and is parked with that error', async () => {
     const { bus, serving } = open({
       resize() {
         throw new Error('no disk');
@@ -205,7 +205,7 @@ describe('work', () => {
     expect(bus.parked(photos.resize)).toMatchObject([{ attempts: 2, reason: 'attempt 2 of 1 failed: no disk' }]);
   });
 
-  test('more attempts hold for what waits for another one, and the contract again when the setting is removed', async () => {
+  test('a higher attempts setting applies until it is removed', async () => {
     let tries = 0;
     const { bus, serving } = open({
       resize() {
@@ -224,7 +224,7 @@ describe('work', () => {
     expect([tries, bus.parked(photos.resize).length]).toEqual([9, 2]);
   });
 
-  test('the backoff changes with the next failure', async () => {
+  test('a backoffMs setting applies from the next failure on', async () => {
     const at: number[] = [];
     const { bus, serving } = open({
       resize() {
@@ -241,7 +241,7 @@ describe('work', () => {
 });
 
 describe('requests', () => {
-  test('their concurrency changes with a setting, at once for those that wait', async () => {
+  test('their concurrency follows a setting immediately, also for waiting ones', async () => {
     const hall = room();
     const add = async () => {
       await hall.enter();
@@ -259,7 +259,7 @@ describe('requests', () => {
     await bus.clock.advance(0);
     expect(hall.now).toBe(2);
     hall.leave();
-    await bus.set('requestConcurrency', 50); // serve has said 2
+    await bus.set('requestConcurrency', 50); // serve has set 2
     expect(hall.now).toBe(2);
     hall.leave();
     await bus.clock.advance(0);
@@ -267,7 +267,7 @@ describe('requests', () => {
     expect(await Promise.all(asked)).toHaveLength(10);
   });
 
-  test('requestConcurrency counts where serve says nothing', async () => {
+  test('requestConcurrency applies when serve has none', async () => {
     const hall = room();
     const find = async () => {
       await hall.enter();
@@ -285,7 +285,7 @@ describe('requests', () => {
     await Promise.all(asked);
   });
 
-  test('a rate that is raised does not wait for the timer of the one before', async () => {
+  test('a raised rate does not wait for the timer of the previous rate', async () => {
     let started = 0;
     const { bus, serving } = open({ add: () => ++started });
     await serving;
@@ -295,14 +295,14 @@ describe('requests', () => {
     expect(started).toBeLessThanOrEqual(1);
     await bus.set('photos.add.perSecond', 20);
     await bus.clock.advance(500);
-    expect(started).toBeGreaterThanOrEqual(8); // whole milliseconds: one in 51
+    expect(started).toBeGreaterThanOrEqual(8); // in whole milliseconds, one each 51 ms
     expect(started).toBeLessThanOrEqual(12);
     await bus.set('photos.add.perSecond', null);
     expect(started).toBe(20);
     await asked;
   });
 
-  test('paused, a request waits, which is what its Timeout says; resumed in time, it is answered', async () => {
+  test('a request to a paused entry waits, and is answered when resumed in time', async () => {
     const { bus, serving } = open({ add: ({ n }) => n });
     await serving;
     const web = bus.as('web');
@@ -316,7 +316,7 @@ describe('requests', () => {
     expect(await asked).toBe(2);
   });
 
-  test('a request whose caller gave up while it was paused is not started afterwards', async () => {
+  test('a request that timed out while paused is not started later', async () => {
     const started: number[] = [];
     const { bus, serving } = open({ add: ({ n }) => started.push(n) });
     await serving;
@@ -329,7 +329,7 @@ describe('requests', () => {
     expect(started).toEqual([]);
   });
 
-  test('the deadline of an entry changes at its callers: over the contract, under what a call says', async () => {
+  test('a timeout setting of an entry overrides its contract, but not the call', async () => {
     const { bus, serving } = open({ add: () => new Promise<number>(() => {}) });
     await serving;
     const web = bus.as('web');
@@ -347,7 +347,7 @@ describe('requests', () => {
     expect(await timeoutOf()).toMatchObject(after(3_000));
   });
 
-  test('the deadline of the whole bus changes for entries that say nothing', async () => {
+  test('the timeoutMs setting applies to entries without a timeout of their own', async () => {
     const never = () => new Promise<number>(() => {});
     const { bus, serving } = open({ find: never, add: never });
     await serving;
@@ -360,7 +360,7 @@ describe('requests', () => {
 });
 
 describe('a named listener', () => {
-  test('is paused, limited and retried by its own name, whatever it listens to', async () => {
+  test('is paused and retried by the settings of its own name', async () => {
     const { bus } = open();
     const heard: number[] = [];
     const search = bus.as('search');
@@ -382,7 +382,7 @@ describe('a named listener', () => {
     expect(heard.filter((n) => n === 2)).toHaveLength(4);
   });
 
-  test('has the concurrency of its setting, then that of listen', async () => {
+  test('has the concurrency of its setting, or otherwise of listen', async () => {
     const { bus } = open();
     const hall = room();
     await bus.as('search').listen(photos.added, { as: 'index', concurrency: 3 }, hall.enter);
@@ -398,7 +398,7 @@ describe('a named listener', () => {
 });
 
 describe('a setting', () => {
-  test('of a wrong value changes nothing, is told, and stands in health until it is right', async () => {
+  test('with an invalid value has no effect, is reported, and stays in health until corrected', async () => {
     const hall = room();
     const { bus, serving, settings } = open({ resize: hall.enter });
     await serving;
@@ -422,7 +422,7 @@ describe('a setting', () => {
     expect(bus.health().reasons).toEqual([]);
   });
 
-  test('reaches every instance, and none that is closed', async () => {
+  test('reaches every open instance and no closed one', async () => {
     const { bus, serving, settings } = open();
     await serving;
     const other = bus.as(photos);
@@ -433,7 +433,7 @@ describe('a setting', () => {
     expect(settings()).toHaveLength(seen);
   });
 
-  test('of an entry that is served no more changes nothing, and serving it again takes it over', async () => {
+  test('for an unserved entry takes effect when the entry is served again', async () => {
     const hall = room();
     const { bus, serving } = open({ resize: hall.enter });
     await (await serving).close();
@@ -445,10 +445,10 @@ describe('a setting', () => {
   });
 });
 
-describe('on ports that take their time', () => {
+describe('on slow ports', () => {
   const queued = defineModule('queued', { add: request(z.number(), z.number()), make: work(Job) });
 
-  /** A bus whose calls take 20 ms there and back, and an operator who writes settings. */
+  /** A bus whose calls take 20 ms in total, and an operator that writes settings. */
   function slowly() {
     const clock = virtualClock();
     const world = memoryWorld({ clock, delays: { minMs: 10, maxMs: 10 } });
@@ -497,7 +497,7 @@ describe('on ports that take their time', () => {
     return { clock, bus, opened, operator: world.process('operator').settings, watching: () => watching };
   }
 
-  heavy('a setting that changes while an instance joins its queue is not missed', async () => {
+  heavy('a setting that changes while an instance joins its queue is applied', async () => {
     for (let atMs = 0; atMs <= 200; atMs += 10) {
       const { clock, bus, opened, operator } = slowly();
       await clock.advance(200);
@@ -515,7 +515,7 @@ describe('on ports that take their time', () => {
     }
   });
 
-  test('whoever serves no more watches no more', async () => {
+  test('closing a served contract removes its setting watchers', async () => {
     const { clock, bus, opened, watching } = slowly();
     await clock.advance(200);
     await opened;

@@ -1,4 +1,4 @@
-/** Rolling upgrade of a module as processes: the new version serves an entry that the old one does not know. */
+/** Rolling upgrade of a module in processes: the new version serves an entry that the old one does not know. */
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { BusGiven } from '../../src/config';
@@ -11,17 +11,20 @@ const wrap = work(job, { key: ({ n }) => `k${n % 60}` });
 export const older = defineModule('depot', { pack });
 export const newer = defineModule('depot', { pack, wrap });
 
-/** Longest time from the acceptance of a job to the end of its handler while both versions run; a hand-over is a part of it. */
+/**
+ * The longest time from the acceptance of a job to the end of its handler while both versions run, including a hand-
+ * over.
+ */
 const waitMsMax = 10_000;
 const jobs = 100;
 
-/** Runs the upgrade on the transport that `more` names. */
+/** Runs the upgrade on the transport given by `more`. */
 export function upgrades(more: () => BusGiven): void {
   let scene: Scene;
   beforeEach(() => (scene = openScene(more(), join(__dirname, 'upgradechild.ts'))));
   afterEach(() => scene.close());
 
-  test('jobs of a new entry do not wait for instances of the old version to leave, and none is lost or repeated', async () => {
+  test('jobs of a new entry run before old instances leave, without loss or repetition', async () => {
     const bus = await scene.open('web');
     const old = await scene.start('old');
     const partitionsOf = (pid: number): number =>
@@ -67,7 +70,7 @@ export function upgrades(more: () => BusGiven): void {
     }
   });
 
-  test('a job of an entry that no instance serves waits, and is handled as soon as one comes that does', async () => {
+  test('a job of an unserved entry waits, and is handled once an instance serves it', async () => {
     const bus = await scene.open('web');
     await scene.start('old');
     await bus.submit(newer.wrap, { n: 1 });

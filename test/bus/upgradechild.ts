@@ -1,4 +1,4 @@
-/** One instance of the depot in a process of its own, of the version that its third argument names. */
+/** One instance of the depot in a process of its own, in the version of its third argument. */
 import { appendFileSync } from 'node:fs';
 import type { BusGiven } from '../../src/config';
 import { openBus } from '../../src/index';
@@ -9,7 +9,7 @@ const note = (line: string): void => appendFileSync(ledger, `${process.pid} ${Da
 const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function main(): Promise<void> {
-  const bus = await openBus({ module: older, ...(JSON.parse(given) as BusGiven) }); // as the scene writes it
+  const bus = await openBus({ module: older, ...(JSON.parse(given) as BusGiven) }); // written by the scene
   bus.watch((notice) => notice.type === 'partition' && note(`${notice.change} ${notice.partition}`));
   const handle =
     (entry: string) =>

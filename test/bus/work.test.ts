@@ -27,7 +27,7 @@ test('work waits for an instance that serves it, and is handled once', async () 
   expect(handled).toEqual([[{ photoId: 'a', width: 200 }, id, 1, 'web']]);
 });
 
-test('jobs of one key are handled in the order sent, though many run at once', async () => {
+test('jobs of one key are handled in the order sent, although many run concurrently', async () => {
   const bus = testBus(photos);
   const handled = new Map<string, number[]>();
   await bus.serve(
@@ -51,7 +51,7 @@ test('jobs of one key are handled in the order sent, though many run at once', a
   for (const widths of handled.values()) expect(widths).toEqual(Array.from({ length: 20 }, (_, n) => n));
 });
 
-test('a job that fails comes back after its backoff, and is parked with all attempts at the end', async () => {
+test('a failed job is retried after its backoff, and parked with all attempts', async () => {
   const bus = testBus(photos);
   const attempts: number[] = [];
   await bus.serve(photos, {
@@ -72,7 +72,7 @@ test('a job that fails comes back after its backoff, and is parked with all atte
   ]);
 });
 
-test('park sets a job aside at once, and the next of its key goes on', async () => {
+test('park parks a job immediately, and the next job of its key runs', async () => {
   const bus = testBus(photos);
   const done: number[] = [];
   await bus.serve(photos, {
@@ -89,7 +89,7 @@ test('park sets a job aside at once, and the next of its key goes on', async () 
   expect(bus.parked(photos.resize)).toMatchObject([{ attempts: 1, reason: 'nothing to draw' }]);
 });
 
-test('an entry with a queue of its own is not held up by the others', async () => {
+test('an entry with its own queue is not blocked by other entries', async () => {
   const bus = testBus(photos);
   const done: number[] = [];
   await bus.serve(
@@ -103,7 +103,7 @@ test('an entry with a queue of its own is not held up by the others', async () =
   expect(done).toEqual([1]);
 });
 
-test('each event is handled by one instance of each listening name, and none is missed from the first listen on', async () => {
+test('each event is handled by one instance of each name from the first listen on', async () => {
   const bus = testBus(photos);
   const heard = { index: [] as string[], mail: [] as string[] };
   for (const as of ['index', 'index', 'mail'] as const) {
@@ -116,7 +116,7 @@ test('each event is handled by one instance of each listening name, and none is 
   expect(heard.mail.toSorted()).toEqual(ids.toSorted());
 });
 
-test('calls made inside a handler carry the message that caused them', async () => {
+test('messages sent inside a handler carry their cause', async () => {
   const bus = testBus(photos);
   await bus.serve(photos, {
     ...nothing,
@@ -127,7 +127,7 @@ test('calls made inside a handler carry the message that caused them', async () 
   expect(bus.sent(photos.added)).toMatchObject([{ body: { photoId: 'a' }, from: { module: 'photos' } }]);
 });
 
-test('an instance whose handler does not end leaves after drainMs: its signal aborts, and another takes the job', async () => {
+test('an instance whose handler hangs aborts it after drainMs, and another runs the job', async () => {
   const bus = testBus('web');
   const first = bus.as(photos);
   let aborted = false;
@@ -148,7 +148,7 @@ test('an instance whose handler does not end leaves after drainMs: its signal ab
   expect([closed, aborted, attempts]).toEqual([true, true, [2]]);
 });
 
-test('an instance that closes finishes the job it has, and another takes the rest', async () => {
+test('a closing instance finishes its running job, and another handles the rest', async () => {
   const bus = testBus('web');
   const first = bus.as(photos);
   const done: string[] = [];
@@ -180,19 +180,19 @@ test('an instance that closes finishes the job it has, and another takes the res
   expect(done.toSorted()).toEqual(['first', 'second', 'second']);
 });
 
-test('input that the schema refuses is Invalid at the sender and leaves nothing in the queue', async () => {
+test('input that breaks the schema is Invalid at the sender and not queued', async () => {
   const bus = testBus(photos);
   await expect(bus.submit(photos.resize, { photoId: 1, width: 1 } as never)).rejects.toMatchObject({ code: 'Invalid' });
   expect(bus.sent(photos.resize)).toEqual([]);
 });
 
-test('a list is safe as a whole and answered one by one', async () => {
+test('a list is acknowledged with one id for each message', async () => {
   const bus = testBus(photos);
   const answers = await bus.submitAll(photos.clean, [{ n: 1 }, { n: 2 }]);
   expect(new Set(answers.map(({ id }) => id)).size).toBe(2);
 });
 
-test('a listener that is still joining when the bus closes is closed with it', async () => {
+test('a listener that is joining when its bus closes is closed with it', async () => {
   const bus = testBus(photos);
   const search = bus.as('search');
   const listening = search.listen(photos.added, { as: 'index' }, () => {});
@@ -202,10 +202,10 @@ test('a listener that is still joining when the bus closes is closed with it', a
   await bus.as('search').listen(photos.added, { as: 'index' }, ({ photoId }) => void heard.push(photoId));
   for (let n = 0; n < 30; n++) await bus.publish(photos.added, { photoId: `p${n}` });
   await bus.settled();
-  expect(heard).toHaveLength(30); // no partition is left with whoever closed
+  expect(heard).toHaveLength(30); // no partition stays with the closed bus
 });
 
-test('a message larger than the bus was told to send is TooLarge', async () => {
+test('a message over messageBytesMax is TooLarge', async () => {
   const bus = testBus(photos);
   const job = { photoId: 'x'.repeat(1_000_100), width: 1 };
   await expect(bus.submit(photos.resize, job)).rejects.toMatchObject({ code: 'TooLarge' });
