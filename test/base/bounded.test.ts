@@ -4,7 +4,7 @@ import { BoundedQueue, Capacity, RecentSet } from '../../src/base/bounded';
 const max = { count: 3, bytes: 100 };
 
 describe('a capacity', () => {
-  test('refuses what exceeds its count or its bytes, or those of the capacity that it is a part of', () => {
+  test('rejects items beyond its count or bytes, or those of its whole', () => {
     const whole = new Capacity({ count: 10, bytes: 120 });
     const [one, two] = [new Capacity(max, whole), new Capacity(max, whole)];
     one.add(90);
@@ -14,14 +14,14 @@ describe('a capacity', () => {
     expect([one.count, one.bytes, whole.count, whole.bytes]).toEqual([0, 0, 0, 0]);
   });
 
-  test('has room for one item that is larger than the bound while it is empty, for none beside it', () => {
+  test('accepts one oversized item while it is empty, and none beside it', () => {
     const capacity = new Capacity(max);
     expect(capacity.fits(500)).toBe(true);
     capacity.add(500);
     expect(capacity.fits(0)).toBe(false);
   });
 
-  test('a share of the bounds can be asked for, and a part with less than its reserve has room in a full whole', () => {
+  test('fits a requested share of its limits, and its reserve in a full whole', () => {
     const whole = new Capacity({ count: 10, bytes: 100 });
     const [one, two] = [
       new Capacity({ count: 8, bytes: 100 }, whole),
@@ -38,7 +38,7 @@ describe('a capacity', () => {
     );
   });
 
-  test('lets a waiter go on as soon as the share is reached, and not before', async () => {
+  test('resolves below() when the share is reached, and not before', async () => {
     const capacity = new Capacity({ count: 4, bytes: 100 });
     for (let n = 0; n < 4; n++) capacity.add(25);
     const reached: string[] = [];
@@ -58,7 +58,7 @@ describe('a capacity', () => {
     await capacity.below(0);
   });
 
-  test('describes itself, and its error carries every figure', () => {
+  test('describes itself, and its error has every figure', () => {
     const capacity = new Capacity(max);
     capacity.add(40);
     expect(capacity.overloaded('photos.add at photos#1', 'requests', 250)).toMatchObject({
@@ -70,7 +70,7 @@ describe('a capacity', () => {
 });
 
 describe('a bounded queue', () => {
-  test('holds the same items in the same order as an array, whatever is pushed, shifted and removed', () => {
+  test('holds the same items in the same order as an array', () => {
     const step = fc.oneof(fc.constant('shift' as const), fc.nat(50), fc.record({ removed: fc.nat(30) }));
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
@@ -89,7 +89,7 @@ describe('a bounded queue', () => {
             const { item: removed, place } = placed[one.removed] ?? {};
             if (!place) return;
             const isIn = expected.some((other) => other.item === removed);
-            // `push` gave it.
+            // `push` returned it.
             expect(queue.remove(place as never)).toBe(isIn);
             expected = expected.filter((other) => other.item !== removed);
           }
@@ -108,7 +108,7 @@ describe('a bounded queue', () => {
   });
 });
 
-test('a recent set knows at least the newest half of its bound, and never more than the bound', () => {
+test('a recent set holds between the newest half of its limit and the limit', () => {
   const set = new RecentSet<number>(10);
   for (let n = 0; n < 1_000; n++) {
     set.add(n);

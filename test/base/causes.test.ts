@@ -1,4 +1,4 @@
-/** Causes of errors are kept as plain data, and can be said and made again, within bounds. */
+/** Causes of errors are kept as plain data, printed, and restored as errors, within bounds. */
 import { runInNewContext } from 'node:vm';
 import { sayError, behind, causeLines, errorOf, isBehind } from '../../src/base/errors';
 
@@ -6,7 +6,7 @@ const refused = (port: number): Error =>
   Object.assign(new Error(`connect ECONNREFUSED 127.0.0.1:${port}`), { code: 'ECONNREFUSED' });
 const fetchFailed = (): Error => new TypeError('fetch failed', { cause: refused(9) });
 
-test('a line names each cause once', () => {
+test('the line of an error names each cause once', () => {
   expect(sayError(fetchFailed())).toBe('fetch failed; cause: connect ECONNREFUSED 127.0.0.1:9');
   const wrapped = new Error(`saving failed: ${sayError(fetchFailed())}`, { cause: fetchFailed() });
   expect(sayError(wrapped)).toBe('saving failed: fetch failed; cause: connect ECONNREFUSED 127.0.0.1:9');
@@ -20,18 +20,18 @@ test('an AggregateError without a message names its errors', () => {
   );
 });
 
-test('a code is named where the message does not have it', () => {
+test('a code is named when the message does not contain it', () => {
   const broken = Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
   expect(behind(new Error('x', { cause: broken }))).toEqual({ cause: { message: 'socket hang up (ECONNRESET)' } });
 });
 
-test('causes of another realm, and causes that are no errors, are kept', () => {
+test('causes of another realm and causes that are not errors are kept', () => {
   const foreign: unknown = runInNewContext("new Error('fetch failed', { cause: new Error('refused') })");
   expect(sayError(foreign)).toBe('fetch failed; cause: refused');
   expect(behind(new Error('x', { cause: 'out of paper' }))).toEqual({ cause: { message: 'out of paper' } });
 });
 
-test('a circle, a long chain, many errors and long texts are bounded', () => {
+test('circular, deep, numerous and long causes are bounded', () => {
   const circle = new Error('round');
   circle.cause = new Error('and round', { cause: circle });
   expect(sayError(circle)).toBe('round; cause: and round');
@@ -46,7 +46,7 @@ test('a circle, a long chain, many errors and long texts are bounded', () => {
   expect(sayError(long).length).toBeLessThan(600);
 });
 
-test('whatever is behind an error, reading it does not throw', () => {
+test('hostile causes of an error do not make its formatting throw', () => {
   const hostile = Object.defineProperty(new Error('x'), 'cause', {
     get: () => {
       throw new Error('not that');
@@ -58,7 +58,7 @@ test('whatever is behind an error, reading it does not throw', () => {
   expect(behind(new Error('x', { cause: proxy }))).toEqual({ cause: { message: 'something that has no text' } });
 });
 
-test('an error can be made again from its facts, with its causes', () => {
+test('errorOf restores an error and its causes from plain data', () => {
   const facts = behind(new Error('x', { cause: new AggregateError([fetchFailed(), refused(8)], 'both failed') }));
   const made = errorOf({ message: 'x', ...facts });
   expect(behind(made)).toEqual(facts);
@@ -67,12 +67,12 @@ test('an error can be made again from its facts, with its causes', () => {
 
 test.each<[string, unknown, boolean]>([
   ['facts', behind(fetchFailed()), true],
-  ['nothing behind it', {}, true],
-  ['a cause that is a text', { cause: 'refused' }, false],
+  ['no cause', {}, true],
+  ['a cause that is a string', { cause: 'refused' }, false],
   ['a cause without a message', { cause: {} }, false],
-  ['errors that are no list', { errors: {} }, false],
-  ['more errors than are kept', { errors: Array(100).fill({ message: 'x' }) }, false],
-  ['a chain without an end', JSON.parse(`${'{"cause":'.repeat(5_000)}{}${'}'.repeat(5_000)}`), false],
-])('facts from the wire are checked: %s', (_what, value, holds) => {
+  ['errors that are not a list', { errors: {} }, false],
+  ['more errors than the limit', { errors: Array(100).fill({ message: 'x' }) }, false],
+  ['an endless chain', JSON.parse(`${'{"cause":'.repeat(5_000)}{}${'}'.repeat(5_000)}`), false],
+])('isBehind checks received causes: %s', (_what, value, holds) => {
   expect(isBehind(value)).toBe(holds);
 });

@@ -1,7 +1,7 @@
 import { systemClock } from '../../src/base/clock';
 
-describe('the clock of the system', () => {
-  it('fires no timer before its time, also not by a fraction of a millisecond', async () => {
+describe('the system clock', () => {
+  it('fires no timer early, not even by a fraction of a millisecond', async () => {
     const earlyMs: number[] = [];
     const timers = Array.from({ length: 300 }, (_, n) => {
       const delayMs = 0.3 + n * 0.13;
@@ -17,7 +17,7 @@ describe('the clock of the system', () => {
     expect(earlyMs).toEqual([]);
   });
 
-  it('does not fire a timer that was cancelled while it waited for the last fraction', async () => {
+  it('does not fire a timer cancelled during its last fraction of a millisecond', async () => {
     let fired = 0;
     const timers = Array.from({ length: 100 }, (_, n) => systemClock.after(1 + n / 100, () => fired++));
     for (const timer of timers) timer.cancel();

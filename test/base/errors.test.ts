@@ -1,4 +1,4 @@
-/** Whatever a handler or a schema throws becomes a line of text, and never another error. */
+/** Any value thrown by a handler or a schema becomes a line of text, and never another error. */
 import { readFileSync } from 'node:fs';
 import {
   BusError,
@@ -26,29 +26,29 @@ const unreadable = Object.defineProperty(new Error('x'), 'message', {
 test.each<[string, unknown, string]>([
   ['an error', new TypeError('full'), 'full'],
   ['an error without a message', new TypeError(''), 'TypeError'],
-  ['an error whose message is no text', Object.assign(new Error('x'), { message: 42 }), '42'],
+  ['an error whose message is not a string', Object.assign(new Error('x'), { message: 42 }), '42'],
   ['a text', 'full', 'full'],
   ['nothing', undefined, 'thrown: undefined'],
   ['a symbol', Symbol('full'), 'thrown: Symbol(full)'],
   ['an object without a prototype', Object.create(null), 'thrown: something that has no text'],
-  ['a Proxy that was revoked', revoked, 'thrown: something that has no text'],
-  ['an error that throws when it is read', unreadable, 'thrown: something that has no text'],
-])('%s is said in a line', (_what, thrown, line) => {
+  ['a revoked Proxy', revoked, 'thrown: something that has no text'],
+  ['an error that throws when read', unreadable, 'thrown: something that has no text'],
+])('%s becomes a line of text', (_what, thrown, line) => {
   expect(sayError(thrown)).toBe(line);
 });
 
-test('what can be read stays as it was thrown, and what cannot becomes an error that can', () => {
+test('readable keeps readable values and replaces unreadable ones by an error', () => {
   for (const good of [new TypeError('full'), 'full', undefined, { code: 7 }]) expect(readable(good)).toBe(good);
   for (const bad of [revoked, unreadable, Object.assign(new Error('x'), { message: 42 })]) {
     expect(readable(bad)).toEqual(new Error(sayError(bad)));
   }
 });
 
-describe('the outlook of repeating a call', () => {
+describe('the outlook of a retry', () => {
   // The details do not matter, only the code does.
   const withCode = (code: BusCode): BusError => new BusError(code, 'x', {} as never);
 
-  test('every code has one', () => {
+  test('every code has an outlook', () => {
     const codes = Object.keys(busCodes) as BusCode[]; // the keys of a table by code
     const of = (outlook: string): BusCode[] => codes.filter((code) => outlookOf(withCode(code)) === outlook);
     expect(of('final')).toEqual(['Invalid', 'TooLarge', 'Cancelled', 'Closed', 'Conflict']);
@@ -56,7 +56,7 @@ describe('the outlook of repeating a call', () => {
     expect(of('transient')).toHaveLength(codes.length - 10);
   });
 
-  test('an error that code throws for a value it cannot handle is final, an unknown one is transient', () => {
+  test('errors for values that code cannot handle are final, unknown ones transient', () => {
     for (const error of [new TypeError('x'), new RangeError('x'), new SyntaxError('x')]) {
       expect(outlookOf(error)).toBe('final');
     }
@@ -80,18 +80,18 @@ describe('retryable', () => {
     [new BusError('Closed', 'closed', { ...closed, outcome: 'unknown' }), false],
     [new BusError('HandlerFailed', 'threw', { handlerError: 'no' }), false],
     [new BusError('TooLarge', 'long', { messages: 3, limitMessages: 2 }), false],
-  ])('is true only where a second call cannot do it twice: %s', (error, retryable) => {
+  ])('is true only when a second call cannot repeat the work: %s', (error, retryable) => {
     expect(error.retryable).toBe(retryable);
   });
 
-  it('is false for an error that lost its details on the wire', () => {
+  it('ignores missing details: only three codes stay retryable', () => {
     const codes = Object.keys(busCodes) as BusCode[]; // the keys of a table by code
     const retryable = codes.filter((code) => new BusError(code, 'm', undefined as never).retryable);
     expect(retryable).toEqual(['NoHandler', 'Overloaded', 'SpoolFull']);
   });
 });
 
-test('the remedy of Unreachable and Closed says whether it can have been done', () => {
+test('the remedy of Unreachable and Closed depends on the outcome', () => {
   const unreachable = (outcome: 'not-sent' | 'unknown') => new BusError('Unreachable', 'm', { outcome, waitedMs: 1 });
   expect(unreachable('not-sent').remedy).toMatch(/^Nothing was sent\./);
   expect(unreachable('unknown').remedy).toMatch(/^It can have arrived\./);
@@ -100,12 +100,12 @@ test('the remedy of Unreachable and Closed says whether it can have been done', 
   expect(closed('unknown').remedy).toMatch(/can have been done/);
 });
 
-test('the remedy of a list that is too long is to divide it', () => {
+test('the remedy of an oversized list is to divide it', () => {
   const { remedy } = new BusError('TooLarge', 'long', { messages: 3, limitMessages: 2 });
   expect(remedy).toMatch(/^Divide the list/);
 });
 
-test('an error of part of a call is of unknown outcome', () => {
+test('an error of part of a call has an unknown outcome', () => {
   const away = new BusError('Unreachable', 'away', { outcome: 'not-sent', waitedMs: 1 });
   expect(inPart(away)).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' }, retryable: false });
   const closed = new BusError('Closed', 'closed', { outcome: 'not-sent', sinceMs: 1 });
@@ -114,7 +114,7 @@ test('an error of part of a call is of unknown outcome', () => {
   expect(inPart(other)).toBe(other);
 });
 
-test('the error of a body of a list keeps code, details, cause and remedy', () => {
+test('the error of a body in a list keeps code, details, cause and remedy', () => {
   const large = new BusError('TooLarge', 'too large', { bytes: 2, limitBytes: 1 }, 'why', 'Send less.');
   expect(ofList(large, 3, 7, 'id3')).toMatchObject({
     code: 'TooLarge',

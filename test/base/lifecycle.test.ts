@@ -4,7 +4,7 @@ import { aborted, allEnded, closable, onAbort, runAll, teardown } from '../../sr
 import { virtualClock } from '../../src/memory/clock';
 
 describe('onAbort', () => {
-  it('runs everything that waits once, in order, and leaves out what was taken back', () => {
+  it('runs each callback once, in order, except those removed', () => {
     const controller = new AbortController();
     const ran: number[] = [];
     const run = (): void => void ran.push(ran.length);
@@ -18,7 +18,7 @@ describe('onAbort', () => {
     expect(ran).toEqual([0, 1]);
   });
 
-  it('adds one listener to a signal for any number of waits, and removes it with the last one', async () => {
+  it('adds one listener to a signal for all waits, and removes it with the last', async () => {
     const { signal } = new AbortController();
     const clock = virtualClock();
     const sleeps = Array.from({ length: 1_000 }, () => sleep(clock, 10, signal));
@@ -28,7 +28,7 @@ describe('onAbort', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
-  it('never runs for a signal that has aborted, and can wait again for one that nothing waited for', async () => {
+  it('never runs for an aborted signal, and can be used again after removal', async () => {
     const controller = new AbortController();
     onAbort(controller.signal, () => undefined)();
     const waited = aborted(controller.signal);
@@ -43,7 +43,7 @@ describe('onAbort', () => {
 
 const fails = (message: string) => () => Promise.reject(new Error(message));
 
-test('a close that failed is tried again by the next call, and calls meanwhile share one attempt', async () => {
+test('a failed close is retried by the next call, and concurrent calls share one attempt', async () => {
   let calls = 0;
   const thing = closable(async () => {
     calls++;
@@ -57,7 +57,7 @@ test('a close that failed is tried again by the next call, and calls meanwhile s
   expect(calls).toBe(2);
 });
 
-test('a teardown runs every step, then rejects with the error of the one that failed', async () => {
+test('a teardown runs every step, then rejects with the error of the failed one', async () => {
   const done: string[] = [];
   const error = new Error('disk');
   const close = teardown('it', [
@@ -69,7 +69,7 @@ test('a teardown runs every step, then rejects with the error of the one that fa
   expect(done).toEqual(['one', 'three']);
 });
 
-test('several failed steps are one error that holds all of them, also those that throw at once', async () => {
+test('several failed steps reject with one AggregateError, synchronous throws included', async () => {
   const close = teardown('the log', [
     ['files', fails('disk')],
     [
@@ -84,7 +84,7 @@ test('several failed steps are one error that holds all of them, also those that
   expect(error).toHaveProperty('errors', [new Error('disk'), new Error('gone')]);
 });
 
-test('a teardown that is tried again runs only the steps that failed', async () => {
+test('a retried teardown runs only the steps that failed', async () => {
   const done: string[] = [];
   let broken = true;
   const close = teardown('it', [
@@ -110,7 +110,7 @@ test('a failed step is reported before the next one runs', async () => {
   expect(order).toEqual(['one failed', 'two']);
 });
 
-test('what ends together is waited for as a whole, although one of it fails at once', async () => {
+test('allEnded waits for all promises although one rejects early', async () => {
   let isDone = false;
   const slow = new Promise<void>((resolve) => setImmediate(resolve)).then(() => (isDone = true));
   await expect(allEnded('tails', [fails('broken')(), slow])).rejects.toThrow('broken');

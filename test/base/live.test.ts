@@ -27,13 +27,13 @@ function open() {
 }
 const say = (key: string, value: string, version = 1) => ({ key, value, version });
 
-test('before any setting the bus is as configured, and nothing is said about entries', () => {
+test('without settings the bus has its configuration, and entries have no options', () => {
   const { live } = open();
   expect(live.bus).toEqual({ logLevel: 'info', timeoutMs: 3_000, dir: undefined });
   expect(live.entry('photos.resize')).toEqual({});
 });
 
-test('a setting of the whole bus goes over what was configured, and back when it is removed', () => {
+test('a bus setting overrides the configuration, and reverts when removed', () => {
   const { live, told, seen } = open();
   live.take([say('timeoutMs', '1s')]);
   expect(live.bus.timeoutMs).toBe(1_000);
@@ -46,7 +46,7 @@ test('a setting of the whole bus goes over what was configured, and back when it
   ]);
 });
 
-test('a setting of one entry is about that entry alone', () => {
+test('a setting of one entry applies to that entry alone', () => {
   const { live, told, seen } = open();
   live.take([say('photos.resize.concurrency', '4'), say('photos.resize.paused', 'true')]);
   expect(live.entry('photos.resize')).toEqual({ concurrency: 4, paused: true });
@@ -59,7 +59,7 @@ test('a setting of one entry is about that entry alone', () => {
   expect(told.at(-1)).toEqual({ type: 'setting', key: 'photos.resize.concurrency', change: 'removed' });
 });
 
-test('a wrong value is refused with its reason, and the last good one stays', () => {
+test('an invalid value is refused with its reason, and the last valid one stays', () => {
   const { live, told } = open();
   live.take([say('photos.resize.concurrency', '4')]);
   live.take([say('photos.resize.concurrency', '400', 2)]);
@@ -72,7 +72,7 @@ test('a wrong value is refused with its reason, and the last good one stays', ()
   });
 });
 
-test('what is refused is listed since when, until it is right or gone', () => {
+test('a refused setting is listed with its time until corrected or removed', () => {
   const { live, clock } = open();
   live.take([say('photos.resize.concurrency', '400'), say('logLvel', 'debug'), say('timeoutMs', 'soon')]);
   const atMs = clock.now();
@@ -100,7 +100,7 @@ test.each([
   expect(live.bus.logLevel).toBe('info');
 });
 
-test('what did not change is neither told nor applied again, refused or not', () => {
+test('an unchanged setting is neither reported nor applied again, refused or not', () => {
   const { live, told, seen } = open();
   const all = [say('logLevel', 'debug'), say('timeoutMs', 'soon')];
   live.take(all);
@@ -109,7 +109,7 @@ test('what did not change is neither told nor applied again, refused or not', ()
   expect(seen).toEqual(['']);
 });
 
-test('a key that was removed and written again at the same version counts as new', () => {
+test('a key removed and rewritten at the same version counts as new', () => {
   const { live } = open();
   live.take([say('logLevel', 'debug')]);
   live.take([]);
@@ -117,7 +117,7 @@ test('a key that was removed and written again at the same version counts as new
   expect(live.bus.logLevel).toBe('debug');
 });
 
-test('a key that was removed and written again between two looks counts as new, at the same version too', () => {
+test('a key rewritten at the same version between two reads counts as new', () => {
   const { live, told, seen } = open();
   live.take([say('photos.resize.concurrency', '2')]);
   live.take([say('photos.resize.concurrency', '8')]);
@@ -130,7 +130,7 @@ test('a key that was removed and written again between two looks counts as new, 
   expect(seen).toHaveLength(3);
 });
 
-heavy('more than 10,000 settings are not kept, and that is told', () => {
+heavy('settings beyond 10,000 are refused and reported', () => {
   const { live, told } = open();
   live.take(Array.from({ length: 10_001 }, (_, i) => say(`m.e${i}.concurrency`, '2')));
   expect(live.entry('m.e9999')).toEqual({ concurrency: 2 });
@@ -140,7 +140,7 @@ heavy('more than 10,000 settings are not kept, and that is told', () => {
   ]);
 });
 
-test('who stopped watching hears nothing more', () => {
+test('a stopped watcher receives no more changes', () => {
   const { live } = open();
   const seen: string[] = [];
   live.watch((name) => seen.push(name))();

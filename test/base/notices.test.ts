@@ -2,7 +2,7 @@ import { openNotices, type Notice } from '../../src/base/notices';
 import type { StatePart } from '../../src/base/parts';
 import { virtualClock } from '../../src/memory/clock';
 
-test('who watches states is told at once what does not work, and once it works no more', () => {
+test('a state watcher receives current failures immediately, and then changes until it stops', () => {
   const notices = openNotices();
   notices.tell({ type: 'state', part: 'zookeeper', ok: false, reason: 'no answer' });
   notices.tell({ type: 'state', part: 'registry', ok: false, reason: 'full' });
@@ -16,7 +16,7 @@ test('who watches states is told at once what does not work, and once it works n
   expect(notices.watched).toBe(false);
 });
 
-test('a watcher that throws keeps no notice from the others, and is reported to them once', () => {
+test('a watcher that throws blocks no notice, and is reported once', () => {
   const notices = openNotices();
   const seen: string[] = [];
   notices.watch(() => {
@@ -29,7 +29,7 @@ test('a watcher that throws keeps no notice from the others, and is reported to 
   expect(seen.toSorted()).toEqual(['a watcher of notices threw: not ready', 'dropped', 'dropped']);
 });
 
-describe('changes of one kind', () => {
+describe('state changes', () => {
   function open() {
     const clock = virtualClock();
     const notices = openNotices(clock);
@@ -42,7 +42,7 @@ describe('changes of one kind', () => {
     return { clock, notices, told, states, state };
   }
 
-  test('within a second are one notice, which names all of them; those who watch states get each at once', async () => {
+  test('within a second are one notice, but reach state watchers immediately', async () => {
     const { clock, told, states, state } = open();
     state('group a', false, 'first');
     await clock.advance(900);
@@ -64,7 +64,7 @@ describe('changes of one kind', () => {
     ]);
   });
 
-  test('of one part are told in their order', async () => {
+  test('for one part are reported in order', async () => {
     const { clock, told, state } = open();
     state('group a', false);
     state('group b', false);
@@ -80,7 +80,7 @@ describe('changes of one kind', () => {
     );
   });
 
-  test('that mean different things for health are different notices', async () => {
+  test('with different effects on health are separate notices', async () => {
     const { clock, told, notices, state } = open();
     state('topic a', false);
     notices.tell({ type: 'state', part: 'topic b', ok: false, reason: 'why', ready: true });
@@ -88,7 +88,7 @@ describe('changes of one kind', () => {
     expect(told).toHaveLength(2);
   });
 
-  test('are not collected for parts that exist once, nor for partitions that are taken or given', () => {
+  test('are not collected for single parts, nor for assigned or revoked partitions', () => {
     const { told, notices, state } = open();
     state('kafka', false);
     for (const change of ['taken', 'given'] as const)
@@ -96,7 +96,7 @@ describe('changes of one kind', () => {
     expect(told).toHaveLength(3);
   });
 
-  test('are partitions that are lost, and are told at once when the bus closes', () => {
+  test('for lost partitions are collected, and reported immediately on flush', () => {
     const { told, notices } = open();
     for (let partition = 0; partition < 36; partition++)
       notices.tell({ type: 'partition', queue: 'q', partition, change: 'lost', reason: 'no sign' });

@@ -21,7 +21,7 @@ const declared = options({
   quiet: { is: 'flag', default: false, says: 'Whether.' },
   level: { is: 'choice', of: ['low', 'high'], default: 'low', says: 'Which.' },
   brokers: { is: 'list', default: [], says: 'Whom.' },
-  password: { is: 'secret', pattern: /^.{8,}$/, says: 'What nobody sees.' },
+  password: { is: 'secret', pattern: /^.{8,}$/, says: 'A secret.' },
 });
 const code = (values: Record<string, unknown>): Layer => ({ sourceOf: () => 'openBus', values });
 
@@ -35,7 +35,7 @@ function faultsOf(read: () => unknown): readonly string[] {
   throw new Error('nothing was refused');
 }
 
-test('without layers every option has its default, and says so', () => {
+test('without layers every option has its default and the source default', () => {
   const { values, sources } = readOptions(declared, []);
   expect(values).toEqual({
     drainMs: 10_000,
@@ -51,7 +51,7 @@ test('without layers every option has its default, and says so', () => {
   expect(new Set(Object.values(sources))).toEqual(new Set(['default']));
 });
 
-test('a later layer wins, and each value remembers where it came from', () => {
+test('a later layer wins, and each value has its source', () => {
   const file: Layer = { sourceOf: () => '/etc/bus.json', values: { workers: 2, level: 'high', ns: 'filed' } };
   const env = variableLayer(declared, { BUSBAR_WORKERS: '3', BUSBAR_LEVEL: 'low', HOME: '/root' });
   const { values, sources } = readOptions(declared, [file, env, code({ workers: 4 })]);
@@ -59,7 +59,7 @@ test('a later layer wins, and each value remembers where it came from', () => {
   expect(sources).toMatchObject({ workers: 'openBus', level: 'BUSBAR_LEVEL', ns: '/etc/bus.json', quiet: 'default' });
 });
 
-test('an undefined value and an empty variable are not given', () => {
+test('an undefined value and an empty variable count as absent', () => {
   const { values, sources } = readOptions(declared, [
     variableLayer(declared, { BUSBAR_NS: '' }),
     code({ ns: undefined, dir: undefined }),
@@ -68,7 +68,7 @@ test('an undefined value and an empty variable are not given', () => {
   expect(sources.ns).toBe('default');
 });
 
-test('all faults of all layers come in one error that names option, value, source and bound', () => {
+test('one error lists all faults with option, value, source and bound', () => {
   const file: Layer = {
     sourceOf: () => '/app/config/default.json',
     values: { workers: 0, levl: 'high', drainMs: '11 minutes' },
@@ -89,7 +89,7 @@ test('all faults of all layers come in one error that names option, value, sourc
   ]);
 });
 
-test('the message holds the faults too, thirty of them at most', () => {
+test('the message lists at most thirty faults', () => {
   const read = (count: number) =>
     readOptions(declared, [code(Object.fromEntries(Array.from({ length: count }, (_, i) => [`zzzzzzz${i}`, 1])))]);
   expect(() => read(1)).toThrow('configuration: zzzzzzz0 (openBus) is no option');
@@ -97,7 +97,7 @@ test('the message holds the faults too, thirty of them at most', () => {
   expect(faultsOf(() => read(31))).toHaveLength(31);
 });
 
-test('a secret is never printed, not even when it is wrong or its name is misspelt', () => {
+test('a secret is never printed, even when it is invalid or misspelled', () => {
   const faults = faultsOf(() => readOptions(declared, [code({ password: 'hunter2', pasword: 'hunter2!' })]));
   expect(faults).toEqual([
     'password = *** (openBus) does not match ^.{8,}$',
@@ -106,18 +106,18 @@ test('a secret is never printed, not even when it is wrong or its name is misspe
   expect(optionsTable(declared)).not.toContain('hunter');
 });
 
-test('what objects inherit is no option', () => {
+test('inherited property names are not options', () => {
   const values = JSON.parse('{"__proto__": 1, "constructor": 2, "toString": 3}') as Record<string, unknown>;
   expect(faultsOf(() => readOptions(declared, [code(values)]))).toHaveLength(3);
 });
 
-test('a layer may be confined to some of the options', () => {
+test('a layer can be restricted to some options', () => {
   const only = { workers: declared.workers };
   const layer = { ...code({ workers: 2, quiet: true }), only };
   expect(faultsOf(() => readOptions(declared, [layer]))).toEqual(['quiet (openBus) is no option']);
 });
 
-test('values and sources are frozen, lists in them too', () => {
+test('values and sources are frozen, including lists', () => {
   const mine = ['a:1', 'b:2'];
   const read = readOptions(declared, [code({ brokers: mine })]);
   mine.push('c:3');
@@ -132,20 +132,20 @@ const cases: readonly [string, Option, unknown, unknown][] = [
   ['a duration as digits', ms, '250', 250],
   ['a duration with its unit', ms, '250ms', 250],
   ['seconds', ms, '10s', 10_000],
-  ['a part of a second', ms, '1.1s', 1_100],
+  ['a fraction of a second', ms, '1.1s', 1_100],
   ['minutes', ms, '5m', 300_000],
   ['bytes', kb, 2048, 2048],
   ['kilobytes of 1,024', kb, '64KB', 65_536],
   ['megabytes', kb, '2 MB', 2 * 1024 ** 2],
   ['a whole number', declared.workers, '7', 7],
   ['a flag', declared.quiet, 'true', true],
-  ['a list in one text', declared.brokers, 'a:1, b:2', ['a:1', 'b:2']],
+  ['a list in one string', declared.brokers, 'a:1, b:2', ['a:1', 'b:2']],
   ['a secret', declared.password, 'long enough', 'long enough'],
 ];
-test.each(cases)('takes %s', (_name, option, raw, value) => expect(accept(option, raw)).toEqual({ value }));
+test.each(cases)('accepts %s', (_name, option, raw, value) => expect(accept(option, raw)).toEqual({ value }));
 
 const wrong: readonly [string, Option, unknown][] = [
-  ['a part of a millisecond', ms, '0.5ms'],
+  ['a fraction of a millisecond', ms, '0.5ms'],
   ['a month', ms, '1M'],
   ['a unit alone', ms, 's'],
   ['nothing', ms, ''],
@@ -154,41 +154,41 @@ const wrong: readonly [string, Option, unknown][] = [
   ['infinity', declared.workers, Infinity],
   ['a list of one number', declared.workers, [5]],
   ['null', declared.ns, null],
-  ['a part of a worker', declared.workers, 1.5],
-  ['a unit that objects inherit', ms, '1constructor'],
+  ['a fraction of a worker', declared.workers, 1.5],
+  ['a unit named like an inherited property', ms, '1constructor'],
   ['an empty item', declared.brokers, 'a,,b'],
   ['a list of numbers', declared.brokers, [1]],
 ];
-test.each(wrong)('refuses %s', (_name, option, raw) => expect(accept(option, raw)).toHaveProperty('fault'));
+test.each(wrong)('rejects %s', (_name, option, raw) => expect(accept(option, raw)).toHaveProperty('fault'));
 
-test('a value that cannot be written as JSON is named by its type', () => {
+test('a value that JSON cannot represent is named by its type', () => {
   expect(faultsOf(() => readOptions(declared, [code({ workers: 5n })]))[0]).toContain('workers = bigint (openBus)');
 });
 
-test('a default that breaks its own bounds is refused where it is declared', () => {
+test('a default outside its bounds throws at its declaration', () => {
   expect(() => options({ n: { is: 'integer', default: 0, min: 1, max: 2, says: '' } })).toThrow(
     'default of n is below 1',
   );
 });
 
-test('the variable of an option is its name in capitals', () => {
+test('the variable of an option is its name in upper case', () => {
   expect(variableOf('messageBytesMax')).toBe('BUSBAR_MESSAGE_BYTES_MAX');
   expect(variableOf('ns')).toBe('BUSBAR_NS');
 });
 
-test('the nearest name is found by edits, and none when all are far', () => {
+test('nearest finds the name with the fewest edits, or none when all are far', () => {
   expect(nearest('drainms', Object.keys(declared))).toBe('drainMs');
   expect(nearest('brokres', Object.keys(declared))).toBe('brokers');
   expect(nearest('drain', Object.keys(declared))).toBe('drainMs');
   expect(nearest('', Object.keys(declared))).toBeUndefined();
   expect(nearest('n', ['ns'])).toBe('ns');
   expect(nearest('sohw', ['show', 'drop'])).toBe('show');
-  expect(nearest('frob', ['show', 'drop', 'help'])).toBeUndefined(); // half of it is wrong
+  expect(nearest('frob', ['show', 'drop', 'help'])).toBeUndefined(); // half of its letters differ
   expect(nearest('colour', Object.keys(declared))).toBeUndefined();
   expect(nearest('x'.repeat(10_000), Object.keys(declared))).toBeUndefined();
 });
 
-test('the table says name, variable, default, bounds and meaning of each option', () => {
+test('the table has name, variable, default, bounds and meaning of each option', () => {
   const rows = optionsTable(declared).split('\n');
   expect(rows).toHaveLength(2 + Object.keys(declared).length);
   expect(rows[2]).toBe('| `drainMs` | `BUSBAR_DRAIN_MS` | 10s | 0 to 10m | yes | How long. |');

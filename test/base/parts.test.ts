@@ -1,4 +1,4 @@
-/** Part names of state notices: only names of the tables compile, and each of them is reported by some code. */
+/** Part names of state notices: only names in the tables compile, and code in src reports each of them. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openNotices } from '../../src/base/notices';
@@ -10,7 +10,7 @@ const code = readdirSync(src, { recursive: true, encoding: 'utf8' })
   .map((file) => readFileSync(join(src, file), 'utf8'))
   .join('\n');
 
-test('code reports every part that the tables name', () => {
+test('code reports every part in the tables', () => {
   const isReported = (text: string): boolean => /(?:\bpart: |\bpart = |orTell\(|\.fails\()$/.test(text);
   const reported = (text: string): boolean => code.split(text).slice(0, -1).some(isReported);
   const single = Object.keys(singleParts).filter((part) => !reported(`'${part}'`));
@@ -18,7 +18,7 @@ test('code reports every part that the tables name', () => {
   expect([...single, ...named]).toEqual([]);
 });
 
-test('a state notice of a part without a row does not compile', () => {
+test('a state notice of an unknown part does not compile', () => {
   const notices = openNotices();
   // @ts-expect-error no row has this name
   notices.tell({ type: 'state', part: 'disk', ok: false, reason: 'full' });

@@ -1,4 +1,4 @@
-/** What people are told to do: it must be true of what happened, and name what can be changed. */
+/** Remedies of errors: they must match the cause, and name options that can be changed. */
 import { z } from 'zod';
 import { BusError, isBusError, type AnyBusError } from '../../src/base/errors';
 import { limits } from '../../src/base/limits';
@@ -16,7 +16,7 @@ const m = defineModule('m', {
 });
 type Fail = (code: string, data: unknown) => never;
 
-/** What a request ends with whose handler does this. */
+/** Returns the error of a request with the given handler. */
 async function ending(r: (fail: Fail) => unknown, entry: 'r' | 'any' = 'r', input: unknown = {}): Promise<AnyBusError> {
   const bus = testBus(m);
   await bus.serve(m, {
@@ -40,13 +40,13 @@ async function caught(promise: Promise<unknown>): Promise<AnyBusError> {
   throw new Error('nothing was thrown');
 }
 
-test('what was not sent was not done, whatever else timed out may have been', () => {
+test('the remedy of Timeout states whether the request can have been done', () => {
   const timeout = (reached: 'not-sent' | 'running') => new BusError('Timeout', 'late', { reached, timeoutMs: 5 });
   expect(timeout('not-sent').remedy).toMatch(/^The request was not sent, so it was not done\./);
   expect(timeout('running').remedy).toMatch(/^The request can have been done\./);
 });
 
-test('a shell is told of --timeout, code of timeoutMs', () => {
+test('explain names --timeout in place of timeoutMs', () => {
   const error = new BusError('Timeout', 'no answer within 5 ms (timeoutMs)', { reached: 'sent', timeoutMs: 5 });
   expect(error.remedy).toContain('timeoutMs');
   expect(explain(error)).toBe(
@@ -55,7 +55,7 @@ test('a shell is told of --timeout, code of timeoutMs', () => {
   );
 });
 
-test('a reply that the contract does not describe is the fault of the handler, at the instance that is named', async () => {
+test("a reply that breaks the contract is Invalid and names the responder's instance", async () => {
   const error = await ending(() => ({ ok: 'yes' }));
   expect(error).toMatchObject({ code: 'Invalid', details: { side: 'reply', instance: expect.stringMatching(/^m#/) } });
   expect(error.message).toMatch(/^reply of m\.r: ok: .*; the handler at m#\w+ gave it$/);
@@ -64,24 +64,24 @@ test('a reply that the contract does not describe is the fault of the handler, a
   );
 });
 
-test('so is a failure with other data than declared', async () => {
+test("a failure with undeclared data is Invalid and names the responder's instance", async () => {
   const error = await ending((fail) => fail('No', { why: 3 }));
   expect(error.message).toMatch(/^failure of m\.r: why: .*; the handler at m#\w+ gave it$/);
 });
 
-test('bad input stays the fault of the caller', async () => {
+test('invalid input is attributed to the caller', async () => {
   const error = await ending(() => ({ ok: true }), 'r', 5);
   expect(error.message).toMatch(/^input of m\.r: /);
   expect(error.remedy).toBe('Send what the contract describes.');
 });
 
-test('a failure that the contract does not declare is called that', async () => {
+test('an undeclared failure is HandlerFailed and named', async () => {
   const error = await ending((fail) => fail('Nope', {}));
   expect(error.code).toBe('HandlerFailed');
   expect(error.message).toMatch(/^m\.r: its handler at m#\w+ failed: 'Nope' is no failure that the contract declares$/);
 });
 
-test('what cannot be sent names its entry and its side', async () => {
+test('the error of an unserializable body names its entry and side', async () => {
   expect((await ending(() => () => 1, 'any')).message).toMatch(
     /^reply of m\.any cannot be sent: function cannot be sent; the handler at m#\w+ gave it$/,
   );
@@ -93,7 +93,7 @@ test('what cannot be sent names its entry and its side', async () => {
   await bus.close();
 });
 
-test('what is too large names its entry and its side, and no option that is at its most already', async () => {
+test('the error of an oversized body names entry and side, without an exhausted option', async () => {
   const big = 'x'.repeat(limits.messageBytesMax + 1);
   const input = await ending(() => 1, 'any', big);
   expect(input.message).toMatch(
@@ -104,7 +104,7 @@ test('what is too large names its entry and its side, and no option that is at i
 });
 
 test('a Config error has a remedy of its own', async () => {
-  // @ts-expect-error: without one it does not compile
+  // @ts-expect-error: a Config error requires a remedy
   const bare = new BusError('Config', 'm', { faults: [] });
   const bus = testBus(m);
   const faults = [

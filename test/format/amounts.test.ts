@@ -1,6 +1,6 @@
 import { sizeText, spanText } from '../../src/format/amounts';
 
-test('sizes and durations have the largest unit that fits, and no digits that are 0', () => {
+test('sizes and durations use the largest fitting unit, without trailing zeros', () => {
   expect([0, 1023, 1024, 1_500_000, 1024 ** 3, 2.54 * 1024 ** 3].map(sizeText)).toEqual([
     '0 B',
     '1023 B',

@@ -1,4 +1,4 @@
-/** Sends a value through the codec of bodies, and reads what it refuses. */
+/** Round trip of a value through the body codec, and the reason for which it is refused. */
 import { isBusError } from '../../src/base/errors';
 import { decodeBody, encodeBody } from '../../src/format/codec';
 
@@ -10,7 +10,7 @@ export function roundTrip(value: unknown): unknown {
   return decoded.value;
 }
 
-/** Returns why `encodeBody` refuses a value, as `path: message`. */
+/** Returns the reason for which `encodeBody` refuses a value, as `path: message`. */
 export function refusal(value: unknown): string {
   try {
     encodeBody(value, bytesMax);

@@ -33,7 +33,7 @@ const { body } = fc.letrec((tie) => ({
 }));
 
 describe('a body', () => {
-  heavy('comes back as it went, whatever it is made of', () => {
+  heavy('is decoded as the value that was encoded, for any composition', () => {
     fc.assert(
       fc.property(body, (value) => expect(roundTrip(value)).toStrictEqual(value)),
       { numRuns: 300 },
@@ -83,14 +83,14 @@ describe('a body', () => {
     expect(roundTrip({ value })).toStrictEqual({ value });
   });
 
-  it('brings a Buffer back as a Uint8Array of its own memory', () => {
+  it('decodes a Buffer as a Uint8Array with its own memory', () => {
     const { bytes } = roundTrip({ bytes: Buffer.from('hello') }) as { bytes: Uint8Array };
     expect(Object.getPrototypeOf(bytes)).toBe(Uint8Array.prototype);
     expect(Buffer.from(bytes).toString()).toBe('hello');
     expect(bytes.buffer.byteLength).toBe(5);
   });
 
-  it('that is undefined is no bytes, and comes back undefined', () => {
+  it('is zero bytes when it is undefined', () => {
     expect(encodeBody(undefined, bytesMax)).toHaveLength(0);
     expect(decodeBody(new Uint8Array(0))).toEqual({ ok: true, value: undefined });
     expect(roundTrip(null)).toBeNull();
@@ -100,18 +100,18 @@ describe('a body', () => {
     expect(roundTrip({ a: undefined, b: { c: undefined } })).toStrictEqual({ b: {} });
   });
 
-  it('may have no prototype, or one of another realm', () => {
+  it('can have no prototype, or one of another realm', () => {
     expect(roundTrip(Object.assign(Object.create(null), { a: 1 }))).toStrictEqual({ a: 1 });
     const foreign: unknown = vm.runInNewContext('({ a: [1, new Map([[1, new Set([2])]])], at: new Date(7) })');
     expect(roundTrip(foreign)).toStrictEqual({ a: [1, new Map([[1, new Set([2])]])], at: new Date(7) });
   });
 
-  it('may have keys that objects inherit, as data', () => {
+  it('can have keys that are inherited property names', () => {
     const value = { hasOwnProperty: 1, toString: 'x', toJSON: 'y', valueOf: null, __proto: 1 };
     expect(roundTrip(value)).toStrictEqual(value);
   });
 
-  it('is not changed by what happens to it, or to the bytes, afterwards', () => {
+  it('is not affected by later changes to the value or the bytes', () => {
     const photo = { tags: ['a'], bytes: Buffer.from('one') };
     const encoded = encodeBody(photo, bytesMax);
     const before = Buffer.from(encoded);
@@ -126,7 +126,7 @@ describe('a body', () => {
     expect(decoded).toEqual({ ok: true, value: { tags: ['a'], bytes: new Uint8Array(Buffer.from('one')) } });
   });
 
-  it('leaves the bytes it reads untouched, marks included', () => {
+  it('does not change the bytes that it is decoded from', () => {
     const encoded = encodeBody({ a: 1 }, bytesMax);
     decodeBody(Object.freeze(encoded.subarray(0, 0)));
     decodeBody(encoded);
@@ -141,7 +141,7 @@ describe('a body', () => {
   it.each<[string, unknown, string]>([
     ['undefined in an array', { a: [1, undefined] }, 'a.1: undefined cannot be sent'],
     ['a hole in an array', { a: Array(2) }, 'a.0: undefined cannot be sent'],
-    ['what comes after something deeper', { a: { b: [{ c: 1 }] }, d: () => 1 }, 'd: function cannot be sent'],
+    ['a field after a deeper one', { a: { b: [{ c: 1 }] }, d: () => 1 }, 'd: function cannot be sent'],
     ['undefined in a Map', new Map([['k', undefined]]), 'k: undefined cannot be sent'],
     ['undefined in a Set', { s: new Set([undefined]) }, 's.0: undefined cannot be sent'],
     ['a function', { a: { b: () => 1 } }, 'a.b: function cannot be sent'],
@@ -154,7 +154,7 @@ describe('a body', () => {
     ['an Error', { e: new Error('x') }, 'e: an instance of Error'],
     ['a RegExp', [/a/], '0: an instance of RegExp'],
     ['a promise', { p: Promise.resolve(1) }, 'p: an instance of Promise'],
-    ['another typed array', { f: new Float64Array(2) }, 'f: an instance of Float64Array'],
+    ['a different typed array', { f: new Float64Array(2) }, 'f: an instance of Float64Array'],
     ['an ArrayBuffer', { f: new ArrayBuffer(2) }, 'f: an instance of ArrayBuffer'],
     ['a boxed string', { s: Object('a') as unknown }, 's: an instance of String'],
     ['an inherited object', { o: Object.create({ a: 1 }) as unknown }, 'o: an instance of Object'],
@@ -165,11 +165,11 @@ describe('a body', () => {
     ['the key __proto__', { a: JSON.parse('{"__proto__":{"x":1}}') as unknown }, 'a.__proto__: the key is not allowed'],
     ['the key constructor', { constructor: 1 }, 'constructor: the key is not allowed'],
     ['the key prototype', { a: [{ prototype: 1 }] }, 'a.0.prototype: the key is not allowed'],
-  ])('refuses %s, naming the field', (_, value, message) => {
+  ])('is refused with the field when it contains %s', (_, value, message) => {
     expect(refusal(value)).toContain(message);
   });
 
-  it('refuses what contains itself, naming where it closes', () => {
+  it('is refused with the path of the cycle when it contains itself', () => {
     const photo: Record<string, unknown> = { id: 1, owner: {} };
     photo.owner = { photos: [1, photo] };
     expect(refusal({ photo })).toBe('photo.owner.photos.1: it contains itself');
@@ -178,12 +178,12 @@ describe('a body', () => {
     expect(refusal(self)).toBe('me: it contains itself');
   });
 
-  it('takes what stands in it twice', () => {
+  it('can contain the same object twice', () => {
     const owner = { id: 1 };
     expect(roundTrip([owner, owner])).toStrictEqual([owner, owner]);
   });
 
-  it('refuses getters and proxies that throw, whatever they throw, naming the field', () => {
+  it('is refused with the field when a getter or proxy throws', () => {
     const getter = {
       a: {
         get b(): unknown {
@@ -206,7 +206,7 @@ describe('a body', () => {
     expect(refusal({ p: revoked.proxy })).toMatch(/^p: reading it threw: /);
   });
 
-  it('reads every property once, so that a getter cannot show the check one value and send another', () => {
+  it('has each property read once, so a getter cannot return two values', () => {
     let reads = 0;
     const shifty = {
       get a(): unknown {
@@ -217,7 +217,7 @@ describe('a body', () => {
     expect(reads).toBe(1);
   });
 
-  it('may be encoded while another one is being read', () => {
+  it('can be encoded while another body is being decoded', () => {
     const outer = {
       a: 1,
       get b(): unknown {
@@ -228,7 +228,7 @@ describe('a body', () => {
     expect(roundTrip(outer)).toStrictEqual({ a: 1, b: { inner: new Map([[1, 2]]) }, c: new Set([3]) });
   });
 
-  it('has at most 100 levels unless another number is given', () => {
+  it('has at most 100 levels unless another limit is given', () => {
     const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);
     expect(roundTrip(nested(100))).toStrictEqual(nested(100));
     expect(refusal(nested(101))).toMatch(/^(0\.){99}0: nested deeper than 100 \(bodyDepthMax\)$/);
@@ -244,7 +244,7 @@ describe('a body', () => {
     expect(decodeBody(encodeBody(nested(101), bytesMax, 'input', 'm.e', 101)).ok).toBe(false);
   });
 
-  describe('of 10,000 levels', () => {
+  describe('with 10,000 levels', () => {
     const levels = 10_000;
     const makers: Readonly<Record<string, (inner: unknown) => unknown>> = {
       arrays: (inner) => [0, inner],
@@ -257,7 +257,7 @@ describe('a body', () => {
       for (let n = 0; n < levels; n++) value = makers[kind]!(value);
       return value;
     };
-    /** How often `kind` is in itself. */
+    /** Counts the levels of nesting. */
     const depthOf = (value: unknown): number => {
       let depth = 0;
       for (let inner = value; inner !== 'end'; depth++) {
@@ -266,7 +266,7 @@ describe('a body', () => {
       }
       return depth;
     };
-    it.each(Object.keys(makers))('%s in each other are written and read where the option allows it', (kind) => {
+    it.each(Object.keys(makers))('nested %s are encoded and decoded if the option allows it', (kind) => {
       const bytes = encodeBody(make(kind), bytesMax, 'input', 'm.e', levels);
       const decoded = decodeBody(bytes, levels);
       expect(decoded.ok && depthOf(decoded.value)).toBe(levels);
@@ -277,16 +277,16 @@ describe('a body', () => {
       expect(refusal(make(kind))).toContain('nested deeper than 100 (bodyDepthMax)');
     });
 
-    it('and one that contains itself is refused as that', () => {
+    it('is refused when it contains itself', () => {
       const self: Record<string, unknown> = { id: 1 };
       self['self'] = [self];
       expect(() => encodeBody({ self }, bytesMax, 'input', 'm.e', levels)).toThrow('self.self.0: it contains itself');
     });
 
-    it('need no more stack than a flat one', () => {
+    it('needs no more stack than a flat one', () => {
       const value = make('objects');
       const bytes = encodeBody(value, bytesMax, 'input', 'm.e', levels);
-      // Most of the stack is used up already when the body is written and read.
+      // Most of the stack is already used when the body is encoded and decoded.
       const deep = (left: number): boolean =>
         left > 0
           ? deep(left - 1)
@@ -295,14 +295,14 @@ describe('a body', () => {
     });
   });
 
-  heavy('has at most 100,000 items, and says so before it looks at them', () => {
+  heavy('has at most 100,000 items, and is refused before they are read', () => {
     expect(roundTrip(Array(100_000).fill(1))).toHaveLength(100_000);
     expect(refusal({ list: Array(1e9) })).toBe('list: more than 100000 items');
     const a = Array(1000).fill(1);
     expect(refusal(Array(101).fill(a))).toMatch(/: more than 100000 items$/);
   });
 
-  it('that is larger than allowed is TooLarge, with both figures', () => {
+  it('is TooLarge with both sizes when it exceeds its limit', () => {
     expect(() => encodeBody('x'.repeat(97), 100)).not.toThrow();
     for (const value of [
       'x'.repeat(98),
@@ -316,7 +316,7 @@ describe('a body', () => {
       );
   });
 
-  it('that is too large is not read to its end', () => {
+  it('is not read to its end when it exceeds its limit', () => {
     let read = false;
     const value = {
       large: 'x'.repeat(101),
@@ -329,7 +329,7 @@ describe('a body', () => {
     expect(read).toBe(false);
   });
 
-  it('is refused as what it is: input, reply or failure', () => {
+  it('is named input, reply or failure when it is refused', () => {
     expect(() => encodeBody({ a: () => 1 }, bytesMax, 'reply')).toThrow(
       expect.objectContaining({ message: 'reply cannot be sent: a: function cannot be sent', code: 'Invalid' }),
     );

@@ -52,7 +52,7 @@ function bad(text: string): string {
 }
 
 describe('the envelope', () => {
-  it('is a line that a person can read', () => {
+  it('is a readable line', () => {
     const tenant = { ...request, deadlineMs: 1_763_812_800_000, cause: 'a b=%é', baggage: { tenant: 'acme' } };
     expect(printEnvelope(request)).toBe(line);
     expect(printEnvelope({ ...request, stamp: undefined })).toBe(line.replace(/9f86.*/, '-'));
@@ -61,7 +61,7 @@ describe('the envelope', () => {
     );
   });
 
-  it('comes back as it was, and is one line of printable ASCII', () => {
+  it('is parsed as it was printed, and is one line of printable ASCII', () => {
     fc.assert(
       fc.property(envelopes, (envelope) => {
         const printed = printEnvelope(envelope);
@@ -72,11 +72,11 @@ describe('the envelope', () => {
     );
   });
 
-  it('reads names it does not know as if they were not there', () => {
+  it('ignores unknown names', () => {
     expect(parseEnvelope(`${line} part=3 hops=2 later=%ZZ`)).toEqual({ ...request, hops: 2 });
   });
 
-  it('says of a newer version that it is newer', () => {
+  it('reports a newer version', () => {
     expect(bad(line.replace('1 ', '2 '))).toBe('version 2 is newer than this busbar');
     expect(bad(line.replace('1 ', '0 '))).toBe('there is no version 0');
   });
@@ -138,7 +138,7 @@ describe('the envelope', () => {
     expect(bad(text)).toContain(reason);
   });
 
-  it('never throws, whatever the line', () => {
+  it('never throws for any line', () => {
     const mutated = fc
       .tuple(envelopes, fc.nat(), fc.string({ unit: anyCharacter, maxLength: 4 }))
       .map(([e, at, text]) => {
@@ -149,7 +149,7 @@ describe('the envelope', () => {
     fc.assert(
       fc.property(fc.oneof(mutated, fc.string({ unit: anyCharacter })), (text) => {
         const parsed = parseEnvelope(text);
-        // What it accepts, it prints as something that it reads the same.
+        // An accepted line is printed as one that parses the same.
         const again = 'bad' in parsed ? parsed : parseEnvelope(printEnvelope(parsed));
         expect(again).toEqual(parsed);
       }),
@@ -163,12 +163,12 @@ describe('the envelope', () => {
     ['half a surrogate pair', { id: '\ud800' }, 'id'],
     ['an id of 201 characters', { id: 'x'.repeat(201) }, 'id'],
     ['an entry with a space', { entry: 'photos.add evil' }, 'entry'],
-    ['a number that is not whole', { sentMs: 1.5 }, 'sentMs'],
+    ['a fractional number', { sentMs: 1.5 }, 'sentMs'],
     ['a negative number', { hops: -1 }, 'hops'],
     ['an endless deadline', { deadlineMs: Infinity }, 'deadlineMs'],
-    ['a stamp that is none', { stamp: { incarnation: 'xyz', position: 1 } }, 'stamp'],
-    ['baggage that is no JSON', { baggage: { n: 1n } }, 'baggage'],
-    ['baggage with a Date, which would arrive as a text', { baggage: { at: new Date(0) } }, 'baggage'],
+    ['an invalid stamp', { stamp: { incarnation: 'xyz', position: 1 } }, 'stamp'],
+    ['baggage that is not JSON', { baggage: { n: 1n } }, 'baggage'],
+    ['baggage with a Date, which would arrive as a string', { baggage: { at: new Date(0) } }, 'baggage'],
     ['baggage with a Map, which would arrive empty', { baggage: { m: new Map([[1, 2]]) } }, 'baggage'],
     ['baggage with bytes', { baggage: { b: Uint8Array.of(1) } }, 'baggage'],
     ['baggage with NaN, which would arrive as null', { baggage: { n: NaN } }, 'baggage'],
@@ -179,8 +179,8 @@ describe('the envelope', () => {
     ['baggage with a function, which would be left out', { baggage: { f: () => 1 } }, 'baggage'],
     ['baggage with a method toJSON', { baggage: { toJSON: () => 1 } }, 'baggage'],
     ['baggage with an instance of a class', { baggage: { e: new Error('x') } }, 'baggage'],
-    ['baggage with half a surrogate pair', { baggage: { s: '\ud800' } }, 'baggage'],
-    ['baggage with a key that is half a surrogate pair', { baggage: { a: { '\udc00': 1 } } }, 'baggage'],
+    ['baggage with an unpaired surrogate', { baggage: { s: '\ud800' } }, 'baggage'],
+    ['baggage with a key that is an unpaired surrogate', { baggage: { a: { '\udc00': 1 } } }, 'baggage'],
     ['baggage with the key __proto__ inside', { baggage: { a: [JSON.parse('{"__proto__": 1}')] } }, 'baggage'],
   ])('does not print %s', (_, change, field) => {
     const issues = [expect.objectContaining({ path: [field] })];
@@ -188,14 +188,14 @@ describe('the envelope', () => {
     expect(() => printEnvelope({ ...request, ...change })).toThrow(error);
   });
 
-  it('names the field of baggage that would arrive as something else', () => {
+  it('names the baggage field that JSON would change', () => {
     const baggage = { tenant: { since: [new Date(0)] } };
     expect(() => printEnvelope({ ...request, baggage })).toThrow(
       'the envelope cannot carry baggage.tenant.since.0: an instance of a class is not in JSON',
     );
   });
 
-  it('carries baggage exactly, from whichever realm', () => {
+  it('carries baggage exactly, from any realm', () => {
     const values = {
       t: 'é\u0000"',
       n: [0, -1.5, 2 ** 53 - 1, 1e21, 5e-324],
@@ -216,7 +216,7 @@ describe('the envelope', () => {
     ['a key twice', '{"a":1,"a":2}'],
     ['the key __proto__ inside', '{"a":{"__proto__":1}}'],
     ['half a surrogate pair', '{"a":"\\ud800"}'],
-  ])('refuses baggage of a foreign producer with %s', (_what, json) => {
+  ])('rejects baggage of a foreign producer with %s', (_what, json) => {
     expect(parseEnvelope(`${line} baggage=${encodeURIComponent(json)}`)).toMatchObject({
       bad: expect.stringContaining('baggage'),
     });

@@ -1,6 +1,6 @@
 /**
- * Every value that JavaScript, MessagePack and JSON write or read differently: each arrives exactly, or it is Invalid
- * where it is sent and not readable where it is received, with the path of the field.
+ * Values that JavaScript, MessagePack and JSON represent differently. Each arrives exactly, or is Invalid at its sender
+ * and unreadable at its receiver, with the path of the field.
  */
 import { isDeepStrictEqual } from 'node:util';
 import vm from 'node:vm';
@@ -15,13 +15,13 @@ import { bytesMax, refusal, roundTrip } from './bodies';
 
 const bom = '\ufeff';
 
-/** Runs `code` with `value` in a realm that has classes of its own. */
+/** Runs `code` with `value` in a realm with classes of its own. */
 const realm = vm.createContext({});
 function foreign(code: string, value?: unknown): unknown {
   const run = vm.runInContext(`(value) => (${code})`, realm) as (given: unknown) => unknown;
   return run(value);
 }
-/** The same value, made of the classes of another realm. */
+/** Copies a value with the classes of another realm. */
 const remade = vm.runInContext(
   `(value, is) => {
     const remake = (one) => {
@@ -44,7 +44,7 @@ const is = {
   set: (one: unknown) => one instanceof Set,
 };
 
-describe('where it is sent, a value of another realm arrives as the same value of the receiver', () => {
+describe('a value of another realm arrives as the same value of the receiver', () => {
   it.each<[string, unknown]>([
     ['Uint8Array.of(1, 2, 3)', Uint8Array.of(1, 2, 3)],
     ['({ file: { bytes: Uint8Array.of(1) } })', { file: { bytes: Uint8Array.of(1) } }],
@@ -67,13 +67,13 @@ describe('where it is sent, a value of another realm arrives as the same value o
     expect(isDeepStrictEqual(roundTrip(foreign(code)), value)).toBe(true);
   });
 
-  it('and so does one of the realm around the test runner', () => {
+  it('when it is of the realm of the test runner', () => {
     const value = { bytes: Uint8Array.of(1, 2), at: new Date(3), m: new Map([['a', new Set([1])]]), list: [[1n]] };
     expect(isDeepStrictEqual(roundTrip(structuredClone(value)), value)).toBe(true);
     expect(isDeepStrictEqual(roundTrip(Buffer.from([1, 2])), Uint8Array.of(1, 2))).toBe(true);
   });
 
-  it('although it has properties of the same names as its class', () => {
+  it('although its own properties shadow those of its class', () => {
     const bytes = Uint8Array.of(1, 2, 3);
     Object.defineProperty(bytes, 'length', { value: 1 });
     expect(isDeepStrictEqual(roundTrip(bytes), Uint8Array.of(1, 2, 3))).toBe(true);
@@ -86,7 +86,7 @@ describe('where it is sent, a value of another realm arrives as the same value o
   });
 });
 
-describe('where it is sent, what would arrive as something else is Invalid, of this realm and of another one', () => {
+describe('a value that would arrive changed is Invalid, in any realm', () => {
   const codes: readonly (readonly [code: string, message: string])[] = [
     ['undefined', 'undefined cannot be sent'],
     ['() => 1', 'function cannot be sent'],
@@ -155,7 +155,7 @@ describe('where it is sent, what would arrive as something else is Invalid, of t
         const value = make(code);
         const said = refusal(put(value));
         expect(said).toContain(message);
-        // A key that is a text names itself.
+        // The path of a key that is a string is the key itself.
         expect(
           said.startsWith(path) || (typeof value === 'string' && said.startsWith(`0.${value.slice(0, 100)}`)),
         ).toBe(true);
@@ -164,28 +164,35 @@ describe('where it is sent, what would arrive as something else is Invalid, of t
     }
   });
 
-  it('bytes whose memory was moved to another thread', () => {
+  it('bytes whose memory was transferred', () => {
     const bytes = new Uint8Array(8);
     structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
     expect(refusal({ bytes })).toMatch(/^bytes: reading it threw: .*detached/);
   });
 
-  it('a URL and other classes of Node, by their names', () => {
+  it('a URL and other classes of Node.js, by name', () => {
     expect(refusal([new URL('http://localhost')])).toContain('0: an instance of URL cannot be sent');
     expect(refusal([new AbortController().signal])).toContain('0: an instance of AbortSignal');
     expect(refusal([new Headers()])).toContain('0: an instance of Headers');
   });
 });
 
-describe('where it is sent, a text arrives with the mark and the characters that decoders take away', () => {
-  it.each([1, 15, 16, 30, 31, 32, 40, 41, 62, 63, 64, 65, 100, 255, 256, 65_535, 65_536])('%d of each', (length) => {
-    for (const letter of ['a', 'é', '\u0000', bom, '\uffff', '\u2028']) {
-      for (const text of [letter.repeat(length), `${bom}${letter.repeat(length)}`, `${letter.repeat(length)}${bom}`]) {
-        const value = { text, [text.slice(0, 300)]: 1 };
-        expect(isDeepStrictEqual(roundTrip(value), value)).toBe(true);
+describe('a string arrives with its byte order mark and control characters', () => {
+  it.each([1, 15, 16, 30, 31, 32, 40, 41, 62, 63, 64, 65, 100, 255, 256, 65_535, 65_536])(
+    'with %d of each',
+    (length) => {
+      for (const letter of ['a', 'é', '\u0000', bom, '\uffff', '\u2028']) {
+        for (const text of [
+          letter.repeat(length),
+          `${bom}${letter.repeat(length)}`,
+          `${letter.repeat(length)}${bom}`,
+        ]) {
+          const value = { text, [text.slice(0, 300)]: 1 };
+          expect(isDeepStrictEqual(roundTrip(value), value)).toBe(true);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 const str = (s: string): number[] => [0xa0 + Buffer.byteLength(s), ...Buffer.from(s)];
@@ -197,15 +204,15 @@ describe('MessagePack of foreign producers', () => {
     ['uint64 up to 2^53 - 1', [0xcf, ...u32(0x1fffff), ...u32(0xffffffff)], 2 ** 53 - 1],
     ['int64 down to -2^53 + 1', [0xd3, ...u32(0xffe00000), ...u32(1)], -(2 ** 53) + 1],
     ['int64 of a small number', [0xd3, ...u32(0xffffffff), ...u32(0xffffffff)], -1],
-    ['float32 0.1, which is the number that it is', [0xca, 0x3d, 0xcc, 0xcc, 0xcd], 0.10000000149011612],
+    ['float32 0.1, as the double it stands for', [0xca, 0x3d, 0xcc, 0xcc, 0xcd], 0.10000000149011612],
     ['float32 -0', [0xca, 0x80, 0, 0, 0], -0],
     ['float32 NaN', [0xca, 0x7f, 0xc0, 0, 0], NaN],
     ['float32 infinity', [0xca, 0x7f, 0x80, 0, 0], Infinity],
     ['float64 2^53, as every double', [0xcb, 0x43, 0x40, 0, 0, 0, 0, 0, 0], 2 ** 53],
     ['float64 -0', [0xcb, 0x80, 0, 0, 0, 0, 0, 0, 0], -0],
     ['float64 NaN of any bits', [0xcb, 0xff, 0xf8, 0, 0, 0, 0, 0, 1], NaN],
-    ['a text with a byte order mark', str(`${bom}x`), `${bom}x`],
-    ['bytes, which are no text', [0xc4, 2, 0xff, 0xfe], Uint8Array.of(0xff, 0xfe)],
+    ['a string with a byte order mark', str(`${bom}x`), `${bom}x`],
+    ['bytes that are not text', [0xc4, 2, 0xff, 0xfe], Uint8Array.of(0xff, 0xfe)],
     ['timestamp 32', [0xd6, 0xff, ...u32(1)], new Date(1000)],
     ['timestamp 64 of whole milliseconds', [0xd7, 0xff, ...u32(7e6 * 4), ...u32(1)], new Date(1007)],
     ['timestamp 96 before 1970', [0xc7, 12, 0xff, ...u32(1e6), ...u32(0xffffffff), ...u32(0xffffffff)], new Date(-999)],
@@ -249,7 +256,7 @@ describe('MessagePack of foreign producers', () => {
     expect(decoded).toMatchObject({ path: expect.arrayContaining(['a']), reason: expect.stringMatching(/in a\.1/) });
   });
 
-  it('the path of a field goes through objects, lists, Maps and Sets', () => {
+  it('the path of a field covers objects, lists, Maps and Sets', () => {
     const path = (bytes: readonly number[]) => {
       const decoded = decodeBody(Uint8Array.from(bytes));
       return decoded.ok ? undefined : decoded.path;
@@ -343,13 +350,13 @@ describe('JSON of foreign producers', () => {
     ['UTF-16', Buffer.from('[1]', 'utf16le'), 'it begins like JSON, but is none'],
     ['a text that is not valid UTF-8', Uint8Array.of(0x22, 0xff, 0x22), 'not valid UTF-8'],
     ['Latin-1', Buffer.from('"é"', 'latin1'), 'not valid UTF-8'],
-  ])('with %s is not readable', (_what, bytes, reason) => {
+  ])('with %s is unreadable', (_what, bytes, reason) => {
     expect(decodeValue(bytes)).toMatchObject({ ok: false, reason: expect.stringContaining(reason) });
   });
 });
 
-describe('no bytes are a body in two ways', () => {
-  it('a single digit is refused, since it is a number in both forms; a number is never written so', () => {
+describe('no bytes are valid as both MessagePack and JSON', () => {
+  it('a single digit is refused as ambiguous, and no number is encoded so', () => {
     for (let digit = 0; digit <= 9; digit++) {
       const byte = 0x30 + digit;
       expect(decodeValue(Buffer.from(String(digit)))).toMatchObject({
@@ -362,7 +369,7 @@ describe('no bytes are a body in two ways', () => {
     }
   });
 
-  it('and every other byte alone, and every pair of bytes, is read in one way', () => {
+  it('every other byte and every pair of bytes is read in one form only', () => {
     const isJson = (bytes: Uint8Array): boolean => {
       try {
         JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
@@ -413,7 +420,7 @@ const { body } = fc.letrec((tie) => ({
 }));
 
 describe('any value', () => {
-  heavy('arrives the same, whichever realm made it', () => {
+  heavy('arrives unchanged from any realm', () => {
     fc.assert(
       fc.property(body, (value) => {
         for (const made of [value, remade(value, is), structuredClone(value)])
@@ -423,7 +430,7 @@ describe('any value', () => {
     );
   });
 
-  heavy('of common types is read by another library as it was sent, and the other way round', () => {
+  heavy('with common types is read alike by another library, in both directions', () => {
     const other = new Packr({ useRecords: false, int64AsType: 'number' });
     const { common } = fc.letrec((tie) => ({
       common: fc.oneof(
@@ -452,7 +459,7 @@ describe('any value', () => {
 });
 
 describe('any JSON', () => {
-  heavy('that JavaScript writes is read as it was, or refused for a whole number beyond 2^53 or a key', () => {
+  heavy('is read exactly from JSON.stringify, or refused for its number, key or surrogate', () => {
     fc.assert(
       fc.property(fc.oneof(fc.jsonValue(), fc.double({ noNaN: true, noDefaultInfinity: true })), (value) => {
         const text = JSON.stringify([value]);
@@ -464,7 +471,7 @@ describe('any JSON', () => {
     );
   });
 
-  /** A decimal as a fraction of whole numbers, to compare without rounding. */
+  /** Returns a decimal as a fraction of integers, to compare without rounding. */
   function fractionOf(token: string): { readonly above: bigint; readonly below: bigint } {
     const [, sign = '', whole = '', fraction = '', exponent = '0'] =
       /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(token) ?? [];
@@ -474,7 +481,7 @@ describe('any JSON', () => {
       ? { above: digits * 10n ** BigInt(power), below: 1n }
       : { above: digits, below: 10n ** BigInt(-power) };
   }
-  /** What a double is, exactly. */
+  /** Returns the exact value of a double. */
   function fractionOfDouble(value: number): { readonly above: bigint; readonly below: bigint } {
     let power = 0;
     let whole = value;
@@ -482,7 +489,7 @@ describe('any JSON', () => {
     return { above: BigInt(whole), below: 2n ** BigInt(power) };
   }
 
-  heavy('number that is read is within half of its last digit, so written as long it is the same again', () => {
+  heavy('number is read within half a unit of its last digit', () => {
     const token = fc
       .tuple(fc.boolean(), fc.bigInt({ min: 0n, max: 10n ** 20n }), fc.nat(20), fc.integer({ min: -30, max: 30 }))
       .map(([minus, digits, point, exponent]) => {
@@ -499,7 +506,7 @@ describe('any JSON', () => {
         exact++;
         const [said, is] = [fractionOf(text), fractionOfDouble(read.value)];
         const [, fraction = '', exponent = '0'] = /\.(\d+)e([+-]?\d+)$/.exec(text) ?? [];
-        const last = Number(exponent) - fraction.replace(/0+$/, '').length; // the place of its last digit that counts
+        const last = Number(exponent) - fraction.replace(/0+$/, '').length; // the place of its last significant digit
         const difference = said.above * is.below - is.above * said.below;
         const size = difference < 0n ? -difference : difference;
         const halves =

@@ -5,13 +5,13 @@ import { decodeValue } from '../../src/format/json';
 import { anyCharacter } from '../characters';
 import { cpuMs } from '../elapsed';
 
-// `npm run fuzz -- --runs N [--seed S]` sets these; without it the same bodies are tried each time.
+// `npm run fuzz -- --runs N [--seed S]` sets these; otherwise each run uses the same bodies.
 const runs = Number(process.env.BUSBAR_FUZZ_RUNS ?? 100_000);
 const seed = Number(process.env.BUSBAR_FUZZ_SEED ?? 1);
 const bytesMax = 64_000_000;
-/** Who takes longer is looked at again, beside JSON.parse. */
+/** A body that takes longer is measured again against JSON.parse. */
 const suspectMs = 50;
-/** A megabyte of small objects, whose reading is the measure: what a busy machine slows down, it slows down both. */
+/** A megabyte of small objects as the measure, because a busy machine slows down both. */
 const yardstick = JSON.stringify(Array.from({ length: 60_000 }, (_, i) => ({ [`k${i}`]: i })));
 
 const scalar = fc.oneof(
@@ -45,7 +45,7 @@ const { body } = fc.letrec((tie) => ({
 const corpus = fc.sample(body, { numRuns: 500, seed }).map((value) => encodeBody(value, bytesMax));
 const valid = fc.nat(corpus.length - 1).map((i) => corpus[i]!);
 
-/** Codes with a length behind them, extensions that decoders obey, the edges of every range. */
+/** Codes followed by a length, extensions that decoders interpret, the edges of every range. */
 const codes = Buffer.from(
   '007f808f909fa0bfc0c1c4c6c7c8c9cbcfd3d4d5d6d7d8d9dadbdcdddedfff' + '4d4e53' + '42626569707273' + '7478',
   'hex',
@@ -70,10 +70,10 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   fc.tuple(place, fc.nat(20), valid).map(([at, gone, other]) => put(at, gone, other)), // another body in the middle
   fc.tuple(place, place, fc.nat(60)).map(([at, from, length]): Mutation => (bytes) => {
     const start = from % (bytes.length + 1);
-    return splice(bytes, at, 0, bytes.subarray(start, start + length)); // a part twice
+    return splice(bytes, at, 0, bytes.subarray(start, start + length)); // a duplicated part
   }),
   fc.constantFrom('__proto__', 'constructor', 'prototype', 'polluted').map((word): Mutation => (bytes) => {
-    const at = bytes.findIndex((byte) => byte > 0xa0 && byte < 0xc0); // a key, or what may be one
+    const at = bytes.findIndex((byte) => byte > 0xa0 && byte < 0xc0); // a key, or a byte that looks like one
     return at < 0
       ? bytes
       : splice(bytes, at, 1 + (bytes[at]! & 0x1f), Buffer.from(`\x00${word}`).fill(0xa0 + word.length, 0, 1));
@@ -91,7 +91,7 @@ const mutated = fc
   .map(([bytes, mutations]) => mutations.reduce((changed, mutate) => mutate(changed), bytes));
 const random = fc.uint8Array({ maxLength: 120 });
 const wordy = fc.array(fc.constantFrom(...codes), { maxLength: 60 }).map((bytes) => Uint8Array.from(bytes));
-/** Up to a megabyte of one thing again and again, announced as an array that large. */
+/** Up to a megabyte of one repeated part, optionally announced as an array of that length. */
 const huge = fc.tuple(fc.oneof(random, wordy, valid), fc.nat(16), fc.boolean()).map(([part, doublings, announced]) => {
   const times = Math.max(1, Math.min(2 ** doublings, Math.floor(1_000_000 / (part.length || 1))));
   const header = announced ? [0xdd, times >>> 24, (times >>> 16) & 255, (times >>> 8) & 255, times & 255] : [];
@@ -138,7 +138,7 @@ const mutatedJson = fc
       return text.slice(0, from) + word + text.slice(from + gone);
     }, jsonCorpus[n]!),
   );
-/** A list of up to a megabyte of one thing. */
+/** A list of up to a megabyte of one repeated item. */
 const hugeJson = fc
   .tuple(fc.constantFrom(...words, '[1]', '{"a":[]}', '"\\u0041"', '1.2345678901234567e300'), fc.nat(16))
   .map(([word, doublings]) => {
@@ -164,7 +164,7 @@ function timed(read: Read, bytes: Uint8Array, most: number): { readonly ms: numb
   return { ms, decoded };
 }
 
-/** The least of ten ratios of processor times: what is slow is slow every time. */
+/** Returns the lowest of ten ratios of CPU times: a slow body is slow every time. */
 function besideJson(read: Read, bytes: Uint8Array, most: number): number {
   let least = Infinity;
   for (let n = 0; n < 10 && least > most; n++)
@@ -186,7 +186,7 @@ function describeFailure({
 
 describe('hostile bodies', () => {
   it(
-    `neither crash, hang nor pollute, and what is accepted is a body: ${runs} of them`,
+    `neither crash, hang nor pollute, and accepted ones are bodies: ${runs} runs`,
     () => {
       const before = shapeOf();
       let accepted = 0;
@@ -200,7 +200,7 @@ describe('hostile bodies', () => {
             accepted++;
             const again = decodeBody(encodeBody(decoded.value, bytesMax));
             if (!again.ok || !isDeepStrictEqual(again.value, decoded.value))
-              throw new Error('it came back as another one');
+              throw new Error('it was decoded as another value');
           } else if (decoded.reason.startsWith('not readable')) {
             throw new Error(`an error that is not of the reader: ${decoded.reason}`);
           }
@@ -209,14 +209,14 @@ describe('hostile bodies', () => {
       );
       if (found.failed) throw new Error(describeFailure(found));
       console.log(`${runs} bodies, ${accepted} accepted, slowest ${slowestMs.toFixed(1)} ms, seed ${seed}`);
-      expect(accepted).toBeGreaterThan(runs / 50); // else it tests the first byte only
+      expect(accepted).toBeGreaterThan(runs / 50); // otherwise only the first byte is tested
       expect(accepted).toBeLessThan(runs);
     },
     60_000 + runs * 2,
   );
 
   it(
-    `of JSON neither hang nor pollute, and what is accepted is what JSON.parse reads: ${jsonRuns} of them`,
+    `in JSON neither hang nor pollute, and are read like JSON.parse: ${jsonRuns} runs`,
     () => {
       const before = shapeOf();
       let accepted = 0;
@@ -231,7 +231,7 @@ describe('hostile bodies', () => {
           if (!isDeepStrictEqual(decoded.value, JSON.parse(text))) throw new Error('JSON.parse reads another value');
           const again = decodeBody(encodeBody(decoded.value, bytesMax));
           if (!again.ok || !isDeepStrictEqual(again.value, decoded.value))
-            throw new Error('it came back as another one');
+            throw new Error('it was decoded as another value');
         }),
         { numRuns: jsonRuns, seed },
       );

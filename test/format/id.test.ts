@@ -4,7 +4,7 @@ import { heavy } from '../heavy';
 
 function clockAt(start: number): Clock & { ms: number } {
   return { ms: start, now: () => clock.ms, mono: () => 0, after: () => ({ cancel: () => undefined }) };
-  // `now` above reads the object that the caller moves.
+  // `now` above reads the object that the caller changes.
 }
 let clock: Clock & { ms: number };
 const seeded = (seed: number) => ({
@@ -16,18 +16,18 @@ describe('idMaker', () => {
     clock = clockAt(1_763_812_800_000);
   });
 
-  it('makes ids that sort in the order they were made, through a thousand in one millisecond', () => {
+  it('makes ids that sort in creation order, up to a thousand in a millisecond', () => {
     const next = idMaker(clock, seeded(1));
     const ids = Array.from({ length: 3000 }, (_, i) => {
       if (i % 1000 === 0) clock.ms++;
       return next();
     });
-    expect(ids.join()).toBe(ids.toSorted().join()); // a text is compared at once
+    expect(ids.join()).toBe(ids.toSorted().join()); // one string comparison is faster
     expect(new Set(ids).size).toBe(3000);
     expect(ids[0]).toMatch(/^[0-9a-hjkmnp-tv-z]{26}$/);
   });
 
-  it('goes on upwards when the clock goes back', () => {
+  it('keeps ids increasing when the clock is set back', () => {
     const next = idMaker(clock, seeded(1));
     const before = next();
     clock.ms -= 60_000;
@@ -35,7 +35,7 @@ describe('idMaker', () => {
     expect(after > before).toBe(true);
   });
 
-  heavy('keeps the order when a millisecond sees more ids than it has numbers', () => {
+  heavy('keeps the order with more ids in a millisecond than it has numbers', () => {
     const next = idMaker(clock, seeded(1));
     let last = '';
     let rising = 0;
@@ -49,13 +49,13 @@ describe('idMaker', () => {
     expect(next() > last).toBe(true);
   });
 
-  it('sorts ids of different makers by time', () => {
+  it('makes ids that sort by time across makers', () => {
     const first = idMaker(clock, seeded(99))();
     clock.ms += 1;
     expect(idMaker(clock, seeded(3))() > first).toBe(true);
   });
 
-  it('gives two makers of the same millisecond different ids', () => {
+  it('makes different ids in two makers in the same millisecond', () => {
     expect(idMaker(clock, seeded(1))()).not.toBe(idMaker(clock, seeded(2))());
   });
 });

@@ -1,4 +1,4 @@
-/** JSON beside MessagePack: each is told from the other by its bytes, and hostile JSON gets no further. */
+/** JSON beside MessagePack: the first byte distinguishes them, and hostile JSON is refused. */
 import fc from 'fast-check';
 import { decodeBody, encodeBody } from '../../src/format/codec';
 import { decodeValue } from '../../src/format/json';
@@ -6,17 +6,17 @@ import { heavy } from '../heavy';
 
 const json = (text: string): ReturnType<typeof decodeValue> => decodeValue(Buffer.from(text));
 
-test('an object, a list and a text of JSON are read as such', () => {
+test('an object, a list and a string of JSON are read', () => {
   expect(json('{"n": 1, "of": [true, null, "ü"]}')).toEqual({ ok: true, value: { n: 1, of: [true, null, 'ü'] } });
   expect(json('[1, 2.5]')).toEqual({ ok: true, value: [1, 2.5] });
   expect(json('"a"')).toEqual({ ok: true, value: 'a' });
 });
 
-/** fast-check knows which keys hurt, and gives them now and then. */
+/** fast-check sometimes generates dangerous keys, which are filtered out. */
 const sendable = fc
   .jsonValue()
   .filter((value) => !/"(?:__proto__|constructor|prototype)":/.test(JSON.stringify(value)));
-test('whatever we write ourselves is read as MessagePack, never as JSON', () => {
+test('every encoded body is read as MessagePack, never as JSON', () => {
   fc.assert(
     fc.property(fc.oneof(sendable, fc.integer(), fc.string()), (value) => {
       const bytes = encodeBody(value, 1_000_000);
@@ -45,6 +45,6 @@ heavy.each([
   expect(json(text)).toMatchObject({ ok: false, reason: expect.stringContaining(reason) });
 });
 
-test('what begins like JSON and is not UTF-8 is refused', () => {
+test('a JSON string that is not UTF-8 is refused', () => {
   expect(decodeValue(Uint8Array.of(0x22, 0xff, 0x22))).toMatchObject({ ok: false });
 });

@@ -7,7 +7,7 @@ const names = namesIn('prod');
 const word = fc.stringMatching(/^[a-z][a-zA-Z0-9-]{0,62}$/);
 
 describe('names', () => {
-  it('gives every topic and group the name that the documentation shows', () => {
+  it('gives every topic and group its documented name', () => {
     expect(names.work('photos')).toBe('prod.photos.work');
     expect(names.work('photos', 'slow')).toBe('prod.photos.work.slow');
     expect(names.broadcast('web')).toBe('prod.web.broadcast');
@@ -21,7 +21,7 @@ describe('names', () => {
     expect(queueOf('photos', 'resize')).toBe('photos.resize');
   });
 
-  it('reads its own topics and groups back', () => {
+  it('parses its own topic and group names', () => {
     fc.assert(
       fc.property(word, word, word, word, word, (ns, module, queue, as, other) => {
         const mine = namesIn(ns);
@@ -43,7 +43,7 @@ describe('names', () => {
     );
   });
 
-  it('keeps listeners apart that use one `as` for entries of two modules', () => {
+  it('separates listeners that use one `as` for entries of two modules', () => {
     expect(names.listenGroup('search', 'index', 'photos.added')).not.toBe(
       names.listenGroup('search', 'index', 'users.added'),
     );
@@ -64,14 +64,14 @@ describe('names', () => {
     'a_b',
     'x'.repeat(64),
     'a\n',
-  ])('refuses %j everywhere, naming what it is and the rule', (bad) => {
+  ])('rejects %j everywhere with the kind of name and the rule', (bad) => {
     for (const call of [() => namesIn(bad), () => names.work(bad), () => names.work('photos', bad)])
       expect(call).toThrow(expect.objectContaining({ code: 'Config' }));
     expect(() => names.listenGroup('search', bad, 'photos.added')).toThrow(/^as '.*' does not match \^\[a-z\]/s);
     expect(() => names.listenGroup('search', 'index', `photos.${bad}`)).toThrow(/does not match/);
   });
 
-  it('takes the names of modules and entries that a contract takes, and no others', () => {
+  it('accepts exactly the module and entry names that a contract accepts', () => {
     const text = fc.oneof(word, fc.string({ maxLength: 70 }), fc.stringMatching(/^[a-zA-Z0-9.-]{0,66}$/));
     const passes = (run: () => unknown): boolean => {
       try {
@@ -91,7 +91,7 @@ describe('names', () => {
     );
   });
 
-  it('stays below the 249 characters that Kafka allows a topic, whatever the names', () => {
+  it('stays within the 249 characters of a Kafka topic for any names', () => {
     const longest = 'x'.repeat(63);
     expect(namesIn(longest).work(longest, longest).length).toBeLessThanOrEqual(249);
   });
@@ -105,18 +105,18 @@ describe('names', () => {
     '',
     'a b.inbox',
     'prod.inbox.work.',
-  ])('says that the topic %j is not ours', (topic) => {
+  ])('returns undefined for the foreign topic %j', (topic) => {
     expect(parseTopic(topic)).toBeUndefined();
   });
 
   it.each(['prod.photos.events', 'prod.inbox', 'my-console-consumer', 'prod.a.b.c.d.e', 'prod.a.b.c.d-e'])(
-    'says that the group %j is not ours',
+    'returns undefined for the foreign group %j',
     (group) => {
       expect(parseGroup(group)).toBeUndefined();
     },
   );
 
-  it('checks keys of settings: words with dots', () => {
+  it('accepts keys of settings only as words with dots', () => {
     expect(checkName('setting', 'photos.concurrency.resize')).toBe('photos.concurrency.resize');
     for (const bad of ['', '.a', 'a.', 'a..b', '/a', 'a/b', `a${'.b'.repeat(100)}`])
       expect(() => checkName('setting', bad)).toThrow(expect.objectContaining({ code: 'Config' }));
