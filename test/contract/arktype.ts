@@ -1,4 +1,4 @@
-/** Uses arktype as plain node loads it: it is an ES module, which jest cannot load from CommonJS before Node 24.9. */
+/** Uses arktype in plain Node.js: it is an ES module, which jest cannot load from CommonJS before Node 24.9. */
 import { type } from 'arktype';
 import { isBusError } from '../../src/base/errors';
 import { check } from '../../src/contract/check';

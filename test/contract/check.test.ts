@@ -18,16 +18,16 @@ function invalid(run: () => unknown) {
   throw new Error('nothing was refused');
 }
 
-// arktype, which jest cannot load, has its turn in libraries.full.test.ts.
+// libraries.full.test.ts tests arktype, which jest cannot load.
 const libraries: readonly [string, Schema][] = [
   ['zod', z.object({ photo: z.object({ width: z.number() }), sides: z.array(z.string()) })],
   ['valibot', v.object({ photo: v.object({ width: v.number() }), sides: v.array(v.string()) })],
 ];
-test.each(libraries)('%s: a good value comes back, at once and not as a promise', (_name, schema) => {
+test.each(libraries)('%s: a valid value is returned synchronously', (_name, schema) => {
   const value = { photo: { width: 3 }, sides: ['a'] };
   expect(check(schema, value, 'input', 'm.e')).toEqual(value);
 });
-test.each(libraries)('%s: a bad value is Invalid, and names side, entry and each field', (_name, schema) => {
+test.each(libraries)('%s: an invalid value is Invalid with side, entry and each field', (_name, schema) => {
   const { message, details } = invalid(() => check(schema, { photo: { width: 'x' }, sides: ['a', 1] }, 'reply', 'm.e'));
   expect(message).toMatch(/^reply of m\.e: /);
   expect(message).toContain('photo.width: ');
@@ -39,18 +39,21 @@ test.each(libraries)('%s: a bad value is Invalid, and names side, entry and each
   ]);
 });
 
-test.each(libraries)('%s: the fields that another instance refuses arrive over the wire', async (_name, schema) => {
-  const issues = [
-    { message: expect.any(String), path: ['photo', 'width'] },
-    { message: expect.any(String), path: ['sides', 1] },
-  ];
-  const { input, reply, check: checked } = await overWire(schema);
-  expect(input).toMatchObject({ message: expect.stringContaining('photo.width: '), issues });
-  expect(reply).toMatchObject({ message: expect.stringContaining('photo.width: '), issues });
-  expect(checked).toMatchObject({ known: true, issues });
-});
+test.each(libraries)(
+  '%s: the fields that another instance rejects are in the received error',
+  async (_name, schema) => {
+    const issues = [
+      { message: expect.any(String), path: ['photo', 'width'] },
+      { message: expect.any(String), path: ['sides', 1] },
+    ];
+    const { input, reply, check: checked } = await overWire(schema);
+    expect(input).toMatchObject({ message: expect.stringContaining('photo.width: '), issues });
+    expect(reply).toMatchObject({ message: expect.stringContaining('photo.width: '), issues });
+    expect(checked).toMatchObject({ known: true, issues });
+  },
+);
 
-/** As arktype gives them: paths are instances of a class derived from Array, messages are getters. */
+/** Issues in the form of arktype: paths are instances of a subclass of Array, messages are getters. */
 class OwnPath extends Array<PropertyKey> {}
 class OwnIssue {
   path = OwnPath.from(['a', Symbol('s'), 3, 'x'.repeat(1_000)]);
@@ -59,21 +62,21 @@ class OwnIssue {
   }
 }
 const withIssues = (issues: readonly unknown[]): Schema => ({
-  // The cast hides what a library of another kind may give.
+  // The cast hides values that another library can return.
   '~standard': { version: 1, vendor: 'test', validate: () => ({ issues: issues as never }) },
 });
 
-test('issues are copied into plain data of bounded size, whatever a library makes them of', () => {
+test('issues of any form are copied into plain data of bounded size', () => {
   const { details } = invalid(() => check(withIssues([new OwnIssue()]), 1, 'input', 'm.e'));
   const [{ message, path } = { message: '' }] = details.issues;
   expect(Object.getPrototypeOf(details.issues)).toBe(Array.prototype);
   expect(Object.getPrototypeOf(path)).toBe(Array.prototype);
   expect(path).toEqual(['a', 'Symbol(s)', 3, 'x'.repeat(200)]);
-  expect(message).toBe(`${'m'.repeat(999)}\ufffd`); // half of a character cannot be sent
+  expect(message).toBe(`${'m'.repeat(999)}\ufffd`); // an unpaired surrogate cannot be sent
   expect(() => encodeBody(details, 1_000_000)).not.toThrow();
 });
 
-test('path segments of the standard, and what is no key, are named', () => {
+test('path segments in standard form and non-keys are named', () => {
   const path = [{ key: 'a' }, { key: 1 }, new Date(0), null, 7n, { key: Symbol('k') }];
   const { details } = invalid(() => check(withIssues([{ message: 'no', path }, { message: 4 }]), 1, 'input', 'm.e'));
   expect(details.issues).toEqual([
@@ -82,7 +85,7 @@ test('path segments of the standard, and what is no key, are named', () => {
   ]);
 });
 
-test('a promise of another realm is waited for, and not taken for a result without a value', async () => {
+test('a promise of another realm is awaited', async () => {
   const later = vm.runInNewContext('(result) => Promise.resolve(result)') as (result: object) => Promise<never>;
   const schema = (result: object): Schema => ({
     '~standard': { version: 1, vendor: 'test', validate: () => later(result) },
@@ -95,30 +98,30 @@ test('a promise of another realm is waited for, and not taken for a result witho
   });
 });
 
-test('what the schema makes of the value is what comes back', () => {
+test('check returns the value as transformed by the schema', () => {
   expect(check(z.coerce.date(), '2026-12-24', 'input', 'm.e')).toEqual(new Date('2026-12-24'));
   expect(check(z.object({ a: z.string().default('b') }), {}, 'input', 'm.e')).toEqual({ a: 'b' });
 });
 
 const even = z.number().refine(async (n) => n % 2 === 0, 'not even');
-test('a schema that waits gives a promise of the value', async () => {
+test('an asynchronous schema returns a promise of the value', async () => {
   const checked = check(even, 4, 'input', 'm.e');
   expect(checked).toBeInstanceOf(Promise);
   expect(await checked).toBe(4);
 });
-test('a schema that waits rejects with Invalid as others throw it', async () => {
+test('an asynchronous schema rejects with Invalid', async () => {
   await expect(check(even, 5, 'input', 'm.e')).rejects.toMatchObject({
     code: 'Invalid',
     message: 'input of m.e: not even',
   });
 });
 
-test('of a thousand faults ten are told', () => {
+test('at most ten of a thousand issues are reported', () => {
   const { details } = invalid(() => check(z.array(z.string()), Array(1_000).fill(1), 'input', 'm.e'));
   expect(details.issues).toHaveLength(10);
 });
 
-test('what a schema itself throws comes out as it is', () => {
+test('an error thrown by a schema is rethrown unchanged', () => {
   const schema: Schema = {
     '~standard': {
       version: 1,
@@ -131,11 +134,11 @@ test('what a schema itself throws comes out as it is', () => {
   expect(() => check(schema, 1, 'input', 'm.e')).toThrow(new RangeError('broken schema'));
 });
 
-test('unchecked is a schema like others', () => {
+test('unchecked accepts any value', () => {
   expect(check(unchecked(), undefined, 'input', 'm.e')).toBeUndefined();
 });
 
-test('an issue is said with its path, or alone', () => {
+test('the text of an issue has its path, if any', () => {
   expect(sayIssue({ message: 'is red', path: ['a', 0, Symbol('s')] })).toBe('a.0.Symbol(s): is red');
   expect(sayIssue({ message: 'is red', path: [] })).toBe('is red');
   expect(sayIssue({ message: 'is red' })).toBe('is red');

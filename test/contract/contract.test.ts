@@ -21,7 +21,7 @@ const photos = defineModule('photos', {
   added: event(Photo, { key: (photo) => photo.id }),
 });
 
-/** What plain JavaScript may pass, which the compiler would refuse. */
+/** Calls as untyped JavaScript can make them. */
 const define = (name: string, entries: Record<string, unknown>) =>
   defineModule(name, entries as Record<string, SomeEntry>);
 function faultsOf(make: () => unknown): readonly string[] {
@@ -46,12 +46,12 @@ test('each entry has its kind, its full name and its schemas', () => {
   expect(Object.keys(photos.resize.schemas)).toEqual(['input']);
 });
 
-test('the contract knows its own name, and an entry the module it belongs to', () => {
+test('a contract has its name, and an entry the name of its module', () => {
   expect(photos[CONTRACT]).toBe('photos');
   expect(moduleOf(photos.resize)).toBe('photos');
 });
 
-test('options are kept as declared; failures are schemas, not options', () => {
+test('options are kept as declared, without failures, which are schemas', () => {
   expect(optionsOf(photos.add)).toEqual({ timeoutMs: 3_000, idempotent: true });
   expect(optionsOf(photos.resize)).toMatchObject({ attempts: 2, retry: 'aside', queue: 'slow' });
   expect(optionsOf(photos.dropCache)).toEqual({});
@@ -61,25 +61,25 @@ test('contract, entries and options are frozen', () => {
   for (const part of [photos, photos.add, photos.add.options]) expect(Object.isFrozen(part)).toBe(true);
 });
 
-test('an entry object may be used in two contracts, under the name of each', () => {
+test('an entry object can be used in two contracts, under the name of each', () => {
   const shared = work(Photo);
   const [a, b] = [defineModule('a', { one: shared }), defineModule('b', { two: shared })];
   expect([a.one.name, b.two.name]).toEqual(['a.one', 'b.two']);
 });
 
-test('a promise of a contract resolves with it, since nothing in it is called then', async () => {
+test('a contract is not a thenable, so a promise resolves with it', async () => {
   expect(await Promise.resolve(photos)).toBe(photos);
 });
 
 test.each(['', 'Photos', '9photos', 'photos.all', 'photos all', 'p'.repeat(64), '../photos', 'фото'])(
-  'the module name %j is refused',
+  'rejects the module name %j',
   (name) => {
     expect(faultsOf(() => define(name, {}))[0]).toContain(`module name '${name}' does not match`);
   },
 );
 
 test.each(['then', 'constructor', 'open', 'close', 'drop-cache', 'DropCache', 'a.b', '', '__proto__x'])(
-  'the entry name %j is refused',
+  'rejects the entry name %j',
   (name) => {
     expect(faultsOf(() => define('photos', { [name]: work(Photo) }))).toEqual([
       `'${name}' cannot name an entry of photos`,
@@ -87,7 +87,7 @@ test.each(['then', 'constructor', 'open', 'close', 'drop-cache', 'DropCache', 'a
   },
 );
 
-test('an entry that was named __proto__ in a parsed object is refused as well', () => {
+test('rejects an entry named __proto__ in a parsed object', () => {
   const entries: Record<string, unknown> = Object.defineProperty({}, '__proto__', {
     value: work(Photo),
     enumerable: true,
@@ -96,7 +96,7 @@ test('an entry that was named __proto__ in a parsed object is refused as well', 
 });
 
 test.each(['', 'x'.repeat(201), 'a\nb', 'half \ud800', 'turned \u202e around'])(
-  'the failure name %j is refused',
+  'rejects the failure name %j',
   (failure) => {
     const ask = request(Photo, Photo, { failures: { [failure]: Photo, 'Zu groß': Photo } });
     expect(faultsOf(() => define('photos', { ask }))).toEqual([
@@ -105,12 +105,12 @@ test.each(['', 'x'.repeat(201), 'a\nb', 'half \ud800', 'turned \u202e around'])(
   },
 );
 
-test('all faults of a contract come at once', () => {
+test('one error lists all faults of a contract', () => {
   const entries = { close: work(Photo), Two: work(Photo), fine: work(Photo) };
   expect(faultsOf(() => define('My Photos', entries))).toHaveLength(3);
 });
 
-test('unchecked lets everything through as it is', () => {
+test('unchecked returns any value unchanged', () => {
   const value = { any: ['thing'] };
   expect(unchecked<object>()['~standard'].validate(value)).toEqual({ value });
 });

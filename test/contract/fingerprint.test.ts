@@ -4,7 +4,7 @@ import { broadcast, defineModule, request, work } from '../../src/contract/contr
 import { describe as describeEntry, fingerprint } from '../../src/contract/fingerprint';
 import type { AnyContract, SomeEntry } from '../../src/contract/types';
 
-/** The same contract, made anew each time, with parts of it replaced. */
+/** Creates the same contract with some entries replaced. */
 function photos(parts: Record<string, SomeEntry> = {}): AnyContract {
   return defineModule('photos', {
     add: request(z.object({ album: z.string() }), z.number(), {
@@ -15,35 +15,35 @@ function photos(parts: Record<string, SomeEntry> = {}): AnyContract {
   });
 }
 
-test('is eight hex digits, equal for contracts that say the same', () => {
+test('a fingerprint has eight hex digits, equal for equal contracts', () => {
   expect(fingerprint(photos())).toMatch(/^[0-9a-f]{8}$/);
   expect(fingerprint(photos())).toBe(fingerprint(photos()));
 });
 
-test('the order of entries does not count', () => {
+test('the order of entries does not change the fingerprint', () => {
   const [a, b] = [work(z.string()), broadcast(z.number())];
   expect(fingerprint(defineModule('m', { a, b }))).toBe(fingerprint(defineModule('m', { b, a })));
 });
 
-test('how long one waits and how often one tries does not count: both sides understand each other', () => {
+test('retry and key options do not change the fingerprint', () => {
   const resize = work(z.object({ id: z.string() }), { attempts: 9, key: ({ id }) => id });
   expect(fingerprint(photos({ resize }))).toBe(fingerprint(photos()));
 });
 
 const changes: readonly [string, Record<string, SomeEntry>][] = [
-  ['another entry', { rotate: work(z.string()) }],
-  ['another kind', { resize: broadcast(z.object({ id: z.string() })) }],
-  ['the type of a field', { resize: work(z.object({ id: z.number() })) }],
+  ['an additional entry', { rotate: work(z.string()) }],
+  ['a changed kind', { resize: broadcast(z.object({ id: z.string() })) }],
+  ['a changed field type', { resize: work(z.object({ id: z.number() })) }],
   ['a new field', { resize: work(z.object({ id: z.string(), width: z.number() })) }],
-  ['a field that may be absent', { resize: work(z.object({ id: z.string().optional() })) }],
-  ['the reply', { add: request(z.object({ album: z.string() }), z.string()) }],
-  ['no failure', { add: request(z.object({ album: z.string() }), z.number()) }],
+  ['an optional field', { resize: work(z.object({ id: z.string().optional() })) }],
+  ['a changed reply', { add: request(z.object({ album: z.string() }), z.string()) }],
+  ['a removed failure', { add: request(z.object({ album: z.string() }), z.number()) }],
 ];
-test.each(changes)('%s changes it', (_what, parts) => {
+test.each(changes)('a contract with %s has another fingerprint', (_what, parts) => {
   expect(fingerprint(photos(parts))).not.toBe(fingerprint(photos()));
 });
 
-test('the name of a failure and its data change it', () => {
+test('the name of a failure and its data change the fingerprint', () => {
   const of = (failures: Record<string, z.ZodType>) =>
     fingerprint(defineModule('m', { e: request(z.string(), z.string(), { failures }) }));
   const prints = [
@@ -55,8 +55,8 @@ test('the name of a failure and its data change it', () => {
   expect(new Set(prints).size).toBe(4);
 });
 
-test('a schema that nobody can describe counts as some schema', () => {
+test('a schema without a JSON Schema counts as any schema', () => {
   const of = (schema: Parameters<typeof work>[0]) => describeEntry(defineModule('m', { e: work(schema) }).e);
-  expect(of(v.object({ a: v.string() }))).toBe('work ?'); // valibot describes by an adapter of its own
+  expect(of(v.object({ a: v.string() }))).toBe('work ?'); // valibot needs a separate adapter to describe schemas
   expect(of(z.date())).toBe('work ?'); // JSON Schema has no dates
 });

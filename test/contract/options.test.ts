@@ -9,7 +9,7 @@ import { testBus } from '../../src/testing';
 
 const Job = z.object({ n: z.number() });
 
-/** What plain JavaScript may pass, which the compiler would refuse. */
+/** Calls as untyped JavaScript can make them. */
 const loosely = { work, request, event, broadcast } as unknown as Record<string, (...given: unknown[]) => SomeEntry>;
 const make = (kind: string, ...given: unknown[]): SomeEntry => loosely[kind]!(...given);
 const define = (entries: Record<string, unknown>) => defineModule('o', entries as Record<string, SomeEntry>);
@@ -38,7 +38,7 @@ test.each([
   [{ key: 'n' }, "o.w: key is 'n'; it must be a function from the body to a text"],
   [{ atempts: 1 }, "o.w: 'atempts' is no option of work; did you mean attempts?"],
   [{ timeoutMs: 1 }, /^o\.w: 'timeoutMs' is no option of work; there are key, attempts, /],
-])('work with %j is refused where it is defined, with entry, option, value and bounds', (options, fault) => {
+])('rejects work with %j, naming entry, option, value and bounds', (options, fault) => {
   const faults = faultsOf(() => define({ w: make('work', Job, options) }));
   expect(faults).toHaveLength(1);
   expect(faults[0]).toMatch(fault);
@@ -49,12 +49,12 @@ test.each([
   ['request', { timeoutMs: -1 }, 'o.x: timeoutMs is -1; it must be a whole number of ms from 1 to 86400000'],
   ['request', { idempotent: 'yes' }, "o.x: idempotent is 'yes'; it must be true or false"],
   ['event', { attempts: 3 }, "o.x: 'attempts' is no option of event; there are key"],
-])('so is a %s with %j', (kind, options, fault) => {
+])('rejects a %s with %j', (kind, options, fault) => {
   const schemas = kind === 'request' ? [Job, Job] : [Job];
   expect(faultsOf(() => define({ x: make(kind, ...schemas, options) }))).toEqual([fault]);
 });
 
-test('what is undefined was not given, and what keeps to the bounds is taken', () => {
+test('an undefined option counts as absent, and valid options are accepted', () => {
   const options = {
     attempts: 1_000,
     backoffMs: 0,
@@ -66,7 +66,7 @@ test('what is undefined was not given, and what keeps to the bounds is taken', (
   expect(faultsOf(() => define({ w: make('work', Job, options) }))).toEqual([]);
 });
 
-test('what has no schema, or is no entry, is refused with its name', () => {
+test('rejects an entry without a schema and a value that is not an entry', () => {
   const entries = {
     w: make('work', {}),
     r: make('request', Job),
@@ -84,7 +84,7 @@ test('what has no schema, or is no entry, is refused with its name', () => {
 });
 
 test.each(['timeoutMs', 'attempts', 'backoffMs', 'concurrency'] as const)(
-  'code may say of %s what settings may say, and nothing else',
+  'code and settings accept the same values of %s',
   (name) => {
     const { min, max } = bounds[name];
     for (const value of [min - 1, min, max, max + 1]) {
@@ -107,7 +107,7 @@ describe('a named listener', () => {
     [{ as: 'X Y' }, "listen(told.e): as is 'X Y'; it must be a text like ^[a-z][a-zA-Z0-9-]{0,62}$"],
     [{}, 'listen(told.e): as is null; it must be a text like ^[a-z][a-zA-Z0-9-]{0,62}$'],
     [{ as: 'y', atempts: 2 }, "listen(told.e): 'atempts' is no option of listener; did you mean attempts?"],
-  ])('with %j is refused when it listens', async (options, fault) => {
+  ])('is rejected with the options %j', async (options, fault) => {
     const bus = testBus(told);
     const listening = bus.listen(told.e, options as { as: string }, () => undefined);
     await expect(listening).rejects.toMatchObject({ code: 'Config', details: { faults: [fault] } });

@@ -1,4 +1,7 @@
-/** What a caller receives of a schema's verdict at another instance, whose contract has the schema while its own has none. */
+/**
+ * The errors that a caller receives when another instance's schema rejects a body, while its own contract has no
+ * schema.
+ */
 import { isBusError } from '../../src/base/errors';
 import { selfContract } from '../../src/bus/self-contract';
 import { defineModule, request, unchecked, work } from '../../src/contract/contract';
@@ -11,14 +14,14 @@ export interface Verdicts {
   readonly check: unknown;
 }
 
-/** `schema` takes `{ photo: { width: number }, sides: string[] }`. */
+/** Sends bodies that break `schema`, which accepts `{ photo: { width: number }, sides: string[] }`. */
 export async function overWire(schema: Schema): Promise<Verdicts> {
   const bad = { photo: { width: 'x' }, sides: ['a', 1] };
   const Any = unchecked<unknown>();
   const strict = defineModule('m', { take: request(schema, Any), give: request(Any, schema), job: work(schema) });
   const loose = defineModule('m', { take: request(Any, Any), give: request(Any, Any), job: work(Any) });
   const bus = testBus(strict);
-  // The casts: what is given is wrong on purpose.
+  // The casts hide values that are wrong on purpose.
   await bus.serve(strict, { take: () => 1, give: () => bad as never, job: () => undefined });
   const web = bus.as('web');
   const [input, reply, check] = await Promise.allSettled([

@@ -3,7 +3,7 @@ import { callSite, fromCaller, located } from '../../src/delivery/call-site';
 const site = (place: string) => ({ stack: `Error\n    at ${place} (app.ts:1:1)` });
 const late = (): Error => Object.assign(new Error('late'), { stack: 'Error: late\n    at timer (bus.ts:1:1)' });
 
-test('an error that ends several calls has the line of one caller in each', () => {
+test('an error that ends several calls has the line of each caller', () => {
   const shared = Object.assign(late(), { code: 'Closed' });
   const [one, other] = ['first', 'second'].map((place) => fromCaller(shared, site(place)) as typeof shared);
   expect(one).toBe(shared);
@@ -14,7 +14,7 @@ test('an error that ends several calls has the line of one caller in each', () =
   expect(other).toBeInstanceOf(Error);
 });
 
-test('a stack that has the line already stays as it is, and so does what is no error or cannot be changed', () => {
+test('stacks that have the line, non-errors and frozen errors stay unchanged', () => {
   const error = Object.assign(late(), { stack: 'Error: late\n    at first (app.ts:1:1)' });
   const before = error.stack;
   expect(fromCaller(error, site('first'))).toBe(error);
@@ -24,12 +24,12 @@ test('a stack that has the line already stays as it is, and so does what is no e
   expect(fromCaller(frozen, site('first'))).toBe(frozen);
 });
 
-test('the verb itself is not in the place of its call', () => {
+test('the call site does not contain the verb itself', () => {
   const verb = () => callSite(verb);
   expect(verb().stack).toContain('call-site.test.ts');
   expect(verb().stack).not.toContain('src/delivery/call-site');
 });
 
-test('a located verb resolves as before', async () => {
+test('a located verb resolves with its value', async () => {
   await expect(located(async (n: number) => n + 1)(1)).resolves.toBe(2);
 });

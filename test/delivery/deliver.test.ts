@@ -32,14 +32,14 @@ function open(middleware: readonly Middleware[] = [], deadline = Infinity) {
   return { clock, context, facts, run, told, parts };
 }
 
-test('a handler gets the body as the schema gives it back', async () => {
+test('a handler receives the body transformed by its schema', async () => {
   const bodies: unknown[] = [];
   const { run } = open();
   expect(await run({ n: 2 }, (body) => bodies.push(body))).toEqual({ ok: true, value: 1 });
   expect(bodies).toEqual([{ n: 2, unit: 'm' }]);
 });
 
-test('a handler that waits for nothing has ended when its outcome is there, without a promise', () => {
+test('a synchronous handler returns its outcome without a promise', () => {
   const { parts, facts, context } = open();
   const outcome = (handler: Run) => deliver(parts, double, facts, { n: 2 }, handler, context);
   expect(outcome(() => 4)).toEqual({ ok: true, value: 4 });
@@ -51,7 +51,7 @@ test('a handler that waits for nothing has ended when its outcome is there, with
   expect(outcome(() => Promise.resolve(4))).toBeInstanceOf(Promise);
 });
 
-test('a body that the schema refuses never reaches the handler', async () => {
+test('a body that breaks its schema does not reach the handler', async () => {
   const { run } = open();
   const handler = jest.fn();
   expect(await run({ n: 'two' }, handler)).toMatchObject({ ok: false, by: 'check', error: { code: 'Invalid' } });
@@ -61,7 +61,7 @@ test('a body that the schema refuses never reaches the handler', async () => {
 test.each([
   [99, 'is called', { ok: true, value: 4 }, 1],
   [100, 'is not called', { ok: false, by: 'check', error: { code: 'Timeout', details: { reached: 'waiting' } } }, 0],
-])('a handler whose body was checked for %d of the 100 ms it has %s', async (tookMs, _what, outcome, calls) => {
+])('a handler whose body check took %d of its 100 ms %s', async (tookMs, _what, outcome, calls) => {
   const { parts, facts, context, clock } = open([], virtualClock().now() + 100);
   const slowly = z.object({ n: z.number() }).refine(() => sleep(clock, tookMs).then(() => true));
   const slow = defineModule('maths', { double: request(slowly, z.number()) });
@@ -72,7 +72,7 @@ test.each([
   expect(handler).toHaveBeenCalledTimes(calls);
 });
 
-test('middleware goes around the handler, the first one outermost, and sees the checked body', async () => {
+test('middleware wraps the handler, the first outermost, and receives the checked body', async () => {
   const steps: unknown[] = [];
   const around =
     (name: string): Middleware =>
@@ -93,7 +93,7 @@ test('middleware goes around the handler, the first one outermost, and sees the 
   ]);
 });
 
-test('a middleware that throws fails the delivery and keeps the handler from running', async () => {
+test('a middleware that throws fails the delivery before the handler', async () => {
   const { run } = open([
     () => {
       throw new Error('no tenant');
@@ -104,7 +104,7 @@ test('a middleware that throws fails the delivery and keeps the handler from run
   expect(handler).not.toHaveBeenCalled();
 });
 
-test('the scope that calls inherit is there inside the handler and closed when it settled', async () => {
+test('the scope that calls inherit exists in the handler and closes afterwards', async () => {
   const { run, parts } = open([], 5_000_000_000_000);
   let after: (() => unknown) | undefined;
   await run({ n: 2 }, () => {
@@ -115,7 +115,7 @@ test('the scope that calls inherit is there inside the handler and closed when i
   expect(after?.()).toBe(false);
 });
 
-test('how an attempt ended is told, with the attempt and the error', async () => {
+test('the end of an attempt is reported with its number and error', async () => {
   const { run, told } = open();
   await run({ n: 2 }, () => {
     throw new Error('broken');
@@ -123,7 +123,7 @@ test('how an attempt ended is told, with the attempt and the error', async () =>
   expect(told).toEqual([expect.objectContaining({ type: 'handled', attempt: 2, outcome: 'failed', error: 'broken' })]);
 });
 
-test('the signal aborts at the deadline, also when it is first asked for later', async () => {
+test('the signal aborts at the deadline, also when it is first read later', async () => {
   const { clock, context } = open([], virtualClock().now() + 100);
   await clock.advance(60);
   const { signal } = context;
@@ -132,13 +132,13 @@ test('the signal aborts at the deadline, also when it is first asked for later',
   expect(signal.reason).toMatchObject({ code: 'Timeout' });
 });
 
-test('a signal asked for after the delivery was taken back is aborted already', () => {
+test('a signal read after the delivery was cancelled is already aborted', () => {
   const { context } = open();
   context.abort('taken back');
   expect(context.signal.reason).toBe('taken back');
 });
 
-test('fail, park, progress and log can be taken out of the context', () => {
+test('fail, park, progress and log can be destructured from the context', () => {
   const { context, told } = open();
   const { fail, park, progress, log } = context;
   expect(() => fail('TooBig', { limit: 1 })).toThrow(expect.objectContaining({ code: 'TooBig', data: { limit: 1 } }));

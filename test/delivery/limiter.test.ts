@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { createPace } from '../../src/delivery/limiter';
 
-test('no more run at once than the concurrency', () => {
+test('at most concurrency handlers run at once', () => {
   const pace = createPace({ concurrency: 2 });
   pace.started(0);
   pace.started(0);
@@ -10,7 +10,7 @@ test('no more run at once than the concurrency', () => {
   expect(pace.mayStart(0)).toBe(true);
 });
 
-test('never more start within any second than the rate and its first burst allow', () => {
+test('at most twice perSecond handlers start within any second', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 50 }),
@@ -33,7 +33,7 @@ test('never more start within any second than the rate and its first burst allow
   );
 });
 
-test('after the delay it names a start is allowed', () => {
+test('a start is allowed after delayMs', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 1_000 }), fc.integer({ min: 0, max: 5_000 }), (perSecond, atMs) => {
       const pace = createPace({ concurrency: 10_000, perSecond });

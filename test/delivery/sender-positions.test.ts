@@ -2,7 +2,7 @@ import { createSeen } from '../../src/delivery/sender-positions';
 
 const stamp = (incarnation: string, position: number) => ({ incarnation, position });
 
-test('what is not above the last position of its sender is not fresh', () => {
+test('a position at or below the last one of its sender is not fresh', () => {
   const seen = createSeen();
   expect(seen.fresh(stamp('a', 2))).toBe(true);
   expect([seen.fresh(stamp('a', 2)), seen.fresh(stamp('a', 1)), seen.fresh(stamp('b', 1))]).toEqual([
@@ -17,7 +17,7 @@ test('what is not above the last position of its sender is not fresh', () => {
   ]);
 });
 
-test('at the bound the sender that was silent longest is forgotten', () => {
+test('the sender that was silent longest is forgotten at the limit', () => {
   const seen = createSeen(2);
   for (const one of [stamp('a', 1), stamp('b', 1), stamp('a', 2), stamp('c', 1)]) seen.fresh(one);
   expect(seen.fresh(stamp('a', 2))).toBe(false);

@@ -3,7 +3,7 @@ import { createSeen } from '../../src/delivery/sender-positions';
 
 const max = { count: 3, bytes: 100 };
 
-test('turns of one name run one after the other, turns of different names side by side', async () => {
+test('turns of one name run in order, turns of different names concurrently', async () => {
   const turns = createTurns(max);
   const steps: string[] = [];
   const turn = (name: string) => async (): Promise<void> => {
@@ -21,7 +21,7 @@ test('turns of one name run one after the other, turns of different names side b
   expect([turns.capacity.count, turns.capacity.bytes, turns.share('a').count]).toEqual([0, 0, 0]);
 });
 
-test('refuses a turn beyond the bound of count or bytes, over all names', () => {
+test('a turn beyond the count or bytes of all names is refused', () => {
   const hang = (): Promise<void> => new Promise(() => {});
   const few = createTurns(max);
   expect(['a', 'b', 'c', 'd'].map((name) => few.take(name, 1, hang))).toEqual([true, true, true, false]);
@@ -29,7 +29,7 @@ test('refuses a turn beyond the bound of count or bytes, over all names', () => 
   expect([60, 60, 40].map((bytes) => large.take('a', bytes, hang))).toEqual([true, false, true]);
 });
 
-test('a position is fresh once, and a lower one never after it', () => {
+test('a position is fresh once, and lower ones are not fresh after it', () => {
   const seen = createSeen();
   const stamp = (position: number) => ({ incarnation: '0123456789abcdef', position });
   expect([seen.fresh(stamp(3)), seen.fresh(stamp(3)), seen.fresh(stamp(2)), seen.fresh(stamp(4))]).toEqual([
