@@ -1,4 +1,7 @@
-/** All unit tests in two processes, each with one set of modules: loading those anew for each file takes longer than the tests. */
+/**
+ * Runs all unit tests in two processes, each with one module registry, because loading modules for each file takes
+ * longer than the tests.
+ */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -8,12 +11,12 @@ const folders = ['test', 'modules'];
 const shares = 2; // as many as the machines have cores
 
 const fast = process.env['npm_lifecycle_event'] === 'test:fast';
-/** Properties are tried less often where nobody wants to wait; with the same cases each time, others file by file. */
+/** Fewer property runs in `npm run test:fast`, with the same cases each time; `npm test` uses the full number. */
 fc.configureGlobal({ seed: 1, ...(fast && { numRuns: 25 }) });
-/** What stands beside servers is tested with them, by `npm test`. */
+/** Tests of code for servers run with the servers, in `npm test`. */
 const forServers = /^test\/(kafka|zookeeper|cluster)\//;
 
-/** Declares the tests of every second file, beginning with the one numbered `share`. */
+/** Declares the tests of every second file, starting with number `share`. */
 export function declareShare(share: number): void {
   const files = folders.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file)),

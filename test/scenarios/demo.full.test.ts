@@ -5,7 +5,7 @@ import { built, needBuild } from './site';
 jest.setTimeout(240_000);
 beforeAll(needBuild);
 
-test('the demo kills five processes in the middle of their work and accounts for every message', () => {
+test('the demo kills five working processes and accounts for every message', () => {
   const { status, stdout } = spawnSync(process.execPath, [join(built, 'demo.js')], {
     encoding: 'utf8',
     timeout: 180_000,

@@ -23,7 +23,7 @@ const send = async (seed: number, name: string, to = 0) =>
 const thumbnailOn = (viewer: Viewer | undefined, id: string) =>
   viewer?.hear(`thumbnail of ${id}`, ({ event, data }) => event === 'thumbnail' && data.id === id);
 
-test('a JPEG and a PNG uploaded to one web get thumbnails that both show', async () => {
+test('a JPEG and a PNG get thumbnails that both web instances show', async () => {
   const ids = [await send(6, 'a jpeg'), await send(7, 'a png', 1)];
   for (const id of ids) {
     for (const [index, viewer] of viewers.entries()) {
@@ -38,7 +38,7 @@ test('a JPEG and a PNG uploaded to one web get thumbnails that both show', async
   }
 });
 
-test('a new photo drops the lists that both webs keep', async () => {
+test('a new photo drops the cached lists of both web instances', async () => {
   const listOf = async (index: number): Promise<string> => (await fetch(`${site.urls[index]}/photos`)).text();
   const statsOf = async () =>
     (await (await fetch(`${site.urls[0]}/stats`)).json()) as { drops: number; hits: number }[];
@@ -53,7 +53,7 @@ test('a new photo drops the lists that both webs keep', async () => {
   expect(Math.min(...after.map(({ drops }) => drops))).toBeGreaterThan(Math.min(...before.map(({ drops }) => drops)));
 });
 
-test('a broken image is set aside with its reason while the others go on', async () => {
+test('a broken image is parked with its reason, and other images are processed', async () => {
   const whole = await sample(12, 'whole', 800);
   const half = { ...whole, name: 'half', bytes: whole.bytes.subarray(0, whole.bytes.length / 2) };
   const broken = idOf(await upload(site.urls, half));
@@ -61,14 +61,14 @@ test('a broken image is set aside with its reason while the others go on', async
   for (const id of ids) await thumbnailOn(viewers[0], id);
   const told = await viewers[0]?.hear('broken', ({ event, data }) => event === 'broken' && data.id === broken);
   expect(told?.data.reason).toMatch(/premature end|corrupt/i);
-  await until('the page says why', async () =>
+  await until('the page has the reason', async () =>
     (await (await fetch(`${site.urls[1]}/tiles`)).text()).includes('cannot be shown'),
   );
   const parked = /thumbnails\.resize parked after 1 attempt: .*(premature end|corrupt)/i;
   await until('it was parked', async () => site.lines.some((line) => parked.test(line)));
 });
 
-test('a search finds a photo soon after it was added, and nothing else', async () => {
+test('a search finds a new photo, and no other', async () => {
   const id = await send(21, 'Kaiserschmarrn on the terrace');
   const found = async () => {
     const response = await fetch(`${site.urls[1]}/photos?q=kaiser`);
@@ -78,7 +78,7 @@ test('a search finds a photo soon after it was added, and nothing else', async (
   expect(await found()).toEqual([id]);
 });
 
-test('what is no image is refused, and nothing is added', async () => {
+test('a file that is not an image is refused', async () => {
   const text = { name: 'notes', tags: [], type: 'image/png' as const, bytes: Buffer.from('just words') };
   expect(await upload(site.urls, text)).toMatchObject({ status: 415 });
 });

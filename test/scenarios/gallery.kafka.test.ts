@@ -1,4 +1,4 @@
-/** The photo site on Kafka and ZooKeeper: a broker and two instances are killed amid uploads, and nothing is lost. */
+/** The photo site on Kafka and ZooKeeper: a broker and two instances are killed during uploads, and nothing is lost. */
 import { openBus, type Bus } from '../../src/index';
 import { Ledger } from '../../modules/demo/ledger';
 import { demoTag, pictures } from '../../modules/demo/pictures';
@@ -11,7 +11,7 @@ import { startSite, until, type RunningSite } from './site';
 
 const pictureCount = 44;
 const uploadsAtOnce = 4;
-/** Longer than a group is without its coordinator: who is cut off from it for a session does its jobs twice. */
+/** Longer than the group is without a coordinator: a member without one for a session repeats its jobs. */
 const sessionMs = 20_000;
 
 kafkaSuite(
@@ -24,7 +24,7 @@ kafkaSuite(
       await site?.end();
     });
 
-    test('loses no photo when a broker is killed amid uploads and comes back, and instances are killed after it', async () => {
+    test('loses no photo when a broker and then two instances are killed during uploads', async () => {
       const { brokers, zookeeper } = suite.cluster;
       const ns = suite.namespace;
       const given = { BUSBAR_TRANSPORT: 'kafka', BUSBAR_BROKERS: brokers, BUSBAR_ZOOKEEPER: zookeeper, BUSBAR_NS: ns };
@@ -40,7 +40,7 @@ kafkaSuite(
         ns,
         sessionMs,
       });
-      // Named, so that not one event is missed.
+      // Named, so that no event is missed.
       await bus.listen(photos.added, { as: 'books' }, ({ id }, context) => ledger.told(id, context.id));
       await bus.listen(thumbnails.broken, { as: 'books' }, (broken) => ledger.outcome(broken));
       await bus.listen(thumbnails.done, { as: 'books' }, (done) => {
@@ -55,7 +55,7 @@ kafkaSuite(
       const { cluster } = suite;
       const accidents: readonly (readonly [accepted: number, run: () => Promise<void>])[] = [
         [6, () => cluster.broker(2).kill()],
-        [18, () => cluster.mend()], // until then with two brokers
+        [18, () => cluster.mend()], // two brokers are running until then
         [24, () => kill('thumbnails-1')],
         [32, () => kill('photos')],
       ];
@@ -66,7 +66,7 @@ kafkaSuite(
           const [index, picture] = next;
           ledger.upload(picture.name, await upload(urls, picture, index));
           const [accident] = due;
-          // The other uploads go on meanwhile.
+          // The other uploads continue meanwhile.
           if (accident && ledger.acceptedCount >= accident[0]) await due.shift()?.[1]();
         }
       };
@@ -89,11 +89,11 @@ kafkaSuite(
       for (const row of ledger.rows(await found())) expect(row).toMatchObject({ lost: 0, twice: 0 });
       const [uploads, jobs, added] = ledger.rows(await found());
       expect([uploads?.done, jobs?.done, added?.done]).toEqual([pictureCount + 3, pictureCount, pictureCount + 3]);
-      // Not only told: the files are there, and the gallery has them.
+      // Beyond the events: the files exist, and the gallery lists them.
       expect(files.size).toBe(pictureCount);
       for (const file of files.values()) expect((await fetch(`${urls[1]}/files/${file}`)).status).toBe(200);
       await until('the gallery has all', async () => {
-        const { total } = (await (await fetch(`${urls[0]}/photos`)).json()) as { total?: number }; // as web sends it
+        const { total } = (await (await fetch(`${urls[0]}/photos`)).json()) as { total?: number }; // the format of web
         return total === pictureCount + 3;
       });
     });

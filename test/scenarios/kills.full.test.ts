@@ -29,7 +29,7 @@ const addAll = (pictures: readonly Sample[], urls: readonly string[]) =>
 const readyCount = async (url: string): Promise<number> =>
   ((await (await fetch(`${url}/tiles`)).text()).match(/data-state="ready"/g) ?? []).length;
 
-test('every photo gets its thumbnail although a worker is killed in the middle of its jobs', async () => {
+test('every photo gets its thumbnail although a worker is killed during its jobs', async () => {
   const pictures = await draw(16, 1_600);
   const viewer = await watch(0);
   const uploads = addAll(pictures, site.urls);
@@ -39,11 +39,11 @@ test('every photo gets its thumbnail although a worker is killed in the middle o
   await until('all are ready', async () => (await readyCount(site.urls[1])) === pictures.length);
 });
 
-test('without photos a web answers 503 and when to come back, and goes on by itself', async () => {
+test('without photos a web instance answers 503 with Retry-After, and recovers', async () => {
   const [picture] = await draw(1, 400);
   if (!picture) throw new Error('no picture');
   await site.supervisor.kill('photos', 'SIGKILL');
-  await site.supervisor.stop(['photos']); // else it might be up again before this process gets to ask
+  await site.supervisor.stop(['photos']); // otherwise it could be running again before the request
   const away = await fetch(`${site.urls[0]}/photos?name=x`, {
     method: 'POST',
     headers: { 'content-type': picture.type },
@@ -52,10 +52,10 @@ test('without photos a web answers 503 and when to come back, and goes on by its
   expect([away.status, away.headers.get('retry-after')]).toEqual([503, '1']);
   site.supervisor.start({ name: 'photos', script: 'photos/index.js' });
   expect(await upload([site.urls[0]], picture)).toMatchObject({ status: 201 });
-  await until('its thumbnail is there', async () => (await readyCount(site.urls[0])) === 1);
+  await until('its thumbnail exists', async () => (await readyCount(site.urls[0])) === 1);
 });
 
-test('photos killed while it takes photos in loses none that was accepted', async () => {
+test('photos killed during uploads loses no accepted photo', async () => {
   const pictures = await draw(12, 800);
   const viewer = await watch(0);
   const uploads = addAll(pictures, site.urls);
@@ -65,7 +65,7 @@ test('photos killed while it takes photos in loses none that was accepted', asyn
   await until('all are ready', async () => (await readyCount(site.urls[0])) === pictures.length);
 });
 
-test('a web that leaves fails no upload of the other one, and answers what it has begun', async () => {
+test('a leaving web instance answers its running uploads and fails no other', async () => {
   const pictures = await draw(24, 400);
   const post = async (url: string, { name, type, bytes }: Sample) => {
     const path = `/photos?${new URLSearchParams({ name }).toString()}`;

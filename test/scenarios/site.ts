@@ -10,7 +10,7 @@ import { Supervisor } from '../../modules/supervise';
 export const root = resolve(__dirname, '../..');
 export const built = join(root, 'build', 'modules');
 
-/** Compiles once when there is nothing compiled; `npm test` has done it before. */
+/** Compiles if there is no build; `npm test` has built before. */
 export function needBuild(): void {
   const outputs = ['build/modules/start.js', 'build/examples/package.json', 'dist/index.js'];
   if (outputs.every((file) => existsSync(join(root, file)))) return;
@@ -23,15 +23,15 @@ export interface RunningSite {
   readonly env: NodeJS.ProcessEnv;
   readonly urls: readonly [string, string];
   readonly supervisor: Supervisor;
-  /** What the processes said, for a test that failed. */
+  /** The output of the processes, for a failed test. */
   readonly lines: readonly string[];
   /** Ends all processes and removes the directory. */
   end(): Promise<void>;
 }
 
 /**
- * Two webs, photos, two thumbnails, search; resolves when both webs answer with the gallery. `more` goes into the
- * environment of all of them.
+ * Starts two instances of web and thumbnails, and one of photos and search. Resolves when both web instances answer
+ * with the gallery. `more` is added to the environment of all of them.
  */
 export async function startSite(more: Readonly<Record<string, string>> = {}): Promise<RunningSite> {
   needBuild();
@@ -61,7 +61,7 @@ export async function startSite(more: Readonly<Record<string, string>> = {}): Pr
   }
 }
 
-/** Resolves when `holds` gives true; looks again every 50 ms since a page in another process tells nobody. */
+/** Resolves when `holds` returns true. Checks every 50 ms, since a page in another process sends no notification. */
 export async function until(what: string, holds: () => Promise<boolean>, withinMs = 60_000): Promise<void> {
   const endMs = performance.now() + withinMs;
   let last: unknown = 'false';
@@ -80,7 +80,7 @@ export interface SiteEvent {
   readonly event: string;
   readonly data: { readonly id?: string; readonly reason?: string; readonly file?: string };
 }
-/** What a browser hears from one web instance. */
+/** The events that a browser receives from one web instance. */
 export class Viewer {
   readonly #heard: SiteEvent[] = [];
   readonly #waiting = new Set<() => void>();
@@ -100,7 +100,7 @@ export class Viewer {
     return this.#heard;
   }
 
-  /** Resolves with the first event that passes, also one that was heard before. */
+  /** Resolves with the first matching event, including earlier ones. */
   async hear(what: string, passes: (event: SiteEvent) => boolean, withinMs = 60_000): Promise<SiteEvent> {
     let late = false;
     const timer = setTimeout(() => {
@@ -111,7 +111,7 @@ export class Viewer {
       for (;;) {
         const found = this.#heard.find(passes);
         if (found) return found;
-        if (late) throw new Error(`not heard within ${withinMs} ms: ${what}`);
+        if (late) throw new Error(`not received within ${withinMs} ms: ${what}`);
         await new Promise<void>((resolve) => this.#waiting.add(resolve));
       }
     } finally {
@@ -134,7 +134,7 @@ export class Viewer {
         this.#wake();
       }
     } catch {
-      // closed by us, or the web instance went
+      // closed by the test, or the web instance has ended
     }
   }
   #take(part: string): void {

@@ -23,13 +23,13 @@ afterEach(async () => {
 
 const isUp = (pid: number): boolean =>
   existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-/** The processes that `pid` started, by the kernel's own list. */
+/** The child processes of `pid`, read from /proc. */
 const childrenOf = (pid: number): number[] =>
   readdirSync(`/proc/${pid}/task`).flatMap((task) =>
     readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
   );
 
-/** Starts the site as `npm start` does; resolves with its lines and the URLs it prints when it is up. */
+/** Starts the site like `npm start`; resolves with its lines and the URLs it prints once it is running. */
 async function start(more: Readonly<Record<string, string>> = { BUSBAR_DIR: join(directory, 'bus') }) {
   const env = { ...process.env, SITE_DIR: join(directory, 'site'), PORT: '0', ...more };
   const stdio = ['ignore', 'pipe', 'inherit'] as const;
@@ -50,7 +50,7 @@ async function start(more: Readonly<Record<string, string>> = { BUSBAR_DIR: join
         heard.delete(look);
         resolve(found);
       };
-      const timer = setTimeout(() => reject(new Error(`not said: ${String(words)}\n${lines.join('\n')}`)), withinMs);
+      const timer = setTimeout(() => reject(new Error(`not printed: ${String(words)}\n${lines.join('\n')}`)), withinMs);
       heard.add(look);
       look();
     });
@@ -59,7 +59,7 @@ async function start(more: Readonly<Record<string, string>> = { BUSBAR_DIR: join
   return { child, hear, urls: [one, two] };
 }
 
-test('the site comes up with sample pictures, and Ctrl-C leaves no process behind', async () => {
+test('the site starts with sample pictures, and Ctrl-C leaves no process behind', async () => {
   const { child, hear, urls } = await start();
   await hear(/added 6 sample pictures/);
   await until('six thumbnails', async () => {
@@ -73,7 +73,7 @@ test('the site comes up with sample pictures, and Ctrl-C leaves no process behin
   expect(children.filter(isUp)).toEqual([]);
 });
 
-test('a second Ctrl-C ends at once what does not leave', async () => {
+test('a second Ctrl-C immediately ends processes that do not exit', async () => {
   const { child, hear } = await start();
   const [stuck] = children;
   if (stuck === undefined) throw new Error('no children');
@@ -86,7 +86,7 @@ test('a second Ctrl-C ends at once what does not leave', async () => {
   await until('all are gone', async () => !children.some(isUp));
 });
 
-test('what dies is started again, and the log says why', async () => {
+test('a process that dies is restarted, and the log has the reason', async () => {
   const { child, hear, urls } = await start();
   const before = await pidsByPort();
   const web = before.get(Number(new URL(urls[0] ?? '').port));
@@ -101,7 +101,7 @@ test('what dies is started again, and the log says why', async () => {
   expect(children.filter(isUp)).toEqual([]);
 });
 
-test('killed with -9 it cannot say goodbye: its children leave by themselves', async () => {
+test('the children exit by themselves when their parent is killed with -9', async () => {
   const { child } = await start();
   const gone = once(child, 'exit');
   child.kill('SIGKILL');
@@ -110,14 +110,14 @@ test('killed with -9 it cannot say goodbye: its children leave by themselves', a
   expect(children.filter(isUp)).toEqual([]);
 });
 
-/** Which child was given which PORT. */
+/** Returns the process ids of the children by their PORT. */
 async function pidsByPort(): Promise<Map<number, number>> {
   const portOf = (pid: number): number =>
     Number(/(?:^|\0)PORT=(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, 'utf8'))?.[1]);
   return new Map(children.map((pid) => [portOf(pid), pid]));
 }
 
-test('the site has a bus of its own by default, wherever it is started', async () => {
+test('the site has its own bus by default, wherever it is started', async () => {
   const { child } = await start({ XDG_STATE_HOME: join(directory, 'state') });
   const ended = once(child, 'exit');
   child.kill('SIGTERM');

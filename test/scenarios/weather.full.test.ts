@@ -21,7 +21,7 @@ async function arrange(arrangement: Arrangement) {
   return await run(bus, arrangement, { folder: built, env, messages, stations, withinMs: 100_000 });
 }
 
-test('1 to 1: a reader gets every temperature in the order of its station, and averages it', async () => {
+test('a single reader receives every temperature in the order of its station', async () => {
   const readers = await arrange('one reader');
   expect(readers.map(({ as, got }) => [as, got.length])).toEqual([['daily', messages]]);
   expect(faults(readers, messages)).toEqual([]);
@@ -31,7 +31,7 @@ test('1 to 1: a reader gets every temperature in the order of its station, and a
   expect(first.at(-1)?.average).toBeCloseTo(mean);
 });
 
-test('1 to 3, each its own name: each of them gets every temperature', async () => {
+test('three readers with separate names each receive every temperature', async () => {
   const readers = await arrange('three readers, each its own name');
   expect(Object.fromEntries(readers.map(({ as, got }) => [as, got.length]))).toEqual({
     daily: messages,
@@ -41,7 +41,7 @@ test('1 to 3, each its own name: each of them gets every temperature', async () 
   expect(faults(readers, messages)).toEqual([]);
 });
 
-test('1 to 3, sharing a name: together they get every temperature once, and each station has one reader', async () => {
+test('three readers sharing a name receive every temperature once together', async () => {
   const readers = await arrange('three readers sharing a name');
   expect(readers).toHaveLength(3);
   expect(readers.reduce((sum, { got }) => sum + got.length, 0)).toBe(messages);

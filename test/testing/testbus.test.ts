@@ -12,19 +12,19 @@ const never = new Promise<never>(() => undefined);
 describe('set', () => {
   test.each([
     [
-      'an entry that no contract has',
+      'an entry outside every contract',
       'mail.sned.paused',
       true,
       /entry or a named listener mail\.sned; did you mean mail\.send\?/,
     ],
-    ['a module that the test does not have', 'post.send.paused', true, /no bus of this test has .* post\.send/],
-    ['an option that does not exist', 'mail.send.pased', true, /did you mean paused\?/],
-    ['a value that no bus would apply', 'mail.send.concurrency', 0, /below 1/],
-    ['an option that the kind does not have', 'mail.look.attempts', 3, /kind request: its settings are concurrency/],
-    ['an entry that has no settings', 'mail.sent.paused', true, /kind event: it has no settings/],
-    ['an option that is read at the start only', 'drainMs', '1s', /read at the start only/],
-    ['what every instance answers operators by', 'busbar.status.paused', true, /no bus of this test has/],
-  ])('rejects %s, and changes nothing', async (_what, key, value, reason) => {
+    ['a module outside the test', 'post.send.paused', true, /no bus of this test has .* post\.send/],
+    ['an unknown option', 'mail.send.pased', true, /did you mean paused\?/],
+    ['an invalid value', 'mail.send.concurrency', 0, /below 1/],
+    ['an option of another kind', 'mail.look.attempts', 3, /kind request: its settings are concurrency/],
+    ['an entry without settings', 'mail.sent.paused', true, /kind event: it has no settings/],
+    ['an option that is not live', 'drainMs', '1s', /read at the start only/],
+    ['an entry of the built-in contract', 'busbar.status.paused', true, /no bus of this test has/],
+  ])('rejects %s and changes nothing', async (_what, key, value, reason) => {
     const bus = testBus(mail);
     const heard: unknown[] = [];
     bus.watch((notice) => notice.type === 'setting' && heard.push(notice));
@@ -33,7 +33,7 @@ describe('set', () => {
     await bus.close();
   });
 
-  test('knows the entries of every contract and stub of the test, what they serve, and named listeners', async () => {
+  test('accepts entries of all contracts and stubs of the test, and named listeners', async () => {
     const bus = testBus('web');
     await bus.stub(mail, {});
     await bus.set('mail.send.paused', true);
@@ -45,7 +45,7 @@ describe('set', () => {
     await bus.close();
   });
 
-  test('unchecked writes what another tool could write, and each bus refuses it by itself', async () => {
+  test('writes any value with unchecked, which each bus then refuses', async () => {
     const bus = testBus(mail);
     await bus.set('mail.send.concurrency', 0, { unchecked: true });
     expect(bus.health().reasons).toMatchObject([{ part: 'setting mail.send.concurrency' }]);
@@ -55,7 +55,7 @@ describe('set', () => {
 });
 
 describe('settled', () => {
-  heavy('names the handlers that have not ended when it gives up', async () => {
+  heavy('names the handlers that are still running when it times out', async () => {
     const bus = testBus(mail);
     const ended: string[] = [];
     await bus.serve(mail, {

@@ -1,6 +1,4 @@
-/**
- * Classes that are modules, and classes that cannot be: compiled with legacy and with standard decorators, never run.
- */
+/** Valid and invalid module classes: compiled with legacy and with standard decorators, never run. */
 import {
   handler,
   type Body,
@@ -42,7 +40,7 @@ class Methods extends Base implements Handlers<typeof shop> {
   closeTill({ till }: Body<typeof shop.closeTill>) {
     this.store.count = till;
   }
-  /** Anything else is its own business. */
+  /** A method that is not an entry. */
   extra() {}
 }
 @SystemModule(shop, { needs: [Store] })
@@ -65,7 +63,7 @@ class Hooked extends Base {
 @SystemModule(shop)
 class Injected extends Base {
   constructor(readonly store: Store) {
-    super(); // the container finds out what it takes
+    super(); // the container resolves its dependencies
   }
   closeTill() {}
 }
@@ -89,13 +87,13 @@ void runModule(Methods, { drainMs: '5s', healthPort: 9_000, logFormat: 'json' })
 @SystemModule(shop)
 class Missing extends Base {}
 
-// @ts-expect-error misspelt, so missing
+// @ts-expect-error misspelled, so missing
 @SystemModule(shop)
 class Misspelt extends Base {
   closeTil() {}
 }
 
-// @ts-expect-error it takes less than the contract lets in (methods are bivariant, the decorator is not)
+// @ts-expect-error it accepts less than the contract allows (methods are bivariant, the decorator is not)
 @SystemModule(shop)
 class Narrow extends Base {
   closeTill(_message: { till: 1 | 2 }) {}
@@ -107,7 +105,7 @@ class Wrong extends Base {
   closeTill(_message: { till: string }) {}
 }
 
-// @ts-expect-error it wants more than there is
+// @ts-expect-error it requires more than the body has
 @SystemModule(shop)
 class More extends Base {
   closeTill(_message: { till: number; floor: number }) {}
@@ -139,7 +137,7 @@ class ShortReply {
   closeTill() {}
 }
 
-// @ts-expect-error nobody can call a private handler
+// @ts-expect-error a private handler cannot be called
 @SystemModule(shop)
 class Hidden extends Base {
   private closeTill() {}
@@ -148,7 +146,7 @@ class Hidden extends Base {
   }
 }
 
-// @ts-expect-error the constructor takes something else than `needs` gives
+// @ts-expect-error the constructor takes other dependencies than `needs` lists
 @SystemModule(shop, { needs: [Store] })
 class OtherNeeds extends Base {
   constructor(readonly bus: Bus) {
@@ -157,7 +155,7 @@ class OtherNeeds extends Base {
   closeTill() {}
 }
 
-// @ts-expect-error the constructor takes more than `needs` gives
+// @ts-expect-error the constructor takes more dependencies than `needs` lists
 @SystemModule(shop, { needs: [Store] })
 class MoreNeeds extends Base {
   constructor(
@@ -169,7 +167,7 @@ class MoreNeeds extends Base {
   closeTill() {}
 }
 
-// @ts-expect-error in another order than `needs` gives it
+// @ts-expect-error the constructor takes them in another order than `needs` lists
 @SystemModule(shop, { needs: [BUS, Store] })
 class TurnedNeeds extends Base {
   constructor(
@@ -194,7 +192,7 @@ class BadHook extends Base {
   closeTill() {}
 }
 
-// @ts-expect-error an abstract class cannot be made
+// @ts-expect-error an abstract class cannot be instantiated
 @SystemModule(shop)
 abstract class Abstract extends Base {
   closeTill() {}
@@ -207,10 +205,10 @@ class BadListeners extends Base {
   // @ts-expect-error it takes something else
   @Listen(shop.sold)
   other(_sale: { till: number }) {}
-  // @ts-expect-error it takes less than the event lets in
+  // @ts-expect-error it accepts less than the event allows
   @Listen(shop.sold)
   narrow(_sale: { id: 'o1' }) {}
-  // @ts-expect-error a plain listener is not tried again, so it cannot park
+  // @ts-expect-error a plain listener is not retried, so it cannot park
   @Listen(shop.sold)
   parks(_sale: Body<typeof shop.sold>, _context: WorkContext) {}
   // @ts-expect-error an option that listeners do not have
@@ -229,7 +227,7 @@ class Undeclared extends Base {
   }
 }
 
-// @ts-expect-error an option that neither the bus nor the host has
+// @ts-expect-error an option of neither the bus nor the host
 void runModule(Methods, { drainMS: 5 });
 // @ts-expect-error a module is a class
 void runModule(new Methods(new Store(), undefined as never));

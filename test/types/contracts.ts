@@ -1,4 +1,4 @@
-/** What contracts may and may not say: compiled by `npm run types`, never run. */
+/** Valid and invalid contracts: compiled by `npm run types`, never run. */
 import {
   broadcast,
   defineModule,
@@ -19,7 +19,7 @@ import { z } from 'zod';
 import { is, type Same } from './same';
 import { shop } from './shop';
 
-// --- what schemas say, in three libraries and in none
+// --- types of schemas, in three libraries and in none
 
 const mixed = defineModule('mixed', {
   a: request(v.object({ n: v.number() }), type({ s: 'string' }), {
@@ -43,11 +43,11 @@ is<Same<Body<typeof mixed.d>, number>>();
 is<Same<Input<typeof mixed.e>, string>>();
 is<Same<Body<typeof mixed.e>, number>>();
 
-// A sender passes what the schema takes in, a handler gets what it makes of it.
+// A sender passes the input of the schema, a handler receives its output.
 is<Same<Input<typeof shop.order>, { article: string; count: number; note?: string | undefined; due: string }>>();
 is<Same<Body<typeof shop.order>, { article: string; count: number; note: string; due: Date }>>();
 
-// An older body on the log: the union lifts it, and the handler sees the new form alone.
+// An older body in the log: the union converts it, and the handler receives only the new form.
 const V1 = z.object({ id: z.string() });
 const V2 = V1.extend({ width: z.number() });
 const lifted = defineModule('lifted', {
@@ -55,15 +55,15 @@ const lifted = defineModule('lifted', {
 });
 is<Same<Body<typeof lifted.resize>['width'], number>>();
 
-// Contracts pass as contracts of anything.
+// Contracts are assignable to the general type.
 const some: Contract[] = [shop as Contract, mixed as Contract];
 void some;
 
 // --- what must not compile
 
-// @ts-expect-error a failure may not take the name of a code of the bus
+// @ts-expect-error a failure must not have the name of a code of the bus
 request(z.string(), z.string(), { failures: { Timeout: z.object({}) } });
-// @ts-expect-error not among others either
+// @ts-expect-error not even among other failures
 request(z.string(), z.string(), { failures: { Mine: z.object({}), Closed: z.object({}) } });
 // @ts-expect-error a request has a reply
 request(z.string());
@@ -73,13 +73,13 @@ request(String, z.string());
 request(z.string(), z.string(), { timeoutMs: '3s' });
 // @ts-expect-error an option that requests do not have
 request(z.string(), z.string(), { attempts: 3 });
-// @ts-expect-error the key is made from the body
+// @ts-expect-error the key is computed from the body
 work(z.object({ a: z.string() }), { key: (job) => job.b });
-// @ts-expect-error keys are texts
+// @ts-expect-error keys are strings
 work(z.object({ a: z.number() }), { key: (job) => job.a });
-// @ts-expect-error messages of a key wait or do not; there is no third way
+// @ts-expect-error messages of a key wait or do not; there is no third option
 work(z.string(), { retry: 'never' });
-// @ts-expect-error a misspelt option
+// @ts-expect-error a misspelled option
 work(z.string(), { atempts: 3 });
 // @ts-expect-error broadcasts have no options
 broadcast(z.string(), { key: String });
@@ -90,13 +90,13 @@ defineModule('x', { then: broadcast(z.string()) });
 defineModule('x', { fine: work(z.string()), constructor: work(z.string()) });
 // @ts-expect-error `open` belongs to the class of a module
 defineModule('x', { open: request(z.string(), z.string()) });
-// @ts-expect-error so does `close`
+// @ts-expect-error `close` belongs to the class of a module
 defineModule('x', { close: event(z.string()) });
 // @ts-expect-error entries are made by request, work, broadcast and event
 defineModule('x', { add: z.string() });
-// @ts-expect-error a contract does not change
+// @ts-expect-error a contract is read-only
 shop.order = mixed.a;
-// @ts-expect-error an entry does not change
+// @ts-expect-error an entry is read-only
 shop.order.options = {};
 // @ts-expect-error an entry that is not in the contract
 void shop.orders;

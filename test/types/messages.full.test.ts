@@ -18,9 +18,7 @@ const contract = `
     when: request(z.string(), z.coerce.date<string>()),
   });`;
 
-/**
- * Inside the repository, so that imports are found as from any other file of it, where `npm run types` does not look.
- */
+/** A folder inside the repository, so that imports resolve as in other files, but outside `npm run types`. */
 let folder: string;
 beforeAll(() => {
   mkdirSync(join(root, 'build'), { recursive: true });
@@ -28,7 +26,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** What tsc says of all files together, by file; and the declarations that it writes. */
+/** Compiles all files together. Returns the messages of tsc by file, and writes the declarations. */
 function compile(files: Record<string, string>): (name: string) => string {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, `${name}.ts`), text);
   writeFileSync(
@@ -52,7 +50,7 @@ function compile(files: Record<string, string>): (name: string) => string {
     encoding: 'utf8',
     cwd: folder,
   });
-  // A message goes on over indented lines.
+  // A message continues over indented lines.
   const messages = stdout.split(/\n(?=\S)/);
   return (name) =>
     messages
@@ -88,29 +86,29 @@ const cases: Record<string, string> = {
     class Photos { constructor(readonly store: Store) {} ${body} dropCache() {} }`,
   option: `import { openBus } from 'busbar'; void openBus({ module: 'x', drainMS: 5 });`,
 };
-/** What each message must name, so that a reader knows where to look. */
+/** The names that each message must contain, so that a reader finds the cause. */
 const named: readonly [string, string, readonly RegExp[]][] = [
   ['a missing handler', 'missing', [/Property 'dropCache' is missing/]],
-  ['a misspelt handler', 'misspelt', [/'dropCahce' does not exist/, /Did you mean to write 'dropCache'/]],
+  ['a misspelled handler', 'misspelt', [/'dropCahce' does not exist/, /Did you mean to write 'dropCache'/]],
   ['an event that was given a handler', 'event', [/'added' does not exist/]],
-  ['an undeclared failure, and what is declared', 'undeclared', [/'"TooSmall"' is not assignable to .*'"TooBig"'/]],
-  ['a field that the reply lacks', 'reply', [/Property 'bytes' is missing/]],
-  ['the kinds, when the verb does not fit', 'verb', [/'"event"' is not assignable to type '"work"'/]],
+  ['an undeclared failure and the declared ones', 'undeclared', [/'"TooSmall"' is not assignable to .*'"TooBig"'/]],
+  ['a missing field of the reply', 'reply', [/Property 'bytes' is missing/]],
+  ['the kinds when the verb does not fit', 'verb', [/'"event"' is not assignable to type '"work"'/]],
   ['the field of a wrong type', 'field', [/Type 'string' is not assignable to type 'number'/]],
   [
-    'a code of the bus that was taken for a failure',
+    'a code of the bus used as a failure',
     'code',
     [/'Timeout' is a code of the bus itself; name the failure otherwise/],
   ],
   ['a reserved name', 'reserved', [/'then' cannot name an entry/]],
   ['an entry that has no limits', 'limits', [/'added' does not exist in type '.*resize\?/s]],
-  ['what a class lacks', 'class', [/Property 'dropCache' is missing in type 'Photos'/]],
+  ['a missing method of a class', 'class', [/Property 'dropCache' is missing in type 'Photos'/]],
   [
-    'what `needs` gives and the constructor takes',
+    'the types of `needs` and of the constructor',
     'needs',
     [/'Bus' is not assignable to .*'Store'|Type 'Bus' is missing|'rows' is missing in type 'Bus'/s],
   ],
-  ['a misspelt option', 'option', [/Did you mean to write 'drainMs'|'drainMS' does not exist/]],
+  ['a misspelled option', 'option', [/Did you mean to write 'drainMs'|'drainMS' does not exist/]],
 ];
 
 describe('compiled', () => {
@@ -123,7 +121,7 @@ describe('compiled', () => {
     for (const pattern of patterns) expect(said(name)).toMatch(pattern);
   });
 
-  test('a message is short enough to be read', () => {
+  test('messages have at most twelve lines', () => {
     for (const name of Object.keys(cases))
       expect([name, said(name).split('\n').length]).toEqual([name, expect.any(Number)]);
     const longest = Math.max(...Object.keys(cases).map((name) => said(name).split('\n').length));
@@ -137,7 +135,7 @@ describe('compiled', () => {
     expect(declared).not.toMatch(/zod|\bz\./i);
   });
 
-  test('input and body, and reply and output, are shown once where they are the same type', () => {
+  test('input and body, and reply and output, are shown once if they are the same', () => {
     const declared = readFileSync(join(folder, 'out', folder.slice(root.length + 1), 'contract.d.ts'), 'utf8');
     const partsOf = (entry: string): string[] => {
       const start = declared.search(new RegExp(`\\n    ${entry}: `));

@@ -1,4 +1,4 @@
-/** The contract that the type cases are about: all four kinds, a transform, a declared failure, an empty input. */
+/** The contract of the type cases: all four kinds, a transform, a declared failure, an empty input. */
 import { broadcast, defineModule, event, request, work } from 'busbar';
 import { z } from 'zod';
 

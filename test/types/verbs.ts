@@ -1,4 +1,4 @@
-/** What the verbs of the bus take and give: compiled by `npm run types`, never run. */
+/** Arguments and results of the verbs of the bus: compiled by `npm run types`, never run. */
 import {
   handler,
   isBusError,
@@ -25,7 +25,7 @@ const due = '2026-12-24';
 const order = { id: 'o1', article: 'lamp', count: 1 };
 
 export async function requests(bus: Bus) {
-  await bus.request(shop.stock); // nothing to pass, so nothing is passed
+  await bus.request(shop.stock); // no input, so no argument
   await bus.request(shop.search);
   await bus.request(shop.search, { text: 'lamp' }, { timeoutMs: 100 });
   const made = await bus.request(shop.order, { article: 'lamp', count: 1, due }, { absentMs: 2_000, key: 'lamp' });
@@ -53,7 +53,7 @@ export async function requests(bus: Bus) {
     case 'Closed':
       return result.error.message;
     default:
-      return result.error satisfies never; // every way a request can end is above
+      return result.error satisfies never; // all codes of a request are listed above
   }
 }
 
@@ -99,7 +99,7 @@ export function errors(error: unknown) {
   return isBusError(error) ? error.remedy : undefined;
 }
 
-/** A wrapper of the kind that every team writes: generic over entries, it keeps all types without a cast. */
+/** A common kind of wrapper: generic over entries, it keeps all types without a cast. */
 export async function wrapped(bus: Bus) {
   const cached = <M extends Request>(entry: M, ...call: Call<Input<M>, RequestCall>): Promise<Output<M>> =>
     bus.request(entry, ...call);
@@ -139,36 +139,36 @@ export function wrongVerbs(bus: Bus) {
   void bus.request(shop.pack, order);
   // @ts-expect-error an event has no reply
   void bus.tryRequest(shop.sold, order);
-  // @ts-expect-error a broadcast is answered by nobody
+  // @ts-expect-error a broadcast has no replies
   void bus.requestAll(shop.closeTill, { till: 3 });
   // @ts-expect-error an event is published, not broadcast
   void bus.broadcast(shop.sold, order);
   // @ts-expect-error a broadcast is not published
   void bus.publish(shop.closeTill, { till: 3 });
-  // @ts-expect-error one listens to events, not to commands of others
+  // @ts-expect-error a listener receives events, not broadcasts
   void bus.listen(shop.closeTill, () => {});
-  // @ts-expect-error nor to their work
+  // @ts-expect-error a listener receives events, not work
   void bus.listen(shop.pack, { as: 'spy' }, () => {});
 }
 
 export function wrongValues(bus: Bus) {
   // @ts-expect-error a field of another type
   void bus.submit(shop.pack, { ...order, count: 'one' });
-  // @ts-expect-error a field that the schema does not know
+  // @ts-expect-error an unknown field
   void bus.submit(shop.pack, { id: 'o1', article: 'lamp', count: 1, colour: 'red' });
   // @ts-expect-error a field is missing
   void bus.request(shop.order, { article: 'lamp', due });
-  // @ts-expect-error a sender passes the text, not the date that the schema makes of it
+  // @ts-expect-error a sender passes the string, not the date that the schema returns
   void bus.request(shop.order, { article: 'lamp', count: 1, due: new Date() });
-  // @ts-expect-error the input is needed
+  // @ts-expect-error the input is required
   void bus.request(shop.order);
-  // @ts-expect-error there is no input
+  // @ts-expect-error the entry has no input
   void bus.request(shop.stock, 'all');
-  // @ts-expect-error a misspelt option of a call
+  // @ts-expect-error a misspelled option of a call
   void bus.request(shop.stock, undefined, { timeoutMS: 5 });
   // @ts-expect-error broadcasts take no options
   void bus.broadcast(shop.closeTill, { till: 3 }, { timeoutMs: 5 });
-  // @ts-expect-error work is safe on a disk or at a broker, nowhere else
+  // @ts-expect-error work is stored on a disk or at a broker only
   void bus.submit(shop.pack, order, { until: 'tape' });
   // @ts-expect-error a list is a list
   void bus.submitAll(shop.pack, order);
@@ -176,13 +176,13 @@ export function wrongValues(bus: Bus) {
   void bus.listen(shop.sold, { attempts: 3 }, () => {});
   // @ts-expect-error a listener of something else
   void bus.listen(shop.sold, (sold: { price: number }) => console.log(sold.price));
-  // @ts-expect-error a plain listener cannot park: nobody would try again
+  // @ts-expect-error a plain listener cannot park, since it is not retried
   void bus.listen(shop.sold, (_sold, { park }) => park('no'));
   // @ts-expect-error unknown baggage
   bus.with({ tenat: 'acme' }, () => {});
-  // @ts-expect-error a bus is of a module
+  // @ts-expect-error a bus requires a module
   void openBus({});
-  // @ts-expect-error a misspelt option of the bus
+  // @ts-expect-error a misspelled option of the bus
   void openBus({ module: shop, drainMS: 5 });
   // @ts-expect-error an option of the host
   void openBus({ module: shop, healthPort: 9_000 });
@@ -193,7 +193,7 @@ export function wrongHandlers(bus: Bus) {
   const { pack: _pack, ...noPack } = all;
   // @ts-expect-error a handler is missing
   void bus.serve(shop, rest);
-  // @ts-expect-error a misspelt handler
+  // @ts-expect-error a misspelled handler
   void bus.serve(shop, { ...noPack, pakc: () => {} });
   // @ts-expect-error an event has no handler in its own module
   void bus.serve(shop, { ...rest, order: take, sold: () => {} });
@@ -201,47 +201,47 @@ export function wrongHandlers(bus: Bus) {
   void bus.serve(shop, { ...all, stock: () => 'three' });
   // @ts-expect-error a reply that lacks a field
   void bus.serve(shop, { ...all, order: async () => ({ id: 'o1' }) });
-  // @ts-expect-error a reply is needed
+  // @ts-expect-error a reply is required
   void bus.serve(shop, { ...all, stock: () => {} });
   // @ts-expect-error an undeclared failure
   void bus.serve(shop, { ...all, order: (_body, { fail }) => fail('TooMany', {}) });
   // @ts-expect-error a declared failure with other data
   void bus.serve(shop, { ...all, order: (_body, { fail }) => fail('SoldOut', { rest: 1 }) });
-  // @ts-expect-error no failure is declared at all
+  // @ts-expect-error the entry declares no failure
   void bus.serve(shop, { ...all, stock: (_body: void, { fail }) => fail('SoldOut', { left: 1 }) });
   // @ts-expect-error a request is answered, not parked
   void bus.serve(shop, { ...all, stock: (_body: void, { park }) => park('later') });
-  // @ts-expect-error work has nobody to fail to
+  // @ts-expect-error work has no caller, so no failures
   void bus.serve(shop, { ...all, pack: (_body, { fail }) => fail('SoldOut', { left: 1 }) });
-  // @ts-expect-error a handler that takes less than the contract lets in
+  // @ts-expect-error a handler that accepts less than the contract allows
   void bus.serve(shop, { ...all, closeTill: (_m: { till: 1 | 2 }) => {} });
-  // @ts-expect-error a handler that wants more than there is
+  // @ts-expect-error a handler that requires more than the body has
   void bus.serve(shop, { ...all, closeTill: (_m: { till: number; floor: number }) => {} });
-  // @ts-expect-error a third argument that nobody passes
+  // @ts-expect-error a third argument, which is never passed
   void bus.serve(shop, { ...all, pack: (_body: unknown, _context: unknown, _more: number) => {} });
-  // @ts-expect-error limits are for entries that are handled
+  // @ts-expect-error limits require a handled entry
   void bus.serve(shop, all, { concurrency: { sold: 1 } });
-  // @ts-expect-error a misspelt entry among the limits
+  // @ts-expect-error a misspelled entry among the limits
   void bus.serve(shop, all, { perSecond: { pakc: 1 } });
-  // @ts-expect-error events have no handler of their own
+  // @ts-expect-error events have no handler in their module
   handler(shop.sold, () => {});
-  // @ts-expect-error the body is what the entry says
+  // @ts-expect-error the body has the type of the entry
   handler(shop.pack, (body: { weight: number }) => console.log(body.weight));
 }
 
 export async function wrongUse(bus: Bus) {
   const result = await bus.tryRequest(shop.stock);
-  // @ts-expect-error there is a value only where it went well
+  // @ts-expect-error a value exists only on success
   console.log(result.value);
   // @ts-expect-error details belong to one code
   if (!result.ok) console.log(result.error.details.reached);
   // @ts-expect-error no such code
   isBusError(result, 'Timedout');
-  // @ts-expect-error the middleware forgets to give back how it ended
+  // @ts-expect-error the middleware does not return the outcome
   const forgets: Middleware = async (_delivery, next) => {
     await next();
   };
-  // @ts-expect-error nobody but `next` can say how it ended
+  // @ts-expect-error only `next` can return the outcome
   const invents: Middleware = async () => ({ ok: true });
   void [forgets, invents];
 }
