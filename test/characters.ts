@@ -1,4 +1,7 @@
-/** Any character there is, as a unit of `fc.string`: fast-check's own 'binary' first makes a table of all 1.1 million. */
+/**
+ * Any Unicode character, as a unit of `fc.string`. The unit 'binary' of fast-check first builds a table of all 1.1
+ * million.
+ */
 import fc from 'fast-check';
 
 const surrogates = { from: 0xd800, count: 0x800 };
@@ -9,7 +12,7 @@ export const anyCharacter = fc.nat(0x10ffff - surrogates.count).map(
     const [character, ...more] = typeof text === 'string' ? text : '';
     const point = character?.codePointAt(0) ?? surrogates.from;
     const surrogate = point >= surrogates.from && point < surrogates.from + surrogates.count;
-    if (more.length > 0 || surrogate) throw new Error('not one character'); // how an unmapper says that it did not make it
+    if (more.length > 0 || surrogate) throw new Error('not one character'); // an unmapper throws for a value that it did not generate
     return point < surrogates.from ? point : point - surrogates.count;
   },
 );

@@ -7,7 +7,7 @@ import { optionsTable } from '../src/base/options';
 import { systemClock } from '../src/base/clock';
 import { busOptions, entryOptions, hostOptions, liveConfig, loadConfig, type ConfigParts } from '../src/config';
 
-/** Loads with files held in memory. */
+/** Loads with in-memory files. */
 const load = (files: Record<string, string> = {}, parts: ConfigParts = {}) =>
   loadConfig({ env: {}, cwd: '/app', readFile: (path) => files[path], ...parts });
 
@@ -21,12 +21,12 @@ function faultsOf(read: () => unknown): readonly string[] {
   throw new Error('nothing was refused');
 }
 
-test('without file, variables and options the defaults hold', () => {
+test('without file, variables and options all options have their defaults', () => {
   expect(load().values).toMatchObject({ ns: 'main', transport: 'embedded', drainMs: 10_000, logLevel: 'info' });
   expect(load().values.dir).toBeUndefined();
 });
 
-test('file, variable and code go over each other in this order', () => {
+test('variables override the file, and code overrides both', () => {
   const files = { '/app/config/default.json': '{"ns":"filed","drainMs":"2s","workConcurrency":2}' };
   const env = { BUSBAR_DRAIN_MS: '3s', BUSBAR_WORK_CONCURRENCY: '3' };
   const { values, sources } = load(files, { env, overrides: { workConcurrency: 4 } });
@@ -39,13 +39,13 @@ test('file, variable and code go over each other in this order', () => {
   });
 });
 
-test('BUSBAR_CONFIG names another file, from the working directory or absolute', () => {
+test('BUSBAR_CONFIG sets the file, as a relative or absolute path', () => {
   const files = { '/app/config/docker.json': '{"ns":"docker"}', '/etc/bus.json': '{"ns":"etc"}' };
   expect(load(files, { env: { BUSBAR_CONFIG: 'config/docker.json' } }).values.ns).toBe('docker');
   expect(load(files, { env: { BUSBAR_CONFIG: '/etc/bus.json' } }).values.ns).toBe('etc');
 });
 
-test('a file that BUSBAR_CONFIG names must be there', () => {
+test('a missing file in BUSBAR_CONFIG is rejected', () => {
   expect(faultsOf(() => load({}, { env: { BUSBAR_CONFIG: 'gone.json' } }))).toEqual([
     '/app/gone.json (BUSBAR_CONFIG) is not there',
   ]);
@@ -55,13 +55,13 @@ test.each([
   ['no JSON', 'cannot be read: '],
   ['[1]', 'is not an object of options'],
   ['{"port":1}', 'port (/app/config/default.json) is no option'],
-])('a default file that holds %s is refused, with the way out if it is not ours', (text, fault) => {
+])('a default file with %s is rejected, and the error suggests BUSBAR_CONFIG', (text, fault) => {
   const [only] = faultsOf(() => load({ '/app/config/default.json': text }));
   expect(only).toContain(fault);
   expect(only).toMatch(/name another one in BUSBAR_CONFIG$/);
 });
 
-test('all faults of file, variables and code come at once', () => {
+test('one error lists all faults of file, variables and code', () => {
   const files = { '/app/config/default.json': '{"drainms":1,"sessionMs":"1m 5s"}' };
   const env = { BUSBAR_TRANSPORT: 'pigeon', BUSBAR_KEEP: '1d' };
   const faults = faultsOf(() => load(files, { env, overrides: { workConcurrency: 0, logLevel: 'debug' } }));
@@ -71,13 +71,13 @@ test('all faults of file, variables and code come at once', () => {
   );
 });
 
-test('openBus takes the options of the bus, runModule those of the host too', () => {
+test('openBus accepts the options of the bus, runModule also those of the host', () => {
   const overrides = { healthPort: 9_000 };
   expect(load({}, { overrides, by: 'runModule' }).values.healthPort).toBe(9_000);
   expect(faultsOf(() => load({}, { overrides }))).toEqual(['healthPort (openBus) is no option']);
 });
 
-test('files are read from disk unless told otherwise', () => {
+test('files are read from disk by default', () => {
   const cwd = mkdtempSync(join(tmpdir(), 'busbar-config-'));
   try {
     expect(loadConfig({ env: {}, cwd }).values.ns).toBe('main');
@@ -89,7 +89,7 @@ test('files are read from disk unless told otherwise', () => {
   }
 });
 
-test("this repository's own file is valid", () => {
+test('the configuration file of this repository is valid', () => {
   expect(() => loadConfig({ env: {}, cwd: join(__dirname, '..') })).not.toThrow();
 });
 
@@ -104,7 +104,7 @@ test('settings change the live options of the bus and of an entry', () => {
   expect(live.entry('photos.resize')).toEqual({ perSecond: 10 });
 });
 
-test('every option says in one sentence what it is for', () => {
+test('every option has a description of one sentence', () => {
   for (const { says } of Object.values({ ...busOptions, ...hostOptions, ...entryOptions })) {
     expect(says).toMatch(/^[A-Z`].*\.$/);
   }
@@ -112,7 +112,7 @@ test('every option says in one sentence what it is for', () => {
 
 const configurationPage = join(__dirname, '..', 'docs', 'configuration.md');
 const block = /<!-- options -->\n([^]*?)\n<!-- end of options -->/;
-/** A table without its padding, which the formatter decides. */
+/** The cells of a table without their padding, which the formatter adds. */
 const cells = (table: string) =>
   table
     .trim()
@@ -136,7 +136,7 @@ test.each([
   ['BUSBAR_ZOOKEEPER', '', undefined],
   ['BUSBAR_ZOOKEEPER', 'zk-1, 10.0.0.1:2182,[::1]:2183', undefined],
   ['BUSBAR_BROKERS', 'kafka-1.example:9092, 10.0.0.1:9093,[::1]:9094', undefined],
-])('%s=%s is looked at before anybody connects', (name, value, fault) => {
+])('%s=%s is validated before a connection is opened', (name, value, fault) => {
   const load = () => loadConfig({ env: { [name]: value }, readFile: () => undefined });
   if (fault === undefined) expect(load).not.toThrow();
   else expect(load).toThrow(fault);

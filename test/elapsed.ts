@@ -1,11 +1,11 @@
-/** How long things take where others use the machine too: a promise in milliseconds is the bus's, not the scheduler's. */
+/** Measures times on a shared machine: limits in milliseconds apply to the bus, not to the scheduler. */
 import { type Clock, systemClock } from '../src/base/clock';
 
 const tickMs = 5;
 
 /**
- * Time as this process lives it: a moment in which the machine did not let it run counts as two ticks. Its timers fire
- * at ticks, so whatever arrived in such a moment is read before them. Close it.
+ * A clock of the time in which this process was scheduled: a pause counts as at most two ticks. Its timers fire at
+ * ticks, so data that arrived during a pause is read before them. Close it after use.
  */
 export function openLivedClock(): { readonly clock: Clock; readonly close: () => void } {
   const timers = new Set<{ readonly atMs: number; readonly run: () => void }>();
@@ -29,7 +29,7 @@ export function openLivedClock(): { readonly clock: Clock; readonly close: () =>
   return { clock, close: () => clearInterval(ticking) };
 }
 
-/** The time until `happened`, in ms, as this process lived it, or the processor time that it used if that is more. */
+/** Returns the scheduled time until `happened` resolves, in ms, or the CPU time used if that is more. */
 export async function livedMs(happened: Promise<unknown>): Promise<number> {
   const { clock, close } = openLivedClock();
   const cpu = process.cpuUsage();
@@ -42,7 +42,7 @@ export async function livedMs(happened: Promise<unknown>): Promise<number> {
   return Math.max(clock.mono(), (user + system) / 1_000);
 }
 
-/** The processor time of something that waits for nothing, in ms. */
+/** Returns the CPU time of synchronous work, in ms. */
 export function cpuMs(work: () => void): number {
   const before = process.cpuUsage();
   work();
@@ -51,8 +51,8 @@ export function cpuMs(work: () => void): number {
 }
 
 /**
- * The first of three rounds that takes less than `limitMs`, or the quickest: for what other processes do. One that the
- * machine lets wait makes a round long; what is missing in the bus makes all of them long.
+ * Returns the first of three rounds below `limitMs`, or the fastest. A pause of the machine makes one round long; a
+ * defect of the bus makes all of them long.
  */
 export async function quickest(limitMs: number, round: (n: number) => Promise<number>): Promise<number> {
   let bestMs = Infinity;

@@ -5,7 +5,7 @@ interface Locked {
   readonly optionalDependencies?: Readonly<Record<string, string>>;
 }
 
-test('the lock file names every optional package, so that npm ci takes it: node scripts/lock.mjs', () => {
+test('the lock file lists every optional package for npm ci (node scripts/lock.mjs)', () => {
   const text = readFileSync(join(__dirname, '..', 'package-lock.json'), 'utf8');
   const { packages } = JSON.parse(text) as { packages: Record<string, Locked> };
   const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>

@@ -38,7 +38,7 @@ describe('openBus refuses passwords that would be sent in clear text', () => {
     expect(allowed).toMatchObject({ code: 'Unreachable' });
   });
 
-  test('but not with TLS, nor with SCRAM', async () => {
+  test('except with TLS or SCRAM', async () => {
     const file = join(dir, 'auth');
     expect(await refusal({ zookeeperAuthFile: file, zookeeperTls: true })).toMatchObject({ code: 'Unreachable' });
     expect(await refusal({ saslUsername: 'ann' })).toMatchObject({ code: 'Unreachable' });
@@ -47,7 +47,7 @@ describe('openBus refuses passwords that would be sent in clear text', () => {
     });
   });
 
-  test('a variable with user and password counts as well', async () => {
+  test('and user and password in a variable', async () => {
     process.env['BUSBAR_ZOOKEEPER_AUTH'] = 'ann:very-secret';
     const error = await refusal({});
     delete process.env['BUSBAR_ZOOKEEPER_AUTH'];
@@ -59,7 +59,7 @@ describe('openBus refuses passwords that would be sent in clear text', () => {
   });
 });
 
-test('openBus names a TLS file of ZooKeeper that cannot be read', async () => {
+test('openBus names an unreadable TLS file of ZooKeeper', async () => {
   const error = await refusal({ zookeeperTlsCaFile: join(dir, 'none.pem') });
   expect(error).toMatchObject({
     code: 'Config',

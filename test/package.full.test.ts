@@ -1,4 +1,7 @@
-/** The package as its users get it: packed, installed into projects of three kinds, and loading no more than it says. */
+/**
+ * The package as users install it: packed, installed into projects of three kinds, and loading only its documented
+ * modules.
+ */
 import { execFile } from 'node:child_process';
 import {
   chmodSync,
@@ -22,9 +25,9 @@ const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'
 };
 const run = promisify(execFile);
 
-/** Runs node; its standard output. Rejects with what it printed when it fails or takes longer than a minute. */
+/** Runs node and returns its standard output. Rejects with its output when it fails or takes more than 200 s. */
 async function node(cwd: string, ...args: string[]): Promise<string> {
-  // Without what jest sets for itself: a jest inside would take it for its own.
+  // Without the variables of jest, since an inner jest would use them.
   const { NODE_OPTIONS: _, JEST_WORKER_ID: __, NODE_ENV: ___, ...env } = process.env;
   try {
     const { stdout } = await run(process.execPath, args, { cwd, env, timeout: 200_000, killSignal: 'SIGKILL' });
@@ -43,14 +46,14 @@ let packed: readonly string[] = [];
 beforeAll(async () => {
   if (!existsSync(path.join(root, 'dist/index.js'))) await node(root, 'scripts/build.mjs');
   home = mkdtempSync(path.join(tmpdir(), 'busbar-package-'));
-  // --ignore-scripts: `prepack` would build again, under the feet of whoever uses dist now.
+  // --ignore-scripts: `prepack` would rebuild dist while other tests use it.
   const args = ['pack', '--ignore-scripts', '--offline', '--json', '--pack-destination', home];
   const { stdout } = await run('npm', args, { cwd: root, timeout: 200_000 });
   const [pack] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
   tarball = path.join(home, pack.filename);
   packed = pack.files.map((file) => file.path);
 
-  // Installed without a network: the package itself, and for each dependency it declares (no others) a link to ours.
+  // Installed without a network: the package itself, and a link to our copy of each declared dependency.
   const modules = path.join(home, 'node_modules');
   mkdirSync(modules);
   await run('tar', ['-xzf', tarball, '-C', home]);
@@ -65,7 +68,7 @@ afterAll(() => {
   if (home) rmSync(home, { recursive: true, force: true });
 });
 
-/** A project with these files; its folder. */
+/** Creates a project with these files and returns its folder. */
 function project(name: string, files: Readonly<Record<string, string>>): string {
   const folder = path.join(home, name);
   mkdirSync(folder);
@@ -73,7 +76,7 @@ function project(name: string, files: Readonly<Record<string, string>>): string 
   return folder;
 }
 
-/** Opens a bus, serves and asks itself, both with what `busbar` and with what `busbar/contract` gives. */
+/** Opens a bus, serves and sends itself a request, with the exports of `busbar` and `busbar/contract`. */
 const body = `
   const add = defineModule('sums', { add: request(z.object({ a: z.number(), b: z.bigint() }), z.bigint()) });
   const bus = await openBus({ module: add, dir: process.argv[2] });
@@ -88,7 +91,7 @@ const body = `
 `;
 
 describe('the package', () => {
-  it('holds what is built and README, and nothing else', () => {
+  it('contains the build output, README and LICENSE only', () => {
     const others = packed.filter((file) => !/^dist\/.*\.(?:js|d\.ts)$/.test(file));
     expect(others.filter((file) => !['package.json', 'README.md', 'LICENSE'].includes(file))).toEqual([]);
     expect(packed).toEqual(expect.arrayContaining(['package.json', 'README.md', 'dist/index.js', 'dist/index.d.ts']));
@@ -120,7 +123,7 @@ describe('the package', () => {
     expect(await node(folder, 'main.js', path.join(folder, 'bus'))).toBe('3 true true\n');
   }, 240_000);
 
-  it('works in a jest project that sets nothing up', async () => {
+  it('works in a jest project without configuration', async () => {
     const folder = project('jest', {
       'package.json': '{}',
       'sums.test.js': `
@@ -175,10 +178,10 @@ describe('the package', () => {
     await expect(node(folder, bin('typescript/bin/tsc'), '-p', '.')).resolves.toBe('');
   }, 240_000);
 
-  it('is what publint and attw want', async () => {
+  it('passes publint and attw', async () => {
     const lint = await node(home, bin('publint/src/cli.js'), 'run', tarball, '--strict', '--level', 'warning');
     expect(lint).toContain('All good');
-    // Whoever resolves as Node 10 did cannot read `exports`: `main`, `types` and `typesVersions` are for them.
+    // Node 10 resolution cannot read `exports`: `main`, `types` and `typesVersions` are for it.
     const args = [tarball, '--no-definitely-typed', '--format', 'json'];
     const report = await node(home, bin('@arethetypeswrong/cli/dist/index.js'), ...args);
     const { analysis } = JSON.parse(report) as { analysis: { entrypoints: object; problems: readonly unknown[] } };
@@ -186,7 +189,7 @@ describe('the package', () => {
     expect(Object.keys(analysis.entrypoints).toSorted()).toEqual(Object.keys(manifest.exports).toSorted());
   }, 240_000);
 
-  /** What loading `what` puts into the module cache: files of ours from dist/, packages by name. */
+  /** Returns the modules that loading `what` loads: files of dist/, packages by name. */
   async function loads(what: string): Promise<string[]> {
     const code = `require('${what}'); console.log(JSON.stringify(Object.keys(require.cache)))`;
     const files = JSON.parse(await node(home, '-e', code)) as string[];
@@ -197,13 +200,13 @@ describe('the package', () => {
     return [...new Set(names)];
   }
 
-  it('loads nothing but the contract and its errors for busbar/contract', async () => {
+  it('loads only the contract and its errors for busbar/contract', async () => {
     const loaded = await loads('busbar/contract');
     expect(loaded).toContain('contract/contract.js');
     expect(loaded.filter((file) => !/^contract\/|^base\/errors\.js$/.test(file))).toEqual([]);
   });
 
-  it('loads eventemitter3 for busbar, no other package and no maker of a port', async () => {
+  it('loads only the package eventemitter3 and no transport for busbar', async () => {
     const loaded = await loads('busbar');
     expect(loaded).toContain('bus/bus.js');
     expect(loaded.filter((file) => !file.endsWith('.js')).toSorted()).toEqual(['eventemitter3']);
@@ -212,7 +215,7 @@ describe('the package', () => {
     );
   });
 
-  it('runs its command from anywhere, and has the right to', async () => {
+  it('has an executable command that runs from any folder', async () => {
     const command = path.join(home, 'node_modules/busbar/dist/cli/main.js');
     chmodSync(command, 0o755); // as npm does when it links a bin
     const { stdout } = await run(command, ['--help'], { cwd: home, timeout: 200_000 });

@@ -43,7 +43,7 @@ test('README has at most 200 lines', () => {
   expect(page('README.md').text.trimEnd().split('\n').length).toBeLessThanOrEqual(200);
 });
 
-test('every relative link leads to a file, and to a heading of it', () => {
+test('every relative link points to a file, and to a heading of it', () => {
   const links = documentation.flatMap(({ file, text: source }) =>
     [...withoutCode(source).matchAll(/\]\(([^)\s]+)\)/g)].map(([, to = '']) => ({ file, to })),
   );
@@ -64,12 +64,12 @@ test('every other page is linked from README', () => {
   expect(unlinked.map(({ file }) => file)).toEqual([]);
 });
 
-test('every page of docs/ begins with what its reader can do after it', () => {
+test('every page of docs/ begins with what its reader can do after reading it', () => {
   const others = documentation.filter(({ file }) => file.startsWith('docs/'));
   expect(others.filter((one) => !/^# .+\n\nAfter this page you /.test(one.text)).map(({ file }) => file)).toEqual([]);
 });
 
-test('every page of docs/ longer than two screens has a table of contents with all its chapters', () => {
+test('every page of docs/ above 100 lines has a table of contents with all chapters', () => {
   const twoScreens = 100;
   const long = documentation.filter(
     (one) => one.file.startsWith('docs/') && one.text.trimEnd().split('\n').length > twoScreens,
@@ -81,7 +81,7 @@ test('every page of docs/ longer than two screens has a table of contents with a
   expect(missing).toEqual([]);
 });
 
-test('tables have at most five columns and 160 characters a row, the generated one excepted', () => {
+test('tables have at most five columns and 160 characters a row, except the generated one', () => {
   const wrong = documentation.flatMap(({ file, text: source }) => {
     const written = withoutCode(source).replace(/<!-- options -->[^]*?<!-- end of options -->/, '');
     const rows = written.split('\n').filter((line) => line.startsWith('|'));
@@ -91,7 +91,7 @@ test('tables have at most five columns and 160 characters a row, the generated o
   expect(wrong).toEqual([]);
 });
 
-test('docs/architecture.md names only files and folders of src that exist', () => {
+test('docs/architecture.md names only existing files and folders of src', () => {
   const { text: source } = page('docs/architecture.md');
   const existing = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' });
   const names = new Set(existing.map((file) => basename(file)));
@@ -100,7 +100,7 @@ test('docs/architecture.md names only files and folders of src that exist', () =
   expect(named.filter((name) => !names.has(name))).toEqual([]);
 });
 
-test('docs/errors.md has an entry for each code that code of busbar uses', () => {
+test('docs/errors.md has an entry for each code in use', () => {
   const unused = ['SpoolFull', 'SpoolBroken'];
   const codes = Object.keys(busCodes).filter((code) => !unused.includes(code));
   const entries = [...page('docs/errors.md').text.matchAll(/^### (\w+)$/gm)].map(([, code]) => code);

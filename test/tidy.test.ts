@@ -1,8 +1,8 @@
-/** The rules of the layout: who may import whom, what each folder may load, and how files look. */
+/** The rules of the layout: allowed imports, the packages of each folder, and the form of files. */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-/** Folder of src, or a file beside them → what it may import: folders, or single files of one. Without a row: nothing. */
+/** Allowed imports of each folder of src or file beside them: folders, or single files of one. Without a row: none. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   base: [],
   contract: ['base/errors'],
@@ -20,7 +20,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   broadcast: ['base', 'contract', 'format', 'ports', 'delivery'],
   bus: ['base', 'contract', 'format', 'ports', 'delivery', 'request', 'work', 'broadcast'],
   telemetry: ['base'],
-  // Reads what the bus writes into logs, and asks instances through the contract that each serves.
+  // Reads the records that the bus writes into logs, and sends requests through the contract that each instance serves.
   inspect: [
     'base',
     'contract',
@@ -33,21 +33,21 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     ...asWritten('work'),
   ],
   host: ['base', 'contract', 'telemetry', 'index', 'config'],
-  // The bus on ports in memory: it needs the parts that openBus puts together for everybody else.
+  // The bus on in-memory ports: it needs the parts that openBus assembles otherwise.
   testing: ['base', 'contract', 'format', 'ports', 'delivery', 'bus', 'memory', 'index', 'config'],
   cli: ['base', 'contract', 'format/exact-json', 'inspect', 'telemetry', 'index', 'config'],
-  config: ['base', 'contract/options'], // settings keep to the bounds of what code may say
+  config: ['base', 'contract/options'], // settings have the same bounds as options in code
   index: ['base', 'contract', 'delivery', 'bus/types', 'open'],
   open: ['*'], // the only place that chooses
 };
-/** The forms in which work lies in a log: for who reads them there. */
+/** Files with the formats of work in a log, for folders that read them there. */
 function asWritten(folder: string): readonly string[] {
   const parked = ['park', 'note', 'find', 'replay', 'stub'].map((file) => `parked/${file}`);
   const progress = ['commit-state', 'watermark'].map((file) => `progress/${file}`);
   return ['message', 'retention', 'types', ...parked, ...progress].map((file) => `${folder}/${file}`);
 }
 
-/** The rooms of a folder, a row for each layer: a file imports from its own room and from the rows above its own. */
+/** The rooms of a folder, one row for each layer: a file can import from its own room and from earlier rows. */
 const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
   embedded: [
     ['directory', 'store'],
@@ -68,7 +68,7 @@ const rooms: Readonly<Record<string, readonly (readonly string[])[]>> = {
   zookeeper: [['paths.ts'], ['session'], ['registry', 'settings'], ['registry.ts', 'settings.ts'], ['open.ts']],
 };
 
-/** Outside packages: the one folder that knows each. */
+/** External packages: the only folder that imports each. */
 const homes: Readonly<Record<string, string>> = {
   '@standard-schema/spec': 'contract',
   eventemitter3: 'base',
@@ -83,27 +83,27 @@ const homes: Readonly<Record<string, string>> = {
   'prom-client': 'telemetry',
 };
 
-/** Where time, chance and files are handed in. */
+/** Folders that receive time, randomness and files as dependencies. */
 const onPorts = ['request', 'work', 'broadcast', 'delivery', 'bus', 'spool'];
 const handedIn =
   /\b(?:Date\.now|new Date\(\)|performance\.|process\.|setTimeout|setInterval|setImmediate|Math\.random|randomUUID)/;
 const handedInModules = /^node:(?:fs|net|http|dgram|child_process|cluster|worker_threads|timers|os|crypto|process)\b/;
-/** In all of src but the clock and what deals with the machine itself. */
+/** Not in src, except in the clock and in code for the machine itself. */
 const notElsewhere = /\b(?:Date\.now|setTimeout|setInterval|Math\.random|process\.hrtime)\b/;
 const ofTheMachine = ['src/base/clock.ts', 'src/embedded/'];
 
 interface Source {
-  /** From the root of the repository, with '/'. */
+  /** Path from the root of the repository, with '/'. */
   readonly file: string;
   readonly lines: readonly string[];
-  /** The text with comments blanked, so that they may name what code may not. */
+  /** The text with blanked comments, since comments can name forbidden words. */
   readonly code: string;
   readonly imports: readonly Import[];
 }
 interface Import {
   readonly line: number;
   readonly from: string;
-  /** static: loaded with the file · lazy: by import() · type: gone when compiled. */
+  /** static: loaded with the file · lazy: by import() · type: removed by the compiler. */
   readonly how: 'static' | 'lazy' | 'type';
 }
 
@@ -153,7 +153,7 @@ function isTypeOnly(names: string): boolean {
   return braces !== undefined && braces.split(',').every((name) => /^\s*(?:type\s|$)/.test(name));
 }
 
-/** The file that a relative import means; undefined for packages and for files that are not there. */
+/** Returns the file of a relative import; undefined for packages and missing files. */
 function resolve(file: string, from: string): string | undefined {
   if (!from.startsWith('.')) return undefined;
   const target = path.posix.join(path.posix.dirname(file), from);
@@ -170,7 +170,7 @@ function placeOf(file: string): readonly [folder: string, name: string] {
   return [name.split('/')[0] ?? name, name];
 }
 
-/** Everything that loading `file` loads, packages and built-in modules by their names. */
+/** Returns all files, packages and built-in modules that loading `file` loads. */
 function reach(file: string): Map<string, string> {
   const reached = new Map([[file, file]]);
   for (const [at] of reached)
@@ -181,7 +181,7 @@ function reach(file: string): Map<string, string> {
   return reached;
 }
 
-/** `file:line: text` of each line that `isWrong` finds. */
+/** Returns `file:line: text` of each line for which `isWrong` returns true. */
 function linesWhere(
   files: readonly Source[],
   isWrong: (line: string) => boolean,
@@ -194,23 +194,23 @@ function linesWhere(
 const codeLines = ({ code }: Source): readonly string[] => code.split('\n');
 
 describe('src', () => {
-  it('imports only along the table, and never out of src', () => {
+  it('imports only along the table, and nothing outside src', () => {
     const faults = src.flatMap(({ file, imports }) =>
       imports.flatMap(({ from, line }) => {
         if (!from.startsWith('.')) return [];
         const target = resolve(file, from);
-        if (!target?.startsWith('src/')) return [`${file}:${line}: '${from}' is no file of src`];
+        if (!target?.startsWith('src/')) return [`${file}:${line}: '${from}' is not a file of src`];
         const [mine] = placeOf(file);
         const [theirs, name] = placeOf(target);
         const allowed = mayImport[mine] ?? [];
         if (mine === theirs || ['*', theirs, name].some((one) => allowed.includes(one))) return [];
-        return [`${file}:${line}: ${mine} may not import ${name}`];
+        return [`${file}:${line}: ${mine} must not import ${name}`];
       }),
     );
     expect(faults).toEqual([]);
   });
 
-  it('imports inside a folder only from the rooms below', () => {
+  it('imports inside a folder only from earlier rooms', () => {
     const faults = src.flatMap(({ file, imports }) => {
       const [, folder = '', room = ''] = file.split('/');
       const layers = rooms[folder];
@@ -220,13 +220,13 @@ describe('src', () => {
       return imports.flatMap(({ from, line }) => {
         const [, theirFolder, theirRoom = ''] = resolve(file, from)?.split('/') ?? [];
         if (theirFolder !== folder || theirRoom === room || layerOf(theirRoom) < layerOf(room)) return [];
-        return [`${file}:${line}: ${room} may not import ${theirRoom}`];
+        return [`${file}:${line}: ${room} must not import ${theirRoom}`];
       });
     });
     expect(faults).toEqual([]);
   });
 
-  it('has no import cycle, imports of types included', () => {
+  it('has no import cycle, including type imports', () => {
     const cyclic = src.filter(({ file }) => {
       const seen = new Set<string>();
       const next = [file];
@@ -244,26 +244,26 @@ describe('src', () => {
     expect(cyclic.map(({ file }) => file)).toEqual([]);
   });
 
-  it('has a row in the table for every folder, and no maker of a port that imports another one', () => {
+  it('has a row for every folder, and no transport that imports another one', () => {
     const folders = new Set(src.map(({ file }) => placeOf(file)[0]));
     expect([...folders].filter((folder) => !(folder in mayImport))).toEqual([]);
     const makers = ['embedded', 'memory', 'kafka', 'zookeeper', 'disk'];
     const across = makers.flatMap((maker) => makers.filter((other) => mayImport[maker]?.includes(other)));
-    expect(across).toEqual(['disk']); // of embedded
+    expect(across).toEqual(['disk']); // by embedded
   });
 
-  it('loads each outside package in its one home', () => {
+  it('loads each external package in one folder only', () => {
     const faults = src.flatMap(({ file, imports }) =>
       imports.flatMap(({ from, line }) => {
         if (from.startsWith('.') || from.startsWith('node:')) return [];
         const home = homes[packageOf(from)];
-        return home === placeOf(file)[0] ? [] : [`${file}:${line}: '${from}' belongs to ${home ?? 'nobody'}`];
+        return home === placeOf(file)[0] ? [] : [`${file}:${line}: '${from}' belongs to ${home ?? 'no folder'}`];
       }),
     );
     expect(faults).toEqual([]);
   });
 
-  it('declares every package that it loads, and loads every one that it declares', () => {
+  it('declares exactly the packages that it loads', () => {
     const { dependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
       dependencies: Record<string, string>;
     };
@@ -273,20 +273,20 @@ describe('src', () => {
     expect(Object.keys(dependencies).filter((name) => !packages.has(name))).toEqual([]);
   });
 
-  it('loads with index.ts no package but eventemitter3, and no maker of a port', () => {
+  it('loads with index.ts only the package eventemitter3, and no transport', () => {
     const allowed =
       /^(?:node:|eventemitter3$|src\/(?:index|open|config|base|contract|format|ports|delivery|request|work|broadcast|bus)\b)/;
     const faults = [...reach('src/index.ts')].filter(([target]) => !allowed.test(target));
     expect(faults.map(([target, place]) => `${place}: loads ${target}`)).toEqual([]);
   });
 
-  it('loads with contract/index.ts nothing but the contract and base/errors, so that it bundles anywhere', () => {
+  it('loads with contract/index.ts only the contract and base/errors, to bundle anywhere', () => {
     const allowed = /^src\/(?:contract\/|base\/errors\.ts$)/;
     const faults = [...reach('src/contract/index.ts')].filter(([target]) => !allowed.test(target));
     expect(faults.map(([target, place]) => `${place}: loads ${target}`)).toEqual([]);
   });
 
-  it('gets time, chance and files from outside where it runs on ports', () => {
+  it('receives time, randomness and files as dependencies in folders that run on ports', () => {
     const core = src.filter(({ file }) => onPorts.includes(placeOf(file)[0]));
     const imported = core.flatMap(({ file, imports }) =>
       imports.flatMap(({ from, line }) => (handedInModules.test(from) ? [`${file}:${line}: '${from}'`] : [])),
@@ -294,16 +294,16 @@ describe('src', () => {
     expect([...imported, ...linesWhere(core, (line) => handedIn.test(line), codeLines)]).toEqual([]);
   });
 
-  it('asks nobody but base/clock for time and chance, the deal with the machine itself excepted', () => {
+  it('reads time and randomness only in base/clock and in code for the machine', () => {
     const others = src.filter(({ file }) => !ofTheMachine.some((place) => file.startsWith(place)));
     expect(linesWhere(others, (line) => notElsewhere.test(line), codeLines)).toEqual([]);
   });
 
-  it('makes every close with closable, so that one that failed can be tried again', () => {
+  it('implements every close with closable, so that a failed close can be retried', () => {
     expect(linesWhere(src, (line) => /\breturn \(?this\.#?clos\w* \?\?= /.test(line), codeLines)).toEqual([]);
   });
 
-  it('says in the first words of every file why it is there', () => {
+  it('starts every file with a docstring', () => {
     const first = ({ lines }: Source): string => (lines[0]?.startsWith('#!') ? lines[1] : lines[0]) ?? '';
     expect(src.filter((source) => !first(source).startsWith('/**')).map(({ file }) => `${file}:1`)).toEqual([]);
   });
@@ -312,7 +312,7 @@ describe('src', () => {
     expect(linesWhere(src, (line) => line.length > 120)).toEqual([]);
   });
 
-  it('has files of at most 400 lines unless the first says why, half of them at most 120, and 9 in base', () => {
+  it('has short files: 400 lines at most, half below 120, and nine in base', () => {
     const long = src.filter(({ lines }) => lines.length > 400 && !/\blong because\b/.test(lines[0] ?? ''));
     expect(long.map(({ file, lines }) => `${file}:${lines.length}: more than 400 lines`)).toEqual([]);
     const lengths = src.map(({ lines }) => lines.length).toSorted((a, b) => a - b);
@@ -321,7 +321,7 @@ describe('src', () => {
   });
 });
 
-/** Words that name no actor, or make programs speak, and first words of a comment that are no noun and no verb. */
+/** Words that name no actor or make programs speak, and first words of a comment that are neither noun nor verb. */
 const vague =
   /\b(?:who|whoever|nobody|somebody|anybody|everybody|says|tells|told|said|hears|heard|asks|learns|learnt|anew|any more|but for|as far as|so (?:long|many|much|often)|mends?|mended|see to|none of ours)\b/i;
 const riddle = /^(?:What|How|Who|Whether|Which|Of|As|That|Those|But|From)\b/;
@@ -338,7 +338,7 @@ function commentsOf({ file }: Source): readonly string[] {
 }
 
 describe('the comments of src', () => {
-  it('name the actor, and let no program speak', () => {
+  it('name the actor, and avoid verbs of speech', () => {
     const faults = src.flatMap((source) =>
       commentsOf(source).flatMap((text) => (vague.test(text) ? [`${source.file}: ${text.slice(0, 100)}`] : [])),
     );
@@ -354,19 +354,19 @@ describe('the comments of src', () => {
 });
 
 describe('the repository', () => {
-  it('has no file or folder whose name says nothing', () => {
+  it('has no file or folder with a meaningless name', () => {
     const banned = /(?:^|[/.-])(?:utils?|helpers?|commons?|managers?|impl|services?|misc)(?=[/.-]|$)/i;
     expect(all.map(({ file }) => file).filter((file) => banned.test(file))).toEqual([]);
   });
 
-  it('has nothing left to do', () => {
+  it('has no TODO', () => {
     const others = all.filter(({ file }) => file !== 'test/tidy.test.ts');
     expect(linesWhere(others, (line) => /\b(?:TODO|FIXME|XXX)\b/.test(line))).toEqual([]);
   });
 });
 
 describe('modules', () => {
-  it('know of each other only the contract', () => {
+  it('import only the contract of each other', () => {
     const faults = all.flatMap(({ file, imports }) => {
       const mine = /^modules\/([^/]+)\//.exec(file)?.[1];
       if (mine === undefined) return [];
@@ -379,7 +379,7 @@ describe('modules', () => {
     expect(faults).toEqual([]);
   });
 
-  it('reach the bus as any other package would, and so do the examples', () => {
+  it('import busbar as a package, as the examples do', () => {
     const faults = all.flatMap(({ file, imports }) =>
       /^(?:modules|examples)\//.test(file)
         ? imports.flatMap(({ from, line }) => {
