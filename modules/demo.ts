@@ -1,4 +1,4 @@
-/** `npm run demo`: fills the photo site, kills parts of it in mid-job, and shows where every message went. */
+/** `npm run demo`: fills the photo site, kills its processes during their jobs, and accounts for every message. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,13 +22,13 @@ function say(line: string): void {
   console.log(`${((performance.now() - started) / 1_000).toFixed(1).padStart(5)} s  ${line}`);
 }
 
-/** The site, its books, and whoever waits for the next entry in them. */
+/** The site, its ledger, and the callers that wait for the next entry. */
 interface Demo {
   readonly bus: Bus;
   readonly ledger: Ledger;
   readonly supervisor: Supervisor;
   readonly urls: readonly string[];
-  /** Resolves when `holds`; rejects when the time is up. */
+  /** Resolves when `holds` returns true; rejects after `withinMs`. */
   readonly until: (what: string, holds: () => boolean) => Promise<void>;
 }
 
@@ -43,7 +43,7 @@ async function main(): Promise<void> {
   };
   const lines: string[] = [];
   const print = (name: string, line: string): void => {
-    lines.splice(0, Math.max(0, lines.length - 200)); // the last ones, for when something is missing
+    lines.splice(0, Math.max(0, lines.length - 200)); // the last lines, printed when a message is missing
     lines.push(`${name} ${line}`);
     if (line.includes('starts again')) say(`${name} ${line}`);
   };
@@ -82,7 +82,7 @@ async function startDemo(bus: Bus, supervisor: Supervisor): Promise<Demo> {
   const ledger = new Ledger();
   const waiting = new Set<() => void>();
   const wake = (): void => waiting.forEach((one) => one());
-  // Named, so that not one event is missed; its books are the demo's own.
+  // Named, so that no event is missed; the ledger belongs to the demo.
   await bus.listen(photos.added, { as: 'books' }, ({ id }, context) => (ledger.told(id, context.id), wake()));
   await bus.listen(thumbnails.done, { as: 'books' }, (done) => (ledger.outcome(done), wake()));
   await bus.listen(thumbnails.broken, { as: 'books' }, (broken) => (ledger.outcome(broken), wake()));
@@ -107,7 +107,10 @@ async function startDemo(bus: Bus, supervisor: Supervisor): Promise<Demo> {
   return { bus, ledger, supervisor, urls: [`http://127.0.0.1:${one}`, `http://127.0.0.1:${two}`], until };
 }
 
-/** How many of them search finds. It indexes at its own pace and was just killed, so it is asked until it finds all. */
+/**
+ * Counts the photos that search finds. The index lags and was just killed, so the request is repeated until it finds
+ * all.
+ */
 async function countIndexed(bus: Bus, expected: number): Promise<number> {
   for (let tries = 1; ; tries++) {
     const found = await bus.tryRequest(search.find, { text: demoTag, limit: foundMax }, { absentMs: 10_000 });
@@ -118,7 +121,7 @@ async function countIndexed(bus: Bus, expected: number): Promise<number> {
   }
 }
 
-/** A few at a time, as people do; every second one to the other web. */
+/** Uploads a few at a time, as people do; every second one to the other web instance. */
 async function uploadAll({ ledger, urls }: Demo, all: readonly Sample[]): Promise<void> {
   const left = [...all.entries()];
   const one = async (): Promise<void> => {

@@ -1,9 +1,9 @@
-/** Finds ports that nobody uses. */
+/** Finds unused ports. */
 import { createServer } from 'node:net';
 
 const portsTried = 100;
 
-/** The first free ones from `from` on; from 0, any. Rejects when a hundred have been tried. */
+/** Returns the first free ports from `from` on; 0 means any. Rejects after a hundred tries. */
 export async function freePorts(count: number, from: number): Promise<number[]> {
   const free: number[] = [];
   for (let tried = 0; tried < portsTried && free.length < count; tried++) {

@@ -1,4 +1,4 @@
-/** Draws landscapes, each from a number: real JPEG and PNG files without binaries in the repository. */
+/** Draws landscapes, each from a number, so that real JPEG and PNG files exist without binaries in the repository. */
 import sharp from 'sharp';
 
 export interface Sample {
@@ -24,14 +24,14 @@ const scenes: readonly Scene[] = [
   { name: 'Red desert', tags: ['desert', 'morning'], colours: ['#e9c7a5', '#f6e7d3', '#8c3b22'], png: true },
 ];
 
-/** The pictures that a new gallery starts with. */
+/** Returns the pictures of a new gallery. */
 export async function samples(): Promise<Sample[]> {
   const all: Sample[] = [];
   for (const [index, scene] of scenes.entries()) all.push(await draw(scene, index + 1, 1_600, 1_200));
   return all;
 }
 
-/** A picture that differs for every `seed`; `width` decides how much work its thumbnail is. */
+/** Draws a picture that differs for every `seed`; `width` decides the cost of its thumbnail. */
 export function sample(seed: number, name: string, width: number, tags: readonly string[] = []): Promise<Sample> {
   const scene = scenes[seed % scenes.length];
   if (!scene) throw new RangeError(`seed must be a whole number of 0 or more, not ${seed}`);
@@ -67,7 +67,7 @@ function svg({ colours: [sky, horizon, near] }: Scene, seed: number, width: numb
   );
 }
 
-/** A line of hills: three waves of different length. */
+/** Returns a line of hills: three waves of different length. */
 function ridge(next: () => number, width: number, height: number, level: number): string {
   const waves = [1, 2.7, 6.1].map((turns, index) => ({
     turns,
@@ -82,7 +82,7 @@ function ridge(next: () => number, width: number, height: number, level: number)
   }).join(' ');
 }
 
-/** The same numbers from 0 to 1 for the same seed (mulberry32). */
+/** Returns the same numbers from 0 to 1 for the same seed (mulberry32). */
 function seeded(seed: number): () => number {
   let state = seed * 2_654_435_761;
   return () => {

@@ -1,4 +1,4 @@
-/** `npm start`: the photo site as six processes on this machine, started again when they die, gone on Ctrl-C. */
+/** `npm start`: the photo site as six processes on this machine, restarted when they die, ended by Ctrl-C. */
 import { resolve } from 'node:path';
 import { freePorts } from './ports';
 import { samples } from './samples';
@@ -7,7 +7,7 @@ import { upload } from './upload';
 
 const firstPort = Number(process.env['PORT'] ?? 3000);
 const stopWithinMs = 10_000;
-/** Names a namespace of the site's own, so that it does not meet other programs of this user on one bus. */
+/** The configuration with the site's namespace, which separates it from other programs of this user. */
 const siteConfig = resolve(__dirname, '..', '..', 'config', 'default.json');
 
 const colours = [36, 33, 35, 32, 34, 31];
@@ -43,7 +43,7 @@ async function main(): Promise<void> {
   const stopped = new Promise<never>((_resolve, reject) => {
     gaveUp = (name) => reject(new Error(`${name} is needed and does not run; see the lines above`));
   });
-  stopped.catch(() => undefined); // once the site is up, the others go on without it
+  stopped.catch(() => undefined); // once the site is running, the other processes continue without it
   const siteDir = resolve(process.env['SITE_DIR'] ?? 'data');
   const supervisor = new Supervisor({
     folder: __dirname,
@@ -66,7 +66,7 @@ async function main(): Promise<void> {
   if (empty) await addSamples(urls);
 }
 
-/** The webs first, so that what they are doing still finds the others. */
+/** Stops the web instances first, so that their running requests still reach the other modules. */
 function leaveOnSignals(supervisor: Supervisor): void {
   let asked = false;
   const leave = async (): Promise<void> => {

@@ -10,7 +10,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The first lines that are printed about a process with this script. */
+/** Returns the first lines printed about a process with this script. */
 async function printed(script: string, count: number): Promise<readonly string[]> {
   writeFileSync(join(folder, 'one.js'), script);
   const lines: string[] = [];
@@ -27,14 +27,14 @@ async function printed(script: string, count: number): Promise<readonly string[]
   return lines.slice(0, count);
 }
 
-test('a process whose configuration is wrong is not started again, and that is said once', async () => {
+test('a process with an invalid configuration is not restarted, and reported once', async () => {
   expect(await printed('process.exit(78)', 2)).toEqual([
     'one: its configuration is wrong: not started again',
     'one: given up',
   ]);
 });
 
-test('a process that ends otherwise is started again, a little later each time', async () => {
+test('a process that fails is restarted with growing delays', async () => {
   expect(await printed('process.exit(1)', 2)).toEqual([
     'one: ended with exit code 1; starts again in 200 ms (1 of 8 times within a minute)',
     'one: ended with exit code 1; starts again in 400 ms (2 of 8 times within a minute)',

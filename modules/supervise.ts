@@ -1,4 +1,4 @@
-/** Runs processes, starts again what dies, and leaves none behind. */
+/** Runs processes, restarts those that die, and leaves none running. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -6,17 +6,17 @@ import { createInterface } from 'node:readline';
 
 export interface ProcessPlan {
   readonly name: string;
-  /** Below the folder of built modules, such as `web/index.js`. */
+  /** Path in the folder of built modules, such as `web/index.js`. */
   readonly script: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 export interface SupervisorOptions {
-  /** Where the built modules are. */
+  /** The folder of the built modules. */
   readonly folder: string;
   readonly env: NodeJS.ProcessEnv;
-  /** A line of a child, or about it. */
+  /** Prints a line of a child, or about it. */
   readonly print: (name: string, line: string) => void;
-  /** One of them has ended and is not started again. */
+  /** Called when a process has ended and is not restarted. */
   readonly gaveUp?: (name: string) => void;
 }
 
@@ -24,7 +24,7 @@ const firstBackoffMs = 200;
 const backoffMsMax = 5_000;
 const deathsMax = 8;
 const deathsWindowMs = 60_000;
-/** As `exitCodes` of busbar/host says it: the configuration is wrong, and starting again cannot help. */
+/** The exit code in `exitCodes` of busbar/host for an invalid configuration, which a restart cannot repair. */
 const configExit = 78;
 
 interface Running {
@@ -41,8 +41,8 @@ export class Supervisor {
   constructor(private readonly options: SupervisorOptions) {}
 
   /**
-   * Starts it, and again whenever it ends by itself: later each time, and no more after 8 deaths within a minute or
-   * where its configuration is wrong.
+   * Starts a process, and restarts it when it ends, with growing delays. Gives up after 8 deaths within a minute, or
+   * when its configuration is invalid.
    */
   start(plan: ProcessPlan): void {
     const running: Running = { plan, child: this.#spawn(plan), deathsMs: [], restart: undefined, leaving: false };
@@ -50,13 +50,13 @@ export class Supervisor {
     this.#watch(running);
   }
 
-  /** undefined while it is down. */
+  /** Returns undefined while the process is not running. */
   pid(name: string): number | undefined {
     const child = this.#running.get(name)?.child;
     return child && isUp(child) ? child.pid : undefined;
   }
 
-  /** Sends a signal and resolves when the process is gone; it is started again as after any death. */
+  /** Sends a signal and resolves when the process has ended; it is restarted as after any death. */
   async kill(name: string, signal: NodeJS.Signals): Promise<void> {
     const child = this.#running.get(name)?.child;
     if (!child || !isUp(child)) return;
@@ -65,12 +65,12 @@ export class Supervisor {
     await gone;
   }
 
-  /** Asks them to leave and kills those that have not after `withinMs`. Resolves when all of them are gone. */
+  /** Sends SIGTERM, and SIGKILL after `withinMs`. Resolves when all processes have ended. */
   async stop(names: readonly string[] = [...this.#running.keys()], withinMs = 10_000): Promise<void> {
     await Promise.all(names.map((name) => this.#stopOne(name, withinMs)));
   }
 
-  /** At once, without asking. */
+  /** Kills all processes immediately. */
   killAll(): void {
     for (const running of this.#running.values()) {
       this.#noMore(running);
@@ -101,7 +101,7 @@ export class Supervisor {
 
   #spawn({ name, script, env }: ProcessPlan): ChildProcess {
     const { folder, print } = this.options;
-    // Detached: Ctrl-C reaches the supervisor alone, which asks each child once. `leave` ends them when we are gone.
+    // Detached: Ctrl-C reaches the supervisor alone, which signals each child once. `leave` ends them when the supervisor has ended.
     const child = spawn(
       process.execPath,
       ['--enable-source-maps', '--require', join(folder, 'leave.js'), join(folder, script)],

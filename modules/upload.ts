@@ -1,15 +1,15 @@
-/** Uploads a photo over HTTP as a patient browser does: goes on to another web instance when one is away. */
+/** Uploads a photo over HTTP like a patient browser: it tries the next web instance when one is down. */
 import type { Sample } from './samples';
 
 export type Uploaded =
   | { readonly status: 201; readonly id: string; readonly tries: number }
-  /** Refused for good; `error` is what the browser would show. */
+  /** Finally refused; `error` is the text that the browser would show. */
   | { readonly status: number; readonly error: string; readonly tries: number };
 
 const triesMax = 120;
 const pauseMs = 250;
 
-/** Rejects when no instance has taken or refused it after 120 tries. */
+/** Rejects when no instance has accepted or refused it after 120 tries. */
 export async function upload(
   urls: readonly string[],
   { name, tags, type, bytes }: Sample,
@@ -21,7 +21,7 @@ export async function upload(
     const url = urls[(first + tries - 1) % urls.length] ?? '';
     try {
       const response = await fetch(url + path, { method: 'POST', headers: { 'content-type': type }, body: bytes });
-      const answer = (await response.json()) as { id: string; error: string }; // as web/site.ts sends them
+      const answer = (await response.json()) as { id: string; error: string }; // the format of web/site.ts
       if (response.status === 201) return { status: 201, id: answer.id, tries };
       if (response.status !== 503) return { status: response.status, error: answer.error, tries };
       last = `503 ${answer.error}`;

@@ -1,4 +1,4 @@
-// Builds if that was not done, starts Kafka and ZooKeeper where a bench wants them, and runs it with the arguments given.
+// Builds if there is no build, starts Kafka and ZooKeeper for a bench that needs them, and runs it with the arguments.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';

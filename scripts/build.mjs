@@ -1,4 +1,4 @@
-// Compiles src/ to dist/ (the package), and modules/, benches and examples/ to build/ (what this repository runs).
+// Compiles src/ to dist/ (the package), and modules/, benches and examples/ to build/ (for this repository).
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 
@@ -11,7 +11,7 @@ run(['-p', 'tsconfig.build.json']);
 chmodSync('dist/cli/main.js', 0o755);
 run(['-p', 'tsconfig.modules.json']);
 
-// The examples become a project as users have it: ES modules that find busbar in node_modules.
+// The examples become a project of the kind users have: ES modules that resolve busbar in node_modules.
 run(['-p', 'examples/tsconfig.build.json']);
 writeFileSync('build/examples/package.json', '{ "private": true, "type": "module" }\n');
 mkdirSync('build/examples/node_modules');

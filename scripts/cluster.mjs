@@ -1,4 +1,4 @@
-// npm run cluster -- [--brokers N] [--kafka 4.1|3.9]: keeps Kafka and ZooKeeper up until Ctrl-C, and says where.
+// npm run cluster -- [--brokers N] [--kafka 4.1|3.9]: runs Kafka and ZooKeeper until Ctrl-C, and prints their addresses.
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 
@@ -9,7 +9,7 @@ const require = createRequire(import.meta.url);
 require('../test/register.cjs');
 const { startCluster } = require('../test/cluster/cluster.ts');
 const cluster = await startCluster({ brokers: Number(brokers), kafka, zookeeper: true });
-console.log(`KAFKA_BROKERS=${cluster.brokers}\nZOOKEEPER=${cluster.zookeeper}`); // as tests take them
+console.log(`KAFKA_BROKERS=${cluster.brokers}\nZOOKEEPER=${cluster.zookeeper}`); // the variables of the tests
 console.log(`BUSBAR_TRANSPORT=kafka BUSBAR_BROKERS=${cluster.brokers} BUSBAR_ZOOKEEPER=${cluster.zookeeper} npm start`);
 const hold = setInterval(() => undefined, 2 ** 30);
 for (const signal of ['SIGINT', 'SIGTERM'])

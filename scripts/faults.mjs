@@ -1,4 +1,4 @@
-// npm run faults [-- --rounds N [--profile light,load] [--fault NAME,…] [--keep DIR]]: the fault suites once, or rounds.
+// npm run faults [-- --rounds N [--profile light,load] [--fault NAME,…] [--keep DIR]]: runs the fault suites once, or in rounds.
 import { spawn } from 'node:child_process';
 
 const args = process.argv.slice(2);

@@ -1,4 +1,4 @@
-// npm run fuzz -- [--runs N] [--seed S]: random and mutated bodies, from a seed of their own each time.
+// npm run fuzz -- [--runs N] [--seed S]: decodes random and mutated bodies, by default with a new seed each time.
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 

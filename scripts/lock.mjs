@@ -1,5 +1,5 @@
-// After `npm install`: adds to package-lock.json the optional packages of other platforms that the registry at hand did
-// not offer. Without their entries `npm ci` refuses the file, though it would never fetch them.
+// After `npm install`: adds to package-lock.json the optional packages of other platforms that the registry did not offer.
+// Without their entries `npm ci` rejects the file, though it would never fetch them.
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const lock = JSON.parse(readFileSync('package-lock.json', 'utf8'));

@@ -1,6 +1,6 @@
-// Prints the table of options that docs/configuration.md has between `<!-- options -->` and `<!-- end of options -->`;
-// --write puts it there.
-// Needs `npm run build`. test/config.test.ts fails while that page differs.
+// Prints the option table between `<!-- options -->` and `<!-- end of options -->` in docs/configuration.md;
+// --write updates that file.
+// Needs `npm run build`. test/config.test.ts fails while the page differs.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 

@@ -1,4 +1,4 @@
-// npm run simulate -- --seeds N [--from S] [--plant NAME]: the bus on simulated processes, time, faults and log.
+// npm run simulate -- --seeds N [--from S] [--plant NAME]: runs the bus on simulated processes, time, faults and log.
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);

@@ -1,6 +1,6 @@
 /**
- * Which test files run first: those that need the cluster alone, each beside files that need no cluster, so that
- * nobody waits for a turn on it; then those that share it.
+ * The order of test files: first files that need the cluster alone, each beside files that need no cluster, so that no
+ * worker waits for the cluster; then files that share it.
  */
 const { readFileSync } = require('node:fs');
 const { default: Sequencer } = require('@jest/test-sequencer');

@@ -1,5 +1,5 @@
-// Lets plain node run TypeScript: `node --require test/register.cjs file.ts`. The same settings as in jest.config.js.
-// What was compiled is kept, so that a process loads the compiler only when a file is new.
+// Runs TypeScript in plain Node.js: `node --require test/register.cjs file.ts`, with the settings of jest.config.js.
+// Compiled files are cached, so that a process loads the compiler only for a new file.
 const { createHash } = require('node:crypto');
 const { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } = require('node:fs');
 const Module = require('node:module');
@@ -28,7 +28,7 @@ function compile(filename) {
   mkdirSync(kept, { recursive: true });
   const mine = `${file}.${process.pid}.${threadId}`;
   writeFileSync(mine, code);
-  renameSync(mine, file); // whole or not there, whoever compiles at the same time
+  renameSync(mine, file); // atomic, since other processes can compile the same file
   return code;
 }
 require.extensions['.ts'] = (module, filename) => module._compile(compile(filename), filename);

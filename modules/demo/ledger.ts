@@ -1,13 +1,13 @@
-/** Keeps the books of the demo: every message by its id, and what became of it. */
+/** The ledger of the demo: every message by its id, and its outcome. */
 import type { Uploaded } from '../upload';
 
-/** What became of one job, as thumbnails tells it. */
+/** The outcome of one job, as reported by thumbnails. */
 export interface Outcome {
   readonly photoId: string;
   readonly jobId: string;
   readonly attempt: number;
   readonly pid: number;
-  /** Why its image was parked; undefined when its thumbnail was made. */
+  /** The reason for which its image was parked; undefined when its thumbnail was made. */
   readonly reason?: string;
 }
 export interface Row {
@@ -15,11 +15,11 @@ export interface Row {
   readonly accepted: number;
   readonly done: number;
   readonly parked: number;
-  /** Done more than once because a process was killed in the middle: promised. */
+  /** Done more than once because a process was killed during it, which is allowed. */
   readonly again: number;
-  /** Accepted, and nothing became of it. */
+  /** Accepted, without an outcome. */
   readonly lost: number;
-  /** Done more than once although nobody was killed: a broken promise. */
+  /** Done more than once although no process was killed: a broken promise. */
   readonly twice: number;
 }
 
@@ -37,7 +37,10 @@ export class Ledger {
     else this.#refused.push(`${name}: ${uploaded.status} ${uploaded.error}`);
     if (uploaded.tries > 1) this.#retried++;
   }
-  /** The event that a photo was added; `eventId` tells the same event from another one about the same photo. */
+  /**
+   * Records the event that a photo was added. `eventId` distinguishes repeated events from several events about one
+   * photo.
+   */
   told(photoId: string, eventId: string): void {
     this.#told.set(photoId, (this.#told.get(photoId) ?? new Set()).add(eventId));
     this.#events.set(eventId, (this.#events.get(eventId) ?? 0) + 1);
@@ -58,7 +61,7 @@ export class Ledger {
   get refused(): readonly string[] {
     return this.#refused;
   }
-  /** Accepted photos of which nothing was heard: neither a thumbnail nor a reason, or not that they were added. */
+  /** Accepted photos with no outcome of their job, or no event that they were added. */
   missing(): string[] {
     const settled = new Set(this.#outcomes.map(({ photoId }) => photoId));
     return [...this.#accepted].filter(([id]) => !settled.has(id) || !this.#told.has(id)).map(([, name]) => name);
@@ -91,7 +94,7 @@ export class Ledger {
       parked: parked.size,
       again: all.filter((outcomes) => outcomes.length > 1 || outcomes.some(({ attempt }) => attempt > 1)).length,
       lost: [...this.#accepted.keys()].filter((id) => !settled.has(id)).length,
-      // All but the last one must have been killed before it could say that it was done.
+      // All but the last one must have been killed before it could report its outcome.
       twice: all.filter((outcomes) => outcomes.slice(0, -1).some(({ pid }) => !this.#killed.has(pid))).length,
     };
   }

@@ -1,4 +1,6 @@
-/** What the demo uploads: whole pictures, three that are broken in different ways, and one thing that is no picture. */
+/**
+ * The uploads of the demo: whole pictures, three that are broken in different ways, and one file that is not a picture.
+ */
 import { sample, type Sample } from '../samples';
 
 export const demoTag = 'demo';

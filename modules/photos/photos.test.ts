@@ -25,7 +25,7 @@ async function startPhotos() {
   return { bus, caller: bus.as(web) };
 }
 
-test('a new photo is kept, sent to be shrunk, and told to everybody', async () => {
+test('a new photo is stored, submitted to thumbnails, and published', async () => {
   const { bus, caller } = await startPhotos();
   const photo = await caller.request(photos.add, { name: ' Eiger ', tags: ['alps'], content: png('one') });
   expect(photo).toMatchObject({ name: 'Eiger', tags: ['alps'], type: 'image/png', bytes: 11 });
@@ -34,14 +34,14 @@ test('a new photo is kept, sent to be shrunk, and told to everybody', async () =
   expect(bus.sent(web.dropCache)).toMatchObject([{ body: { photoId: photo.id } }]);
 });
 
-test('the same picture again is the same photo, and told once', async () => {
+test('the same picture added again is the same photo, published once', async () => {
   const { bus, caller } = await startPhotos();
   const first = await caller.request(photos.add, { name: 'Eiger', content: png('one') });
   expect(await caller.request(photos.add, { name: 'Other', content: png('one') })).toEqual(first);
   expect(bus.sent(photos.added)).toHaveLength(1);
 });
 
-test('a photo may be a reference to an upload', async () => {
+test('a photo can be a reference to an upload', async () => {
   const { caller } = await startPhotos();
   await mkdir(join(siteDir, 'uploads'));
   await writeFile(join(siteDir, 'uploads', 'x1'), png('one'));
@@ -53,7 +53,7 @@ test('a photo may be a reference to an upload', async () => {
 });
 
 test.each(['../secret', 'uploads/../../secret', '/etc/passwd', 'uploads/.hidden'])(
-  '%s is no reference',
+  '%s is refused as a reference',
   async (upload) => {
     const { caller } = await startPhotos();
     const refused = await caller.tryRequest(photos.add, { name: 'a', content: { upload } });
@@ -61,14 +61,14 @@ test.each(['../secret', 'uploads/../../secret', '/etc/passwd', 'uploads/.hidden'
   },
 );
 
-test('what is neither JPEG nor PNG is refused with what it begins with', async () => {
+test('a file that is neither JPEG nor PNG is refused with its first bytes', async () => {
   const { bus, caller } = await startPhotos();
   const refused = await caller.tryRequest(photos.add, { name: 'a', content: Buffer.from('%PDF') });
   expect(refused).toMatchObject({ ok: false, error: { code: 'NotAnImage', data: { startsWith: '25 50 44 46' } } });
   expect(bus.sent(photos.added)).toEqual([]);
 });
 
-test('a thumbnail is noted when it was made, and a broken image with the reason', async () => {
+test('a thumbnail is stored when it was made, and a broken image with its reason', async () => {
   const { bus, caller } = await startPhotos();
   const [made, broken] = [
     await caller.request(photos.add, { name: 'a', content: png('one') }),
@@ -84,7 +84,7 @@ test('a thumbnail is noted when it was made, and a broken image with the reason'
   expect(bus.sent(web.dropCache)).toHaveLength(4);
 });
 
-test('photos are listed newest first, or as asked for', async () => {
+test('photos are listed newest first, or in the requested order', async () => {
   const { caller } = await startPhotos();
   const ids: string[] = [];
   for (const text of ['one', 'two', 'three'])
@@ -97,7 +97,7 @@ test('photos are listed newest first, or as asked for', async () => {
   expect(missing).toMatchObject({ ok: false, error: { code: 'NotFound' } });
 });
 
-test('what a killed instance saved and did not tell, the next one tells', async () => {
+test('a new instance publishes photos that a killed instance saved only', async () => {
   const { bus, caller } = await startPhotos();
   bus.fault(thumbnails.resize, 'Unreachable', { outcome: 'not-sent', waitedMs: 1 });
   await expect(caller.request(photos.add, { name: 'a', content: png('one') })).rejects.toThrow('Unreachable');

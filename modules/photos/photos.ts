@@ -1,4 +1,4 @@
-/** Takes new photos in, has thumbnails made, and tells everybody. */
+/** Adds photos, submits their thumbnails, and publishes them. */
 import { handler, type Body, type Bus } from 'busbar';
 import { BUS, Listen, SystemModule } from 'busbar/host';
 import { thumbnails } from '../thumbnails/contract';
@@ -16,7 +16,7 @@ export class Photos {
     private readonly bus: Bus,
   ) {}
 
-  /** Sends what an instance that was killed no longer could. */
+  /** Sends the messages that a killed instance could not send. */
   async open(): Promise<void> {
     for (const id of await this.store.untold()) await this.#tell(id);
   }
@@ -53,11 +53,11 @@ export class Photos {
     return { photos: asked.slice(0, limit), total: asked.length };
   });
 
-  /** Sends first and notes it after: killed between the two, it is sent again, which does no harm. */
+  /** Sends first and records it afterwards: an instance killed between the two sends again, which is harmless. */
   async #tell(id: string): Promise<void> {
     const row = await this.store.row(id);
     if (row) await this.#send(row);
-    await this.store.told(id); // without a row: killed before it was saved, and never answered
+    await this.store.told(id); // without a row the instance was killed before it saved the photo, so it was never answered
   }
   async #send(row: PhotoRow): Promise<void> {
     await this.bus.submit(thumbnails.resize, { photoId: row.id, file: row.file, width: thumbnailWidth });

@@ -24,14 +24,14 @@ test('a saved photo is found by another instance, with its date', async () => {
   expect(await new PhotoStore(siteDir).find(row.id)).toEqual({ ...row, addedAt: new Date(5) });
 });
 
-test('the same bytes are one photo, whose first name stays', async () => {
+test('the same bytes are one photo, which keeps its first name', async () => {
   const store = new PhotoStore(siteDir);
   const first = await store.save(described('Eiger'), Buffer.from('one'));
   expect(await store.save(described('Jungfrau'), Buffer.from('one'))).toEqual(first);
   expect(await store.all()).toHaveLength(1);
 });
 
-test('the newest photo comes first, with its thumbnail as soon as it is noted', async () => {
+test('the newest photo is listed first, with its thumbnail once it is stored', async () => {
   const store = new PhotoStore(siteDir);
   await store.save(described('old', new Date(1)), Buffer.from('one'));
   const row = await store.save(described('new', new Date(2)), Buffer.from('two'));
@@ -43,7 +43,7 @@ test('the newest photo comes first, with its thumbnail as soon as it is noted', 
   expect(all[0]).toMatchObject({ thumbnail });
 });
 
-test('a photo is untold until it was told, also for the next instance', async () => {
+test('a photo is untold until it was published, also for the next instance', async () => {
   const store = new PhotoStore(siteDir);
   const row = await store.save(described('Eiger'), Buffer.from('one'));
   if (row === 'Full') throw new Error('full');
@@ -52,13 +52,13 @@ test('a photo is untold until it was told, also for the next instance', async ()
   expect(await new PhotoStore(siteDir).untold()).toEqual([]);
 });
 
-test('nothing half-written stays beside the files', async () => {
+test('no partly written file remains', async () => {
   await new PhotoStore(siteDir).save(described('Eiger'), Buffer.from('one'));
   const names = await readdir(siteDir, { recursive: true });
   expect(names.filter((name) => name.endsWith('.part'))).toEqual([]);
 });
 
-test('an upload is read by its reference; one that is not there is NoUpload', async () => {
+test('an upload is read by its reference, and a missing one is NoUpload', async () => {
   await mkdir(join(siteDir, 'uploads'));
   await writeFile(join(siteDir, 'uploads', 'x'), 'bytes');
   const store = new PhotoStore(siteDir);
@@ -66,7 +66,7 @@ test('an upload is read by its reference; one that is not there is NoUpload', as
   expect(await store.read({ upload: 'uploads/y' })).toBe('NoUpload');
 });
 
-test('JPEG and PNG are known by their first bytes, whatever they are called', () => {
+test('JPEG and PNG are detected by their first bytes', () => {
   expect(imageType(Buffer.from('ffd8ffe0', 'hex'))).toBe('image/jpeg');
   expect(imageType(Buffer.from('89504e470d0a1a0a00', 'hex'))).toBe('image/png');
   expect(imageType(Buffer.from('%PDF-1.4'))).toBeUndefined();

@@ -1,4 +1,4 @@
-/** Keeps photos as files, each written once and whole: instances may share them, and be killed at any time. */
+/** Stores photos as files, each written once and completely: instances can share them, and be killed at any time. */
 import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -10,18 +10,18 @@ export type ShownRow = Output<typeof photos.get>;
 export type Shown = Pick<ShownRow, 'thumbnail' | 'broken'>;
 export type Content = Body<typeof photos.add>['content'];
 
-/** More are refused as Full: `list` holds all rows in memory. */
+/** The maximum number of photos. More are refused as Full, since `list` holds all rows in memory. */
 export const photosMax = 5_000;
 const readsAtOnce = 64;
 
 export class PhotoStore {
-  // Rows never change and notes change once, so what was read stays true.
+  // Rows never change and notes change once, so cached values stay valid.
   readonly #rows = new Map<string, PhotoRow>();
   readonly #shown = new Map<string, Shown>();
 
   constructor(private readonly siteDir = resolve(process.env['SITE_DIR'] ?? 'data')) {}
 
-  /** The bytes of a new photo; 'TooBig' and 'NoUpload' are failures of `add`. */
+  /** Reads the bytes of a new photo; 'TooBig' and 'NoUpload' are failures of `add`. */
   async read(content: Content): Promise<Uint8Array | 'TooBig' | 'NoUpload'> {
     if (content instanceof Uint8Array) return content.length > photoBytesMax ? 'TooBig' : content;
     const path = join(this.siteDir, content.upload);
@@ -34,7 +34,7 @@ export class PhotoStore {
     }
   }
 
-  /** Adds the photo unless it is there, marked as not yet told. Gives back what is kept: the first one's name. */
+  /** Adds the photo unless it exists, marked as not yet published. Returns the stored row, with its first name. */
   async save(photo: Omit<PhotoRow, 'id' | 'file'>, bytes: Uint8Array): Promise<PhotoRow | 'Full'> {
     const id = createHash('sha256').update(bytes).digest('hex').slice(0, 32);
     const known = await this.row(id);
@@ -57,7 +57,7 @@ export class PhotoStore {
     return { ...row, ...(this.#shown.get(id) ?? (await this.#read('shown', id, this.#shown, readShown))) };
   }
 
-  /** All photos, the newest first. */
+  /** Returns all photos, the newest first. */
   async all(): Promise<readonly ShownRow[]> {
     await this.#readAll('rows', this.#rows, readRow);
     await this.#readAll('shown', this.#shown, readShown);
@@ -65,13 +65,13 @@ export class PhotoStore {
     return rows.sort((a, b) => b.addedAt.getTime() - a.addedAt.getTime() || (a.id < b.id ? -1 : 1));
   }
 
-  /** Notes the thumbnail, or that there will be none. */
+  /** Stores the thumbnail, or that there will be none. */
   async note(id: string, shown: Shown): Promise<void> {
     await writeWhole(this.#path('shown', id), JSON.stringify(shown));
     this.#shown.set(id, shown);
   }
 
-  /** Whether others may not have heard of it. */
+  /** Returns whether the photo may not have been published. */
   async isUntold(id: string): Promise<boolean> {
     return (await this.#names('untold')).includes(id);
   }
@@ -132,7 +132,7 @@ function isMissing(error: unknown): boolean {
 }
 
 let writes = 0;
-/** Readers see the whole file or none, also after a crash. */
+/** Writes a file so that readers see the whole file or none, also after a crash. */
 async function writeWhole(path: string, content: Uint8Array | string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const part = `${path}.${process.pid}-${++writes}.part`;

@@ -28,7 +28,7 @@ async function startSearch(bus = testBus(search)) {
   return bus;
 }
 
-test('a photo is found by its name and its tags, however many instances there are', async () => {
+test('a photo is found by its name and its tags on every instance', async () => {
   const bus = await startSearch();
   await startSearch(bus.as(search));
   const teller = bus.as('photos');

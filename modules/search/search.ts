@@ -1,4 +1,4 @@
-/** Finds photos by the words of their names and tags. Hears of each photo once, durably, whichever instance is up. */
+/** Finds photos by the words of their names and tags. Receives each photo once through a named listener. */
 import { join, resolve } from 'node:path';
 import { handler, type Body } from 'busbar';
 import { Listen, SystemModule } from 'busbar/host';

@@ -13,11 +13,11 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const photo = (id: string, text: string, addedAtMs = 0) => ({ id, addedAtMs, words: wordsOf(text) });
 
-test('words are small letters and digits without accents', () => {
+test('words are lower-case letters and digits without accents', () => {
   expect(wordsOf('Zürich-2024, zurich Straße.jpg')).toEqual(['zurich', '2024', 'straße', 'jpg']);
 });
 
-test('a photo is found when every word begins one of its words, the newest first', async () => {
+test('a photo is found when every search word starts one of its words', async () => {
   const words = new Words(path);
   await words.add(photo('a', 'Dawn over the ridge', 1));
   await words.add(photo('b', 'Dawn at sea', 2));
@@ -28,21 +28,21 @@ test('a photo is found when every word begins one of its words, the newest first
   expect(await words.find(' ,', 10)).toEqual([]);
 });
 
-test('what one instance adds, another one finds', async () => {
+test('a photo that one instance adds is found by another one', async () => {
   const [one, other] = [new Words(path), new Words(path)];
   expect(await other.find('eiger', 10)).toEqual([]);
   await one.add(photo('a', 'Eiger'));
   expect(await other.find('eiger', 10)).toEqual(['a']);
 });
 
-test('an event that comes again changes nothing', async () => {
+test('a repeated event changes nothing', async () => {
   const words = new Words(path);
   await words.add(photo('a', 'Eiger'));
   await words.add(photo('a', 'Eiger'));
   expect(await words.find('eiger', 10)).toEqual(['a']);
 });
 
-test('a line that a killed writer left half neither hides nor spoils those around it', async () => {
+test('a partial line of a killed writer does not affect the lines around it', async () => {
   const words = new Words(path);
   await words.add(photo('a', 'Eiger'));
   await appendFile(path, '\n{"id":"b","wor');

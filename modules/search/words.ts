@@ -1,4 +1,7 @@
-/** The words of photos, in memory and in an append-only file that instances share: each reads on where it stopped. */
+/**
+ * The words of photos, in memory and in an append-only file that instances share. Each instance reads from its last
+ * position.
+ */
 import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
@@ -6,11 +9,11 @@ import { z } from 'zod';
 const Indexed = z.object({ id: z.string(), addedAtMs: z.number(), words: z.array(z.string()) });
 export type Indexed = z.infer<typeof Indexed>;
 
-/** More photos are not indexed: the words of all are held in memory. */
+/** The maximum number of indexed photos, since all words are held in memory. */
 export const indexedMax = 100_000;
 const readBytes = 1024 * 1024;
 
-/** Lower-case words of letters and digits, accents removed: `Zürich-2024.jpg` → zurich, 2024, jpg. */
+/** Returns lower-case words of letters and digits without accents: `Zürich-2024.jpg` → zurich, 2024, jpg. */
 export function wordsOf(text: string): string[] {
   const plain = text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
   return [...new Set(plain.match(/[\p{L}\p{N}]+/gu) ?? [])];
@@ -27,7 +30,7 @@ export class Words {
     return this.#photos.size;
   }
 
-  /** Resolves when it is on disk. A photo added twice is found once. */
+  /** Resolves when the photo is on disk. A photo added twice is found once. */
   async add(photo: Indexed): Promise<void> {
     await this.#catchUp();
     if (this.#photos.has(photo.id)) return;
@@ -35,7 +38,7 @@ export class Words {
     await mkdir(dirname(this.path), { recursive: true });
     const file = await open(this.path, 'a');
     try {
-      // The newline in front keeps a line apart from one that a killed writer left half.
+      // The leading newline separates the line from a partial one of a killed writer.
       await file.writeFile(`\n${JSON.stringify(photo)}\n`);
       await file.datasync();
     } finally {
@@ -43,7 +46,7 @@ export class Words {
     }
   }
 
-  /** Those that have, for each word of `text`, a word that starts with it; the newest first. */
+  /** Returns photos that have, for each word of `text`, a word that starts with it, the newest first. */
   async find(text: string, limit: number): Promise<string[]> {
     await this.#catchUp();
     const wanted = wordsOf(text);
@@ -55,7 +58,7 @@ export class Words {
       .map(({ id }) => id);
   }
 
-  /** One at a time, so that no line is read twice or in halves. */
+  /** Reads one at a time, so that no line is read twice or in part. */
   #catchUp(): Promise<void> {
     this.#reading = this.#reading.catch(() => undefined).then(() => this.#readOn());
     return this.#reading;
@@ -70,7 +73,7 @@ export class Words {
       const buffer = Buffer.alloc(readBytes);
       for (;;) {
         const { bytesRead } = await file.read(buffer, 0, readBytes, this.#readTo);
-        // What follows the last newline is still being written; a whole buffer without one is nothing of ours.
+        // Bytes after the last newline are still being written; a full buffer without a newline is foreign data.
         const end = bytesRead === readBytes ? lineEnd(buffer) || readBytes : lineEnd(buffer.subarray(0, bytesRead));
         if (end === 0) return;
         for (const line of buffer.toString('utf8', 0, end).split('\n')) this.#take(line);
@@ -90,7 +93,7 @@ function lineEnd(buffer: Buffer): number {
   return buffer.lastIndexOf(0x0a) + 1;
 }
 
-/** undefined for empty lines and for what a killed writer left half: its event is delivered again. */
+/** Returns undefined for empty lines and partial lines of a killed writer, whose event is delivered again. */
 function parse(line: string): Indexed | undefined {
   try {
     return Indexed.safeParse(JSON.parse(line)).data;

@@ -1,13 +1,13 @@
-/** What thumbnails takes in and tells. */
+/** The contract of thumbnails. */
 import { defineModule, event, work } from 'busbar';
 import { z } from 'zod';
 
 const Job = z.object({ photoId: z.string(), file: z.string(), width: z.number().int().min(16).max(2_000) });
-/** Which job it was, and which instance and process did it: what `npm run demo` counts by. */
+/** The job, and the instance and process that did it; `npm run demo` counts by these. */
 const Did = z.object({ photoId: z.string(), jobId: z.string(), attempt: z.number(), by: z.string(), pid: z.number() });
 
 export const thumbnails = defineModule('thumbnails', {
-  /** Jobs of one photo run one after the other; those of others go on meanwhile. */
+  /** Jobs of one photo run in order; jobs of different photos run concurrently. */
   resize: work(Job, { key: (job) => job.photoId, attempts: 5, backoffMs: 500 }),
   done: event(Did.extend({ file: z.string(), width: z.number(), height: z.number(), tookMs: z.number() }), {
     key: (done) => done.photoId,

@@ -1,4 +1,4 @@
-/** The process of thumbnails: `node build/modules/thumbnails`. As many as there are processors are useful. */
+/** The process of thumbnails: `node build/modules/thumbnails`. Useful up to one for each CPU. */
 import { runModule } from 'busbar/host';
 import { Thumbnails } from './thumbnails';
 

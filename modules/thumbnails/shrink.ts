@@ -1,4 +1,4 @@
-/** Makes one thumbnail, and tells an image that nobody can read from a machine that cannot read it now. */
+/** Makes one thumbnail, and separates unreadable images from failures of the machine. */
 import sharp from 'sharp';
 
 sharp.concurrency(1); // the work entry runs several jobs at once already
@@ -9,12 +9,15 @@ export interface Thumbnail {
   readonly width: number;
   readonly height: number;
 }
-/** The image itself is at fault: it would fail again. */
+/** The image itself is broken, so a retry would fail too. */
 export class BrokenImage extends Error {
   override readonly name = 'BrokenImage';
 }
 
-/** A WebP of at most `width` pixels, turned upright. Throws BrokenImage for truncated, unknown and enormous images. */
+/**
+ * Returns a WebP of at most `width` pixels, rotated upright. Throws BrokenImage for truncated, unknown and enormous
+ * images.
+ */
 export async function shrink(image: Uint8Array, width: number): Promise<Thumbnail> {
   try {
     const { data, info } = await sharp(image, { failOn: 'warning', limitInputPixels: pixelsMax })
@@ -25,7 +28,7 @@ export async function shrink(image: Uint8Array, width: number): Promise<Thumbnai
     return { bytes: data, width: info.width, height: info.height };
   } catch (error) {
     const reason = sayFirstLine(error);
-    // Nothing but the bytes and memory is used here: what is not the memory's fault is theirs.
+    // Only the bytes and memory are used here: an error that is not about memory is about the bytes.
     if (/memory/i.test(reason)) throw error;
     throw new BrokenImage(reason, { cause: error });
   }

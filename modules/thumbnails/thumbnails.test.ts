@@ -25,7 +25,7 @@ const picture = () =>
     .png()
     .toBuffer();
 
-test('a thumbnail is written, and told with the job that asked for it', async () => {
+test('a thumbnail is written and published with the id of its job', async () => {
   const bus = await startThumbnails();
   await put('a', await picture());
   const { id } = await bus.as('photos').submit(thumbnails.resize, job('a'));
@@ -46,7 +46,7 @@ test('a thumbnail is written, and told with the job that asked for it', async ()
   expect(await readdir(join(siteDir, 'thumbnails'))).toEqual(['a.webp']);
 });
 
-test('a broken image is parked at once with its reason, and those around it are made', async () => {
+test('a broken image is parked immediately with its reason, and others are processed', async () => {
   const bus = await startThumbnails();
   const whole = await picture();
   await put('a', whole);
@@ -65,14 +65,14 @@ test('a broken image is parked at once with its reason, and those around it are 
   ).toEqual(['a', 'c']);
 });
 
-test('an original that is gone is parked; nobody will bring it back', async () => {
+test('a job whose original is missing is parked', async () => {
   const bus = await startThumbnails();
   await bus.as('photos').submit(thumbnails.resize, job('gone'));
   await bus.settled();
   expect(bus.parked(thumbnails.resize)).toMatchObject([{ reason: 'photos/gone.png is gone' }]);
 });
 
-test('a disk that does not take the file is no fault of the image: it is tried again', async () => {
+test('a job whose thumbnail cannot be written is retried', async () => {
   const bus = await startThumbnails();
   await put('a', await picture());
   await writeFile(join(siteDir, 'thumbnails'), 'a file where a folder should be');
@@ -80,7 +80,7 @@ test('a disk that does not take the file is no fault of the image: it is tried a
   await bus.settled();
   expect(bus.parked(thumbnails.resize)).toEqual([]);
   await rm(join(siteDir, 'thumbnails'));
-  await bus.clock.advance(1_000); // the first wait is 500 ms, give or take
+  await bus.clock.advance(1_000); // the first wait is about 500 ms
   await bus.settled();
   expect(bus.sent(thumbnails.done)).toMatchObject([{ body: { photoId: 'a', attempt: 2 } }]);
 });

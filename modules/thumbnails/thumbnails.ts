@@ -1,4 +1,4 @@
-/** Makes the thumbnail of each photo: again when the machine is at fault, parked when the image is. */
+/** Makes the thumbnail of each photo: retried when the machine fails, parked when the image is broken. */
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { handler, type Bus } from 'busbar';
@@ -44,13 +44,13 @@ export class Thumbnails {
     try {
       return await readFile(join(this.site.path, file));
     } catch (error) {
-      // It was stored before the job was sent: waiting brings it back no more.
+      // It was stored before the job was sent, so waiting cannot restore it.
       if (isMissing(error)) throw new BrokenImage(`${file} is gone`);
       throw error;
     }
   }
 
-  /** Whole or not at all: another attempt may be writing the same file. */
+  /** Writes the file completely or not at all, since another attempt can be writing the same file. */
   async #write(
     photoId: string,
     { bytes, width, height }: Thumbnail,

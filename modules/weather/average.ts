@@ -1,4 +1,4 @@
-/** A process that averages. AS is its name as a listener: those of one name share it, each name gets all. */
+/** A process that averages. AS is its listener name: instances of one name share the events, each name receives all. */
 import { openBus } from 'busbar';
 import { averages, weather } from './contract';
 

@@ -1,15 +1,17 @@
-/** Temperatures, and what is made of them. */
+/** Temperatures and their averages. */
 import { defineModule, event } from 'busbar';
 import { z } from 'zod';
 
 const Measured = z.object({ station: z.string(), n: z.number().int(), celsius: z.number() });
 
-/** Tells temperatures; those of one station keep their order. */
+/** Publishes temperatures, in order for each station. */
 export const weather = defineModule('weather', {
   measured: event(Measured, { key: (measured) => measured.station }),
 });
 
-/** For each temperature that a reader got: the average of the station so far, and who made it under which name. */
+/**
+ * Publishes, for each temperature that a reader received, the average of its station, the reader and its listener name.
+ */
 export const averages = defineModule('averages', {
   averaged: event(Measured.extend({ as: z.string(), reader: z.string(), average: z.number() }), {
     key: (averaged) => averaged.station,

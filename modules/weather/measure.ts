@@ -1,4 +1,4 @@
-/** The process that measures: tells MESSAGES temperatures of STATIONS stations, and leaves. */
+/** The process that measures: publishes MESSAGES temperatures of STATIONS stations, and exits. */
 import { openBus } from 'busbar';
 import { weather } from './contract';
 

@@ -1,4 +1,4 @@
-/** Runs one arrangement of readers as processes and counts what each of them got. */
+/** Runs one arrangement of readers as processes and counts the events that each received. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -15,9 +15,9 @@ export const arrangements = {
 export type Arrangement = keyof typeof arrangements;
 
 export interface RunOptions {
-  /** Where the built modules are. */
+  /** The folder of the built modules. */
   readonly folder: string;
-  /** With a BUSBAR_DIR in which nothing else runs. */
+  /** The environment, with a BUSBAR_DIR that no other program uses. */
   readonly env: NodeJS.ProcessEnv;
   readonly messages: number;
   readonly stations: number;
@@ -29,7 +29,7 @@ export interface Reader {
   readonly got: readonly Averaged[];
 }
 
-/** Rejects when the averages were not all there after `withinMs`, saying how many were. Leaves no process behind. */
+/** Rejects with the count when not all averages have arrived after `withinMs`. Leaves no process running. */
 export async function run(bus: Bus, arrangement: Arrangement, options: RunOptions): Promise<readonly Reader[]> {
   const names = arrangements[arrangement];
   const expected = options.messages * new Set(names).size;
@@ -53,7 +53,7 @@ export async function run(bus: Bus, arrangement: Arrangement, options: RunOption
   }
 }
 
-/** Opens the bus of whoever watches the run. */
+/** Opens the bus of the watcher of the run. */
 export const openWatcher = (): Promise<Bus> => openBus({ module: 'weatherwatch' });
 
 async function collect(bus: Bus, expected: number, withinMs: number): Promise<{ all: Promise<readonly Averaged[]> }> {
@@ -68,11 +68,11 @@ async function collect(bus: Bus, expected: number, withinMs: number): Promise<{ 
     await listening.close();
     return got;
   });
-  all.catch(() => undefined); // reported to whoever awaits it, also when a reader failed before
+  all.catch(() => undefined); // reported to the caller that awaits it, also when a reader failed before
   return { all };
 }
 
-/** Resolves when the partitions are shared evenly: then none moves any more, and no station either. */
+/** Resolves when the partitions are shared evenly, after which no partition and no station moves. */
 function shared(readers: readonly ChildProcess[], names: readonly string[]): Promise<void> {
   const owned = new Map<ChildProcess, number>();
   const isShared = (): boolean =>
@@ -83,14 +83,14 @@ function shared(readers: readonly ChildProcess[], names: readonly string[]): Pro
   return new Promise((resolve, reject) => {
     for (const reader of readers) {
       reader.on('message', (message) => {
-        owned.set(reader, (message as { owned: number }).owned); // as average.ts sends it
+        owned.set(reader, (message as { owned: number }).owned); // the format of average.ts
         if (isShared()) resolve();
       });
       reader.once('exit', (code, signal) => reject(new Error(`a reader ended with ${signal ?? code}`)));
     }
   });
 }
-const partitions = 12; // of every log of events
+const partitions = 12; // of every event topic
 
 function group(all: readonly Averaged[]): readonly Reader[] {
   const readers = new Map<string, { name: string; as: string; got: Averaged[] }>();
@@ -102,7 +102,7 @@ function group(all: readonly Averaged[]): readonly Reader[] {
   return [...readers.values()];
 }
 
-/** What is wrong, in words; empty when each name got each temperature once and no station has two owners. */
+/** Returns the faults found; empty when each name received each temperature once and no station has two owners. */
 export function faults(readers: readonly Reader[], messages: number): string[] {
   const found: string[] = [];
   const names = new Set(readers.map(({ as }) => as));

@@ -18,6 +18,6 @@ test.each([
   expect(answer.headers['retry-after']).toBe(retryAfter);
 });
 
-test('an error of our own code tells the browser nothing', () => {
+test('an internal error reveals nothing to the browser', () => {
   expect(toHttpError(new Error('secret path')).message).not.toContain('secret');
 });

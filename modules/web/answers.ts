@@ -1,4 +1,4 @@
-/** HTTP answers: safe headers on all of them, and a status for every way in which the bus can fail. */
+/** HTTP answers: safe headers on all of them, and a status for each error of the bus. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure, isBusError, type AnyBusError } from 'busbar';
 
@@ -8,7 +8,7 @@ export interface Visit {
   readonly url: URL;
 }
 
-/** A refusal that the browser is told as it is. */
+/** A refusal that is sent to the browser unchanged. */
 export class HttpError extends Error {
   constructor(
     readonly status: number,
@@ -47,7 +47,7 @@ export function send(
   response.end(response.req.method === 'HEAD' ? undefined : body);
 }
 
-/** What a browser is told of anything thrown. Errors of our own code are not shown. */
+/** Returns the answer for any thrown value. Internal errors are not shown. */
 export function toHttpError(thrown: unknown): HttpError {
   if (thrown instanceof HttpError) return thrown;
   if (thrown instanceof Failure) return fromFailure(thrown);

@@ -5,26 +5,26 @@ const counting = () => {
   return { ask: async () => ++asked, asked: () => asked };
 };
 
-test('an answer is asked for once and kept', async () => {
+test('an answer is requested once and cached', async () => {
   const cache = new Cache();
   const { ask } = counting();
   expect([await cache.get('a', ask), await cache.get('a', ask), await cache.get('b', ask)]).toEqual([1, 1, 2]);
   expect(cache.stats).toEqual({ cached: 2, hits: 1, misses: 2, drops: 0 });
 });
 
-test('what was on its way when the cache was dropped is not kept', async () => {
+test('an answer pending while the cache was dropped is not cached', async () => {
   const cache = new Cache();
   let answer = (_value: string): void => undefined;
   const slow = cache.get('list', () => new Promise<string>((resolve) => (answer = resolve)));
   cache.drop();
   const fresh = cache.get('list', async () => 'fresh');
   answer('stale');
-  expect(await slow).toBe('stale'); // whoever asked before the drop
+  expect(await slow).toBe('stale'); // the caller from before the drop
   expect(await fresh).toBe('fresh');
   expect(await cache.get('list', async () => 'again')).toBe('fresh');
 });
 
-test('an error is given to all who wait for it, and asked again after', async () => {
+test('an error rejects all waiting callers, and is not cached', async () => {
   const cache = new Cache();
   const failing = () => Promise.reject(new Error('away'));
   const both = await Promise.allSettled([cache.get('a', failing), cache.get('a', failing)]);
@@ -32,7 +32,7 @@ test('an error is given to all who wait for it, and asked again after', async ()
   expect(await cache.get('a', async () => 'back')).toBe('back');
 });
 
-test('an answer gets too old by itself, should a drop have been lost', async () => {
+test('an answer expires by age, in case a drop was lost', async () => {
   let nowMs = 0;
   const cache = new Cache(() => nowMs);
   const { ask } = counting();
@@ -41,7 +41,7 @@ test('an answer gets too old by itself, should a drop have been lost', async () 
   expect(await cache.get('a', ask)).toBe(2);
 });
 
-test('the oldest of too many answers is forgotten', async () => {
+test('the oldest answers are evicted beyond 500', async () => {
   const cache = new Cache();
   for (let index = 0; index < 600; index++) await cache.get(`${index}`, async () => index);
   expect(cache.stats.cached).toBe(500);

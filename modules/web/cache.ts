@@ -1,4 +1,4 @@
-/** What was asked of other modules a moment ago; dropped on all instances together, or by age. */
+/** Cached answers of other modules; dropped on all instances together, or by age. */
 
 export const keptMs = 10_000;
 const keptMax = 500;
@@ -20,12 +20,12 @@ export class Cache {
     return { cached: this.#kept.size, hits: this.#hits, misses: this.#misses, drops: this.#drops };
   }
 
-  /** What `ask` gave last, or gives now; callers that come together wait for one answer. A rejection is not kept. */
+  /** Returns the cached result of `ask`, or calls it. Concurrent callers share one call. A rejection is not cached. */
   get<T>(key: string, ask: () => Promise<T>): Promise<T> {
     const kept = this.#kept.get(key);
     if (kept && this.nowMs() - kept.atMs < keptMs) {
       this.#hits++;
-      // A key is always asked with one function, so with one type.
+      // A key is always used with one function, so with one type.
       return kept.value as Promise<T>;
     }
     this.#misses++;
@@ -37,7 +37,7 @@ export class Cache {
     return asked.value as Promise<T>;
   }
 
-  /** Answers that are still on their way are dropped too: they may have been given before what made them stale. */
+  /** Drops all answers, including pending ones, which can be older than the change. */
   drop(): void {
     this.#drops++;
     this.#kept.clear();

@@ -1,11 +1,11 @@
-/** What every web instance takes in. */
+/** The contract of web. */
 import { broadcast, defineModule, request } from 'busbar';
 import { z } from 'zod';
 
 export const web = defineModule('web', {
-  /** What was kept of this photo, and every list, is out of date. */
+  /** The cached data of this photo, and every cached list, is outdated. */
   dropCache: broadcast(z.object({ photoId: z.string() })),
-  /** For `requestAll`: how each instance is doing. */
+  /** For `requestAll`: the figures of each instance. */
   stats: request(
     z.object({}),
     z.object({

@@ -1,14 +1,17 @@
-/** Streams images of the site's directory, and nothing else of it. */
+/** Streams images of the site's directory, and no other file of it. */
 import { open } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { HttpError, type Visit } from './answers';
 
 const types: Readonly<Record<string, string>> = { '.jpg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp' };
-// Only these two folders, only names as their modules make them: no dots but the last one, so no way out.
+// Only these two folders, and only file names of their modules: no dots but the last one, so no path outside.
 const served = /^(thumbnails|photos\/originals)\/[0-9a-f]{32}\.(jpg|png|webp)$/;
 
-/** For `/files/` and a file as messages name it, such as `thumbnails/<id>.webp`. Throws HttpError 404 for all else. */
+/**
+ * Serves `/files/` and a file reference of a message, such as `thumbnails/<id>.webp`. Throws HttpError 404 for other
+ * paths.
+ */
 export async function sendFile(siteDir: string, { request, response, url }: Visit): Promise<void> {
   const file = url.pathname.slice('/files/'.length);
   const type = types[extname(file)];
@@ -19,7 +22,7 @@ export async function sendFile(siteDir: string, { request, response, url }: Visi
   try {
     const { size, mtimeMs } = await handle.stat();
     const etag = `"${size.toString(16)}-${Math.floor(mtimeMs).toString(16)}"`;
-    // Names are made of the bytes, so a file never changes.
+    // Names are hashes of the bytes, so a file never changes.
     const headers = { etag, 'cache-control': 'public, max-age=31536000, immutable' };
     if (matches(request.headers['if-none-match'], etag)) return void response.writeHead(304, headers).end();
     response.writeHead(200, { ...headers, 'content-type': type, 'content-length': size });

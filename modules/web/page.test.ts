@@ -11,14 +11,14 @@ const photo = (more: Partial<Shown> = {}): Shown => ({
   ...more,
 });
 
-test('what came from outside cannot become markup', () => {
+test('external text cannot become markup', () => {
   const evil = `"><img src=x onerror=alert('1')>`;
   const html = page({ photos: [photo({ name: evil, tags: [evil], broken: evil })], total: 1 }, evil, 'web#1');
   expect(html).not.toContain('<img src=x');
   expect(html).toContain('&quot;&gt;&lt;img src=x onerror=alert(&#39;1&#39;)&gt;');
 });
 
-test('a photo is shown as being made, ready, or broken, without the words of the image library', () => {
+test('a photo is shown as pending, ready or broken, without library messages', () => {
   const thumbnail = { file: 'thumbnails/x.webp', width: 480, height: 360 };
   const html = tiles({ photos: [photo(), photo({ thumbnail }), photo({ broken: 'premature end' })], total: 3 }, '');
   expect(html.match(/data-state="(\w+)"/g)).toEqual([
@@ -32,14 +32,14 @@ test('a photo is shown as being made, ready, or broken, without the words of the
   expect(html).toContain('data-count="3 photos, 1 in the making"');
 });
 
-test('a tall picture is cropped to the shape of its tile, and does not stretch the row', () => {
+test('a tall picture is cropped to its tile and does not stretch the row', () => {
   const html = page({ photos: [photo()], total: 1 }, '', 'web#1');
   const ruleOf = (selector: string): string => html.split(`\n${selector} {`)[1]?.split('}')[0] ?? '';
   expect(ruleOf('.picture')).toMatch(/position: relative; overflow: hidden; aspect-ratio: 4 \/ 3/);
   expect(ruleOf('.picture img')).toMatch(/position: absolute; inset: 0; .*object-fit: cover/);
 });
 
-test('an empty gallery and a search without a result say what they are', () => {
+test('an empty gallery and an empty search result have messages', () => {
   expect(tiles({ photos: [], total: 0 }, '')).toContain('No photos yet');
   expect(tiles({ photos: [], total: 0 }, 'eiger')).toContain('Nothing has these words');
 });

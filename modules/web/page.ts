@@ -1,4 +1,4 @@
-/** The HTML of the gallery. Everything that came from outside goes through `esc`. */
+/** The HTML of the gallery. `esc` escapes all external text. */
 import { createHash } from 'node:crypto';
 import type { Output } from 'busbar';
 import type { photos } from '../photos/contract';
@@ -11,7 +11,7 @@ export interface Listed {
   readonly total: number;
 }
 
-/** For the content security policy: only these two run. */
+/** For the content security policy: only these two are allowed. */
 export const inlineHashes = [style, script].map(
   (text) => `sha256-${createHash('sha256').update(text).digest('base64')}`,
 );
@@ -66,7 +66,7 @@ export function page(listed: Listed, query: string, instance: string): string {
 `;
 }
 
-/** The list alone, for a page that is open. */
+/** Returns the list alone, for an open page. */
 export function tiles(listed: Listed, query: string): string {
   return `<ul data-count="${esc(count(listed, query))}">${tileList(listed, query)}</ul>`;
 }
@@ -96,7 +96,7 @@ function picture({ name, thumbnail, broken }: Shown): string {
     const size = `width="${width}" height="${height}"`;
     return `<img src="/files/${esc(file)}" ${size} alt="${esc(name)}" loading="lazy" decoding="async">`;
   }
-  // The words of the image library are for the operator: `busbar parked thumbnails.work` shows them.
+  // The message of the image library is for the operator: `busbar parked thumbnails.work` shows it.
   const damaged = 'This picture cannot be shown: the file is damaged, or not a picture. Upload it again.';
   return `<p>${broken === undefined ? 'Making the thumbnail…' : damaged}</p>`;
 }

@@ -1,11 +1,11 @@
-/** What the page does in a browser: it uploads with progress and follows the events. The server renders all HTML. */
+/** The browser script: it uploads with progress and follows the events. The server renders all HTML. */
 export const script = /* js */ `
 'use strict';
 const el = (id) => document.getElementById(id);
 const tiles = el('tiles'), uploads = el('uploads'), search = el('search');
 const drop = el('drop'), files = el('files'), live = el('live');
 
-// The list: asked for again when something changed; tiles that did not change stay where they are.
+// The list: requested again after a change; unchanged tiles are reused.
 let asked = 0, timer;
 async function refresh() {
   const turn = ++asked;
@@ -34,7 +34,7 @@ search.addEventListener('input', () => {
   soon(150);
 });
 
-// Events: the browser connects again by itself, and what was missed meanwhile comes with the list.
+// Events: the browser reconnects by itself, and the list has the events missed meanwhile.
 const events = new EventSource('/events');
 const say = (text, on) => { live.textContent = text; live.classList.toggle('on', on); };
 events.onopen = () => { say('live', true); soon(0); };
@@ -42,7 +42,7 @@ events.onerror = () => say('connecting', false);
 for (const name of ['added', 'thumbnail', 'broken', 'changed']) events.addEventListener(name, () => soon(60));
 
 // Uploads: two at a time.
-const bytesMax = 25 * 1024 * 1024; // as the server has it
+const bytesMax = 25 * 1024 * 1024; // the limit of the server
 const waiting = [];
 let running = 0;
 function add(list) {
@@ -103,7 +103,7 @@ addEventListener('dragover', (event) => event.preventDefault());
 addEventListener('drop', (event) => { event.preventDefault(); over(-inside); add(event.dataTransfer.files); });
 addEventListener('paste', (event) => { if (event.clipboardData.files.length > 0) add(event.clipboardData.files); });
 
-// How the instances are doing.
+// The figures of the instances.
 el('instances').addEventListener('toggle', async (event) => {
   if (!event.target.open) return;
   const answers = await fetch('/stats').then((answer) => answer.json()).catch(() => []);

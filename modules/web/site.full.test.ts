@@ -66,7 +66,7 @@ test('an upload is stored, sent by reference, and removed when photos has it', a
   expect(await readdir(join(siteDir, 'uploads'))).toEqual([]);
 });
 
-test('an upload above the limit is 413, whether its length was said or not, and leaves nothing', async () => {
+test('an upload above the limit is 413, with or without Content-Length, and leaves nothing', async () => {
   await stubPhotos();
   const said = await post('/photos?name=x', Buffer.alloc(photoBytesMax + 1));
   expect([said.status, await errorOf(said)]).toEqual([413, 'The image is larger than 25 MB.']);
@@ -75,14 +75,14 @@ test('an upload above the limit is 413, whether its length was said or not, and 
   expect(bus.sent(photos.add)).toEqual([]);
 });
 
-test('another type is 415, said or found; a name that is too long is 400', async () => {
+test('another type is 415, declared or detected, and an overlong name is 400', async () => {
   await stubPhotos();
   expect((await post('/photos?name=x', 'words', 'text/plain')).status).toBe(415);
   expect((await post('/photos?name=text', 'words')).status).toBe(415);
   expect((await post(`/photos?name=${'x'.repeat(121)}`, 'words')).status).toBe(400);
 });
 
-test('without photos it is 503 with Retry-After, and the upload is not kept', async () => {
+test('without photos the site answers 503 with Retry-After and keeps no upload', async () => {
   for (const response of [await fetch(url), await post('/photos?name=x', 'x')]) {
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '1']);
     expect(await errorOf(response)).toContain('NoHandler');
@@ -90,14 +90,14 @@ test('without photos it is 503 with Retry-After, and the upload is not kept', as
   expect(await readdir(join(siteDir, 'uploads'))).toEqual([]);
 });
 
-test('a busy module is 503 with its own time to wait', async () => {
+test('an overloaded module is 503 with its retryAfterMs', async () => {
   await stubPhotos();
   bus.fault(photos.list, 'Overloaded', { retryAfterMs: 4_000 });
   const response = await fetch(`${url}/photos`);
   expect([response.status, response.headers.get('retry-after')]).toEqual([503, '4']);
 });
 
-test('a search asks search for ids and photos for the rest', async () => {
+test('a query requests ids from search and the rest from photos', async () => {
   await bus.stub(photos, {
     list: ({ ids }) => ({ photos: ids?.includes(id) ? [photo] : [], total: ids?.length ?? 0 }),
   });
@@ -106,13 +106,13 @@ test('a search asks search for ids and photos for the rest', async () => {
   expect(await (await fetch(`${url}/photos?q=other`)).json()).toMatchObject({ total: 0 });
 });
 
-test('the list is asked for once for many pages', async () => {
+test('the list is requested once for many pages', async () => {
   await stubPhotos();
   for (let times = 0; times < 5; times++) await fetch(url);
   expect(bus.sent(photos.list)).toHaveLength(1);
 });
 
-test('a thumbnail is sent with its type and an ETag that spares it the next time', async () => {
+test('a thumbnail is sent with type and ETag, and is 304 the next time', async () => {
   await mkdir(join(siteDir, 'thumbnails'));
   await writeFile(join(siteDir, 'thumbnails', `${id}.webp`), 'picture');
   const path = `${url}/files/thumbnails/${id}.webp`;
@@ -141,12 +141,12 @@ test.each([
   expect(await rawStatus(path)).toBe(404);
 });
 
-test('a method that a page does not take is 405 and says which it does', async () => {
+test('an unsupported method is 405 and lists the allowed ones', async () => {
   const response = await fetch(`${url}/photos`, { method: 'DELETE' });
   expect([response.status, response.headers.get('allow')]).toEqual([405, 'GET, POST']);
 });
 
-test('an upload that ends early is not kept', async () => {
+test('an aborted upload is not stored', async () => {
   await stubPhotos();
   const aborted = new Promise((resolve) => {
     const half = httpRequest(`${url}/photos?name=x`, {
@@ -157,12 +157,12 @@ test('an upload that ends early is not kept', async () => {
     half.write('half', () => half.destroy(new Error('gone')));
   });
   await aborted;
-  await site.close(); // resolves when every request that ran has ended
+  await site.close(); // resolves when every running request has ended
   expect(await readdir(join(siteDir, 'uploads'))).toEqual([]);
   expect(bus.sent(photos.add)).toEqual([]);
 });
 
-/** fetch would tidy the path up before it sends it. */
+/** Uses http because fetch would normalize the path. */
 function rawStatus(path: string): Promise<number> {
   return new Promise((resolve, reject) => {
     httpRequest(url, { path }, (response) => {

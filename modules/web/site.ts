@@ -1,4 +1,4 @@
-/** The HTTP side of one web instance: finds the route, asks other modules over the bus, answers. */
+/** The HTTP side of one web instance: finds the route, requests data from other modules, answers. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Bus } from 'busbar';
 import { photoBytesMax, photos, photosPerListMax } from '../photos/contract';
@@ -47,7 +47,7 @@ export class Site {
     return typeof address === 'object' && address ? address.port : 0;
   }
 
-  /** Resolves with the URL once it listens; port 0 takes any. Rejects when the port is taken. */
+  /** Resolves with the URL once it listens; port 0 means any. Rejects when the port is in use. */
   async open(port: number, host: string): Promise<string> {
     await this.#uploads.dropOrphans(Date.now());
     await new Promise<void>((resolve, reject) => {
@@ -57,10 +57,10 @@ export class Site {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Takes no new connections; resolves when the requests that run were answered. */
+  /** Accepts no new connections; resolves when the running requests were answered. */
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
-      // A connection that rests only after its request was answered would be kept for another five seconds.
+      // A connection that becomes idle after the close would be kept for another five seconds.
       const sweep = setInterval(() => this.#server.closeIdleConnections(), sweepMs);
       this.#server.close(() => {
         clearInterval(sweep);
@@ -126,7 +126,7 @@ export class Site {
     });
   }
 
-  /** The body is the image; stored first, because a message is bounded and an image is not. */
+  /** Stores the body, which is the image, before it sends a reference, because messages are bounded. */
   async #upload({ request, response, url }: Visit): Promise<void> {
     const type = request.headers['content-type']?.split(';')[0]?.trim() ?? '';
     if (!imageTypes.includes(type)) throw new HttpError(415, `Send ${imageTypes.join(' or ')}, not '${type}'.`);
@@ -176,14 +176,14 @@ function described(url: URL): { name: string; tags: string[] } {
 }
 
 function refuse({ request, response }: Pick<Visit, 'request' | 'response'>, thrown: unknown): void {
-  if (request.destroyed && !request.complete) return; // the browser went away in the middle of its body
+  if (request.destroyed && !request.complete) return; // the browser disconnected during its body
   const error = toHttpError(thrown);
   if (error.status === 500) console.error(thrown);
   if (response.headersSent || response.destroyed) return void response.destroy();
   for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
   sendJson(response, error.status, { error: error.message });
   if (request.complete) return;
-  // The rest of the body is read and thrown away: closing now would reset the connection before the answer was read.
+  // The rest of the body is read and discarded: closing now would reset the connection before the answer was read.
   request.resume();
   const timer = setTimeout(() => request.destroy(), lingerMs).unref();
   request.once('close', () => clearTimeout(timer));

@@ -1,4 +1,4 @@
-/** The look of the gallery: two columns on a phone, dark where the system is, still where less motion is asked for. */
+/** The style of the gallery: two columns on a phone, dark mode and reduced motion by the system's settings. */
 export const style = /* css */ `
 :root {
   color-scheme: light dark;

@@ -1,4 +1,4 @@
-/** Takes the body of an upload into a file, in bounded memory, so that a reference can travel instead of the bytes. */
+/** Stores the body of an upload in a file, in bounded memory, so that a reference is sent instead of the bytes. */
 import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
@@ -15,9 +15,9 @@ export class Uploads {
     private readonly bytesMax: number,
   ) {}
 
-  /** Gives the reference of the stored body. Throws HttpError 413 above the limit, and leaves nothing behind. */
+  /** Stores a body and returns its reference. Throws HttpError 413 above the limit, and leaves no file. */
   async take(request: IncomingMessage): Promise<string> {
-    // Said in advance: refused before a byte is read.
+    // A declared length is refused before a byte is read.
     if (Number(request.headers['content-length'] ?? 0) > this.bytesMax) throw this.#tooLarge();
     await mkdir(join(this.siteDir, 'uploads'), { recursive: true });
     const upload = `uploads/${randomUUID()}`;
@@ -35,19 +35,19 @@ export class Uploads {
     await rm(join(this.siteDir, upload), { force: true });
   }
 
-  /** Removes what killed instances left. */
+  /** Removes uploads of killed instances. */
   async dropOrphans(nowMs: number): Promise<void> {
     const folder = join(this.siteDir, 'uploads');
     await mkdir(folder, { recursive: true });
     for (const name of await readdir(folder)) {
-      const found = await stat(join(folder, name)).catch(() => undefined); // another instance was quicker
+      const found = await stat(join(folder, name)).catch(() => undefined); // another instance has removed it
       if (found && nowMs - found.mtimeMs > orphanMs) await this.drop(`uploads/${name}`);
     }
   }
 
   async *#bounded(request: IncomingMessage): AsyncGenerator<Uint8Array> {
     let bytes = 0;
-    // Not destroyed when we stop early: the answer goes out on the same connection.
+    // Not destroyed on an early stop: the answer uses the same connection.
     for await (const chunk of request.iterator({ destroyOnReturn: false })) {
       const part = Buffer.from(chunk);
       bytes += part.length;

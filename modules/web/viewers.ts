@@ -1,4 +1,4 @@
-/** Browsers that watch: each holds one response open and gets events as they happen (Server-Sent Events). */
+/** Connected browsers: each holds one response open and receives events (Server-Sent Events). */
 import type { ServerResponse } from 'node:http';
 
 export const viewersMax = 200;
@@ -13,7 +13,7 @@ export class Viewers {
     return this.#open.size;
   }
 
-  /** False when there are too many. */
+  /** Returns false beyond `viewersMax`. */
   add(response: ServerResponse): boolean {
     if (this.#open.size >= viewersMax) return false;
     response.writeHead(200, {
@@ -37,7 +37,7 @@ export class Viewers {
     for (const response of this.#open) response.end();
   }
 
-  /** A browser that does not read is let go: it connects again and asks for the list. */
+  /** Disconnects a browser that does not read: it reconnects and requests the list. */
   #send(text: string): void {
     for (const response of this.#open) {
       if (response.writableLength > waitingBytesMax) response.destroy();

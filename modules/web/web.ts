@@ -1,4 +1,4 @@
-/** One web instance: its pages, what it keeps of them, and the browsers that watch. */
+/** One web instance: its pages, its cache, and its connected browsers. */
 import { resolve } from 'node:path';
 import { handler, type Bus } from 'busbar';
 import { BUS, SystemModule } from 'busbar/host';
@@ -9,7 +9,7 @@ import { web } from './contract';
 import { Site } from './site';
 import { Viewers } from './viewers';
 
-/** PORT: where to listen; without it a free port. HOST: for whom; without it only for this machine. */
+/** PORT: the port; by default a free one. HOST: the interface; by default only this machine. */
 export class WebOptions {
   constructor(
     readonly port = Number(process.env['PORT'] ?? 0),
