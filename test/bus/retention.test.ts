@@ -63,7 +63,7 @@ test("a publisher's health reports events held beyond keepMs until the listener 
   expect(publisher.health().reasons).toEqual([]);
 });
 
-test('a listener that was closed is no longer reported by its instance, which goes on', async () => {
+test('an instance stops reporting the events of its closed listener', async () => {
   const { open, clock, soon } = rig();
   const [publisher, listener] = [await open('photos'), await open('search')];
   const served = await soon(listener.listen(photos.added, { as: 'index' }, () => undefined));

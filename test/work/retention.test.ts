@@ -72,7 +72,7 @@ test.each([
 describe('a named listener that ends', () => {
   const listens = (watch: RetentionWatch): (() => void) => watch.listens(topic.name, group);
 
-  test('ends what was reported of its events, and the checks of its topic', async () => {
+  test('ends the report about its events and the checks of its topic', async () => {
     const { clock, states, watched, start, publish, log } = openScene(listens);
     await start();
     await publish('photos.added', 1);

@@ -4,7 +4,7 @@ import { Retained } from '../../../src/work/progress/retained';
 const message = (offset: number) => ({ lane: null, offset, id: `m${offset}` });
 const commitAt = (offset: number) => ({ offset, state: encodeState(offset, emptyState(offset), 1_000) });
 
-test('a new ownership forgets finished messages that the log has as settled, and keeps the others', () => {
+test('a new ownership forgets finished messages settled in the log, and keeps the others', () => {
   const retained = new Retained();
   retained.recall(commitAt(3), () => undefined);
   for (const offset of [5, 10]) retained.outlives(message(offset));
