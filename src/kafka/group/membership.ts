@@ -24,7 +24,7 @@ export interface MembershipParts {
   readonly self: string;
   readonly fetcher: Fetcher;
   readonly room: CommitRoom;
-  /** Called when the member has closed, also if closing failed. */
+  /** Called when the member has closed. It is not called when closing failed, since the log then closes it again. */
   readonly closed: () => void;
 }
 export interface GroupOfTopic {
@@ -90,7 +90,7 @@ export class Membership implements Member {
   #troubled = false;
   #leaving = false;
   #over = false;
-  readonly #closing = closable(() => this.#close().finally(this.parts.closed));
+  readonly #closing = closable(() => this.#close().then(this.parts.closed));
   readonly #started = deferred<void>();
   #running: Promise<void> = Promise.resolve();
   readonly #stop = new AbortController();
