@@ -25,8 +25,8 @@ export type {
 
 // handlers
 export { handler } from './delivery/handler';
-export type { Handler, Handlers } from './delivery/handler';
-export type { Baggage, Context, ContextLog, Peer, RequestContext, WorkContext } from './delivery/context';
+export type { Awaitable, Handler, Handlers } from './delivery/handler';
+export type { Baggage, Context, ContextLog, Fail, Peer, RequestContext, WorkContext } from './delivery/context';
 export type { Delivery, Middleware, Settlement } from './delivery/middleware';
 
 // the bus
@@ -37,6 +37,7 @@ export type {
   Health,
   ListenOptions,
   RequestCall,
+  RequestCode,
   RequestFailure,
   Result,
   Sent,
@@ -48,7 +49,7 @@ export type {
 
 // errors and notices
 export { BusError, Failure, isBusError } from './base/errors';
-export type { AnyBusError, BusCode, BusDetails, Issue } from './base/errors';
+export type { AnyBusError, BusCode, BusDetails, Issue, Origin, SendOutcome } from './base/errors';
 export type { Closable } from './base/lifecycle';
 export type { StatePart } from './base/parts';
 export type { LogLevel, Notice } from './base/notices';

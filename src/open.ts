@@ -33,6 +33,8 @@ export interface OpenOptions extends BusOptions, BusGiven {}
  * The process can end when the bus is closed and nothing else keeps it running.
  *
  * @example
+ * import { openBus } from 'busbar';
+ *
  * const bus = await openBus({ module: photos });
  * await bus.serve(photos, handlers);
  */

@@ -8,24 +8,41 @@ export type SendOutcome = 'not-sent' | 'unknown';
 
 /** Details of an error, by code. */
 export interface BusDetails {
+  /** The input, the reply or a failure does not fit its schema. `issues` has each fault with its path. */
   Invalid: { side: 'input' | 'reply' | 'failure'; issues: readonly Issue[] } & Origin & OfList;
+  /** A body or a list exceeds a limit. Nothing of it was sent. */
   TooLarge: TooManyBytes | TooManyMessages;
+  /** No running instance serves the entry. Nothing was sent. */
   NoHandler: { module: string; entry?: string };
+  /** The instance died while it had the request, which it can have handled. */
   ResponderLost: { instance: string };
+  /** No reply arrived within `timeoutMs`. `reached` is how far the request got. */
   Timeout: { reached: 'not-sent' | 'sent' | 'waiting' | 'running' | 'answered'; timeoutMs: number };
+  /** A bound is reached, in messages (`waiting`, `limit`) or in bytes (`bytes`, `limitBytes`). */
   Overloaded: { retryAfterMs: number; waiting?: number; limit?: number; bytes?: number; limitBytes?: number };
+  /** The `signal` of the call aborted, for the reason `reason`. */
   Cancelled: { reason: unknown };
-  /** `cause` and `errors` are taken from the error that the handler threw. */
+  /** The handler threw an error that the contract does not declare. `cause` and `errors` are taken from it. */
   HandlerFailed: { handlerError: string } & Origin & Behind;
+  /** An instance, the log or a server did not respond for `waitedMs`. */
   Unreachable: { outcome: SendOutcome; waitedMs: number; cause?: string };
+  /** The disk that holds `path` has less room than the write needs. */
   DiskFull: { outcome: SendOutcome; path: string; freeBytes: number; neededBytes: number };
+  /** The files of the log at `path` cannot be used before a restart. */
   StoreBroken: { outcome: SendOutcome; path: string; cause: string };
+  /** Reserved. No code of this version uses it. */
   SpoolFull: { bytes: number; limitBytes: number };
+  /** Reserved. No code of this version uses it. */
   SpoolBroken: { cause: string };
+  /** The bus was closed `sinceMs` ago. */
   Closed: { outcome: SendOutcome; sinceMs: number };
+  /** The instance does not know the entry. */
   Incompatible: { entry: string; instance?: string };
+  /** A setting, a name or a group is not what the caller expected, because another process changed or uses it. */
   Conflict: { key: string; expected?: number; found?: number };
+  /** The user of this process lacks a permission, which `what` names. */
   NotAllowed: { what: string };
+  /** An option, a contract or a call is wrong. `faults` has one line for each mistake. */
   Config: { faults: readonly string[] } & OfList;
 }
 /** Code of a {@link BusError}. */
@@ -216,6 +233,7 @@ export class Failure<K extends string = string, D = unknown> extends Error {
   /** Entry that declares it, `module.entry`. */
   readonly entry: string;
 
+  /** Creates a failure. Handlers call `context.fail` instead, which checks the data. */
   constructor(entry: string, code: K, data: D) {
     super(`${entry} failed: ${code}`);
     this.name = 'Failure';
@@ -228,6 +246,16 @@ export class Failure<K extends string = string, D = unknown> extends Error {
 /**
  * Returns whether `error` is a {@link BusError}, with one of `codes` if any are given. It works even if two copies of
  * the package are loaded.
+ *
+ * @example
+ * import { isBusError } from 'busbar';
+ *
+ * try {
+ *   await bus.submit(photos.resize, { photoId: 'p1' });
+ * } catch (error) {
+ *   if (!isBusError(error, 'Overloaded')) throw error;
+ *   later(error.details.retryAfterMs);
+ * }
  */
 export function isBusError<C extends BusCode = BusCode>(
   error: unknown,

@@ -9,7 +9,7 @@ interface About {
   readonly entry: string;
   readonly id: string;
 }
-/** Event inside the bus, emitted to {@link Notices.watch}. */
+/** Event inside the bus, emitted to the listeners of `bus.watch`. */
 export type Notice =
   | ({ readonly type: 'sent'; readonly kind: string } & About)
   | ({ readonly type: 'received'; readonly kind: string } & About)
@@ -93,6 +93,7 @@ export type Notice =
       readonly message: string;
       readonly fields: Readonly<Record<string, unknown>>;
     };
+/** Level of a log line. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 type State = Extract<Notice, { type: 'state' }>;

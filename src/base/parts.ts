@@ -31,4 +31,7 @@ export const namedParts = {
   'transactions in': 'no open transaction of another producer holds a partition of this Kafka topic',
 } as const;
 
+/**
+ * Name of a part of an instance that `health()` and notices of the type `state` report, such as `queue photos.work`.
+ */
 export type StatePart = keyof typeof singleParts | `${keyof typeof namedParts} ${string}`;

@@ -177,7 +177,8 @@ export interface Bus extends Closable {
   /**
    * Sends a request to one live instance.
    *
-   * Resolves with the reply. Rejects with a {@link Failure} that the entry declares, or with a {@link BusError}:
+   * Resolves with the reply. Rejects with a failure that the entry declares ({@link FailureOf}), or with an error of
+   * the bus ({@link AnyBusError}):
    * - NoHandler, within milliseconds, when no instance serves the entry.
    * - ResponderLost when the instance died. An idempotent entry is sent to another instance in this case.
    * - Timeout when no reply arrived in time. Its `details.reached` is how far the request got.
@@ -189,18 +190,19 @@ export interface Bus extends Closable {
    * @default timeoutMs 5_000
    *
    * @example
-   * const size = await bus.request(photos.measure, { id: 'p1' }, { timeoutMs: 500 });
+   * const photo = await bus.request(photos.add, { album: 'alps', bytes: 2_000 }, { timeoutMs: 500 });
    */
   request<M extends Request>(entry: M, ...call: Call<Input<M>, RequestCall>): Promise<Output<M>>;
   /**
    * Sends a request like {@link Bus.request}, and returns its failure as a value: `{ ok: false, error }`. `error.code`
    * narrows the type of the error.
    *
-   * Resolves for every {@link Failure} and {@link BusError}, and rejects for no other reason than a defect.
+   * Resolves for every failure ({@link FailureOf}) and every error of the bus ({@link AnyBusError}). Rejects for no
+   * other reason than a defect.
    *
    * @example
-   * const result = await bus.tryRequest(photos.measure, { id: 'p1' });
-   * if (!result.ok && result.error.code === 'NoHandler') return undefined;
+   * const result = await bus.tryRequest(photos.add, { album: 'alps', bytes: 2_000 });
+   * if (!result.ok && result.error.code === 'TooBig') console.log(result.error.data.limitBytes);
    */
   tryRequest<M extends Request>(
     entry: M,
@@ -215,7 +217,7 @@ export interface Bus extends Closable {
    * Rejects with Timeout, Cancelled or Unreachable when the registry could not be read.
    *
    * @example
-   * const answers = await bus.requestAll(photos.cacheSize, undefined, { timeoutMs: 1_000 });
+   * const answers = await bus.requestAll(caches.size, undefined, { timeoutMs: 1_000 });
    * for (const answer of answers) if (answer.ok) console.log(answer.from.instance, answer.value);
    */
   requestAll<M extends Request>(
@@ -236,7 +238,7 @@ export interface Bus extends Closable {
    * Order: jobs of one sender and key are handled in the order in which they were submitted.
    *
    * @example
-   * const { id } = await bus.submit(photos.resize, { id: 'p1', width: 640 });
+   * const { id } = await bus.submit(photos.resize, { photoId: 'p1' });
    */
   submit<M extends Work>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
   /**
@@ -249,7 +251,7 @@ export interface Bus extends Closable {
    * been accepted.
    *
    * @example
-   * await bus.submitAll(photos.resize, [{ id: 'p1', width: 640 }, { id: 'p2', width: 640 }]);
+   * await bus.submitAll(photos.resize, [{ photoId: 'p1' }, { photoId: 'p2' }]);
    */
   submitAll<M extends Work>(entry: M, inputs: readonly Input<M>[], options?: SubmitCall): Promise<readonly Submitted[]>;
   /**
@@ -264,7 +266,7 @@ export interface Bus extends Closable {
    * Order: commands of one sender to one module stay in order. No instance handles one twice.
    *
    * @example
-   * await bus.broadcast(photos.clearCache, { album: 'a1' });
+   * await bus.broadcast(photos.dropCache, { photoId: 'p1' });
    */
   broadcast<M extends Broadcast>(entry: M, ...call: Call<Input<M>, never>): Promise<Sent>;
   /**
@@ -276,14 +278,14 @@ export interface Bus extends Closable {
    * Order: events of one sender and key stay in order.
    *
    * @example
-   * await bus.publish(photos.added, { id: 'p1' });
+   * await bus.publish(photos.added, photo);
    */
   publish<M extends Event>(entry: M, ...call: Call<Input<M>, SubmitCall>): Promise<Submitted>;
   /**
    * Publishes a list of events, in its order. Limits and errors are those of {@link Bus.submitAll}.
    *
    * @example
-   * await bus.publishAll(photos.added, [{ id: 'p1' }, { id: 'p2' }]);
+   * await bus.publishAll(photos.added, [photo, { ...photo, id: 'p2' }]);
    */
   publishAll<M extends Event>(
     entry: M,
@@ -301,7 +303,7 @@ export interface Bus extends Closable {
    * Rejects with Unreachable when the log does not respond.
    *
    * @example
-   * const listener = await bus.listen(photos.added, ({ id }) => { cache.delete(id); });
+   * const listener = await bus.listen(photos.added, (added) => cache.put(added));
    */
   listen<M extends Event>(entry: M, run: (body: Body<M>, context: Context) => Awaitable<void>): Promise<Served>;
   /**
@@ -316,7 +318,7 @@ export interface Bus extends Closable {
    * Order: events of one sender and key are handled in the order in which they were published.
    *
    * @example
-   * await bus.listen(photos.added, { as: 'index', attempts: 5 }, async ({ id }) => index(id));
+   * await bus.listen(photos.added, { as: 'index', attempts: 5 }, async (added) => index.add(added));
    */
   listen<M extends Event>(
     entry: M,
@@ -336,8 +338,9 @@ export interface Bus extends Closable {
    *
    * @example
    * const served = await bus.serve(photos, {
-   *   measure: async ({ id }) => measure(id),
-   *   resize: async ({ id, width }) => resize(id, width),
+   *   add: (photo, { id }) => store.save({ ...photo, id }),
+   *   resize: ({ photoId }, { signal }) => store.resize(photoId, signal),
+   *   dropCache: ({ photoId }) => store.forget(photoId),
    * });
    */
   serve<C extends AnyContract>(contract: C, handlers: Handlers<C>, options?: ServeOptions<C>): Promise<Served>;
@@ -349,7 +352,7 @@ export interface Bus extends Closable {
    * Returns the result of `inside`. Throws Invalid for a `traceparent` that is not of version 00.
    *
    * @example
-   * await bus.with({ tenant: 't1' }, () => bus.submit(photos.resize, { id: 'p1', width: 640 }));
+   * await bus.with({ tenant: 'acme' }, () => bus.submit(photos.resize, { photoId: 'p1' }));
    */
   with<T>(baggage: Partial<Baggage>, inside: () => T, traceparent?: string): T;
   /**
@@ -364,7 +367,7 @@ export interface Bus extends Closable {
    * Returns the state of this instance.
    *
    * @example
-   * if (!bus.health().ready) response.statusCode = 503;
+   * if (!bus.health().ready) console.error(bus.health().reasons);
    */
   health(): Health;
   /**
@@ -373,7 +376,9 @@ export interface Bus extends Closable {
    * bus does not receive it.
    *
    * @example
-   * const stop = bus.watch((notice) => notice.type === 'parked' && alert(notice.reason));
+   * const stop = bus.watch((notice) => {
+   *   if (notice.type === 'parked') console.error(notice.reason);
+   * });
    */
   watch(hear: (notice: Notice) => void): () => void;
   /**

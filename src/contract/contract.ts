@@ -22,6 +22,7 @@ import type {
 import { faultsOf } from './options';
 import { CONTRACT } from './types';
 
+/** Options of {@link request}. */
 export interface RequestOptions<E> {
   /**
    * Schemas of the failures that a handler can return, by name. The caller receives them typed. A name that is a code
@@ -40,7 +41,11 @@ export interface RequestOptions<E> {
    */
   readonly idempotent?: boolean;
 }
-/** Declares a request to one live instance, which sends one reply. */
+/**
+ * Declares a request: one live instance replies to it. `input` is the schema of the request, `output` that of the
+ * reply. Each side checks with them: the caller before it sends and when the reply arrives, the responder before it
+ * handles and before it replies. Requests are not stored and have no order.
+ */
 export function request<I extends Schema, O extends Schema, E extends Schemas = {}>(
   input: I,
   output: O,
@@ -70,6 +75,7 @@ export function request<I extends Schema, O extends Schema, E extends Schemas = 
   return entry('request', { input, output, ...(failures && { failures }) }, rest);
 }
 
+/** Options of {@link work}. */
 export interface WorkOptions<B> {
   /**
    * Returns the key of a message. Messages of one key are handled one at a time, in the order in which they were sent.
@@ -104,7 +110,10 @@ export interface WorkOptions<B> {
    */
   readonly queue?: string;
 }
-/** Declares a job for one instance. It is stored until it has been handled or parked. */
+/**
+ * Declares a kind of job. One instance handles each job. It is stored until it has been handled or parked, so it can
+ * run more than once. Jobs of one sender and key keep their order.
+ */
 export function work<I extends Schema>(
   input: I,
   options: WorkOptions<Out<I>> = {},
@@ -112,18 +121,22 @@ export function work<I extends Schema>(
   return entry('work', { input }, options);
 }
 
-/** Declares a command to every live instance of the module. It is not stored. */
+/** Declares a command to every live instance of the module, at most once each. It is not stored. */
 export function broadcast<I extends Schema>(
   input: I,
 ): Broadcast<Same<In<I>, Out<I>> extends true ? { input: In<I> } : { input: In<I>; body: Out<I> }> {
   return entry('broadcast', { input }, {});
 }
 
+/** Options of {@link event}. */
 export interface EventOptions<B> {
   /** Returns the key of an event. Events of one key keep their order. By default, events have no order. */
   readonly key?: (body: B) => string;
 }
-/** Declares an event that the module publishes to all its listeners. */
+/**
+ * Declares an event that the module publishes. Named listeners handle each event once, in one of their instances; plain
+ * listeners handle it in every instance that is running. Events of one sender and key keep their order.
+ */
 export function event<I extends Schema>(
   input: I,
   options: EventOptions<Out<I>> = {},
@@ -161,6 +174,17 @@ const contractRemedy = 'Correct the names, schemas and options in defineModule t
  * Names of modules and entries have at most 63 letters and digits, and begin with a lower-case letter. The name of a
  * module can contain dashes. Names of failures have 1 to 200 printable characters. Entries named `then`, `constructor`,
  * `open` or `close` do not compile.
+ *
+ * @example
+ * import { defineModule, event, request, work } from 'busbar';
+ * import { z } from 'zod';
+ *
+ * const Photo = z.object({ id: z.string(), bytes: z.number() });
+ * export const photos = defineModule('photos', {
+ *   add: request(Photo, Photo, { failures: { TooBig: z.object({ limitBytes: z.number() }) } }),
+ *   resize: work(z.object({ photoId: z.string() }), { key: (job) => job.photoId }),
+ *   added: event(Photo, { key: (photo) => photo.id }),
+ * });
  */
 export function defineModule<M extends Record<string, SomeEntry>>(
   name: string,

@@ -64,10 +64,15 @@ export interface EntrySchemas {
   readonly failures?: Readonly<Record<string, Schema>>;
 }
 
+/** A request of a contract, made by `request(…)`: one live instance replies. */
 export interface Request<T extends RequestTypes = RequestTypes> extends Entry<'request', T> {}
+/** A kind of job of a contract, made by `work(…)`: one instance handles each job. */
 export interface Work<T extends Types = Types> extends Entry<'work', T> {}
+/** A command of a contract, made by `broadcast(…)`: every live instance handles it. */
 export interface Broadcast<T extends Types = Types> extends Entry<'broadcast', T> {}
+/** An event of a contract, made by `event(…)`: each listener handles it. */
 export interface Event<T extends Types = Types> extends Entry<'event', T> {}
+/** An entry of any kind. */
 export type AnyEntry = Request | Work | Broadcast | Event;
 
 /** The type that a sender of the entry passes. */
@@ -90,7 +95,9 @@ export type NotABusCode<E> = {
 };
 
 export const CONTRACT: unique symbol = Symbol.for('busbar.contract') as never; // `for`: equal in all copies
+/** The contract of a module, made by `defineModule`. Its properties are the entries, by their short names. */
 export type Contract<M = Record<string, AnyEntry>> = Readonly<M> & AnyContract;
+/** A contract with any entries. */
 export type AnyContract = { readonly [CONTRACT]: string };
 
 type Reserved = 'then' | 'constructor' | 'open' | 'close';

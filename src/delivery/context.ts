@@ -24,6 +24,7 @@ export type ContextLog = {
   readonly [L in LogLevel]: (message: string, fields?: Readonly<Record<string, unknown>>) => void;
 };
 
+/** Second argument of each handler: identity, deadline and sender of the message. */
 export interface Context {
   /** Id of the message. It is the same at every attempt and in every instance. */
   readonly id: string;
@@ -48,14 +49,17 @@ export interface Context {
   /** Sets a progress line for operators. It is kept in this instance and never sent. */
   readonly progress: (note: string) => void;
 }
+/** Type of `context.fail`: answers with a declared failure, and never returns. */
 export type Fail<M extends Request> = <K extends keyof M['~types']['failures'] & string>(
   code: K,
   data: M['~types']['failures'][K]['given'],
 ) => never;
+/** Context of a request. Its handler can answer with a failure. */
 export interface RequestContext<M extends Request> extends Context {
   /** Answers with a failure that the contract declares. Never returns. */
   readonly fail: Fail<M>;
 }
+/** Context of a job, or of an event of a named listener. Its handler can park the message. */
 export interface WorkContext extends Context {
   /** Parks the message now, with this reason, instead of retrying it. Never returns. */
   readonly park: (reason: string) => never;

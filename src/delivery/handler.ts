@@ -2,8 +2,13 @@
 import type { AnyContract, AnyEntry, Body, Broadcast, Reply, Request, Work } from '../contract/types';
 import type { Context, RequestContext, WorkContext } from './context';
 
+/** A value, or a promise of it. */
 export type Awaitable<T> = T | Promise<T>;
 
+/**
+ * The function that handles an entry: the body and a context in, the reply or nothing out. It can be asynchronous. An
+ * error that it throws fails the attempt.
+ */
 // Function types, not methods: a handler that accepts less than the contract allows must not compile.
 export type Handler<M extends AnyEntry> = M extends Request
   ? (body: Body<M>, context: RequestContext<M>) => Awaitable<Reply<M>>

@@ -10,6 +10,7 @@ declare const SETTLED: unique symbol;
 export interface Settlement {
   readonly [SETTLED]: true;
 }
+/** A message that is about to be handled, as {@link Middleware} receives it. */
 export interface Delivery {
   readonly entry: AnyEntry;
   /** Body after the schema's check. */

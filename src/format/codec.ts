@@ -4,6 +4,7 @@ import { readBody } from './body-reader';
 import { writeBody, type Side } from './body-writer';
 import { BadBytes } from './byte-source';
 
+/** A body that was read, or the reason why it cannot be read. */
 export type Decoded =
   | { readonly ok: true; readonly value: unknown }
   | {

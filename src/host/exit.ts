@@ -1,5 +1,6 @@
 /** Defines the exit codes of a process that runs a module, for the supervisor that restarts it. */
 
+/** Exit codes of {@link runModule}, by name. */
 export const exitCodes = {
   /** The process left on a signal, and all running work was finished. */
   left: 0,

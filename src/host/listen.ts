@@ -27,14 +27,18 @@ const declared = new WeakMap<object, Listening[]>();
  *
  * @example
  * ```ts
+ * import type { Body } from 'busbar';
+ * import { Listen, SystemModule } from 'busbar/host';
+ *
  * @SystemModule(search, { needs: [SearchIndex] })
  * export class Search {
  *   constructor(private readonly index: SearchIndex) {}
  *
  *   @Listen(photos.added, { as: 'index' })
- *   async added({ id, name }: Body<typeof photos.added>) {
- *     await this.index.add(id, name);
+ *   async added(photo: Body<typeof photos.added>) {
+ *     await this.index.add(photo);
  *   }
+ *   find = ({ text }: { text: string }) => this.index.find(text);
  * }
  * ```
  */

@@ -29,6 +29,7 @@ type Instances<D extends Tokens> = { -readonly [K in keyof D]: D[K] extends Inje
  */
 type Arguments<D extends Tokens> = Tokens extends D ? never[] : Instances<D>;
 
+/** Options of {@link SystemModule}, and of serving the class. */
 export interface ModuleOptions<C extends AnyContract, D extends Tokens> extends ServeOptions<C> {
   /**
    * The dependencies of the constructor, in order: classes, or tokens such as BUS. They need no metadata, so they work
@@ -49,6 +50,8 @@ const known = new WeakMap<object, Known>();
  * Declares that a class handles a contract. A class with a missing or wrong handler does not compile. Handlers are
  * methods, or properties made by `handler(entry, …)`. It works as a legacy and as a standard decorator. Without
  * `needs`, tsyringe reads the parameter types from metadata that tsc and swc emit for legacy decorators.
+ *
+ * {@link Listen} has an example.
  */
 export function SystemModule<C extends AnyContract, const D extends Tokens = Tokens>(
   contract: C,
@@ -63,6 +66,7 @@ export function SystemModule<C extends AnyContract, const D extends Tokens = Tok
   };
 }
 
+/** A class with any constructor. */
 export type AnyClass = new (...args: never[]) => object;
 
 /** Returns the contract and options that `@SystemModule` declared for the class. Throws Config for any other class. */

@@ -36,6 +36,11 @@ export interface RunOptions extends HostGiven {
  * handlers within `drainMs`. Then it disposes the instance and its dependencies by `[Symbol.asyncDispose]` or
  * `[Symbol.dispose]`. All of this must end within `drainMs` plus one second. A second signal ends the process at once,
  * as does a failed start or an error thrown outside a handler. The exit code is one of `exitCodes`.
+ *
+ * @example
+ * import { runModule } from 'busbar/host';
+ *
+ * await runModule(Search);
  */
 export async function runModule(target: AnyClass, options: RunOptions = {}): Promise<void> {
   if (taken) throw new BusError('Config', twice, { faults: [twice] }, undefined, twiceRemedy);

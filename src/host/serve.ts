@@ -11,6 +11,9 @@ import { knownModule, type AnyClass } from './module';
  *
  * @example
  * ```ts
+ * import { serveModule } from 'busbar/host';
+ * import { testBus } from 'busbar/testing';
+ *
  * const bus = testBus(search);
  * await serveModule(bus, new Search(new SearchIndex()));
  * ```

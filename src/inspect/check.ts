@@ -21,8 +21,10 @@ export interface Unknown {
 const triesMax = 3;
 
 /**
- * Sends the check to instances that serve the module of `entry`, until one of them knows the entry. Instances that do
- * not answer are skipped.
+ * Checks a body with the schema of `entry`, which an instance that serves its module has. Requests the check from up to
+ * three instances, until one of them knows the entry. Instances that do not answer are skipped.
+ *
+ * Resolves with its issues, key and queue, or with `known: false` when no instance knows the entry.
  */
 export async function askCheck(parts: InspectorParts, entry: string, body: unknown): Promise<Known | Unknown> {
   const { registry, bus, answerMs = 2_000 } = parts;

@@ -24,11 +24,13 @@ import {
   type WaitingView,
 } from './types';
 
+/** The queue that a name refers to. */
 export interface NamedQueue {
   readonly queue: string;
   /** Selects the messages of one entry when the name was that of an entry; empty otherwise. */
   readonly filter: MessageFilter;
 }
+/** Options of {@link Inspector.tail}. */
 export interface TailOptions extends MessageFilter {
   /** Ends the iteration when it aborts. */
   readonly signal: AbortSignal;
@@ -74,6 +76,7 @@ export interface Inspector {
   status(): Promise<SystemStatus>;
 }
 
+/** Creates an inspector on open ports. {@link inspect} opens the ports as well. */
 export function openInspector(parts: InspectorParts): Inspector {
   const { log, ns, clock } = parts;
 

@@ -12,6 +12,7 @@ export interface Source {
   /** The entry whose messages the queue receives; null when it receives all messages of the topic. */
   readonly entry: string | null;
 }
+/** A queue, and the topics that hold its messages. */
 export interface QueueName {
   readonly queue: string;
   readonly module: string;

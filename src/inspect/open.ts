@@ -8,6 +8,7 @@ import { openInspector, type Inspector } from './inspector';
 import { consoleModule } from './instances';
 import type { InspectorParts } from './types';
 
+/** An open inspection: the inspector, and what it reads and sends with. Close it after use. */
 export interface Inspection extends Closable {
   readonly inspector: Inspector;
   /** Sends messages and requests as an instance of the module `console`. */
@@ -27,7 +28,19 @@ export interface InspectOptions extends Omit<OpenOptions, 'module' | 'incoming' 
   readonly waiting?: (message: string) => void;
 }
 
-/** Opens the inspection. It creates nothing, and rejects with Unreachable where no bus was ever opened. */
+/**
+ * Opens an inspection of the system that the options and the configuration of this process select. It joins no group
+ * and creates nothing.
+ *
+ * Rejects with Config for wrong options, and with Unreachable when no bus was ever opened with them or the servers do
+ * not respond.
+ *
+ * @example
+ * import { inspect } from 'busbar/inspect';
+ *
+ * await using inspection = await inspect();
+ * const { alarms } = await inspection.inspector.status();
+ */
 export async function inspect(options: InspectOptions = {}): Promise<Inspection> {
   const { answerMs, waiting, ...rest } = options;
   const { bus, ports } = await openToLook({ ...rest, module: consoleModule }, waiting);

@@ -23,6 +23,7 @@ export interface Chosen {
   /** Other queues that also receive a replayed event, because a replay publishes it to all listeners. */
   readonly alsoIn: readonly string[];
 }
+/** A parked message, without its body. */
 export interface ChosenMessage {
   readonly id: string;
   readonly entry: string;
@@ -104,6 +105,7 @@ async function alsoIn(parts: InspectorParts, queue: string, entries: ReadonlySet
 
 const batchSize = 100;
 
+/** Options of {@link replayChosen} and {@link dropChosen}. */
 export interface MendOptions {
   /** Stops the call between two batches. Finished batches stay finished, and the remaining messages stay parked. */
   readonly signal: AbortSignal;

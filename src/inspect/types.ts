@@ -9,6 +9,7 @@ import type { Attempt } from '../work/message';
 import type { Stub } from '../work/parked/park';
 import type { Mended } from '../work/parked/replay';
 
+/** Dependencies and limits of an inspector. */
 export interface InspectorParts {
   readonly log: Log;
   readonly registry: Registry;
@@ -30,6 +31,7 @@ export interface InspectorParts {
   readonly scanMax?: number;
 }
 
+/** A running instance: its announcement, and the status that it reports. */
 export interface InstanceView {
   readonly name: string;
   readonly module: string;
@@ -67,6 +69,7 @@ export interface UnservedView {
  */
 export type QueueState = 'caught up' | 'working' | 'growing' | 'stuck' | 'nobody' | 'paused' | 'unserved' | 'blocked';
 
+/** The messages of a queue, counted, and the instances that handle them. */
 export interface QueueView {
   /** The name of the queue, such as `photos.work` or `search.index`. */
   readonly queue: string;
@@ -100,6 +103,7 @@ export interface QueueView {
   readonly unserved: readonly UnservedView[];
 }
 
+/** A message as it is stored in its log. */
 export interface MessageView {
   readonly id: string;
   /** The entry; empty when the record does not contain it. */
@@ -128,6 +132,7 @@ export interface MessageView {
   readonly fault: string | null;
 }
 
+/** A message that is not settled. */
 export interface WaitingView extends MessageView {
   readonly state: 'waiting' | 'running' | 'in backoff';
   /** Number of attempts that failed, without the one that is running. */
@@ -142,6 +147,7 @@ export interface WaitingView extends MessageView {
   readonly behind: string | null;
 }
 
+/** A parked message, with the reason and the recorded attempts. */
 export interface ParkedView extends MessageView {
   readonly queue: string;
   /** Place of the original record, as topic/partition/offset. */
@@ -160,6 +166,7 @@ export interface ParkedView extends MessageView {
    */
   readonly stub: StubView | null;
 }
+/** The remainder of a message that was too large to be parked: size, SHA-256 and first bytes. */
 export interface StubView extends Stub {
   /** The first bytes of the value. */
   readonly first: Uint8Array;
@@ -170,6 +177,7 @@ export interface FoundView {
   readonly message: MessageView;
   readonly places: readonly PlaceView[];
 }
+/** The state of a message in one queue. */
 export interface PlaceView {
   readonly queue: string;
   readonly state: WaitingView['state'] | 'settled' | 'parked';
@@ -196,7 +204,9 @@ export interface MessageFilter {
   readonly sinceMs?: number;
 }
 
+/** Severity of an alarm. `critical`: messages are not handled, will be lost, or an instance does not work. */
 export type Severity = 'critical' | 'warning';
+/** A condition that an operator must know, in one sentence, with the command to run next. */
 export interface Alarm {
   readonly severity: Severity;
   /** A queue, an instance, or a part of instances. */
@@ -220,6 +230,7 @@ export interface Alarm {
   /** The command to run next. */
   readonly next: string;
 }
+/** The state of a namespace: counts, alarms and queues. */
 export interface SystemStatus {
   readonly ns: string;
   readonly atMs: number;
@@ -234,6 +245,7 @@ export interface SystemStatus {
 /** An unknown name, with the nearest known names. */
 export class UnknownName extends Error {
   override readonly name = 'UnknownName';
+  /** Creates the error. `what` is the kind of the name, such as `queue`, and `near` the nearest known names. */
   constructor(
     readonly what: string,
     readonly given: string,
@@ -248,6 +260,7 @@ export class UnknownName extends Error {
 /** A prefix of an id that matches no parked message of the queue. */
 export class NotParked extends Error {
   override readonly name = 'NotParked';
+  /** Creates the error for the prefix `id`. */
   constructor(
     readonly queue: string,
     readonly id: string,
@@ -261,6 +274,7 @@ export class NotParked extends Error {
 /** The read stopped at its limit. Results returned before it are correct but incomplete. */
 export class StoppedEarly extends Error {
   override readonly name = 'StoppedEarly';
+  /** Creates the error. `scanned` is the number of records that were read. */
   constructor(readonly scanned: number) {
     super(`stopped after ${scanned} records, there are more; narrow it with a queue, --since or --key`);
   }

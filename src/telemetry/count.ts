@@ -7,6 +7,12 @@ import type { Watchable } from './watchable';
 /**
  * Counts the notices of `bus` until the returned function is called. All names start with `busbar_`. Labels are kinds,
  * entries, queues, outcomes and reasons, never ids or keys. Several buses of a process can share a registry.
+ *
+ * @example
+ * import { countIn } from 'busbar/telemetry';
+ * import { register } from 'prom-client';
+ *
+ * const stop = countIn(bus, register);
  */
 export function countIn(bus: Watchable, registry: Registry): () => void {
   const metrics = openMetrics(registry);

@@ -12,6 +12,11 @@ import type { Watchable } from './watchable';
  *
  * Lines of handlers (`context.log`) keep their level, and have `entry` and `id`. The setting `logLevel` changes the
  * level of all these lines until it is removed. The level of `logger` itself does not change.
+ *
+ * @example
+ * import { logTo, openLogger } from 'busbar/telemetry';
+ *
+ * const stop = logTo(bus, openLogger({ level: 'info', format: 'json', fields: () => ({ module: 'photos' }) }));
  */
 export function logTo(bus: Watchable, logger: Logger): () => void {
   const child = logger.child({});

@@ -1,6 +1,7 @@
 /** Creates the pino logger of a host, which writes JSON lines or readable text lines. */
 import pino, { type Logger } from 'pino';
 
+/** Options of {@link openLogger}. */
 export interface LoggerParts {
   readonly level: string;
   /** The format of a line: `json` writes an object, `text` writes time, level, instance, sentence and fields. */
@@ -18,6 +19,7 @@ export interface LoggerParts {
 
 export type { Logger };
 
+/** Creates a pino logger for {@link logTo}. It writes one line for each call, and buffers nothing. */
 export function openLogger({ level, format, fields, write }: LoggerParts): Logger {
   const out = write ? { write } : pino.destination({ fd: 1, sync: true });
   const form = format === 'json' ? out : { write: (line: string) => void out.write(readable(line)) };

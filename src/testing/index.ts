@@ -9,7 +9,18 @@ import type { TestBus } from './types';
 
 export type { ParkedMessage, SentMessage, SetOptions, TestBus } from './types';
 
-/** Opens a bus of `module` on a network of its own: the real bus on in-memory ports with virtual time. */
+/**
+ * Opens a bus of `module` on a network of its own: the real bus on ports in memory, in virtual time. It needs no close.
+ *
+ * @example
+ * import { testBus } from 'busbar/testing';
+ *
+ * const bus = testBus(photos);
+ * await bus.serve(photos, handlers);
+ * await bus.as('web').submit(photos.resize, { photoId: 'p1' });
+ * await bus.settled();
+ * console.log(bus.parked(photos.resize)); // []
+ */
 export function testBus(module: AnyContract | string = 'test'): TestBus {
   return onNetwork(openNetwork(), new Map(), module);
 }

@@ -12,12 +12,14 @@ export interface SentMessage<M extends AnyEntry> {
   readonly from: Peer;
   readonly baggage: Readonly<Partial<Baggage>>;
 }
+/** A parked message. `body` is the sender's value, and `attempts` the number of attempts that were made. */
 export interface ParkedMessage<M extends AnyEntry> {
   readonly id: string;
   readonly body: Input<M>;
   readonly reason: string;
   readonly attempts: number;
 }
+/** Options of {@link TestBus.set}. */
 export interface SetOptions {
   /**
    * Writes the setting without a check, as another tool could. Each bus then refuses an invalid one itself.
@@ -25,6 +27,7 @@ export interface SetOptions {
    */
   readonly unchecked?: boolean;
 }
+/** A bus in memory and in virtual time, on a network of its own. It has all verbs of a bus, and those of a test. */
 export interface TestBus extends Bus {
   /** Adds an instance of a module to this network. Each call adds a new one, also for the same module. */
   as(module: AnyContract | string): TestBus;
@@ -39,7 +42,12 @@ export interface TestBus extends Bus {
    */
   settled(): Promise<void>;
   /** The virtual time, which deadlines, backoff and rates use. It changes only by `advance`. */
-  readonly clock: { now(): number; advance(ms: number): Promise<void> };
+  readonly clock: {
+    /** Returns the virtual time, in ms. */
+    now(): number;
+    /** Moves the time forward by `ms`. Resolves when the timers that are due have run. */
+    advance(ms: number): Promise<void>;
+  };
   /**
    * Changes a setting of this network as `busbar set` does, such as `set('photos.resize.paused', true)`; null removes
    * it. Resolves when every bus has applied it. Rejects with Config when `busbar set` would refuse the value or the

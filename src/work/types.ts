@@ -88,6 +88,7 @@ export interface Running {
   readonly partition: number;
   readonly offset: number;
 }
+/** State and counts of a queue at one instance. */
 export interface QueueStats {
   /** Messages in memory that neither run nor wait for another attempt. */
   readonly waiting: number;
