@@ -17,7 +17,7 @@ const stoppedReportAfterMs = 1_000;
 const slowReportAfterMs = 5_000;
 /** Calls of {@link Environment.check} within this time count as one. */
 const checkMsMin = 500;
-/** Number of looks after which a write that LMDB has not answered counts as lost, if no process holds the lock. */
+/** Number of looks after which a write that LMDB has not answered counts as lost, if certainly no process holds the lock. */
 const lostAfterLooks = 20;
 /** Limits the wait for the cause of a failed write. The cause is a promise, which lmdb sometimes does not settle. */
 const causeMs = 1_000;
@@ -103,11 +103,12 @@ export class Environment {
     const { waitedMs, looks } = this.writes.look();
     if (looks === 0) return undefined;
     const holder = this.lock.holder();
-    if (holder === undefined && looks >= lostAfterLooks) {
+    if (holder === 'none' && looks >= lostAfterLooks) {
       this.fail('LMDB has not answered a write, and no process holds the write lock');
       return undefined;
     }
-    const reportAfterMs = holder?.stopped === true ? stoppedReportAfterMs : slowReportAfterMs;
+    const isStopped = typeof holder === 'object' && holder.stopped;
+    const reportAfterMs = isStopped ? stoppedReportAfterMs : slowReportAfterMs;
     if (waitedMs < reportAfterMs) return undefined;
     return `a write waits for ${Math.round(waitedMs)} ms: ${this.lock.sayHolder()}`;
   }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync, writeF
 import { join } from 'node:path';
 import { sleep, type Clock } from '../base/clock';
 import { BusError, isCode, sayError } from '../base/errors';
+import type { Holding } from './lockfile';
 
 /** Folder beside the data that exists only while an environment is opened. Each opening process has a file in it. */
 const folderName = 'opening';
@@ -21,7 +22,7 @@ let made = 0;
 
 /** State of the writers, as the opening process sees it. */
 export interface Writers {
-  holder(): unknown;
+  holder(): Holding;
   lastTransaction(): number | undefined;
 }
 
@@ -77,7 +78,7 @@ async function untilRest(writers: Writers, clock: Clock): Promise<void> {
   while (clock.mono() - sinceMs < restMs && clock.mono() - startMs < restMsMax) {
     await sleep(clock, lookMs);
     const now = writers.lastTransaction();
-    if (now !== last || writers.holder() !== undefined) [last, sinceMs] = [now, clock.mono()];
+    if (now !== last || writers.holder() !== 'none') [last, sinceMs] = [now, clock.mono()];
   }
 }
 

@@ -116,17 +116,19 @@ async function openEnvironment(
 
 /**
  * Waits for the write lock. Opening takes it on this thread, so opening must not be tried while a stopped process holds
- * it. A running process releases it within milliseconds, so the wait ends after 50 looks that found a running holder.
+ * it. A running process releases it within milliseconds, so the wait ends after 50 looks that found a running holder,
+ * or one that cannot be determined.
  */
 async function untilFree(path: string, lock: LockFile, clock: Clock, writeMs: number): Promise<void> {
   const startMs = clock.mono();
   for (let looks = 0; looks < 50;) {
     const holder = lock.holder();
-    if (holder === undefined) return;
-    if (!holder.stopped) looks += 1;
+    if (holder === 'none') return;
+    const isStopped = typeof holder === 'object' && holder.stopped;
+    if (!isStopped) looks += 1;
     const waitedMs = clock.mono() - startMs;
     if (waitedMs > writeMs) throw unreachable(path, 'not-sent', waitedMs, `it cannot be opened: ${lock.sayHolder()}`);
-    await sleep(clock, holder.stopped ? 50 : 2);
+    await sleep(clock, isStopped ? 50 : 2);
   }
 }
 

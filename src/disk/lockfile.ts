@@ -24,6 +24,18 @@ export interface Holder {
   readonly stopped: boolean;
 }
 
+/**
+ * Holder of the write lock: a process, none, or unknown if it cannot be determined. An unknown holder must not count as
+ * none, since a process can then be writing.
+ */
+export type Holding = Holder | 'none' | 'unknown';
+
+/**
+ * Content of a lock file. 'new': it does not exist, or LMDB has not used it yet. 'foreign': it was overwritten or cut.
+ * 'unread': a system call failed, for example because this process has no free file descriptor.
+ */
+type Content = 'sound' | 'new' | 'foreign' | 'unread';
+
 /** First field of every lock file of LMDB. After it follow a format, and the number of the last transaction. */
 const lockMagic = 0xbeefc0de;
 const transactionAt = 8;
@@ -53,34 +65,42 @@ export class LockFile {
 
   constructor(private readonly path: string) {}
 
-  private read(): boolean {
+  private content(): Content {
     try {
-      if (this.file === undefined && existsSync(this.path)) this.file = openSync(this.path, 'r+');
-      if (this.file === undefined || readSync(this.file, this.head, 0, headBytes, 0) < headBytes) return false;
-      return this.head.readUInt32LE(0) === lockMagic;
+      if (this.file === undefined && !existsSync(this.path)) return 'new';
+      this.file ??= openSync(this.path, 'r+');
+      if (readSync(this.file, this.head, 0, headBytes, 0) < headBytes) return 'foreign';
+      const magic = this.head.readUInt32LE(0);
+      return magic === lockMagic ? 'sound' : magic === 0 ? 'new' : 'foreign';
     } catch {
-      return false; // the file cannot be read, or has another layout; it then yields no information
+      return 'unread';
     }
   }
+  private read(): boolean {
+    return this.content() === 'sound';
+  }
 
-  /** Returns the process that holds the write lock, or undefined if none does or it cannot be determined. */
-  holder(): Holder | undefined {
-    if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch) || !this.read()) return undefined;
+  /** Returns the process that holds the write lock. */
+  holder(): Holding {
+    if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) return 'unknown';
+    const content = this.content();
+    if (content !== 'sound') return content === 'new' ? 'none' : 'unknown';
     const thread = this.head.readUInt32LE(mutexAt) & threadMask;
-    return thread === 0 ? undefined : ofThread(thread);
+    return thread === 0 ? 'none' : ofThread(thread);
   }
 
   /** Returns a line for messages that names the holder of the write lock, if it can be determined. */
   sayHolder(): string {
     const holder = this.holder();
-    if (holder === undefined) return 'nobody seems to hold the write lock';
+    if (holder === 'none') return 'no process holds the write lock';
+    if (holder === 'unknown') return 'the process that holds the write lock cannot be determined';
     const stopped = holder.stopped ? ', which is stopped (SIGSTOP): continue or kill it' : '';
     return `the write lock is held by process ${holder.pid}${stopped}`;
   }
 
   /** Returns whether the lock file of an open environment was overwritten by a program other than LMDB. */
   isDamaged(): boolean {
-    return this.file !== undefined && !this.read();
+    return this.file !== undefined && ['new', 'foreign'].includes(this.content());
   }
 
   /** Returns a number that changes with every write of any process; undefined if it cannot be read. */
@@ -132,7 +152,8 @@ export class LockFile {
     } catch (error) {
       return `${this.path} cannot be written (${sayError(error)}): chmod 600 ${this.path}`;
     }
-    if (users.length === 0 || this.read()) return undefined;
+    // LMDB reports a file that cannot be read.
+    if (users.length === 0 || ['sound', 'unread'].includes(this.content())) return undefined;
     const pids = users.join(', ');
     return `${this.path} is damaged while other processes use it (${pids}): stop all of them, then start again`;
   }
@@ -180,13 +201,16 @@ function hasMapped(pid: number, inode: string): boolean {
   }
 }
 
-/** Returns the process of a thread, or undefined if it has ended. The next writer detects that by itself. */
-function ofThread(thread: number): Holder | undefined {
+/**
+ * Returns the process of a thread. The kernel clears the lock of a thread that ends, so a thread that is not found
+ * belongs to another pid namespace, such as that of a container.
+ */
+function ofThread(thread: number): Holding {
   try {
     const status = readFileSync(`/proc/${thread}/status`, 'latin1');
     const pid = Number(/^Tgid:\s*(\d+)/m.exec(status)?.[1]);
-    return Number.isInteger(pid) ? { pid, stopped: /^State:\s*[tT]/m.test(status) } : undefined;
+    return Number.isInteger(pid) ? { pid, stopped: /^State:\s*[tT]/m.test(status) } : 'unknown';
   } catch {
-    return undefined;
+    return 'unknown';
   }
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock';
 import { closeGate, Gate } from '../../src/disk/gate';
+import type { Holding } from '../../src/disk/lockfile';
 import { virtualClock } from '../../src/memory';
 
 let path = '';
@@ -11,7 +12,7 @@ beforeEach(() => (path = fs.mkdtempSync(join(tmpdir(), 'busbar-gate-'))));
 afterEach(() => fs.rmSync(path, { recursive: true, force: true }));
 
 const clockNow = () => virtualClock({ startMs: Date.now() });
-const nobody = { holder: () => undefined, lastTransaction: () => undefined };
+const nobody = { holder: () => 'none' as const, lastTransaction: () => undefined };
 const folder = () => join(path, 'opening');
 
 test('a writer does not wait while no process opens the store', () => {
@@ -42,7 +43,7 @@ test('writers wait until the last opening process is done, and continue in order
 test('an opening process waits for 5 ms without a commit, but at most 100 ms', async () => {
   const clock = clockNow();
   let [committed, rests] = [7, false];
-  const writers = { holder: () => undefined, lastTransaction: () => (rests ? committed : committed++) };
+  const writers = { holder: () => 'none' as const, lastTransaction: () => (rests ? committed : committed++) };
   const opens = async (restsAfterMs: number): Promise<number> => {
     rests = false;
     const startMs = clock.mono();
@@ -58,19 +59,22 @@ test('an opening process waits for 5 ms without a commit, but at most 100 ms', a
   expect([latestMs >= 100, latestMs < 104]).toEqual([true, true]);
 });
 
-test('an opening process waits for the holder of the write lock', async () => {
-  const clock = clockNow();
-  let holder: object | undefined = {};
-  let isOpen = false;
-  const opening = closeGate(path, { holder: () => holder, lastTransaction: () => 7 }, clock).then(
-    () => (isOpen = true),
-  );
-  await clock.advance(40);
-  expect(isOpen).toBe(false);
-  holder = undefined;
-  await clock.advance(20);
-  await opening;
-});
+test.each<Holding>([{ pid: 1, stopped: false }, 'unknown'])(
+  'an opening process waits for the holder of the write lock (%j)',
+  async (first) => {
+    const clock = clockNow();
+    let holder = first;
+    let isOpen = false;
+    const opening = closeGate(path, { holder: () => holder, lastTransaction: () => 7 }, clock).then(
+      () => (isOpen = true),
+    );
+    await clock.advance(40);
+    expect(isOpen).toBe(false);
+    holder = 'none';
+    await clock.advance(20);
+    await opening;
+  },
+);
 
 test('a writer waits at most two seconds for a process that died while opening', async () => {
   const clock = clockNow();
