@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { every, randomHex, type Clock, type Random, type Timer } from '../base/clock';
-import { BusError, sayError } from '../base/errors';
+import { BusError, isCode, sayError } from '../base/errors';
 import { allEnded, closable, teardown } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import type { Notice, Notices } from '../base/notices';
@@ -46,15 +46,18 @@ export async function openEmbeddedLog(parts: EmbeddedLogParts): Promise<Log> {
   checkLogFile(dir);
   const onChange = tellState(notices, { part: 'store' });
   const log = await openStore(subdirectory(dir, 'log'), { clock, durable: true, onChange });
+  let live: Store | undefined;
   try {
     await checkLayout(log);
     const id = await identityOf(log, parts.random);
     checkLogMark(dir, id);
-    const liveDir = subdirectory(dir, liveName());
-    const live = await openStore(liveDir, { clock, durable: false, onChange: tellState(notices, { part: 'leases' }) });
-    removeOldLive(dir);
+    const boot = bootOf();
+    removeOldLive(dir, boot, notices); // first, since the new files need the room of the old ones on a full disk
+    const liveDir = subdirectory(dir, livePrefix + (boot ?? anyBoot));
+    live = await openStore(liveDir, { clock, durable: false, onChange: tellState(notices, { part: 'leases' }) });
     return new EmbeddedLog(parts, log, live, id).port();
   } catch (error) {
+    await live?.release();
     await log.release();
     throw error;
   }
@@ -79,21 +82,37 @@ function subdirectory(dir: string, name: string): string {
   }
 }
 
-const livePrefix = 'live-';
-
 /**
- * Returns the name of the live folder. A power cut can damage files that were not synced, so each boot of the machine
- * starts with a new one.
+ * Prefix of the folder of live files, before the boot of the machine. A power cut can damage files that were not synced,
+ * so each boot starts with a new folder.
  */
-function liveName(): string {
+const livePrefix = 'live-';
+/** Takes the place of the boot for a process that cannot determine it. */
+const anyBoot = 'any';
+
+/** Returns the id of this boot of the machine, or undefined if the machine does not show it. */
+function bootOf(): string | undefined {
   const bootFile = '/proc/sys/kernel/random/boot_id';
-  return livePrefix + (existsSync(bootFile) ? readFileSync(bootFile, 'latin1').trim() : 'any');
+  return existsSync(bootFile) ? readFileSync(bootFile, 'latin1').trim() : undefined;
 }
 
-function removeOldLive(dir: string): void {
-  const now = liveName();
+/**
+ * Removes the live folders of earlier boots, but none that a process can be using because it cannot determine the boot,
+ * or because this process cannot. A folder that cannot be removed is reported, and does not prevent the start.
+ */
+function removeOldLive(dir: string, boot: string | undefined, notices: Notices): void {
+  if (boot === undefined) return;
   for (const name of readdirSync(dir)) {
-    if (name.startsWith(livePrefix) && name !== now) rmSync(join(dir, name), { recursive: true, force: true });
+    if (!name.startsWith(livePrefix) || [boot, anyBoot].includes(name.slice(livePrefix.length))) continue;
+    const folder = join(dir, name);
+    try {
+      rmSync(folder, { recursive: true, force: true });
+    } catch (error) {
+      // Another process that starts at the same moment removes it too.
+      if (isCode(error, 'ENOENT', 'ENOTEMPTY')) continue;
+      const message = 'files of an earlier boot of the machine cannot be removed';
+      notices.tell({ type: 'log', level: 'warn', message, fields: { folder, reason: sayError(error) } });
+    }
   }
 }
 

@@ -42,14 +42,14 @@ const hasty: Clock = {
   ...systemClock,
   after: (delayMs, run) => systemClock.after(hurry ? delayMs / 20 : delayMs, run),
 };
-async function openHasty(dir: string, self = 'hasty'): Promise<Log> {
+async function openHasty(dir: string, self = 'hasty', notices = openNotices()): Promise<Log> {
   const neighbours = { address: self, alive: () => true, ring: () => undefined, onRing: () => () => undefined };
   const log = await openEmbeddedLog({
     dir,
     self,
     clock: hasty,
     random: systemRandom,
-    notices: openNotices(),
+    notices,
     neighbours,
   });
   undo.push(() => log.close());
@@ -81,6 +81,63 @@ describe('the directory', () => {
       expect(mode.toString(8)).toBe(name.isDirectory() ? '700' : '600');
     }
     expect(fs.readdirSync(dir).sort()).toEqual([expect.stringMatching(/^live-[-0-9a-f]{36}$/), 'log', 'log.json']);
+  });
+
+  describe('with live files of an earlier boot', () => {
+    const old = 'live-an-earlier-boot';
+    const spied = (spy: jest.SpyInstance): void => void undo.push(() => spy.mockRestore());
+
+    it('opens and reports them when they cannot be removed', async () => {
+      const { dir } = logs();
+      fs.mkdirSync(join(dir, old));
+      const notices = openNotices();
+      const kept: Notice[] = [];
+      notices.watch((notice) => kept.push(notice));
+      const { rmSync } = fs;
+      const removing = jest.spyOn(fs, 'rmSync');
+      spied(removing);
+      const failing = (code: string) =>
+        removing.mockImplementation((path, options) => {
+          if (String(path).includes(old)) throw Object.assign(new Error(`${code}: it failed`), { code });
+          rmSync(path, options);
+        });
+      failing('EACCES');
+      await openHasty(dir, 'one', notices);
+      const fields = { folder: join(dir, old), reason: 'EACCES: it failed' };
+      const message = 'files of an earlier boot of the machine cannot be removed';
+      expect(kept).toEqual([{ type: 'log', level: 'warn', message, fields }]);
+      failing('ENOTEMPTY'); // another process removes them at the same moment
+      await openHasty(dir, 'two', notices);
+      expect(kept).toHaveLength(1);
+    });
+
+    it('removes them before it opens new ones, which need their room', async () => {
+      const { dir, open } = logs();
+      const { log } = await open();
+      await log.close();
+      const live = join(dir, fs.readdirSync(dir).find((name) => name.startsWith('live-')) ?? '');
+      fs.rmSync(live, { recursive: true });
+      fs.writeFileSync(live, 'a file, where the folder has to be');
+      fs.mkdirSync(join(dir, old));
+      await expect(open()).rejects.toMatchObject({ code: 'Config' });
+      expect(fs.existsSync(join(dir, old))).toBe(false);
+    });
+
+    it('keeps those that a process can be using because a boot cannot be determined', async () => {
+      const { dir, open } = logs();
+      fs.mkdirSync(join(dir, 'live-any'));
+      await open();
+      expect(fs.existsSync(join(dir, 'live-any'))).toBe(true);
+      fs.mkdirSync(join(dir, old));
+      const { existsSync } = fs;
+      spied(
+        jest
+          .spyOn(fs, 'existsSync')
+          .mockImplementation((path) => !String(path).endsWith('boot_id') && existsSync(path)),
+      );
+      await open();
+      expect(fs.existsSync(join(dir, old))).toBe(true);
+    });
   });
 
   it('is rejected with its path and left unchanged when a newer version wrote it', async () => {
