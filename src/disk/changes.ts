@@ -12,6 +12,11 @@ export interface Change {
   readonly value: Uint8Array | null;
   readonly version?: number;
 }
+/**
+ * An `append` leaves the last room on the disk to other writes. For a `divisible` write that has no room, the caller
+ * tries fewer changes, so it is not reported that the store fails.
+ */
+export type WriteKind = 'append' | 'divisible';
 
 /**
  * Passes a block of changes to the write thread. The block must not throw between the puts, since LMDB would then write

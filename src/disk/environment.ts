@@ -2,6 +2,7 @@
 import type { RootDatabase } from 'lmdb';
 import { sleep, type Clock } from '../base/clock';
 import { BusError, isBusError, sayError, type SendOutcome } from '../base/errors';
+import type { WriteKind } from './changes';
 import { Condition } from './condition';
 import type { StoreFiles } from './files';
 import type { Gate } from './gate';
@@ -70,12 +71,18 @@ export class Environment {
     this.fail(fault.reason);
   }
 
-  /** Reserves room for a write. Throws DiskFull if there is none. {@link Room.give} releases it. */
-  takeRoom(bytes: number, isAppend: boolean): void {
+  /**
+   * Reserves room for a write. Throws DiskFull if there is none, and reports that, except for a divisible write.
+   * {@link Room.give} releases the room.
+   */
+  takeRoom(bytes: number, kind?: WriteKind): void {
+    const isAppend = kind === 'append';
     const fault = this.room.fault(bytes, isAppend);
     if (fault === undefined) return this.room.take(bytes);
-    this.full = { bytes, isAppend };
-    this.condition.setPassing(fault.message);
+    if (kind !== 'divisible') {
+      this.full = { bytes, isAppend };
+      this.condition.setPassing(fault.message);
+    }
     throw fault;
   }
 

@@ -13,7 +13,7 @@ import { LockFile, makeLockFile, readersMax } from './lockfile';
 import { Room } from './room';
 import { makeStore, type Store, type StoreOptions } from './store';
 
-export type { Change, Guard } from './changes';
+export type { Change, Guard, WriteKind } from './changes';
 export type { StoreFault } from './condition';
 export type { Entry, Store, StoreOptions } from './store';
 

@@ -13,10 +13,10 @@ const plentyBytes = 64 * 1024 * 1024;
 /** Bytes reserved for other files of the bus: announcements, sockets, settings. Less on a small disk. */
 const leftBytesMax = 2 * 1024 * 1024;
 /**
- * Bytes reserved for commits, so that waiting messages can be handled and trimmed while the disk is full. Less on a
- * small disk.
+ * Bytes of a commit or a trim for which an append leaves room, so that waiting messages can be handled and trimmed while
+ * the disk is full. They are multiplied like those of the append itself. Less on a small disk.
  */
-const commitBytesMax = 1024 * 1024;
+const commitBytesMax = 256 * 1024;
 /** Part of a small disk that is reserved instead. */
 const leftPart = 1 / 16;
 /** Step by which the file is extended. */
@@ -82,10 +82,11 @@ export class Room {
     const { freeBytes, diskBytes, type } = disk;
     const flying = this.inFlightBytes + bytes;
     const leftBytes = Math.min(leftBytesMax, diskBytes * leftPart);
-    const commitBytes = isAppend ? Math.min(commitBytesMax, diskBytes * leftPart) : 0;
     if (freeBytes >= plentyBytes + shareMin * flying && fstatSync(this.data).size < this.parts.mapBytes / 2)
       return undefined;
-    const wanted = flying * Math.max(shareMin, 2 * (this.parts.others() + 1)) + commitBytes;
+    const share = Math.max(shareMin, 2 * (this.parts.others() + 1));
+    const commitBytes = isAppend ? Math.min(share * commitBytesMax, diskBytes * leftPart) : 0;
+    const wanted = flying * share + commitBytes;
     const room = copyOnWrite.has(type) ? freeBytes - leftBytes : this.ahead(wanted, freeBytes - leftBytes);
     return room >= wanted ? undefined : full(this.parts.path, Math.max(0, room), wanted);
   }

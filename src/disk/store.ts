@@ -1,7 +1,7 @@
 /** Provides guarded writes that are durable when they resolve, and reads, on an LMDB environment. */
 import type { Clock } from '../base/clock';
 import { BusError, sayError } from '../base/errors';
-import { asBuffer, submit, type Change, type Guard } from './changes';
+import { asBuffer, submit, type Change, type Guard, type WriteKind } from './changes';
 import { copyRemedy } from './check';
 import type { StoreFault } from './condition';
 import type { Environment } from './environment';
@@ -35,11 +35,11 @@ export interface Store {
   firstKey(start: Uint8Array, end: Uint8Array): Buffer | undefined;
   /**
    * Makes all changes in one transaction if the guard holds, and otherwise none. Resolves to whether it did, once that
-   * is durable. Rejects with DiskFull when there is no room; nothing is then written. `append` writes leave the last
-   * room to other writes. Rejects with StoreBroken when the store cannot be used, and with Unreachable when the outcome
-   * is unknown. It can take long while another process holds the write lock: {@link Store.within} limits that.
+   * is durable. Rejects with DiskFull when there is no room; nothing is then written. Rejects with StoreBroken when the
+   * store cannot be used, and with Unreachable when the outcome is unknown. It can take long while another process holds
+   * the write lock: {@link Store.within} limits that.
    */
-  write(guard: Guard | null, changes: readonly Change[], append?: 'append'): Promise<boolean>;
+  write(guard: Guard | null, changes: readonly Change[], kind?: WriteKind): Promise<boolean>;
   /**
    * Returns the same promise, which rejects with Unreachable after the time limit. The outcome of the write is then
    * unknown.
@@ -82,7 +82,7 @@ export function makeStore(
   const unlisten = onChange && condition.onChange(onChange);
   let releasedMs: number | undefined;
 
-  async function write(guard: Guard | null, changes: readonly Change[], append?: 'append'): Promise<boolean> {
+  async function write(guard: Guard | null, changes: readonly Change[], kind?: WriteKind): Promise<boolean> {
     const opening = gate.wait();
     if (opening) await opening;
     if (releasedMs !== undefined)
@@ -90,7 +90,7 @@ export function makeStore(
     environment.look(0);
     condition.check();
     const bytes = bytesOf(changes);
-    environment.takeRoom(bytes, append !== undefined);
+    environment.takeRoom(bytes, kind);
     try {
       const written = await environment.writes.run(submit(db, guard, changes));
       environment.look(0);

@@ -3,15 +3,18 @@
  * other writers.
  */
 import type { Clock, Random, Timer } from '../../base/clock';
-import { sayError } from '../../base/errors';
-import type { Change, Store } from '../../disk/lmdb';
+import { isBusError, sayError } from '../../base/errors';
+import type { Change, Store, WriteKind } from '../../disk/lmdb';
 import type { GroupOfTopic, Topic } from '../../ports/log';
 import { Aging } from './aging';
 import { kinds, partitionKey, PlaceKeys } from './keys';
 import { timeOf } from './record-format';
 import { mark, type Topics } from './topics';
 
-/** Records removed in one transaction, which takes about a millisecond. */
+/**
+ * Records removed in one transaction, which takes about a millisecond. It is fewer while the disk has no room for the
+ * pages that such a transaction can change.
+ */
 const stepRecords = 500;
 /** Interval between sweeps. Each waits a random 50-100 % of it, so that processes do not sweep at the same time. */
 const sweepMs = 60_000;
@@ -72,33 +75,42 @@ export class Trimmer {
     const keys = new PlaceKeys(kinds.record, topic, partition);
     let removed = 0;
     // Each step moves the start forward, or finds that another process did.
-    while (!this.closed) {
+    const step = async (records: number, kind?: WriteKind): Promise<boolean> => {
       this.store.refresh();
       const { start, end } = this.topics.bounds(topic, partition);
       const to = Math.min(before, end);
-      if (start >= to) break;
-      const { changes, next } = this.step(keys, start, to);
-      if (await this.moveStart(topic, partition, start, next, changes)) removed += next - start;
-    }
+      if (start >= to) return false;
+      const { changes, next } = this.changesOf(keys, start, to, records);
+      if (await this.moveStart(topic, partition, start, next, changes, kind)) removed += next - start;
+      return true;
+    };
+    while (!this.closed && (await fitting(step)));
     return removed;
   }
 
-  private step(keys: PlaceKeys, start: number, to: number): { changes: Change[]; next: number } {
+  private changesOf(keys: PlaceKeys, start: number, to: number, records: number): { changes: Change[]; next: number } {
     const changes: Change[] = [];
     let next = to;
     this.store.scan(keys.at(start), keys.at(to), (key) => {
       changes.push({ key, value: null });
-      if (changes.length < stepRecords) return true;
+      if (changes.length < records) return true;
       next = keys.offsetOf(key) + 1;
       return false;
     });
     return { changes, next };
   }
 
-  private moveStart(topic: string, partition: number, from: number, to: number, changes: Change[]): Promise<boolean> {
+  private moveStart(
+    topic: string,
+    partition: number,
+    from: number,
+    to: number,
+    changes: Change[],
+    kind?: WriteKind,
+  ): Promise<boolean> {
     const key = partitionKey(kinds.start, [topic], partition);
     changes.push({ key, value: mark, version: to });
-    return this.store.within(this.store.write({ key, version: from }, changes));
+    return this.store.within(this.store.write({ key, version: from }, changes, kind));
   }
 
   /** Removes everything that is too old, in one pass over all topics. */
@@ -119,7 +131,7 @@ export class Trimmer {
     const notes = new PlaceKeys(kinds.tombstone, topic.name, partition);
     const records = new PlaceKeys(kinds.record, topic.name, partition);
     const endKey = partitionKey(kinds.end, [topic.name], partition);
-    while (!this.closed) {
+    const step = async (count: number, kind?: WriteKind): Promise<boolean> => {
       this.store.refresh();
       const { end } = this.topics.bounds(topic.name, partition);
       const changes: Change[] = [];
@@ -128,11 +140,25 @@ export class Trimmer {
         const record = this.store.view(key);
         if (record !== undefined && timeOf(record) >= thanMs) return false;
         changes.push({ key: note, value: null }, { key, value: null }, { key: newest, value: null });
-        return changes.length < stepRecords;
+        return changes.length < count;
       });
-      if (changes.length === 0) return;
+      if (changes.length === 0) return false;
       // Guarded by the end, since an append in between can be for one of these keys. The loop then retries.
-      await this.store.within(this.store.write({ key: endKey, version: end }, changes));
+      await this.store.within(this.store.write({ key: endKey, version: end }, changes, kind));
+      return true;
+    };
+    while (!this.closed && (await fitting(step)));
+  }
+}
+
+/** Calls `write` with a number of records, and with fewer of them while the disk has no room. */
+async function fitting<T>(write: (records: number, kind?: WriteKind) => Promise<T>): Promise<T> {
+  for (let records = stepRecords; records > 1; records = Math.ceil(records / 2)) {
+    try {
+      return await write(records, 'divisible');
+    } catch (error) {
+      if (!isBusError(error, 'DiskFull')) throw error;
     }
   }
+  return write(1);
 }

@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import fs, { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock, systemRandom, type Clock } from '../../../src/base/clock';
+import { BusError } from '../../../src/base/errors';
 import { openStore, type Change, type Store } from '../../../src/disk/lmdb';
 import { Appender } from '../../../src/embedded/store/append';
 import { behind, keyOf, kinds, partitionKey } from '../../../src/embedded/store/keys';
@@ -26,9 +27,9 @@ beforeEach(async () => {
   groups.splice(0);
   store = {
     ...real,
-    write(guard, changes: readonly Change[]) {
+    write(guard, changes: readonly Change[], kind) {
       largest.changes = Math.max(largest.changes, changes.length);
-      return real.write(guard, changes);
+      return real.write(guard, changes, kind);
     },
   };
 });
@@ -196,6 +197,90 @@ describe('removing below an offset', () => {
     expect(start()).toBe(1);
     await trimmer.below('t', 0, 0);
     expect(start()).toBe(1);
+  });
+});
+
+describe('on a disk that is nearly full', () => {
+  const diskBytes = 32 * 1024 ** 2;
+  const blockBytes = 4_096;
+  const fault = { code: 'DiskFull', details: { outcome: 'not-sent' } };
+
+  /** A disk that holds only the data file. */
+  function smallDisk(): jest.SpyInstance {
+    const disk = fs.statfsSync(dir);
+    return jest.spyOn(fs, 'statfsSync').mockImplementation(() => {
+      const freeBytes = Math.max(0, diskBytes - fs.statSync(join(dir, 'data.mdb')).size);
+      const [bavail, blocks] = [Math.floor(freeBytes / blockBytes), diskBytes / blockBytes];
+      return Object.assign(disk, { type: 0xef53, bsize: blockBytes, bavail, blocks });
+    });
+  }
+
+  test('commits and trims are made where appends are refused, and a trim reports no state of its own', async () => {
+    const faults: string[] = [];
+    const watching = await openStore(dir, {
+      clock,
+      durable: false,
+      onChange: (now) => void faults.push(now?.reason ?? 'works'),
+    });
+    const disk = smallDisk();
+    try {
+      const { trimmer, put, start } = await open({ compacted: false, keepMs: null });
+      const large = Array.from({ length: 4 }, (_, n): [string, string] => [`${n}`, 'x'.repeat(10_000)]);
+      const fill = async (): Promise<void> => {
+        for (let n = 0; n < 10_000; n += 1) await put(...large);
+      };
+      await expect(fill()).rejects.toMatchObject(fault);
+      expect(faults).toHaveLength(1);
+      largest.changes = 0;
+      expect(await trimmer.below('t', 0, 600)).toBe(600);
+      expect([start(), largest.changes]).toEqual([600, 501]);
+      const state = new Uint8Array(65_536);
+      const key = partitionKey(kinds.commit, ['g', 't'], 0);
+      expect(await store.write(null, [{ key, value: encodeCommit({ offset: 600, state }) }])).toBe(true);
+      await expect(put(...large)).rejects.toMatchObject(fault);
+      expect(faults.every((reason) => reason.includes('are needed'))).toBe(true);
+      expect(faults.length).toBeLessThanOrEqual(2); // one for each append that was refused
+    } finally {
+      disk.mockRestore();
+      await watching.release();
+    }
+  });
+
+  test('old tombstones are removed where appends are refused', async () => {
+    const { trimmer, put, there } = await open({ compacted: true, keepMs: null });
+    const keys = Array.from({ length: 300 }, (_, n) => `${n}`);
+    await put(...keys.map((key): [string, string | null] => [key, null]));
+    nowMs += 3_600_001;
+    const writing = { ...store };
+    store.write = (guard, changes, kind) =>
+      changes.length <= 24
+        ? writing.write(guard, changes, kind)
+        : Promise.reject(
+            new BusError('DiskFull', 'full', {
+              outcome: 'not-sent',
+              path: dir,
+              freeBytes: 0,
+              neededBytes: 1,
+            }),
+          );
+    await trimmer.sweep();
+    expect(there()).toEqual([]);
+  });
+
+  test('a trim of one record that has no room rejects, and is reported', async () => {
+    const { trimmer, put, start } = await open({ compacted: false, keepMs: null });
+    await put(['a', '1'], ['b', '2']);
+    const kinds: unknown[] = [];
+    store.write = (_, changes, kind) => {
+      kinds.push(`${changes.length} ${kind}`);
+      return Promise.reject(
+        new BusError('DiskFull', 'full', { outcome: 'not-sent', path: dir, freeBytes: 0, neededBytes: 1 }),
+      );
+    };
+    await expect(trimmer.below('t', 0, 2)).rejects.toMatchObject({ code: 'DiskFull' });
+    expect(kinds.at(-1)).toBe('2 undefined');
+    expect(kinds.slice(0, -1).every((kind) => String(kind).endsWith('divisible'))).toBe(true);
+    expect(start()).toBe(0);
   });
 });
 
