@@ -102,12 +102,14 @@ export class Lease {
     const count = this.live.version(leaseKey(id));
     if (count === undefined) return { count, silentMs: Infinity };
     const seen = this.seen.get(id);
+    if (seen === undefined) this.forgetEnded();
     if (seen?.count === count) return { count, silentMs: nowMs - seen.sinceMs };
     this.seen.set(id, { count, sinceMs: nowMs });
     return { count, silentMs: 0 };
   }
-  forget(id: string): void {
-    this.seen.delete(id);
+  /** Bounds the memory: each log that opens has a new id. */
+  private forgetEnded(): void {
+    for (const id of this.seen.keys()) if (this.live.version(leaseKey(id)) === undefined) this.seen.delete(id);
   }
 
   async close(): Promise<void> {

@@ -9,7 +9,7 @@ import { sizeText, spanText } from '../../format/amounts';
 import { parseGroup, queueOf } from '../../format/names';
 import type { GroupOfTopic, Topic } from '../../ports/log';
 import { kinds, partitionKey, PlaceKeys } from './keys';
-import { decodeCommit } from './commit-format';
+import { offsetOf } from './commit-format';
 import { timeOf } from './record-format';
 import type { Topics } from './topics';
 
@@ -46,30 +46,31 @@ export class Aging {
   async sweep(topic: Topic, keepMs: number): Promise<void> {
     const { store, clock, topics } = this.parts;
     const thanMs = clock.now() - keepMs;
+    const groups = this.groupsOf(topic.name);
     const held: Held[] = [];
     for (let partition = 0; partition < topic.partitions && !this.parts.closed(); partition += 1) {
       store.refresh();
-      const unread = this.unreadFrom(topic.name, partition);
+      const unread = this.unreadFrom(groups, topic.name, partition);
       await this.older(topic.name, partition, thanMs, unread);
       const { start, end } = topics.bounds(topic.name, partition);
       const from = Math.max(start, unread);
       const to = from < end ? this.firstYoung(topic.name, partition, thanMs, { from, end }) : from;
       if (from < to) held.push({ partition, from, to, bytes: this.sizeOf(topic.name, partition, { from, to }) });
     }
-    if (bytesOf(held) > this.parts.heldBytesMax) await this.drop(topic, keepMs, held);
+    if (bytesOf(held) > this.parts.heldBytesMax) await this.drop(topic, keepMs, held, groups);
   }
 
   private groupsOf(topic: string): readonly string[] {
     return this.parts.groups().flatMap((one) => (one.topic === topic ? one.group : []));
   }
   /** Returns the lowest offset that a group has not settled; Infinity without groups. */
-  private unreadFrom(topic: string, partition: number): number {
-    return Math.min(Infinity, ...this.groupsOf(topic).map((group) => this.placeOf(group, topic, partition)));
+  private unreadFrom(groups: readonly string[], topic: string, partition: number): number {
+    return Math.min(Infinity, ...groups.map((group) => this.placeOf(group, topic, partition)));
   }
   /** Returns the committed offset of a group, or 0 where it has never committed and thus has read nothing. */
   private placeOf(group: string, topic: string, partition: number): number {
-    const entry = this.parts.store.entry(partitionKey(kinds.commit, [group, topic], partition));
-    return entry === undefined ? 0 : decodeCommit(entry.value).offset;
+    const commit = this.parts.store.view(partitionKey(kinds.commit, [group, topic], partition));
+    return commit === undefined ? 0 : offsetOf(commit);
   }
 
   private async older(topic: string, partition: number, thanMs: number, unread: number): Promise<void> {
@@ -118,11 +119,11 @@ export class Aging {
   }
 
   /** Removes the oldest records of the partition that holds most, until the rest is within the limit. */
-  private async drop(topic: Topic, keepMs: number, held: Held[]): Promise<void> {
+  private async drop(topic: Topic, keepMs: number, held: Held[], groups: readonly string[]): Promise<void> {
     const { heldBytesMax, closed } = this.parts;
     const before = held.map(({ from }) => from);
     const removed = held.map(() => 0);
-    const late = this.groupsOf(topic.name).filter((group) =>
+    const late = groups.filter((group) =>
       held.some(({ partition, to }) => this.placeOf(group, topic.name, partition) < to),
     );
     while (bytesOf(held) > heldBytesMax && !closed()) {

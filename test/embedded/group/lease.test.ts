@@ -113,6 +113,19 @@ describe('the leases of other members', () => {
     expect(lease.look('nobody')).toEqual({ count: undefined, silentMs: Infinity });
   });
 
+  it('are forgotten when they ended, as soon as another one is looked at', () => {
+    const { clock } = handClock();
+    const { store, counts } = handStore();
+    const lease = new Lease(store, clock, 'me');
+    for (let n = 0; n < 100; n++) {
+      counts.clear();
+      counts.set(`Lyou ${n}\0`, 1).set('Lother\0', 1);
+      lease.look(`you ${n}`);
+      lease.look('other');
+    }
+    expect([...lease['seen'].keys()].toSorted()).toEqual(['other', 'you 99']);
+  });
+
   it('are not silent during a time in which this member did not check', () => {
     const { clock, at } = handClock();
     const { store, counts } = handStore();

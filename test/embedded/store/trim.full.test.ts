@@ -135,6 +135,25 @@ describe('removing by age records that a group has not read', () => {
     expect([there(), dropped]).toEqual([[], []]);
   });
 
+  it('reads the groups once for all partitions, and only the offsets of their commits', async () => {
+    const topics = new Topics(store);
+    await topics.ensure({ name: 't', partitions: 4, compacted: false, keepMs: 60_000 });
+    await group('g', 7);
+    const read = jest.fn(() => groups);
+    const copied = jest.spyOn(store, 'entry');
+    const trimmer = new Trimmer(store, topics, clock, systemRandom, {
+      groups: read,
+      failed: () => undefined,
+      dropped: () => undefined,
+      heldBytesMax: 1024 ** 3,
+    });
+    await trimmer.sweep();
+    trimmer.close();
+    expect(read).toHaveBeenCalledTimes(1);
+    const commitKey = partitionKey(kinds.commit, ['g', 't'], 0);
+    expect(copied.mock.calls.filter(([key]) => commitKey.equals(key))).toEqual([]);
+  });
+
   it('waits for a group that has not committed yet', async () => {
     const { trimmer, put, there } = await open({ compacted: false, keepMs: 60_000 });
     await put(['a', '1']);
