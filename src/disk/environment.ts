@@ -18,7 +18,7 @@ const stoppedReportAfterMs = 1_000;
 const slowReportAfterMs = 5_000;
 /** Calls of {@link Environment.check} within this time count as one. */
 const checkMsMin = 500;
-/** Number of looks after which a write that LMDB has not answered counts as lost, if certainly no process holds the lock. */
+/** Number of looks after which a write that LMDB has not answered counts as lost, if no process can hold the lock. */
 const lostAfterLooks = 20;
 /** Limits the wait for the cause of a failed write. The cause is a promise, which lmdb sometimes does not settle. */
 const causeMs = 1_000;

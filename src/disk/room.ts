@@ -13,8 +13,8 @@ const plentyBytes = 64 * 1024 * 1024;
 /** Bytes reserved for other files of the bus: announcements, sockets, settings. Less on a small disk. */
 const leftBytesMax = 2 * 1024 * 1024;
 /**
- * Bytes of a commit or a trim for which an append leaves room, so that waiting messages can be handled and trimmed while
- * the disk is full. They are multiplied like those of the append itself. Less on a small disk.
+ * Bytes of a commit or a trim for which an append leaves room, so that waiting messages can be handled and trimmed
+ * while the disk is full. They are multiplied like those of the append itself. Less on a small disk.
  */
 const commitBytesMax = 256 * 1024;
 /** Part of a small disk that is reserved instead. */

@@ -36,8 +36,8 @@ export interface Store {
   /**
    * Makes all changes in one transaction if the guard holds, and otherwise none. Resolves to whether it did, once that
    * is durable. Rejects with DiskFull when there is no room; nothing is then written. Rejects with StoreBroken when the
-   * store cannot be used, and with Unreachable when the outcome is unknown. It can take long while another process holds
-   * the write lock: {@link Store.within} limits that.
+   * store cannot be used, and with Unreachable when the outcome is unknown. It can take long while another process
+   * holds the write lock: {@link Store.within} limits that.
    */
   write(guard: Guard | null, changes: readonly Change[], kind?: WriteKind): Promise<boolean>;
   /**

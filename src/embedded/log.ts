@@ -83,8 +83,8 @@ function subdirectory(dir: string, name: string): string {
 }
 
 /**
- * Prefix of the folder of live files, before the boot of the machine. A power cut can damage files that were not synced,
- * so each boot starts with a new folder.
+ * Prefix of the folder of live files, before the boot of the machine. A power cut can damage files that were not
+ * synced, so each boot starts with a new folder.
  */
 const livePrefix = 'live-';
 /** Takes the place of the boot for a process that cannot determine it. */

@@ -107,7 +107,7 @@ export class Lease {
     this.seen.set(id, { count, sinceMs: nowMs });
     return { count, silentMs: 0 };
   }
-  /** Bounds the memory: each log that opens has a new id. */
+  /** Forgets the leases that ended. Each log that opens has a new id, so the map would otherwise grow forever. */
   private forgetEnded(): void {
     for (const id of this.seen.keys()) if (this.live.version(leaseKey(id)) === undefined) this.seen.delete(id);
   }
