@@ -190,6 +190,14 @@ export class DeliveryContext implements WorkContext {
     this.#aborted ??= { reason };
     this.#controller?.abort(reason);
   }
+  /** Throws the reason of the abort, if there was one. Unlike `signal`, it creates no controller. */
+  throwIfAborted(): void {
+    if (this.#aborted) throw this.#aborted.reason;
+  }
+  /** Returns whether the context was aborted with this reason. */
+  isAbortedWith(reason: unknown): boolean {
+    return this.#aborted !== undefined && this.#aborted.reason === reason;
+  }
   /** Ends the delivery. The deadline can no longer abort the signal. */
   end(): void {
     this.#ended = true;

@@ -29,6 +29,9 @@ export type Outcome =
  * Runs the handler with a body that is decoded but not yet checked. Never throws or rejects. Returns a promise only
  * when the schema, a middleware or the handler returns one, since a promise costs as much as everything else here. The
  * context's signal and scope end with the call. The caller keeps the context to abort it or to read its progress.
+ *
+ * A call that is aborted while its body is being checked, or before a middleware continues, does not start the handler.
+ * Its outcome is the reason of the abort.
  */
 export function deliver(
   parts: DeliverParts,
@@ -79,7 +82,7 @@ class Call implements Scope {
       const body = check(entry.schemas.input, raw, 'input', entry.name);
       const value =
         body instanceof Promise
-          ? body.then(ifInTime(parts.clock, facts, (checked) => this.#handle(checked)))
+          ? body.then(ifInTime(parts.clock, facts, (checked) => this.#handleLate(checked)))
           : this.#handle(body);
       if (!isThenable(value)) return this.#end({ ok: true, value });
       parts.calls?.add(facts);
@@ -92,6 +95,10 @@ class Call implements Scope {
     }
   }
 
+  #handleLate(body: unknown): unknown {
+    this.context.throwIfAborted(); // by 'check', since no middleware has started
+    return this.#handle(body);
+  }
   #handle(body: unknown): unknown {
     this.#by = 'handler';
     return this.parts.scopes.run(this, through, this.parts.middleware, this.entry, body, this.run, this.context);
@@ -152,6 +159,7 @@ async function aroundAll(
   const step = async (index: number): Promise<Settlement> => {
     const around = middleware[index];
     if (around) return around({ entry, body, context }, () => step(index + 1));
+    context.throwIfAborted();
     value = await run(body, context);
     return settled;
   };

@@ -128,6 +128,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     else answer(one, outcome);
   }
   function answer(one: Active, outcome: Outcome): void {
+    if (!outcome.ok && outcome.by === 'check' && one.context.isAbortedWith(outcome.error)) return neverStarted(one);
     const reply = replyOf(parts, one.line.served.entry, expired(one, outcome));
     if (reply instanceof Promise) void reply.then((late) => ended(one, late));
     else ended(one, reply);
@@ -136,6 +137,15 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     if (!one.takenBack) send(one.envelope, one.from, how, body);
     forget(one);
     one.line.ended();
+  }
+  /** Ends a request that was aborted while its body was still being checked, so that its caller can resend it. */
+  function neverStarted(one: Active): void {
+    const { envelope, from, line, takenBack } = one;
+    if (drainingMs !== undefined && !takenBack) refuseLeaving(envelope, from);
+    else if (line.closedMs !== undefined && !takenBack) refuseClosed(envelope, from, line.closedMs);
+    else dropUnstarted(envelope, 'it was aborted while its input was checked');
+    forget(one);
+    line.ended();
   }
   function forget(one: Active): void {
     active.delete(one.envelope.id);

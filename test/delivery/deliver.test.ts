@@ -72,6 +72,28 @@ test.each([
   expect(handler).toHaveBeenCalledTimes(calls);
 });
 
+test('a call that is aborted while its body is checked starts neither middleware nor handler', async () => {
+  const { parts, facts, context, clock } = open();
+  const slowly = z.object({ n: z.number() }).refine(() => sleep(clock, 50).then(() => true));
+  const slow = defineModule('maths', { double: request(slowly, z.number()) });
+  const [around, handler] = [jest.fn(), jest.fn()];
+  const delivered = deliver({ ...parts, middleware: [around] }, slow.double, facts, { n: 2 }, handler, context);
+  context.abort('closed');
+  await clock.advance(50);
+  expect(await delivered).toEqual({ ok: false, by: 'check', error: 'closed' });
+  expect([around, handler].map(({ mock }) => mock.calls)).toEqual([[], []]);
+});
+
+test('a call that is aborted while a middleware waits does not start the handler', async () => {
+  const { clock, context, run } = open([(_, next) => sleep(clock, 50).then(next)]);
+  const handler = jest.fn();
+  const delivered = run({ n: 2 }, handler);
+  context.abort('closed');
+  await clock.advance(50);
+  expect(await delivered).toEqual({ ok: false, by: 'handler', error: 'closed' });
+  expect(handler).not.toHaveBeenCalled();
+});
+
 test('middleware wraps the handler, the first outermost, and receives the checked body', async () => {
   const steps: unknown[] = [];
   const around =

@@ -320,6 +320,45 @@ test('a cancelled waiting request never starts, and a running one is aborted wit
   expect(replies).toEqual([]);
 });
 
+describe('a request whose body is still being checked', () => {
+  /** Sends a request and checks its body until `check` is called. */
+  function checking() {
+    const opened = open();
+    let check = (): void => undefined;
+    const slow = z.number().refine(() => new Promise<boolean>((resolve) => (check = () => resolve(true))));
+    const { double } = defineModule('maths', { double: request(slow, z.number()) });
+    const run = (body: unknown): number => opened.started.push(Number(body));
+    opened.answerer.add({ entry: double, run, pace: createPace({ concurrency: 1 }) });
+    opened.ask(1);
+    return { ...opened, check: () => (check(), turn()) };
+  }
+
+  test.each([
+    ['its entry was closed', 'close', ['Closed']],
+    ['the instance is leaving', 'drain', ['Closed']],
+    ['its caller seems dead', 'gone', []],
+    ['its caller cancelled it', 'cancel', []],
+  ] as const)('is not started after %s, and its caller can resend it', async (_what, how, codes) => {
+    const { clock, answerer, started, replies, states, check, ask, probe } = checking();
+    let stopping: Promise<void> | undefined;
+    if (how === 'close') stopping = answerer.close(['maths.double'], 100);
+    if (how === 'drain') stopping = answerer.drain(100);
+    if (how === 'gone') answerer.gone('there');
+    if (how === 'cancel') answerer.cancel({ kind: 'cancel', entry: 'maths.double', id: 'id1', from: 'web#1' });
+    await clock.advance(100);
+    await stopping;
+    await check();
+    expect(started).toEqual([]);
+    expect(replies.map(({ envelope: { code } }) => code)).toEqual(codes);
+    if (stopping) return;
+    probe(1);
+    expect(states()).toEqual(['unknown']);
+    ask(2); // the only place is free again
+    await check();
+    expect(started).toEqual([2]);
+  });
+});
+
 test('drain answers waiting requests with Closed and waits for running ones', async () => {
   const { ask, answerer, replies, ends } = open(1);
   ask(1);

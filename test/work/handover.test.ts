@@ -456,6 +456,7 @@ test('a message whose partition is lost during its asynchronous schema check doe
   expect(r.of('partition').filter(({ change }) => change === 'lost')).toHaveLength(topic.partitions);
   await r.clock.advance(1_000);
   expect(seen).toEqual([0]); // once, after the partition came back
+  expect(r.of('handled').map(({ outcome }) => outcome)).toEqual(['failed', 'done']);
 });
 
 test('a partition whose signal alone reports its loss is released immediately', async () => {

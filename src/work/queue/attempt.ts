@@ -1,7 +1,7 @@
 /** Runs one attempt at a message: decodes its body, calls the handler, and returns the outcome. */
 import { isBusError, sayError } from '../../base/errors';
 import { DeliveryContext, type Facts } from '../../delivery/context';
-import { deliver, type Outcome, type Run } from '../../delivery/deliver';
+import { deliver, type Outcome } from '../../delivery/deliver';
 import { peerOf } from '../../delivery/peer';
 import { decodeValue } from '../../format/json';
 import type { Message } from '../message';
@@ -30,11 +30,7 @@ export function handle(parts: TakeParts, message: Message, { entry, run }: Handl
   };
   const context = new DeliveryContext(facts, parts.clock, parts.notices);
   message.context = context;
-  const start: Run = (checked, given) => {
-    message.holder.closed.throwIfAborted(); // a schema can take time, and the partition can be lost meanwhile
-    return run(checked, given);
-  };
-  return deliver(parts, entry, facts, body.value, start, context);
+  return deliver(parts, entry, facts, body.value, run, context);
 }
 
 /** Returns the error of a failed attempt. Returns Refused when no other attempt can succeed. */
