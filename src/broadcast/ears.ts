@@ -29,8 +29,9 @@ export function openEars(parts: EarParts): Ears {
     );
     return opening;
   }
-  async function end(topic: Topic, ear: Ear): Promise<void> {
-    byTopic.delete(topic.name);
+  async function end(topic: Topic, opening: Promise<Ear>, ear: Ear): Promise<void> {
+    // When the close failed and is tried again, the topic can have a new reader.
+    if (byTopic.get(topic.name) === opening) byTopic.delete(topic.name);
     await ear.close();
     opened.delete(ear);
   }
@@ -38,12 +39,14 @@ export function openEars(parts: EarParts): Ears {
     async listen(topic, entry, run) {
       for (;;) {
         if (closedAtMs !== undefined) throw closed(parts.clock.now() - closedAtMs);
-        const ear = await earOf(topic);
+        const opening = earOf(topic);
+        const ear = await opening;
         const listener = ear.add(entry, run);
         if (!listener) continue; // the last listener was closed meanwhile, and the reader with it
         return closable(async () => {
-          const drained = listener.close();
-          await allEnded(`closing a listener of ${entry.name}`, ear.idle ? [drained, end(topic, ear)] : [drained]);
+          const closing = [listener.close()];
+          if (ear.idle) closing.push(end(topic, opening, ear));
+          await allEnded(`closing a listener of ${entry.name}`, closing);
         });
       }
     },

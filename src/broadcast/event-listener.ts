@@ -2,8 +2,8 @@
  * Delivers a module's events to plain listeners, without a queue: every instance gets each event while it is listening.
  */
 import { sleep, within } from '../base/clock';
-import { sayError } from '../base/errors';
-import { aborted, closable, type Closable } from '../base/lifecycle';
+import { BusError, sayError } from '../base/errors';
+import { aborted, closable, teardown, type Closable } from '../base/lifecycle';
 import { limits } from '../base/limits';
 import { openStates } from '../base/notices';
 import type { Event } from '../contract/types';
@@ -29,7 +29,7 @@ export interface Ear extends Closable {
 
 export interface EarParts extends DeliverParts {
   readonly log: Log;
-  /** Maximum time that closing waits for running listeners, in ms. */
+  /** Maximum time that closing waits for running listeners, in ms. Those that still run are then aborted. */
   readonly drainMs: number;
 }
 
@@ -51,11 +51,18 @@ interface Listener {
   readonly run: Run;
   readonly gate: Gate;
 }
+/** An event that waits for one of its listeners. */
+interface Waiting {
+  readonly listener: Listener;
+  readonly drop: () => void;
+}
 
 /** Opens a reader. Resolves when everything appended from now on will be delivered. */
 export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   const { clock, notices, log, drainMs } = parts;
   const listeners = new Set<Listener>();
+  /** Gates of `listeners`, and of removed listeners until their calls have ended or were aborted. */
+  const gates = new Set<Gate>();
   const seen = new Map<number, Seen>();
   const turns = createTurns(waitingMax);
   const { capacity } = turns;
@@ -114,16 +121,21 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
       ? `${record.partition} ${Buffer.from(record.key).toString('latin1')}`
       : `${keyless++ % atOnceMax}`;
     const bytes = record.value?.length ?? 0;
-    const turn = async (): Promise<void> => {
-      for (const listener of heard) await handle(listener, facts, decoded.value);
-    };
-    if (!turns.take(lane, bytes, turn)) drop(facts, `no room for more: ${capacity.describe('events')}`);
+    // Checked before the listeners are registered, since a turn can start at once. Lanes have the same bounds.
+    if (!capacity.fits(bytes)) return drop(facts, `no room for more: ${capacity.describe('events')}`);
+    const waiting = heard.map((listener): Waiting => ({ listener, drop: () => drop(facts, closedReason) }));
+    for (const one of waiting) one.listener.gate.wait(one.drop);
+    turns.take(lane, bytes, async () => {
+      for (const one of waiting) await handle(one, facts, decoded.value);
+    });
   }
-  async function handle({ entry, run, gate }: Listener, facts: Facts, body: unknown): Promise<void> {
-    if (!gate.enter()) return drop(facts, 'its listener was closed before it was started');
-    const outcome = await deliver(parts, entry, facts, body, run, new DeliveryContext(facts, clock, notices));
+  async function handle(waiting: Waiting, facts: Facts, body: unknown): Promise<void> {
+    const { entry, run, gate } = waiting.listener;
+    const context = new DeliveryContext(facts, clock, notices);
+    if (!gate.enter(waiting.drop, context)) return;
+    const outcome = await deliver(parts, entry, facts, body, run, context);
     if (!outcome.ok) drop(facts, `its listener failed: ${sayError(outcome.error)}`);
-    gate.leave();
+    gate.leave(context);
   }
   function drop({ entry, id }: Facts, reason: string): void {
     notices.tell({ type: 'dropped', what: 'event', reason, entry, id });
@@ -136,11 +148,14 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   return {
     add(entry, run) {
       if (stop.signal.aborted) return undefined;
-      const listener = { entry, run, gate: new Gate() };
+      const gate = new Gate();
+      const listener = { entry, run, gate };
       listeners.add(listener);
+      gates.add(gate);
       return closable(async () => {
         listeners.delete(listener);
-        await within(clock, drainMs, listener.gate.close());
+        await gate.close(clock, drainMs, closed(`the listener of ${entry.name} was closed`));
+        gates.delete(gate);
       });
     },
     get idle() {
@@ -149,12 +164,29 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
     get waiting() {
       return capacity.count;
     },
-    ...closable(async () => {
-      stop.abort();
-      await tail.close();
-      await walking;
-      states.works(part, 'nothing listens to it any longer');
-      await within(clock, drainMs, capacity.below(0));
-    }),
+    ...closable(
+      teardown(`the reader of ${topic.name}`, [
+        [
+          'tail',
+          async () => {
+            stop.abort();
+            await tail.close();
+            await walking;
+            states.works(part, 'nothing listens to it any longer');
+          },
+        ],
+        [
+          'listeners',
+          async () => {
+            await within(clock, drainMs, capacity.below(0));
+            for (const gate of gates) gate.abort(closed('this instance no longer listens'));
+          },
+        ],
+      ]),
+    ),
   };
+}
+const closedReason = 'its listener was closed before it was started';
+function closed(message: string): BusError<'Cancelled'> {
+  return new BusError('Cancelled', message, { reason: 'closed' });
 }

@@ -1,6 +1,6 @@
 /** Handles incoming broadcasts. Each is handled once, in the order in which its sender sent it. */
 import { within } from '../base/clock';
-import { sayError } from '../base/errors';
+import { BusError, sayError } from '../base/errors';
 import { limits } from '../base/limits';
 import { moduleOf } from '../contract/contract';
 import type { Broadcast } from '../contract/types';
@@ -16,14 +16,17 @@ import { createSeen, type Seen } from '../delivery/sender-positions';
 export interface Hearer {
   add(entry: Broadcast, run: Run): void;
   /**
-   * Stops starting broadcasts of these entries. Waiting ones are dropped with a notice. Resolves when none of their
-   * handlers runs, after at most `drainMs`.
+   * Starts no further broadcasts of these entries. Waiting ones are dropped with a notice. Resolves when none of their
+   * handlers runs, after at most `drainMs`. Handlers that still run are then aborted.
    */
   close(entries: readonly string[], drainMs: number): Promise<void>;
   hear(envelope: Envelope, body: Uint8Array): void;
   /** Broadcasts that wait or run. */
   readonly waiting: number;
-  /** Accepts no further broadcasts. Resolves when none waits or runs, after at most `drainMs`. */
+  /**
+   * Accepts no further broadcasts. Resolves when none waits or runs, after at most `drainMs`. Broadcasts that still
+   * wait are then dropped with a notice, and running handlers are aborted.
+   */
   drain(drainMs: number): Promise<void>;
 }
 
@@ -36,6 +39,8 @@ interface Handler {
 export function createHearer(parts: DeliverParts): Hearer {
   const { clock, notices } = parts;
   const handlers = new Map<string, Handler>();
+  /** Gates of `handlers`, and of removed handlers until their calls have ended or were aborted. */
+  const gates = new Set<Gate>();
   /**
    * Sender positions by module. Order is kept only within a module, so a later position can arrive first at another
    * module.
@@ -79,20 +84,32 @@ export function createHearer(parts: DeliverParts): Hearer {
     if (!decoded.ok) return drop(envelope, `the bytes are not a body: ${decoded.reason}`);
     if (notices.watched) notices.tell({ type: 'received', kind: 'broadcast', entry, id });
     const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };
+    const { gate } = handler;
+    const close = (): void => drop(envelope, 'its handler was closed before it was started');
+    gate.wait(close);
     turns.take(from, length, async () => {
-      if (!handler.gate.enter()) return drop(envelope, 'its handler was closed before it was started');
       const context = new DeliveryContext(facts, clock, notices);
+      if (!gate.enter(close, context)) return;
       const outcome = await deliver(parts, handler.entry, facts, decoded.value, handler.run, context);
       if (!outcome.ok) drop(envelope, `its handler failed: ${sayError(outcome.error)}`);
-      handler.gate.leave();
+      gate.leave(context);
     });
   }
   return {
-    add: (entry, run) => void handlers.set(entry.name, { entry, run, gate: new Gate() }),
+    add(entry, run) {
+      const gate = new Gate();
+      gates.add(gate);
+      handlers.set(entry.name, { entry, run, gate });
+    },
     async close(entries, drainMs) {
       const closing = entries.flatMap((entry) => handlers.get(entry) ?? []);
       for (const entry of entries) handlers.delete(entry);
-      await within(clock, drainMs, Promise.all(closing.map(({ gate }) => gate.close())));
+      await Promise.all(
+        closing.map(async ({ entry, gate }) => {
+          await gate.close(clock, drainMs, closed(`${entry.name} is no longer served`));
+          gates.delete(gate);
+        }),
+      );
     },
     hear,
     get waiting() {
@@ -101,6 +118,10 @@ export function createHearer(parts: DeliverParts): Hearer {
     async drain(drainMs) {
       draining = true;
       await within(clock, drainMs, capacity.below(0));
+      for (const gate of gates) gate.abort(closed('this instance is leaving'));
     },
   };
+}
+function closed(message: string): BusError<'Cancelled'> {
+  return new BusError('Cancelled', message, { reason: 'closed' });
 }

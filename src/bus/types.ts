@@ -386,7 +386,8 @@ export interface Bus extends Closable {
    *
    * The bus:
    * - notifies its callers, and waits up to five seconds for slow ones. It accepts nothing new after that.
-   * - waits for running handlers, for at most `drainMs`, and aborts those that still run.
+   * - waits for running handlers, for at most `drainMs`, and aborts those that still run. Broadcasts, and events of
+   *   plain listeners, that have not started by then are dropped, each with a notice.
    * - refuses requests that it did not start, so that their callers send them to another instance.
    * - releases its partitions, and closes its connections.
    *

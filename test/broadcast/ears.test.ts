@@ -19,7 +19,7 @@ const topic: Topic = { name: 't.photos.events', partitions: 2, compacted: false,
 function open() {
   const clock = virtualClock();
   const { log } = memoryWorld({ clock }).process('a');
-  const tails = { open: 0, opened: 0, refuses: false };
+  const tails = { open: 0, opened: 0, refuses: false, staysOpen: false };
   const counted: typeof log = {
     ...log,
     async tail(...args) {
@@ -32,7 +32,11 @@ function open() {
           if (tails.refuses) throw new BusError('NotAllowed', 'no right to read', { what: 'reading' });
           return tail.read(max);
         },
-        close: () => tail.close().then(() => void tails.open--),
+        async close() {
+          if (tails.staysOpen) throw new Error('ECONNRESET');
+          await tail.close();
+          tails.open--;
+        },
       };
     },
   };
@@ -78,6 +82,21 @@ describe('plain listeners of a topic', () => {
     await closing;
     expect(tails).toMatchObject({ open: 1, opened: 3 });
     await next.close();
+    expect(tails.open).toBe(0);
+  });
+
+  it('keep the new reader of their topic when an earlier one is closed again because its close failed', async () => {
+    const { ears, tails } = open();
+    const one = await ears.listen(topic, added, () => undefined);
+    tails.staysOpen = true;
+    await expect(one.close()).rejects.toThrow('ECONNRESET');
+    tails.staysOpen = false;
+    const two = await ears.listen(topic, added, () => undefined);
+    await one.close();
+    const three = await ears.listen(topic, added, () => undefined);
+    expect(tails).toMatchObject({ open: 1, opened: 2 });
+    await two.close();
+    await three.close();
     expect(tails.open).toBe(0);
   });
 

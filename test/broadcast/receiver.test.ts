@@ -2,9 +2,10 @@ import { z } from 'zod';
 import { limits } from '../../src/base/limits';
 import { openNotices } from '../../src/base/notices';
 import { createHearer } from '../../src/broadcast/receiver';
+import type { Run } from '../../src/delivery/deliver';
 import { openScopes } from '../../src/delivery/context';
 import { encodeBody } from '../../src/format/codec';
-import { broadcast, defineModule, event, unchecked } from '../../src/index';
+import { broadcast, defineModule, event, unchecked, type Context } from '../../src/index';
 import { virtualClock } from '../../src/memory';
 import { testBus, type TestBus } from '../../src/testing';
 
@@ -162,4 +163,137 @@ test('a bus closes after drainMs although a broadcast handler and a listener han
   expect(closed).toBe(false);
   await bus.clock.advance(12_000);
   expect(closed).toBe(true);
+});
+
+/** Records the calls of handlers. A call ends when the test ends it, whether or not its signal aborts. */
+function hanging() {
+  const started: string[] = [];
+  const aborts: string[] = [];
+  const ends: (() => void)[] = [];
+  const hang =
+    (what: string) =>
+    ({ n }: { readonly n: number }, { signal }: Context): Promise<void> => {
+      started.push(`${what} ${n}`);
+      signal.addEventListener('abort', () => aborts.push(`${what} ${n}: ${(signal.reason as Error).message}`));
+      return new Promise((resolve) => ends.push(resolve));
+    };
+  return { started, aborts, hang, end: () => ends.splice(0).forEach((end) => end()) };
+}
+function droppedBy(bus: TestBus): string[] {
+  const dropped: string[] = [];
+  bus.watch((notice) => notice.type === 'dropped' && dropped.push(`${notice.entry}: ${notice.reason}`));
+  return dropped;
+}
+
+test('after a bus has closed, no waiting broadcast or event starts, and the signals of running handlers have aborted', async () => {
+  const bus = testBus(web);
+  const { started, aborts, hang, end } = hanging();
+  const dropped = droppedBy(bus);
+  await bus.serve(web, { dropCache: hang('broadcast') });
+  await bus.listen(photos.added, hang('event'));
+  const [admin, sender] = [bus.as('admin'), bus.as(photos)];
+  for (const n of [1, 2]) await admin.broadcast(web.dropCache, { n });
+  for (const n of [1, 2]) await sender.publish(photos.added, { n, key: 'a' });
+  await bus.clock.advance(100);
+  const closing = bus.close();
+  await bus.clock.advance(25_000);
+  await closing;
+  expect(aborts.toSorted()).toEqual([
+    'broadcast 1: this instance is leaving',
+    'event 1: this instance no longer listens',
+  ]);
+  expect(dropped.toSorted()).toEqual([
+    'photos.added: its listener was closed before it was started',
+    'web.dropCache: its handler was closed before it was started',
+  ]);
+  end();
+  await bus.clock.advance(1_000);
+  expect(started.toSorted()).toEqual(['broadcast 1', 'event 1']);
+});
+
+test('a bus that closes still handles broadcasts and events that wait, as long as drainMs lasts', async () => {
+  const bus = testBus(web);
+  const { started, aborts, hang, end } = hanging();
+  await bus.serve(web, { dropCache: hang('broadcast') });
+  await bus.listen(photos.added, hang('event'));
+  const [admin, sender] = [bus.as('admin'), bus.as(photos)];
+  for (const n of [1, 2]) await admin.broadcast(web.dropCache, { n });
+  for (const n of [1, 2]) await sender.publish(photos.added, { n, key: 'a' });
+  await bus.clock.advance(100);
+  const closing = bus.close();
+  for (let n = 0; n < 2; n++) {
+    await bus.clock.advance(3_000);
+    end();
+  }
+  await bus.clock.advance(5_000);
+  await closing;
+  expect(started.toSorted()).toEqual(['broadcast 1', 'broadcast 2', 'event 1', 'event 2']);
+  expect(aborts).toEqual([]);
+});
+
+test('closing one contract of several aborts and drops its broadcasts after drainMs, and only its own', async () => {
+  const [clock, notices] = [virtualClock(), openNotices()];
+  const dropped: string[] = [];
+  notices.watch((notice) => notice.type === 'dropped' && dropped.push(`${notice.entry}: ${notice.reason}`));
+  const hearer = createHearer({ clock, notices, scopes: openScopes(), middleware: [] });
+  const cache = defineModule('cache', { clear: broadcast(z.object({ n: z.number() })) });
+  const { started, aborts, hang, end } = hanging();
+  // The casts restore the body's type, which the schema of the entry checks.
+  hearer.add(web.dropCache, hang('web') as Run);
+  hearer.add(cache.clear, hang('cache') as Run);
+  const hear = (entry: string, n: number): void =>
+    hearer.hear({ kind: 'broadcast', entry, id: `id${n}`, from: `${entry}#1` }, encodeBody({ n }, 100));
+  for (const n of [1, 2]) for (const entry of ['web.dropCache', 'cache.clear']) hear(entry, n);
+  const closing = hearer.close(['web.dropCache'], 1_000);
+  expect(dropped).toEqual(['web.dropCache: its handler was closed before it was started']);
+  await clock.advance(999);
+  expect(aborts).toEqual([]);
+  await clock.advance(1);
+  await closing;
+  expect(aborts).toEqual(['web 1: web.dropCache is no longer served']);
+  end();
+  await clock.advance(100);
+  expect(started).toEqual(['web 1', 'cache 1', 'cache 2']);
+  expect([aborts.length, dropped.length]).toEqual([1, 1]);
+});
+
+test('a broadcast whose body is still being checked does not start after its handler was closed', async () => {
+  let check = (): void => undefined;
+  const slow = z
+    .object({ n: z.number() })
+    .refine(() => new Promise<boolean>((resolve) => (check = () => resolve(true))));
+  const cache = defineModule('cache', { clear: broadcast(slow) });
+  const bus = testBus(cache);
+  const { started, hang } = hanging();
+  const served = await bus.serve(cache, { clear: hang('cache') });
+  const sending = bus.as('admin').broadcast(cache.clear, { n: 1 });
+  await bus.clock.advance(10);
+  check(); // at the sender
+  await sending;
+  await bus.clock.advance(100);
+  const closing = served.close();
+  await bus.clock.advance(15_000);
+  await closing;
+  check();
+  await bus.clock.advance(100);
+  expect(started).toEqual([]);
+});
+
+test('closing one plain listener aborts its event after drainMs, and the other listener of the topic goes on', async () => {
+  const bus = testBus(web);
+  const { started, aborts, hang, end } = hanging();
+  const listening = await bus.listen(photos.added, hang('one'));
+  await bus.listen(photos.added, hang('two'));
+  for (const n of [1, 2]) await bus.as(photos).publish(photos.added, { n, key: 'a' });
+  await bus.clock.advance(100);
+  const closing = listening.close();
+  await bus.clock.advance(15_000);
+  await closing;
+  expect(aborts).toEqual(['one 1: the listener of photos.added was closed']);
+  for (let n = 0; n < 3; n++) {
+    end();
+    await bus.clock.advance(100);
+  }
+  expect(started).toEqual(['one 1', 'two 1', 'two 2']);
+  expect(aborts).toHaveLength(1);
 });
