@@ -136,12 +136,11 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
   try {
     const taken = await take(parts, queue, [name]);
     const unwatch = parts.listens(queue.topic.name, queue.group);
-    return closable(() =>
-      taken.close().finally(() => {
-        unwatch();
-        listening.delete(queue.group);
-      }),
-    );
+    return closable(async () => {
+      await taken.close();
+      unwatch();
+      listening.delete(queue.group);
+    });
   } catch (error) {
     listening.delete(queue.group);
     throw error;

@@ -226,3 +226,23 @@ test('serve rejects when it cannot announce, and can be called again', async () 
   world.faults = () => undefined;
   await soon((await serving(one, soon, 'one')).served.close());
 });
+
+test('a named listener whose close failed keeps its name until a second close succeeds', async () => {
+  const { world, open, soon } = rig();
+  const one = await open('shop');
+  const listen = () => soon(one.listen(shop.sold, { as: 'index' }, () => undefined));
+  const listening = await listen();
+  world.faults = ({ call }) => (call === 'leave' ? { error: new Error('ECONNRESET'), done: false } : undefined);
+  expect(
+    await soon(
+      listening.close().catch((error: unknown) => error),
+      3_600_000,
+    ),
+  ).toMatchObject({
+    message: 'ECONNRESET',
+  });
+  await expect(listen()).rejects.toMatchObject({ code: 'Config', message: expect.stringContaining("'index'") });
+  world.faults = undefined;
+  await soon(listening.close());
+  await soon((await listen()).close());
+});
