@@ -87,6 +87,14 @@ function throwAll(what: string, failed: readonly (readonly [name: string, error:
   throw new AggregateError(errors, `${what}: ${reasons.join('; ')}`);
 }
 
+/**
+ * Thrown in place of a handler that was not called, since its module is closing. The attempt of the message does not
+ * count.
+ */
+export class NotStarted extends Error {
+  override readonly name = 'NotStarted';
+}
+
 /** A promise, and the functions that settle it. */
 export interface Deferred<T> {
   readonly promise: Promise<T>;

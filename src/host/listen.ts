@@ -1,6 +1,6 @@
 /** Declares listeners on a class by `@Listen(entry)` on its methods, and starts them when the module serves. */
 import { BusError } from '../base/errors';
-import { allEnded, deferred } from '../base/lifecycle';
+import { allEnded, deferred, NotStarted } from '../base/lifecycle';
 import type { Body, Bus, Context, Event, ListenOptions, Served, WorkContext } from '../index';
 
 /** The type of a method decorator, both legacy and standard. */
@@ -91,6 +91,7 @@ export interface Listeners {
   /** Resolves when all listeners are ready. Rejects with the first error. */
   readonly listening: Promise<unknown>;
   serves(): void;
+  /** Closes the listeners. Events that wait for a module that never served are not handled, and no attempt counts. */
   close(): Promise<void>;
 }
 
@@ -100,6 +101,7 @@ export interface Listeners {
  */
 export function startListeners(bus: Bus, instance: object): Listeners {
   const serving = deferred<void>();
+  serving.promise.catch(() => undefined); // often no event waits for it
   let isServing = false;
   const each = listeningsOf(instance).map(({ entry, options, method }): Promise<Served> => {
     const run = (body: unknown, context: Context): void | Promise<void> =>
@@ -117,6 +119,8 @@ export function startListeners(bus: Bus, instance: object): Listeners {
       serving.resolve();
     },
     async close() {
+      // Without this, closing would wait `drainMs` for events that wait for a module that failed to serve.
+      serving.reject(new NotStarted('its module was closed before it served'));
       const ends = await Promise.allSettled(each);
       await allEnded(
         'closing the listeners',

@@ -43,7 +43,8 @@ export interface Holder {
    * Returns true when the handler can still be called after waiting for `announce`. Otherwise the message is released.
    */
   mayRun(message: Message): boolean;
-  failed(message: Message): void;
+  /** Releases a message for another attempt. `counts` means that the attempt that ended is recorded. */
+  again(message: Message, counts: boolean): void;
   settle(message: Message): void;
 }
 

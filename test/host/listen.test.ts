@@ -6,7 +6,7 @@ import * as host from '../../src/host';
 import { Listen, serveModule, SystemModule } from '../../src/host';
 import type { AnyClass } from '../../src/host/module';
 import type { Bus, Context, Served } from '../../src/index';
-import { testBus } from '../../src/testing';
+import { testBus, type TestBus } from '../../src/testing';
 
 const desk = defineModule('desk', { ask: request(unchecked<string>(), unchecked<string>()) });
 const mail = defineModule('mail', {
@@ -119,6 +119,41 @@ test('a listener that cannot be started rejects the start, which leaves nothing 
   expect(await bus.as('web').tryRequest(desk.ask, 'x')).toMatchObject({ ok: false, error: { code: 'NoHandler' } });
   await before.close();
   await serveModule(bus, new Desk());
+});
+
+/** Serves a module whose `serve` fails after its listeners have received an event. Returns how long closing took. */
+async function failToServe(bus: TestBus, instance: object): Promise<number> {
+  let fail = (): void => undefined;
+  const serve = () => new Promise((_, reject) => (fail = () => reject(new Error('cannot be announced'))));
+  const seen = { ended: '' };
+  const starting = serveModule({ ...bus, serve } as Bus, instance);
+  starting.catch((error: Error) => (seen.ended = error.message));
+  await bus.clock.advance(500);
+  await bus.as('mail').publish(mail.sent, { n: 1 });
+  await bus.clock.advance(500);
+  const startMs = bus.clock.now();
+  fail();
+  while (seen.ended === '') await bus.clock.advance(100);
+  expect(seen.ended).toBe('cannot be announced');
+  return bus.clock.now() - startMs;
+}
+
+test('when a module cannot be served, its listeners close at once although events have arrived', async () => {
+  const bus = testBus(desk);
+  const instance = new Desk();
+  expect(await failToServe(bus, instance)).toBeLessThan(1_000);
+  await bus.clock.advance(60_000);
+  expect(instance.heard).toEqual([]);
+});
+
+test('starts that fail use up no attempt of an event that waits for a named listener', async () => {
+  const bus = testBus(desk);
+  for (let n = 0; n < 10; n++) await failToServe(bus, new Desk());
+  expect(bus.parked(mail.sent)).toEqual([]);
+  const instance = new Desk();
+  await serveModule(bus, instance);
+  await bus.settled();
+  expect(instance.heard).toEqual(Array(10).fill('index 1 attempt 1'));
 });
 
 test('an instance of a class without @SystemModule is rejected by its name', async () => {

@@ -1,4 +1,5 @@
 /** Messages that crash their process: each is detected and parked, and no other message is parked with it. */
+import { NotStarted } from '../../src/base/lifecycle';
 import type { MemoryProcess } from '../../src/memory';
 import { heavy } from '../heavy';
 import { jobs, rig, type RunJob } from './rig';
@@ -114,6 +115,58 @@ test('a message that must run alone waits for running handlers, at most for long
   await sender.send(resize, [{ n: 1 }, { n: 2 }]);
   await r.clock.advance(10_000);
   expect(started.toSorted()).toEqual(['0 after 0', '1 after 2000', '2 after 2000']);
+});
+
+test('a suspected message whose handler was not called keeps its attempts, and runs alone each time', async () => {
+  const r = rig();
+  const { resize } = jobs({ attempts: 3 });
+  const sender = r.sender(r.process('web'));
+  await sender.send(resize, [{ n: 0 }]);
+  for (const name of ['a', 'b']) {
+    const p = r.process(name);
+    await r.take(p, resize, () => never);
+    await r.clock.advance(1_000);
+    p.crash();
+  }
+  const seen: string[] = [];
+  for (const name of ['c', 'd']) {
+    const p = r.process(name);
+    let left = name === 'c' ? Infinity : 2;
+    await r.take(p, resize, async ({ n }, { attempt }) => {
+      seen.push(`${name} ${n}: ${attempt}`);
+      if (n !== 0) return;
+      await after(p, 500);
+      seen.push(`${name} 0 ends`);
+      if (left-- > 0) throw new NotStarted('closing');
+    });
+    await r.clock.advance(400);
+    await sender.send(resize, [{ n: 1 }]); // it waits for the message that runs alone
+    await r.clock.advance(2_000);
+    if (name === 'c') p.crash(); // while it waits to be tried again
+  }
+  await r.clock.advance(60_000);
+  const run = (name: string): string[] => [`${name} 0: 3`, `${name} 0 ends`];
+  const runs = (name: string): string[] => [...run(name), `${name} 1: 1`, ...run(name)];
+  expect(seen).toEqual([...runs('c'), ...runs('d'), ...run('d')]);
+  expect(await r.parkedNow(r.process('reader'))).toEqual([]);
+});
+
+test('a message whose handler was not called has no recorded attempt after its process crashes', async () => {
+  const r = rig();
+  const { resize } = jobs();
+  await r.sender(r.process('web')).send(resize, [{ n: 0 }]);
+  const attempts: number[] = [];
+  const a = r.process('a');
+  await r.take(a, resize, async (_, { attempt }) => {
+    attempts.push(attempt);
+    await after(a, 2_000); // a commit has recorded it as running by then
+    throw new NotStarted('closing');
+  });
+  await r.clock.advance(2_500);
+  a.crash();
+  await r.take(r.process('b'), resize, (_, { attempt }) => void attempts.push(attempt));
+  await r.clock.advance(60_000);
+  expect(attempts).toEqual([1, 1]);
 });
 
 test('after a loss the new owner commits before each early handler, after a revocation once', async () => {

@@ -2,7 +2,7 @@
 import type { Capacity } from '../../base/bounded';
 import { every, type Timer } from '../../base/clock';
 import { sayError } from '../../base/errors';
-import { closable, deferred } from '../../base/lifecycle';
+import { closable, deferred, NotStarted } from '../../base/lifecycle';
 import type { Outcome } from '../../delivery/deliver';
 import type { Owned, Owner } from '../../ports/log';
 import { CommitHealth } from '../progress/committer';
@@ -52,6 +52,8 @@ export async function takeQueue(parts: TakeParts, queue: Queue): Promise<TakenQu
 
 const concurrencyDefault = 8;
 const trimEveryMs = 600_000;
+/** Delay before a message whose handler was not called is offered again. Its module is closing, so it seldom is. */
+const notStartedRetryMs = 1_000;
 /** Maximum time of starting messages without a turn of the event loop, so that sockets and leases are not delayed. */
 const burstMs = 10;
 
@@ -305,10 +307,12 @@ class Taken {
   #ended(message: Message, outcome: Outcome): void {
     if (message.holder.closed.aborted) return this.#outlived(message, outcome.ok);
     message.context = undefined;
+    if (this.#alone?.message === message) this.#alone = undefined;
     if (outcome.ok) {
       this.#handled++;
       this.#settle(message);
-    } else this.#failedOnce(message, faultOf(outcome));
+    } else if (outcome.error instanceof NotStarted) this.#again(message, false, notStartedRetryMs, 'in-order');
+    else this.#failedOnce(message, faultOf(outcome));
   }
 
   #retryOf({ entry }: Message): RetryOptions {
@@ -319,16 +323,20 @@ class Taken {
     this.#failed++;
     message.attempts++;
     message.cutOff = false;
-    if (this.#alone?.message === message) this.#alone = undefined;
     const attempt = attemptOf(message.attempts, error, this.parts.clock.now(), this.parts.self.instance);
     message.failures = [...message.failures, attempt].slice(-attemptsKept);
     const options = this.#retryOf(message);
     const decision = decide(options, message.attempts, error, this.parts.random);
     if ('park' in decision) return void this.#park(message, decision.park, decision.thrown);
     const { againMs } = decision;
-    message.holder.failed(message);
-    this.#lanes.again(message, this.parts.clock.mono() + againMs, options.retry ?? 'in-order');
     if (this.parts.notices.watched) this.#tellRetried(message, againMs, error);
+    this.#again(message, true, againMs, options.retry ?? 'in-order');
+  }
+
+  /** Retries a message after a delay. `counts` is false when its handler was not called. */
+  #again(message: Message, counts: boolean, delayMs: number, how: 'in-order' | 'aside'): void {
+    message.holder.again(message, counts);
+    this.#lanes.again(message, this.parts.clock.mono() + delayMs, how);
     this.#pump();
   }
 

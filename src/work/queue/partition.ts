@@ -172,10 +172,10 @@ export class Partition implements Holder {
     this.#reader.look();
   }
 
-  failed(message: Message): void {
-    this.#trials.failed(message);
+  again(message: Message, counts: boolean): void {
+    if (counts) this.#trials.failed(message);
     this.#stopped(message);
-    this.#commits.touch();
+    this.#commits.touch(); // a commit can have recorded it as running
   }
 
   settle(message: Message): void {
