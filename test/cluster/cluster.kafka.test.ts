@@ -1,7 +1,7 @@
 import { brokersKnownAt, until, zookeeperServes } from './ports';
 import { kafkaSuite } from './suite';
 
-kafkaSuite('the cluster of the run', (suite) => {
+kafkaSuite('the test cluster', (suite) => {
   const portsOf = (list: string): number[] => list.split(',').map((one) => Number(one.split(':')[1]));
 
   it('has three brokers that list each other, and a ZooKeeper that serves', async () => {

@@ -3,7 +3,7 @@ import { brokersKnownAt, until } from './ports';
 import { kafkaSuite } from './suite';
 
 kafkaSuite(
-  'the servers of the cluster of the run',
+  'the test cluster with faults',
   (suite) => {
     const portsOf = (list: string): number[] => list.split(',').map((one) => Number(one.split(':')[1]));
 

@@ -34,7 +34,7 @@ export interface Cluster {
   readonly caFile: string;
   /** SASL passwords by user. */
   readonly users: Readonly<Record<string, string>>;
-  /** Whether tests may kill its servers, because this run started them. */
+  /** True if this run started its servers, so that tests may kill them. */
   readonly isOurs: boolean;
   /** Returns broker `id`; ids count from 1. */
   broker(id: number): Server;
