@@ -1,15 +1,15 @@
-/** Requests while servers die and are away: typed errors, no false deaths, and all goes on afterwards. */
+/** Requests while servers die and are down: typed errors, no false departures, and a complete recovery. */
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
 import { livedMs } from '../elapsed';
 import { load } from './callers';
 
-/** Who stands still for less than this is nobody's loss. */
+/** A process or a server that pauses for less than this does not count as lost. */
 const sessionMs = 6_000;
 
 kafkaSuite(
-  'requests on a cluster in trouble',
+  'requests on a cluster with faults',
   (suite) => {
     let scene: Scene;
     let scenes = 0;
@@ -23,7 +23,7 @@ kafkaSuite(
       await scene.close();
     });
 
-    test('a broker that is killed costs time, but no request and no instance', async () => {
+    test('a killed broker delays requests, but loses no request and no instance', async () => {
       await Promise.all([scene.start(), scene.start()]);
       const bus = await scene.open('web');
       const lost: string[] = [];
@@ -39,7 +39,7 @@ kafkaSuite(
       expect(lost).toEqual([]);
     });
 
-    test('without any broker a request ends as Unreachable at its deadline, and is never started after it', async () => {
+    test('without brokers a request ends in Unreachable at its deadline, and never starts later', async () => {
       await scene.start();
       const bus = await scene.open('web');
       expect(await bus.request(shop.twice, { n: 1 })).toBe(2);
@@ -63,7 +63,7 @@ kafkaSuite(
       expect(scene.ledger().filter((line) => line.startsWith('twice'))).toEqual(['twice 1', 'twice 2']);
     });
 
-    test('without ZooKeeper requests go on with the last known instances', async () => {
+    test('requests reach the last known instances while ZooKeeper is down', async () => {
       await Promise.all([scene.start(), scene.start()]);
       const bus = await scene.open('web');
       const { ends, more, stop } = load(() => bus.tryRequest(shop.slow, { ms: 2 }, { timeoutMs: 30_000 }));

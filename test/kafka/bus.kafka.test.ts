@@ -1,4 +1,4 @@
-/** Buses on a cluster, in processes of their own: what each verb promises while instances die and leave. */
+/** Buses on a cluster, in separate processes: the promises of each verb while instances die and leave. */
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
@@ -18,13 +18,13 @@ kafkaSuite('buses on a cluster', (suite) => {
   });
   afterEach(() => scene.close());
 
-  test('a request goes to another process and its reply comes back', async () => {
+  test('a request to another process resolves with its reply', async () => {
     const { instance } = await scene.start();
     const bus = await scene.open('web');
     expect(await bus.request(shop.who)).toBe(instance);
   });
 
-  test('nobody there is told in milliseconds', async () => {
+  test('a request without a responder ends in NoHandler within 50 ms', async () => {
     const bus = await scene.open('web');
     const ask = async (): Promise<void> =>
       expect(await bus.tryRequest(shop.who)).toMatchObject({ error: { code: 'NoHandler' } });
@@ -32,9 +32,9 @@ kafkaSuite('buses on a cluster', (suite) => {
     expect(await quickest(50, async () => (await timed(ask()))[1])).toBeLessThan(50);
   });
 
-  test('a request to an instance that is killed -9 ends in ResponderLost within 5 s, and names it', async () => {
+  test('a request to a killed instance ends in ResponderLost with its name within 5 s', async () => {
     await scene.close();
-    scene = open(3_000); // the session that the promise is for
+    scene = open(3_000); // the session of the promise
     const bus = await scene.open('web');
     const lostMs = async (round: number): Promise<number> => {
       const { instance, kill } = await scene.start();
@@ -49,7 +49,7 @@ kafkaSuite('buses on a cluster', (suite) => {
     expect(await quickest(5_000, lostMs)).toBeLessThan(5_000);
   });
 
-  test('an idempotent request to an instance that is killed is answered by another one', async () => {
+  test('an idempotent request to a killed instance is answered by another instance', async () => {
     const bus = await scene.open('web');
     const first = await scene.start('hangs');
     const asked = bus.request(shop.hangAgain, { file: 'a' }, { timeoutMs: 60_000 });
@@ -59,7 +59,7 @@ kafkaSuite('buses on a cluster', (suite) => {
     expect(await asked).toBe(second.instance);
   });
 
-  test('instances that leave one after the other under load lose no request', async () => {
+  test('instances that leave in turn under load lose no request', async () => {
     const bus = await scene.open('web');
     let shops = [await scene.start(), await scene.start()];
     const failures: string[] = [];
@@ -87,7 +87,7 @@ kafkaSuite('buses on a cluster', (suite) => {
     expect(failures).toEqual([]);
   });
 
-  test('a broadcast reaches every process that is up, and an event every one that listens', async () => {
+  test('a broadcast reaches every running process, and an event every listening one', async () => {
     await scene.start();
     await scene.start();
     const bus = await scene.open('web');
@@ -101,11 +101,11 @@ kafkaSuite('buses on a cluster', (suite) => {
     expect(heard).toEqual(['o1']);
   });
 
-  test('work accepted by one process is handled by another that starts later, and by others when that dies', async () => {
+  test('accepted work is handled by a process that starts later, or by its replacement', async () => {
     const bus = await scene.open('web');
     const packed = (): Set<string> => new Set(scene.ledger().filter((line) => line.startsWith('packed')));
     const jobs = Array.from({ length: 600 }, (_, n) => ({ order: `o${n % 20}`, n }));
-    // The queue is made by whoever serves it first.
+    // The first instance that serves the queue creates it.
     const first = await scene.start();
     for (const { id, reached } of await bus.submitAll(shop.pack, jobs.slice(0, 300))) {
       expect([typeof id, reached]).toEqual(['string', 'broker']);

@@ -1,4 +1,4 @@
-/** Requests while every broker dies once, and while one is frozen: they take longer, and none is lost. */
+/** Requests while every broker dies once, and while one is frozen: they are delayed, and none is lost. */
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
@@ -7,7 +7,7 @@ import { load } from './callers';
 jest.setTimeout(300_000);
 
 kafkaSuite(
-  'requests on a cluster in trouble for long',
+  'requests on a cluster with long faults',
   (suite) => {
     let scene: Scene;
     let scenes = 0;
@@ -21,7 +21,7 @@ kafkaSuite(
       await scene.close();
     });
 
-    test('brokers that are killed one after the other cost time, but no request and no instance', async () => {
+    test('brokers killed in turn delay requests, but lose no request and no instance', async () => {
       await Promise.all([scene.start(), scene.start()]);
       const bus = await scene.open('web');
       const lost: string[] = [];
@@ -39,7 +39,7 @@ kafkaSuite(
       expect(lost).toEqual([]);
     });
 
-    test('a broker that is frozen and thawed loses no request either', async () => {
+    test('a frozen and thawed broker loses no request', async () => {
       await Promise.all([scene.start(), scene.start()]);
       const bus = await scene.open('web');
       const { ends, more, stop } = load(() => bus.tryRequest(shop.slow, { ms: 2 }, { timeoutMs: 40_000 }));

@@ -1,13 +1,13 @@
-/** Callers that ask one request after the other while servers are in trouble. */
+/** Callers that send one request after the other while servers fail. */
 import type { Bus } from '../../src/index';
 import { until } from '../cluster/ports';
 
 const restMs = 10;
 
-/** Twenty callers, each with a rest between two requests, until stopped or closed; how often each ending came. */
+/** Runs twenty callers, each with a pause between two requests, until stopped or closed. Counts each outcome. */
 export function load(ask: () => ReturnType<Bus['tryRequest']>): {
   ends: Map<string, number>;
-  /** Waits until so many more requests were answered. */
+  /** Waits until `count` more requests were answered. */
   readonly more: (count: number, withinMs: number) => Promise<void>;
   readonly stop: () => Promise<void>;
 } {
@@ -19,7 +19,7 @@ export function load(ask: () => ReturnType<Bus['tryRequest']>): {
       const end = result.ok ? 'ok' : (result.error as { code: string }).code; // failures and bus errors both have one
       if (end === 'Closed') return;
       ends.set(end, (ends.get(end) ?? 0) + 1);
-      await new Promise((resolve) => setTimeout(resolve, restMs)); // servers that come back need the machine too
+      await new Promise((resolve) => setTimeout(resolve, restMs)); // leaves CPU time for restarting servers
     }
   });
   const answered = (): number => ends.get('ok') ?? 0;

@@ -1,4 +1,4 @@
-/** Post on Kafka, registry and settings on ZooKeeper, for the conformance suites: every process has a wire and a session. */
+/** Messenger on Kafka, registry and settings on ZooKeeper, as a rig for the conformance suites. */
 import { randomHex, systemClock, systemRandom, type Clock } from '../../src/base/clock';
 import { closable, type Closable } from '../../src/base/lifecycle';
 import { openNotices } from '../../src/base/notices';
@@ -14,7 +14,7 @@ import type { Cluster } from '../cluster/cluster';
 import { instanceOf, type Rig, type RigProcess } from '../conformance/rig';
 import { sessionOf } from '../zookeeper/kit';
 
-/** A process or a server that stands still for less than this loses nobody. */
+/** A process or a server that pauses for less than this is not lost. */
 const sessionMs = 6_000;
 
 export async function openClusterRig(cluster: Cluster, ns: string): Promise<Rig> {
@@ -34,7 +34,7 @@ export async function openClusterRig(cluster: Cluster, ns: string): Promise<Rig>
   };
 }
 
-/** Everybody is announced and watches everybody, as callers watch whom they call. */
+/** Opens a process whose instance is announced and watches all others, as callers watch the modules they call. */
 async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
   let alive = true;
   const clock: Clock = { ...systemClock, after: (ms, run) => systemClock.after(ms, () => alive && run()) };
@@ -70,7 +70,7 @@ async function openProcess(cluster: Cluster, ns: string): Promise<RigProcess> {
   return one;
 }
 
-/** The post with another `close`. */
+/** Returns the messenger with another `close`. */
 function closedBy(post: Post, closing: Closable): Post {
   return {
     address: post.address,

@@ -14,7 +14,7 @@ import { openRealProcess, realTime, type KafkaProcess } from './rig';
 const { resize } = loose();
 
 kafkaSuite(
-  'brokers that take 128 bytes of metadata with a commit',
+  'brokers that accept 128 bytes of commit metadata',
   () => {
     let cluster: Cluster;
     let one: KafkaProcess;
@@ -27,7 +27,7 @@ kafkaSuite(
       await cluster.close();
     }, 60_000);
 
-    test('work is handled and committed, and the smaller size is reported with what to do', async () => {
+    test('all jobs are handled and committed, and the limit is reported with its setting', async () => {
       const { log, heard } = one;
       const parts = { ...realTime, notices: openNotices(), scopes: openScopes(), log };
       let handled = 0;
@@ -39,7 +39,7 @@ kafkaSuite(
       );
       const self = { module: 'web', instance: 'web#1' };
       const life = (): string => incarnation(realTime.random);
-      // Each sender takes room in the commit, so that it soon has more than 128 bytes.
+      // Each sender takes room in the commit, which then needs more than 128 bytes.
       const submitOne = async (n: number): Promise<unknown> =>
         openSender({ ...parts, self, ns: 't', incarnation: life(), reached: 'broker' }).send(resize, [{ n }]);
       await Promise.all(Array.from({ length: 600 }, (_, n) => submitOne(n)));

@@ -1,4 +1,4 @@
-/** A topic that an operator deletes while instances use it: what they report, and how they continue. */
+/** Reports and recovery of instances whose topic an operator deletes. */
 import { defaultMaxListeners, getEventListeners } from 'node:events';
 import type { Notice } from '../../src/base/notices';
 import type { Topic } from '../../src/ports/log';
@@ -11,7 +11,7 @@ afterEach(() => bench.close());
 const states = (heard: readonly Notice[]) => heard.filter((notice) => notice.type === 'state');
 const createsWork = 'kafka-topics.sh --create --topic a.b.work --partitions 12 --replication-factor 3';
 
-/** A member that reads all partitions, and the deletion. */
+/** Opens a member that reads all partitions, and deletes the topic. */
 async function openAndDelete() {
   const one = await bench.open(12);
   const holder = new Holder();
@@ -22,7 +22,7 @@ async function openAndDelete() {
 }
 
 describe('a deleted topic', () => {
-  it('fails appends within seconds, with an error that names the topic and how to create it', async () => {
+  it('fails appends within seconds with an error that has the command to create it', async () => {
     const { log, topic } = await openAndDelete();
     const beganMs = bench.clock.mono();
     const batched = bench.watch(log.append(topic, [record('a', 2)]));
@@ -37,7 +37,7 @@ describe('a deleted topic', () => {
     }
   });
 
-  it('fails an append that it has taken a part of as one of unknown outcome, which is not retryable', async () => {
+  it('rejects a partly written append with an unknown outcome, which is not retryable', async () => {
     const { topic } = await bench.open(2);
     bench.cluster.lead(topic, 1, null);
     const { log } = bench.process('two');
@@ -48,7 +48,7 @@ describe('a deleted topic', () => {
     expect(both.error).toMatchObject({ code: 'Unreachable', details: { outcome: 'unknown' }, retryable: false });
   });
 
-  it('is one state notice, however many partitions were read', async () => {
+  it('is reported in one state notice, however many partitions were read', async () => {
     const { heard } = await openAndDelete();
     await bench.clock.advance(20_000);
     expect(states(heard)).toMatchObject([{ ok: false, reason: expect.stringContaining(createsWork) }]);
@@ -60,14 +60,14 @@ describe('a deleted topic', () => {
     const listeners: number[] = [];
     for (let n = 0; n < 100; n++) {
       await bench.clock.advance(50);
-      const signals = new Set(spy.mock.contexts as AbortSignal[]); // the type of contexts is not known to Jest
+      const signals = new Set(spy.mock.contexts as AbortSignal[]); // Jest does not type the contexts
       for (const signal of signals) listeners.push(getEventListeners(signal, 'abort').length);
     }
     spy.mockRestore();
     expect(Math.max(...listeners)).toBeLessThanOrEqual(defaultMaxListeners);
   });
 
-  it('that is created again is written and read from its start', async () => {
+  it('is written and read from its start after it is created again', async () => {
     const { log, topic, reads, heard } = await openAndDelete();
     await bench.clock.advance(10_000);
     const work: Topic = { name: topic, partitions: 12, compacted: false, keepMs: null };

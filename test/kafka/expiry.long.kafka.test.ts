@@ -8,7 +8,7 @@ import { openRealProcess, type KafkaProcess } from './rig';
 const topic = { name: 'a.b.work', partitions: 2, compacted: false, keepMs: null };
 
 kafkaSuite(
-  'brokers that soon forget the places of groups without members',
+  'brokers with a short retention of committed offsets',
   () => {
     let cluster: Cluster;
     let one: KafkaProcess;
@@ -22,7 +22,7 @@ kafkaSuite(
       await cluster.close();
     }, 60_000);
 
-    test('keep those of a queue and of a named listener, when they have long forgotten those of others', async () => {
+    test('keep the offsets of queues and named listeners longer than those of other groups', async () => {
       const { log } = one;
       await log.ensure(topic);
       const places = async (group: string) => {
@@ -33,7 +33,7 @@ kafkaSuite(
       const member = await log.join('queue', topic.name, holder);
       for (const owned of holder.ever) await owned.commit(commitAt(0));
       await member.close();
-      // Last, so that it is forgotten last.
+      // Last, so that its offset expires last.
       const kafka = new Kafka({ brokers: [cluster.brokers], logLevel: logLevel.NOTHING });
       const admin = kafka.admin();
       await admin.connect();

@@ -5,8 +5,8 @@ const yearMs = 365 * 86_400_000;
 
 it.each([
   ['a member', { group: 'g', generation: 7, memberId: 'one-1' }],
-  ['nobody, where a group starts', { group: 'g', generation: -1, memberId: '' }],
-])('a commit of %s says itself that it is good for years, whatever the brokers would do', (_, as) => {
+  ['a group without members', { group: 'g', generation: -1, memberId: '' }],
+])('a commit of %s requests a retention of years, independent of the brokers', (_, as) => {
   const { version, body } = commit(as, [{ topic: 't', partition: 3, offset: 9, metadata: 'state' }]);
   const reader = new Reader(body);
   expect([version, reader.text(), reader.i32(), reader.text()]).toEqual([4, as.group, as.generation, as.memberId]);

@@ -1,4 +1,4 @@
-/** Brokers in memory on virtual time that moves only when told to: for tests of single rules. */
+/** Brokers in memory on virtual time, which passes only when a test advances it: for tests of single rules. */
 
 import { openNotices, type Notices } from '../../src/base/notices';
 import type { KafkaLogParts } from '../../src/kafka/log';
@@ -8,14 +8,14 @@ import type { Append, Commit, Owned, Owner, Stored, Topic } from '../../src/port
 import { FakeCluster, type FakeFault, type FakeRequest } from './fakewire';
 import { openProcess, type KafkaProcess } from './rig';
 
-/** What a promise has come to. */
+/** State of a watched promise. */
 export interface Outcome<T> {
   value: T | undefined;
   error: unknown;
   settled: boolean;
 }
 
-/** The sender waits for a tick of its own, behind which promises may go on again. */
+/** Lets promises settle twice, because the producer waits for an additional tick in between. */
 async function ranOut(): Promise<void> {
   await promisesRunOut();
   await promisesRunOut();
@@ -37,12 +37,12 @@ export class FakeBench {
     this.#processes.push(one);
     return one;
   }
-  /** For what is opened by itself. */
+  /** Opens cluster metadata for a component that a test opens without a process. */
   view(name: string, notices: Notices = openNotices()): View {
     const { clock } = this;
     return new View({ wire: this.cluster.wire(name), clock, random: seededRandom(3), notices });
   }
-  /** A process that has a producer id, and a topic that is there. */
+  /** Opens a process with a producer id, and creates a topic. */
   async open(partitions = 1, more: Partial<Topic> = {}, parts: Partial<KafkaLogParts> = {}) {
     const one = this.process('one', parts);
     const topic = { name: 'a.b.work', partitions, compacted: false, keepMs: null, ...more };
@@ -60,7 +60,7 @@ export class FakeBench {
     );
     return outcome;
   }
-  /** Moves time until the work is done; fails when it is not within `limitMs`. */
+  /** Advances time until the work settles. Throws when it does not within `limitMs`. */
   async run<T>(work: Promise<T>, limitMs = 60_000): Promise<T> {
     const outcome = this.watch(work);
     await this.until(() => outcome.settled, limitMs, 'the work is done');
@@ -70,26 +70,26 @@ export class FakeBench {
   async until(done: () => boolean, limitMs = 60_000, what = 'it has happened'): Promise<void> {
     if (!(await this.clock.runUntil(done, limitMs))) throw new Error(`not within ${limitMs} ms: ${what}`);
   }
-  /** What it rejects with. */
+  /** Returns the error with which the work rejects. */
   async refusal(work: Promise<unknown>, limitMs = 60_000): Promise<Error> {
     const outcome = this.watch(work);
     await this.until(() => outcome.settled, limitMs, 'the work is done');
     if (outcome.error === undefined) throw new Error(`resolved with ${JSON.stringify(outcome.value)}`);
-    return outcome.error as Error; // what rejects here rejects with errors
+    return outcome.error as Error; // the code under test rejects with errors
   }
 
-  /** Each fault goes to the first requests of its name, in order; undefined leaves one alone. */
+  /** Applies the faults in order to the next requests of this name; undefined is no fault. */
   faults(name: FakeRequest['name'], ...faults: (FakeFault | undefined)[]): void {
     const before = this.cluster.script;
     this.cluster.script = (request) => (request.name === name ? faults.shift() : undefined) ?? before?.(request);
   }
 
-  /** A process whose handlers never end would never close. */
+  /** Kills a process whose handlers never end, because it would never close. */
   leave(log: KafkaProcess['log']): void {
     this.#processes.find((one) => one.log === log)?.gate.kill();
   }
 
-  /** Closes everything; nothing may be left that keeps time going. */
+  /** Closes all processes and the cluster. No timer may remain. */
   async close(): Promise<void> {
     this.cluster.script = this.cluster.refuse = undefined;
     const closing = this.watch(Promise.all(this.#processes.map((one) => one.close())));
@@ -109,7 +109,7 @@ export const valuesOf = (records: readonly Stored[] = []): string[] =>
 export const max = { messages: 1_000, bytes: 1_000_000 };
 export const never: AbortSignal = new AbortController().signal;
 
-/** An owner that keeps what it is given, and lets the test say when it has given. */
+/** An owner that keeps its assigned partitions, and lets the test decide when a revoked one is released. */
 export class Holder implements Owner {
   readonly owned = new Map<number, Owned>();
   readonly ever: Owned[] = [];

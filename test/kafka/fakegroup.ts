@@ -1,4 +1,4 @@
-/** The coordinator of one group as brokers have it for the classic protocol: generations, sessions, commits. */
+/** The coordinator of one group for the classic protocol: generations, sessions, commits. */
 import type { Clock, Timer } from '../../src/base/clock';
 import { deferred, type Deferred } from '../../src/base/lifecycle';
 import { WireError } from '../../src/kafka/protocol/errors';
@@ -29,7 +29,7 @@ export class FakeGroup {
   #rebalance: Timer | undefined;
   readonly #pending = new Set<string>();
   #made = 0;
-  /** What a coordinator that takes over reads: the state of the last completed sync. */
+  /** State of the last completed SyncGroup, from which a new coordinator continues. */
   #kept: { readonly generation: number; readonly leader: string; readonly seats: readonly Seat[] } | undefined;
 
   constructor(
@@ -187,7 +187,7 @@ export class FakeGroup {
     for (const place of places) this.offsets.set(`${place.topic}/${place.partition}`, place);
   }
 
-  /** Another broker takes over: what waits is not known to it, and every member has a whole session again. */
+  /** Moves the group to another broker, which drops waiting requests and starts a new session for each member. */
   takeOver(): void {
     this.#rebalance?.cancel();
     for (const seat of this.#seats.values()) seat.timer?.cancel();

@@ -1,4 +1,4 @@
-/** What a leader knows of the producers that wrote to one partition, by Kafka's rules for idempotent producers. */
+/** State of the producers of one partition at its leader, by Kafka's rules for idempotent producers. */
 import type { ProducerState } from '../../src/kafka/protocol/types';
 
 export interface WrittenBatch {
@@ -17,7 +17,7 @@ const recognizedMax = 5;
 export class FakeProducers {
   readonly #known = new Map<number, Known>();
 
-  /** Undefined: it is to be written. Batches from `end` on were lost with the log. */
+  /** Returns undefined for a batch to write. Batches from `end` on were lost with the log. */
   check(
     { id, epoch, sequence }: ProducerState,
     count: number,

@@ -1,4 +1,4 @@
-/** The log on Kafka over brokers in memory, on virtual time that passes by itself: for the conformance suites. */
+/** The Kafka log on brokers in memory, on virtual time that passes by itself: a rig for the conformance suites. */
 import { seededRandom, virtualClock } from '../../src/memory/clock';
 import type { Rig } from '../conformance/rig';
 import { FakeCluster } from './fakewire';
@@ -6,13 +6,13 @@ import { openProcess, rigProcess } from './rig';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Each way to a broker and back takes `latencyMs`. */
+/** Opens a rig in which each request and each answer takes `latencyMs`. */
 export function openFakeRig(latencyMs: number): Promise<Rig> {
   const clock = virtualClock({ runs: 'all', drain: turn });
   const random = seededRandom(7);
   const cluster = new FakeCluster(clock);
   cluster.latencyMs = latencyMs;
-  const sessionMs = 1_500; // heartbeats are few then, and time passes sooner
+  const sessionMs = 1_500; // few heartbeats, so that virtual time passes faster
   let made = 0;
   return Promise.resolve({
     sessionMs,

@@ -1,4 +1,4 @@
-/** A Kafka cluster in memory behind the port of single requests: brokers die, freeze and move what they lead by script. */
+/** A Kafka cluster in memory that implements the broker client: brokers die, freeze and move leaderships by script. */
 import type { Clock, Timer } from '../../src/base/clock';
 import { closable } from '../../src/base/lifecycle';
 import { WireError } from '../../src/kafka/protocol/errors';
@@ -9,20 +9,20 @@ import type { LogRecord, Stored } from '../../src/ports/log';
 import { FakeGroup } from './fakegroup';
 import { FakeProducers } from './fakeproducers';
 
-/** A request on its way, as a script sees it. */
+/** A request in flight, as a script receives it. */
 export interface FakeRequest {
   readonly name: Exclude<keyof Wire, symbol>;
   readonly node: number;
   readonly via: string;
   readonly client: string;
   readonly args: readonly unknown[];
-  /** Which one of its name it is, from 1. */
+  /** Sequence number among the requests of this name, from 1. */
   readonly n: number;
   readonly atMs: number;
 }
 /**
- * lost: it happens, but nobody answers · never: it does not arrive, and nobody answers · an error: refused as a whole,
- * done or not · delayMs: it happens so much later.
+ * lost: the request is executed, but not answered · never: it does not arrive and is not answered · an error: it is
+ * rejected as a whole, executed (`done`) or not · delayMs: it is executed with this delay.
  */
 export type FakeFault =
   'lost' | 'never' | { readonly error: string; readonly done?: boolean } | { readonly delayMs: number };
@@ -31,23 +31,23 @@ export interface FakeNode {
   readonly node: number;
   up: boolean;
   frozen: boolean;
-  /** What waits until it is thawed. */
+  /** Continuations of requests that wait until the broker is thawed. */
   readonly waiting: (() => void)[];
   readonly flights: Set<(error: WireError) => void>;
 }
 export interface FakePartition {
   leader: number | null;
-  /** Rises with each election. */
+  /** Leader epoch: rises with each election. */
   epoch: number;
   start: number;
   records: Stored[];
   end: number;
-  /** How far the leader knows its replicas to be: a little behind just after a restart. Default: to the end. */
+  /** High watermark, which lags after a restart of the leader. @default the end of the log */
   high?: number;
   producers?: FakeProducers;
-  /** A leader of before that has not learned yet that another one was elected: it answers fetches, with nothing new. */
+  /** A previous leader that does not know of the election: until `untilMs` it answers fetches without new records. */
   deposed?: { readonly node: number; readonly untilMs: number };
-  /** An open transaction: what is behind `from` cannot be read before it ends. */
+  /** An open transaction: records from `from` on cannot be read before it ends. */
   open?: FakeTransaction | undefined;
 }
 export interface FakeTransaction {
@@ -63,7 +63,7 @@ export interface FakeTopic {
   readonly partitions: FakePartition[];
   replicas: number;
 }
-/** One connection: a broker answers one request after another. */
+/** One connection, on which a broker answers requests in order. */
 interface Connection {
   open: boolean;
   tail: Promise<unknown>;
@@ -73,33 +73,33 @@ interface Connection {
 const recordBytes = ({ key, value }: LogRecord): number => (key?.length ?? 0) + (value?.length ?? 0);
 
 export class FakeCluster {
-  /** A node that has not heard who else leads: it goes on, with nothing new. */
+  /** A partitioned node that does not know of new leaders: it still answers, without new records. */
   cutOff: number | undefined;
-  /** What metadata says of every topic instead of where it is. */
+  /** Error code that Metadata returns for every topic. */
   faultOfTopics: string | undefined;
-  /** Metadata names no brokers: whoever answers is not in the cluster yet. */
+  /** Makes Metadata list no brokers, as from a broker that has not joined the cluster yet. */
   nameless = false;
   readonly nodes = new Map<number, FakeNode>();
   readonly topics = new Map<string, FakeTopic>();
   readonly groups = new Map<string, FakeGroup>();
   readonly coordinators = new Map<string, number>();
   readonly requests: FakeRequest[] = [];
-  /** What goes wrong; undefined is nothing. */
+  /** Returns the fault of a request, or undefined for none. */
   script: ((request: FakeRequest) => FakeFault | undefined) | undefined;
-  /** Each way takes so long. */
+  /** Delay of each request and of each answer. */
   latencyMs = 0;
-  /** The answer to each partition of a produce, instead of writing; undefined writes. */
+  /** Returns the error for a produced batch, or undefined to write it. */
   refuse: ((batch: port.Batch) => { error: string; refused?: port.Produced['refused'] } | undefined) | undefined;
-  /** Whether users have the right DescribeConfigs on the cluster. */
+  /** Grants users the right DescribeConfigs on the cluster. */
   configsReadable = true;
-  /** As `offset.metadata.max.bytes`. */
+  /** The setting `offset.metadata.max.bytes`. */
   offsetMetadataMax = 4_096;
-  /** How long a leader recognizes copies of what a producer wrote last, as `producer.id.expiration.ms`. */
+  /** The setting `producer.id.expiration.ms`: a leader recognizes copies of a producer's last batches for this time. */
   producerExpiryMs = 86_400_000;
   #producerIds = 0;
-  /** What is said instead of records. */
+  /** Error code that fetches return instead of records. */
   faultOfReads: string | undefined;
-  /** A batch that cannot be read, up to but without `until`: it comes damaged, unless `code` says otherwise. */
+  /** An unreadable batch that ends before `until`. @default `code` CORRUPT_MESSAGE */
   spoil: (Spot & { readonly offset: number; readonly until: number; readonly code?: string }) | undefined;
   readonly #counts = new Map<string, number>();
   readonly #wakes = new Set<() => void>();
@@ -113,19 +113,19 @@ export class FakeCluster {
     }
   }
 
-  // What happens to it
+  // Faults of the cluster
 
   kill(node: number): void {
     this.cut(node);
     this.moveFrom(node);
   }
-  /** Ends the broker without electing leaders in its place, as until its session has run out. */
+  /** Ends the broker without electing new leaders, as before its session has expired. */
   cut(node: number): void {
     const one = this.node(node);
     one.up = false;
     for (const reject of one.flights) reject(new WireError('CONNECTION', `broker ${node} died`));
   }
-  /** Others take over what it leads and coordinates, as when it is fenced. */
+  /** Moves its leaderships and coordinated groups to another broker, as when it is fenced. */
   moveFrom(node: number): void {
     const next = [...this.nodes.values()].find((other) => other.up && !other.frozen && other.node !== node)?.node;
     for (const topic of this.topics.values()) {
@@ -152,7 +152,7 @@ export class FakeCluster {
     one.frozen = false;
     for (const go of one.waiting.splice(0)) go();
   }
-  /** `learnsMs`: how much later than the metadata the leader of before learns of it. */
+  /** Elects a leader. The previous one detects it `learnsMs` after the metadata changed. */
   lead(topic: string, partition: number, node: number | null, learnsMs = 0): void {
     const one = this.partition({ topic, partition });
     const { leader } = one;
@@ -196,9 +196,9 @@ export class FakeCluster {
     return this.group(group);
   }
 
-  // What it answers
+  // Answers of the brokers
 
-  /** A process with connections of its own. */
+  /** Opens the broker client of one process, with its own connections. */
   wire(client: string): Wire {
     const connections = new Map<string, Connection>();
     let closed = false;
@@ -349,10 +349,10 @@ export class FakeCluster {
           settle();
           resolve(value);
         } catch (error) {
-          fail(error as WireError); // nothing else is thrown in here
+          fail(error as WireError); // this block throws only WireErrors
         }
       };
-      // What nobody answers is no reason for the broker to hold up the next one.
+      // A request that is never answered does not block the next one on its connection.
       connection.tail = connection.tail.then(() => (fault === 'lost' || fault === 'never' ? void happen() : happen()));
     });
   }
@@ -387,14 +387,14 @@ export class FakeCluster {
     return node;
   }
 
-  /** What only the leader answers; anybody else says so. */
+  /** Runs `act` at the leader. Any other broker returns NOT_LEADER_OR_FOLLOWER. */
   #led<T extends object>(at: At, spot: Spot, act: (partition: FakePartition) => T): T | { error: WireError } {
     try {
       const partition = this.partition(spot);
       if (partition.leader === at.node) return act(partition);
       return { error: new WireError('NOT_LEADER_OR_FOLLOWER', `${spot.topic}/${spot.partition}`) };
     } catch (error) {
-      return { error: error as WireError }; // nothing else is thrown in here
+      return { error: error as WireError }; // this block throws only WireErrors
     }
   }
 
@@ -497,7 +497,7 @@ export class FakeCluster {
     });
     return { topic, partition, error: null, producers: [], ...found };
   }
-  /** Each node coordinates those that it leads. */
+  /** Returns the open transactions of the partitions that a node leads, which also acts as their coordinator. */
   #transactions(at: At): readonly FakeTransaction[] {
     const partitions = [...this.topics.values()].flatMap((topic) => topic.partitions);
     return partitions.flatMap(({ leader, open }) => (open && leader === at.node ? [open] : []));
@@ -520,7 +520,7 @@ export class FakeCluster {
       const taken = places.filter((place) => !isTooLarge(place));
       this.#coordinates(as.group, at.node).commit(as, taken);
     } catch (refused) {
-      error = refused as WireError; // nothing else is thrown in here
+      error = refused as WireError; // this block throws only WireErrors
     }
     return places.map((place) => {
       const { topic, partition } = place;
@@ -536,7 +536,7 @@ export class FakeCluster {
     });
   }
 
-  /** Of a group that it does not coordinate a broker knows nothing, and says so in its part of the answer. */
+  /** Describes a group, or returns NOT_COORDINATOR for one that the broker does not coordinate. */
   #describe(at: At, group: string): port.Group {
     if (this.coordinators.get(group) === at.node) return this.group(group).describe();
     const error = new WireError('NOT_COORDINATOR', group);

@@ -1,4 +1,4 @@
-/** One worker or one sender of a fault scene, in a process of its own: writes each step to its ledger file at once. */
+/** Runs one worker or one sender of a fault scene in its own process. Writes each step to its ledger file at once. */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { isBusError } from '../../src/base/errors';
 import type { BusGiven } from '../../src/config';
@@ -6,7 +6,7 @@ import { openBus, type Bus } from '../../src/index';
 import { ledger, type Load } from './faultcontract';
 
 const healthMs = 500;
-/** The event loop is looked at so often; what is late by more than half a second is noted. */
+/** Interval of the event loop checks. A delay of more than `stallNotedMs` is recorded. */
 const tickMs = 100;
 const stallNotedMs = 500;
 const requestTimeoutMs = 10_000;
@@ -19,10 +19,10 @@ const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const oneLine = (text: string): string => text.replaceAll('\n', ' ');
 
 async function main(): Promise<void> {
-  const loaded = JSON.parse(load) as Load; // as the scene writes it
+  const loaded = JSON.parse(load) as Load; // the scene writes it
   const bus = await openBus({
     module: role === 'worker' ? ledger : 'sender',
-    ...(JSON.parse(given) as BusGiven), // as the scene writes it
+    ...(JSON.parse(given) as BusGiven), // the scene writes it
     hear: (notice) => {
       if (notice.type === 'state') {
         for (const { part, reason } of [notice, ...(notice.also ?? [])])
@@ -59,7 +59,7 @@ function watchHealth(bus: Bus): void {
   }, healthMs);
 }
 
-/** A process that gets no processor time reads and handles late, whatever the bus does. */
+/** Records stalls, because a process without CPU time handles jobs late through no fault of the bus. */
 function watchStalls(): void {
   let before = performance.now();
   setInterval(() => {
@@ -86,10 +86,10 @@ async function serve(bus: Bus, { jobMs }: Load): Promise<void> {
   );
 }
 
-/** Part of the rates at which this process sends: less on a machine that cannot keep up with them. */
+/** Fraction of the configured rates at which this process sends; lowered on a slow machine. */
 let share = 1;
 
-/** Sends at fixed rates, whatever becomes of what was sent before. The function that comes back ends it. */
+/** Sends at fixed rates, independent of earlier outcomes. The returned function ends it. */
 function send(bus: Bus, { jobsPerSecond, keys, requestsPerSecond, broadcastsPerSecond }: Load): () => Promise<void> {
   const open = new Set<Promise<void>>();
   const timers: NodeJS.Timeout[] = [];

@@ -1,4 +1,4 @@
-/** The contract, the load and the lines of the ledger that the processes of a fault scene share. */
+/** Contract, load and ledger lines of the processes of a fault scene. */
 import { z } from 'zod';
 import { broadcast, defineModule, request, work } from '../../src/index';
 
@@ -8,10 +8,10 @@ export const ledger = defineModule('ledger', {
   tell: broadcast(z.object({ sender: z.string(), n: z.number() })),
 });
 
-/** The load of one sender, and the work that one job is. */
+/** Load of one sender, and duration of one job. */
 export interface Load {
   readonly jobsPerSecond: number;
-  /** Keys of this sender alone, so that their order is known. */
+  /** Number of keys. Each sender has its own, so that the order of a key is known. */
   readonly keys: number;
   readonly requestsPerSecond: number;
   readonly broadcastsPerSecond: number;

@@ -1,7 +1,7 @@
 import type { Line } from './faultcontract';
 import { reportOf } from './faultreport';
 
-/** `process atMs words`, one a line. */
+/** Parses lines of the form `process atMs words`. */
 const linesOf = (text: string): readonly Line[] =>
   text
     .trim()
@@ -14,7 +14,7 @@ const marks = { faultMs: 1_000, wholeMs: 20_000, deaths: new Map([['w3', 25_000]
 const report = (text: string) => reportOf(linesOf(text), marks);
 
 describe('the report of a fault scene', () => {
-  it('counts a job as late 10 s after it was accepted and all was whole, and as unread when its key stood still', () => {
+  it('counts jobs waiting 10 s as late, and those of an idle key as unread', () => {
     const { late, unread, unhandled, longestWaitMs } = report(`
       s1 5000 accepted a 1
       s1 5001 accepted a 2
@@ -34,7 +34,7 @@ describe('the report of a fault scene', () => {
     });
   });
 
-  it('tells repeats by the same process, by another one, and after a death apart from what was cut off', () => {
+  it('distinguishes repeats by the same process, another one, and after a death or a stop', () => {
     const { repeatedBySame, repeatedByOther, repeatedAfterDeath, repeatedAfterStop, ...rest } = report(`
       w1 100 begin a 1 1
       w1 105 end a 1
@@ -67,7 +67,7 @@ describe('the report of a fault scene', () => {
     expect(rest).toMatchObject({ begunAgain: 1, oldestRepeatMs: 24_695 });
   });
 
-  it('finds jobs of one key that overtake each other, and takes no repeat for one', () => {
+  it('finds jobs of one key that overtake each other, and ignores repeats', () => {
     const { orderBroken } = report(`
       w1 100 begin a 1 1
       w1 105 end a 1
@@ -84,7 +84,7 @@ describe('the report of a fault scene', () => {
     expect(orderBroken).toEqual(['a/3 began after a/4', 'b/2 began 2 ms before b/1 ended']);
   });
 
-  it('lists what was bad at the end, what failed after the trouble, and what was received twice', () => {
+  it('lists final bad states, requests that failed after the recovery, and repeated broadcasts', () => {
     const { badStates, requests, lateRequests, broadcastsRepeated, refused } = report(`
       w1 100 state reading ns.ledger.work bad nobody leads it
       w1 200 state kafka bad no broker answers

@@ -1,24 +1,24 @@
-/** Judges the ledger of a fault scene: what was lost, read late, repeated, or handled out of order. */
+/** Evaluates the ledger of a fault scene: jobs that were lost, read late, repeated, or handled out of order. */
 import type { Line } from './faultcontract';
 
 export interface Marks {
   readonly faultMs: number;
   readonly wholeMs: number;
-  /** By process: when it was killed. */
+  /** Times of SIGKILL, by process. */
   readonly deaths: ReadonlyMap<string, number>;
-  /** By process: when it was stopped for longer than its session. */
+  /** Times at which processes were stopped for longer than their session, by process. */
   readonly stops: ReadonlyMap<string, number>;
 }
 export interface Report {
   readonly accepted: number;
-  /** Jobs of unknown outcome, and refused jobs by code. */
+  /** Number of jobs of unknown outcome; `refused` has the rejected jobs by code. */
   readonly unknown: number;
   readonly refused: Readonly<Record<string, number>>;
   /** Accepted jobs that no worker has ended. */
   readonly unhandled: readonly string[];
   /** Accepted jobs that began more than `lateMs` after they were accepted and the cluster was whole, or never. */
   readonly late: readonly string[];
-  /** The late ones that were not behind others: no job of their key began for `lateMs`, so their partition was not read. */
+  /** Late jobs of unread partitions: no job of their key began for `lateMs`. */
   readonly unread: readonly string[];
   /** The longest of these waits, of the jobs that began. */
   readonly longestWaitMs: number;
@@ -36,7 +36,7 @@ export interface Report {
   readonly begunAgain: number;
   /** Jobs of one key that began in another order than they were sent, or before the one before them ended. */
   readonly orderBroken: readonly string[];
-  /** By outcome. */
+  /** Number of requests by outcome. */
   readonly requests: Readonly<Record<string, number>>;
   /** Requests that failed although they were sent more than `lateMs` after the cluster was whole. */
   readonly lateRequests: readonly string[];
@@ -51,7 +51,7 @@ export interface Report {
   readonly faults: readonly string[];
 }
 
-/** Longer than a new leader takes; shorter than what an operator would notice. */
+/** Longer than the election of a leader, and shorter than a delay that an operator would notice. */
 export const lateMs = 10_000;
 
 interface Step {
@@ -68,7 +68,7 @@ interface Job {
 interface Repeat {
   readonly kind: 'same' | 'other' | 'death' | 'stop';
   readonly text: string;
-  /** From the end of the job to the death or stop of its process. */
+  /** Time from the end of the job to the death or stop of its process. */
   readonly ageMs: number;
 }
 
@@ -130,12 +130,12 @@ function jobsOf(lines: readonly Line[]): readonly Job[] {
 }
 const nameOf = ({ key, n }: Job): string => `${key}/${n}`;
 
-/** How long the job waited for its first beginning, from when it was accepted and the cluster was whole. */
+/** Returns the wait of a job for its first beginning, from when it was accepted and the cluster had recovered. */
 function waitMsOf({ acceptedMs = 0, steps: [first] }: Job, wholeMs: number): number {
   return first ? first.atMs - Math.max(acceptedMs, wholeMs) : Infinity;
 }
 
-/** Of the late jobs those during whose wait no job of their key began. */
+/** Returns the late jobs during whose wait no job of their key began. */
 function unreadOf(jobs: readonly Job[], late: readonly Job[], wholeMs: number): readonly string[] {
   const begunMs = new Map<string, number[]>();
   for (const { key, steps } of jobs) {
@@ -151,13 +151,13 @@ function unreadOf(jobs: readonly Job[], late: readonly Job[], wholeMs: number): 
     .map(nameOf);
 }
 
-/** Each beginning of the job after an end of it. */
+/** Returns each beginning of the job after one of its ends. */
 function repeatsOf(job: Job, { faultMs, deaths, stops }: Marks): readonly Repeat[] {
   return job.steps.flatMap(({ what, process, atMs }, i): readonly Repeat[] => {
     const end = job.steps.slice(0, i).find((before) => before.what === 'end');
     if (what === 'end' || !end) return [];
     const [deathMs, stopMs] = [deaths.get(end.process) ?? Infinity, stops.get(end.process) ?? Infinity];
-    // What ran when its process was stopped can end when that goes on, after another process has taken over.
+    // A job that ran when its process was stopped can end when that continues, after another process took over.
     const isStopped = stopMs <= atMs && begunBy(job, end.process, end.atMs) <= stopMs;
     const kind = end.process === process ? 'same' : deathMs <= atMs ? 'death' : isStopped ? 'stop' : 'other';
     const ageMs = kind === 'death' ? deathMs - end.atMs : kind === 'stop' ? Math.max(0, stopMs - end.atMs) : 0;
@@ -166,13 +166,13 @@ function repeatsOf(job: Job, { faultMs, deaths, stops }: Marks): readonly Repeat
   });
 }
 
-/** When the process began the job that it ended at that time. */
+/** Returns the time at which the process began the job that it ended at `endMs`. */
 function begunBy({ steps }: Job, process: string, endMs: number): number {
   const begins = steps.filter((one) => one.what === 'begin' && one.process === process && one.atMs <= endMs);
   return begins.at(-1)?.atMs ?? Infinity;
 }
 
-/** By each key: jobs begin in the order of their numbers, and each after the first end of the one before it. */
+/** Returns violations of the order of a key: jobs begin in the order of their numbers, each after the previous end. */
 function orderFaults(jobs: readonly Job[]): readonly string[] {
   const byKey = new Map<string, Job[]>();
   for (const job of jobs) {

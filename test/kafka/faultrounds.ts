@@ -1,4 +1,4 @@
-/** Rounds of a fault on a real cluster: the profiles, the faults, and one round from its start to its report. */
+/** Fault rounds on a real cluster: the profiles, the faults, and one round from its start to its report. */
 import { type Cluster, startCluster } from '../cluster/cluster';
 import type { Load } from './faultcontract';
 import type { Report } from './faultreport';
@@ -8,14 +8,14 @@ import { openRealWire } from './rig';
 
 export interface Profile {
   readonly load: Load;
-  /** Of the buses. */
+  /** Session of the buses. */
   readonly sessionMs: number;
-  /** Of the brokers. */
+  /** Session of the brokers. */
   readonly brokerSessionMs: number;
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-/** The two profiles of the fault suites: what sleeps is seen only in the first, what races more often in the second. */
+/** Profiles of the fault suites: the first reveals missed wake-ups, the second reveals races more often. */
 export const profiles = {
   light: {
     load: { jobsPerSecond: 40, keys: 12, requestsPerSecond: 2.5, broadcastsPerSecond: 1, jobMs: 5 },
@@ -42,20 +42,20 @@ export interface Around {
   readonly ns: string;
   readonly profile: Profile;
 }
-/** Resolves when the cluster has no fault any more, as far as servers do. */
+/** Runs one fault. Resolves when all servers run again. */
 export type Fault = (around: Around) => Promise<void>;
 
 export const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const downMs = 30_000;
 
 export const faults = {
-  /** All brokers are killed, and started again 30 s later. */
+  /** Kills all brokers, and restarts them 30 s later. */
   all: async ({ cluster }) => {
     await Promise.all([1, 2, 3].map((broker) => cluster.broker(broker).kill()));
     await later(downMs);
     await cluster.mend();
   },
-  /** The disk of one broker is full: it ends by itself, and is started again with room 30 s later. */
+  /** Fills the disk of one broker, which ends by itself, and restarts it with free space 30 s later. */
   disk: async ({ cluster, ns }) => {
     const leader = await leaderOf(cluster, `${ns}.ledger.work`, 0);
     await cluster.broker(leader).fill();
@@ -63,20 +63,20 @@ export const faults = {
     await cluster.broker(leader).restart();
     await cluster.mend();
   },
-  /** The broker that coordinates the group of the workers is killed, and started again 30 s later. */
+  /** Kills the coordinator of the workers' group, and restarts it 30 s later. */
   coordinator: async ({ cluster, ns }) => {
     const node = await asked(cluster, (wire) => wire.findCoordinator(`${ns}.ledger.work`));
     await cluster.broker(node).kill();
     await later(downMs);
     await cluster.mend();
   },
-  /** The broker that leads a partition of the jobs is killed, and started again 30 s later. */
+  /** Kills the leader of a partition of the jobs, and restarts it 30 s later. */
   leader: async ({ cluster, ns }) => {
     await cluster.broker(await leaderOf(cluster, `${ns}.ledger.work`, 0)).kill();
     await later(downMs);
     await cluster.mend();
   },
-  /** The broker that leads a partition of the jobs stands still for 30 s; its connections stay open. */
+  /** Freezes the leader of a partition of the jobs for 30 s; its connections stay open. */
   frozen: async ({ cluster, ns }) => {
     const broker = cluster.broker(await leaderOf(cluster, `${ns}.ledger.work`, 0));
     await broker.freeze();
@@ -84,24 +84,24 @@ export const faults = {
     await broker.thaw();
     await cluster.mend();
   },
-  /** ZooKeeper is killed, and started again 30 s later. */
+  /** Kills ZooKeeper, and restarts it 30 s later. */
   zookeeper: async ({ cluster }) => {
     await cluster.zookeeperServer.kill();
     await later(downMs);
     await cluster.mend();
   },
-  /** A worker is killed, and another one is started at once. */
+  /** Kills a worker, and starts another one immediately. */
   'worker-killed': async ({ scene }) => {
     scene.workers[0]?.signal('SIGKILL');
     await scene.start('worker');
   },
-  /** A worker is stopped for one and a half of its session, and goes on. */
+  /** Stops a worker for 1.5 of its session, and continues it. */
   'worker-stopped': async ({ scene, profile }) => {
     scene.workers[0]?.signal('SIGSTOP');
     await later(profile.sessionMs * 1.5);
     scene.workers[0]?.signal('SIGCONT');
   },
-  /** Each worker is closed and replaced in turn. */
+  /** Closes and replaces each worker in turn. */
   'workers-restarted': async ({ scene }) => {
     for (const worker of Array.from(scene.workers)) {
       await scene.start('worker');
@@ -113,8 +113,8 @@ export const faults = {
 const probePartitions = 12;
 const probeMs = 1_000;
 /**
- * Resolves when each partition of a topic takes a record on all in-sync replicas, and the group of the workers has a
- * coordinator that answers: brokers that were just started go on for seconds to answer with what was so before.
+ * Resolves when each partition of a topic accepts a record on all in-sync replicas, and the coordinator of the workers'
+ * group answers. Restarted brokers return outdated metadata for seconds.
  */
 async function worksAgain({ cluster, ns }: Around): Promise<void> {
   const topic = `${ns}.probe`;
@@ -147,7 +147,7 @@ async function worksAgain({ cluster, ns }: Around): Promise<void> {
   });
 }
 
-/** The broker that leads the partition. */
+/** Returns the broker that leads the partition. */
 export async function leaderOf(cluster: Cluster, topic: string, partition: number): Promise<number> {
   const { topics } = await asked(cluster, (wire) => wire.metadata([topic]));
   const leader = topics[0]?.partitions[partition]?.leader;
@@ -163,7 +163,7 @@ async function asked<T>(cluster: Cluster, question: (wire: ReturnType<typeof ope
   }
 }
 
-/** A cluster with the broker session of the profile; other sessions need another one. */
+/** Starts a cluster with the broker session of the profile. Profiles with another session need another cluster. */
 export function clusterOf(profile: Profile): Promise<Cluster> {
   const { brokerSessionMs: sessionMs, settings = {} } = profile;
   return startCluster({ zookeeper: true, sessionMs, settings });
@@ -173,21 +173,21 @@ export interface Round {
   readonly cluster: Cluster;
   readonly profile: Profile;
   readonly fault: Fault;
-  /** A namespace that no round had before. */
+  /** A namespace that no other round uses. */
   readonly ns: string;
-  /** Where the ledger goes to stay; by default it goes with the round. */
+  /** Folder that keeps the ledger. @default a folder that is removed after the round */
   readonly dir?: string;
-  /** Default: 4,000. */
+  /** @default 4000 */
   readonly beforeMs?: number;
-  /** Default: 20,000, twice what counts as late. */
+  /** @default 20000, twice `lateMs` */
   readonly afterMs?: number;
 }
 
-/** A machine that lets jobs wait for longer before any fault has too much to do, up to an eighth of the load. */
+/** If jobs wait for longer before the fault, the machine is overloaded. The load is then halved, at most three times. */
 const keepsUpMs = 1_000;
 const slowerMax = 3;
 
-/** Two workers and two senders; the fault `beforeMs` after all run, and the load goes on for `afterMs` behind it. */
+/** Runs two workers and two senders, the fault after `beforeMs`, and the load for another `afterMs` after it. */
 export async function runRound(round: Round): Promise<Report> {
   const { cluster, profile, fault, ns, dir, beforeMs = 4_000, afterMs = 20_000 } = round;
   const { brokers, zookeeper } = cluster;
@@ -197,7 +197,7 @@ export async function runRound(round: Round): Promise<Report> {
     await Promise.all([scene.start('worker'), scene.start('worker')]);
     await Promise.all([scene.start('sender'), scene.start('sender')]);
     await later(beforeMs);
-    // What is judged are faults, not a machine that is busy with other things: it gets as much as it can do.
+    // The round judges the fault, so the load is reduced to a rate that the machine can handle without it.
     for (let tries = 0; scene.waitMs() > keepsUpMs && tries < slowerMax; tries++) {
       scene.slower();
       await later(beforeMs);

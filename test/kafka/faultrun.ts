@@ -1,5 +1,5 @@
 /**
- * Rounds of faults from the command line, a line of JSON for each, or a table at the end:
+ * Runs fault rounds from the command line, and prints a line of JSON for each, or a table at the end:
  * node -r ./test/register.cjs test/kafka/faultrun.ts --profile light,load --fault all,disk --rounds 10 [--table] [--keep DIR]
  */
 import { mkdirSync } from 'node:fs';
@@ -19,7 +19,7 @@ const { values } = parseArgs({
   },
 });
 
-/** Lists as their length and their first items: what is long is in the ledger. */
+/** Shortens each list to its length and its first items. The ledger has the rest. */
 function short(report: Report): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(report).map(([name, value]) => [

@@ -1,4 +1,4 @@
-/** Workers and senders in processes of their own on a real cluster, and the ledger of what each of them did. */
+/** Runs workers and senders in separate processes on a real cluster, and keeps a ledger of their steps. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,22 +10,22 @@ import { reportOf, type Report } from './faultreport';
 export interface FaultSceneOptions {
   /** Options of every bus: brokers, ZooKeeper, ns, sessionMs. */
   readonly bus: BusGiven;
-  /** Of each sender; `jobMs` of each worker. */
+  /** Load of each sender, and `jobMs` of each worker. */
   readonly load: Load;
-  /** Where the ledger files go; they stay. Default: a folder that is removed with the scene. */
+  /** Folder that keeps the ledger files. @default a folder that is removed with the scene */
   readonly dir?: string;
 }
 export interface FaultProcess {
   readonly name: string;
   readonly pid: number;
-  /** SIGKILL is a death in the ledger's report, SIGSTOP a stop: what the process had not committed can be repeated. */
+  /** Sends a signal. The report counts SIGKILL as a death and SIGSTOP as a stop: uncommitted jobs can be repeated. */
   readonly signal: (signal: NodeJS.Signals) => void;
-  /** Closes its bus, as a process does that is to end; resolves when it has ended. */
+  /** Closes its bus, as a process does before it exits. Resolves when it has exited. */
   readonly close: () => Promise<void>;
 }
 
 const openWithinMs = 120_000;
-/** Longer than a submit takes at most. */
+/** Longer than the longest submit. */
 const stopWithinMs = 60_000;
 
 interface Child extends FaultProcess {
@@ -40,7 +40,7 @@ export class FaultScene {
   readonly #dir: string;
   readonly #deaths = new Map<string, number>();
   readonly #stops = new Map<string, number>();
-  /** When the fault began, and when the cluster was whole again; in milliseconds since 1970. */
+  /** Start of the fault, and time of the cluster's recovery, in milliseconds since 1970. */
   faultMs = 0;
   wholeMs = 0;
 
@@ -55,7 +55,7 @@ export class FaultScene {
     return this.#children.filter(({ role }) => role === 'sender');
   }
 
-  /** Resolves when the bus of the process is open and, for a worker, serves; a sender sends from then on. */
+  /** Starts a process. Resolves when its bus is open, and a worker serves or a sender sends. */
   async start(role: 'worker' | 'sender'): Promise<FaultProcess> {
     const name = `${role[0]}${this.#children.length + 1}`;
     const args = [
@@ -109,7 +109,7 @@ export class FaultScene {
   slower(): void {
     for (const { role, process } of this.#children) if (role === 'sender') process.send('slower');
   }
-  /** How long the oldest accepted job that has not begun has waited. */
+  /** Returns the waiting time of the oldest accepted job that has not begun. */
   waitMs(): number {
     const begun = new Set<string>();
     let sinceMs = Infinity;
@@ -121,11 +121,11 @@ export class FaultScene {
     return Math.max(0, Date.now() - sinceMs);
   }
 
-  /** The cluster has its fault from now on. */
+  /** Records the start of the fault. */
   fault(): void {
     this.faultMs = Date.now();
   }
-  /** The cluster is whole from now on. */
+  /** Records the recovery of the cluster. */
   whole(): void {
     this.wholeMs = Date.now();
   }
@@ -148,8 +148,8 @@ export class FaultScene {
   }
 
   /**
-   * Ends the senders, and resolves with the report as soon as every accepted job was handled, or after `withinMs` with
-   * what is missing then.
+   * Ends the senders. Resolves with the report as soon as every accepted job was handled, or after `withinMs` with the
+   * unhandled ones.
    */
   async finish(withinMs: number): Promise<Report> {
     await Promise.all(

@@ -1,15 +1,15 @@
-/** Judges the rounds of a fault against what the guarantees allow, and prints them as a table. */
+/** Judges fault rounds by the guarantees, and prints them as a table. */
 import type { Report } from './faultreport';
 
-/** `commitMs` of the workers, and what a commit takes on a busy machine. */
+/** `commitMs` of the workers, and the time of a commit on a busy machine. */
 const uncommittedMsMax = 500 + 1_000;
 
-/** The state of a topic is looked at each minute, so its recovery can be reported after the end of a round. */
+/** The state of a topic is polled every minute, so its recovery can be reported after the end of a round. */
 const lookedAtSeldom = /^\S+ topic /;
 /** Requests, replies and broadcasts that could not be delivered in time; their senders have an error. */
 const nowOrNever = / dropped (?:packet|reply|request|broadcast)/;
 
-/** What a round did that no guarantee allows. */
+/** Returns the violations of the guarantees in a round. */
 export function brokenIn(report: Report): readonly string[] {
   const counts: Readonly<Record<string, number>> = {
     'never handled': report.unhandled.length,
@@ -54,7 +54,7 @@ const columns: readonly (readonly [title: string, of: (reports: readonly Report[
   ['broken', (all) => `${all.filter((one) => brokenIn(one).length > 0).length}`],
 ];
 
-/** A line for each profile and fault; repeats are counted by the process that did the job first. */
+/** Prints a line for each profile and fault. Repeats are counted by the process that handled the job first. */
 export function tableOf(played: readonly Played[]): string {
   const rows = new Map<string, Report[]>();
   for (const { profile, fault, report } of played) {

@@ -1,10 +1,10 @@
-/** Kafka's own tools look at our queues, and a consumer of theirs gets into our group. */
+/** Kafka's tools inspect busbar's queues, and a foreign consumer joins a group of busbar. */
 import { kafkaSuite } from '../cluster/suite';
 import { runTool } from '../cluster/tools';
 import { foreignRig, press, type ForeignRig } from './foreignrig';
 
 kafkaSuite(
-  "Kafka's own tools beside our members",
+  "Kafka's tools with busbar's groups",
   (suite) => {
     let rig: ForeignRig;
     let end: AbortController;
@@ -18,7 +18,7 @@ kafkaSuite(
     });
     const jobs = (count: number): { n: number }[] => Array.from({ length: count }, (_, n) => ({ n }));
 
-    /** The rows that kafka-consumer-groups.sh prints, by the names of its columns. */
+    /** Returns the rows that kafka-consumer-groups.sh prints, by column. */
     async function describeGroup(...more: string[]): Promise<Record<string, string>[]> {
       const out = await runTool(suite.cluster, 'groups', [
         '--describe',
@@ -36,12 +36,12 @@ kafkaSuite(
     const sumOf = (rows: readonly Record<string, string>[], name: string): number =>
       rows.reduce((sum, row) => sum + Number(row[name]), 0);
 
-    test('the consumer-groups tool names our instances and their partitions, and counts what is not settled', async () => {
+    test('the consumer-groups tool lists instances and partitions, and counts unsettled jobs as lag', async () => {
       let hold = Promise.resolve();
       await rig.serve(() => hold);
       await rig.serve(() => hold);
       const bus = await rig.openBus();
-      // Where nothing was ever settled the tool shows no lag, but a dash.
+      // Without a commit the tool shows a dash instead of a lag.
       await bus.submitAll(press.print, jobs(100));
       await rig.until('all was printed', () => rig.printed.length === 100);
       let letGo = (): void => undefined;
@@ -65,7 +65,7 @@ kafkaSuite(
       await rig.until('it is committed', async () => sumOf(await describeGroup(), 'LAG') === 0);
     });
 
-    test('the console consumer shows envelope and key of what waits and of what was handled', async () => {
+    test('the console consumer shows the envelope and the key of each job', async () => {
       await rig.serve();
       const bus = await rig.openBus();
       const [sent] = await bus.submitAll(press.print, [{ n: 7 }]);
@@ -87,12 +87,12 @@ kafkaSuite(
     const consume = (...more: string[]): Promise<string> =>
       runTool(suite.cluster, 'consumer', ['--topic', rig.topic, '--group', rig.topic, ...more], '', end.signal);
 
-    test('consumers of others that try to join our group take nothing of it away, or are named until they leave', async () => {
+    test('foreign consumers are rejected by the group, or reported until they leave', async () => {
       await rig.serve();
       const bus = await rig.openBus();
       await bus.submitAll(press.print, jobs(20));
       await rig.until('all was printed', () => rig.printed.length === 20);
-      // Brokers refuse both from 4.0 on; those of 3.9 let the newer one in and convert the group for it.
+      // Brokers from 4.0 on reject both protocols; brokers of 3.9 accept the newer one and convert the group for it.
       for (const protocol of ['classic', 'consumer']) {
         let ended = false;
         const property = ['--consumer-property', `group.protocol=${protocol}`];
@@ -115,14 +115,14 @@ kafkaSuite(
     test.each([
       ['classic', named],
       ['consumer', unnamed],
-    ])('where one was there first (%s), serving is refused with Config until it has left', async (protocol, says) => {
+    ])('serving is rejected with Config while a foreign %s consumer is in the group', async (protocol, says) => {
       const stop = await rig.serve();
-      await stop(); // the topic is there, the group is empty
+      await stop(); // the topic exists, and the group is empty
       let refused = false;
       const consumer = consume('--consumer-property', `group.protocol=${protocol}`).then(() => (refused = true));
       const isMember = async (): Promise<boolean> => (await describeGroup('--members')).length === 1;
       await rig.until('it is a member', async () => refused || isMember());
-      if (refused) return; // brokers of 3.9 know the newer protocol only where they are told to
+      if (refused) return; // brokers of 3.9 support the newer protocol only if configured
       await expect(rig.serve()).rejects.toMatchObject({ code: 'Config', message: expect.stringMatching(says) });
       end.abort();
       await consumer;

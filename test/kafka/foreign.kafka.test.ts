@@ -1,4 +1,4 @@
-/** Clients that are none of ours put messages into a work topic by the documented format, and garbage beside them. */
+/** Foreign clients write messages of the documented format into a work topic, and malformed ones beside them. */
 import { randomBytes } from 'node:crypto';
 import { CompressionCodecs, CompressionTypes, type Message } from 'kafkajs';
 import { kafkaSuite } from '../cluster/suite';
@@ -12,14 +12,14 @@ const packed = (n: number): Buffer => Buffer.from([0x81, 0xa1, 0x6e, n]);
 const job = (id: string): string => `1 work press.print ${id} cron -`;
 
 kafkaSuite(
-  'clients that are none of ours',
+  'foreign clients',
   (suite) => {
     let rig: ForeignRig;
     beforeEach(() => (rig = foreignRig(suite)));
     afterEach(() => rig.close());
     const ns = (): number[] => rig.printed.map(({ n }) => n).toSorted((a, b) => a - b);
 
-    test('a plain kafkajs producer puts messages into the queue, with and without our header', async () => {
+    test('a plain kafkajs producer submits messages with and without the busbar header', async () => {
       await rig.serve();
       const stamped = `1 work press.print mine-3 cron 00000000000000aa:1 sentMs=1`;
       await rig.produce(
@@ -40,7 +40,7 @@ kafkaSuite(
       expect(await rig.parked()).toEqual([]);
     });
 
-    test("Kafka's console producer does too: JSON, our header, packed in whatever way", async () => {
+    test("Kafka's console producer submits JSON with the busbar header and any compression", async () => {
       await rig.serve();
       const args = ['--topic', rig.topic, '--property', 'parse.headers=true', '--property', 'parse.key=true'];
       const line = (n: number): string => `bus:${job(`java-${n}`)}\t${n}\t{"n": ${n}}\n`;
@@ -70,7 +70,7 @@ kafkaSuite(
       ['the largest record that is taken', { value: large }, 'not readable'],
     ];
 
-    test('garbage is set aside as it came, with the reason, and what lies beside it is handled', async () => {
+    test('malformed messages are parked unchanged with the reason, and their neighbors are handled', async () => {
       await rig.serve();
       for (const [partition, [, message]] of garbage.entries()) {
         await rig.produce(
@@ -90,7 +90,7 @@ kafkaSuite(
       }
     });
 
-    test('a record without a value is passed over and counted: there is nothing to set aside', async () => {
+    test('a record without a value is skipped with a notice, and not parked', async () => {
       await rig.serve();
       await rig.produce(
         { value: packed(1), partition: 0 },
@@ -102,7 +102,7 @@ kafkaSuite(
       expect(await rig.parked()).toEqual([]);
     });
 
-    test('what is packed wrongly is refused by the brokers', async () => {
+    test('the brokers reject wrongly compressed batches, and later messages are handled', async () => {
       await rig.serve();
       const before = CompressionCodecs[CompressionTypes.LZ4];
       CompressionCodecs[CompressionTypes.LZ4] = () => ({
@@ -119,7 +119,7 @@ kafkaSuite(
       expect(ns()).toEqual([1]);
     });
 
-    test('ten thousand headers hold the process for no more than 100 ms', async () => {
+    test('a record with ten thousand headers blocks the event loop for less than 100 ms', async () => {
       const stop = await rig.serve();
       await stop();
       const bomb = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`h${i}`, `${i}`]));

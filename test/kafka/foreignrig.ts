@@ -1,4 +1,4 @@
-/** What the tests of foreign clients share: a press that prints what anybody sends, and a producer that is none of ours. */
+/** Rig of the tests with foreign clients: a press that prints every job, and a foreign producer. */
 import { Kafka, logLevel, type Message, type Producer } from 'kafkajs';
 import { z } from 'zod';
 import { defineModule, openBus, work, type Bus, type Notice } from '../../src/index';
@@ -19,13 +19,13 @@ export interface Printed {
 export interface ForeignRig {
   readonly ns: string;
   readonly topic: string;
-  /** Those that serve, or did. */
+  /** Instances that serve or have served. */
   readonly instances: readonly string[];
   readonly printed: readonly Printed[];
   readonly heard: readonly Notice[];
-  /** Prints from here on, each job once what `hold` gives has resolved; until the function that comes back is called. */
+  /** Opens an instance that prints each job when `hold` has resolved. The returned function closes it. */
   serve(hold?: () => Promise<void>): Promise<() => Promise<void>>;
-  /** One more instance, which serves nothing yet. */
+  /** Opens another instance, which serves nothing yet. */
   openBus(): Promise<Bus>;
   produce(...messages: Message[]): Promise<void>;
   producer(): Promise<Producer>;
@@ -65,7 +65,7 @@ export function foreignRig(suite: KafkaSuite): ForeignRig {
     const client = new Kafka({ brokers: brokers.split(','), clientId: 'foreign', logLevel: logLevel.NOTHING });
     const producer = client.producer({ retry: { retries: 0 } });
     await producer.connect();
-    // It asks whatever broker for the topic, which may not have heard of it yet, and tries nothing twice.
+    // The producer requests the topic from any broker, which may not list it yet, and does not retry.
     await until(`${topic} is known`, () => producer.send({ topic, messages: [] }).then(Boolean, () => false));
     closing.push(() => producer.disconnect());
     return producer;

@@ -1,19 +1,19 @@
-/** A wire and a clock that can stand still and die, as a process that was stopped or killed does. */
+/** A broker client and a clock that can pause and end, as those of a stopped or killed process. */
 import type { Clock, Timer } from '../../src/base/clock';
 import type { Wire } from '../../src/kafka/client/broker-client';
 
 export interface Gate {
   readonly wire: Wire;
   readonly clock: Clock;
-  /** Nothing that was asked is answered and no timer fires, until `open`. Requests on their way arrive all the same. */
+  /** Holds back all answers and timers until `open`. Requests in flight still arrive. */
   shut(): void;
   open(): void;
-  /** For ever. */
+  /** Drops all answers and timers from now on. */
   kill(): void;
   readonly isDead: boolean;
 }
 
-/** Everything behind the gate stands still while it is shut. */
+/** Wraps a broker client and a clock, which pause while the gate is shut. */
 export function gate(wire: Wire, clock: Clock): Gate {
   let state: 'open' | 'shut' | 'dead' = 'open';
   let held: (() => void)[] = [];
@@ -25,7 +25,7 @@ export function gate(wire: Wire, clock: Clock): Gate {
     new Promise((resolve, reject) => {
       work.then(
         (value) => enter(() => resolve(value)),
-        (error: unknown) => enter(() => reject(error as Error)), // as the wire rejects
+        (error: unknown) => enter(() => reject(error as Error)), // the broker client rejects with errors
       );
     });
   const asked = new Proxy(wire, {

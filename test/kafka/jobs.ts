@@ -1,4 +1,4 @@
-/** Jobs submitted under load and counted by their ids: none resolved is missing, none settled is begun again. */
+/** Submits jobs under load, and checks by their ids that no accepted one is missing and no settled one repeated. */
 import { isBusError } from '../../src/base/errors';
 import { decodeBody } from '../../src/format/codec';
 import { parseEnvelope } from '../../src/format/envelope';
@@ -12,12 +12,12 @@ import { openRealProcess, type KafkaProcess } from './rig';
 
 const submitters = 8;
 const orders = 40;
-/** Of one submitter between two jobs. */
+/** Pause of one submitter between two jobs. */
 const pauseMs = 8;
 const lookMs = 200;
 const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Asks every 200 ms until `holds`; rejects with what `what` says when it does not within `withinMs`. */
+/** Polls `holds` every 200 ms until it returns true. Rejects with the text of `what` after `withinMs`. */
 export async function until(
   holds: () => boolean | Promise<boolean>,
   withinMs: number,
@@ -30,7 +30,7 @@ export async function until(
   }
 }
 
-/** What is in the log of the queue. */
+/** A job in the log of the queue. */
 interface Job {
   readonly partition: number;
   readonly offset: number;
@@ -39,14 +39,14 @@ interface Job {
 }
 
 export class Jobs {
-  /** Number of each job by its id. */
+  /** Number of each accepted job by its id. */
   readonly resolved = new Map<string, number>();
-  /** Those that ended in Unreachable: they may be in the log or not. */
+  /** Numbers of jobs that ended in Unreachable, which can be in the log or not. */
   readonly unknown: number[] = [];
   readonly faults: string[] = [];
   readonly #queue: string;
   readonly #looker: KafkaProcess;
-  /** When it was first seen that an offset of a partition was settled, in ms since 1970. */
+  /** Time at which each offset of a partition was first observed as settled, in ms since 1970. */
   readonly #settled = new Map<number, Map<number, number>>();
   readonly #watermarks = new Map<number, number>();
   #running = true;
@@ -82,7 +82,7 @@ export class Jobs {
     }
   }
 
-  /** Looks at what the group has committed: what was settled at that moment must never begin again. */
+  /** Polls the commits of the group: a job that is settled at that moment must never begin again. */
   async #watch(): Promise<void> {
     while (this.#running) {
       const places = await this.#looker.log.places(this.#queue, this.#queue).catch((error: unknown) => {
@@ -99,14 +99,14 @@ export class Jobs {
     const settled = this.#settled.get(partition) ?? new Map<number, number>();
     this.#settled.set(partition, settled);
     const before = this.#watermarks.get(partition) ?? 0;
-    // A coordinator that is just back may show an older one, until it knows how far its replicas are; see #wentBack.
+    // A restarted coordinator can return an older offset until it knows its replicas' log ends; see #wentBack.
     this.#watermarks.set(partition, Math.max(before, offset));
     for (const { from, to } of [{ from: before, to: offset }, ...decodeState(offset, state).ranges]) {
       for (let one = from; one < to; one++) if (!settled.has(one)) settled.set(one, atMs);
     }
   }
 
-  /** When each job was begun, in ms since 1970, and which ended. */
+  /** Returns the times at which each job began, in ms since 1970, and the jobs that ended. */
   #done(): { readonly begun: ReadonlyMap<number, readonly number[]>; readonly ended: ReadonlySet<number> } {
     const begun = new Map<number, number[]>();
     const ended = new Set<number>();
@@ -122,7 +122,7 @@ export class Jobs {
     return { begun, ended };
   }
 
-  /** So many more are accepted, and all that were are handled. */
+  /** Resolves when `count` more jobs were accepted and all accepted ones were handled. */
   async goesOn(count: number, withinMs: number): Promise<void> {
     const before = this.resolved.size;
     const told = (): string => `${count} more jobs are accepted; ${this.resolved.size - before} were`;
@@ -142,7 +142,7 @@ export class Jobs {
     await this.#ends;
   }
 
-  /** Ends the load, waits until all that is in the log was handled, and says by ids what went wrong. */
+  /** Ends the load, waits until all jobs in the log were handled, and returns the violations by job id. */
   async audit(): Promise<readonly string[]> {
     await this.stop();
     const there = await this.#inLog();
@@ -202,7 +202,7 @@ export class Jobs {
 function jobOf({ partition, offset, headers, value }: Stored): Job {
   const body = decodeBody(value ?? new Uint8Array());
   if (!body.ok) throw new Error(`${partition}/${offset}: ${body.reason}`);
-  const { n } = body.value as { readonly n: number }; // all of this queue are of one entry
+  const { n } = body.value as { readonly n: number }; // all jobs of this queue have this body
   const envelope = parseEnvelope(headers.bus ?? '');
   if ('bad' in envelope) throw new Error(`${partition}/${offset}: ${envelope.bad}`);
   return { partition, offset, id: envelope.id, n };

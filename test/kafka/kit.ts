@@ -1,4 +1,4 @@
-/** What the tests of the wire on real brokers have in common. */
+/** Helpers of the broker client's tests on real brokers. */
 import { systemClock, systemRandom } from '../../src/base/clock';
 import { WireError } from '../../src/kafka/protocol/errors';
 import { type KafkajsOptions, openKafkajs } from '../../src/kafka/client/connection-pool';
@@ -17,7 +17,7 @@ export const record = (value: string | null, more: Partial<LogRecord> = {}): Log
   ...more,
 });
 
-/** Tries again every 100 ms as long as the refusal says that this helps, at most `timeoutMs`. */
+/** Retries every 100 ms while the work rejects with a retriable error, for at most `timeoutMs`. */
 export async function again<T>(timeoutMs: number, work: () => Promise<T>): Promise<T> {
   const end = performance.now() + timeoutMs;
   for (;;) {
@@ -30,7 +30,7 @@ export async function again<T>(timeoutMs: number, work: () => Promise<T>): Promi
   }
 }
 
-/** Who leads a partition now, for requests of one kind. */
+/** Returns the route to the current leader of a partition, for one channel. */
 export function leaderOf(wire: Wire, topic: string, partition: number, via: Via): Promise<At> {
   return again(60_000, async () => {
     const [found] = (await wire.metadata([topic])).topics;
@@ -41,7 +41,7 @@ export function leaderOf(wire: Wire, topic: string, partition: number, via: Via)
   });
 }
 
-/** Creates a topic and waits until the leader of each partition knows it: brokers learn of it one after another. */
+/** Creates a topic and waits until the leader of each partition serves it: brokers receive it one after another. */
 export async function makeTopic(
   wire: Wire,
   name: string,
@@ -59,7 +59,7 @@ export async function makeTopic(
     });
 }
 
-/** Throws the error of an answer, so that `again` can look at it. */
+/** Throws the first error of the answers, so that `again` can check it. */
 export function sound<A extends { readonly error: WireError | null }>(answers: readonly A[]): readonly A[] {
   for (const { error } of answers) if (error) throw error;
   return answers;
@@ -79,12 +79,12 @@ export async function timed<T>(work: Promise<T>): Promise<readonly [T, number]> 
   return [await work, performance.now() - began];
 }
 
-/** The most processor time between two turns of the event loop while `work` ran, in ms. */
+/** Returns the longest time for which `work` blocked the event loop, in ms of CPU time. */
 export async function longestHold(work: () => Promise<unknown>): Promise<number> {
   let [lastMs, lastUse, longestMs] = [performance.now(), process.cpuUsage(), 0];
   const look = (): void => {
     const { user, system } = process.cpuUsage(lastUse);
-    // Other threads of this process may have worked beside it, and other processes instead of it.
+    // The minimum excludes CPU time of other threads of this process, and time that other processes ran instead.
     longestMs = Math.max(longestMs, Math.min(performance.now() - lastMs, (user + system) / 1_000));
     [lastMs, lastUse] = [performance.now(), process.cpuUsage()];
   };

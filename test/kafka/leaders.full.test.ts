@@ -1,10 +1,10 @@
 import { playLeaders } from '../simulation/leaders';
 import { plants } from '../simulation/plants';
 
-/** A few; the simulator plays this for each fifteenth of its seeds. */
+/** A few seeds; the simulator runs this scenario for every fifteenth of its own. */
 const seeds = Array.from({ length: 10 }, (_, n) => n + 1);
 
-/** What a run finds broken. */
+/** Returns the violations of one run. */
 async function brokenBy(seed: number, plant?: string): Promise<readonly string[]> {
   const broken: string[] = [];
   const ledger = {
@@ -16,12 +16,12 @@ async function brokenBy(seed: number, plant?: string): Promise<readonly string[]
   return broken;
 }
 
-describe('while leaders move and little is sent', () => {
-  it.each(seeds)('every partition is read on, whichever part refreshed the metadata: seed %d', async (seed) => {
+describe('leader moves under light traffic', () => {
+  it.each(seeds)('leave no partition unread, whichever component refreshed the metadata: seed %d', async (seed) => {
     expect(await brokenBy(seed)).toEqual([]);
   });
 
-  it('finds a process whose parts do not notice when another one refreshes the metadata', async () => {
+  it('reveal a process whose components miss metadata refreshes of each other', async () => {
     const found = [...(await brokenBy(14, 'deaf')), ...(await brokenBy(18, 'deaf')), ...(await brokenBy(31, 'deaf'))];
     expect(found).not.toEqual([]);
   });

@@ -11,14 +11,14 @@ afterEach(async () => {
   await bench.close();
 });
 
-/** As if nothing were derived anew when another part of the process refreshes the metadata. */
+/** Disables the listeners of metadata changes, so that no component reacts to a refresh by another one. */
 function makeDeaf(): void {
   jest.spyOn(View.prototype, 'watch').mockImplementation(() => () => undefined);
 }
 const states = (heard: readonly Notice[]): readonly (readonly [boolean, string])[] =>
   heard.flatMap((one) => (one.type === 'state' && one.part === 'reading a.b.work' ? [[one.ok, one.reason]] : []));
 
-/** A member that reads two partitions of one broker, which goes on with one and does not learn that another got the other. */
+/** Opens a member that reads two partitions of one broker. One then moves, and the old leader does not report it. */
 async function openMoved() {
   const { log, topic, heard } = await bench.open(2);
   bench.cluster.lead(topic, 1, 1);
@@ -36,14 +36,14 @@ async function openMoved() {
 }
 
 describe('a partition that another broker leads now', () => {
-  it('is fetched there at once when another part of the process has learned it', async () => {
+  it('is fetched there immediately when another component has refreshed the metadata', async () => {
     const { moved, heard } = await openMoved();
     await bench.clock.advance(20);
     expect(valuesOf(moved.value)).toEqual(['a']);
     expect(states(heard)).toEqual([]);
   });
 
-  it('is reported when it was not polled for five seconds, and is fetched then', async () => {
+  it('is reported and then fetched when no fetch included it for five seconds', async () => {
     makeDeaf();
     const { moved, heard } = await openMoved();
     await bench.clock.advance(4_000);
@@ -59,7 +59,7 @@ describe('a partition that another broker leads now', () => {
     ]);
   });
 
-  it('is not waited for at the broker of before while that one stands still', async () => {
+  it('is fetched from the new leader while the old one is frozen', async () => {
     const { log, topic } = await bench.open(2);
     for (const partition of [0, 1]) bench.cluster.lead(topic, partition, 2);
     const tail = await bench.run(log.tail(topic, 'start'));
@@ -74,14 +74,14 @@ describe('a partition that another broker leads now', () => {
   });
 });
 
-describe('a position that came while the poll of its broker was under way', () => {
-  it('is looked at again as long as that poll takes', async () => {
+describe('a partition added during a fetch of its broker', () => {
+  it('is polled repeatedly until that fetch ends', async () => {
     const { log, topic } = await bench.open(1);
     const early = await bench.run(log.tail(topic, 'end'));
     void early.read(max);
     await bench.clock.advance(600);
     bench.cluster.script = ({ name, via }) => (name === 'fetch' && via === 'tails' ? 'never' : undefined);
-    await bench.clock.advance(600); // a poll is under way that is not answered before its deadline
+    await bench.clock.advance(600); // a fetch is in flight that is not answered before its deadline
     const late = await bench.run(log.tail(topic, 'end'));
     const read = bench.watch(late.read(max));
     await bench.clock.advance(50);
@@ -92,7 +92,7 @@ describe('a position that came while the poll of its broker was under way', () =
   });
 });
 
-describe('the view of the cluster', () => {
+describe('the cluster metadata', () => {
   const answer = (leader: number | null, epoch: number): Metadata => {
     const partitions = [{ partition: 0, leader, epoch, replicas: [1, 2], inSync: [1, 2] }];
     return { cluster: '', controller: 1, nodes: [], topics: [{ name: 't', error: null, internal: false, partitions }] };
@@ -110,19 +110,19 @@ describe('the view of the cluster', () => {
     return { view, look };
   }
 
-  it('keeps a leader when a broker answers with one of an earlier election', async () => {
+  it('keeps a leader when a broker returns one of an earlier election', async () => {
     const { view, look } = await openView();
     expect(await look(answer(2, 4))).toBe(2);
     expect(await look(answer(1, 3))).toBe(2);
     expect(await look(answer(null, 5))).toBeUndefined();
     expect(await look(answer(1, 6))).toBe(1);
-    // A topic that was made again counts its elections from 0, and the leader that is known refuses it.
+    // A recreated topic counts its elections from 0, and the known leader rejects requests for it.
     view.doubt(spot, 1);
     expect(await look(answer(2, 0))).toBe(2);
-    expect(await look(answer(1, -1))).toBe(1); // a broker that knows no elections
+    expect(await look(answer(1, -1))).toBe(1); // a broker that returns no election count
   });
 
-  it('tells those who watch it of every look and every doubt, whichever part asked', async () => {
+  it('notifies its watchers of each refresh and each doubted leader', async () => {
     const { view, look } = await openView();
     let changes = 0;
     const unwatch = view.watch(() => changes++);

@@ -1,4 +1,4 @@
-/** Whoever leaves on Kafka is asked nothing more, though registries are late; who only seems to leave goes on. */
+/** Departures with delayed registries: departed instances receive no request, and false departures change nothing. */
 import { openNotices } from '../../src/base/notices';
 import { buildBus } from '../../src/bus/bus';
 import { defaults, liveConfig } from '../../src/config';
@@ -48,7 +48,7 @@ function system() {
     await built.opened;
     return built.bus;
   }
-  /** Shows what is there at once, and each change three seconds later; `all` is right, or does not answer. */
+  /** Delays the changes of a watch by three seconds. `all` returns the current instances, or never answers. */
   const late =
     (answers: boolean) =>
     (registry: Registry): Registry => ({
@@ -66,14 +66,14 @@ function system() {
   return { clock, join, late };
 }
 
-test('a caller that never asked it before asks somebody else, though its registry still shows who has left', async () => {
+test('a new caller avoids a departed instance that its registry still lists', async () => {
   const { clock, join, late } = system();
   const caller = await join('web#1', late(true));
   const buses = [await join('maths#1'), await join('maths#2')];
   const serving = buses.map((bus) => bus.serve(maths, { double: (n) => n * 2 }));
   await clock.advance(100);
   await Promise.all(serving);
-  // It reads who is there, and asks nobody.
+  // The caller reads the instances, and sends no request.
   const nobody = caller.tryRequest(maths.double, 1, { to: 'nobody' });
   await clock.advance(100);
   await nobody;
@@ -87,7 +87,7 @@ test('a caller that never asked it before asks somebody else, though its registr
   expect(await Promise.all(asked)).toEqual(Array.from({ length: 20 }, (_, n) => n * 2));
 });
 
-test('closing takes no longer than before while nobody can be listed', async () => {
+test('closing ends within 600 ms while the registry does not list instances', async () => {
   const { clock, join, late } = system();
   const bus = await join('maths#1', late(false));
   let closed = false;
@@ -96,7 +96,7 @@ test('closing takes no longer than before while nobody can be listed', async () 
   expect(closed).toBe(true);
 });
 
-test('a caller that only lost its place in the registry gets what it waits for, and what it asks then', async () => {
+test('a caller that only lost its announcement receives replies to running and waiting requests', async () => {
   const { clock, join } = system();
   let place: Registry | undefined;
   const caller = await join('web#1', (registry) => (place = registry));
@@ -109,7 +109,7 @@ test('a caller that only lost its place in the registry gets what it waits for, 
   ];
   await clock.advance(100);
   await Promise.all(serving);
-  const known = server.tryRequest(web.ping, 1); // so that it watches who is there
+  const known = server.tryRequest(web.ping, 1); // makes it watch the caller's module
   const asked = [1, 2].map((n) => caller.tryRequest(maths.double, n, { timeoutMs: 20_000 }));
   await clock.advance(100);
   expect(await known).toEqual({ ok: true, value: 1 });

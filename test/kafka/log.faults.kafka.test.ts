@@ -1,4 +1,4 @@
-/** The log and its groups while servers die or stay silent under load: what was resolved is there, work goes on. */
+/** The log and its groups under load while servers die or stop answering: no resolved record is lost. */
 import { openKafkajs } from '../../src/kafka/client/connection-pool';
 import { openHole, type Hole } from '../cluster/hole';
 import type { Cluster } from '../cluster/cluster';
@@ -9,18 +9,18 @@ import { livedMs } from '../elapsed';
 import { LogScene } from './logscene';
 import { openProcess, realTime } from './rig';
 
-/** Each partition is led by its first replica, and each broker has heard of it: the same leaders after each call. */
+/** Moves the leader of each partition to its first replica, and waits until every broker reports it. */
 function leadAsPreferred(cluster: Cluster): Promise<void> {
   const ports = cluster.brokers.split(',').map((place) => Number(place.split(':')[1]));
   return until('each partition is led by its first replica', 120_000, async () => {
-    // Each time, since a broker that the machine stopped for three seconds has lost what it leads.
+    // On every attempt, because a broker that the machine paused for three seconds has lost its leaderships.
     await runTool(cluster, 'leaders', ['--election-type', 'preferred', '--all-topic-partitions']);
     return (await Promise.all(ports.map(leadAsPreferredAt))).every(Boolean);
   });
 }
 
 kafkaSuite(
-  'the log on a cluster in trouble',
+  'the log on a cluster with faults',
   (suite) => {
     let scene: LogScene;
     let scenes = 0;
@@ -37,7 +37,7 @@ kafkaSuite(
       await scene.close();
     });
 
-    test('the leader of a partition is killed: nothing resolved is missing, nothing committed is handled twice', async () => {
+    test('a killed partition leader loses no resolved record and repeats no committed one', async () => {
       await suite.cluster.broker(await scene.leaderOf(0)).kill();
       await scene.goesOn(300);
       await suite.cluster.mend();
@@ -45,7 +45,7 @@ kafkaSuite(
       expect(await scene.faults()).toEqual([]);
     });
 
-    test('the coordinator of the group is killed, and is it again: members keep working, and what they have', async () => {
+    test('members keep their partitions when a killed coordinator returns to its role', async () => {
       await leadAsPreferred(suite.cluster);
       const node = await scene.coordinator();
       await suite.cluster.broker(node).kill();
@@ -60,10 +60,10 @@ kafkaSuite(
       expect(await scene.faults()).toEqual([]);
     });
 
-    test('the first address that it was told accepts and never answers: it starts with the others', async () => {
+    test('an instance starts with the other brokers when the first address never answers', async () => {
       hole = await openHole();
       const brokers = [hole.place, ...suite.cluster.brokers.split(',')];
-      const random = { ...realTime.random, next: () => 0 }; // whom it asks first is by chance otherwise
+      const random = { ...realTime.random, next: () => 0 }; // otherwise the first broker is random
       const late = openProcess('late', openKafkajs({ brokers, clientId: 'late', ...realTime, random }), realTime);
       const started = async (): Promise<void> => expect(await late.log.bounds(scene.topic)).toHaveLength(6);
       expect(await livedMs(started())).toBeLessThan(5_000);

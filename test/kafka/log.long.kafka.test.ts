@@ -1,4 +1,4 @@
-/** The log and its groups while servers freeze, fall silent and restart one after the other, under load. */
+/** The log and its groups under load while servers freeze, stop answering and restart in turn. */
 import { openHole, type Hole } from '../cluster/hole';
 import { kafkaSuite } from '../cluster/suite';
 import { later, LogScene } from './logscene';
@@ -6,7 +6,7 @@ import { later, LogScene } from './logscene';
 jest.setTimeout(240_000);
 
 kafkaSuite(
-  'the log on a cluster in trouble for long',
+  'the log on a cluster with long faults',
   (suite) => {
     let scene: LogScene;
     let scenes = 0;
@@ -23,7 +23,7 @@ kafkaSuite(
       await scene.close();
     });
 
-    test('the leader of a partition is frozen for 15 s: others take over, and its return does no harm', async () => {
+    test('a leader frozen for 15 s is replaced, and its return breaks nothing', async () => {
       const server = suite.cluster.broker(await scene.leaderOf(1));
       await server.freeze();
       const thawed = later(15_000).then(() => server.thaw());
@@ -33,7 +33,7 @@ kafkaSuite(
       expect(await scene.faults()).toEqual([]);
     });
 
-    test('in place of a broker somebody accepts and never answers: all goes on with the others', async () => {
+    test('a server that never answers at the address of a broker stops no work', async () => {
       const node = await scene.leaderOf(1);
       await suite.cluster.broker(node).kill();
       const port = suite.cluster.brokers.split(',')[node - 1]?.split(':')[1];
@@ -46,7 +46,7 @@ kafkaSuite(
       expect(await scene.faults()).toEqual([]);
     });
 
-    test('every broker is restarted in turn: nothing resolved is missing, nothing committed is handled twice', async () => {
+    test('brokers restarted in turn lose no resolved record and repeat no committed one', async () => {
       for (const node of [1, 2, 3]) {
         await suite.cluster.broker(node).restart();
         await scene.goesOn(300);

@@ -1,4 +1,4 @@
-/** A sender under load and a group of three that works on what it sends, counted by ids while servers are in trouble. */
+/** A sender under load and a group of three workers, whose records are checked by id while servers fail. */
 import { isBusError } from '../../src/base/errors';
 import type { Wire } from '../../src/kafka/client/broker-client';
 import type { Owner } from '../../src/ports/log';
@@ -6,7 +6,7 @@ import { Ledger, Worker } from '../conformance/worker';
 import { openRealProcess, openRealWire, type KafkaProcess } from './rig';
 
 const partitions = 6;
-/** Long: who loses a partition here was told something wrong, and did not just stand still. */
+/** Long, so that a lost partition means a false report, not a process that paused. */
 const sessionMs = 20_000;
 const appenders = 8;
 export const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -26,7 +26,7 @@ export class LogScene {
   readonly refused: unknown[] = [];
   readonly #workers: { readonly worker: Worker; readonly process: KafkaProcess }[] = [];
   readonly #sender: KafkaProcess;
-  /** How many partitions members were told that they had lost. */
+  /** Number of partitions that members have lost. */
   lost = 0;
   #running = true;
   #loads: Promise<void>[] = [];
@@ -69,7 +69,7 @@ export class LogScene {
     }
   }
 
-  /** So many more were sent and handled, on every partition. */
+  /** Resolves when `count` more records were sent and handled, and every partition has an owner. */
   async goesOn(count: number, withinMs = 120_000): Promise<void> {
     const before = [this.resolved.length, this.ledger.handled.size] as const;
     const what = `${count} more are sent and handled`;
@@ -88,7 +88,7 @@ export class LogScene {
     await Promise.all(this.#loads);
   }
 
-  /** Stops sending, and finds by ids what was resolved but is not in the log, and what went wrong in the group. */
+  /** Stops sending. Returns the resolved records that are not in the log, and the violations of the group. */
   async faults(): Promise<readonly unknown[]> {
     await this.stop();
     const tail = await this.#sender.log.tail(this.topic, 'start');

@@ -16,20 +16,20 @@ beforeEach(() => (bench = new FakeBench()));
 afterEach(() => bench.close());
 
 const { resize } = jobs();
-/** Keys of jobs that all lie in one partition, each in a lane of its own. */
+/** Keys of jobs in one partition, each with its own lane. */
 const partition = 3;
 const isThere = (key: string): boolean => partitionOf(Buffer.from(key), topic.partitions) === partition;
 const keys = Array.from({ length: 1_000 }, (_, n) => `${n}`).filter(isThere);
 const job = (n: number) => ({ n, key: keys[n]! });
 const around = (one: KafkaProcess) => ({
-  clock: { ...bench.clock, now: () => Math.round(bench.clock.now()) }, // in whole milliseconds, as a machine has it
+  clock: { ...bench.clock, now: () => Math.round(bench.clock.now()) }, // in whole milliseconds, as on a real machine
   random: { next: () => 0.5 },
   notices: openNotices(),
   scopes: openScopes(),
   log: one.log,
 });
 
-/** A queue that one process works on, and another one submits to. */
+/** Opens a queue that one process consumes, and to which another one submits. */
 async function openQueue(run: (n: number, signal: AbortSignal) => unknown = () => undefined) {
   const [one, two] = [bench.process('one'), bench.process('two')];
   await bench.run(one.log.ensure(topic));
@@ -47,7 +47,7 @@ async function openQueue(run: (n: number, signal: AbortSignal) => unknown = () =
     await run(job.n, signal);
     handled.push(job.n);
   };
-  // The engine gives what the schema gave; this sends jobs and nothing else.
+  // The engine passes on what the schema returned, and this test submits jobs and nothing else.
   const entries = new Map([[resize.name, { entry: resize, run: handle as Run }]]);
   const limits = () => ({ concurrency: 100 });
   const queue = { name: 'photos.work', topic, group, parkedTopic: parked, entries, other: 'hold' as const, limits };
@@ -71,19 +71,19 @@ async function openQueue(run: (n: number, signal: AbortSignal) => unknown = () =
   return { handled, dropped, sender, submit, committed, taken };
 }
 const log = () => bench.cluster.partition({ topic: topic.name, partition });
-/** A replica was elected that had no more than that. */
+/** Truncates the log, as when a replica that ends at `end` is elected. */
 function cut(end: number): void {
   log().records.splice(end);
   log().end = end;
 }
 
-describe('work when the log has lost what was acknowledged', () => {
-  it('handles everything that comes in its place, once, however soon it comes', async () => {
+describe('work after the log has lost acknowledged records', () => {
+  it('handles each record that replaces the lost ones once, however soon it arrives', async () => {
     const { handled, dropped, submit, committed, taken } = await openQueue();
     await submit(0, 5);
     await bench.until(() => committed() === 5);
     cut(2);
-    await bench.clock.advance(600); // it notices
+    await bench.clock.advance(600); // the consumer detects the loss
     await submit(5, 11);
     await bench.until(() => handled.length === 11);
     await bench.clock.advance(30_000);
@@ -93,7 +93,7 @@ describe('work when the log has lost what was acknowledged', () => {
     await bench.run(taken.close());
   });
 
-  it('goes on where the log has ended when nothing comes in its place for long', async () => {
+  it('commits the new end of the log when no record replaces the lost ones', async () => {
     const { handled, submit, committed, taken } = await openQueue();
     await submit(0, 5);
     await bench.until(() => committed() === 5);
@@ -106,7 +106,7 @@ describe('work when the log has lost what was acknowledged', () => {
     await bench.run(taken.close());
   });
 
-  it('does again what is left of the log and was not settled, and nothing else', async () => {
+  it('repeats only remaining records that were not settled', async () => {
     let stuck = true;
     const { handled, submit, committed, taken } = await openQueue(
       (n, signal) =>
@@ -129,7 +129,7 @@ describe('work when the log has lost what was acknowledged', () => {
     await bench.run(taken.close());
   });
 
-  it('handles what was read and lost before it was handled when its sender, who heard nothing of it, sends it again', async () => {
+  it('handles a record that was lost unacknowledged before its handling when its sender resends it', async () => {
     let open = (): void => undefined;
     const gate = new Promise<void>((go) => (open = go));
     const { handled, dropped, sender, submit, committed, taken } = await openQueue((n) => n < 2 && gate);
@@ -149,7 +149,7 @@ describe('work when the log has lost what was acknowledged', () => {
     await bench.run(taken.close());
   });
 
-  it('neither repeats nor skips after a restart without loss, when the leader does not know yet how far it is', async () => {
+  it('neither repeats nor skips a record while a restarted leader has an outdated high watermark', async () => {
     const { handled, dropped, submit, committed, taken } = await openQueue();
     await submit(0, 5);
     await bench.until(() => committed() === 5);
@@ -163,13 +163,13 @@ describe('work when the log has lost what was acknowledged', () => {
     await bench.run(taken.close());
   });
 
-  it('does not believe a broker that leads no more and does not know', async () => {
+  it('ignores the truncated log of a broker that no longer leads', async () => {
     const { handled, dropped, submit, committed, taken } = await openQueue();
     await submit(0, 5);
     await bench.until(() => committed() === 5);
     const leader = log().leader;
     const whole = [...log().records];
-    cut(2); // as that broker has it, which was cut off early
+    cut(2); // the log of that broker, which was partitioned from the others
     await bench.clock.advance(700);
     Object.assign(log(), { records: whole, end: 5, leader: (leader! % 3) + 1 });
     await submit(5, 8);
@@ -180,8 +180,8 @@ describe('work when the log has lost what was acknowledged', () => {
   });
 });
 
-describe('work on a topic that was deleted and made again', () => {
-  /** Away for `awayMs`; then it has these jobs in the partition. */
+describe('work on a recreated topic', () => {
+  /** Deletes the topic, recreates it after `awayMs`, and submits these jobs to the partition. */
   async function remake(awayMs: number, from: number, to: number): Promise<void> {
     const made = bench.cluster.topics.get(topic.name)!;
     bench.cluster.topics.delete(topic.name);
@@ -203,7 +203,7 @@ describe('work on a topic that was deleted and made again', () => {
     await bench.run(sender.send(resize, jobsOf));
   }
 
-  it('handles what lies below its place too, when it has grown beyond that before anything was fetched', async () => {
+  it('handles records below its committed offset when the topic outgrew that before a fetch', async () => {
     const { handled, submit, committed, taken } = await openQueue();
     await submit(0, 3);
     await bench.until(() => committed() === 3);
@@ -217,7 +217,7 @@ describe('work on a topic that was deleted and made again', () => {
     await bench.run(taken.close());
   });
 
-  it('handles all of it when nobody worked on it meanwhile', async () => {
+  it('handles all its records when no consumer ran meanwhile', async () => {
     const { submit, committed, taken } = await openQueue();
     await submit(0, 5);
     await bench.until(() => committed() === 5);
@@ -231,7 +231,7 @@ describe('work on a topic that was deleted and made again', () => {
     await bench.run(next.close());
   });
 
-  it('repeats nothing and skips nothing when a broker only did not know it for a moment', async () => {
+  it('repeats and skips no record when the topic was only hidden for a second', async () => {
     const { handled, dropped, submit, committed, taken } = await openQueue();
     await submit(0, 5);
     await bench.until(() => committed() === 5);
@@ -247,7 +247,7 @@ describe('work on a topic that was deleted and made again', () => {
   });
 });
 
-describe('a tail when the log has lost what it read', () => {
+describe('a tail after the log has lost records that it read', () => {
   async function read(tail: Tail, count: number): Promise<string[]> {
     const found: Stored[] = [];
     while (found.length < count) found.push(...(await bench.run(tail.read(max))));
@@ -270,9 +270,9 @@ describe('a tail when the log has lost what it read', () => {
   }
 
   it.each([
-    ['at once', 600],
-    ['late', 10_000],
-  ])('says so and gives what comes in its place, which comes %s, once', async (_, afterMs) => {
+    ['immediately', 600],
+    ['later', 10_000],
+  ])('rejects with OutOfRangeError and returns each replacement that arrives %s once', async (_, afterMs) => {
     const { one, tail } = await openTail();
     cut(2);
     const told = bench.watch(tail.read(max));
@@ -283,7 +283,7 @@ describe('a tail when the log has lost what it read', () => {
     expect(await read(tail, 4)).toEqual(['C', 'D', 'E', 'F']);
   });
 
-  it('gives all that is in a topic that was deleted and made anew', async () => {
+  it('returns all records of a recreated topic', async () => {
     const { one, tail } = await openTail();
     const told = bench.watch(tail.read(max));
     const made = bench.cluster.topics.get(topic.name)!;
@@ -297,7 +297,7 @@ describe('a tail when the log has lost what it read', () => {
     expect(told.error).toMatchObject({ next: 0 });
     expect(await read(tail, 2)).toEqual(['A', 'B']);
     const again = bench.watch(tail.read(max));
-    cut(1); // a loss like any other: the topic is the same since
+    cut(1); // an ordinary loss: the topic was not recreated again
     await bench.clock.advance(10_000);
     await append(two, 'b');
     await bench.until(() => again.settled);

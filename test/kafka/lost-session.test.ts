@@ -1,4 +1,4 @@
-/** What an instance with several queues reports when it loses its sessions, and when brokers are away. */
+/** Reports of an instance with several queues when it loses its sessions, and when brokers are down. */
 import type { Closable } from '../../src/base/lifecycle';
 import { openNotices, type Notice } from '../../src/base/notices';
 import { defineModule, unchecked, work } from '../../src/contract/contract';
@@ -63,7 +63,7 @@ async function open() {
   };
   return { log, told, taken, submit };
 }
-/** What is at warn or above in a log: what does not work, and what was lost. */
+/** Returns notices of level warn and above: failed parts, and losses. */
 const warnings = (told: readonly Notice[]): string[] =>
   told.flatMap((notice) => {
     if (notice.type === 'partition') return notice.change === 'lost' ? [`lost ${1 + (notice.also ?? []).length}`] : [];
@@ -71,7 +71,7 @@ const warnings = (told: readonly Notice[]): string[] =>
     return notice.type === 'dropped' || notice.type === 'stuck' ? [notice.type] : [];
   });
 
-/** For half a minute, with a job for each queue every second. */
+/** Runs the fault for 30 s, with a job for each queue every second. Returns the notices. */
 async function during(make: (on: boolean) => void): Promise<readonly Notice[]> {
   const { told, taken, submit, log } = await open();
   for (let n = 0; n < 24; n++) void submit(n);
@@ -102,13 +102,13 @@ describe('an instance with three queues of twelve partitions', () => {
       'all brokers are dead',
       (on: boolean) => nodes.forEach((n) => (on ? bench.cluster.kill(n) : bench.cluster.start(n))),
     ],
-  ])('loses its sessions while %s, with one warning for the brokers and one for its 36 partitions', async (_, make) => {
+  ])('warns once of the brokers and once of its 36 lost partitions while %s', async (_, make) => {
     const told = await during(make);
     expect(warnings(told)).toEqual(['kafka', 'lost 36']);
     expect(told.findLast(({ type }) => type === 'state')).toMatchObject({ part: 'kafka', ok: true });
   });
 
-  test('reports a coordinator that does not answer once for each thing that it cannot do', async () => {
+  test('reports an unresponsive coordinator once for each kind of failed operation', async () => {
     const told = await during((on) => {
       bench.cluster.script = on ? ({ name }) => (ofGroups.includes(name) ? 'never' : undefined) : undefined;
     });

@@ -5,7 +5,7 @@ import { instanceOf, type Rig, type RigProcess } from '../conformance/rig';
 import { waitIn } from '../memory/rig';
 import { openOn } from './postrig';
 
-/** Everybody is announced and watches everybody, as callers watch whom they call. */
+/** Opens a rig whose instances are all announced and watch each other, as callers watch the modules they call. */
 async function openRig(seed?: number): Promise<Rig> {
   const clock = virtualClock({ runs: seed === undefined ? 'due' : 'all' });
   const delayed = seed === undefined ? {} : { delays: { minMs: 1, maxMs: 20 }, crashNoticedMs: 500 };

@@ -2,6 +2,6 @@ import { conformsToPost } from '../conformance/messenger';
 import { kafkaSuite } from '../cluster/suite';
 import { openClusterRig } from './clusterrig';
 
-kafkaSuite('the post on a cluster', (suite) => {
+kafkaSuite('the messenger on a cluster', (suite) => {
   conformsToPost('kafka', () => openClusterRig(suite.cluster, suite.namespace), { testMs: 300_000 });
 });

@@ -1,4 +1,4 @@
-/** The post of Kafka over its real sender and a cluster in memory: what becomes of packets when partitions are in trouble. */
+/** The Kafka messenger with its real producer on a cluster in memory: delivery of packets while partitions fail. */
 import { openNotices } from '../../src/base/notices';
 import { openKafkaPost } from '../../src/kafka/messenger';
 import { watchLiving } from '../../src/kafka/messenger/departures';
@@ -49,7 +49,7 @@ function system() {
   return { clock, cluster, dropped, open };
 }
 
-test('packets for partitions that nobody leads do not cost those for others their way', async () => {
+test('packets for partitions without a leader do not block those for other partitions', async () => {
   const { clock, cluster, dropped, open } = system();
   const [a, b] = [await open(8), await open(8)];
   const stuck = [0, 1, 2, 3, 4, 5, 6, 7].filter((partition) => ![a.partition, b.partition].includes(partition));
@@ -64,7 +64,7 @@ test('packets for partitions that nobody leads do not cost those for others thei
       }
     }
   }
-  expect(refused).toBe(80 - 62); // all at once, before anybody could know that they are stuck
+  expect(refused).toBe(80 - 62); // in one turn, before the partitions count as stuck
   const small = { line: 'small', body: new Uint8Array(200_000) };
   a.post.send(b.post.address, small);
   await clock.advance(2_000);
@@ -77,7 +77,7 @@ test('packets for partitions that nobody leads do not cost those for others thei
   expect(dropped).toEqual([]);
 });
 
-test('whoever was there before the inbox got more partitions reaches those who come after it', async () => {
+test('an instance opened before the inbox grew reaches instances in the added partitions', async () => {
   const { clock, cluster, dropped, open } = system();
   const a = await open(1);
   a.post.send(a.post.address, { line: 'before', body: new Uint8Array(0) });
@@ -97,13 +97,13 @@ test('whoever was there before the inbox got more partitions reaches those who c
   expect(dropped).toEqual([expect.stringContaining('there is no 77')]);
 });
 
-test('a packet waits for its partition as long as it is of use, whatever lies before it', async () => {
+test('a packet waits for its partition until its own deadline, independent of earlier packets', async () => {
   const { clock, cluster, dropped, open } = system();
   const [a, b] = [await open(8), await open(8)];
   cluster.lead('test.inbox', b.partition, null);
   const body = new Uint8Array(1);
   a.post.send(b.post.address, { line: 'perhaps there already', body, withinMs: 1_000 });
-  await clock.advance(100); // its leader was on the point of going: such an answer is none
+  await clock.advance(100); // an answer of a leader that is being replaced does not count
   a.post.send(b.post.address, { line: 'for two minutes', body, withinMs: 120_000 });
   a.post.send(b.post.address, { line: 'for five seconds', body, withinMs: 5_000 });
   a.post.send(b.post.address, { line: 'for as long as usual', body });

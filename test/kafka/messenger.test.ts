@@ -1,4 +1,4 @@
-/** What the post on Kafka does beside what every post does: shared partitions, deaths, its time, and trouble. */
+/** Behavior that only the Kafka messenger has: shared partitions, departures, the broker clock, and failures. */
 import { BusError, isBusError } from '../../src/base/errors';
 import { memoryWorld, type MemoryProcess } from '../../src/memory/world';
 import { virtualClock } from '../../src/memory/clock';
@@ -65,7 +65,7 @@ function answerAll({ post, lines, gone }: Ear): void {
   });
 }
 
-test('instances that share a partition hear only what is for them', async () => {
+test('instances that share a partition receive only their own packets', async () => {
   const { wait, open } = system();
   const [a, b, c] = [await open('a'), await open('b'), await open('c')];
   a.post.send(b.post.address, { line: 'for b', body: nothing });
@@ -74,7 +74,7 @@ test('instances that share a partition hear only what is for them', async () => 
   expect([a.lines, b.lines, c.lines]).toEqual([[], ['for b'], ['for c']]);
 });
 
-test('whoever inherits a partition hears nothing of what was for its owner before', async () => {
+test('an instance receives no packet for the dead previous owner of its partition', async () => {
   const { wait, open } = system();
   const [a, b] = [await open('a'), await open('b')];
   const before = b.post.address;
@@ -86,12 +86,12 @@ test('whoever inherits a partition hears nothing of what was for its owner befor
   expect(heir.lines).toEqual(['for the heir']);
 });
 
-test('a death is told only after what the dead one had sent before', async () => {
+test('a departure is reported only after the packets that the dead instance had sent', async () => {
   const { wait, open } = system();
   let hold: (() => void) | undefined;
   const held = new Promise<void>((resolve) => (hold = resolve));
   let holding = false;
-  // Our own inbox is read late: the reply is in the log, and its sender is dead.
+  // The inbox is read with a delay: the reply is in the log, and its sender is dead.
   const slow = (own: Roads): Roads => ({
     ...own,
     async tail(topic, partition, via) {
@@ -124,7 +124,7 @@ test('a death is told only after what the dead one had sent before', async () =>
   expect(order).toEqual(['answer', 'gone']);
 });
 
-test('who no longer serves what we watch is not dead', async () => {
+test('an instance that stops serving a watched contract is not reported as gone', async () => {
   const { wait, open } = system();
   const [a, b] = [await open('a'), await open('b')];
   await b.registry.announce(announced(b, 'b', ['photos', 'busbar']));
@@ -138,14 +138,14 @@ test('who no longer serves what we watch is not dead', async () => {
   expect(a.gone).toEqual([]);
 });
 
-/** Its answers to whoever asks whether it lives get lost, as while it stands still. */
+/** Loses the answers to liveness probes, as a process that stands still does. */
 const dumb = (own: Roads): Roads => ({
   ...own,
   append: (topic, partition, record, withinMs) =>
     record.headers['post'] === 'here' ? Promise.resolve() : own.append(topic, partition, record, withinMs),
 });
 
-test('who lost its place in the registry and lives is not gone, and is when it dies', async () => {
+test('an instance that lost its announcement is reported as gone only when it dies', async () => {
   const { clock, wait, open } = system();
   const [a, b] = [await open('a'), await open('b')];
   answerAll(b);
@@ -163,7 +163,7 @@ test('who lost its place in the registry and lives is not gone, and is when it d
   await wait(() => a.gone.length === 1, 5_000, 'its end is told');
 });
 
-test('who is asked whether it lives has time from when a broker has the question', async () => {
+test('the deadline of a liveness probe begins when a broker has accepted the probe', async () => {
   const { clock, wait, open } = system();
   const slow = (own: Roads): Roads => ({
     ...own,
@@ -182,7 +182,7 @@ test('who is asked whether it lives has time from when a broker has the question
   expect(a.gone).toEqual([]);
 });
 
-/** Reads of this inbox return only what was read when `held` resolves. */
+/** Delays the result of each read of this inbox until `held` resolves. */
 function reading(held: () => Promise<unknown> | undefined): (own: Roads) => Roads {
   return (own) => ({
     ...own,
@@ -200,7 +200,7 @@ function reading(held: () => Promise<unknown> | undefined): (own: Roads) => Road
   });
 }
 
-test('one whose answer waits in our own inbox is not dead, however late that is read', async () => {
+test('an instance whose answer waits in a delayed inbox is not reported as gone', async () => {
   const { clock, open } = system();
   let held: Promise<void> | undefined;
   const [a, b] = [await open('a', { roads: reading(() => held) }), await open('b')];
@@ -220,7 +220,7 @@ test('one whose answer waits in our own inbox is not dead, however late that is 
   expect(a.gone).toEqual([]);
 });
 
-test('one that reads the question late is not dead while anything else arrives from it', async () => {
+test('an instance that reads probes slowly is not reported as gone while its packets arrive', async () => {
   const { clock, open } = system();
   let held: Promise<void> | undefined;
   let goOn: (() => void) | undefined;
@@ -242,7 +242,7 @@ test('one that reads the question late is not dead while anything else arrives f
   expect(a.gone).toEqual([]);
 });
 
-test('answers whether it lives before it handles the packets that were read with the question', async () => {
+test('an instance answers a liveness probe before it handles packets read with it', async () => {
   const { clock, open } = system();
   let held: Promise<void> | undefined;
   let goOn: (() => void) | undefined;
@@ -274,7 +274,7 @@ test('answers whether it lives before it handles the packets that were read with
   expect([handled - before, handledBefore[0]]).toEqual([101, before + 1]);
 });
 
-test('a death is told within half a second after the registry says so, whoever else died just before', async () => {
+test('a departure is reported within 500 ms of its registry change, despite an earlier one', async () => {
   const { clock, open } = system();
   const [a, b, c] = [await open('a'), await open('b'), await open('c')];
   for (const [name, ear] of Object.entries({ b, c })) {
@@ -294,7 +294,7 @@ test('a death is told within half a second after the registry says so, whoever e
   expect(a.gone).toEqual([b.post.address, c.post.address]);
 });
 
-test('an address that was dead and is there again can be sent to', async () => {
+test('an address that was reported as gone accepts packets after it is announced again', async () => {
   const { wait, open } = system();
   const [a, b] = [await open('a'), await open('b', { roads: dumb })];
   await b.registry.announce(announced(b, 'b', ['photos']));
@@ -318,7 +318,7 @@ test('an address that was dead and is there again can be sent to', async () => {
   await wait(() => b.lines.includes('two'), 1_000, 'it arrives');
 });
 
-test('a caller that only lost its place in the registry is answered as soon as it is heard of', async () => {
+test('a caller that only lost its announcement is answered as soon as its packet arrives', async () => {
   const { clock, wait, open } = system();
   const [a, b] = [await open('a', { roads: dumb }), await open('b')];
   answerAll(b);
@@ -336,14 +336,14 @@ test('a caller that only lost its place in the registry is answered as soon as i
   expect(b.gone).toHaveLength(1);
 });
 
-test('who lost its place before it was ever heard is answered, and its end is told when it dies', async () => {
+test('an unknown caller without an announcement is answered, and reported as gone when it dies', async () => {
   const { clock, wait, open } = system();
   const [a, b] = [await open('a'), await open('b')];
   await a.registry.announce(announced(a, 'a', ['photos']));
   await b.registry.watch('photos', () => undefined);
   await a.registry.withdraw();
   await clock.advance(1_000);
-  expect(b.gone).toEqual([]); // they never met
+  expect(b.gone).toEqual([]); // they never exchanged a packet
   answerAll(b);
   a.post.send(b.post.address, { line: 'one', body: nothing });
   await wait(() => a.lines.length === 1, 1_000, 'it is answered');
@@ -355,9 +355,9 @@ test('who lost its place before it was ever heard is answered, and its end is to
 });
 
 test.each([
-  ['is lost on the way', () => Promise.resolve()],
-  ['is refused', () => Promise.reject(new Error('refused'))],
-])('a death is told although an echo %s', async (_how, failing) => {
+  ['is lost', () => Promise.resolve()],
+  ['is rejected', () => Promise.reject(new Error('refused'))],
+])('a departure is reported although a loopback packet %s', async (_how, failing) => {
   const { clock, wait, open } = system();
   let fails = false;
   const faulty = (own: Roads): Roads => ({
@@ -376,11 +376,11 @@ test.each([
   expect(a.gone).toEqual([]);
   fails = false;
   c.process.crash();
-  // A session time-out, and an echo that is waited for in vain.
+  // A session timeout, and the timeout of a lost loopback packet.
   await wait(() => a.gone.length === 2, 30_000, 'both are told');
 });
 
-test('learns how far the clock of the brokers is ahead', async () => {
+test('the broker clock estimates the skew from a loopback packet at opening', async () => {
   const { open } = system();
   const ahead = (own: Roads): Roads => ({
     ...own,
@@ -395,7 +395,7 @@ test('learns how far the clock of the brokers is ahead', async () => {
   expect((await open('b')).post.skewMs).toBe(0);
 });
 
-test('a clock that was set means nothing to deadlines, at once', async () => {
+test('the skew follows a changed local clock immediately, so that deadlines hold', async () => {
   const { clock, open } = system();
   let aheadMs = 0;
   const a = await open('a', { aheadMs: () => aheadMs });
@@ -410,10 +410,10 @@ test('a clock that was set means nothing to deadlines, at once', async () => {
   expect(a.post.skewMs).toBe(30_000);
 });
 
-test('a machine that slept learns with its first packet that its clock was not set', async () => {
+test('the first packet after a suspension corrects the skew', async () => {
   const { clock, open } = system();
   let sleptMs = 0;
-  // Its monotonic clock stood still; the one of the brokers went on.
+  // The monotonic clock of the machine stood still; the clock of the brokers did not.
   const brokers = (own: Roads): Roads => ({
     ...own,
     async tail(topic, partition, via) {
@@ -431,7 +431,7 @@ test('a machine that slept learns with its first packet that its clock was not s
   expect(Math.abs(a.post.skewMs ?? NaN)).toBeLessThan(10);
 });
 
-test('says that it is in trouble while no broker takes what it sends, and where answers come in has no leader', async () => {
+test('reports why packets are delayed: no broker accepts them, or the inbox has no leader', async () => {
   const { clock, open } = system();
   let stuck = false;
   let led = true;
@@ -455,7 +455,7 @@ test('says that it is in trouble while no broker takes what it sends, and where 
   expect(other.post.trouble?.(b.post.address)).toContain('where answers come in');
 });
 
-test('takes no more than so many packets for a partition that nobody takes them for', async () => {
+test('rejects packets with Overloaded when 62 MB wait for a stuck partition', async () => {
   const { open } = system();
   let stuck = false;
   const troubled = (own: Roads): Roads => ({
@@ -470,10 +470,10 @@ test('takes no more than so many packets for a partition that nobody takes them 
     for (; taken < 1_000; taken++) a.post.send(b.post.address, { line: 'x', body });
   };
   expect(fill).toThrow(expect.objectContaining({ code: 'Overloaded' }));
-  expect(taken).toBe(62); // 4 MiB less than the 64 that the sender takes
+  expect(taken).toBe(62); // 4 MiB less than the producer's limit of 64 MiB
 });
 
-test('what is stuck leaves room for what is not', async () => {
+test('stuck partitions leave room for packets of other partitions', async () => {
   const { clock, open } = system();
   const stuck = new Set<number>();
   const troubled = (own: Roads): Roads => ({
@@ -499,7 +499,7 @@ test('what is stuck leaves room for what is not', async () => {
   expect(a.lines).toHaveLength(10);
 });
 
-test('opens where somebody leads', async () => {
+test('a messenger opens in an inbox partition that has a leader', async () => {
   const { open } = system();
   const led = (own: Roads): Roads => ({
     ...own,
@@ -511,7 +511,7 @@ test('opens where somebody leads', async () => {
     expect((await open(name, { roads: led, inboxPartitions: 8 })).post.address).toMatch(/^5:/);
 });
 
-test('refuses to open when nothing comes through', async () => {
+test('opening rejects with Unreachable when no packet returns', async () => {
   const { clock, open } = system();
   const deaf = (own: Roads): Roads => ({ ...own, append: () => new Promise(() => {}) });
   const opening = open('a', { roads: deaf }).catch((error: unknown) => error);
@@ -519,7 +519,7 @@ test('refuses to open when nothing comes through', async () => {
   expect(await opening).toMatchObject({ code: 'Unreachable' });
 });
 
-test('an inbox that cannot be read is one state notice, until it can be', async () => {
+test('an unreadable inbox is reported in one state notice, and its recovery in another', async () => {
   const { clock, wait, open } = system();
   let refuses = false;
   const roads = (own: Roads): Roads => ({

@@ -1,4 +1,4 @@
-/** What operators and other tools do to a cluster under running instances: it is reported, and the remedy works as it is printed. */
+/** Actions of operators and other tools on a cluster with running instances: each is reported with a command. */
 import { Kafka, logLevel } from 'kafkajs';
 import type { Bus } from '../../src/index';
 import { inspect } from '../../src/inspect';
@@ -7,7 +7,7 @@ import { runNamed } from '../cluster/tools';
 import { foreignRig, press, type ForeignRig } from './foreignrig';
 
 kafkaSuite(
-  'an operator beside running instances',
+  'a cluster with running instances',
   (suite) => {
     let rig: ForeignRig;
     beforeEach(() => (rig = foreignRig(suite)));
@@ -16,10 +16,10 @@ kafkaSuite(
     const reasonOf = (bus: Bus, part: string): string | undefined =>
       bus.health().reasons.find((one) => one.part === part)?.reason;
 
-    test('an open transaction of another producer is named, counted, and ended by the command that is printed', async () => {
+    test('an open transaction of a foreign producer is reported, and ended by the printed command', async () => {
       await rig.serve();
       const bus = await rig.openBus();
-      await bus.serve(press, { print: () => undefined }); // it owns partitions, too
+      await bus.serve(press, { print: () => undefined }); // it owns partitions as well
       await bus.submit(press.print, { n: 0 });
       const { brokers, zookeeper } = suite.cluster;
       const client = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING });

@@ -1,6 +1,6 @@
 /**
- * What operators and other tools do to topics, groups and quotas under running instances. It is reported within a
- * minute, and the command that is printed repairs it.
+ * Actions of operators and other tools on topics, groups and quotas of running instances. They are reported within
+ * two minutes, and the printed command repairs them.
  */
 import { BusError, type Bus } from '../../src/index';
 import { leaderOf } from './kit';
@@ -12,13 +12,13 @@ import { foreignRig, press, type ForeignRig } from './foreignrig';
 jest.setTimeout(600_000);
 
 kafkaSuite(
-  'an operator beside running instances, with patience',
+  'topics, groups and quotas of running instances',
   (suite) => {
     let rig: ForeignRig;
     beforeEach(() => (rig = foreignRig(suite)));
     afterEach(() => rig.close());
 
-    /** Two instances that have printed something. */
+    /** Opens two instances, and submits two jobs. */
     async function open(): Promise<Bus> {
       await rig.serve();
       const bus = await rig.openBus();
@@ -35,7 +35,7 @@ kafkaSuite(
     const isWell = (bus: Bus): Promise<void> =>
       rig.until('health is well again', () => bus.health().reasons.length === 0, 120_000);
 
-    test('a changed setting of a topic is reported, and set back by the command that is printed', async () => {
+    test('a changed setting of a topic is reported, and reverted by the printed command', async () => {
       const bus = await open();
       const to = ['--entity-type', 'topics', '--entity-name', rig.topic];
       await runTool(suite.cluster, 'configs', ['--alter', ...to, '--add-config', 'retention.ms=3600000']);
@@ -46,7 +46,7 @@ kafkaSuite(
       await isWell(bus);
     });
 
-    test('a deleted topic is reported, appends to it fail within seconds, and the printed command brings it back', async () => {
+    test('a deleted topic fails appends, is reported, and is recreated by the printed command', async () => {
       const bus = await open();
       await runTool(suite.cluster, 'topics', ['--delete', '--topic', rig.topic]);
       const reason = await reported(bus, `topic ${rig.topic}`);
@@ -67,7 +67,7 @@ kafkaSuite(
       await rig.until('jobs are handled again', () => rig.printed.length > before, 60_000);
     });
 
-    test('added partitions are reported', async () => {
+    test('added partitions are reported, and prevent serving', async () => {
       const bus = await open();
       await runTool(suite.cluster, 'topics', ['--alter', '--topic', rig.topic, '--partitions', '13']);
       const reason = await reported(bus, `topic ${rig.topic}`);
@@ -80,7 +80,7 @@ kafkaSuite(
       expect(refused).toContain('has 13 partitions');
     });
 
-    test('leaders that are elected and replicas that are moved need nothing and report nothing', async () => {
+    test('leader elections and moved replicas cause no report, and all jobs are handled', async () => {
       const bus = await open();
       const wire = openRealWire(suite.cluster.brokers, 'operator');
       const before = (await leaderOf(wire, rig.topic, 0, 'admin')).node;
@@ -121,7 +121,7 @@ kafkaSuite(
       return [rows.reduce((sum, row) => sum + Number(row[lag]), 0)];
     }
 
-    test('places of a group cannot be set back or deleted while instances run', async () => {
+    test('offsets of a group cannot be reset or deleted while instances run', async () => {
       const bus = await open();
       const reset = ['--reset-offsets', '--to-earliest', '--execute', '--topic', rig.topic, '--group', rig.topic];
       const refusals = [
@@ -137,7 +137,7 @@ kafkaSuite(
       expect(bus.health().reasons).toEqual([]);
     });
 
-    test('a quota of the client is reported, and nothing that it delays is taken for lost', async () => {
+    test('a quota of the client is reported, and delayed submits succeed', async () => {
       const bus = await open();
       const of = ['--entity-type', 'clients', '--entity-name', bus.self.instance];
       await runTool(suite.cluster, 'configs', ['--alter', ...of, '--add-config', 'producer_byte_rate=20000']);

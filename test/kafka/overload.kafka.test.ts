@@ -1,9 +1,9 @@
-/** More requests in one go than an instance keeps, on a cluster: it refuses them, and counts as alive all the time. */
+/** More simultaneous requests than an instance keeps: it rejects the surplus, and counts as alive meanwhile. */
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
 import { kafkaSuite } from '../cluster/suite';
 
-/** The role allows 10 to run, and 10,000 wait (limits.waitingRequestsMax). */
+/** The role runs 10 requests at a time, and 10,000 can wait (limits.waitingRequestsMax). */
 const kept = 10_010;
 const burst = 20_000;
 
@@ -15,7 +15,7 @@ kafkaSuite('overload on a cluster', (suite) => {
   });
   afterEach(() => scene.close());
 
-  test('20,000 requests in one go: those beyond the bound are Overloaded, and none ends as ResponderLost', async () => {
+  test('20,000 simultaneous requests end in Overloaded beyond the bound, and none in ResponderLost', async () => {
     await scene.start('measures');
     const bus = await scene.open('web');
     await bus.request(shop.busiest, undefined, { absentMs: 30_000 });

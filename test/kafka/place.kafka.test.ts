@@ -1,4 +1,4 @@
-/** A group whose place does not fit its topic: the topic was deleted and made again, or a tool has set the place. */
+/** A group whose committed offset does not fit its topic: the topic was recreated, or a tool has set the offset. */
 import { kafkaSuite } from '../cluster/suite';
 import type { Wire } from '../../src/kafka/client/broker-client';
 import { partitionOf } from '../../src/format/partition';
@@ -8,7 +8,7 @@ import { openRealProcess, openRealWire } from './rig';
 const packed = (n: number): Buffer => Buffer.from([0x81, 0xa1, 0x6e, n]); // {n}
 const numbers = (from: number, to: number): readonly number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
-kafkaSuite('a group whose place does not fit its topic', (suite) => {
+kafkaSuite('a group whose committed offset does not fit its topic', (suite) => {
   let rig: ForeignRig;
   let wire: Wire;
   beforeEach(() => {
@@ -19,7 +19,7 @@ kafkaSuite('a group whose place does not fit its topic', (suite) => {
     await rig.close();
     await wire.close();
   });
-  /** All in one partition, and of one key. A producer of kafkajs would not find a topic that was made again. */
+  /** Appends jobs of one key to one partition. A kafkajs producer would not find a recreated topic. */
   const produce = async (from: number, to: number): Promise<void> => {
     const process = openRealProcess(suite.cluster.brokers);
     const key = Buffer.from('k');
@@ -34,7 +34,7 @@ kafkaSuite('a group whose place does not fit its topic', (suite) => {
       .map(({ n }) => n)
       .toSorted((a, b) => a - b);
 
-  test('handles all of a topic that was deleted and made again under it, though it grew beyond the place', async () => {
+  test('handles all records of a recreated topic that outgrew the committed offset', async () => {
     await rig.serve();
     await produce(0, 5);
     await rig.until('all were printed', () => rig.printed.length === 5);
@@ -52,7 +52,7 @@ kafkaSuite('a group whose place does not fit its topic', (suite) => {
     expect(printedSince(5)).toEqual(numbers(5, 15));
   });
 
-  test('handles what waits when a tool has set its place beyond the end, and reports it', async () => {
+  test('handles waiting jobs and reports an error when its offset was set beyond the end', async () => {
     const stop = await rig.serve();
     await produce(0, 5);
     await rig.until('all were printed', () => rig.printed.length === 5);

@@ -1,4 +1,4 @@
-/** The post of Kafka on logs and registries in memory: what it does by itself, in virtual time. */
+/** The Kafka messenger on logs and registries in memory, in virtual time. */
 import { openNotices, type Notice } from '../../src/base/notices';
 import { closable } from '../../src/base/lifecycle';
 import { openKafkaPost } from '../../src/kafka/messenger';
@@ -9,7 +9,7 @@ import type { Log, Tail } from '../../src/ports/log';
 import type { Post } from '../../src/ports/messenger';
 import type { Registry } from '../../src/ports/registry';
 
-/** Only the one partition is given out; the memory log reads all of a topic. */
+/** Opens a tail that returns records of one partition only; the memory log reads the whole topic. */
 async function tailOf(log: Log, topic: string, partition: number): Promise<Tail> {
   const ends = (await log.bounds(topic)).map((bounds) => ({ partition: bounds.partition, offset: bounds.end }));
   const tail = await log.tail(topic, ends);
@@ -40,7 +40,7 @@ export function memoryRoads(log: Log): Roads {
 
 export interface PostProcess {
   readonly post: Post;
-  /** As {@link watchLiving} gives it to the bus. */
+  /** The registry that {@link watchLiving} returns for the bus. */
   readonly registry: Registry;
   readonly heard: readonly Notice[];
 }

@@ -1,7 +1,7 @@
-/** One round of each fault under light traffic with Kafka's default time-outs, and under load with short ones. */
+/** One round of each fault under light traffic with Kafka's default timeouts, and under load with short ones. */
 import { faults } from './faultrounds';
 import { roundsOf } from './profiles';
 
-const all = Object.keys(faults) as (keyof typeof faults)[]; // its own names
+const all = Object.keys(faults) as (keyof typeof faults)[]; // its keys
 roundsOf('light', all);
 roundsOf('load', all);

@@ -1,4 +1,4 @@
-/** Rounds of faults as tests: one of each, on a cluster with the broker session of the profile. */
+/** Declares fault rounds as tests, on a cluster with the broker session of the profile. */
 import type { Cluster } from '../cluster/cluster';
 import { kafkaSuite } from '../cluster/suite';
 import { clusterOf, faults, profiles, runRound } from './faultrounds';
@@ -7,7 +7,7 @@ import { brokenIn } from './faulttable';
 const startMs = 300_000;
 const roundMs = 300_000;
 
-/** Each fault in turn under the load of the profile. */
+/** Declares a test for each fault under the load of the profile. */
 export function roundsOf(profileName: keyof typeof profiles, chosen: readonly (keyof typeof faults)[]): void {
   kafkaSuite(
     `faults with the profile ${profileName}`,
@@ -20,7 +20,7 @@ export function roundsOf(profileName: keyof typeof profiles, chosen: readonly (k
       afterAll(() => cluster.close());
 
       test.each(chosen)(
-        '%s: every accepted job is read within 10 s and in order, and no process that lives repeats one',
+        'after the fault %s, jobs are read within 10 s, in order, without unjustified repeats',
         async (name) => {
           const ns = `${suite.namespace}-${name}`;
           const report = await runRound({ cluster, profile, fault: faults[name], ns });

@@ -1,4 +1,4 @@
-/** Workers while the coordinator of their group is away: partitions come back to the process that had them, with all it finished. */
+/** Workers during an outage of their coordinator: each regains its partitions, and repeats no finished job. */
 import { openNotices, type Notice } from '../../src/base/notices';
 import { openScopes } from '../../src/delivery/context';
 import type { Run } from '../../src/delivery/deliver';
@@ -27,8 +27,8 @@ const ofGroups: ReadonlySet<string> = new Set([
   'findCoordinator',
 ]);
 /**
- * The coordinator is away until the function returned is called: no request about a group is answered, and no session
- * runs out. Records are read and written all the while.
+ * Takes the coordinator down until the returned function is called: group requests get no answer, and no session
+ * expires. Records are read and written meanwhile.
  */
 function cutOff(name = group): () => void {
   bench.cluster.script = (request) => (ofGroups.has(request.name) ? 'never' : undefined);
@@ -39,14 +39,14 @@ function cutOff(name = group): () => void {
   };
 }
 const around = (one: KafkaProcess) => ({
-  clock: { ...bench.clock, now: () => Math.round(bench.clock.now()) }, // in whole milliseconds, as a machine has it
+  clock: { ...bench.clock, now: () => Math.round(bench.clock.now()) }, // in whole milliseconds, as on a real machine
   random: { next: () => 0.5 },
   notices: openNotices(),
   scopes: openScopes(),
   log: one.log,
 });
 
-/** Jobs by the worker that handled them. */
+/** Workers of one queue, and the jobs that each has handled. */
 class Crew {
   readonly handled: string[] = [];
   readonly states: string[] = [];
@@ -69,7 +69,7 @@ class Crew {
       this.reasons.push(notice.reason);
     });
     const run = ({ n }: { n: number }): void => void this.handled.push(`${name}:${n}`);
-    // The engine gives what the schema gave; this sends jobs and nothing else.
+    // The engine passes on what the schema returned, and this test submits jobs and nothing else.
     const entries = new Map([[resize.name, { entry: resize, run: run as Run }]]);
     const queue = {
       name: 'photos.work',
@@ -84,14 +84,14 @@ class Crew {
     this.partitions.set(name, () => taken.stats().partitions);
   }
 
-  /** Submits `count` jobs, one each `everyMs`. */
+  /** Submits `count` jobs, one every `everyMs`. */
   async load(count: number, everyMs: number): Promise<void> {
     const one = bench.process(`web${this.#sent}`);
     const self = { module: 'web', instance: 'web#1' };
     const life = incarnation(seededRandom(this.#sent + 7));
     const sender = openSender({ ...around(one), self, ns: 't', incarnation: life, reached: 'broker' });
     for (let sent = 0; sent < count; sent++) {
-      void sender.send(resize, [{ n: this.#sent++ }]).catch(() => undefined); // counted when they are handled
+      void sender.send(resize, [{ n: this.#sent++ }]).catch(() => undefined); // jobs are counted when they are handled
       await bench.clock.advance(everyMs);
     }
   }
@@ -115,7 +115,7 @@ async function openCrew(): Promise<Crew> {
   return crew;
 }
 
-/** Jobs that were handled twice, with a job each `everyMs`. */
+/** Returns the jobs that were handled twice when one is submitted every `everyMs` during the outage. */
 const away = async (forMs: number, everyMs: number): Promise<string[]> => {
   const crew = await openCrew();
   const before = crew.owned();
@@ -128,34 +128,31 @@ const away = async (forMs: number, everyMs: number): Promise<string[]> => {
   expect(crew.owned()).toBe(before);
   return crew.repeated;
 };
-test('a coordinator that is away for 30 s under light traffic: no job is handled twice', async () => {
+test('no job is repeated when the coordinator is down for 30 s under light traffic', async () => {
   expect(await away(30_000, 500)).toEqual([]);
 });
-heavy('a coordinator that is away for 30 s under load: no job is handled twice', async () => {
+heavy('no job is repeated when the coordinator is down for 30 s under load', async () => {
   expect(await away(30_000, 20)).toEqual([]);
 });
-heavy('a coordinator that is away for less than a session: no job is handled twice', async () => {
+heavy('no job is repeated when the coordinator is down for less than a session', async () => {
   expect(await away(5_000, 20)).toEqual([]);
 });
 
-heavy(
-  'a coordinator that is killed under load: none is handled twice, and what cannot be committed is reported',
-  async () => {
-    const crew = await openCrew();
-    const comeBack = cutOff();
-    await crew.load(450, 20);
-    bench.cluster.kill(coordinator());
-    comeBack();
-    await crew.load(500, 20);
-    await bench.until(() => new Set(crew.handled.map((one) => one.split(':')[1])).size === 1_050);
-    expect(crew.repeated).toEqual([]);
-    const about = (name: string): string[] => crew.states.filter((one) => one.startsWith(`${name} commits in`));
-    expect(about('a')).toEqual(['a commits in photos.work false', 'a commits in photos.work true']);
-    expect(about('b')).toEqual(['b commits in photos.work false', 'b commits in photos.work true']);
-  },
-);
+heavy('no job is repeated when the coordinator is killed, and failing commits are reported', async () => {
+  const crew = await openCrew();
+  const comeBack = cutOff();
+  await crew.load(450, 20);
+  bench.cluster.kill(coordinator());
+  comeBack();
+  await crew.load(500, 20);
+  await bench.until(() => new Set(crew.handled.map((one) => one.split(':')[1])).size === 1_050);
+  expect(crew.repeated).toEqual([]);
+  const about = (name: string): string[] => crew.states.filter((one) => one.startsWith(`${name} commits in`));
+  expect(about('a')).toEqual(['a commits in photos.work false', 'a commits in photos.work true']);
+  expect(about('b')).toEqual(['b commits in photos.work false', 'b commits in photos.work true']);
+});
 
-heavy('a member that joins as the coordinator comes back gets its share after the others committed', async () => {
+heavy('a member that joins as the coordinator returns receives its share after the others committed', async () => {
   const crew = await openCrew();
   const comeBack = cutOff();
   await crew.load(600, 50);
@@ -167,7 +164,7 @@ heavy('a member that joins as the coordinator comes back gets its share after th
   expect(crew.repeated).toEqual([]);
 });
 
-test('commits that the coordinator refuses are one state notice of each instance, with the reason', async () => {
+test('commits rejected by the coordinator are one state notice of each instance, with the reason', async () => {
   const crew = await openCrew();
   bench.cluster.script = ({ name }) => (name === 'commit' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined);
   await crew.load(100, 20);
@@ -180,7 +177,7 @@ test('commits that the coordinator refuses are one state notice of each instance
   expect(crew.states.slice(2).toSorted()).toEqual(['a commits in photos.work true', 'b commits in photos.work true']);
 });
 
-test('a member gets back what it lost before another one gets it, whatever its share', async () => {
+test('a member regains its lost partitions before any is assigned to another member', async () => {
   const one = await bench.open(4);
   const holder = new Holder();
   await bench.run(one.log.join('g', one.topic, holder, { sessionMs }));

@@ -1,4 +1,4 @@
-/** A resend of unknown outcome that lands late: after a hand-over, and after more senders than a commit has room for. */
+/** A resend that arrives after a hand-over, and after more senders than a commit has room for. */
 import { openNotices } from '../../src/base/notices';
 import { openScopes } from '../../src/delivery/context';
 import type { Run } from '../../src/delivery/deliver';

@@ -1,4 +1,4 @@
-/** Events that a named listener has not received: reported before the brokers delete them, and really deleted later. */
+/** Events that a named listener has not received: they are reported before the brokers delete them. */
 import { inspect } from '../../src/inspect';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
@@ -7,11 +7,11 @@ import { kafkaSuite } from '../cluster/suite';
 
 const keepMs = 60_000;
 
-kafkaSuite('events for a named listener that is away', (suite) => {
+kafkaSuite('events for an absent named listener', (suite) => {
   let scene: Scene;
   afterEach(() => scene.close());
 
-  test('are reported as critical, in health and by the inspector, before the brokers delete them', async () => {
+  test('are reported by health and the inspector before the brokers delete them', async () => {
     const { namespace: ns, cluster } = suite;
     const { brokers, zookeeper } = cluster;
     const given = { transport: 'kafka', brokers: brokers.split(','), zookeeper, ns, keepMs, sessionMs: 6_000 } as const;

@@ -1,4 +1,4 @@
-/** The log on Kafka as a rig for the conformance suites: each process has a wire of its own. */
+/** The Kafka log as a rig for the conformance suites: each process has its own broker client. */
 import { systemClock, systemRandom, type Clock, type Random } from '../../src/base/clock';
 import { openNotices, type Notice } from '../../src/base/notices';
 import { openKafkajs } from '../../src/kafka/client/connection-pool';
@@ -16,7 +16,7 @@ export interface KafkaProcess {
 }
 const heardMax = 10_000;
 
-/** One instance. What ends it without a word is `gate.kill`, followed by closing its wire. */
+/** Opens one instance. `gate.kill`, followed by closing its broker client, ends it as a crash does. */
 export function openProcess(
   self: string,
   wire: Wire,
@@ -51,7 +51,7 @@ export function openRealProcess(brokers: string, more: Partial<KafkaLogParts> = 
   return openProcess(self, openRealWire(brokers, self), realTime, more);
 }
 
-/** What the suites for the log and groups use of a process. */
+/** Returns the part of a process that the suites for the log and groups use. */
 export function rigProcess(one: KafkaProcess, wire: Wire, pausedMs: () => Promise<void>): RigProcess {
   const rest: Omit<RigProcess, 'log' | 'crash' | 'pause'> = { ...noOtherPorts };
   return {
@@ -69,7 +69,7 @@ export function rigProcess(one: KafkaProcess, wire: Wire, pausedMs: () => Promis
   };
 }
 
-/** The suites close all ports of a process, but ask these for nothing. */
+/** Stub of the ports that these suites close, but do not use. */
 const nothing = { close: () => Promise.resolve() };
 // Only `close` is called.
 export const noOtherPorts = { post: nothing, registry: nothing, settings: nothing } as unknown as Pick<
@@ -77,9 +77,9 @@ export const noOtherPorts = { post: nothing, registry: nothing, settings: nothin
   'post' | 'registry' | 'settings'
 >;
 
-/** On real servers. */
+/** Opens the rig on real servers. */
 export function openKafkaRig(brokers: string): Promise<Rig> {
-  const sessionMs = 6_000; // a process or a broker that stands still for less than four fifths of it loses nothing
+  const sessionMs = 6_000; // a process or a broker that pauses for less than 0.8 of it loses nothing
   const wires: Wire[] = [];
   return Promise.resolve({
     sessionMs,

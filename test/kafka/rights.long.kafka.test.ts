@@ -1,4 +1,4 @@
-/** Permissions on a cluster that grants none by default: runs the commands of docs/kafka.md as they are written there. */
+/** Permissions on a cluster that grants none by default. Runs the commands of docs/kafka.md as they are documented. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ const settings = {
   'super.users': 'User:ANONYMOUS', // the broker itself, and the tools
 };
 
-/** The arguments of each `kafka-acls.sh` in docs/kafka.md, for namespace `ns` and the user alice. */
+/** Returns the arguments of each `kafka-acls.sh` in docs/kafka.md, for namespace `ns` and the user alice. */
 function grants(ns: string): string[][] {
   const page = readFileSync(join(__dirname, '../../docs/kafka.md'), 'utf8').replaceAll('\\\n', ' ');
   const lines = page.split('\n').filter((line) => line.startsWith('kafka-acls.sh '));
@@ -24,7 +24,7 @@ function grants(ns: string): string[][] {
 }
 
 kafkaSuite(
-  'a user of a cluster that grants nothing',
+  'a user of a cluster without default permissions',
   ({ namespace: ns }) => {
     let cluster: Cluster;
     let scene: Scene;
@@ -47,14 +47,14 @@ kafkaSuite(
       await cluster.close();
     });
 
-    test('is told what it may not, and where', async () => {
+    test('is rejected with NotAllowed and the name of the resource', async () => {
       await expect(scene.open('web')).rejects.toMatchObject({
         code: 'NotAllowed',
         message: expect.stringContaining(ns),
       });
     });
 
-    test('can do everything with what docs/kafka.md grants', async () => {
+    test('can use every verb with the permissions of docs/kafka.md', async () => {
       const commands = grants(ns);
       expect(commands).toHaveLength(2);
       for (const args of commands) await runTool(cluster, 'acls', args);

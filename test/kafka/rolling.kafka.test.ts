@@ -1,4 +1,4 @@
-/** Instances of a module replaced one after the other under load: nobody waits long, and nobody is told a wrong thing. */
+/** Instances of a module that are replaced in turn under load: requests and jobs continue, with correct errors. */
 import { kafkaSuite, type KafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
 import { openScene, type Note, type Scene } from '../bus/processes';
@@ -6,7 +6,7 @@ import { queueOf } from '../../src/format/names';
 import type { Bus } from '../../src/index';
 import { Jobs } from './jobs';
 
-/** The longest time in ms that a partition was nobody's, of those that were somebody's before. */
+/** Returns the longest time in ms that a partition was without an owner between two owners, and the number of moves. */
 function longestGapMs(lines: readonly Note[], queue: string): { readonly gapMs: number; readonly moves: number } {
   const freeSince = new Map<string, number>();
   let [gapMs, moves] = [0, 0];
@@ -24,7 +24,7 @@ function longestGapMs(lines: readonly Note[], queue: string): { readonly gapMs: 
 }
 
 const closing: (() => Promise<void>)[] = [];
-/** Closed after the test. */
+/** Opens a scene that is closed after the test. */
 function opened(
   { cluster, namespace: ns }: KafkaSuite,
   sessionMs: number,
@@ -39,7 +39,7 @@ afterEach(async () => {
 });
 
 kafkaSuite('instances killed one after the other', (suite) => {
-  test('under requests: idempotent ones are answered all the same, others end in ResponderLost', async () => {
+  test('fail no idempotent request, and end other requests only in ResponderLost', async () => {
     const { scene } = opened(suite, 6_000);
     const bus = await scene.open('web');
     let shops = [await scene.start(), await scene.start()];
@@ -74,8 +74,8 @@ kafkaSuite('instances killed one after the other', (suite) => {
 });
 
 kafkaSuite('instances restarted one after the other', (suite) => {
-  test('a group of four that is restarted in turn hands over each partition: nobody waits for a session to end', async () => {
-    const sessionMs = 30_000; // so long that a hand-over on a slow machine is still far from it
+  test('hand each partition over without waiting for a session to expire', async () => {
+    const sessionMs = 30_000; // far longer than a hand-over takes on a slow machine
     const { scene, ns } = opened(suite, sessionMs);
     const queue = queueOf('shop', 'work');
     const jobs = new Jobs(scene, suite.cluster.brokers, ns);
@@ -92,6 +92,6 @@ kafkaSuite('instances restarted one after the other', (suite) => {
     expect(await jobs.audit()).toEqual([]);
     const { gapMs, moves } = longestGapMs(scene.lines(), queue);
     expect(moves).toBeGreaterThanOrEqual(12);
-    expect(gapMs).toBeLessThan(sessionMs / 2); // how long it takes, `npm run bench -- rolling` measures
+    expect(gapMs).toBeLessThan(sessionMs / 2); // `npm run bench -- rolling` measures the exact time
   });
 });

@@ -12,8 +12,8 @@ async function join(name: string, topic: string, holder = new Holder()) {
 }
 const joinsOf = (name: string): number => bench.cluster.asked('join').filter(({ client }) => client === name).length;
 
-describe('the rounds of a group', () => {
-  it('are not one more for a commit that the round under way refused', async () => {
+describe('the rebalances of a group', () => {
+  it('do not include one for a commit that the current rebalance rejected', async () => {
     const { topic, log } = await bench.open(2);
     const holder = new Holder(() => new Promise((given) => bench.clock.after(1_000, given)));
     await bench.run(log.join('g', topic, holder, { sessionMs }));
@@ -27,11 +27,11 @@ describe('the rounds of a group', () => {
     await bench.until(() => two.settled && commit.settled && other.owned.size === 1);
     await bench.clock.advance(5_000);
     expect(commit.error).toBeUndefined();
-    // One member, two members, and what moved.
+    // One for the first member, one for the second, one for the moved partition.
     expect(bench.cluster.group('g').generation).toBe(3);
   });
 
-  it('do not wait for commits of what a member has before it takes what is new', async () => {
+  it('assign new partitions to a member without waiting for commits of its other ones', async () => {
     const { topic, log } = await bench.open(4);
     const [first, second] = [new Holder(), new Holder()];
     const one = await bench.run(log.join('g', topic, first, { sessionMs }));
@@ -47,7 +47,7 @@ describe('the rounds of a group', () => {
   });
 
   it.each([0, 10, 20, 40, 60, 80, 95])(
-    'are not one more for what was given up %i ms after somebody else began one, and was told in it',
+    'do not include one for a release %i ms after another began, which included it',
     async (afterMs) => {
       const { topic, log } = await bench.open(6);
       const drained = [deferred<void>(), deferred<void>()] as const;

@@ -1,4 +1,4 @@
-/** Parking on brokers that refuse the parked record, as Kafka does by max.message.bytes. */
+/** Parking on brokers that reject the parked record because of max.message.bytes. */
 import { openNotices, type Notice } from '../../src/base/notices';
 import { openScopes } from '../../src/delivery/context';
 import { findParked } from '../../src/work/parked/find';
@@ -18,7 +18,7 @@ let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
 afterEach(() => bench.close());
 
-/** A queue on the cluster whose odd jobs are parked. */
+/** Opens a queue on the cluster, whose odd jobs are parked. */
 async function work(seen: number[]) {
   const { log } = bench.process('photos');
   const notices = openNotices();
@@ -29,7 +29,7 @@ async function work(seen: number[]) {
   const random = { next: () => 0.5 };
   const parts = { clock, notices, scopes: openScopes(), middleware: [], log, random, self, version: '1' };
   const run = (body: unknown): void => {
-    const { n } = body as { n: number }; // as `value` writes it
+    const { n } = body as { n: number }; // `value` writes this body
     if (n % 2) throw new Error(`odd ${n}`);
     seen.push(n);
   };
@@ -39,15 +39,15 @@ async function work(seen: number[]) {
 }
 
 test.each([
-  ['the client, for 3 MB out of a packed batch', 3_000_000, '1200000'],
-  ['the broker, for a parked topic that takes less', 50_000, '20000'],
-])('a message that cannot be parked whole because of %s is parked as a stub', async (_why, padBytes, limit) => {
+  ['the client, with 3 MB from a compressed batch', 3_000_000, '1200000'],
+  ['the broker, with a lower limit of the parked topic', 50_000, '20000'],
+])('a message too large to park because of %s is parked as a stub', async (_why, padBytes, limit) => {
   const seen: number[] = [];
   const { log, heard, taken } = await work(seen);
   const configs = bench.cluster.topics.get(parked.name)?.configs ?? {};
   configs['max.message.bytes'] = limit;
   const large = value(1, padBytes);
-  // A broker that is told not to unpack a batch delivers records larger than any that it would take by themselves.
+  // A broker that does not decompress batches delivers records larger than it would accept uncompressed.
   const place = bench.cluster.partition({ topic: topic.name, partition: 3 });
   place.records.push({ ...record('large', large), offset: place.end++, timeMs: 0 });
   await bench.run(log.append(topic.name, [record('small', value(2))]));

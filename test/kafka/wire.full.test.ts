@@ -8,13 +8,13 @@ import { WireError } from '../../src/kafka/protocol/errors';
 import type { Wire } from '../../src/kafka/client/broker-client';
 import { livedMs, openLivedClock } from '../elapsed';
 
-/** Servers that are no brokers: what the wire makes of them. */
+/** The broker client with servers that are not brokers. */
 const servers: net.Server[] = [];
 const wires: Wire[] = [];
 let lived: ReturnType<typeof openLivedClock>;
 let clock: Clock;
 beforeEach(() => {
-  lived = openLivedClock(); // deadlines are short here
+  lived = openLivedClock(); // deadlines are short in these tests
   clock = lived.clock;
 });
 afterEach(async () => {
@@ -42,7 +42,7 @@ async function serve(answer: (socket: net.Socket) => void): Promise<string> {
 }
 
 function open(brokers: readonly string[], more: Partial<KafkajsOptions> = {}): Wire {
-  const random = { next: () => 0 }; // the first one first
+  const random = { next: () => 0 }; // picks the first address first
   const wire = openKafkajs({ brokers, clientId: 'test', clock, random, ...more });
   wires.push(wire);
   return wire;
@@ -92,8 +92,8 @@ function pretend(port: number, answerRest: (socket: net.Socket, correlation: num
 }
 const portOf = (place: string): number => Number(place.split(':')[1]);
 
-describe('the wire', () => {
-  it('gives up on a server that accepts and never answers, and says which', async () => {
+describe('the broker client', () => {
+  it('rejects with the address of a server that accepts and never answers', async () => {
     const silent = await serve(() => undefined);
     const [error, tookMs] = await timed(refusal(open([silent]).metadata(null, 300)));
     expect(error).toMatchObject({ code: 'CONNECTION', retriable: true, fatal: false, uncertain: false });
@@ -101,7 +101,7 @@ describe('the wire', () => {
     expect(tookMs).toBeLessThan(1_000);
   });
 
-  it('asks the next broker when one is silent, and that one last from then on', async () => {
+  it('requests metadata from the next broker when one is silent, and prefers it afterwards', async () => {
     const silent = await serve(() => undefined);
     let port = 0;
     const good = await serve((socket) => pretend(port)(socket));
@@ -110,12 +110,12 @@ describe('the wire', () => {
     const startMs = performance.now();
     const first = await wire.metadata([]);
     expect(first.nodes).toEqual([{ node: 1, host: '127.0.0.1', port }]);
-    expect(performance.now() - startMs).toBeGreaterThan(1_500); // the time that one broker gets
+    expect(performance.now() - startMs).toBeGreaterThan(1_500); // the timeout of one broker
     const [, secondMs] = await timed(wire.metadata([]));
     expect(secondMs).toBeLessThan(1_000);
   });
 
-  it('asks another broker each time, since one that is cut off from the others does not know that it is', async () => {
+  it('requests metadata from the brokers in turn, because a partitioned one returns outdated metadata', async () => {
     const asked: string[] = [];
     const places: string[] = [];
     for (const name of ['a', 'b', 'c']) {
@@ -130,7 +130,7 @@ describe('the wire', () => {
     expect(asked).toEqual(['a', 'b', 'c', 'a', 'b', 'c']);
   });
 
-  it('ends the connection with a deadline, tells who else waited on it, and connects anew', async () => {
+  it('closes a connection after a timeout, rejects its other requests, and reconnects', async () => {
     let [port, connections] = [0, 0];
     const place = await serve((socket) => {
       connections++;
@@ -152,7 +152,7 @@ describe('the wire', () => {
     expect(connections).toBe(3);
   });
 
-  it('says that nothing was sent when nothing was', async () => {
+  it('rejects a request to an unknown broker as certainly not sent', async () => {
     const gone = await serve(() => undefined);
     const wire = open([gone]);
     const batch = [{ topic: 't', partition: 0, records: [{ key: null, value: null, headers: {} }] }];
@@ -160,7 +160,7 @@ describe('the wire', () => {
     expect(unknown).toMatchObject({ code: 'UNKNOWN_NODE', uncertain: false, step: 'leader' });
   });
 
-  it('refuses an answer that is not what the protocol says', async () => {
+  it('rejects an answer that violates the protocol', async () => {
     let port = 0;
     const place = await serve((socket) =>
       pretend(port, (to, correlation) => {
@@ -176,7 +176,7 @@ describe('the wire', () => {
     expect(error).toMatchObject({ code: 'UNDECODABLE', step: 'refused' });
   });
 
-  it('takes nothing for written that the answer does not name', async () => {
+  it('returns UNVERIFIED for a partition that the answer of a Produce omits', async () => {
     let port = 0;
     const place = await serve((socket) =>
       pretend(port, (to, correlation) => {
@@ -194,7 +194,7 @@ describe('the wire', () => {
     expect(answer?.error).toMatchObject({ code: 'UNVERIFIED', uncertain: true, retriable: true });
   });
 
-  it('leaves a broker alone for as long as it asks for, and reports it; what cannot wait is known not to be sent', async () => {
+  it('pauses and reports a throttled connection, and rejects requests that cannot wait as not sent', async () => {
     let [port, connections, throttleMs] = [0, 0, 600];
     const place = await serve((socket) => {
       connections++;
@@ -221,7 +221,7 @@ describe('the wire', () => {
     expect(throttled).toHaveLength(1);
   });
 
-  it('sets no timer while it has nothing to do', async () => {
+  it('sets no timer while it is idle', async () => {
     let port = 0;
     const place = await serve((socket) => pretend(port)(socket));
     port = portOf(place);
@@ -234,7 +234,7 @@ describe('the wire', () => {
     expect(count).toBe(0);
   });
 
-  it('meets its deadline when what answers is no broker at all', async () => {
+  it('rejects with CONNECTION when the server is not a broker', async () => {
     const web = await serve((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
     const noise = await serve((socket) => socket.write(Buffer.from('7fffffff00', 'hex')));
     expect(await refusal(open([web]).metadata([], 500))).toMatchObject({ code: 'CONNECTION' });
@@ -242,13 +242,13 @@ describe('the wire', () => {
   });
 
   it.each(['00000000', '00000002aaaa', 'fffffffc00000000', '80000000aabbccdd', '7fffffff00', '06400001'])(
-    'ends the connection when %s comes where an answer should begin, and the process lives on',
+    'closes the connection when %s arrives instead of an answer, and recovers',
     async (frame) => {
       const greeting = await serve((socket) => socket.write(Buffer.from(frame, 'hex')));
       const [error, tookMs] = await timed(refusal(open([greeting]).metadata([], 3_000)));
       expect(error).toMatchObject({ code: 'CONNECTION', retriable: true, fatal: false });
       expect(error.message).toContain(`${greeting}: what it sends is no answer of a broker`);
-      expect(tookMs).toBeLessThan(1_000); // it is not waited for what was announced
+      expect(tookMs).toBeLessThan(1_000); // it does not wait for the announced bytes
 
       let port = 0;
       const broken = await serve((socket) => pretend(port, (to) => to.write(Buffer.from(frame, 'hex')))(socket));
@@ -262,7 +262,7 @@ describe('the wire', () => {
     },
   );
 
-  it('fetches over a new connection after what came was damaged, and only then', async () => {
+  it('reconnects for the next fetch only after a damaged batch', async () => {
     const records = [{ key: null, value: Buffer.from('x'), headers: {} }];
     const { bytes, sizes } = measureBatch(records);
     const batch = Buffer.alloc(bytes);
@@ -308,7 +308,7 @@ describe('the wire', () => {
     ]);
   });
 
-  it('closes at once, whoever is silent, and tells those who wait', async () => {
+  it('closes within 100 ms despite a silent server, and rejects pending requests', async () => {
     const silent = await serve(() => undefined);
     const wire = open([silent]);
     const waiting = refusal(wire.metadata([], 5_000));
@@ -318,7 +318,7 @@ describe('the wire', () => {
     expect((await refusal(wire.metadata([]))).code).toBe('CLOSED');
   });
 
-  it('leaves a fetch at once when it is taken back', async () => {
+  it('resolves an aborted fetch immediately without records', async () => {
     let port = 0;
     const place = await serve((socket) => pretend(port)(socket));
     port = portOf(place);
@@ -340,7 +340,7 @@ describe('secrets', () => {
   const login = (password: { env: string } | { file: string }) =>
     ({ sasl: { mechanism: 'PLAIN', username: 'alice', password } }) as const;
 
-  it('that are not there are named by where they should be', async () => {
+  it('are reported with their variable or file when they are missing', async () => {
     const silent = await serve(() => undefined);
     const missing = await refusal(open([silent], { security: login({ env: 'BUSBAR_NO_SUCH' }) }).metadata([]));
     expect(missing).toMatchObject({ code: 'SECRET', fatal: true });
@@ -351,7 +351,7 @@ describe('secrets', () => {
     expect(noCa).toMatchObject({ code: 'SECRET', fatal: true });
   });
 
-  it('are in nothing that can be printed', async () => {
+  it('do not appear in a printed client or error', async () => {
     process.env.BUSBAR_TEST_SECRET = 'hush-hush';
     const silent = await serve(() => undefined);
     const wire = open([silent], { security: login({ env: 'BUSBAR_TEST_SECRET' }), random: systemRandom });

@@ -8,7 +8,7 @@ import { runTool } from '../cluster/tools';
 import { again, leaderOf, longestHold, makeTopic, openWire, record, refusal, sound, timed } from './kit';
 
 kafkaSuite(
-  'the wire, request by request',
+  'the broker client',
   (suite) => {
     let wire: Wire;
     let topic: string;
@@ -20,7 +20,7 @@ kafkaSuite(
       topic = `${suite.namespace}.log`;
       await makeTopic(wire, topic, 3, { 'message.timestamp.type': 'LogAppendTime' });
     });
-    // A broker that stood still has been relieved of what it led.
+    // A broker that the machine paused has lost its leaderships.
     beforeEach(async () => {
       produce = await leaderOf(wire, topic, 0, 'produce');
       tails = { ...produce, via: 'tails' };
@@ -35,7 +35,7 @@ kafkaSuite(
       bytesMax: 10_000_000,
     });
 
-    it('tells brokers, topics, leaders and replicas, and which topic there is not', async () => {
+    it('reads brokers, topics, leaders and replicas, and reports a missing topic', async () => {
       const { nodes, topics, controller } = await wire.metadata([topic, `${topic}.none`]);
       const [found, missing] = topics.toSorted((a, b) => a.name.length - b.name.length);
       expect(nodes.map(({ node }) => node)).toContain(controller);
@@ -47,7 +47,7 @@ kafkaSuite(
       expect((await wire.metadata([])).topics).toEqual([]);
     });
 
-    it('finds the open transaction that holds a partition, and whose it is', async () => {
+    it('finds the open transaction that blocks a partition, and its transactional id', async () => {
       const held = `${suite.namespace}.held`;
       await makeTopic(wire, held, 1);
       const client = new Kafka({ brokers: suite.cluster.brokers.split(','), logLevel: logLevel.NOTHING });
@@ -93,7 +93,7 @@ kafkaSuite(
       await producer.disconnect();
     });
 
-    it('produces and says for each partition where and when, or what was wrong with it', async () => {
+    it('produces, and returns an offset and a timestamp or an error for each partition', async () => {
       const fresh = `${suite.namespace}.fresh`;
       await makeTopic(wire, fresh, 1, { 'message.timestamp.type': 'LogAppendTime', 'max.message.bytes': '2000' });
       const leader = await leaderOf(wire, fresh, 0, 'produce');
@@ -109,11 +109,11 @@ kafkaSuite(
       expect(large?.error).toMatchObject({ code: 'MESSAGE_TOO_LARGE', step: 'refused', uncertain: false });
     });
 
-    it('writes a batch of a producer once, and only in the order of its sequences and epochs', async () => {
+    it('writes a batch of a producer once, in the order of sequences and epochs', async () => {
       const fresh = `${suite.namespace}.once`;
       await makeTopic(wire, fresh, 1);
       const leader = await leaderOf(wire, fresh, 0, 'produce');
-      const newId = () => again(60_000, () => wire.initProducerId()); // a broker first has to get a block of them
+      const newId = () => again(60_000, () => wire.initProducerId()); // a broker first has to allocate a block of ids
       const [id, other] = [await newId(), await newId()];
       expect(other).not.toBe(id);
       const send = async (count: number, producer: ProducerState) => {
@@ -124,24 +124,24 @@ kafkaSuite(
       const outcomes = [
         await send(2, { id, epoch: 0, sequence: 0 }),
         await send(1, { id, epoch: 0, sequence: 2 }),
-        await send(2, { id, epoch: 0, sequence: 0 }), // a copy: it has the place of the first one
-        await send(1, { id, epoch: 0, sequence: 0 }), // no copy, as it has another size
+        await send(2, { id, epoch: 0, sequence: 0 }), // a copy: it returns the offset of the first one
+        await send(1, { id, epoch: 0, sequence: 0 }), // not a copy, because its size differs
         await send(1, { id, epoch: 0, sequence: 7 }),
         await send(1, { id, epoch: 1, sequence: 3 }),
         await send(1, { id, epoch: 1, sequence: 0 }),
         await send(1, { id, epoch: 0, sequence: 2 }),
-        await send(1, { id: other, epoch: 0, sequence: 7 }), // the broker knows nothing of this producer
+        await send(1, { id: other, epoch: 0, sequence: 7 }), // the broker has no state of this producer
       ];
       const [early, late] = ['OUT_OF_ORDER_SEQUENCE_NUMBER', 'INVALID_PRODUCER_EPOCH'];
       expect(outcomes).toEqual([0, 2, 0, early, early, early, 3, late, 4]);
     });
 
-    it('reads the settings of the broker that is asked, and only those that are named', async () => {
+    it('reads only the requested settings of a broker', async () => {
       const found = await wire.brokerConfigs(admin, ['offset.metadata.max.bytes', 'producer.id.expiration.ms']);
       expect(found).toEqual({ 'offset.metadata.max.bytes': '4096', 'producer.id.expiration.ms': '86400000' });
     });
 
-    it('names the record that made the broker refuse a batch', async () => {
+    it('returns the index of the record for which the broker rejected a batch', async () => {
       const compacted = `${suite.namespace}.compacted`;
       await makeTopic(wire, compacted, 1, { 'cleanup.policy': 'compact' });
       const records = [record('a', { key: Buffer.from('k') }), record('without a key')];
@@ -151,10 +151,10 @@ kafkaSuite(
       expect(answer?.refused).toEqual([{ index: 1, reason: expect.stringContaining('key') }]);
     });
 
-    it('refuses to produce where the partition is not led', async () => {
+    it('returns NOT_LEADER_OR_FOLLOWER when it produces to a broker that does not lead', async () => {
       const { nodes } = await wire.metadata([]);
       const other = nodes.find(({ node }) => node !== produce.node);
-      if (other === undefined) return; // a cluster of one
+      if (other === undefined) return; // a cluster of one broker
       const [answer] = await wire.produce(
         { ...produce, node: other.node },
         [{ ...spot(0), records: [record('x')] }],
@@ -163,7 +163,7 @@ kafkaSuite(
       expect(answer?.error).toMatchObject({ code: 'NOT_LEADER_OR_FOLLOWER', step: 'leader', uncertain: true });
     });
 
-    it('fetches what was produced, byte for byte, and waits at the end for what comes', async () => {
+    it('fetches produced records byte for byte, and waits at the end for new ones', async () => {
       const written = [
         record('é', { key: Buffer.from('k'), headers: { bus: 'line é', traceparent: '00-1' } }),
         record(null),
@@ -188,10 +188,10 @@ kafkaSuite(
       await wire.produce(produce, [{ ...spot(0), records: [record('come')] }], 5_000);
       const [[come], cameMs] = await coming;
       expect(come?.records[0]?.value?.toString()).toBe('come');
-      expect(cameMs).toBeLessThan(30_000); // and not when the wait is over
+      expect(cameMs).toBeLessThan(30_000); // before the maximum wait is over
     });
 
-    it('says where the log begins, and that what lies before is gone', async () => {
+    it('trims the log, lists its start, and rejects a fetch before it', async () => {
       sound(await wire.produce(produce, [{ ...spot(0), records: [record('a'), record('b')] }], 5_000));
       const [end] = sound(await wire.listOffsets(admin, [{ ...spot(0), time: 'end' }]));
       const before = (end?.offset ?? 0) - 1;
@@ -204,7 +204,7 @@ kafkaSuite(
       expect(gone?.error).toMatchObject({ code: 'OFFSET_OUT_OF_RANGE', step: 'gone' });
     });
 
-    it('joins, syncs, beats, commits and leaves as a member of a group', async () => {
+    it('joins, syncs, sends a heartbeat, commits and leaves as a member of a group', async () => {
       const group = `${suite.namespace}.group`;
       const node = await again(60_000, () => wire.findCoordinator(group));
       const at: At = { node, via: `group:${group}` };
@@ -282,7 +282,7 @@ kafkaSuite(
       expect(await wire.deleteTopics(admin, [name])).toEqual([{ topic: name, error: null }]);
     });
 
-    it('holds the process for less than 100 ms over a record with 10,000 headers', async () => {
+    it('blocks the event loop for less than 100 ms for records with 10,000 headers', async () => {
       const headers = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`header-${i}`, `value ${i}`]));
       const bombs = Array.from({ length: 2 }, () => record('bomb', { headers }));
       const [{ offset } = { offset: -1 }] = sound(
@@ -297,14 +297,14 @@ kafkaSuite(
       expect(heldMs).toBeLessThan(100);
     });
 
-    describe('and other clients', () => {
+    describe('beside other clients', () => {
       let kafkajs: Kafka;
       beforeAll(() => {
         const brokers = suite.cluster.brokers.split(',');
         kafkajs = new Kafka({ clientId: 'other', brokers, logLevel: logLevel.NOTHING });
       });
 
-      /** The first records of partition 0, waiting for them. */
+      /** Waits for the first records of partition 0, and returns them. */
       async function readSome(name: string): Promise<readonly Stored[]> {
         const at = await leaderOf(wire, name, 0, 'tails');
         for (let [offset, tries] = [0, 0]; ; tries++) {
@@ -316,7 +316,7 @@ kafkaSuite(
         }
       }
 
-      it('reads what they write, packed or not, without what they aborted', async () => {
+      it('reads committed compressed records of kafkajs, and none of an aborted transaction', async () => {
         const theirs = `${suite.namespace}.theirs`;
         await makeTopic(wire, theirs, 1);
         const producer = kafkajs.producer({ transactionalId: theirs, maxInFlightRequests: 1, idempotent: true });
@@ -332,13 +332,13 @@ kafkaSuite(
         await kept.send({ ...message('packed'), compression: CompressionTypes.GZIP });
         await kept.commit();
         await producer.disconnect();
-        // Committed for readers only a moment after the commit resolves.
+        // Readers see the commit only a moment after it resolves.
         const [only] = await readSome(theirs);
         expect([only?.value?.toString(), only?.headers]).toEqual(['packed', { from: 'kafkajs' }]);
       });
 
       it.each(['snappy', 'lz4', 'gzip'])(
-        'reads what Java packed with %s',
+        'reads batches that Java compressed with %s',
         async (how) => {
           const theirs = `${suite.namespace}.${how}`;
           await makeTopic(wire, theirs, 1);
@@ -353,7 +353,7 @@ kafkaSuite(
         60_000,
       );
 
-      it('writes what they read', async () => {
+      it('writes records that kafkajs reads', async () => {
         const ours = `${suite.namespace}.ours`;
         await makeTopic(wire, ours, 1);
         const at = await leaderOf(wire, ours, 0, 'produce');

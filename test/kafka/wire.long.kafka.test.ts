@@ -4,7 +4,7 @@ import { kafkaSuite } from '../cluster/suite';
 import { again, leaderOf, makeTopic, openWire, record, refusal, sound, timed } from './kit';
 
 kafkaSuite(
-  'the wire when brokers die and freeze',
+  'the broker client when brokers die and freeze',
   (suite) => {
     let wire: Wire;
     let topic: string;
@@ -27,7 +27,7 @@ kafkaSuite(
       return fetched?.records.map(({ value }) => value?.toString()) ?? [];
     };
 
-    it('finds the new leader when the leader is killed -9, and what was acknowledged is there', async () => {
+    it('finds the new leader when the leader is killed, and reads all acknowledged records', async () => {
       await again(20_000, () => write('before'));
       const { node } = await leaderOf(wire, topic, 0, 'produce');
       await suite.cluster.broker(node).kill();
@@ -39,7 +39,7 @@ kafkaSuite(
       expect([values[0], values.at(-1)]).toEqual(['before', 'after']);
     }, 90_000);
 
-    it('tells who waits for an answer of a broker that is killed at once', async () => {
+    it('rejects a pending request within 5 s when its broker is killed', async () => {
       const at = await leaderOf(wire, topic, 0, 'tails');
       const partitions = [{ topic, partition: 0, offset: 0, bytesMax: 1_000 }];
       await wire.fetch(at, { partitions, maxWaitMs: 10, bytesMax: 1_000 });
@@ -50,7 +50,7 @@ kafkaSuite(
       expect(tookMs).toBeLessThan(5_000);
     }, 60_000);
 
-    it('gives a frozen broker its deadline and no more, and goes on elsewhere', async () => {
+    it('rejects a request to a frozen broker at its deadline, and finds the new leader', async () => {
       await again(20_000, () => write('before'));
       const at = await leaderOf(wire, topic, 0, 'produce');
       await suite.cluster.broker(at.node).freeze();
@@ -58,7 +58,7 @@ kafkaSuite(
       const [late, tookMs] = await timed(refusal(wire.produce(at, [{ topic, partition: 0, records }], 700)));
       expect(late).toMatchObject({ code: 'DEADLINE', uncertain: true });
       expect(tookMs).toBeLessThan(1_500);
-      // A new connection is accepted by the kernel, and never answered.
+      // The kernel accepts a new connection, and the broker never answers.
       const [again2, took2Ms] = await timed(refusal(wire.produce(at, [{ topic, partition: 0, records }], 700)));
       expect(again2).toMatchObject({ code: 'DEADLINE', uncertain: false });
       expect(took2Ms).toBeLessThan(1_500);
@@ -68,7 +68,7 @@ kafkaSuite(
       expect(closeMs).toBeLessThan(500);
     }, 90_000);
 
-    it('finds brokers that came back after all were away', async () => {
+    it('finds the brokers after all of them were down', async () => {
       await again(20_000, () => write('before'));
       const all = [1, 2, 3];
       await Promise.all(all.map((id) => suite.cluster.broker(id).kill()));
@@ -77,7 +77,7 @@ kafkaSuite(
       expect(tookMs).toBeLessThan(3_500);
       await suite.cluster.mend();
       let values: readonly (string | undefined)[] = [];
-      // A leader shows nothing before its replicas have said how far they are.
+      // A leader returns no record before its replicas have reported their log ends.
       await until('it is shown', 30_000, async () => (values = await again(30_000, () => read(0))).length > 0);
       expect(values).toEqual(['before']);
     }, 120_000);

@@ -10,7 +10,7 @@ import { kafkaSuite } from '../cluster/suite';
 import { leaderOf, makeTopic, openWire, record, refusal, sound } from './kit';
 
 kafkaSuite(
-  'the wire to listeners that ask who we are',
+  'the broker client with secured listeners',
   (suite) => {
     const wires: Wire[] = [];
     let dir = '';
@@ -41,7 +41,7 @@ kafkaSuite(
       ['SASL_SSL', 'PLAIN'],
       ['SASL_SSL', 'SCRAM-SHA-512'],
     ];
-    it.each(ways)('%s with %s: writes and reads', async (listener, mechanism) => {
+    it.each(ways)('writes and reads over %s with %s', async (listener, mechanism) => {
       const wire = open(listener, {
         ...(listener.endsWith('SSL') && { tls: tls() }),
         ...(mechanism && { sasl: login(mechanism) }),
@@ -58,7 +58,7 @@ kafkaSuite(
     });
 
     it.each(['PLAIN', 'SCRAM-SHA-256'] as const)(
-      '%s with a wrong password is NotAllowed, and nobody sees it',
+      'rejects a wrong password of %s with NotAllowed, and never prints the password',
       async (how) => {
         const wire = open('SASL_PLAINTEXT', { sasl: login(how, 'wrong') });
         const error = await refusal(wire.metadata([]));
@@ -73,7 +73,7 @@ kafkaSuite(
       },
     );
 
-    it('reads a secret anew for each connection, so that it can be changed', async () => {
+    it('rereads a secret for each connection, so that it can be changed', async () => {
       const file = path.join(dir, 'changing');
       writeFileSync(file, 'wr0ng-pa55word');
       const wire = open('SASL_PLAINTEXT', { sasl: login('PLAIN', 'changing') });
@@ -82,14 +82,14 @@ kafkaSuite(
       expect((await wire.metadata([])).nodes.length).toBe(3);
     });
 
-    it('does not trust a certificate that nobody told it to trust', async () => {
+    it('rejects a certificate that is not configured as trusted', async () => {
       const error = await refusal(open('SSL', { tls: {} }).metadata([]));
       expect(error).toMatchObject({ code: 'TLS', fatal: true });
       expect(error.message).toContain('SELF_SIGNED');
       expect(busErrorOf(error, 'asking for topics', 0).code).toBe('Config');
     });
 
-    it('asks whether TLS or a login is missing when a broker hangs up first', async () => {
+    it('suggests missing TLS or a missing login when a broker closes the connection first', async () => {
       const noLogin = await refusal(open('SASL_PLAINTEXT', {}).metadata([], 30_000));
       expect(noLogin.message).toContain('does the listener want TLS or a login?');
       const noTls = await refusal(open('SSL', {}).metadata([], 30_000));
@@ -99,7 +99,7 @@ kafkaSuite(
       expect(busErrorOf(tooMuch, 'asking for topics', 0).message).toContain('the listener speaks no TLS');
     });
 
-    it('gives up at once where a listener takes no login', async () => {
+    it('fails without a retry when a listener does not support a login', async () => {
       const error = await refusal(open('PLAINTEXT', { sasl: login('PLAIN') }).metadata([], 30_000));
       expect(error).toMatchObject({ code: 'ILLEGAL_SASL_STATE', fatal: true });
       expect(busErrorOf(error, 'asking for topics', 0).message).toContain('leave out saslUsername');

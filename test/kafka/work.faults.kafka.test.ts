@@ -1,11 +1,11 @@
-/** Jobs between processes while the leader of their partitions is killed: none is lost, none settled is begun again. */
+/** Jobs between processes while the leader of their partitions is killed: none is lost, and no settled one repeated. */
 import { kafkaSuite } from '../cluster/suite';
 import { openScene, type Scene } from '../bus/processes';
 import { Jobs } from './jobs';
 import { openRealWire } from './rig';
 
 kafkaSuite(
-  'work on a cluster in trouble',
+  'work on a cluster with faults',
   (suite) => {
     let scene: Scene;
     let jobs: Jobs;
@@ -21,7 +21,7 @@ kafkaSuite(
       await scene.close();
     });
 
-    test('the leader of work partitions is killed: no accepted job is lost, and no settled one begun again', async () => {
+    test('a killed partition leader loses no accepted job and repeats no settled one', async () => {
       await Promise.all([scene.start(), scene.start()]);
       jobs.start(await scene.open('web'));
       await jobs.goesOn(200, 60_000);

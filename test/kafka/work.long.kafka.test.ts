@@ -1,4 +1,4 @@
-/** Jobs between processes while every broker restarts, and while there is none: none is lost, work goes on. */
+/** Jobs between processes while every broker restarts, and while all are down: none is lost, and work continues. */
 import { kafkaSuite } from '../cluster/suite';
 import { shop } from '../bus/contract';
 import { openScene, type Scene } from '../bus/processes';
@@ -7,7 +7,7 @@ import { Jobs, until } from './jobs';
 jest.setTimeout(300_000);
 
 kafkaSuite(
-  'work on a cluster in trouble for long',
+  'work on a cluster with long faults',
   (suite) => {
     let scene: Scene;
     let jobs: Jobs;
@@ -24,7 +24,7 @@ kafkaSuite(
       await scene.close();
     });
 
-    test('every broker is restarted in turn: no accepted job is lost, and no settled one begun again', async () => {
+    test('brokers restarted in turn lose no accepted job and repeat no settled one', async () => {
       await Promise.all([scene.start(), scene.start()]);
       jobs.start(await scene.open('web'));
       await jobs.goesOn(200, 20_000);
@@ -35,7 +35,7 @@ kafkaSuite(
       expect(await jobs.audit()).toEqual([]);
     });
 
-    test('all brokers are gone for 30 s: jobs meanwhile end as Unreachable, then all goes on, with all instances', async () => {
+    test('jobs end in Unreachable while all brokers are down for 30 s, and continue afterwards', async () => {
       const shops = await Promise.all([scene.start(), scene.start()]);
       const bus = await scene.open('web');
       const gone: string[] = [];

@@ -9,7 +9,7 @@ beforeEach(() => {
 });
 
 describe('pauses that brokers impose on a client', () => {
-  it('are not reported while they are short in all', async () => {
+  it('are not reported while their sum is short', async () => {
     for (let n = 0; n < 40; n++) {
       throttling.add('Produce', 100);
       await clock.advance(1_000);
@@ -17,7 +17,7 @@ describe('pauses that brokers impose on a client', () => {
     expect(throttling.review()).toBeUndefined();
   });
 
-  it('are reported with the quota to raise, with the same words until they are over', async () => {
+  it('are reported with the quota to raise, in an unchanged text until they are over', async () => {
     throttling.add('Produce', 6_000);
     throttling.add('Fetch', 500);
     throttling.add('Heartbeat', 100);

@@ -1,4 +1,4 @@
-/** Changes that operators and other tools make on a cluster under a running instance, and what the instance reports. */
+/** Changes by operators and other tools on the cluster of a running instance, and its reports about them. */
 import type { Notice } from '../../../src/base/notices';
 import { openNotices } from '../../../src/base/notices';
 import { openHealth } from '../../../src/bus/health';
@@ -12,7 +12,7 @@ afterEach(() => bench.close());
 const work: Topic = { name: 'a.b.work', partitions: 3, compacted: false, keepMs: null };
 type State = Extract<Notice, { type: 'state' }>;
 
-/** An instance that reads all partitions of a topic, and its state notices. */
+/** Opens an instance that reads all partitions of a topic, and collects its state notices. */
 async function open(more: Partial<Topic> = {}) {
   const one = bench.process('one');
   await bench.run(one.log.ensure({ ...work, ...more }));
@@ -24,7 +24,7 @@ async function open(more: Partial<Topic> = {}) {
   expect(states()).toEqual([]);
   return { ...one, holder, reads, states, topic: bench.cluster.topics.get(work.name)! };
 }
-/** What health says after these notices. */
+/** Returns the health after these notices. */
 function healthAfter(states: readonly State[]) {
   const notices = openNotices();
   const health = openHealth(bench.clock, notices, { refused: [] }, () => []);
@@ -49,25 +49,22 @@ describe('a changed setting of a topic', () => {
     ['min.insync.replicas', '3', 'writing stops when fewer brokers are lost'],
     ['compression.type', 'zstd', 'instances on Node.js before 22.15 cannot read it'],
     ['message.timestamp.type', 'CreateTime', 'deadlines and ages depend on the clocks of the senders'],
-  ])(
-    '%s = %s is reported within a minute with its effect and the way back, until it is set back',
-    async (name, value, effect) => {
-      const { topic, states } = await open();
-      const before = topic.configs[name]!;
-      topic.configs[name] = value;
-      await bench.clock.advance(61_000);
-      expect(states()).toMatchObject([{ part: 'topic a.b.work', ok: false, ready: true }]);
-      const { reason } = states()[0]!;
-      expect(reason).toContain(`${name} is ${value}, not ${before}: ${effect}`);
-      expect(reason).toContain(`Set it back: ${setBack} ${name}=${before}`);
-      expect(healthAfter(states())).toMatchObject({ live: true, ready: true, reasons: [{ part: 'topic a.b.work' }] });
-      topic.configs[name] = before;
-      await bench.clock.advance(61_000);
-      expect(states().slice(1)).toMatchObject([{ part: 'topic a.b.work', ok: true }]);
-    },
-  );
+  ])('%s = %s is reported with its effect and repair within a minute, until reverted', async (name, value, effect) => {
+    const { topic, states } = await open();
+    const before = topic.configs[name]!;
+    topic.configs[name] = value;
+    await bench.clock.advance(61_000);
+    expect(states()).toMatchObject([{ part: 'topic a.b.work', ok: false, ready: true }]);
+    const { reason } = states()[0]!;
+    expect(reason).toContain(`${name} is ${value}, not ${before}: ${effect}`);
+    expect(reason).toContain(`Set it back: ${setBack} ${name}=${before}`);
+    expect(healthAfter(states())).toMatchObject({ live: true, ready: true, reasons: [{ part: 'topic a.b.work' }] });
+    topic.configs[name] = before;
+    await bench.clock.advance(61_000);
+    expect(states().slice(1)).toMatchObject([{ part: 'topic a.b.work', ok: true }]);
+  });
 
-  test('is one notice with all settings that differ, and another one when one more differs', async () => {
+  test('is reported in one notice with all changed settings, and again when another one changes', async () => {
     const { topic, states } = await open();
     Object.assign(topic.configs, { 'retention.ms': '1', 'retention.bytes': '1' });
     await bench.clock.advance(300_000);
@@ -78,7 +75,7 @@ describe('a changed setting of a topic', () => {
     expect(states()[1]!.reason).toMatch(/cleanup\.policy is compact.*retention\.ms=-1,retention\.bytes=-1/);
   });
 
-  test('costs one request a minute at most, whatever the number of topics', async () => {
+  test('costs at most two requests a minute, independent of the number of topics', async () => {
     const { log } = await open();
     for (let n = 0; n < 5; n++) await bench.run(log.ensure({ ...work, name: `a.b${n}.work` }));
     const count = (): number => bench.cluster.asked('topicConfigs').length;
@@ -88,7 +85,7 @@ describe('a changed setting of a topic', () => {
     expect(count() - before).toBeLessThanOrEqual(20);
   });
 
-  test('that may not be read is reported, as changes are not noticed then', async () => {
+  test('cannot be detected without the right to read settings, which is reported', async () => {
     const { states } = await open();
     bench.cluster.script = ({ name }) =>
       name === 'topicConfigs' ? { error: 'TOPIC_AUTHORIZATION_FAILED' } : undefined;
@@ -101,7 +98,7 @@ describe('a changed setting of a topic', () => {
 });
 
 describe('partitions of a topic', () => {
-  test('that were added are reported, with what becomes of their records', async () => {
+  test('are reported when an operator adds some, with the steps to use them', async () => {
     const { topic, states } = await open();
     topic.partitions.push({ ...topic.partitions[0]!, records: [] });
     await bench.clock.advance(61_000);
@@ -110,7 +107,7 @@ describe('partitions of a topic', () => {
     expect(states()[0]!.reason).toContain('Stop its senders, wait until its queues are empty');
   });
 
-  test('without a leader are reported after five seconds, with the broker to start', async () => {
+  test('are reported after five seconds without a leader, with the broker to start', async () => {
     const { states } = await open();
     for (const partition of [0, 2]) bench.cluster.lead(work.name, partition, null);
     bench.cluster.nodes.get(3)!.up = false;
@@ -123,7 +120,7 @@ describe('partitions of a topic', () => {
     expect(healthAfter(states()).ready).toBe(false);
   });
 
-  test('with too few in-sync replicas to be written are reported, with the brokers to start', async () => {
+  test('are reported when they have too few in-sync replicas, with the brokers to start', async () => {
     const { states } = await open();
     bench.cluster.kill(2);
     bench.cluster.kill(3);
@@ -138,7 +135,7 @@ describe('partitions of a topic', () => {
     expect(states().at(-1)).toMatchObject({ part: 'topic a.b.work', ok: true });
   });
 
-  test('that move to another leader are not reported: nothing has to be done', async () => {
+  test('are not reported when they move to another leader', async () => {
     const { log, states, reads } = await open();
     for (const [partition, node] of [
       [0, 2],
@@ -161,7 +158,7 @@ describe('an open transaction of another producer', () => {
     startMs: bench.clock.now(),
     timeoutMs: 60_000,
   });
-  /** A transaction holds partition 1 from its first record on, and a job lies behind it. */
+  /** Opens a transaction that blocks partition 1 from its first record on, with a job behind it. */
   async function hold() {
     const opened = await open();
     opened.topic.partitions[1]!.open = transaction(0);
@@ -169,7 +166,7 @@ describe('an open transaction of another producer', () => {
     return opened;
   }
 
-  test('that holds a partition for ten seconds is reported with its identity and how to abort it', async () => {
+  test('is reported after ten seconds with its identity and the command to abort it', async () => {
     const { states } = await hold();
     await bench.clock.advance(9_000);
     expect(states()).toEqual([]);
@@ -185,7 +182,7 @@ describe('an open transaction of another producer', () => {
     expect(healthAfter(states())).toMatchObject({ ready: true, reasons: [{ part: 'transactions in a.b.work' }] });
   });
 
-  test('is reported once, and once more when it has ended and its records are read', async () => {
+  test('is reported once, and its end is reported when its records are read', async () => {
     const { states, topic, reads } = await hold();
     await bench.clock.advance(120_000);
     expect(states()).toHaveLength(1);
@@ -197,7 +194,7 @@ describe('an open transaction of another producer', () => {
     expect(states().slice(1)).toMatchObject([{ part: 'transactions in a.b.work', ok: true }]);
   });
 
-  test('that the brokers do not describe is reported with the command that finds it', async () => {
+  test('is reported with the command that finds it when the brokers do not describe it', async () => {
     bench.cluster.script = ({ name }) =>
       name === 'describeProducers' ? { error: 'TOPIC_AUTHORIZATION_FAILED' } : undefined;
     const { states } = await hold();
@@ -205,7 +202,7 @@ describe('an open transaction of another producer', () => {
     expect(states()[0]!.reason).toContain('partition 1 from offset 0 on; find them: kafka-transactions.sh');
   });
 
-  test('that goes on and on, each for less than ten seconds, is not reported', async () => {
+  test('is not reported when each of a series lasts less than ten seconds', async () => {
     const { states, topic, log } = await open();
     for (let n = 0; n < 10; n++) {
       topic.partitions[1]!.open = transaction(topic.partitions[1]!.end);
@@ -217,7 +214,7 @@ describe('an open transaction of another producer', () => {
     expect(states()).toEqual([]);
   });
 
-  test('is shown by the bounds of the log, and named', async () => {
+  test('is listed by the log, whose bounds end at its first record', async () => {
     const { log } = await hold();
     expect(await bench.run(log.bounds(work.name))).toEqual([
       { partition: 0, start: 0, end: 0 },
@@ -231,7 +228,7 @@ describe('an open transaction of another producer', () => {
 });
 
 describe('the right to write', () => {
-  test('that was withdrawn is reported until a record is taken again', async () => {
+  test('is reported as missing until a record is accepted again', async () => {
     const { log, states } = await open();
     bench.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
     const error = await bench.refusal(log.append(work.name, [record('a')]));
@@ -246,7 +243,7 @@ describe('the right to write', () => {
     expect(states().slice(1)).toMatchObject([{ part: 'writing a.b.work', ok: true }]);
   });
 
-  test('is taken for granted again when nothing was refused for a minute', async () => {
+  test('is reported as restored when no record was rejected for a minute', async () => {
     const { log, states } = await open();
     bench.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
     await bench.refusal(log.append(work.name, [record('a')]));

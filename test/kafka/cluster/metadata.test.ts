@@ -6,8 +6,8 @@ let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
 afterEach(() => bench.close());
 
-describe('the view of the cluster', () => {
-  it('waits for brokers while the one that answers knows of none, and says so when there are none for long', async () => {
+describe('the cluster metadata', () => {
+  it('waits while a broker returns no brokers, and rejects with Unreachable at the deadline', async () => {
     const view = bench.view('one');
     bench.cluster.nameless = true;
     const late = bench.watch(view.ask('the brokers', () => view.nodes()));
@@ -42,7 +42,7 @@ describe('the view of the cluster', () => {
     expect(error).toMatchObject({ code: 'Unreachable', details: { outcome: 'not-sent' } });
   });
 
-  it('does not report the brokers as reachable when it is closed while they are away', async () => {
+  it('does not report the brokers as reachable when it is closed while they are down', async () => {
     const notices = openNotices();
     const states: Notice[] = [];
     notices.watchStates((notice) => void states.push(notice));

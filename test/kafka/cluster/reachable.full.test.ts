@@ -2,10 +2,10 @@ import net from 'node:net';
 import { systemClock, type Clock } from '../../../src/base/clock';
 import { mustListen } from '../../../src/kafka/cluster/reachable';
 
-/** A port at which nobody listens: it was given to us and given back. */
+/** Returns a port at which no process listens: a server was bound to it and closed. */
 async function freePort(): Promise<number> {
   const server = await listening();
-  const { port } = server.address() as net.AddressInfo; // of a server that listens on a port
+  const { port } = server.address() as net.AddressInfo; // the server listens on a port
   await new Promise((resolve) => server.close(resolve));
   return port;
 }
@@ -15,18 +15,18 @@ async function listening(): Promise<net.Server> {
   return server;
 }
 
-/** Its pauses take no time, and are noted. */
+/** Returns a clock whose pauses take no time and are recorded. */
 function hasty(): { readonly clock: Clock; readonly paused: number[] } {
   const paused: number[] = [];
   const after: Clock['after'] = (ms, run) => {
-    if (ms < 1_000) return systemClock.after(60_000, run); // to answer: as long as this machine needs
+    if (ms < 1_000) return systemClock.after(60_000, run); // the timeout of an attempt, for slow machines
     paused.push(ms);
     return systemClock.after(0, run);
   };
   return { clock: { ...systemClock, after }, paused };
 }
 
-test('where every broker refuses to be connected to it says so after two tries a second apart', async () => {
+test('rejects with Unreachable when every broker refuses two connection attempts a second apart', async () => {
   const brokers = [`127.0.0.1:${await freePort()}`, `localhost:${await freePort()}`];
   const { clock, paused } = hasty();
   await expect(mustListen(brokers, clock)).rejects.toMatchObject({
@@ -36,7 +36,7 @@ test('where every broker refuses to be connected to it says so after two tries a
   expect(paused).toEqual([1_000]);
 });
 
-test('one that listens is enough, and one that cannot be asked is not nobody', async () => {
+test('resolves when one broker listens or one name cannot be resolved', async () => {
   const server = await listening();
   const { port } = server.address() as net.AddressInfo; // as above
   const { clock, paused } = hasty();

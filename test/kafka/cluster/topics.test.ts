@@ -10,7 +10,7 @@ const work: Topic = { name: 'a.b.work', partitions: 12, compacted: false, keepMs
 const configs = (name: string): Record<string, string> => bench.cluster.topics.get(name)!.configs;
 
 describe('topics', () => {
-  it('keep work until it is trimmed, events for their time, and the newest of each key where they are compacted', async () => {
+  it('are created with the retention of their kind: until trimmed, timed, or compacted', async () => {
     const { log } = bench.process('one');
     await bench.run(log.ensure(work));
     await bench.run(log.ensure({ ...work, name: 'a.b.events', keepMs: 604_800_000 }));
@@ -29,11 +29,11 @@ describe('topics', () => {
       expect(Number(configs(name)['segment.bytes'])).toBeGreaterThan(largest(name));
       expect(configs(name)['compression.type']).toBe('uncompressed');
     }
-    // Whatever came in can be set aside, with 60,000 bytes of why.
+    // Every accepted record can be parked, with 60,000 bytes of reasons.
     expect(largest('a.b.parked') - largest('a.b.work')).toBeGreaterThanOrEqual(64 * 1024);
   });
 
-  it('that we may not see are NotAllowed at once, and those without a word about where they are Unreachable', async () => {
+  it('are rejected with NotAllowed immediately without a right, and with Unreachable without a leader', async () => {
     const { log } = bench.process('one');
     bench.cluster.faultOfTopics = 'TOPIC_AUTHORIZATION_FAILED';
     const beganMs = bench.clock.mono();
@@ -45,7 +45,7 @@ describe('topics', () => {
     expect(bench.clock.mono() - beganMs).toBeLessThan(12_000);
   });
 
-  it('have as many replicas as they were told, or three, or as there are brokers', async () => {
+  it('are created with three replicas, or with the configured number', async () => {
     const asked = (): unknown => bench.cluster.asked('createTopics').at(-1)?.args[0];
     await bench.run(bench.process('one').log.ensure(work));
     expect(asked()).toMatchObject([{ replicas: 3 }]);
@@ -53,7 +53,7 @@ describe('topics', () => {
     expect(asked()).toMatchObject([{ replicas: 1, configs: { 'min.insync.replicas': '1' } }]);
   });
 
-  it('are made once, also when the answer was lost or somebody else was faster', async () => {
+  it('are created once, although the answer is lost or another process was faster', async () => {
     bench.faults('createTopics', 'lost');
     const { log } = bench.process('one');
     expect(await bench.run(log.ensure(work))).toEqual(work);
@@ -61,7 +61,7 @@ describe('topics', () => {
     expect(bench.cluster.topics.size).toBe(1);
   });
 
-  it('are only checked by whoever was told so, who says what an operator would run', async () => {
+  it('are not created with topics: verify, whose error names the command to create them', async () => {
     const { log } = bench.process('one', { topics: 'verify' });
     const error = await bench.refusal(log.ensure(work));
     expect(isBusError(error, 'Config')).toBe(true);
@@ -72,7 +72,7 @@ describe('topics', () => {
     expect(await bench.run(log.ensure(work))).toEqual(work);
   });
 
-  it('that differ in what they promise are told, with the command that changes it, and left alone', async () => {
+  it('are reported with a repair command when a setting differs, and are not changed', async () => {
     const { log, heard } = bench.process('one');
     await bench.run(log.ensure(work));
     await bench.clock.advance(2_000);
@@ -87,12 +87,12 @@ describe('topics', () => {
     expect(configs('a.b.work')['retention.ms']).toBe('1000');
   });
 
-  it('that were made while brokers were away are told to have too few replicas, unless so few were wanted', async () => {
+  it('are reported when they have fewer replicas or in-sync replicas than configured', async () => {
     const { log, heard } = bench.process('one');
     await bench.run(log.ensure(work));
     expect(heard).toEqual([]);
     bench.cluster.topics.get(work.name)!.replicas = 1;
-    configs(work.name)['min.insync.replicas'] = '1'; // as it was made then
+    configs(work.name)['min.insync.replicas'] = '1'; // as it was created with one replica
     const later = bench.process('later', { replicas: 1 });
     await bench.run(later.log.ensure(work));
     await bench.clock.advance(2_000);
@@ -108,7 +108,7 @@ describe('topics', () => {
     expect(JSON.stringify(three.heard)).toContain('min.insync.replicas is 1, not 2');
   });
 
-  it('with another number of partitions are refused, with the way out', async () => {
+  it('are rejected with Config and a remedy when their number of partitions differs', async () => {
     const { log } = bench.process('one');
     await bench.run(log.ensure(work));
     const error = await bench.refusal(log.ensure({ ...work, partitions: 6 }));
@@ -116,7 +116,7 @@ describe('topics', () => {
     expect(error.message).toContain('use another queue name');
   });
 
-  it('are found although the broker that is asked hears of them a little later', async () => {
+  it('are found although the requested broker lists them only after 400 ms', async () => {
     await bench.run(bench.process('one').log.ensure(work));
     const topic = bench.cluster.topics.get(work.name)!;
     bench.cluster.topics.delete(work.name);
@@ -128,20 +128,20 @@ describe('topics', () => {
     expect(found.value).toHaveLength(12);
   });
 
-  it('cannot be told about while no broker answers, which is said as Unreachable', async () => {
+  it('are rejected with Unreachable while no broker answers', async () => {
     for (const node of [1, 2, 3]) bench.cluster.kill(node);
     const error = await bench.refusal(bench.process('one').log.ensure(work));
     expect(isBusError(error, 'Unreachable')).toBe(true);
   });
 
-  it('are listed within a namespace, Kafka left out', async () => {
+  it('are listed only if they belong to the namespace', async () => {
     const { log } = bench.process('one', { ns: 'a' });
     await bench.run(log.ensure(work));
     await bench.run(log.ensure({ ...work, name: 'ab.b.work' }));
     expect((await bench.run(log.topics())).map(({ name }) => name)).toEqual(['a.b.work']);
   });
 
-  it('are trimmed no further than their end, wherever their leader is', async () => {
+  it('are trimmed at most to their end, after their leader has moved', async () => {
     const { log, topic } = await bench.open(1);
     for (const value of ['a', 'b', 'c']) await bench.run(log.append(topic, [record(value)]));
     bench.cluster.lead(topic, 0, 3);
@@ -155,7 +155,7 @@ describe('topics', () => {
 });
 
 describe('groups', () => {
-  it('are started where they have no commit, unless members are there already', async () => {
+  it('are started with commits at the end, unless they have members', async () => {
     const { log, topic } = await bench.open(2);
     await bench.run(log.append(topic, [record('a', 0), record('b', 1)]));
     await bench.run(log.startGroup('g', topic, 'end'));
@@ -165,7 +165,7 @@ describe('groups', () => {
     expect(isBusError(error, 'Conflict')).toBe(true);
   });
 
-  it('are not set back when the outcome of starting them is unknown and they have come further since', async () => {
+  it('are not reset when starting them had an unknown outcome and they have committed since', async () => {
     const { log, topic } = await bench.open(1);
     await bench.run(log.append(topic, [record('a')]));
     bench.faults('commit', 'lost');
@@ -180,7 +180,7 @@ describe('groups', () => {
     expect((await bench.run(log.places('g', topic))).map(({ offset }) => offset)).toEqual([7]);
   });
 
-  it('show their owners also to somebody who asks the coordinator of before', async () => {
+  it('list their owners to a process that requests them from the previous coordinator', async () => {
     const { log, topic } = await bench.open(1);
     await bench.run(log.join('g', topic, new Holder()));
     const two = bench.process('two');
@@ -189,7 +189,7 @@ describe('groups', () => {
     expect(await bench.run(two.log.places('g', topic))).toMatchObject([{ owner: 'one' }]);
   });
 
-  it('show who has what, also while it is given up, by the names of instances', async () => {
+  it('list the instance that owns each partition, including a partition that is being revoked', async () => {
     const { log, topic } = await bench.open(2);
     await bench.run(log.join('g', topic, new Holder(() => new Promise(() => undefined))));
     const two = bench.process('two');

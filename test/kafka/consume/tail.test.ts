@@ -14,7 +14,7 @@ async function read(tail: Tail, count: number): Promise<Stored[]> {
   while (found.length < count) found.push(...(await bench.run(tail.read(max))));
   return found;
 }
-/** What the fetches so far asked for: how many partitions of which node by which connection, waiting how long. */
+/** Returns node, connection, number of partitions and maximum wait of each fetch so far. */
 const fetches = () =>
   bench.cluster.asked('fetch').map(({ node, via, args }) => {
     const { partitions, maxWaitMs } = args[0] as FetchAsk;
@@ -22,7 +22,7 @@ const fetches = () =>
   });
 
 describe('a tail', () => {
-  it('asks each leader for all its partitions at once, on the connection for tails', async () => {
+  it('fetches all partitions of a leader in one request, on the connection for tails', async () => {
     const { log, topic } = await bench.open(9);
     const tail = await bench.run(log.tail(topic, 'start'));
     const reading = bench.watch(tail.read(max));
@@ -35,7 +35,7 @@ describe('a tail', () => {
     expect(valuesOf(reading.value)).toEqual(['a']);
   });
 
-  it('asks for nothing before the first read, and waits for nothing when it is closed', async () => {
+  it('fetches nothing before the first read, and closes without waiting for a fetch', async () => {
     const { log, topic } = await bench.open();
     const tail = await bench.run(log.tail(topic, 'start'));
     await bench.clock.advance(1_000);
@@ -49,7 +49,7 @@ describe('a tail', () => {
     expect(bench.clock.mono()).toBe(beganMs);
   });
 
-  it('is refused when the log closes while it is opened, and so is a member', async () => {
+  it('is rejected with Closed when the log closes during opening, like a joining member', async () => {
     const { topic } = await bench.open();
     bench.cluster.script = () => ({ delayMs: 100 });
     const one = bench.process('two');
@@ -63,7 +63,7 @@ describe('a tail', () => {
     expect(bench.cluster.asked('join')).toEqual([]);
   });
 
-  it('does not stay for long with a leader that others have replaced without its knowing', async () => {
+  it('leaves a leader that does not know of its replacement within 32 s', async () => {
     const { log, topic } = await bench.open();
     const tail = await bench.run(bench.process('reader').log.tail(topic, 'start'));
     const reading = bench.watch(tail.read(max));
@@ -75,7 +75,7 @@ describe('a tail', () => {
     expect(valuesOf(reading.value)).toEqual(['new']);
   });
 
-  it('skips and repeats nothing while leaders move, die and freeze', async () => {
+  it('skips and repeats no record while leaders move, die and freeze', async () => {
     const { log, topic } = await bench.open(3);
     const reader = bench.process('reader');
     const tail = await bench.run(reader.log.tail(topic, 'start'));
@@ -112,7 +112,7 @@ describe('a tail', () => {
     }
   });
 
-  it('reads on within a moment after the leader of its partition died', async () => {
+  it('reads from the new leader within 200 ms after the old one died', async () => {
     const { log, topic } = await bench.open();
     const tail = await bench.run(log.tail(topic, 'start'));
     const reading = bench.watch(tail.read(max));
@@ -124,7 +124,7 @@ describe('a tail', () => {
     expect(bench.clock.mono() - beganMs).toBeLessThan(200);
   });
 
-  it('gives several tails of one partition at different places all that they miss', async () => {
+  it('returns to each of several tails of one partition all records behind its own offset', async () => {
     const { log, topic } = await bench.open();
     for (let n = 0; n < 10; n++) await bench.run(log.append(topic, [record(`${n}`)]));
     const early = await bench.run(log.tail(topic, 'start'));
@@ -134,7 +134,7 @@ describe('a tail', () => {
     const [all, some] = [await read(early, 10), await read(middle, 5)];
     expect([valuesOf(all).length, valuesOf(some)[0]]).toEqual([10, '5']);
     const reads = [early, middle].map((tail) => bench.watch(tail.read(max)));
-    await bench.clock.advance(2_000); // by now one request asks for all three
+    await bench.clock.advance(2_000); // one request now serves all three
     await bench.run(log.append(topic, [record('new')]));
     const beganMs = bench.clock.mono();
     await bench.until(() => waiting.settled && reads.every(({ settled }) => settled));
@@ -145,7 +145,7 @@ describe('a tail', () => {
     expect(news.slice(1).map((one) => valuesOf(one && [one]))).toEqual([['new'], ['new']]);
   });
 
-  it('does not wait for the long poll of others to look at what is there', async () => {
+  it('reads existing records without waiting for the long poll of another tail', async () => {
     const { log, topic } = await bench.open();
     await bench.run(log.append(topic, [record('a')]));
     const idle = await bench.run(log.tail(topic, 'end'));
@@ -157,7 +157,7 @@ describe('a tail', () => {
     expect(bench.clock.mono() - beganMs).toBeLessThan(20);
   });
 
-  it('says what is gone, and goes on at the start', async () => {
+  it('rejects with OutOfRangeError when its offset was trimmed, and continues at the start', async () => {
     const { log, topic } = await bench.open();
     for (let n = 0; n < 4; n++) await bench.run(log.append(topic, [record(`${n}`)]));
     const tail = await bench.run(log.tail(topic, [{ partition: 0, offset: 1 }]));
@@ -168,7 +168,7 @@ describe('a tail', () => {
     expect(valuesOf(await read(tail, 1))).toEqual(['3']);
   });
 
-  it('does not believe a leader of before that its log ends before what was read, and nobody before a while', async () => {
+  it('rejects with OutOfRangeError only when the end of the log stays below its offset', async () => {
     const { log, topic, heard } = await bench.open();
     await bench.run(log.append(topic, [record('a'), record('b')]));
     const tail = await bench.run(log.tail(topic, [{ partition: 0, offset: 2 }]));
@@ -182,7 +182,7 @@ describe('a tail', () => {
     await bench.run(log.append(topic, [record('c')]));
     await bench.until(() => reading.settled);
     expect(valuesOf(reading.value)).toEqual(['c']);
-    // The topic was deleted and made anew.
+    // The topic was deleted and recreated.
     Object.assign(partition, { records: [], start: 0, end: 0 });
     expect(await bench.refusal(tail.read(max))).toBeInstanceOf(OutOfRangeError);
     expect(heard.some((notice) => notice.type === 'log' && notice.message.includes('made anew'))).toBe(true);
@@ -190,7 +190,7 @@ describe('a tail', () => {
     expect(valuesOf(await read(tail, 1))).toEqual(['d']);
   });
 
-  it('steps over a batch that nobody can read, and says so', async () => {
+  it('skips a batch that cannot be decoded, with a notice', async () => {
     const { log, topic, heard } = await bench.open();
     await bench.run(log.append(topic, [record('a'), record('bad'), record('c')]));
     bench.cluster.spoil = { topic, partition: 0, offset: 1, until: 2, code: 'UNDECODABLE' };
@@ -227,7 +227,7 @@ describe('a tail', () => {
   };
 
   it.each([3, 2 ** 29 + 5])(
-    'reads what came damaged when it comes whole, though it seemed to end at %d',
+    'reads damaged records once they arrive intact, although the damage seemed to end at %d',
     async (until) => {
       const { log, topic, heard } = await bench.open();
       const values = Array.from({ length: 10 }, (_, n) => `${n}`);
@@ -252,7 +252,7 @@ describe('a tail', () => {
     },
   );
 
-  it('passes what came damaged for a minute, and says so; what comes damaged behind it gets as long', async () => {
+  it('skips a damaged record with a notice only after it was damaged for a minute', async () => {
     const { log, topic, heard } = await bench.open();
     await bench.run(
       log.append(
@@ -274,7 +274,7 @@ describe('a tail', () => {
     await bench.run(tail.close());
   });
 
-  it('passes what comes damaged in an inbox after two seconds, as whoever asks waits for what is behind it', async () => {
+  it('skips a damaged record of an inbox after two seconds, since callers wait behind it', async () => {
     const { log, topic } = await bench.open();
     await bench.run(
       log.append(
@@ -297,7 +297,7 @@ describe('a tail', () => {
     view.close();
   });
 
-  it('looks again when what it looks into comes damaged, and steps over it only then', async () => {
+  it('retries a peek at a damaged record, and skips it only if the damage persists', async () => {
     const { log, topic } = await bench.open();
     await bench.run(log.append(topic, [record('a'), record('b')]));
     bench.cluster.spoil = { topic, partition: 0, offset: 0, until: 1 };
@@ -310,7 +310,7 @@ describe('a tail', () => {
     expect(valuesOf(seen.value)).toEqual(['a', 'b']);
   });
 
-  it('steps over what is packed as no Node of ours reads, while a group stays there for one that does', async () => {
+  it('skips a batch of an unsupported compression, while a group stays at it', async () => {
     const { log, topic, heard } = await bench.open();
     await bench.run(
       log.append(
@@ -329,12 +329,12 @@ describe('a tail', () => {
     for (let n = 0; n < 3; n++) {
       expect(await bench.refusal(owned.read(1, max, never))).toMatchObject({ code: 'Config' });
     }
-    bench.cluster.spoil = undefined; // another Node
+    bench.cluster.spoil = undefined; // a Node version that supports it
     expect(valuesOf(await bench.run(owned.read(1, max, never)))).toEqual(['b', 'c']);
     expect(heard.filter(({ type }) => type === 'dropped')).toHaveLength(1);
   });
 
-  it('stops fetching when nobody reads, and goes on when somebody does', async () => {
+  it('stops fetching while its reader does not read, and continues with the next read', async () => {
     const { log, topic } = await bench.open();
     for (let n = 0; n < 40; n++) await bench.run(log.append(topic, [record('x'.repeat(100_000))]));
     const tail = await bench.run(log.tail(topic, 'start'));
@@ -348,7 +348,7 @@ describe('a tail', () => {
     expect(await read(tail, 39)).toHaveLength(39);
   });
 
-  it('tells its reader that it may not read, and tries again when asked to', async () => {
+  it('rejects a read with NotAllowed without the right, and retries with the next read', async () => {
     const { log, topic } = await bench.open();
     bench.faults('fetch', { error: 'TOPIC_AUTHORIZATION_FAILED' });
     const tail = await bench.run(log.tail(topic, 'start'));
@@ -360,7 +360,7 @@ describe('a tail', () => {
   const states = (heard: readonly Notice[]) =>
     heard.flatMap((notice) => (notice.type === 'state' ? [[notice.part, notice.ok, notice.reason]] : []));
 
-  it('gives a broker that is too slow more time, asks it for less, and tells that it had to', async () => {
+  it('gives a slow broker more time, requests fewer bytes from it, and reports its state', async () => {
     const { log, topic, heard } = await bench.open();
     await bench.run(log.append(topic, [record('a')]));
     bench.cluster.script = ({ name }) => (name === 'fetch' ? { delayMs: 6_000 } : undefined);
@@ -374,7 +374,7 @@ describe('a tail', () => {
       [`reading ${topic}`, false, expect.stringContaining(`${topic}/0 cannot be read`)],
       [`reading ${topic}`, true, expect.any(String)],
     ]);
-    // Quick again, it is asked for as much as before.
+    // When the broker is fast again, the original size is requested.
     bench.cluster.script = undefined;
     for (let n = 0; n < 6; n++) {
       await bench.run(log.append(topic, [record(`${n}`)]));
@@ -383,13 +383,13 @@ describe('a tail', () => {
     expect((bench.cluster.asked('fetch').at(-1)!.args[0] as FetchAsk).bytesMax).toBe(first);
   });
 
-  it('turns to the new leader while the old one, which is slow, has time left', async () => {
+  it('reads from the new leader before the request to the slow old one times out', async () => {
     const { log, topic } = await bench.open();
     await bench.run(log.append(topic, [record('a')]));
     bench.cluster.script = ({ name, node }) => (name === 'fetch' && node === 1 ? 'never' : undefined);
     const tail = await bench.run(log.tail(topic, 'start'));
     const reading = bench.watch(tail.read(max));
-    await bench.clock.advance(9_000); // the third request may take 8.5 s
+    await bench.clock.advance(9_000); // the third request has a timeout of 8.5 s
     bench.cluster.lead(topic, 0, 2);
     await bench.until(() => reading.settled, 2_500);
     expect(valuesOf(reading.value)).toEqual(['a']);
@@ -397,7 +397,7 @@ describe('a tail', () => {
 
   it.each([
     [
-      'a broker cannot read it',
+      'a broker cannot read its log',
       (on: boolean) => (bench.cluster.faultOfReads = on ? 'CORRUPT_MESSAGE' : undefined),
       'reading',
       'a.b.work/0,1,2,3',
@@ -408,15 +408,15 @@ describe('a tail', () => {
       'reading',
       'a.b.work/0,1,2,3',
     ],
-    ['it may not be seen any more', (on: boolean) => seen(!on), 'topic', 'topic a.b.work does not exist'],
-  ])('tells while nothing comes because %s, once, and when that is over', async (_, make, part, said) => {
+    ['its topic is not visible', (on: boolean) => seen(!on), 'topic', 'topic a.b.work does not exist'],
+  ])('reports once that no record arrives because %s, and once its recovery', async (_, make, part, said) => {
     const { log, topic, heard } = await bench.open(4);
     const tail = await bench.run(log.tail(topic, 'start'));
     const reading = bench.watch(tail.read(max));
     await bench.clock.advance(100);
     make(true);
     await bench.clock.advance(1_500);
-    expect(states(heard)).toEqual([]); // it could be over in a moment
+    expect(states(heard)).toEqual([]); // not reported yet: it can be over in a moment
     await bench.clock.advance(8_000);
     expect(states(heard)).toEqual([[`${part} ${topic}`, false, expect.stringContaining(said)]]);
     make(false);
@@ -425,13 +425,13 @@ describe('a tail', () => {
     await bench.clock.advance(2_000);
     expect(states(heard).slice(1)).toEqual([[`${part} ${topic}`, true, expect.any(String)]]);
   });
-  /** As when the right to DESCRIBE is withdrawn: then it seems not to be there. */
+  /** Hides the topic, as when the right DESCRIBE is revoked, or shows it again. */
   function seen(isSeen: boolean): void {
     bench.cluster.faultOfTopics = isSeen ? undefined : 'UNKNOWN_TOPIC_OR_PARTITION';
     for (let partition = 0; partition < 4; partition++) bench.cluster.lead('a.b.work', partition, isSeen ? 2 : null);
   }
 
-  it('does not besiege brokers that are away, and is there when they are back', async () => {
+  it('limits its requests while no broker is up, and reads within seconds of their return', async () => {
     const { log, topic, heard } = await bench.open();
     const tail = await bench.run(log.tail(topic, 'start'));
     const reading = bench.watch(tail.read(max));

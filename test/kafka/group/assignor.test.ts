@@ -20,11 +20,11 @@ const told = (members: readonly Candidate[], partitions: number): Record<string,
   Object.fromEntries([...assign(members, partitions)].map(([id, one]) => [id, one.partitions]));
 
 describe('assign', () => {
-  it('gives everybody the same, and one more to some', () => {
+  it('assigns each member the same number of partitions, or one more', () => {
     expect(told([member('a'), member('b'), member('c')], 7)).toEqual({ a: [0, 1, 2], b: [3, 4], c: [5, 6] });
   });
 
-  it('takes from who has too much, and gives that to nobody before it was let go', () => {
+  it('revokes surplus partitions, and assigns them only after their release', () => {
     const assigned = assign([member('a', { owned: [0, 1, 2, 3] }), member('b')], 4);
     expect(assigned.get('a')).toEqual({ partitions: [0, 1], moving: true, round: 1, again: false });
     expect(assigned.get('b')).toEqual({ partitions: [], moving: true, round: 1, again: false });
@@ -32,33 +32,33 @@ describe('assign', () => {
     expect(told([member('a', { owned: [0, 1] }), member('b')], 4)).toEqual({ a: [0, 1], b: [2, 3] });
   });
 
-  it('does not give back what is being given', () => {
+  it('does not reassign a partition to the member that is revoking it', () => {
     const assigned = assign([member('a', { owned: [0], giving: [1] })], 2);
     expect(assigned.get('a')).toEqual({ partitions: [0], moving: true, round: 1, again: false });
   });
 
-  it('gives nothing to whoever cannot take it, and has others take it meanwhile', () => {
+  it('assigns a partition to another member while its candidate is busy with it', () => {
     expect(told([member('a', { busy: [0] })], 2)).toEqual({ a: [1] });
     expect(told([member('a', { busy: [0] }), member('b')], 2)).toEqual({ a: [1], b: [0] });
-    // The other one is on its way to the busy member, which has none.
+    // The partition of b moves to the busy member, which owns none.
     expect(told([member('a', { busy: [0] }), member('b', { owned: [1] })], 2)).toEqual({ a: [], b: [0] });
   });
 
-  it('leaves to nobody what two say they have, so that both let go', () => {
+  it('assigns a partition that two members claim to neither, so that both release it', () => {
     const assigned = assign([member('a', { owned: [0, 1] }), member('b', { owned: [1] })], 2);
     expect([...assigned.values()].flatMap(({ partitions }) => partitions)).toEqual([0]);
   });
 
-  it('gives nothing to whoever leaves, and waits for what that one still has', () => {
+  it('assigns a leaving member nothing, and waits for the partitions that it is revoking', () => {
     expect(told([member('a', { giving: [0], leaving: true }), member('b')], 2)).toEqual({ a: [], b: [1] });
   });
 
-  it('says which word of a member it heard, and ignores partitions that are not there', () => {
+  it('returns the round of each subscription, and ignores partitions that do not exist', () => {
     const assigned = assign([member('a', { owned: [0, 99, -1], round: 7 })], 1);
     expect(assigned.get('a')).toEqual({ partitions: [0], moving: false, round: 7, again: false });
   });
 
-  it('gives a partition that was lost back to the member that lost it, if no other one has it', () => {
+  it('returns a lost partition to the member that lost it, unless another member owns it', () => {
     const [a, b] = [member('a', { had: [2, 3] }), member('b', { had: [0, 1] })];
     expect(told([a, b], 4)).toEqual({ a: [2, 3], b: [0, 1] });
     expect(told([member('a', { had: [0, 1] }), member('b', { owned: [0, 1] })], 2)).toEqual({ a: [], b: [0] });
@@ -66,14 +66,14 @@ describe('assign', () => {
     expect(told([member('a', { had: [0, 1], leaving: true }), member('b')], 2)).toEqual({ a: [], b: [0, 1] });
   });
 
-  it('gives it back even where it must move on: it moves in the next round, with a commit', () => {
+  it('returns a lost partition that must move, and moves it in the next round', () => {
     const first = assign([member('a', { had: [0, 1, 2, 3] }), member('b')], 4);
     expect(first.get('a')).toEqual({ partitions: [0, 1, 2, 3], moving: true, round: 1, again: true });
     expect(first.get('b')).toEqual({ partitions: [], moving: true, round: 1, again: false });
     expect(told([member('a', { owned: [0, 1, 2, 3] }), member('b')], 4)).toEqual({ a: [0, 1], b: [] });
   });
 
-  it('moves a partition with messages that its owner does not serve to a member that serves them', () => {
+  it('moves a partition with unserved messages to a member that serves their entries', () => {
     const old = { serves: ['x'], misses: new Map([[0, ['y']]]) };
     const newer = { serves: ['x', 'y'] };
     const asked = assign([member('a', { owned: [0, 1], ...old }), member('b', { owned: [2, 3], ...newer })], 4);
@@ -86,7 +86,7 @@ describe('assign', () => {
     });
   });
 
-  it('comes to rest with everybody at the same number, moving nothing that need not move', () => {
+  it('converges to a balanced assignment that does not change in further rounds', () => {
     const random = seededRandom(5);
     for (let round = 0; round < 200; round++) {
       const partitions = 1 + Math.floor(random.next() * 12);

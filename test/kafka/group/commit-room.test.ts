@@ -1,4 +1,4 @@
-/** Brokers that take less metadata with a commit than most: offset.metadata.max.bytes was lowered. */
+/** Work on brokers that accept less commit metadata than by default: offset.metadata.max.bytes was lowered. */
 import { openNotices } from '../../../src/base/notices';
 import { CommitRoom } from '../../../src/kafka/group/commit-room';
 import { openScopes } from '../../../src/delivery/context';
@@ -52,13 +52,10 @@ async function submit(count: number): Promise<void> {
 const committed = (): number =>
   [...bench.cluster.group(group).offsets.values()].reduce((sum, { offset }) => sum + offset, 0);
 
-const sizes = [1_000, 100, 40, 0].flatMap((max) => [
-  [max, 'which they tell'] as const,
-  [max, 'which they do not tell'] as const,
-]);
-it.each(sizes)('handles and commits everything where brokers take %i bytes of metadata, %s', async (max, how) => {
+const sizes = [1_000, 100, 40, 0].flatMap((max) => [[max, 'a readable'] as const, [max, 'an unreadable'] as const]);
+it.each(sizes)('handles and commits all jobs with %i bytes of commit metadata as %s limit', async (max, how) => {
   bench.cluster.offsetMetadataMax = max;
-  bench.cluster.configsReadable = how === 'which they tell';
+  bench.cluster.configsReadable = how === 'a readable';
   const handled: number[] = [];
   const { taken } = await openWorker('one', (n) => void handled.push(n));
   for (const many of [500, 1_000]) {
@@ -70,7 +67,7 @@ it.each(sizes)('handles and commits everything where brokers take %i bytes of me
   await bench.run(taken.close());
 });
 
-it('repeats nothing when its partitions move in good order, though most is settled above a message that is stuck', async () => {
+it('repeats no job at a hand-over, although most are settled above a stuck one', async () => {
   bench.cluster.offsetMetadataMax = 120;
   const { wait, open } = gates();
   const first: number[] = [];
@@ -93,7 +90,7 @@ it('repeats nothing when its partitions move in good order, though most is settl
   await bench.run(two.taken.close());
 });
 
-it.each([true, false])('reports once that the brokers take less, what that means, and what to do', async (readable) => {
+it.each([true, false])('reports a lowered metadata limit once, with its setting: readable %s', async (readable) => {
   bench.cluster.offsetMetadataMax = 40;
   bench.cluster.configsReadable = readable;
   const handled: number[] = [];

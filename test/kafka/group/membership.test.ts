@@ -19,7 +19,7 @@ async function join(one: Pick<KafkaProcess, 'log'>, topic: string, holder = new 
   const member = await bench.run(one.log.join('g', topic, holder, { sessionMs }));
   return { holder, member };
 }
-/** One member that has everything. */
+/** Opens one member that owns all partitions. */
 async function openOne(partitions = 2, holder = new Holder()) {
   const one = await bench.open(partitions);
   const joined = await join(one, one.topic, holder);
@@ -44,7 +44,7 @@ describe('a member', () => {
     [10_000, 250],
     [60_000, 1_500],
     [300_000, 3_000],
-  ])('with a session of %i ms sends a heartbeat every %i ms while its group is stable', async (session, everyMs) => {
+  ])('sends heartbeats in a stable group: session of %i ms, interval of %i ms', async (session, everyMs) => {
     const one = await bench.open(1);
     await bench.run(one.log.join('g', one.topic, new Holder(), { sessionMs: session }));
     const before = bench.cluster.asked('heartbeat').length;
@@ -53,7 +53,7 @@ describe('a member', () => {
     expect([19, 20, 21]).toContain(sent);
   });
 
-  it('joins under the id that it is given, and has everything when it is alone', async () => {
+  it('joins with the member id that it receives, and owns all partitions when alone', async () => {
     const { member, holder } = await openOne(3);
     expect(member.id).toBe('one-1');
     expect([...holder.owned.keys()].toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
@@ -61,7 +61,7 @@ describe('a member', () => {
     expect([first, second]).toEqual(['', 'one-1']);
   });
 
-  it('says what it has, and what it is giving up, each time it joins', async () => {
+  it('declares its owned partitions and those that it is revoking in each JoinGroup', async () => {
     const drained = deferred<void>();
     const { one } = await openTwo(2, new Holder(() => drained.promise));
     await bench.until(() => one.holder.giving.length === 1);
@@ -86,22 +86,22 @@ describe('a member', () => {
     expect(bench.clock.mono() - beganMs).toBeLessThan(600);
   });
 
-  it('leaves what it has to others within half a second', async () => {
+  it('hands its partitions over to the other member within 400 ms when it leaves', async () => {
     const { one, two } = await openTwo();
     await bench.until(() => two.holder.owned.size === 1);
-    await bench.clock.advance(5_010); // they have just looked, and look again at their leisure
+    await bench.clock.advance(5_010); // both members have just sent a heartbeat
     const beganMs = bench.clock.mono();
     const closing = bench.watch(one.member.close());
     await bench.until(() => two.holder.owned.size === 2 && closing.settled);
     expect(bench.clock.mono() - beganMs).toBeLessThan(400);
   });
 
-  it('releases nothing before its last commit was acknowledged, though the generation rises meanwhile', async () => {
+  it('releases a partition only after its last commit succeeded, although the generation rises meanwhile', async () => {
     const holder: Holder = new Holder(async (partition) => {
       await holder.owned.get(partition)!.commit(commitAt(7));
     });
     const { one, two } = await openTwo(2, holder);
-    // The group has gone on to another generation while the commit was on its way.
+    // The generation of the group rises while the commit is in flight.
     const group = bench.cluster.group('g');
     const commit = group.commit.bind(group);
     let refusals = 2;
@@ -116,7 +116,7 @@ describe('a member', () => {
     expect(one.holder.ever.some(({ lost: signal }) => signal.aborted)).toBe(false);
   });
 
-  it('releases nothing while a commit is on its way that its owner did not wait for', async () => {
+  it('releases no partition while a commit that its owner did not await is in flight', async () => {
     const mine: Promise<void>[] = [];
     const holder: Holder = new Holder(async (partition) => {
       mine.push(holder.owned.get(partition)!.commit(commitAt(4)));
@@ -128,7 +128,7 @@ describe('a member', () => {
     await bench.run(Promise.all(mine));
   });
 
-  it('joins again when the group heard an older word of it', async () => {
+  it('joins again when the group used an outdated subscription of it', async () => {
     const { one, two } = await openTwo();
     await bench.until(() => two.holder.owned.size === 1);
     await bench.clock.advance(2_000);
@@ -136,7 +136,7 @@ describe('a member', () => {
     const settled = group.generation;
     await bench.clock.advance(5_000);
     expect(group.generation).toBe(settled);
-    // As if a join of before, thought to be lost, had come last.
+    // Simulates an earlier JoinGroup, counted as lost, that arrives last.
     const older = (bench.cluster.asked('join').filter(({ client }) => client === 'one')[1]!.args[0] as Join).protocols;
     const enter = group.join.bind(group);
     group.join = async (asked, client) => {
@@ -154,9 +154,9 @@ describe('a member', () => {
     expect(one.holder.owned.size + two.holder.owned.size).toBeLessThanOrEqual(2);
   });
 
-  it('waits with commits between join and sync, and commits with the new generation after it', async () => {
+  it('holds commits between JoinGroup and SyncGroup, and then commits with the new generation', async () => {
     const { owned, topic } = await openOne();
-    // Its sync of the next round takes a second.
+    // The member's SyncGroup of the next round takes a second.
     bench.cluster.script = ({ name, client }) => (name === 'sync' && client === 'one' ? { delayMs: 1_000 } : undefined);
     const two = bench.process('two');
     const second = bench.watch(two.log.join('g', topic, new Holder(), { sessionMs }));
@@ -173,9 +173,9 @@ describe('a member', () => {
     await bench.until(() => second.settled);
   });
 
-  it('never passes a commit of unknown outcome: a new generation refuses it before the next one goes', async () => {
+  it('rejoins after a commit of unknown outcome, so that its late copy is rejected', async () => {
     const { owned, group } = await openOne();
-    // It arrives after all, when nobody expects it any more.
+    // The commit arrives after its timeout.
     bench.faults('commit', { delayMs: 20_000 });
     const generation = group.generation;
     await bench.run(owned.commit(commitAt(3)), 30_000);
@@ -188,9 +188,9 @@ describe('a member', () => {
 
   it.each([
     ['NotAllowed', 'TOPIC_AUTHORIZATION_FAILED', 'NotAllowed'],
-    ['a fault of the settings', 'UNSUPPORTED_VERSION', 'Config'],
-    ['too large', 'INVALID_COMMIT_OFFSET_SIZE', 'TooLarge'],
-  ])('says %s of a commit that is refused as such, of one partition or of all', async (_, code, bus) => {
+    ['Config', 'UNSUPPORTED_VERSION', 'Config'],
+    ['TooLarge', 'INVALID_COMMIT_OFFSET_SIZE', 'TooLarge'],
+  ])('rejects a commit with %s when the coordinator returns %s', async (_, code, bus) => {
     const { owned, group } = await openOne();
     const commit = group.commit.bind(group);
     group.commit = () => {
@@ -198,12 +198,12 @@ describe('a member', () => {
     };
     expect(await bench.refusal(owned.commit(commitAt(1)), 1_000)).toMatchObject({ code: bus });
     group.commit = commit;
-    if (bus === 'TooLarge') return; // the answer is always about one partition
+    if (bus === 'TooLarge') return; // Kafka returns this error only for single partitions
     bench.faults('commit', { error: code });
     expect(await bench.refusal(owned.commit(commitAt(1)), 1_000)).toMatchObject({ code: bus });
   });
 
-  it('sends the commits of all its partitions together, the newest of each', async () => {
+  it('commits the newest offset of each of its partitions in one request', async () => {
     const { holder } = await openOne(3);
     const before = bench.cluster.asked('commit').length;
     const all = [...holder.owned.values()].flatMap((owned) => [1, 2, 3].map((at) => owned.commit(commitAt(at))));
@@ -214,7 +214,7 @@ describe('a member', () => {
 });
 
 describe('a member that closes', () => {
-  it('waits for its last commits as long as handlers run and the group keeps some, and loses nothing', async () => {
+  it('waits for its last commits while handlers run, and loses no partition', async () => {
     const holder: Holder = new Holder(async (partition) => {
       for (let n = 1; n <= 30; n++) {
         await new Promise<void>((go) => bench.clock.after(1_000, go));
@@ -232,7 +232,7 @@ describe('a member that closes', () => {
   it.each([
     ['are refused', { error: 'COORDINATOR_NOT_AVAILABLE' }, 'COORDINATOR_NOT_AVAILABLE'],
     ['are not answered', 'never', 'no answer of broker'],
-  ] as const)('gives the reason to the owner, which reports it, while its commits %s', async (_, fault, said) => {
+  ] as const)('exposes the reason to the owner of a partition while its commits %s', async (_, fault, said) => {
     const { owned, heard } = await openOne();
     bench.cluster.script = ({ name }) => (name === 'commit' ? fault : undefined);
     const commit = bench.watch(owned.commit(commitAt(1)));
@@ -246,7 +246,7 @@ describe('a member that closes', () => {
     expect(states(heard)).toEqual([]);
   });
 
-  it('tells when it cannot join any more, whatever it tries, and when that is over', async () => {
+  it('reports once that it cannot rejoin, and once the recovery', async () => {
     const { holder, heard, group, member } = await openOne();
     bench.cluster.script = ({ name }) => (name === 'join' ? { error: 'COORDINATOR_NOT_AVAILABLE' } : undefined);
     group.leave(member.id);
@@ -257,7 +257,7 @@ describe('a member that closes', () => {
     expect(states(heard).slice(1)).toEqual([['group g', true, expect.any(String)]]);
   });
 
-  it('ends all the same when its heartbeats are answered and its commits are refused', async () => {
+  it('ends within 20 s when its commits are rejected although its heartbeats succeed', async () => {
     const holder: Holder = new Holder(async (partition) => {
       await holder.owned.get(partition)!.commit(commitAt(7));
     });
@@ -268,7 +268,7 @@ describe('a member that closes', () => {
     };
     const closing = bench.watch(member.close());
     await bench.clock.advance(9_000);
-    expect([closing.settled, owned.lost.aborted]).toEqual([false, false]); // it may still go well
+    expect([closing.settled, owned.lost.aborted]).toEqual([false, false]); // commits can still succeed
     await bench.until(() => closing.settled, 10_000);
     expect([closing.error, owned.lost.aborted]).toEqual([undefined, true]);
     group.commit = commit;
@@ -299,7 +299,7 @@ describe('a member that has closed', () => {
 });
 
 describe('a member that is cut off', () => {
-  it('has nothing any more after 0.8 of its session, and before anybody else has it', async () => {
+  it('loses its partitions within 0.8 of its session, before another member owns them', async () => {
     const { holder, owned } = await openOne();
     await bench.clock.advance(1_000);
     const beganMs = bench.clock.mono();
@@ -320,10 +320,10 @@ describe('a member that is cut off', () => {
     await bench.until(() => holder.owned.size === 1 && other.owned.size === 1);
   });
 
-  it('keeps what it has while the group waits for a dead member, however long', async () => {
+  it('keeps its partitions while the group waits for a dead member', async () => {
     const { one, two } = await openTwo();
     await bench.until(() => two.holder.owned.size === 1);
-    two.gate.kill(); // no word from it any more
+    two.gate.kill(); // it sends nothing from now on
     const three = bench.process('three');
     const third = bench.watch(three.log.join('g', one.topic, new Holder(), { sessionMs }));
     await bench.until(() => third.settled, 30_000);
@@ -332,7 +332,7 @@ describe('a member that is cut off', () => {
     expect(one.holder.ever.every(({ lost: signal }) => !signal.aborted)).toBe(true);
   });
 
-  it('loses everything when the group does not know it any more, and comes back as somebody new', async () => {
+  it('loses its partitions when the group removed it, and rejoins with a new member id', async () => {
     const { holder, owned, member, group } = await openOne();
     group.leave(member.id);
     await bench.until(() => owned.lost.aborted, 1_000);
@@ -342,7 +342,7 @@ describe('a member that is cut off', () => {
     expect(holder.owned.get(0)!.epoch).toBeGreaterThan(owned.epoch);
   });
 
-  it('keeps what it has when its coordinator dies and another broker takes over', async () => {
+  it('keeps its partitions when its coordinator dies and another broker takes over', async () => {
     const { holder, owned } = await openOne();
     await bench.run(owned.commit(commitAt(1)));
     bench.cluster.kill(coordinator());
@@ -352,12 +352,12 @@ describe('a member that is cut off', () => {
     expect([holder.owned.get(0) === owned, offset()]).toEqual([true, 2]);
   });
 
-  it('turns to the new coordinator although a join waits at the frozen one', async () => {
+  it('finds the new coordinator although a JoinGroup waits at the frozen one', async () => {
     const { one, two } = await openTwo();
     await bench.until(() => two.holder.owned.size === 1);
     const frozen = coordinator();
     const three = bench.process('three');
-    // A join is parked there: the others have not heard of it yet.
+    // A JoinGroup waits at the coordinator, and the other members do not know of the rebalance yet.
     bench.cluster.script = ({ name, client }) => (name === 'heartbeat' && client === 'two' ? 'never' : undefined);
     const third = bench.watch(three.log.join('g', one.topic, new Holder(), { sessionMs }));
     await bench.clock.advance(700);
@@ -370,22 +370,22 @@ describe('a member that is cut off', () => {
     expect(one.holder.ever.some(({ lost: signal }) => signal.aborted)).toBe(false);
   });
 
-  it('does not wait at the broker of before when another part has found the new coordinator', async () => {
+  it('stops waiting for the old coordinator when another component has found the new one', async () => {
     const one = await openOne();
     const joins = (): number => bench.cluster.asked('join').filter(({ client }) => client === 'one').length;
     const before = joins();
     bench.cluster.script = ({ name, client }) => (name === 'join' && client === 'one' ? 'never' : undefined);
     const second = bench.watch(bench.process('two').log.join('g', one.topic, new Holder(), { sessionMs }));
-    await bench.until(() => joins() > before); // its own join waits for an answer that never comes
+    await bench.until(() => joins() > before); // its JoinGroup is never answered
     await bench.clock.advance(20);
     bench.cluster.script = undefined;
     bench.cluster.coordinators.set('g', coordinator() === 1 ? 2 : 1);
-    await bench.run(one.log.places('g', one.topic)); // is refused, and finds the new one before a heartbeat does
+    await bench.run(one.log.places('g', one.topic)); // finds the new one before a heartbeat does
     await bench.until(() => second.settled, 2_000);
     expect(one.owned.lost.aborted).toBe(false);
   });
 
-  it('is fenced also when its timers fire early, and it starts nothing that would look at the time', async () => {
+  it('is fenced in time although its timers fire early and it starts no request', async () => {
     const clock = {
       ...bench.clock,
       after: (ms: number, run: () => void) => bench.clock.after(ms > 2 ? ms - 1 : ms, run),
@@ -402,20 +402,20 @@ describe('a member that is cut off', () => {
     await bench.run(Promise.all([early.close(), log.close()]));
   });
 
-  it('gives up what it had when generations passed that it knows nothing of', async () => {
+  it('loses its partitions when the group has passed generations that it did not join', async () => {
     const { holder, owned, group } = await openOne();
-    group.generation += 2; // a join of ours that was thought to be lost came late
+    group.generation += 2; // as after a JoinGroup that arrived late
     await bench.until(() => owned.lost.aborted, 5_000);
     await bench.until(() => holder.owned.size === 2);
     expect(lost(owned)).toContain('was followed by');
   });
 
-  it('says after a while that it could not join, and leaves nothing behind', async () => {
+  it('rejects with Unreachable when it cannot join, and sends no group request afterwards', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.script = ({ name }) => (name === 'join' ? { error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined);
     const error = await bench.refusal(log.join('g', topic, new Holder(), { sessionMs }), 60_000);
     expect(isBusError(error, 'Unreachable')).toBe(true);
-    // The settings of topics are still read now and then.
+    // The settings of topics are still polled.
     const ofGroups = (): number =>
       bench.cluster.requests.filter(({ name }) => !['metadata', 'topicConfigs'].includes(name)).length;
     const before = ofGroups();
@@ -424,8 +424,8 @@ describe('a member that is cut off', () => {
   });
 });
 
-describe('a group with strangers', () => {
-  it('is refused as Config that names them, when they were there first', async () => {
+describe('a group with foreign members', () => {
+  it('rejects a join with Config and their names when they joined first', async () => {
     const { log, topic } = await bench.open();
     const stranger = bench.cluster.wire('console-consumer');
     bench.cluster.coordinators.set('g', 1);
@@ -441,11 +441,11 @@ describe('a group with strangers', () => {
     expect(error.message).toContain('console-consumer');
   });
 
-  it('is left when somebody else assigns its partitions, which is told, and joined again when that is over', async () => {
+  it('is left with a report while a foreign assignor assigns partitions, and rejoined afterwards', async () => {
     const { holder, owned, group, heard } = await openOne();
     let strange = true;
     const sync = group.sync.bind(group);
-    // As a coordinator that assigns by itself: nothing of ours in it.
+    // Simulates a coordinator that assigns partitions by itself, without busbar's user data.
     group.sync = async (as, given) => {
       const assignment = await sync(as, given);
       return strange ? Buffer.from('00000000000000000000', 'hex') : assignment;
@@ -464,8 +464,8 @@ describe('a group with strangers', () => {
   });
 });
 
-describe('reading and committing', () => {
-  it('fetches what all its partitions at one broker have in one request, for work', async () => {
+describe('an owned partition', () => {
+  it('shares a fetch with the other owned partitions of its leader', async () => {
     const { holder, log, topic } = await openOne(6);
     const reads = [...holder.owned.values()].map((owned) => bench.watch(owned.read(0, max, never)));
     await bench.clock.advance(100);
@@ -475,7 +475,7 @@ describe('reading and committing', () => {
     await bench.until(() => reads.filter(({ settled }) => settled).length === 2);
   });
 
-  it('takes a state that somebody else wrote by hand for none', async () => {
+  it('starts without a state when a tool has overwritten its commit metadata', async () => {
     const { owned, member, log, topic, group } = await openOne(1);
     await bench.run(owned.commit({ offset: 4, state: Buffer.from('state') }));
     await bench.run(member.close());
@@ -486,7 +486,7 @@ describe('reading and committing', () => {
     expect(committed?.state.length).toBe(0);
   });
 
-  it('reads again from an older place when it is asked to', async () => {
+  it('rereads from an earlier offset on request', async () => {
     const { owned, log, topic } = await openOne(1);
     for (const value of ['a', 'b', 'c']) await bench.run(log.append(topic, [record(value)]));
     expect(valuesOf(await bench.run(owned.read(0, max, never))).join('')).toMatch(/^a/);

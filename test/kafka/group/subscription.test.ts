@@ -17,8 +17,8 @@ const declared = {
   misses: new Map([[5, [entryHash('photos.rotate')]]]),
 };
 
-describe('what members tell each other', () => {
-  it('comes back as it was said', () => {
+describe('the subscription and the assignment', () => {
+  it('are decoded as they were encoded', () => {
     const said = encodeDeclared('a.photos.work', declared);
     expect(decodeDeclared(said)).toEqual({ topic: 'a.photos.work', declared });
     expect(topicsOf(said)).toEqual(['a.photos.work']);
@@ -30,7 +30,7 @@ describe('what members tell each other', () => {
     expect(decodeAssigned(encodeAssigned('t', { ...assigned, partitions: [] }), 't')?.partitions).toEqual([]);
   });
 
-  it('has the forms that Kafka prescribes: version, topics, own data', () => {
+  it('have the formats of Kafka: version, topics, user data', () => {
     const said = encodeDeclared('t', declared);
     expect(said.subarray(0, 9).toString('hex')).toBe('0000' + '00000001' + '0001' + '74');
     const [own, hash] = [{ ...declared, misses: { 5: [entryHash('photos.rotate')] } }, /^[\w-]{6}$/];
@@ -38,7 +38,7 @@ describe('what members tell each other', () => {
     for (const entry of declared.serves) expect(entry).toMatch(hash);
   });
 
-  it('is read from members of busbar 0.1.0, which state neither entries nor what they lost', () => {
+  it('are decoded from members of busbar 0.1.0, which declare neither entries nor lost partitions', () => {
     const said = encodeDeclared('t', { ...plain, had: undefined, serves: undefined, misses: [] } as never);
     const older = Buffer.from(said.toString('latin1').replace(',"misses":{}', ''), 'latin1');
     older.writeInt32BE(older.length - 13, 9);
@@ -46,7 +46,7 @@ describe('what members tell each other', () => {
     expect(decodeDeclared(older)?.declared).toEqual({ ...plain, had: [], serves: undefined, misses: new Map() });
   });
 
-  it('is nothing where somebody else wrote it, or bytes are missing or wrong', () => {
+  it('are undefined when foreign or malformed, and damaged bytes never throw', () => {
     const foreign = Buffer.from('0000000000010001740000000100000000ffffffff', 'hex');
     expect(decodeAssigned(foreign, 't')).toBeUndefined();
     expect(assignedTo(foreign, 't')).toEqual([0]);

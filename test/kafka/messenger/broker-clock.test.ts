@@ -1,4 +1,4 @@
-/** Requests on Kafka while machines sleep, clocks are set and brokers are slow: none is started after its deadline. */
+/** Requests on Kafka with suspended machines, changed clocks and slow brokers: none starts after its deadline. */
 import { openNotices } from '../../../src/base/notices';
 import { buildBus } from '../../../src/bus/bus';
 import { defaults, liveConfig } from '../../../src/config';
@@ -9,14 +9,14 @@ import { memoryRoads, openOn } from '../postrig';
 
 const shop = defineModule('shop', { buy: request(unchecked<number>(), unchecked<number>()) });
 
-/** What became of the time of one machine. */
+/** Offsets of the clocks of one machine. */
 class Machine {
-  /** Its wall clock was set, its monotonic one stood still. */
+  /** Offset of its wall clock. `lostMs` is the time for which its monotonic clock stood still. */
   setMs = 0;
   lostMs = 0;
   #asleep: Promise<void> | undefined;
   #wake = (): void => undefined;
-  /** Until it wakes it reads nothing. */
+  /** Stops its reads until `wake`. */
   sleep(): void {
     this.#asleep = new Promise((resolve) => (this.#wake = resolve));
   }
@@ -83,7 +83,7 @@ function system() {
     await built.opened;
     return built.bus;
   }
-  /** A shop on `machine`, somebody who asks it, and what it has started. */
+  /** Opens a shop on `machine` and a caller. `started` collects the requests that the shop has started. */
   async function scene(machine: Machine, change?: (own: Roads) => Roads) {
     const seller = await join('shop', machine, change);
     const buyer = await join('web');
@@ -104,9 +104,9 @@ const ok = (value: number) => ({ ok: true, value });
 const timeout = { ok: false, error: { code: 'Timeout' } };
 
 test.each([
-  ['slept', 0],
-  ['was halted, with all its clocks', -60_000],
-])('what came while the machine %s is not started after its deadline, and what is in time is', async (_how, setMs) => {
+  ['was suspended', 0],
+  ['stood still with all its clocks', -60_000],
+])('a request received while the machine %s is started only before its deadline', async (_how, setMs) => {
   const { clock, scene } = system();
   const machine = new Machine();
   const { started, buy, buyer } = await scene(machine);
@@ -122,19 +122,19 @@ test.each([
   expect(started).toEqual([1, 3]);
 });
 
-test.each([30_000, -30_000])('a clock that was set by %d ms costs no answer', async (setMs) => {
+test.each([30_000, -30_000])('requests are answered after a clock change of %d ms', async (setMs) => {
   const { scene } = system();
   const machine = new Machine();
   const { started, buy } = await scene(machine);
   expect(await buy(1, 3_000, 100)).toEqual(ok(1));
   machine.setMs = setMs;
-  expect(await buy(2, 3_000, 2_000)).toEqual(ok(2)); // after one probe at most
+  expect(await buy(2, 3_000, 2_000)).toEqual(ok(2)); // after at most one probe
   machine.setMs = 0;
   expect(await buy(3, 3_000, 2_000)).toEqual(ok(3));
   expect(started).toEqual([1, 2, 3]);
 });
 
-test('what was measured while brokers were slow is measured again when they are quick', async () => {
+test('a skew measured on slow brokers is measured again when they are fast', async () => {
   const { clock, scene } = system();
   let slow = true;
   const slowly = (own: Roads): Roads => ({
@@ -153,14 +153,14 @@ test('what was measured while brokers were slow is measured again when they are 
   expect(started).toEqual([1, 2, 3]);
 });
 
-test('a request says how long it has by the clock as it is when it is sent', async () => {
+test('a request states its remaining time by the clock at the time of sending', async () => {
   const { clock, join } = system();
   const machine = new Machine();
   const [seller, buyer] = [await join('shop'), await join('web', machine)];
   const asked = buyer.tryRequest(shop.buy, 1, { timeoutMs: 10_000, absentMs: 10_000 });
   await clock.advance(1_000);
   machine.setMs = -600_000;
-  void buyer.tryRequest(shop.buy, 0, { to: 'nobody' }); // what it sends makes it measure
+  void buyer.tryRequest(shop.buy, 0, { to: 'nobody' }); // sending makes the caller measure its skew
   await clock.advance(4_000);
   const left: number[] = [];
   const serving = seller.serve(shop, { buy: (n, { deadline }) => left.push(deadline - clock.now()) && n });
@@ -171,7 +171,7 @@ test('a request says how long it has by the clock as it is when it is sent', asy
   expect(left[0]).toBeLessThanOrEqual(5_000);
 });
 
-test('a request that was lost is asked after though the clock of its caller was set back', async () => {
+test('a lost request is answered after a probe although its caller set the clock back', async () => {
   const { clock, join } = system();
   const machine = new Machine();
   let loses = false;

@@ -1,4 +1,4 @@
-/** Who vanished is told from the registry with few questions, however it happens, and never forgotten. */
+/** Detection of departed instances from registry changes: with few requests, and without missing any. */
 import { closable } from '../../../src/base/lifecycle';
 import { watchLiving } from '../../../src/kafka/messenger/departures';
 import { virtualClock } from '../../../src/memory';
@@ -17,7 +17,7 @@ const instanceOf = (name: string): Instance => ({
   leaving: false,
 });
 
-/** A registry by hand: who is alive, and who of them is shown to those who watch. */
+/** Opens a scripted registry: `alive` has the running instances, and `shown` sets those that watchers see. */
 function system() {
   const clock = virtualClock();
   const alive = new Set<string>();
@@ -47,7 +47,7 @@ function system() {
     vanished: (addresses) => void vanished.push(...addresses),
     knows: (address) => known.has(address),
   });
-  /** The names that serve what is watched from now on. */
+  /** Sets the instances that serve the watched contract. */
   const shown = (...names: string[]): void => {
     for (const name of names) alive.add(name);
     show(names.map(instanceOf));
@@ -64,7 +64,7 @@ function system() {
   };
 }
 
-test('one who left costs one question', async () => {
+test('a departed instance is reported after one registry request', async () => {
   const { clock, living, alive, asked, vanished, shown } = system();
   await living.registry.watch('photos', () => undefined);
   shown('a', 'b', 'c');
@@ -75,7 +75,7 @@ test('one who left costs one question', async () => {
   expect(asked).toEqual(['b']);
 });
 
-test('who lives on, but serves nothing that is watched, is told when it dies, if anything was exchanged with it', async () => {
+test('a peer that serves no watched contract is reported when it dies', async () => {
   const { clock, living, alive, asked, vanished, known, shown } = system();
   await living.registry.watch('photos', () => undefined);
   known.add('at a');
@@ -89,7 +89,7 @@ test('who lives on, but serves nothing that is watched, is told when it dies, if
   expect(vanished).toEqual(['at a']);
 });
 
-test('who vanishes while others come and go, or nothing can be asked, is told all the same', async () => {
+test('a departure is reported despite frequent changes and a temporarily unavailable registry', async () => {
   const { clock, living, alive, vanished, known, shown, setAway } = system();
   await living.registry.watch('photos', () => undefined);
   for (let n = 0; n < 300; n++) {
@@ -110,7 +110,7 @@ test('who vanishes while others come and go, or nothing can be asked, is told al
   expect(vanished.at(-1)).toBe('at a');
 });
 
-test('one who leaves while another is asked after again does not wait for that', async () => {
+test('a departure is reported without waiting for the repeated check of another instance', async () => {
   const { clock, living, alive, vanished, known, shown } = system();
   await living.registry.watch('photos', () => undefined);
   for (const name of ['a', 'b']) known.add(`at ${name}`);
@@ -123,7 +123,7 @@ test('one who leaves while another is asked after again does not wait for that',
   expect(vanished).toEqual(['at b']);
 });
 
-test('once closed it asks nothing and waits for nothing', async () => {
+test('a closed watch sends no registry request and sets no timer', async () => {
   const { clock, living, asked, known, shown } = system();
   await living.registry.watch('photos', () => undefined);
   known.add('at a');

@@ -1,4 +1,4 @@
-/** Whom a post remembers, and for how long it asks after them. */
+/** Peers that a messenger remembers, and the schedule of their liveness probes. */
 import { Peers } from '../../../src/kafka/messenger/peers';
 import { virtualClock } from '../../../src/memory';
 
@@ -22,7 +22,7 @@ function system(lives: (address: string) => boolean = () => false) {
   return { clock, peers, gone, asked };
 }
 
-test('the death of one that is used all the time is told, however many others were met meanwhile', async () => {
+test('the departure of a used peer is reported, however many other peers were added', async () => {
   const { clock, peers, gone } = system();
   const used = addressOf(0);
   for (let n = 1; n <= 25_000; n++) {
@@ -34,7 +34,7 @@ test('the death of one that is used all the time is told, however many others we
   expect(gone).toEqual([used]);
 });
 
-test('who lives without a place in the registry is asked less and less often, and no more once it is back', async () => {
+test('a running peer without an announcement is probed ever less often, until it is announced', async () => {
   const { clock, peers, gone, asked } = system(() => true);
   const address = addressOf(1);
   peers.at(address);
@@ -48,7 +48,7 @@ test('who lives without a place in the registry is asked less and less often, an
   expect([asked.length, gone]).toEqual([before, []]);
 });
 
-test('who is lost, back, and lost again is asked as often as who is lost once', async () => {
+test('a peer that is lost repeatedly is probed as often as one lost once', async () => {
   const { clock, peers, asked } = system(() => true);
   const address = addressOf(1);
   peers.at(address);
@@ -64,7 +64,7 @@ test('who is lost, back, and lost again is asked as often as who is lost once', 
   expect(asked.length - before).toBe(2);
 });
 
-test('one from which anything arrives while it is asked is not dead, and is when nothing arrives any longer', async () => {
+test('a probed peer is reported as gone only when no packet of it arrives', async () => {
   const { clock, peers, gone } = system();
   const address = addressOf(1);
   peers.at(address);
@@ -76,7 +76,7 @@ test('one from which anything arrives while it is asked is not dead, and is when
   expect(gone).toEqual([address]);
 });
 
-test('once closed it asks nobody and tells nothing', async () => {
+test('closed peers send no probe and report no departure', async () => {
   const { clock, peers, gone, asked } = system();
   peers.at(addressOf(1));
   peers.lost([addressOf(1)]);

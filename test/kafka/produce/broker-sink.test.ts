@@ -8,12 +8,12 @@ import { virtualClock } from '../../../src/memory/clock';
 const clock = virtualClock();
 const record = { key: null, value: new Uint8Array(1), headers: {} };
 const batch = (partition: number): Batch => {
-  // The sink reads nothing of a call.
+  // The sink does not read the call of an item.
   const item = { record: { ...record, partition }, bytes: 1, index: 0, call: undefined as never };
   return { items: [item], bytes: 1, tries: 0, uncertain: false, firstSent: undefined, trouble: '' };
 };
 
-/** A sink of broker 1, whose requests end when the test says so. */
+/** Opens a sink of broker 1, whose requests end when the test ends them. */
 function open(leaders: Record<number, number> = {}) {
   const requests: { partitions: number[]; end: (error?: WireError) => void }[] = [];
   const told: string[] = [];
@@ -27,7 +27,7 @@ function open(leaders: Record<number, number> = {}) {
   const leader = ({ partition }: { partition: number }): number => leaders[partition] ?? 1;
   const view = { leader, refresh: () => Promise.resolve(), parts: { wire: { produce }, clock } };
   const parts: BrokerSinkParts = {
-    view: view as unknown as View, // the parts of it that a sink uses
+    view: view as unknown as View, // these are the members that a sink uses
     via: 'produce',
     next: ({ partition }) => batch(partition),
     offer: ({ partition }) => told.push(`offered ${partition}`),
@@ -39,7 +39,7 @@ function open(leaders: Record<number, number> = {}) {
 }
 const lane = (partition: number): Lane => new Lane('t', partition);
 
-test('partitions that become ready in one turn share a request, and those of the next wait until it has ended', async () => {
+test('partitions added in one turn share a request, and later ones wait until it ends', async () => {
   const { sink, requests, told } = open();
   sink.add(lane(0));
   sink.add(lane(1));
@@ -53,7 +53,7 @@ test('partitions that become ready in one turn share a request, and those of the
   expect(requests.map(({ partitions }) => partitions)).toEqual([[0, 1], [2]]);
 });
 
-test('a partition that another broker leads by now is offered to that one', async () => {
+test('a partition that another broker now leads is offered to that broker', async () => {
   const { sink, requests, told } = open({ 1: 2 });
   sink.add(lane(0));
   sink.add(lane(1));
@@ -62,7 +62,7 @@ test('a partition that another broker leads by now is offered to that one', asyn
   expect(requests.map(({ partitions }) => partitions)).toEqual([[0]]);
 });
 
-test('a request that fails is reported for each of its partitions', async () => {
+test('a failed request is reported for each of its partitions', async () => {
   const { sink, requests, told } = open();
   sink.add(lane(0));
   sink.add(lane(1));
@@ -72,7 +72,7 @@ test('a request that fails is reported for each of its partitions', async () => 
   expect(told).toEqual(['1: 0 CONNECTION', '1: 1 CONNECTION']);
 });
 
-test('a partition whose leader changes while the broker does not answer fails, and those that wait are offered again', async () => {
+test('a leader change during a request fails its partition, and waiting partitions are offered again', async () => {
   const leaders: Record<number, number> = {};
   const { sink, told } = open(leaders);
   sink.add(lane(0));

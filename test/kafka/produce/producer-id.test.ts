@@ -10,7 +10,7 @@ beforeEach(() => {
 });
 afterEach(() => bench.close());
 
-/** With which producer state each produce request sent its first batch. */
+/** Returns the producer state of the first batch of each Produce request. */
 const states = (): (ProducerState | undefined)[] =>
   bench.cluster.asked('produce').map(({ args: [batches] }) => (batches as Batch[])[0]?.producer);
 
@@ -40,7 +40,7 @@ describe('a producer id', () => {
     expect([waiting.error, bench.cluster.values(topic)]).toEqual([undefined, ['waiting']]);
   });
 
-  it('that the user has no right to is NotAllowed at once, and requested again by the next append', async () => {
+  it('is rejected with NotAllowed immediately without the right, and requested again by the next append', async () => {
     const { topic } = await bench.open();
     const { log } = bench.process('two');
     const denied = { error: 'CLUSTER_AUTHORIZATION_FAILED' };
@@ -52,7 +52,7 @@ describe('a producer id', () => {
     expect(bench.cluster.values(topic)).toEqual(['b']);
   });
 
-  it('is replaced by another one when a partition has used up its epochs', async () => {
+  it('is replaced by a new one when a partition has used up its epochs', async () => {
     let ready = 0;
     const closing = new AbortController().signal;
     const id = new ProducerId({ view: bench.view('p'), ready: () => ready++, refused: () => undefined, closing });
@@ -73,7 +73,7 @@ describe('a producer id', () => {
 });
 
 describe('a copy of a batch', () => {
-  it('that arrives behind later batches is not written', async () => {
+  it('is not written when it arrives after later batches', async () => {
     const { log, topic } = await bench.open();
     bench.faults('produce', { delayMs: 20_000 }, 'lost'); // 15,000 ms is the deadline of one request
     const first = bench.watch(log.append(topic, [record('a')]));
@@ -84,7 +84,7 @@ describe('a copy of a batch', () => {
     expect([first.error, bench.cluster.values(topic)]).toEqual([undefined, ['a', 'b', 'c']]);
   });
 
-  it('that was given up is not written once a later batch is', async () => {
+  it('is not written after the producer has dropped the batch and written a later one', async () => {
     const { log, topic } = await bench.open(1, {}, { appendMs: 5_000, unknownMs: 10_000 });
     bench.faults('produce', { delayMs: 40_000 });
     const first = bench.watch(log.append(topic, [record('a')]));
@@ -104,7 +104,7 @@ describe('a copy of a batch', () => {
     expect([first.error, bench.cluster.values(topic)]).toEqual([undefined, ['a']]);
   });
 
-  it('is not sent after a time in which brokers forget a producer, though the machine was suspended meanwhile', async () => {
+  it('is not sent after the producer id has expired while the machine was suspended', async () => {
     const { topic } = await bench.open();
     let suspendedMs = 0;
     const clock = { ...bench.clock, now: () => bench.clock.now() + suspendedMs };
@@ -120,8 +120,8 @@ describe('a copy of a batch', () => {
   });
 });
 
-describe('a batch that is no copy is written', () => {
-  it('after one of the same size was refused', async () => {
+describe('a new batch', () => {
+  it('is written after a batch of the same size was rejected', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.refuse = ({ records }) => {
       const isBad = records.some(({ value }) => Buffer.from(value ?? []).toString() === 'bad');
@@ -135,7 +135,7 @@ describe('a batch that is no copy is written', () => {
     expect(bench.cluster.values(topic)).toEqual(['a', 'b']);
   });
 
-  it('after the log has lost what it acknowledged', async () => {
+  it('is written after the log has lost acknowledged records', async () => {
     const { log, topic } = await bench.open();
     for (const value of ['a', 'b', 'c']) await bench.run(log.append(topic, [record(value)]));
     const partition = bench.cluster.partition({ topic, partition: 0 });
@@ -146,7 +146,7 @@ describe('a batch that is no copy is written', () => {
     expect(bench.cluster.values(topic)).toEqual(['a', 'd', 'e']);
   });
 
-  it('after the broker has forgotten the producer', async () => {
+  it('is written after the producer id has expired at the broker', async () => {
     const { log, topic } = await bench.open();
     await bench.run(log.append(topic, [record('a')]));
     await bench.clock.advance(bench.cluster.producerExpiryMs + 1);

@@ -8,14 +8,14 @@ let bench: FakeBench;
 beforeEach(() => (bench = new FakeBench()));
 afterEach(() => bench.close());
 
-/** The values of each batch of each produce, in the order of asking. */
+/** Returns the values of each batch of each Produce request, in the order of the requests. */
 const produced = (): string[][][] =>
   bench.cluster.asked('produce').map(({ args: [batches] }) => {
     return (batches as Batch[]).map(({ records }) => records.map(({ value }) => Buffer.from(value ?? []).toString()));
   });
 
-describe('sending', () => {
-  it('puts what is asked for in one moment into one request for each leader', async () => {
+describe('the producer', () => {
+  it('sends appends of one turn in one request to each leader', async () => {
     const { log, topic } = await bench.open(6);
     await bench.run(Promise.all(Array.from({ length: 60 }, (_, n) => log.append(topic, [record(`${n}`, n % 6)]))));
     const asked = bench.cluster.asked('produce');
@@ -23,7 +23,7 @@ describe('sending', () => {
     expect(bench.cluster.values(topic, 1)).toEqual(Array.from({ length: 10 }, (_, n) => `${n * 6 + 1}`));
   });
 
-  it('has one batch of a partition on its way; what comes meanwhile goes together after it', async () => {
+  it('has one batch per partition in flight, and collects later records for the next batch', async () => {
     const { log, topic } = await bench.open();
     const all = ['a', 'b', 'c', 'd'].map(async (value, n) => {
       if (n > 0) await new Promise<void>((go) => bench.clock.after(0.1 * n, go));
@@ -35,12 +35,12 @@ describe('sending', () => {
   });
 
   it.each([
-    ['was written but never answered', 'lost'],
+    ['was written but not answered', 'lost'],
     ['never arrived', 'never'],
     ['was written before the connection broke', { error: 'CONNECTION', done: true }],
     ['is not named in the answer', { error: 'UNVERIFIED' }],
     ['had an answer that cannot be read', { error: 'UNDECODABLE', done: true }],
-  ] as const)('sends the same batch again when the first one %s, and nothing overtakes it', async (_, fault) => {
+  ] as const)('resends the same batch before any later one when the first %s', async (_, fault) => {
     const { log, topic } = await bench.open();
     bench.faults('produce', fault);
     const first = log.append(topic, [record('a'), record('b')]);
@@ -51,7 +51,7 @@ describe('sending', () => {
     expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c']);
   });
 
-  it('names the place of the first copy when a batch that was written is sent again', async () => {
+  it('resolves with the offset of the first copy when it resends a written batch', async () => {
     const { log, topic } = await bench.open();
     await bench.run(log.append(topic, [record('before')]));
     bench.faults('produce', 'lost');
@@ -60,7 +60,7 @@ describe('sending', () => {
     expect(place).toEqual({ partition: 0, offset: 1 });
   });
 
-  it('tries again while replicas are missing, and asks who leads when the leader has moved', async () => {
+  it('retries while in-sync replicas are missing, and finds the new leader when it has moved', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.refuse = (batch) =>
       bench.cluster.asked('produce').length < 3 && batch ? { error: 'NOT_ENOUGH_REPLICAS' } : undefined;
@@ -71,7 +71,7 @@ describe('sending', () => {
     expect(bench.cluster.asked('produce').at(-1)?.node).toBe(2);
   });
 
-  it('goes to the new leader long before the frozen one would have to answer', async () => {
+  it('sends to the new leader long before the request to the frozen one times out', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.freeze(1);
     const sent = bench.watch(log.append(topic, [record('a')]));
@@ -83,13 +83,13 @@ describe('sending', () => {
     expect(bench.cluster.values(topic)).toEqual(['a']);
   });
 
-  it('sends nothing to a new leader while the old one may still write what it has', async () => {
+  it('sends nothing to a new leader while a request to the old one is open', async () => {
     const { log, topic } = await bench.open(4);
     bench.faults('produce', { delayMs: 600 });
     const first = bench.watch(log.append(topic, [record('a', 0)]));
     await bench.clock.advance(10);
     for (const partition of [0, 1]) bench.cluster.lead(topic, partition, 3);
-    await bench.run(log.append(topic, [record('x', 1)])); // so that it learns who leads
+    await bench.run(log.append(topic, [record('x', 1)])); // refreshes the metadata
     const second = bench.watch(log.append(topic, [record('b', 0)]));
     await bench.clock.advance(300);
     expect([first.settled, second.settled, bench.cluster.values(topic, 0)]).toEqual([false, false, []]);
@@ -97,14 +97,14 @@ describe('sending', () => {
     expect(bench.cluster.values(topic, 0)).toEqual(['a', 'b']);
   });
 
-  it('forgets no partition that lost its leader while it sought the leader of another one', async () => {
+  it('sends to every partition without a leader once leaders are elected, whenever each was queued', async () => {
     const { topic } = await bench.open(3);
     const view = bench.view('two');
     const { log } = bench.process('two', { view });
     await bench.run(log.append(topic, [record('x', 2)]));
     for (const partition of [0, 1]) bench.cluster.lead(topic, partition, null);
     await bench.run(view.refresh());
-    bench.cluster.lead(topic, 2, 1); // what is new, so that looking again is not put off
+    bench.cluster.lead(topic, 2, 1); // a change, so that the next metadata refresh is not delayed
     const first = bench.watch(log.append(topic, [record('a', 0)]));
     await bench.clock.advance(4);
     const second = bench.watch(log.append(topic, [record('b', 1)]));
@@ -115,7 +115,7 @@ describe('sending', () => {
     expect([0, 1].map((partition) => bench.cluster.values(topic, partition))).toEqual([['a'], ['b']]);
   });
 
-  it('takes along what waits behind the frozen leader for its turn', async () => {
+  it('sends batches that waited behind a request to a frozen leader to the new one', async () => {
     const { log, topic } = await bench.open(4);
     bench.cluster.freeze(1);
     const first = bench.watch(log.append(topic, [record('a', 0)]));
@@ -127,7 +127,7 @@ describe('sending', () => {
     expect([bench.cluster.values(topic, 0), bench.cluster.values(topic, 3)]).toEqual([['a'], ['b']]);
   });
 
-  it('sends what waits behind a slow leader at once to another one that another part of the process has learned', async () => {
+  it('sends a batch behind a slow request immediately when refreshed metadata names another leader', async () => {
     const { topic } = await bench.open(4);
     const view = bench.view('two');
     const { log } = bench.process('two', { view });
@@ -152,7 +152,7 @@ describe('sending', () => {
     await bench.until(() => first.settled, 1_000);
   });
 
-  it('refuses only the record that is too large for the topic, found by halving', async () => {
+  it('halves a batch to find the too large record, and rejects only that one', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
     const large = 'x'.repeat(2_000);
@@ -162,7 +162,7 @@ describe('sending', () => {
     expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c', 'd']);
   });
 
-  it('says which of several records of one call are refused, and that the others are there', async () => {
+  it('rejects a call with the index of each rejected record, and writes the others', async () => {
     const { log, topic } = await bench.open(2);
     bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
     const large = 'x'.repeat(2_000);
@@ -175,11 +175,11 @@ describe('sending', () => {
     expect([bench.cluster.values(topic, 0), bench.cluster.values(topic, 1)]).toEqual([['a', 'c'], ['b']]);
   });
 
-  it('says that nobody knows of a record that is refused after it may have been written', async () => {
+  it('reports a record as of unknown outcome when it is rejected after a lost answer', async () => {
     const { log, topic } = await bench.open();
     bench.faults('produce', 'lost');
     const [small, large] = ['a', 'x'.repeat(2_000)].map((value) => bench.watch(log.append(topic, [record(value)])));
-    await bench.clock.advance(5); // it was written, but nobody said so
+    await bench.clock.advance(5); // the batch was written, and its answer is lost
     bench.cluster.topics.get(topic)!.configs['max.message.bytes'] = '1000';
     await bench.until(() => small!.settled && large!.settled, 30_000);
     for (const { error } of [small!, large!]) {
@@ -190,7 +190,7 @@ describe('sending', () => {
     expect(bench.cluster.values(topic)).toEqual(['a', 'x'.repeat(2_000), 'b']);
   });
 
-  it('finds the guilty one by halving when the broker names none that was sent', async () => {
+  it('halves a batch to find the invalid record when the broker does not name it', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.refuse = ({ records }) => {
       const isThere = records.some(({ value }) => Buffer.from(value ?? []).toString() === 'bad');
@@ -202,7 +202,7 @@ describe('sending', () => {
     expect(bench.cluster.values(topic)).toEqual(['a', 'b']);
   });
 
-  it('refuses the records that the broker names, and keeps the order of the others', async () => {
+  it('rejects the records that the broker names, and keeps the order of the others', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.refuse = ({ records }) => {
       const index = records.findIndex(({ value }) => Buffer.from(value ?? []).toString() === 'bad');
@@ -215,14 +215,14 @@ describe('sending', () => {
     expect(bench.cluster.values(topic)).toEqual(['a', 'b', 'c']);
   });
 
-  it('says at once that it is not allowed to write', async () => {
+  it('rejects with NotAllowed immediately when the right to write is missing', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.refuse = () => ({ error: 'TOPIC_AUTHORIZATION_FAILED' });
     const error = await bench.refusal(log.append(topic, [record('a')]), 1_000);
     expect(isBusError(error, 'NotAllowed')).toBe(true);
   });
 
-  it('rejects as unknown at its deadline, while the batch keeps its place until it is known', async () => {
+  it('rejects with an unknown outcome at the deadline, but keeps the batch queued', async () => {
     const { log, topic } = await bench.open(1, {}, { appendMs: 5_000 });
     bench.cluster.freeze(1);
     const first = bench.watch(log.append(topic, [record('a')]));
@@ -236,7 +236,7 @@ describe('sending', () => {
     expect(bench.cluster.values(topic)).toEqual(['a', 'b']);
   });
 
-  it('does not send what nobody waits for any more, if it was never sent', async () => {
+  it('does not send a record whose append was rejected before the first attempt', async () => {
     const { topic } = await bench.open();
     bench.cluster.lead(topic, 0, null);
     const { log } = bench.process('two', { appendMs: 2_000 });
@@ -248,7 +248,7 @@ describe('sending', () => {
     expect(bench.cluster.values(topic)).toEqual(['new']);
   });
 
-  it('rejects as unknown when a part of the call is written and a part is not', async () => {
+  it('rejects with an unknown outcome when only some records of the call are written', async () => {
     const { topic } = await bench.open(2);
     bench.cluster.lead(topic, 1, null);
     const { log } = bench.process('two', { appendMs: 2_000 });
@@ -258,7 +258,7 @@ describe('sending', () => {
     expect(bench.cluster.values(topic, 0)).toEqual(['a']);
   });
 
-  it('gives a batch of unknown outcome up for good, says so, and only then goes on', async () => {
+  it('drops a batch of unknown outcome with a notice before it sends the next one', async () => {
     const { log, topic, heard } = await bench.open(1, {}, { appendMs: 5_000, unknownMs: 60_000 });
     bench.cluster.script = ({ name }) => (name === 'produce' ? 'never' : undefined);
     const first = bench.watch(log.append(topic, [record('a')]));
@@ -270,7 +270,7 @@ describe('sending', () => {
     expect([isBusError(first.error, 'Unreachable'), bench.cluster.values(topic).includes('a')]).toEqual([true, false]);
   });
 
-  it('takes no more than it may hold, and goes on when there is room', async () => {
+  it('rejects with Overloaded at its memory bound, and accepts records when there is room', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.freeze(1);
     const megabyte = 'x'.repeat(1_000_000);
@@ -283,7 +283,7 @@ describe('sending', () => {
     expect(bench.cluster.partition({ topic, partition: 0 }).end).toBe(68);
   });
 
-  it('holds nothing for those who were told that it is over', async () => {
+  it('releases the memory of appends that reached their deadline', async () => {
     const { topic } = await bench.open();
     bench.cluster.lead(topic, 0, null);
     const { log } = bench.process('two', { appendMs: 2_000 });
@@ -295,7 +295,7 @@ describe('sending', () => {
     expect(isBusError(error, 'Unreachable')).toBe(true);
   });
 
-  it('closes at once when idle, and tells those who wait that nobody knows when it is not', async () => {
+  it('closes immediately when idle, and otherwise rejects open appends with Unreachable within seconds', async () => {
     const { log, topic } = await bench.open();
     await bench.run(log.append(topic, [record('a')]));
     bench.cluster.freeze(1);
@@ -353,7 +353,7 @@ describe('sending', () => {
     for (const node of [1, 2, 3]) bench.cluster.thaw(node);
   });
 
-  it('waits a little for more when answers are slow, so that more goes together', async () => {
+  it('lingers for more records when answers are slow, so that batches grow', async () => {
     const { log, topic } = await bench.open();
     bench.cluster.latencyMs = 50;
     for (let n = 0; n < 20; n++) await bench.run(log.append(topic, [record(`${n}`)]));
@@ -365,7 +365,7 @@ describe('sending', () => {
     expect(produced().slice(before)).toEqual([[['x', 'y']]]);
   });
 
-  it('gives the records of calls that waited for the topic in the order of the calls', async () => {
+  it('writes the records of calls that waited for metadata in the order of the calls', async () => {
     const { topic } = await bench.open();
     const { log } = bench.process('two');
     const all = ['a', 'b', 'c'].map((value) => log.append(topic, [record(value)]));

@@ -21,11 +21,11 @@ function batchOf(records: readonly LogRecord[], baseOffset = 0, timeMs = 1_700_0
   writeBatch(buffer, 5, records, sizes, timeMs);
   expect([...buffer.subarray(0, 5), ...buffer.subarray(-5)]).toEqual(Array.from({ length: 10 }, () => 0xee));
   const batch = Buffer.from(buffer.subarray(5, -5));
-  writeI64(batch, baseOffset, at.baseOffset); // the broker does that; the checksum leaves it out
+  writeI64(batch, baseOffset, at.baseOffset); // as the broker does; the checksum does not cover it
   return batch;
 }
 
-/** Changes a batch as somebody else would have written it, with a checksum that fits. */
+/** Changes a batch as a foreign client would have written it, with a matching checksum. */
 function altered(batch: Buffer, change: (batch: Buffer) => void): Buffer {
   change(batch);
   batch.writeUInt32BE(crc32c(batch, at.attributes, batch.length), at.checksum);
@@ -40,9 +40,9 @@ describe('the checksum of record batches', () => {
 });
 
 describe('a record batch', () => {
-  it('comes back as it was written, byte for byte, with null apart from empty', () => {
+  it('is read as it was written, byte for byte, and distinguishes null from empty', () => {
     const bytes = fc.option(fc.uint8Array({ maxLength: 200 }));
-    // An object cannot have this key the ordinary way.
+    // An object literal cannot have this key as its own property.
     const text = fc.string({ unit: anyCharacter, maxLength: 100 }).filter((one) => one !== '__proto__');
     const records = fc.array(
       fc.record({ key: bytes, value: bytes, headers: fc.dictionary(text, text, { maxKeys: 5 }) }),
@@ -71,14 +71,14 @@ describe('a record batch', () => {
     );
   });
 
-  it('gives out copies, so that a kept record does not keep the answer it came in', () => {
+  it('returns copies, so that a kept record does not retain the response', () => {
     const batch = batchOf([record('kept')]);
     const [kept] = readRecords(batch, 0, 0).records;
     batch.fill(0);
     expect(kept?.value?.toString()).toBe('kept');
   });
 
-  it('is read from the offset asked for on, and left alone where the broker cut it off', () => {
+  it('is read from the requested offset on, and ignored when the broker truncated it', () => {
     const two = Buffer.concat([batchOf([record('a'), record('b')], 10), batchOf([record('c'), record('d')], 12)]);
     const values = (bytes: Buffer, from: number) => {
       const { records, next } = readRecords(bytes, 0, from);
@@ -89,14 +89,14 @@ describe('a record batch', () => {
     expect(values(two.subarray(0, 30), 10)).toEqual([[], 10]);
   });
 
-  it('is stepped over when compaction emptied it', () => {
+  it('is skipped when compaction has removed its records', () => {
     const emptied = altered(batchOf([record('a')], 20), (batch) => {
-      batch.writeInt32BE(4, at.lastDelta); // what was at 20 to 24
+      batch.writeInt32BE(4, at.lastDelta); // records 20 to 24, which were removed
     });
     expect(readRecords(emptied, 0, 21)).toEqual({ records: [], next: 25, error: null });
   });
 
-  it('has the time of the broker where the topic says so', () => {
+  it('has the timestamp of the broker when its timestamp type is LogAppendTime', () => {
     const stamped = altered(batchOf([record('a'), record('b')]), (batch) => {
       batch.writeInt16BE(8, at.attributes);
       writeI64(batch, 1_800_000_000_000, at.maxTime);
@@ -106,12 +106,12 @@ describe('a record batch', () => {
     ]);
   });
 
-  describe('of somebody who counts time in nanoseconds', () => {
+  describe('with timestamps in nanoseconds', () => {
     const nanoseconds = 1_700_000_000_000_000_000n;
     const inNanoseconds = (batch: Buffer): void => {
       batch.writeBigInt64BE(nanoseconds, at.baseTime);
     };
-    /** One record whose time differs from the batch's by a number of ten bytes: the lowest there is. */
+    /** Returns a batch of one record whose time delta is the lowest possible number, of ten bytes. */
     const farApart = (): Buffer => {
       const body = Buffer.from('00ffffffffffffffffff010001026100', 'hex');
       const records = Buffer.concat([Buffer.from([body.length * 2]), body]);
@@ -131,20 +131,20 @@ describe('a record batch', () => {
         writeI64(batch, 1_800_000_000_000, at.maxTime);
       });
 
-    it('is read, with the time of the broker where the topic says so', () => {
+    it('is read with the timestamp of the broker when its timestamp type is LogAppendTime', () => {
       const batch = altered(batchOf([record('a')]), inNanoseconds);
       expect(said(stamped(batch))).toEqual([[['a', 1_800_000_000_000]], null]);
       expect(said(stamped(farApart()))).toEqual([[['a', 1_800_000_000_000]], null]);
     });
 
-    it('is read with the last time that a date can say where it does not', () => {
+    it('is read with a valid date or -1 when its timestamp type is CreateTime', () => {
       const [[[, timeMs]], error] = said(altered(batchOf([record('a')]), inNanoseconds)) as [[[string, number]], null];
       expect([error, new Date(timeMs).getUTCFullYear()]).toEqual([null, 275_760]);
       expect(said(farApart())).toEqual([[['a', -1]], null]);
     });
   });
 
-  /** As somebody else would have packed it. */
+  /** Compresses a batch as a foreign client would. */
   function packed(batch: Buffer, codec: number, pack: (bytes: Buffer) => Buffer): Buffer {
     return altered(Buffer.concat([batch.subarray(0, at.records), pack(batch.subarray(at.records))]), (whole) => {
       whole.writeInt16BE(codec, at.attributes);
@@ -152,14 +152,14 @@ describe('a record batch', () => {
     });
   }
 
-  it('is not read when it holds more records than anybody means to send, however small it is packed', () => {
+  it('is rejected when it has more than 200,000 records, however well it is compressed', () => {
     const many = (count: number) => packed(batchOf(Array.from({ length: count }, () => record(''))), 1, zlib.gzipSync);
     const { records, error } = readRecords(many(200_001), 0, 0);
     expect([records, error?.code, error?.until]).toEqual([[], 'UNDECODABLE', 200_001]);
     expect(readRecords(many(200_000), 0, 0).records).toHaveLength(200_000);
   });
 
-  it('is the last one of an answer that has brought enough, in one partition or in several', () => {
+  it('is left unread once its response has yielded the maximum number of records', () => {
     const batch = batchOf(Array.from({ length: 60_000 }, () => record('')));
     const batches = [0, 60_000, 120_000].map((offset) => {
       const one = packed(batch, 1, zlib.gzipSync);
@@ -174,7 +174,7 @@ describe('a record batch', () => {
     expect([rest.records.length, rest.next]).toEqual([60_000, 180_000]);
   });
 
-  it('is unpacked, and named when nobody knows how', () => {
+  it('is decompressed, and rejected with its codec when that is unknown', () => {
     const plain = batchOf([record('packed')], 3);
     const [read] = readRecords(packed(plain, 1, zlib.gzipSync), 0, 3).records;
     expect(read?.value?.toString()).toBe('packed');
@@ -184,19 +184,19 @@ describe('a record batch', () => {
     expect(next).toBe(3);
   });
 
-  it('that unpacks to far more than it is, is refused', () => {
+  it('is rejected when it decompresses to more than the limit', () => {
     const bomb = packed(batchOf([record('x')]), 1, () => zlib.gzipSync(Buffer.alloc(65 * 1024 * 1024)));
     expect(readRecords(bomb, 0, 0).error).toMatchObject({ code: 'UNDECODABLE', until: 1 });
   });
 
-  it('that is damaged is named with its offsets, and what is before it is given out', () => {
+  it('is reported with its offsets when damaged, and the records before it are returned', () => {
     const damaged = batchOf([record('b'), record('c')], 1);
     damaged[at.records + 4] = 99;
     const { records, next, error } = readRecords(Buffer.concat([batchOf([record('a')]), damaged]), 0, 0);
     expect([records.length, next, error?.code, error?.until]).toEqual([1, 1, 'CORRUPT_MESSAGE', 3]);
   });
 
-  it('that is damaged ends before the next one that is whole, whatever single bit of it is wrong', () => {
+  it('ends before the next intact batch, whichever single bit of it is flipped', () => {
     const whole = batchOf(['a', 'b', 'c', 'd', 'e'].map((value) => record(value)));
     const behind = batchOf([record('f')], 5);
     for (let bit = at.leaderEpoch * 8; bit < whole.length * 8; bit++) {
@@ -204,16 +204,16 @@ describe('a record batch', () => {
       bytes[bit >> 3]! ^= 1 << (bit & 7);
       const alone = readRecords(bytes, 0, 0).error;
       if (bit < at.version * 8)
-        expect([bit, alone]).toEqual([bit, null]); // the epoch of the leader says nothing to us
+        expect([bit, alone]).toEqual([bit, null]); // the leader epoch is not read
       else {
         expect([bit, alone?.code]).toEqual([bit, 'CORRUPT_MESSAGE']);
-        expect(alone?.until).toBeLessThanOrEqual(5); // what comes after it is never passed with it
+        expect(alone?.until).toBeLessThanOrEqual(5); // a later batch is never skipped with it
         expect([bit, readRecords(Buffer.concat([bytes, behind]), 0, 0).error?.until]).toEqual([bit, 5]);
       }
     }
   });
 
-  it('gives out nothing that a transaction aborted, and no control record', () => {
+  it('returns neither records of an aborted transaction nor control records', () => {
     const transactional = (batch: Buffer, control = false): Buffer =>
       altered(batch, () => {
         batch.writeInt16BE(control ? 0x30 : 0x10, at.attributes);
@@ -238,7 +238,7 @@ describe('a record batch', () => {
     expect(next).toBe(5);
   });
 
-  it('with the header of an envelope twice keeps both lines, so that neither counts', () => {
+  it('keeps both lines of a duplicate envelope header, so that neither is valid', () => {
     const batch = altered(batchOf([record('x', { bus: 'one', bux: 'two' })]), (bytes) => {
       bytes.write('bus', bytes.indexOf('bux'));
     });
@@ -247,17 +247,17 @@ describe('a record batch', () => {
     expect(parseEnvelope(read?.headers['bus'] ?? '')).toHaveProperty('bad');
   });
 
-  it('with 20,000 headers is read in no time, and keeps a hundred of them', () => {
+  it('is read within 100 ms with 20,000 headers, of which it keeps 100', () => {
     const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`h${i}`, 'x']));
     const bomb = batchOf([record('bomb', many), record('after', { bus: 'line' })]);
-    const tookMs = Math.min(...[1, 2, 3].map(() => cpuMs(() => readRecords(bomb, 0, 0)))); // garbage of others aside
+    const tookMs = Math.min(...[1, 2, 3].map(() => cpuMs(() => readRecords(bomb, 0, 0)))); // excludes garbage of other tests
     expect(tookMs).toBeLessThan(100);
     const { records } = readRecords(bomb, 0, 0);
     expect(Object.keys(records[0]?.headers ?? {}).length).toBe(100);
     expect(records[1]?.headers).toEqual({ bus: 'line' });
   });
 
-  it('never costs more than its bytes, whatever is in them', () => {
+  it('yields at most its own number of records, whatever bytes are changed', () => {
     const whole = batchOf(Array.from({ length: 20 }, (_, i) => record(`value ${i}`, { bus: 'x' })));
     fc.assert(
       fc.property(
@@ -277,7 +277,7 @@ describe('a record batch', () => {
 });
 
 describe('numbers, strings and lists', () => {
-  it('come back as they were written', () => {
+  it('are read as they were written', () => {
     const writer = new Writer(1)
       .i8(-3)
       .i16(-300)
@@ -308,7 +308,7 @@ describe('numbers, strings and lists', () => {
     expect([reader.list((one) => one.i16()), reader.list((one) => one.i16()), reader.left]).toEqual([[1, 2], [], 0]);
   });
 
-  it('that announce more than is there are refused before anything is made for them', () => {
+  it('are rejected before any allocation when they announce more than the buffer holds', () => {
     expect(() => new Reader(Buffer.from('7fffffff', 'hex')).list((one) => one.i8())).toThrow(RangeError);
     expect(() => new Reader(Buffer.from('7fffffff00', 'hex')).blob()).toThrow(RangeError);
     expect(() => new Reader(Buffer.from('0005616263', 'hex')).text()).toThrow(RangeError);

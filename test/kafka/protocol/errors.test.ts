@@ -1,4 +1,4 @@
-/** What people are told when brokers refuse: the thing, the user, the right and the option that changes it; once. */
+/** Errors for operators when brokers reject a request: each names the resource, the user, the right and the option. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,14 +8,14 @@ import { readLogin, readTls } from '../../../src/kafka/client/security';
 const told = (code: string, message: string, user?: string) =>
   busErrorOf(new WireError(code, message), 'topic main.inbox', 10_000.7, user);
 
-test('a wrong password names the options that hold it, and does not send anybody for rights', () => {
+test('the error of a wrong password names its options and does not ask for permissions', () => {
   const error = told('SASL_AUTHENTICATION_FAILED', 'a:1: Authentication failed', 'alice');
   expect(error.code).toBe('NotAllowed');
   expect(error.message).toMatch(/see saslUsername \(alice\) and saslPasswordFile or BUSBAR_SASL_PASSWORD$/);
   expect(error.remedy).toBe('Mend the name or the password that we log in with.');
 });
 
-test('a missing right is named, and who lacks it', () => {
+test('the error of a missing right names the right and the user', () => {
   const refused = busErrorOf(errorOf(29, 'main.inbox', null, 'Describe'), 'topic main.inbox', 0, 'alice');
   expect(refused).toMatchObject({
     code: 'NotAllowed',
@@ -26,7 +26,7 @@ test('a missing right is named, and who lacks it', () => {
   expect(errorOf(3, 'main.inbox', 'gone', 'Describe')?.message).toBe('UNKNOWN_TOPIC_OR_PARTITION: main.inbox: gone');
 });
 
-test('a listener that takes no login is a fault of the settings at once', () => {
+test('a login at a listener without SASL is a fatal Config error', () => {
   expect(errorOf(34, 'a:1')).toMatchObject({ code: 'ILLEGAL_SASL_STATE', fatal: true, retriable: false });
   const error = told('ILLEGAL_SASL_STATE', 'a:1: Request is not valid given the current SASL state');
   expect(error.code).toBe('Config');
@@ -42,25 +42,25 @@ test.each([
     'a:1: Client network socket disconnected before secure TLS connection was established',
     'if that stays so, the listener speaks no TLS: see tls',
   ],
-])('%s of %s says which option it is about', (code, message, hint) => {
+])('a %s error with %s names the option to check', (code, message, hint) => {
   expect(told(code, message).message).toContain(hint);
 });
 
-test('our own names are not said, brokers that are away are said once, and time in whole milliseconds', () => {
+test('a connection error omits internal codes, and has its waiting time in whole milliseconds', () => {
   const refused = new WireError('CONNECTION', 'a:1: connect ECONNREFUSED');
   const error = told('CONNECTION', `no broker answers: ${refused.message}`);
   expect(error.message).toBe('topic main.inbox: no broker answers: a:1: connect ECONNREFUSED');
   expect(error.details).toMatchObject({ waitedMs: 10_001 });
 });
 
-describe('a secret that is not there', () => {
+describe('a missing secret', () => {
   const dir = mkdtempSync(join(tmpdir(), 'busbar-absent-'));
   afterAll(() => rmSync(dir, { recursive: true }));
   const file = join(dir, 'absent');
   const login = (password: { file: string } | { env: string }) => () =>
     readLogin({ sasl: { mechanism: 'PLAIN', username: 'alice', password } });
 
-  test('is named by its option', () => {
+  test('is reported with its option', () => {
     expect(() => readTls({ tls: { caFile: file } })).toThrow(/^tlsCaFile: .*ENOENT/);
     expect(() => readTls({ tls: { keyFile: file } })).toThrow(/^tlsKeyFile: .*ENOENT/);
     expect(login({ file })).toThrow(/^saslPasswordFile: .*ENOENT/);
