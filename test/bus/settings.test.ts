@@ -191,7 +191,7 @@ describe('work', () => {
     expect(bus.parked(photos.resize)).toMatchObject([{ attempts: 2, reason: 'attempt 2 of 2 failed: no disk' }]);
   });
 
-  test('a message beyond the new attempts runs one last time, and is parked with that error', async () => {
+  test('a message beyond the new attempts runs a last time and keeps its own error', async () => {
     const { bus, serving } = open({
       resize() {
         throw new Error('no disk');

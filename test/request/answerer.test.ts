@@ -210,7 +210,7 @@ test('a request whose deadline has passed is never started', async () => {
 });
 
 test.each([-600_000, 600_000])(
-  'no waiting request starts after its deadline when the wall clock is set by %d ms',
+  'no waiting request starts after its deadline when the clock is set by %d ms',
   async (setMs) => {
     const { ask, started, clock, setClock, ends } = open(1);
     ask(1);
