@@ -9,6 +9,9 @@ import { knownModule, type AnyClass } from './module';
  * {@link Listen}). Resolves when other instances can reach it and all its listeners are ready. It does not call
  * `open()` of the instance. `runModule` uses it for a process; tests use it on their own bus.
  *
+ * Rejects with Config for a class without `@SystemModule`, and with the errors of `bus.serve` and `bus.listen`. Nothing
+ * of it is served then.
+ *
  * @example
  * ```ts
  * import { serveModule } from 'busbar/host';

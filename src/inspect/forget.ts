@@ -13,7 +13,8 @@ export async function findListener({ log, ns }: InspectorParts, name: string): P
 
 /**
  * Deletes the committed offsets of the listener in all its topics. An instance that later listens under the same name
- * starts with events that are published after that. Rejects with Conflict while an instance listens under the name.
+ * starts with events that are published after that. Rejects with Conflict while an instance listens under the name, and
+ * with Unreachable when the log does not respond.
  */
 export async function forgetListener({ log }: InspectorParts, { sources }: QueueName): Promise<void> {
   for (const { group, topic } of sources) if (group !== null) await log.dropGroup(group, topic);

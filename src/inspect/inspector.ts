@@ -46,7 +46,7 @@ export interface TailOptions extends MessageFilter {
  * - `photos#c41f`: an instance.
  *
  * An unknown name rejects with UnknownName, which has the nearest known names. Calls that read many records reject with
- * StoppedEarly at their limit.
+ * StoppedEarly at their limit. Every call rejects with Unreachable when the log or the registry does not respond.
  */
 export interface Inspector {
   /** Returns all instances, or those of a module, each with the status that it reports. Sorted by name. */

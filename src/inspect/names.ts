@@ -22,7 +22,7 @@ export interface QueueName {
 
 /**
  * Returns the queues of a namespace that have a topic, sorted by name. A queue of which only parked messages are left
- * is not among them.
+ * is not among them. Rejects with Unreachable when the log does not respond.
  */
 export async function findQueues(log: Log, ns: string): Promise<ReadonlyMap<string, QueueName>> {
   const [topics, groups] = await Promise.all([log.topics(), log.groups()]);

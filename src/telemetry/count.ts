@@ -6,7 +6,8 @@ import type { Watchable } from './watchable';
 
 /**
  * Counts the notices of `bus` until the returned function is called. All names start with `busbar_`. Labels are kinds,
- * entries, queues, outcomes and reasons, never ids or keys. Several buses of a process can share a registry.
+ * entries, queues, outcomes and reasons, never ids or keys. Several buses of a process can share a registry. Throws
+ * TypeError when the registry has a metric of such a name that is of another kind.
  *
  * @example
  * import { countIn } from 'busbar/telemetry';
