@@ -131,7 +131,7 @@ export const busOptions = options({
   brokers: {
     is: 'list',
     check: (broker) => addressFault(broker),
-    says: 'Kafka: `host:port` of some brokers, which return the addresses of the rest.',
+    says: 'Kafka: `host:port` of some brokers, which return the addresses of the others.',
   },
   zookeeper: {
     is: 'text',
@@ -268,7 +268,11 @@ export const entryOptions = options({
     live: true,
     says: 'Maximum wait before the second attempt; the minimum is half. It doubles with each attempt, up to a minute.',
   },
-  paused: { is: 'flag', live: true, says: 'No message of the entry starts; messages wait.' },
+  paused: {
+    is: 'flag',
+    live: true,
+    says: 'Handles no message of the entry. Messages wait until the setting is removed.',
+  },
 });
 
 /** Names of the settings that exist for each kind of entry, and for a named listener. */
@@ -335,10 +339,10 @@ function layersOf(parts: ConfigParts): readonly Layer[] {
 function fileLayer(named: string | undefined, cwd: string, readFile: (path: string) => string | undefined): Layer {
   const path = named ? (isAbsolute(named) ? named : join(cwd, named)) : join(cwd, 'config', 'default.json');
   const none: Layer = { sourceOf: () => path, values: {} };
-  const remedy = named ? '' : '; if it is not meant for the bus, name another one in BUSBAR_CONFIG';
+  const remedy = named ? '' : '; if it is not meant for the bus, name another file in BUSBAR_CONFIG';
   try {
     const text = readFile(path);
-    if (text === undefined) return named ? { ...none, faults: [`${path} (BUSBAR_CONFIG) is not there`] } : none;
+    if (text === undefined) return named ? { ...none, faults: [`${path} (BUSBAR_CONFIG) does not exist`] } : none;
     const values: unknown = JSON.parse(text);
     if (isObject(values)) return { ...none, values, unknown: remedy };
     return { ...none, faults: [`${path} is not an object of options${remedy}`] };

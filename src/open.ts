@@ -124,8 +124,8 @@ async function checkStarted(ns: string, dir: string | undefined): Promise<void> 
   const { defaultDirectory } = await import('./embedded/directory/directory');
   const at = dir ?? defaultDirectory(ns);
   if (existsSync(at)) return;
-  const cause = `${at} is not there`;
-  const message = `nothing was ever started with ns ${ns} here: ${cause}; name another with --ns, --dir or BUSBAR_DIR`;
+  const cause = `${at} does not exist`;
+  const message = `no bus was ever opened with ns ${ns} here: ${cause}. Name another with --ns, --dir or BUSBAR_DIR`;
   throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause });
 }
 
@@ -148,7 +148,7 @@ async function connectServers(values: BusValues, around: Around): Promise<Made> 
   const missing = [brokers.length === 0 && 'brokers', connect === '' && 'zookeeper'].filter((name) => name !== false);
   if (missing.length > 0)
     throw configError(
-      missing.map((name) => `transport = kafka needs ${name}`),
+      missing.map((name) => `transport kafka needs the option ${name}`),
       kafkaRemedy,
     );
   const [security, auth, tls] = [securityOf(values), zookeeperAuth(values), zookeeperTls(values)];
@@ -225,13 +225,13 @@ function exposedBy(security: Security, auth: ZookeeperOptions['auth'], tls: Zook
   if (auth && !tls) {
     const place = 'file' in auth ? `zookeeperAuthFile (${auth.file})` : auth.variable;
     faults.push(
-      `${place} would be sent to ZooKeeper in clear text: set zookeeperTls to true and name the servers' ` +
+      `${place} would be sent to ZooKeeper in clear text. Set zookeeperTls to true and name the servers' ` +
         `secureClientPort in zookeeper, ${allow}`,
     );
   }
   if (security.sasl?.mechanism === 'PLAIN' && !security.tls) {
     faults.push(
-      'saslMechanism PLAIN would send the password to Kafka in clear text: set tls to true and name a SASL_SSL ' +
+      'saslMechanism PLAIN would send the password to Kafka in clear text. Set tls to true and name a SASL_SSL ' +
         `listener in brokers, use SCRAM-SHA-512, ${allow}`,
     );
   }
@@ -262,7 +262,7 @@ function moduleName(given: AnyContract | string): string {
   const name = typeof module === 'string' ? module : module?.[CONTRACT];
   if (typeof name === 'string') return name;
   throw configError(
-    ['module (openBus) is missing: give the contract of this process, or a name'],
+    ['module (openBus) is missing'],
     'Pass openBus({ module }) the contract that defineModule returned, or the name of the module.',
   );
 }

@@ -47,18 +47,18 @@ test('BUSBAR_CONFIG sets the file, as a relative or absolute path', () => {
 
 test('a missing file in BUSBAR_CONFIG is rejected', () => {
   expect(faultsOf(() => load({}, { env: { BUSBAR_CONFIG: 'gone.json' } }))).toEqual([
-    '/app/gone.json (BUSBAR_CONFIG) is not there',
+    '/app/gone.json (BUSBAR_CONFIG) does not exist',
   ]);
 });
 
 test.each([
   ['no JSON', 'cannot be read: '],
   ['[1]', 'is not an object of options'],
-  ['{"port":1}', 'port (/app/config/default.json) is no option'],
+  ['{"port":1}', 'port (/app/config/default.json) is not an option'],
 ])('a default file with %s is rejected, and the error suggests BUSBAR_CONFIG', (text, fault) => {
   const [only] = faultsOf(() => load({ '/app/config/default.json': text }));
   expect(only).toContain(fault);
-  expect(only).toMatch(/name another one in BUSBAR_CONFIG$/);
+  expect(only).toMatch(/name another file in BUSBAR_CONFIG$/);
 });
 
 test('one error lists all faults of file, variables and code', () => {
@@ -67,14 +67,14 @@ test('one error lists all faults of file, variables and code', () => {
   const faults = faultsOf(() => load(files, { env, overrides: { workConcurrency: 0, logLevel: 'debug' } }));
   expect(faults).toHaveLength(6);
   expect(faults.join('\n')).toMatch(
-    /drainMs.*\n.*sessionMs.*\n.*BUSBAR_KEEP_MS.*\n.*pigeon.*\n.*below 1.*\nlogLevel \(openBus\)/,
+    /drainMs.*\n.*sessionMs.*\n.*BUSBAR_KEEP_MS.*\n.*pigeon.*\n.*minimum of 1.*\nlogLevel \(openBus\)/,
   );
 });
 
 test('openBus accepts the options of the bus, runModule also those of the host', () => {
   const overrides = { healthPort: 9_000 };
   expect(load({}, { overrides, by: 'runModule' }).values.healthPort).toBe(9_000);
-  expect(faultsOf(() => load({}, { overrides }))).toEqual(['healthPort (openBus) is no option']);
+  expect(faultsOf(() => load({}, { overrides }))).toEqual(['healthPort (openBus) is not an option']);
 });
 
 test('files are read from disk by default', () => {

@@ -21,9 +21,9 @@ const refusal = (options: BusGiven): Promise<unknown> =>
 
 describe('openBus refuses passwords that would be sent in clear text', () => {
   const digest =
-    /zookeeperAuthFile \(.*auth\) would be sent to ZooKeeper in clear text: set zookeeperTls .* or set credentialsWithoutTls/;
+    /zookeeperAuthFile \(.*auth\) would be sent to ZooKeeper in clear text. Set zookeeperTls .* or set credentialsWithoutTls/;
   const plain =
-    /saslMechanism PLAIN would send the password to Kafka in clear text: set tls .* or set credentialsWithoutTls/;
+    /saslMechanism PLAIN would send the password to Kafka in clear text. Set tls .* or set credentialsWithoutTls/;
 
   test.each<[string, BusGiven, RegExp]>([
     ['user and password of ZooKeeper', { zookeeperAuthFile: 'auth' }, digest],

@@ -139,7 +139,7 @@ export const busCodes: { readonly [C in BusCode]: CodeRow<C> } = {
     remedy: 'Repair the files that the cause names, then restart the process. It reads and writes nothing until then.',
   },
   SpoolFull: { retryable: true, remedy: 'Wait until the spool has drained, or raise spoolBytesMax.' },
-  SpoolBroken: { retryable: false, remedy: 'Restart the process; see the disk named in the cause.' },
+  SpoolBroken: { retryable: false, remedy: 'Check the disk that the cause names, then restart the process.' },
   Closed: {
     retryable: false,
     remedy: ({ outcome }) =>
@@ -359,7 +359,8 @@ export function sayError(thrown: unknown): string {
     if (isError(thrown)) return sayCauses(String(thrown.message || thrown.name), thrown);
     return typeof thrown === 'string' ? thrown : `thrown: ${String(thrown)}`;
   } catch {
-    return 'thrown: something that has no text'; // an object without a prototype, or one that throws when it is read
+    // An object without a prototype, or one that throws when it is read.
+    return 'thrown: a value that cannot be shown as text';
   }
 }
 
@@ -455,7 +456,7 @@ function messageOf(thrown: unknown): string {
     const said = String(thrown.message || thrown.name);
     return cut(typeof code === 'string' && !said.includes(code) ? `${said} (${code})` : said);
   } catch {
-    return 'something that has no text';
+    return 'a value that cannot be shown as text';
   }
 }
 /**

@@ -179,8 +179,8 @@ function liveOnly(declared: Options): Options {
 }
 
 function sayNotLive(parts: Declared, scope: string, name: string, live: readonly string[]): string {
-  if (scope === '' && ownOption(parts.bus, name)) return `${name} is read at the start only`;
+  if (scope === '' && ownOption(parts.bus, name)) return `${name} is read only when the bus is opened`;
   const near = nearest(name, live);
-  const hint = near === undefined ? `those are ${live.join(', ')}` : `did you mean ${near}?`;
-  return `${name || 'nothing'} is no live option; ${hint}`;
+  const hint = near === undefined ? `the live options are ${live.join(', ')}` : `did you mean ${near}?`;
+  return `${name || 'an empty name'} is not a live option; ${hint}`;
 }

@@ -176,7 +176,7 @@ export function openNotices(clock?: Clock): Notices {
         if (isReported) return;
         isReported = true;
         const fields = { reason: sayError(error) };
-        tell({ type: 'log', level: 'error', message: 'a watcher of notices threw', fields });
+        tell({ type: 'log', level: 'error', message: 'a listener of notices threw', fields });
       }
     };
   }

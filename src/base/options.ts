@@ -226,13 +226,13 @@ function scaled(raw: unknown, units: Units): number | undefined {
 
 function within(option: NumberOption, value: number | undefined, otherwise: string): Accepted {
   if (value === undefined) return { fault: otherwise };
-  if (value < option.min) return { fault: `is below ${sayNumber(option, option.min)}, the least allowed` };
-  if (value > option.max) return { fault: `is above ${sayNumber(option, option.max)}, the most allowed` };
+  if (value < option.min) return { fault: `is below the minimum of ${sayNumber(option, option.min)}` };
+  if (value > option.max) return { fault: `is above the maximum of ${sayNumber(option, option.max)}` };
   return { value };
 }
 
 function text(option: TextOption, raw: unknown): Accepted {
-  if (typeof raw !== 'string') return { fault: 'is not a text' };
+  if (typeof raw !== 'string') return { fault: 'is not a string' };
   if (option.pattern && !option.pattern.test(raw)) return { fault: `does not match ${option.pattern.source}` };
   const fault = option.check?.(raw);
   return fault === undefined ? { value: raw } : { fault };
@@ -240,13 +240,13 @@ function text(option: TextOption, raw: unknown): Accepted {
 
 function choice(option: ChoiceOption, raw: unknown): Accepted {
   if (typeof raw === 'string' && option.of.includes(raw)) return { value: raw };
-  return { fault: `is none of ${option.of.join(', ')}${didYouMean(nearest(String(raw), option.of))}` };
+  return { fault: `is not one of ${option.of.join(', ')}${didYouMean(nearest(String(raw), option.of))}` };
 }
 
 function list(option: ListOption, raw: unknown): Accepted {
   const items: unknown = typeof raw === 'string' ? raw.split(',').map((item) => item.trim()) : raw;
   const allTexts = Array.isArray(items) && items.every((item) => typeof item === 'string' && item !== '');
-  if (!allTexts) return { fault: "is not a list of texts such as 'a,b'" };
+  if (!allTexts) return { fault: "is not a list of strings such as 'a,b'" };
   const fault = items.map((item) => option.check?.(item)).find((one) => one !== undefined);
   return fault === undefined ? { value: Object.freeze([...items]) } : { fault };
 }
@@ -254,7 +254,7 @@ function list(option: ListOption, raw: unknown): Accepted {
 // --- error texts
 
 const optionsRemedy =
-  'Correct the options that the message names, where it says that they were set (openBus, BUSBAR_* variables or the ' +
+  'Correct the options that the message names, in the place that it names (openBus, BUSBAR_* variables or the ' +
   'configuration file), then start the process again.';
 export function configError(faults: readonly string[], remedy = optionsRemedy): BusError<'Config'> {
   const shown = faults.slice(0, faultsShownMax);
@@ -276,7 +276,7 @@ function show(option: Option, raw: unknown): string {
 
 /** Returns the text about an unknown option. It omits the value, which can be a secret under a misspelt name. */
 function sayUnknown(name: string, source: string, near: string | undefined, before = ''): string {
-  return `${name} (${source}) is no option${didYouMean(near, before)}`;
+  return `${name} (${source}) is not an option${didYouMean(near, before)}`;
 }
 
 /** Returns a number with its unit, in a form that can be parsed again: '10s', '2MB', 100. */
@@ -294,7 +294,7 @@ export function optionsTable(declared: Options): string {
       `| \`${name}\` | \`${variableOf(name)}\` | ${sayDefault(option)} | ${sayBounds(option)} | ` +
       `${option.live ? 'yes' : ''} | ${option.says.replaceAll('|', '\\|')} |`,
   );
-  return ['| Option | Variable | Default | May be | Live | |', '|---|---|---|---|---|---|', ...rows].join('\n');
+  return ['| Option | Variable | Default | Allowed values | Live | |', '|---|---|---|---|---|---|', ...rows].join('\n');
 }
 
 function sayDefault(option: Option): string {

@@ -7,27 +7,27 @@ export const singleParts = {
   leases: 'the data file of the members of embedded groups can be written and read',
   registry: 'announcements of other instances can be read',
   announcement: 'other instances can find and reach this one: its announcement and its socket exist',
-  settings: 'the files of embedded settings can be read, and made again when they were removed',
+  settings: 'the files of embedded settings can be read, and are recreated if they were removed',
   kafka: 'the brokers report which broker leads which partition',
-  zookeeper: 'the session with ZooKeeper',
-  'commit size': 'the brokers take commits of the usual size',
+  zookeeper: 'this instance has a session with ZooKeeper',
+  'commit size': 'the brokers accept commits of the usual size',
   quota: 'the Kafka brokers do not delay this client because of a quota',
   'topic settings': 'the settings of Kafka topics can be read',
-  sender: 'messages that were accepted are handed to the log',
-  events: 'the reader of a plain listener closes',
+  sender: 'messages that were accepted are appended to the log',
+  events: 'the readers of plain listeners can be closed',
 } as const;
 
 /** Parts that exist once per topic, queue, partition or group. Their name follows after a space. */
 export const namedParts = {
-  queue: 'messages of this queue can be parked, and its reader closes',
+  queue: 'messages of this queue can be parked, and its reader can be closed',
   partition: 'this partition of a queue can be read',
   'commits in': 'what this instance settles in this queue is committed, so that it can start messages',
   'tail of': 'plain listeners, requests or broadcasts of this topic are read',
   group: 'this instance is a member of the Kafka group',
   'events of': 'every named listener receives the events of this topic before they are too old',
   reading: 'the partitions of this Kafka topic can be read',
-  topic: 'this Kafka topic exists, can be read and written, and has the settings that the promises need',
-  writing: 'the brokers take records for this Kafka topic from this user',
+  topic: 'this Kafka topic exists, can be read and written, and has the settings that the guarantees need',
+  writing: 'the brokers accept records for this Kafka topic from this user',
   'transactions in': 'no open transaction of another producer holds a partition of this Kafka topic',
 } as const;
 

@@ -99,7 +99,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
   }
   async function makeRoom(): Promise<void> {
     const held = capacity.describe('events');
-    const reason = `its listeners in this instance do not keep up, so it is not read on (${held})`;
+    const reason = `its listeners in this instance do not keep up, so reading pauses (${held})`;
     notices.tell({ type: 'stuck', queue: topic.name, partition: 0, reason });
     await Promise.race([capacity.below(refillShare), stopped]);
   }
@@ -110,7 +110,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
     const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
     const heard = [...listeners].filter((listener) => listener.entry.name === entry);
     if (stamp && !seenOn(record.partition).fresh(stamp))
-      return notices.tell({ type: 'dropped', what: 'event', reason: 'it came twice', entry, id });
+      return notices.tell({ type: 'dropped', what: 'event', reason: 'it arrived twice', entry, id });
     if (heard.length === 0) return;
     const decoded = decodeValue(record.value, parts.bodyDepthMax);
     if (!decoded.ok)
@@ -122,7 +122,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
       : `${keyless++ % atOnceMax}`;
     const bytes = record.value?.length ?? 0;
     // Checked before the listeners are registered, since a turn can start at once. Lanes have the same bounds.
-    if (!capacity.fits(bytes)) return drop(facts, `no room for more: ${capacity.describe('events')}`);
+    if (!capacity.fits(bytes)) return drop(facts, `the queue has no room for more (${capacity.describe('events')})`);
     const waiting = heard.map((listener): Waiting => ({ listener, drop: () => drop(facts, closedReason) }));
     for (const one of waiting) one.listener.gate.wait(one.drop);
     turns.take(lane, bytes, async () => {
@@ -172,7 +172,7 @@ export async function openEar(parts: EarParts, topic: Topic): Promise<Ear> {
             stop.abort();
             await tail.close();
             await walking;
-            states.works(part, 'nothing listens to it any longer');
+            states.works(part, 'it has no listeners');
           },
         ],
         [

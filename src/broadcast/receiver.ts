@@ -71,17 +71,17 @@ export function createHearer(parts: DeliverParts): Hearer {
   function hear(envelope: Envelope, body: Uint8Array): void {
     const { entry, id, from, stamp, baggage = {}, traceparent } = envelope;
     const handler = handlers.get(entry);
-    if (!handler) return drop(envelope, 'no handler for it here');
-    if (stamp && !seenOf(moduleOf(handler.entry)).fresh(stamp)) return drop(envelope, 'it came twice');
+    if (!handler) return drop(envelope, 'this instance has no handler for it');
+    if (stamp && !seenOf(moduleOf(handler.entry)).fresh(stamp)) return drop(envelope, 'it arrived twice');
     if (draining) return drop(envelope, 'this instance is leaving');
     const { length } = body;
     if (!hasRoom(from, length)) {
       const { count, bytes } = turns.share(from);
-      const own = `${count} broadcasts of ${bytes} bytes of ${from} wait already`;
-      return drop(envelope, `${own}, and in all ${capacity.describe('broadcasts')}`);
+      const own = `${count} broadcasts with ${bytes} bytes from ${from} wait already`;
+      return drop(envelope, `${own}, in all ${capacity.describe('broadcasts')}`);
     }
     const decoded = decodeBody(body, parts.bodyDepthMax);
-    if (!decoded.ok) return drop(envelope, `the bytes are not a body: ${decoded.reason}`);
+    if (!decoded.ok) return drop(envelope, `the body cannot be decoded: ${decoded.reason}`);
     if (notices.watched) notices.tell({ type: 'received', kind: 'broadcast', entry, id });
     const facts = { id, entry, attempt: 1, deadline: Infinity, from: peerOf(from), baggage, traceparent };
     const { gate } = handler;

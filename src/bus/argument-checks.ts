@@ -7,7 +7,7 @@ import { CONTRACT, type AnyContract, type AnyEntry } from '../contract/types';
 
 const verbs = { request: 'request', work: 'submit', broadcast: 'broadcast', event: 'publish' } as const;
 
-const callRemedy = 'Correct the call in the code: pass the entry, contract and options that the message asks for.';
+const callRemedy = 'Correct the call in the code: pass the entry, contract and options that the message requires.';
 
 /** Throws Config if `entry` is not an entry of this kind. */
 export function mustBe(entry: AnyEntry, kind: AnyEntry['kind']): void {
@@ -20,30 +20,31 @@ function sayEntry(given: unknown, kind: AnyEntry['kind']): string {
   if (given === undefined || given === null)
     return `the entry is ${given}: a name that the contract does not have, or two files that import each other`;
   if (typeof given !== 'object' || !('kind' in given) || !('name' in given))
-    return `${sayValue(given)} is no entry; pass one of a contract, such as photos.add`;
+    return `${sayValue(given)} is not an entry. Pass one of a contract, such as photos.add`;
   const { kind: found, name } = given as AnyEntry;
-  if (name === '') return 'the entry belongs to no contract; pass the one that defineModule gives back';
+  if (name === '') return 'the entry belongs to no contract. Pass the entry of the contract that defineModule returned';
   const verb = (verbs as Record<string, string | undefined>)[found];
-  if (verb === undefined) return `${name} is no entry; pass one of a contract, such as photos.add`;
+  if (verb === undefined) return `${name} is not an entry. Pass one of a contract, such as photos.add`;
   return `${name} is of the kind ${found}: use bus.${verb}, not bus.${verbs[kind]}`;
 }
 
 function sayValue(given: unknown): string {
-  return typeof given === 'string' ? `'${given.slice(0, 80)}'` : `what is given (of type ${typeof given})`;
+  return typeof given === 'string' ? `'${given.slice(0, 80)}'` : `a value of type ${typeof given}`;
 }
 
 /** Throws Config if the value is not a contract. */
 export function mustBeContract(contract: AnyContract, verb: string): void {
   const given = contract as AnyContract | null | undefined;
   if (typeof given === 'object' && typeof given?.[CONTRACT] === 'string') return;
-  const circular = given === undefined ? ': do two files import each other?' : '; pass what defineModule gives back';
+  const circular =
+    given === undefined ? '. Do two files import each other?' : '. Pass the contract that defineModule returned';
   throw fault(
-    `${verb}: ${given === undefined ? 'the contract is undefined' : 'what is given is no contract'}${circular}`,
+    `${verb}: ${given === undefined ? 'the contract is undefined' : 'the value is not a contract'}${circular}`,
   );
 }
 
 type Check = (value: unknown) => string | undefined;
-const isText: Check = (value) => (typeof value === 'string' ? undefined : 'a text');
+const isText: Check = (value) => (typeof value === 'string' ? undefined : 'a string');
 const isDuration: Check = (value) =>
   typeof value === 'number' && value >= 0 ? undefined : 'a number of ms, 0 or more';
 const isSignal: Check = (value) =>
@@ -75,8 +76,8 @@ export function checkCall(verb: keyof typeof calls, entry: AnyEntry, options: ob
 /** Returns the end of a sentence about an unknown option. */
 export function sayUnknown(name: string, known: readonly string[]): string {
   const near = nearest(name, known);
-  const there = known.length > 0 ? `; there are ${known.join(', ')}` : '';
-  return `'${name}' is no option${near === undefined ? there : didYouMean(near)}`;
+  const there = known.length > 0 ? `; the options are ${known.join(', ')}` : '';
+  return `'${name}' is not an option${near === undefined ? there : didYouMean(near)}`;
 }
 
 function show(value: unknown): string {

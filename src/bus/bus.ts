@@ -197,7 +197,7 @@ export function buildBus(parts: BusParts): BuiltBus {
   async function sendOne(entry: AnyEntry, kind: Kept, input: unknown, how?: SubmitCall): Promise<Sent> {
     const [sent] = await send(entry, kind, [input], 'one', how);
     // the sender returns one result for each input
-    if (!sent) throw new TypeError('a sender answers once for each input');
+    if (!sent) throw new TypeError('the sender did not return one result for each input');
     return sent;
   }
   async function listen(entry: Event, how: ListenOptions | Run, run?: Run): Promise<Served> {

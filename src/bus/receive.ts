@@ -41,7 +41,7 @@ export function receiveAll(post: Post, inbox: Inbox, notices: Notices): void {
         return notices.tell({
           type: 'dropped',
           what: kind,
-          reason: 'it belongs into a log, not into an inbox',
+          reason: 'work and events are read from a log, not from an inbox',
           entry,
           id,
         });

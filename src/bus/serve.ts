@@ -43,7 +43,7 @@ export interface LooseServeOptions {
 }
 
 const serveRemedy =
-  'Give bus.serve one handler for each request, work and broadcast of the contract, and limits only for these.';
+  'Pass bus.serve one handler for each request, work and broadcast of the contract, and limits only for these.';
 const listenRemedy = 'Correct the options of bus.listen that the message names.';
 
 /** Serves the entries of a contract; see {@link Bus.serve}. */
@@ -76,7 +76,7 @@ export async function serveContract(
    * Closes in this order: callers stop choosing this instance, running handlers end, and waiting messages are not
    * started.
    */
-  const letGo = teardown(`what is served of ${module}`, [
+  const letGo = teardown(`the entries of ${module}`, [
     ['announcement', () => parts.announce(module, undefined)],
     [
       'handlers',
@@ -129,7 +129,7 @@ export async function listenAs(parts: ServeParts, entry: Event, options: ListenO
     sessionMs: bus.timings.sessionMs,
   };
   const { listening } = parts;
-  const twice = `${entry.name} is listened to as '${options.as}' by this instance already`;
+  const twice = `this instance already listens to ${entry.name} as '${options.as}'`;
   if (listening.has(queue.group))
     throw fault(twice, `Close the first listener before, or give this one another name in 'as'.`);
   listening.add(queue.group);
@@ -184,7 +184,7 @@ function bind(
     if (entry.kind === 'event') continue;
     const handler = given[name];
     if (typeof handler !== 'function') faults.push(`serve(${module}) has no handler '${name}'`);
-    else if (parts.entries.has(entry.name)) faults.push(`${entry.name} is served by this instance already`);
+    else if (parts.entries.has(entry.name)) faults.push(`this instance already serves ${entry.name}`);
     else runs.set(entry.name, { entry, run: (body, context): unknown => handler.call(handlers, body, context) });
   }
   faults.push(...strangers(contract, handlers), ...badLimits(contract, options));
@@ -203,7 +203,7 @@ function strangers(contract: AnyContract, handlers: object): string[] {
   const names = [...entries].filter(([, { kind }]) => kind !== 'event').map(([name]) => name);
   const strange = Object.entries(handlers).filter(([name, one]) => typeof one === 'function' && !names.includes(name));
   return strange.map(([name]) => {
-    if (entries.has(name)) return `serve(${contract[CONTRACT]}) has a handler of the event '${name}': use bus.listen`;
+    if (entries.has(name)) return `serve(${contract[CONTRACT]}) has a handler of the event '${name}'. Use bus.listen`;
     const near = didYouMean(nearest(name, names));
     return `serve(${contract[CONTRACT]}) has a handler '${name}', which the contract does not have${near}`;
   });

@@ -216,9 +216,10 @@ function faultsOfEntry(name: string, given: unknown): string[] {
   // The cast is safe: every property is optional and checked below.
   const { kind, schemas, options } = (given ?? {}) as { readonly [K in 'kind' | 'schemas' | 'options']?: unknown };
   if (!isKind(kind) || !isObject(schemas) || !isObject(options)) {
-    const circular = given === undefined ? '; do two files import each other?' : '';
+    const circular = given === undefined ? '. Do two files import each other?' : '';
     return [
-      `${name} is ${given === undefined ? 'undefined' : 'no entry'}, not made by request, work, ${rest}${circular}`,
+      `${name} is ${given === undefined ? 'undefined' : 'not an entry'}. ` +
+        `Create it with request, work, broadcast or event${circular}`,
     ];
   }
   const { input, output, failures } = schemas;
@@ -227,11 +228,10 @@ function faultsOfEntry(name: string, given: unknown): string[] {
   const misnamed = isObject(failures) ? Object.keys(failures).filter((failure) => !isFailureName(failure)) : [];
   return [
     ...misnamed.map((failure) => `${JSON.stringify(failure)} cannot name a failure of ${name}`),
-    ...bad.map(([side]) => `${name}: ${side} has no schema, such as one of zod, valibot or arktype, or unchecked()`),
+    ...bad.map(([side]) => `${name}: ${side} is not a schema. Pass one of zod, valibot or arktype, or unchecked()`),
     ...faultsOf(name, kind, options),
   ];
 }
-const rest = 'broadcast or event';
 const kinds: readonly unknown[] = ['request', 'work', 'broadcast', 'event'];
 function isKind(kind: unknown): kind is AnyEntry['kind'] {
   return kinds.includes(kind);

@@ -30,12 +30,12 @@ function whole({ min, max }: { readonly min: number; readonly max: number }, uni
 }
 const name = /^[a-z][a-zA-Z0-9-]{0,62}$/;
 const isName: Rule = (value) =>
-  typeof value === 'string' && name.test(value) ? undefined : `a text like ${name.source}`;
+  typeof value === 'string' && name.test(value) ? undefined : `a string that matches ${name.source}`;
 
 const rules = {
   timeoutMs: whole(bounds.timeoutMs, ' of ms'),
   idempotent: (value) => (typeof value === 'boolean' ? undefined : 'true or false'),
-  key: (value) => (typeof value === 'function' ? undefined : 'a function from the body to a text'),
+  key: (value) => (typeof value === 'function' ? undefined : 'a function that returns a string'),
   attempts: whole(bounds.attempts),
   retry: (value) => (value === 'in-order' || value === 'aside' ? undefined : "'in-order' or 'aside'"),
   backoffMs: whole(bounds.backoffMs, ' of ms'),
@@ -75,8 +75,8 @@ export function faultOf(about: string, name: OptionName, value: unknown): string
 
 function sayUnknown(about: string, kind: string, name: string, names: readonly string[]): string {
   const near = nearest(name, names);
-  const there = names.length > 0 ? `; there are ${names.join(', ')}` : '';
-  return `${about}: '${name}' is no option of ${kind}${near === undefined ? there : didYouMean(near)}`;
+  const there = names.length > 0 ? `; the options are ${names.join(', ')}` : '';
+  return `${about}: '${name}' is not an option of ${kind}${near === undefined ? there : didYouMean(near)}`;
 }
 
 function show(value: unknown): string {

@@ -13,7 +13,7 @@ const looksMax = 3;
 /** Time limit for reading pages, enough for some 50,000. A larger file is opened with part of its last level unread. */
 const pagesMsMax = 300;
 
-export const copyRemedy = 'put back a copy, or move it away to start with an empty one';
+export const copyRemedy = 'restore a backup, or move the file away to start with an empty one';
 
 /**
  * Rejects with a Config error that names the file if it is not an LMDB data file, was cut off, or has damaged pages. A

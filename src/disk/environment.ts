@@ -98,7 +98,7 @@ export class Environment {
     return this.condition.fault?.final !== true;
   }
   private damagedLock(): ReturnType<StoreFiles['look']> {
-    return this.lock.isDamaged() ? { kind: 'damaged', reason: `${this.path}/lock.mdb was written over` } : undefined;
+    return this.lock.isDamaged() ? { kind: 'damaged', reason: `${this.path}/lock.mdb was overwritten` } : undefined;
   }
   private stillFull(): string | undefined {
     if (this.full === undefined) return undefined;
@@ -117,7 +117,7 @@ export class Environment {
     const isStopped = typeof holder === 'object' && holder.stopped;
     const reportAfterMs = isStopped ? stoppedReportAfterMs : slowReportAfterMs;
     if (waitedMs < reportAfterMs) return undefined;
-    return `a write waits for ${Math.round(waitedMs)} ms: ${this.lock.sayHolder()}`;
+    return `a write has been waiting for ${Math.round(waitedMs)} ms: ${this.lock.sayHolder()}`;
   }
   private fail(cause: string): void {
     this.condition.break(cause);
@@ -131,11 +131,16 @@ export class Environment {
     const isFull = this.room.fault(bytes, true) !== undefined;
     // A full disk leaves the files unchanged. After any other failure, the content of the disk is unknown.
     if (!isFull || damagesMemory(cause))
-      this.condition.break(`a write failed, so it is not known what is on the disk: ${cause}`);
+      this.condition.break(`a write failed, so the content of the disk is unknown: ${cause}`);
     return this.unknown(isFull ? `the disk is full (${cause})` : cause);
   }
   private unknown(cause: string): BusError<'Unreachable'> {
-    return unreachable(this.path, 'unknown', 0, `writing failed, whether it was written is unknown: ${cause}`);
+    return unreachable(
+      this.path,
+      'unknown',
+      0,
+      `the write failed, and whether its data was stored is unknown: ${cause}`,
+    );
   }
   /** Returns the cause of a failed write. lmdb rejects with an error that holds a promise of the cause. */
   private async causeOf(error: unknown): Promise<string> {
@@ -155,7 +160,7 @@ export class Environment {
   within<T>(writing: Promise<T>): Promise<T> {
     const { clock } = this.parts;
     const limitMs = this.condition.fault?.final === true ? brokenMs : this.parts.writeMs;
-    const late = `writing took longer than ${limitMs} ms, whether it was written is unknown`;
+    const late = `the write took longer than ${limitMs} ms, and whether its data was stored is unknown`;
     return limited(writing, clock, limitMs, () =>
       unreachable(this.path, 'unknown', limitMs, `${late}; ${this.lock.sayHolder()}`),
     );

@@ -86,7 +86,7 @@ export class StoreFiles {
   private wentBack(heads: Exclude<ReturnType<typeof readHeads>, string>): string | undefined {
     const { transaction } = newestOf(heads);
     if (transaction < this.newest)
-      return `went back from transaction ${this.newest} to ${transaction}: it was written over`;
+      return `went back from transaction ${this.newest} to ${transaction}: it was overwritten`;
     this.newest = transaction;
     this.pageBytes = heads[0].pageBytes;
     return undefined;
@@ -115,10 +115,12 @@ function lookAt(file: Seen): FileFault | undefined {
     }
     file.bytes = now.size;
     const isOwners = (now.mode & 0o600) === 0o600;
-    return isOwners ? undefined : { kind: 'unknown', reason: `${path} has no permission for its owner: chmod 600` };
+    return isOwners
+      ? undefined
+      : { kind: 'unknown', reason: `${path} is not readable and writable for its owner: run chmod 600` };
   } catch (error) {
     // A part of the path is no longer a folder, or is a link to itself.
     if (isCode(error, 'ENOTDIR', 'ELOOP')) return { kind: 'gone', reason: `${path} was removed or replaced` };
-    return { kind: 'unknown', reason: `${path} cannot be looked at: ${sayError(error)}` };
+    return { kind: 'unknown', reason: `${path} cannot be inspected: ${sayError(error)}` };
   }
 }

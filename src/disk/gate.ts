@@ -60,7 +60,7 @@ function enter(folder: string, file: string): void {
 }
 function unmade(file: string, error: unknown): BusError<'Unreachable'> {
   const cause = sayError(error);
-  const message = `${file} cannot be made: ${cause}; see to its rights and to room on the disk`;
+  const message = `${file} cannot be created: ${cause}. Check the permissions of its folder and the free disk space.`;
   return new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause }, error);
 }
 function leave(folder: string): void {

@@ -70,7 +70,7 @@ async function openShared(path: string, id: string, options: StoreOptions, write
   const lock = new LockFile(join(path, 'lock.mdb'));
   const before = closing.get(id);
   const unclosed = () =>
-    unreachable(path, 'not-sent', writeMs, `it is not closed after ${writeMs} ms; ${lock.sayHolder()}`);
+    unreachable(path, 'not-sent', writeMs, `its previous use was not closed within ${writeMs} ms; ${lock.sayHolder()}`);
   if (before !== undefined) await limited(before, clock, writeMs, unclosed);
   const hold = holdProcess(); // the waits below are timers, which do not keep the process running
   try {
@@ -153,14 +153,14 @@ function checkLockFile(lock: LockFile, users: readonly number[]): void {
 function checkAddressSpace(): void {
   const open = opened.size + closing.size;
   if (open > openMax) {
-    const message = `this process has ${open - 1} data files open, the limit is ${openMax}: close buses`;
-    const remedy = 'Close buses that are not used, or divide them over more processes.';
+    const message = `this process has ${open - 1} data files open, the limit is ${openMax}. Close buses`;
+    const remedy = 'Close buses that are not used, or distribute them over more processes.';
     throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
   }
   const limitBytes = addressSpaceBytes();
   if (limitBytes >= 2 * mapBytes) return;
   const limit = `this process can have ${limitBytes} bytes of address space`;
-  const message = `${limit}, the log needs ${mapBytes}: raise ulimit -v`;
+  const message = `${limit}, the log needs ${mapBytes}. Raise ulimit -v`;
   throw new BusError('Config', message, { faults: [message] }, undefined, 'Raise ulimit -v for this process.');
 }
 function addressSpaceBytes(): number {
@@ -181,8 +181,8 @@ function checkOlder(path: string, lock: LockFile): void {
   const [newest, last] = [newestTransaction(data) ?? 0, lock.lastTransaction() ?? 0];
   if (last <= newest) return;
   const message =
-    `${data} is of transaction ${newest}, but the processes that use it have written ${last}: another file was ` +
-    'put in its place. Stop all processes of this directory, then start them again.';
+    `${data} has transaction ${newest}, but the processes that use it have written ${last}: the file was ` +
+    'replaced. Stop all processes of this directory, then start them again.';
   const remedy = 'Stop all processes of this directory, then start them again.';
   throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }

@@ -94,7 +94,7 @@ export class LockFile {
     const holder = this.holder();
     if (holder === 'none') return 'no process holds the write lock';
     if (holder === 'unknown') return 'the process that holds the write lock cannot be determined';
-    const stopped = holder.stopped ? ', which is stopped (SIGSTOP): continue or kill it' : '';
+    const stopped = holder.stopped ? ', which is stopped (SIGSTOP). Continue or kill it' : '';
     return `the write lock is held by process ${holder.pid}${stopped}`;
   }
 
@@ -146,16 +146,16 @@ export class LockFile {
   faultBeforeOpening(users: readonly number[]): string | undefined {
     const found = statSync(this.path, { throwIfNoEntry: false });
     if (found === undefined) return undefined;
-    if (!found.isFile()) return `${this.path} is not a file: remove it`;
+    if (!found.isFile()) return `${this.path} is not a file. Remove it`;
     try {
       accessSync(this.path, constants.R_OK | constants.W_OK);
     } catch (error) {
-      return `${this.path} cannot be written (${sayError(error)}): chmod 600 ${this.path}`;
+      return `${this.path} cannot be written (${sayError(error)}). Run chmod 600 ${this.path}`;
     }
     // LMDB reports a file that cannot be read.
     if (users.length === 0 || ['sound', 'unread'].includes(this.content())) return undefined;
     const pids = users.join(', ');
-    return `${this.path} is damaged while other processes use it (${pids}): stop all of them, then start again`;
+    return `${this.path} is damaged while other processes use it (${pids}). Stop all of them, then start them again`;
   }
 
   /**

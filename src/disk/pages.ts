@@ -91,7 +91,7 @@ async function readAll(
     while (count < readPagesMax && numbers[index + count] === last - count) count++;
     const first = last - count + 1;
     if (first < 2 || last >= pages) return `page ${first} is not in the file, which has ${pages}`;
-    if (readSync(file, bytes, 0, count * pageBytes, first * pageBytes) < count * pageBytes) return 'it is cut off';
+    if (readSync(file, bytes, 0, count * pageBytes, first * pageBytes) < count * pageBytes) return 'it was truncated';
     for (let n = 0; n < count; n++) {
       const word = (n * pageBytes) / 2;
       if (!isPage(words, word, first + n, kind)) return `page ${first + n} is not of its tree`;

@@ -146,7 +146,7 @@ function append(file: number, zeros: Buffer): number {
 
 function full(path: string, freeBytes: number, neededBytes: number): BusError<'DiskFull'> {
   const message =
-    `${path}: nothing was written, because the disk is full: ${freeBytes} bytes are left for it, ` +
-    `${neededBytes} are needed. Free space on the disk; writing goes on by itself.`;
+    `${path}: nothing was written, because the disk is full: ${freeBytes} bytes are free for it, ` +
+    `${neededBytes} are needed. Free space on the disk. Writing then resumes by itself.`;
   return new BusError('DiskFull', message, { outcome: 'not-sent', path, freeBytes, neededBytes });
 }

@@ -122,9 +122,9 @@ async function checkLayout(log: Store): Promise<void> {
   const found = log.version(key);
   if (found === undefined) await log.within(log.write({ key, version: null }, [{ key, value: mark, version: layout }]));
   else if (found > layout) {
-    const layouts = `layout ${found}, this one knows ${layout}`;
-    const message = `${log.path} was written by a newer busbar (${layouts}): upgrade this process`;
-    const remedy = 'Upgrade this process, or give it a directory of its own with dir.';
+    const layouts = `layout ${found}, this one supports ${layout}`;
+    const message = `${log.path} was written by a newer busbar (${layouts}). Upgrade this process`;
+    const remedy = 'Upgrade this process, or set its dir to another directory.';
     throw new BusError('Config', message, { faults: [message] }, undefined, remedy);
   }
 }
@@ -210,7 +210,7 @@ class EmbeddedLog {
       fault = sayError(error);
     }
     if (fault !== '' && fault !== this.markFault) {
-      const message = 'the file that records that the log was created cannot be kept';
+      const message = 'the file that records the creation of the log cannot be kept';
       this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { reason: fault } });
     }
     this.markFault = fault;

@@ -64,6 +64,6 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
   } catch (error) {
     await runAll(opened); // a fault during closing must not hide the reason why opening failed
     if (error instanceof BusError) throw error;
-    refuse(`${directory.path} cannot be used: ${sayError(error)}`, 'check its permissions and the free space there');
+    refuse(`${directory.path} cannot be used: ${sayError(error)}`, 'check its permissions and the free disk space');
   }
 }

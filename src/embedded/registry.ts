@@ -155,7 +155,7 @@ class RollRegistry implements EmbeddedRegistry {
   private checkName(name: string): void {
     for (const [address, { instance }] of this.roll.entries) {
       if (instance.name !== name || address === this.parts.sockets.address) continue;
-      const message = `an instance called ${name} is alive already (process ${instance.pid})`;
+      const message = `an instance named ${name} is already running (process ${instance.pid})`;
       throw new BusError('Conflict', message, { key: name });
     }
   }
@@ -184,7 +184,7 @@ class RollRegistry implements EmbeddedRegistry {
     this.parts.notices.tell({ type: 'state', part: 'announcement', ok, reason });
   }
   private tellMade(what: 'socket' | 'announcement'): void {
-    const message = `the ${what} of this instance was removed or changed, and was made again`;
+    const message = `the ${what} of this instance was removed or changed, and was recreated`;
     this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { address: this.parts.sockets.address } });
   }
 

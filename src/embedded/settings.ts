@@ -118,7 +118,7 @@ class FileSettings implements Settings {
     }
     throw unreachable(
       'not-sent',
-      `${this.parts.directory.settings}: ${triesMax} times somebody else wrote at the same moment`,
+      `${this.parts.directory.settings}: another process changed them during each of ${triesMax} tries`,
     );
   }
 
@@ -196,7 +196,7 @@ class FileSettings implements Settings {
     try {
       see([...this.newest.settings.values()]);
     } catch (error) {
-      this.refused(`a watcher threw: ${sayError(error)}`);
+      this.refused(`a listener threw: ${sayError(error)}`);
     }
   }
 
@@ -249,7 +249,7 @@ class FileSettings implements Settings {
     } finally {
       fs.rmSync(draft, { force: true });
     }
-    const message = `the file of the newest settings was ${why}, and was written again from what this instance knows`;
+    const message = `the file of the newest settings was ${why}, and was rewritten from this process`;
     this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: { file } });
     // A write of another process between the removal and this one would be hidden by the higher number.
     if (why === 'removed' && this.generations().some((other) => other !== 0 && other < number))
@@ -283,7 +283,7 @@ function changed(
 ): ReadonlyMap<string, Setting> {
   const found = settings.get(key)?.version ?? 0;
   if (found !== was) {
-    const message = `setting ${key} has version ${found}, not ${was}: somebody else wrote it`;
+    const message = `setting ${key} has version ${found}, not ${was}: another process changed it`;
     throw new BusError('Conflict', message, { key, expected: was, found });
   }
   const now = new Map(settings);

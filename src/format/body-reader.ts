@@ -144,7 +144,7 @@ class Reader extends ByteSource {
       case 0xc9:
         return this.#extension(this.length(code - 0xc7));
       case 0xc1:
-        return this.refuse('0xc1 is no type of MessagePack');
+        return this.refuse('0xc1 is not a type of MessagePack');
       default: // 0xd4 to 0xd8: 1, 2, 4, 8, 16
         return this.#extension(1 << (code - 0xd4));
     }
@@ -181,7 +181,7 @@ class Reader extends ByteSource {
     let count = 0;
     if (code >= 0x90 && code < 0xa0) count = code & 0x0f;
     else if (code === 0xdc || code === 0xdd) count = this.length(code - 0xdb);
-    else this.refuse('a Map or Set that is no array');
+    else this.refuse('a Map or Set that is not an array');
     if (kind === kinds.map && count % 2 !== 0) this.refuse('a Map with a key and no value');
     if (this.#open(kind, count)) {
       this.#frameAt(this.#top).outerEnd = outerEnd;
@@ -236,7 +236,7 @@ class Reader extends ByteSource {
     else if (code >= 0xd9 && code <= 0xdb) length = this.length(code - 0xd9);
     else {
       frame.key = '';
-      this.refuse('a key that is no string');
+      this.refuse('a key that is not a string');
     }
     const key = length <= keyBytesCached ? this.shortKey(length) : this.text(length);
     frame.key = key;
@@ -269,9 +269,9 @@ class Reader extends ByteSource {
       seconds = (this.uint32() | 0) * 2 ** 32 + this.uint32();
     } else return this.refuse(`a timestamp of ${length} bytes`);
     if (nanoseconds >= 1e9) this.refuse('a timestamp with a second or more of nanoseconds');
-    if (nanoseconds % 1e6 !== 0) this.refuse('a timestamp with a part of a millisecond, which no Date holds');
+    if (nanoseconds % 1e6 !== 0) this.refuse('a timestamp with a fraction of a millisecond, which a Date cannot hold');
     const ms = seconds * 1000 + nanoseconds / 1e6;
-    if (Math.abs(ms) > dateMsMax) this.refuse('a timestamp that no Date holds');
+    if (Math.abs(ms) > dateMsMax) this.refuse('a timestamp that a Date cannot hold');
     return new Date(ms);
   }
 

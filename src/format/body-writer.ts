@@ -45,8 +45,8 @@ export function writeBody(value: unknown, bounds: BodyBounds, side: Side, what: 
 
 function tooLarge(what: string, bytes: number, limitBytes: number): BusError<'TooLarge'> {
   const most = limits.messageBytesMax;
-  const option = limitBytes < most ? `messageBytesMax, which may be raised to ${most}` : 'the most that there is';
-  const message = `${what} has ${bytes} bytes or more, allowed are ${limitBytes} (${option})`;
+  const option = limitBytes < most ? `messageBytesMax, which can be raised to ${most}` : 'which cannot be raised';
+  const message = `${what} has ${bytes} bytes or more, the limit is ${limitBytes} (${option})`;
   return new BusError('TooLarge', message, { bytes, limitBytes });
 }
 
@@ -60,9 +60,9 @@ function invalid(side: Side, what: string, message: string, whole: readonly Prop
 function reading(error: unknown): string {
   // The error of a hostile Proxy can itself throw when it is read.
   try {
-    return `reading it threw: ${error instanceof Error ? error.message : String(error)}`;
+    return `reading the value threw: ${error instanceof Error ? error.message : String(error)}`;
   } catch {
-    return 'reading it threw';
+    return 'reading the value threw';
   }
 }
 
@@ -266,7 +266,7 @@ class Writer extends ByteSink {
     for (const [depth, link] of chain.entries()) {
       if (above.has(link)) {
         this.path = this.#frames.slice(0, depth).map(placeIn);
-        throw new Refused('it contains itself');
+        throw new Refused('the value contains itself');
       }
       above.set(link, depth);
     }
@@ -280,7 +280,7 @@ class Writer extends ByteSink {
   }
   #time(value: Date): void {
     const ms = Date.prototype.getTime.call(value);
-    if (Number.isNaN(ms)) throw new Refused('a Date that is no time cannot be sent');
+    if (Number.isNaN(ms)) throw new Refused('an invalid Date cannot be sent');
     mustHaveNoFields(value);
     this.#weigh(weights.date - 1);
     this.date(ms);

@@ -121,7 +121,7 @@ export class ByteSource {
     const low = this.uint32();
     const top = signed ? high | 0 : high;
     if (top >= 0x200000 || top < -0x200000 || (top === -0x200000 && low === 0))
-      this.refuse('an integer beyond 2^53, which no number can hold');
+      this.refuse('an integer beyond 2^53, which a number cannot hold');
     return top * 2 ** 32 + low;
   }
   protected binary(length: number): Uint8Array {
@@ -144,7 +144,7 @@ export class ByteSource {
     let good = digits > 0 && digits <= bigintDigitsMax;
     if (bytes[first] === 0x30) good &&= length === 1; // no -0 and no leading zero
     for (let at = first; good && at < to; at++) good = (bytes[at] ?? 0) >= 0x30 && (bytes[at] ?? 0) <= 0x39;
-    if (!good) this.refuse(`a bigint that is not 1 to ${bigintDigitsMax} decimal digits`);
+    if (!good) this.refuse(`a bigint that does not have 1 to ${bigintDigitsMax} decimal digits`);
     return BigInt(letters(bytes, from, to));
   }
 

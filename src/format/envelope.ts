@@ -61,7 +61,7 @@ const wholeNames = ['deadlineMs', 'sentMs', 'dueMs', 'attempt', 'replay', 'hops'
 const textNames = ['status', 'code', 'to', 'cause', 'traceparent'] as const;
 const baggageCharsMax = 4_096;
 const baggageDepthMax = 32;
-const baggageIs = 'Baggage is JSON: texts, numbers, booleans, null, lists and plain objects.';
+const baggageIs = 'Baggage is JSON: strings, numbers, booleans, null, arrays and plain objects.';
 const idCharsMax = 200;
 
 /** Prints an envelope. Throws Invalid for an invalid field, and TooLarge for a line beyond 8,192 characters. */
@@ -125,7 +125,7 @@ function unprintable(name: string, value: string | number): BusError<'Invalid'> 
 }
 
 function tooLong(what: string, bytes: number, limitBytes: number): BusError<'TooLarge'> {
-  return new BusError('TooLarge', `the ${what} has ${bytes} characters, allowed are ${limitBytes}`, {
+  return new BusError('TooLarge', `the ${what} has ${bytes} characters, the limit is ${limitBytes}`, {
     bytes,
     limitBytes,
   });
@@ -136,15 +136,17 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 /** Returns the envelope of a line, or the reason why it is invalid. Unknown names are ignored. Never throws. */
 export function parseEnvelope(line: string): Envelope | { readonly bad: string } {
   const { length } = line;
-  if (length > limits.envelopeBytesMax) return { bad: `${length} characters, allowed are ${limits.envelopeBytesMax}` };
+  if (length > limits.envelopeBytesMax)
+    return { bad: `it has ${length} characters, the limit is ${limits.envelopeBytesMax}` };
   if (!line.startsWith('1 ')) return { bad: versionFault(line) };
-  if (line.includes('\n')) return { bad: 'a line break, which is not printable ASCII; is the header there twice?' };
-  if (unreadable.test(line)) return { bad: 'a character that is not printable ASCII' };
+  if (line.includes('\n'))
+    return { bad: 'it has a line break, which is not printable ASCII. Is the header set twice?' };
+  if (unreadable.test(line)) return { bad: 'it has a character that is not printable ASCII' };
   const kindEnd = line.indexOf(' ', 2);
   const entryEnd = line.indexOf(' ', kindEnd + 1);
   const idEnd = line.indexOf(' ', entryEnd + 1);
   const fromEnd = line.indexOf(' ', idEnd + 1);
-  if (kindEnd < 0 || entryEnd < 0 || idEnd < 0 || fromEnd < 0) return { bad: 'fewer than six words' };
+  if (kindEnd < 0 || entryEnd < 0 || idEnd < 0 || fromEnd < 0) return { bad: 'it has fewer than six words' };
   const stampEnd = endOfWord(line, fromEnd + 1);
 
   const kind = parseKind(line.slice(2, kindEnd));
@@ -154,7 +156,7 @@ export function parseEnvelope(line: string): Envelope | { readonly bad: string }
   const stamp =
     stampEnd === fromEnd + 2 && line.endsWith('-', stampEnd) ? null : parseStamp(line.slice(fromEnd + 1, stampEnd));
   if (!kind) return { bad: `unknown kind '${line.slice(2, kindEnd).slice(0, 40)}'` };
-  if (!entryPattern.test(entry)) return { bad: `'${entry.slice(0, 140)}' is no entry` };
+  if (!entryPattern.test(entry)) return { bad: `'${entry.slice(0, 140)}' is not an entry` };
   if (id === undefined) return { bad: 'the id is empty, too long or not printable' };
   if (from === undefined) return { bad: 'the sender is empty, too long or not printable' };
   if (stamp === undefined) return { bad: 'the stamp is neither - nor <16 hex digits>:<position>' };
@@ -163,7 +165,7 @@ export function parseEnvelope(line: string): Envelope | { readonly bad: string }
   for (let at = stampEnd; at < length;) {
     const end = endOfWord(line, at + 1);
     const equals = line.indexOf('=', at + 1);
-    if (equals < 0 || equals > end) return { bad: 'a word that is no name=value' };
+    if (equals < 0 || equals > end) return { bad: 'a word is not name=value' };
     const fault = setField(envelope, line.slice(at + 1, equals), line.slice(equals + 1, end));
     if (fault !== undefined) return { bad: fault };
     at = end;
@@ -207,7 +209,7 @@ function setField(envelope: Writable<Envelope>, name: string, value: string): st
     case 'replay':
     case 'hops': {
       const number = parseWhole(value, 0);
-      if (number === undefined || envelope[name] !== undefined) return `${name} is no whole number, or there twice`;
+      if (number === undefined || envelope[name] !== undefined) return `${name} is not a whole number, or is set twice`;
       envelope[name] = number;
       return undefined;
     }
@@ -217,7 +219,7 @@ function setField(envelope: Writable<Envelope>, name: string, value: string): st
     case 'traceparent': {
       const word = parseWord(value);
       if (word === undefined || envelope[name] !== undefined)
-        return `${name} is not printable, too long, or there twice`;
+        return `${name} is not printable, is too long, or is set twice`;
       envelope[name] = word;
       return undefined;
     }
@@ -225,13 +227,13 @@ function setField(envelope: Writable<Envelope>, name: string, value: string): st
       if (value !== 'ok' && value !== 'failure' && value !== 'error' && value !== 'state') {
         return 'status is not ok, failure, error or state';
       }
-      if (envelope.status !== undefined) return 'status is there twice';
+      if (envelope.status !== undefined) return 'status is set twice';
       envelope.status = value;
       return undefined;
     case 'baggage': {
       const baggage = parseBaggage(value);
       if (!baggage || envelope.baggage)
-        return `baggage is no JSON object, not exact, over ${baggageCharsMax} characters, or there twice`;
+        return `baggage is not exact JSON of an object, has over ${baggageCharsMax} characters, or is set twice`;
       envelope.baggage = baggage;
       return undefined;
     }
@@ -248,7 +250,7 @@ function endOfWord(line: string, from: number): number {
 function versionFault(line: string): string {
   const version = /^([0-9]{1,9}) /.exec(line)?.[1];
   if (version === undefined) return 'it does not start with a version';
-  return Number(version) > 1 ? `version ${version} is newer than this busbar` : `there is no version ${version}`;
+  return Number(version) > 1 ? `version ${version} is newer than this busbar` : `version ${version} does not exist`;
 }
 
 function parseKind(word: string): WireKind | undefined {

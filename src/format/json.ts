@@ -25,12 +25,11 @@ export function decodeValue(value: Uint8Array | null, depthMax: number = limits.
 }
 
 const beginsJson: readonly number[] = [0x7b, 0x5b, 0x22];
-const neither =
-  'it is neither MessagePack nor a JSON object, array or string without anything before its first {, [ or "';
+const neither = 'it is neither MessagePack nor a JSON object, array or string whose first byte is {, [ or "';
 
 function inTwoWays(byte: number): string {
   const safe = `MessagePack cc ${byte.toString(16)}`;
-  return `one byte that is ${byte} in MessagePack and ${byte - 0x30} in JSON; send an object, or ${safe}`;
+  return `one byte that is ${byte} in MessagePack and ${byte - 0x30} in JSON. Send an object, or ${safe}`;
 }
 /** Returns true when the bytes look like other JSON, or like text with a byte order mark or leading spaces. */
 function isText(bytes: Uint8Array, first: number): boolean {
@@ -42,6 +41,8 @@ function decodeJson(bytes: Uint8Array, depthMax: number): Decoded {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
   const read = readJson(text, { depthMax });
   if (read.ok) return read;
-  const what = read.isJson ? 'JSON that no value is exactly' : 'it begins like JSON, but is none';
+  const what = read.isJson
+    ? 'it is JSON, but a value cannot represent it exactly'
+    : 'it begins like JSON, but is not JSON';
   return { ok: false, reason: `${what}: ${read.reason}`, path: read.path };
 }

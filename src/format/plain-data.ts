@@ -19,27 +19,26 @@ export function isBytes(prototype: unknown): boolean {
 }
 export function mustBePlain(value: object): void {
   const tag = Object.prototype.toString.call(value);
-  if (tag !== '[object Object]') throw new Refused(`${tag} cannot be sent; ${sendable}`);
+  if (tag !== '[object Object]') throw new Refused(`${tag} cannot be sent. ${sendable}`);
   // Reject objects whose content is not in their properties, and bytes, which would arrive as an object with numeric
   // keys.
   if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value) || types.isMap(value) || types.isSet(value))
-    throw new Refused(`a built-in object whose prototype was replaced cannot be sent; ${sendable}`);
+    throw new Refused(`a built-in object whose prototype was replaced cannot be sent. ${sendable}`);
 }
 /** Throws Refused for a Map, Set or Date with own properties, because these would be lost. */
 export function mustHaveNoFields(value: object): void {
   const [field] = Object.keys(value);
-  if (field !== undefined)
-    throw new Refused(`${className(value)} with a property of its own, ${field}, cannot be sent`);
+  if (field !== undefined) throw new Refused(`${className(value)} with an own property, ${field}, cannot be sent`);
 }
 
-const sendable = 'send plain objects, arrays, Date, Map, Set or Uint8Array';
+const sendable = 'Send plain objects, arrays, Date, Map, Set or Uint8Array';
 export function notSendable(value: object): Refused {
-  return new Refused(`${className(value)} cannot be sent; ${sendable}`);
+  return new Refused(`${className(value)} cannot be sent. ${sendable}`);
 }
 function className(value: object): string {
   // The cast is safe: the type of `name` is checked below, and it is used only for the message.
   const { name } = (value.constructor ?? {}) as { name?: unknown };
-  return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object with a prototype of its own';
+  return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object with its own prototype';
 }
 
 /**

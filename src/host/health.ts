@@ -25,7 +25,8 @@ export async function openHealthServer(heard: Watchable, port: number): Promise<
   const metrics = openMetrics(heard);
   let health = (): Health => starting;
   const server = createServer((request, response) => {
-    if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, 'text/plain', 'only GET\n');
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return send(response, 405, 'text/plain', 'only GET and HEAD\n');
     answer(health(), metrics, request.url ?? '/', response).catch((error: unknown) =>
       send(response, 500, 'text/plain', `${sayError(error)}\n`),
     );

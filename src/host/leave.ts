@@ -34,7 +34,7 @@ export function hearSignals(running: Running, starting: Promise<void>, proc: Pro
       firstMs = nowMs;
       void leave(signal, running, starting, proc);
     } else if (nowMs - firstMs >= forwardedMs) {
-      running.logger.warn(`${signal} again: ends at once`);
+      running.logger.warn(`${signal} received again: exits immediately`);
       proc.exit(signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated);
     }
   });
@@ -43,18 +43,18 @@ export function hearSignals(running: Running, starting: Promise<void>, proc: Pro
 /** Ends the process, at the latest when `drainMs` and the grace time have passed. Never rejects. */
 async function leave(signal: ExitSignal, running: Running, starting: Promise<void>, proc: Process): Promise<void> {
   const { logger, drainMs } = running;
-  logger.info(`leaves: ${signal}`);
+  logger.info(`${signal} received: leaves`);
   // Timers do not keep the process alive. Without other work it ends before this function has finished, with this code.
   proc.endWith(exitCodes.late);
   const deadline = proc.clock.after(drainMs + graceMs, () => {
-    logger.error(`has not left within ${drainMs + graceMs} ms (drainMs and ${graceMs}): ends now`);
+    logger.error(`has not left within ${drainMs + graceMs} ms (drainMs and ${graceMs}): exits now`);
     proc.exit(exitCodes.late);
   });
   if (!(await succeeds(starting))) return; // a failed start ends the process itself
   const { ok, drainedMs } = await stopAll(running, proc);
   deadline.cancel();
   const late = drainMs > 0 && drainedMs >= drainMs;
-  if (late) logger.warn(`left after ${Math.round(drainedMs)} ms: not everything was finished within drainMs`);
+  if (late) logger.warn(`left after ${Math.round(drainedMs)} ms: some work did not end within drainMs`);
   else logger.info(`left after ${Math.round(drainedMs)} ms`);
   proc.exit(late ? exitCodes.late : ok ? exitCodes.left : exitCodes.failed);
 }
@@ -71,7 +71,7 @@ async function stopAll(running: Running, proc: Process): Promise<{ ok: boolean; 
   const steps: readonly Step[] = [
     [`close() of ${module}`, () => made?.handlers.close?.()],
     ['closing the bus', drain],
-    ...things.map((thing): Step => ['putting away', () => dispose(thing)]),
+    ...things.map((thing): Step => ['disposing of a dependency', () => dispose(thing)]),
     ['closing the health port', () => health?.close()],
   ];
   const failed = await runAll(steps, ({ step: [what], error }) =>

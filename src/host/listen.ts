@@ -71,7 +71,7 @@ function declare(at: object, listening: Listening): void {
 }
 
 function misplaced(method: string | symbol, how: string): BusError<'Config'> {
-  const fault = `@Listen: the method '${String(method)}' is ${how}; put the decorator before a method of instances`;
+  const fault = `@Listen: the method '${String(method)}' is ${how}. Put the decorator before a method of instances`;
   const remedy = 'Put @Listen before a public method of instances of the class.';
   return new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }
@@ -134,6 +134,6 @@ export function startListeners(bus: Bus, instance: object): Listeners {
 function call(instance: object, method: string | symbol, body: unknown, context: Context): void | Promise<void> {
   // The decorator's type checks that the method handles the event, but a subclass in JavaScript can replace it.
   const run = (instance as Readonly<Record<string | symbol, unknown>>)[method];
-  if (typeof run !== 'function') throw new TypeError(`'${String(method)}' is no method of its object any more`);
+  if (typeof run !== 'function') throw new TypeError(`'${String(method)}' is no longer a method of its object`);
   return run.call(instance, body, context) as void | Promise<void>;
 }

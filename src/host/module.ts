@@ -74,7 +74,7 @@ export function knownModule(target: AnyClass): Known {
   const found = known.get(target);
   if (found) return found;
   const remedy = 'Put @SystemModule(contract) before the class.';
-  throw fault(`${target.name} is not a module: put @SystemModule(contract) before the class`, remedy);
+  throw fault(`${target.name} is not a module. Put @SystemModule(contract) before the class`, remedy);
 }
 
 /** An instance of a module, and the dependencies passed to its constructor, in the order in which they were created. */
@@ -111,12 +111,12 @@ function checkMetadata(target: AnyClass): void {
   if (target.length === 0 || Reflect.hasMetadata('design:paramtypes', target)) return;
   const injected: unknown = Reflect.getMetadata('injectionTokens', target); // where tsyringe's `@inject` stores them
   if (Object.keys(injected ?? {}).length >= target.length) return;
-  throw cannotMake(target, 'this compiler does not say what its constructor takes');
+  throw cannotMake(target, 'the compiler emits no types of its constructor parameters');
 }
 
 function cannotMake(target: AnyClass, why: string, cause?: unknown): BusError<'Config'> {
-  const remedy = 'name what it takes: @SystemModule(contract, { needs: [Store, BUS] })';
-  return fault(`${target.name} cannot be made: ${why}; ${remedy}`, `N${remedy.slice(1)}.`, cause);
+  const remedy = 'name its dependencies: @SystemModule(contract, { needs: [Store, BUS] })';
+  return fault(`${target.name} cannot be created: ${why}; ${remedy}`, `N${remedy.slice(1)}.`, cause);
 }
 
 /**

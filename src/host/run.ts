@@ -49,7 +49,7 @@ export async function runModule(target: AnyClass, options: RunOptions = {}): Pro
 }
 let taken = false;
 const twiceRemedy = 'Start another process for the other module, or open its bus with openBus.';
-const twice = 'runModule was called before: a process runs one module; open a bus for another one with openBus';
+const twice = 'runModule was already called, and a process runs one module. Open a bus for another one with openBus';
 
 /** Implements `runModule` for any process, so that a test can replace the process. */
 export async function run(target: AnyClass, options: RunOptions, proc: Process): Promise<void> {

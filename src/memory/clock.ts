@@ -86,7 +86,7 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
         const next = waiting.at(-1);
         if (!next || next.dueMs > limitMs) break;
         if (next.chain > chainMax) {
-          throw new Error(`virtual time stands still at ${nowMs}: timers without delay go on for ever`);
+          throw new Error(`virtual time stands still at ${nowMs}: timers without delay are set without end`);
         }
         ({ chain } = next);
         waiting.pop();

@@ -192,7 +192,7 @@ export class Group {
     for (const share of this.#shares) {
       if (share.tenure?.seat !== seat) continue;
       const tenure = this.#end(share, share.tenure);
-      const error = new LostError(this.name, share.records.partition, 'no sign of life for a session');
+      const error = new LostError(this.name, share.records.partition, 'it sent no heartbeat for a session');
       lost.push(() => tenure.lost.abort(error));
     }
     this.#remove(seat);
@@ -323,7 +323,7 @@ export class Group {
   #checkState(bytes: number): void {
     const limitBytes = this.how.stateBytesMax;
     if (bytes <= limitBytes) return;
-    const message = `the state of a commit of ${this.name} has ${bytes} bytes, more than ${limitBytes}`;
+    const message = `the state of a commit of ${this.name} has ${bytes} bytes, the limit is ${limitBytes}`;
     throw new BusError('TooLarge', message, { bytes, limitBytes });
   }
 }

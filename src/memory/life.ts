@@ -129,7 +129,7 @@ export class Life {
   #perform<T>(what: string, effect: () => T | Promise<T>, fault: Fault | undefined): T | Promise<T> {
     if (fault === 'disconnect') this.expire();
     if (fault === 'disconnect' || fault === 'drop')
-      throw unreachable('unknown', `${what} of ${this.name} was lost on its way`);
+      throw unreachable('unknown', `${what} of ${this.name} was lost in transit`);
     const planned = errorOf(fault);
     if (planned) {
       if (planned.done) void Promise.resolve(effect()).catch(() => undefined); // its own error is never reported

@@ -48,7 +48,7 @@ export function memoryPost(world: PostWorld, life: Life): Post {
 
   const check = (): void => {
     if (box.closed)
-      throw new BusError('Closed', `the post of ${life.name} was closed`, {
+      throw new BusError('Closed', `the messenger of ${life.name} was closed`, {
         outcome: 'not-sent',
         sinceMs: life.clock.now() - closedMs,
       });
@@ -62,7 +62,7 @@ export function memoryPost(world: PostWorld, life: Life): Post {
   return {
     address: box.address,
     receive(receiver) {
-      if (box.receiver) throw new Error(`the post of ${life.name} receives already`);
+      if (box.receiver) throw new Error(`the messenger of ${life.name} already has a receiver`);
       box.receiver = {
         packet: life.bind((packet: Packet, from: string) => receiver.packet(packet, from)),
         gone: life.bind((address: string) => receiver.gone(address)),
@@ -92,7 +92,7 @@ export function memoryPost(world: PostWorld, life: Life): Post {
 
 function send(world: PostWorld, box: Box, address: string, packet: Packet): void {
   const to = world.boxes.get(address);
-  if (!to) throw unreachable('not-sent', `nobody is at ${address} any more`);
+  if (!to) throw unreachable('not-sent', `no instance has the address ${address}`);
   const { waiting } = to;
   if (!waiting.fits(packet.body.length))
     throw waiting.overloaded(`packets to ${address}`, 'packets', retryAfterMs, packet.body.length);
@@ -153,7 +153,7 @@ function checkSize({ line, body }: Packet): void {
   if (body.length > bodyBytesMax) throw tooLarge('a body', body.length, bodyBytesMax);
 }
 function tooLarge(what: string, bytes: number, limitBytes: number): BusError {
-  return new BusError('TooLarge', `${what} has ${bytes} bytes, more than ${limitBytes}`, { bytes, limitBytes });
+  return new BusError('TooLarge', `${what} has ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
 }
 
 const copyPacket = ({ line, body }: Packet): Packet => ({ line, body: Uint8Array.from(body) });

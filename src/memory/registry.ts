@@ -24,7 +24,7 @@ export class Roll {
   announce(life: Life, instance: Instance): void {
     for (const [other, { name }] of this.#instances) {
       if (other === life || name !== instance.name) continue;
-      throw new BusError('Conflict', `an instance called ${name} is alive already`, { key: name });
+      throw new BusError('Conflict', `an instance named ${name} is already running`, { key: name });
     }
     this.#instances.set(life, Object.freeze({ ...instance, serves: Object.freeze({ ...instance.serves }) }));
     this.#changed();

@@ -25,7 +25,7 @@ export class Values {
   set(key: string, value: string | null, was: number): number {
     const found = this.#settings.get(key)?.version ?? 0;
     if (found !== was) {
-      const message = `setting ${key} has version ${found}, not ${was}: somebody else wrote it`;
+      const message = `setting ${key} has version ${found}, not ${was}: another process changed it`;
       throw new BusError('Conflict', message, { key, expected: was, found });
     }
     const version = value === null ? 0 : found + 1;

@@ -153,7 +153,7 @@ export class Topics {
 
   partitions(topic: string): readonly Partition[] {
     const found = this.#topics.get(topic);
-    if (!found) throw config(`there is no topic ${topic}; ensure it first`);
+    if (!found) throw config(`topic ${topic} does not exist; ensure it first`);
     return found.partitions;
   }
 
@@ -176,7 +176,7 @@ export class Topics {
     const limitBytes = this.recordBytesMax(topic);
     const bytes = recordBytes(record);
     if (bytes > limitBytes) {
-      const message = `a record for ${topic} has ${bytes} bytes, more than ${limitBytes}`;
+      const message = `a record for ${topic} has ${bytes} bytes, the limit is ${limitBytes}`;
       throw new BusError('TooLarge', message, { bytes, limitBytes });
     }
     if (record.key === null && this.#topics.get(topic)?.topic.compacted) {

@@ -282,7 +282,7 @@ export class LostError extends Error {
     readonly partition: number,
     readonly reason: string,
   ) {
-    super(`partition ${partition} of ${group} is no longer ours: ${reason}`);
+    super(`partition ${partition} of ${group} no longer belongs to this instance: ${reason}`);
   }
 }
 /**
@@ -295,7 +295,7 @@ export class PartlyError extends BusError {
     readonly failed: ReadonlyMap<number, BusError>,
     count: number,
   ) {
-    const said = `${failed.size} of ${count} were not taken, the others are in the log: ${first.message}`;
+    const said = `${failed.size} of ${count} records were not appended, the others are in the log: ${first.message}`;
     super(first.code, said, first.details, first, first.remedy);
   }
 
@@ -333,7 +333,7 @@ export class OutOfRangeError extends Error {
   ) {
     const [first, last] = end === undefined ? [from, start - 1] : [end, from - 1];
     const why = end === undefined ? `the log starts at ${start}` : `the log ended at ${end}`;
-    super(`${topic}/${partition}: offsets ${first} to ${last} are gone, ${why}`);
+    super(`${topic}/${partition}: offsets ${first} to ${last} no longer exist, ${why}`);
   }
 
   /** Returns the offset at which a reader continues. */

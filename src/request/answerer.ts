@@ -77,7 +77,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
 
   function request(envelope: Envelope, body: Uint8Array, from: string): void {
     const { entry, id, stamp } = envelope;
-    if (stamp && !seen.fresh(stamp)) return drop(envelope, 'it came twice');
+    if (stamp && !seen.fresh(stamp)) return drop(envelope, 'it arrived twice');
     if (drainingMs !== undefined) return refuseLeaving(envelope, from);
     const line = lines.get(entry);
     if (!line) {
@@ -93,7 +93,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     if (facts.deadline <= arrivedMs) return dropUnstarted(envelope, 'its deadline passed before it was started');
     const decoded = decodeBody(body, parts.bodyDepthMax);
     if (!decoded.ok) {
-      const message = `the bytes are not a body: ${decoded.reason}`;
+      const message = `the body cannot be decoded: ${decoded.reason}`;
       const { path = [] } = decoded;
       const issue = path.length > 0 ? { message, path } : { message };
       const details = { side: 'input', issues: [issue] } as const;
@@ -239,7 +239,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       const one = active.get(id);
       if (one?.envelope.entry !== entry) return;
       one.takenBack = true;
-      stop(one, 'its caller took it back', decodeReason(reason));
+      stop(one, 'its caller aborted it', decodeReason(reason));
     },
     gone(address) {
       // The request does not count as cancelled: a caller that was wrongly assumed dead still gets the reply.

@@ -12,16 +12,16 @@ export function timedOut({
   target,
 }: Pick<OpenCall, 'reached' | 'timeoutMs' | 'entry' | 'target'>): BusError<'Timeout'> {
   const where = {
-    'not-sent': 'it was never sent',
-    sent: 'it was sent',
-    waiting: 'it waits there',
-    running: 'it runs there',
-    answered: 'it was answered, the answer did not arrive',
+    'not-sent': 'the request was never sent',
+    sent: 'the request was sent',
+    waiting: 'the request waits there',
+    running: 'the request is running there',
+    answered: 'it answered, but the answer did not arrive',
   };
   const who = target ? target.instance.name : `an instance of ${moduleOf(entry)}`;
   return new BusError(
     'Timeout',
-    `${entry.name}: no answer of ${who} within ${timeoutMs} ms (timeoutMs); ${where[reached]}`,
+    `${entry.name}: no answer from ${who} within ${timeoutMs} ms (timeoutMs); ${where[reached]}`,
     { reached, timeoutMs },
   );
 }
@@ -37,21 +37,19 @@ export function answerLost(call: OpenCall, clock: Clock): BusError<'Timeout'> {
   const { entry, target, timeoutMs } = call;
   const afterMs = Math.round(clock.mono() - call.begunMs);
   const who = target?.instance.name ?? `an instance of ${moduleOf(entry)}`;
-  const message = `${entry.name}: ${who} says after ${afterMs} ms that nothing of it waits or runs there`;
-  const why = 'its answer was lost, or it was lost on its way there';
+  const message = `${entry.name}: ${who} reported after ${afterMs} ms that the request neither waits nor runs there`;
+  const why = 'the request or its answer was lost in transit';
   return new BusError('Timeout', `${message}, and no answer is on its way: ${why}`, { reached: 'answered', timeoutMs });
 }
 export function noHandler(call: OpenCall): BusError<'NoHandler'> {
   const module = moduleOf(call.entry);
   const { to } = call.options;
-  return new BusError('NoHandler', `${call.entry.name}: no ${to ?? `instance of ${module}`} is up`, {
-    module,
-    entry: call.entry.name,
-  });
+  const absent = to === undefined ? `no instance of ${module} is running` : `${to} is not running`;
+  return new BusError('NoHandler', `${call.entry.name}: ${absent}`, { module, entry: call.entry.name });
 }
 export function cancelled(call: Pick<OpenCall, 'entry' | 'options'>): BusError<'Cancelled'> {
   const reason: unknown = call.options.signal?.reason;
-  return new BusError('Cancelled', `${call.entry.name} was taken back by its caller`, { reason }, reason);
+  return new BusError('Cancelled', `${call.entry.name} was aborted by its caller`, { reason }, reason);
 }
 export function unreachable(call: OpenCall, clock: Clock, why: string, cause?: unknown): BusError<'Unreachable'> {
   const waitedMs = Math.round(clock.mono() - call.begunMs);
@@ -73,11 +71,11 @@ export function closed(clock: Clock, closedMs: number, call?: OpenCall): BusErro
 export function lastRefusal(call: OpenCall): BusError {
   const { refusal } = call;
   if (!refusal || refusal.code !== 'Closed') return refusal ?? noHandler(call);
-  const message = `${call.entry.name}: nobody is left to ask: ${refusal.message}`;
+  const message = `${call.entry.name}: no instance is left that serves it: ${refusal.message}`;
   return new BusError('NoHandler', message, { module: moduleOf(call.entry), entry: call.entry.name }, refusal);
 }
 export function badTimeout(entry: Request, timeoutMs: number): BusError<'Config'> {
   const fault = `timeoutMs of ${entry.name} is ${timeoutMs}; it must be 0 or more`;
-  const remedy = 'Give timeoutMs as a number of milliseconds, 0 or more.';
+  const remedy = 'Pass timeoutMs as a number of milliseconds, 0 or more.';
   return new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }

@@ -181,7 +181,7 @@ export function createCaller(parts: CallerParts): Caller {
     const isState = envelope.status === 'state';
     if (!call || target?.instance.name !== envelope.from) {
       if (isState) return; // the reply to a probe of an instance whose requests have ended
-      const reason = call ? `from ${envelope.from}, which was not asked` : 'nobody waits for it any more';
+      const reason = call ? `it is from ${envelope.from}, which has not received the request` : 'no call waits for it';
       return notices.tell({ type: 'dropped', what: 'reply', reason, entry: envelope.entry, id: envelope.id });
     }
     if (isState) return heardState(call, envelope);
@@ -231,7 +231,7 @@ export function createCaller(parts: CallerParts): Caller {
     for (const call of target.open) {
       const lost = new BusError(
         'ResponderLost',
-        `${call.entry.name}: ${target.instance.name} died with the request; it may or may not have been done`,
+        `${call.entry.name}: ${target.instance.name} died before it answered, so the request can have been done or not`,
         { instance: target.instance.name },
       );
       if (call.entry.options.idempotent) refuse(call, address, lost);

@@ -70,14 +70,14 @@ function whenChecked(checked: unknown, make: () => Reply, refused: (error: unkno
 
 /** Adds the responder to the message of an error that the handler caused, since the caller is not at fault. */
 function byHandler({ self }: ReplyParts, { code, message, details }: AnyBusError): Parameters<typeof errorReply>[0] {
-  const said = `${message}; the handler at ${self} gave it`;
+  const said = `${message}; the value is from the handler at ${self}`;
   return { code, message: said, details: code === 'Invalid' ? { ...details, instance: self } : details };
 }
 
 function handlerFailed({ self }: ReplyParts, entry: Request, error: unknown): BusError<'HandlerFailed'> {
   const isUndeclared = error instanceof Failure && error.entry === entry.name;
   const handlerError = short(
-    isUndeclared ? `'${error.code}' is no failure that the contract declares` : sayError(error),
+    isUndeclared ? `failure '${error.code}' is not declared in the contract` : sayError(error),
   );
   const message = `${entry.name}: its handler at ${self} failed: ${handlerError}`;
   const details = { handlerError, ...(!isUndeclared && behind(error)), instance: self };

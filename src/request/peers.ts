@@ -181,6 +181,6 @@ function refresh<Open extends About>(module: Watched<Open>): readonly PeerTarget
 
 function tooMany(module: string): BusError<'Config'> {
   const fault = `${module} would be module ${modulesMax + 1} that this instance calls; the limit is ${modulesMax}`;
-  const remedy = 'Call a fixed set of modules: names that are made at run time belong into the body.';
+  const remedy = 'Call a fixed set of modules. Put names that are created at run time into the body.';
   return new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }

@@ -29,7 +29,7 @@ export interface WireError {
 /** Returns the checked value of a reply. Throws the Failure or BusError that the reply carries. */
 export function openReply(entry: Request, reply: Envelope, bytes: Uint8Array, depthMax?: number): unknown {
   const decoded = decodeBody(bytes, depthMax);
-  if (!decoded.ok) throw invalidReply(entry, `the bytes are not a body: ${decoded.reason}`, decoded.path);
+  if (!decoded.ok) throw invalidReply(entry, `the body cannot be decoded: ${decoded.reason}`, decoded.path);
   if (reply.status === 'ok') return check(outputOf(entry), decoded.value, 'reply', entry.name);
   if (reply.status === 'failure') throw openFailure(entry, reply.code ?? '', decoded.value);
   throw openError(reply.code ?? '', decoded.value);
@@ -46,9 +46,11 @@ function openFailure(entry: Request, code: string, data: unknown): unknown {
   const { failures } = entry.schemas;
   const schema = failures && Object.hasOwn(failures, code) ? failures[code] : undefined;
   if (!schema)
-    return new BusError('HandlerFailed', `${entry.name} failed with '${code}', which our contract does not declare`, {
-      handlerError: code,
-    });
+    return new BusError(
+      'HandlerFailed',
+      `${entry.name} failed with '${code}', which the contract of the caller does not declare`,
+      { handlerError: code },
+    );
   const checked = check(schema, data, 'failure', entry.name);
   if (checked instanceof Promise) checked.catch(() => undefined); // the check's result is ignored
   // Waiting for a schema that is asynchronous only for failures would make every error path a promise. The data is used

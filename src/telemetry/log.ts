@@ -110,7 +110,7 @@ function sayOutcome({ outcome, tookMs, error }: Extract<Notice, { type: 'handled
 }
 
 function sayRetry({ attempt, delayMs, error }: Extract<Notice, { type: 'retried' }>): string {
-  return `failed, attempt ${attempt}; again in ${Math.round(delayMs)} ms: ${error}`;
+  return `failed in attempt ${attempt}, retried in ${Math.round(delayMs)} ms: ${error}`;
 }
 
 function sayAttempts(attempts: number): string {

@@ -52,11 +52,7 @@ function onNetwork(network: Network, faults: Faults, module: AnyContract | strin
     fault<C extends BusCode>(entry: AnyEntry, code: C, details: BusDetails[C], times = 1) {
       faults.set(entry.name, {
         // The cast is safe: the parameters above check the details against the code.
-        error: new BusError<BusCode>(
-          code,
-          `${entry.name}: ${code}, as the test wants it`,
-          details as BusDetails[BusCode],
-        ),
+        error: new BusError<BusCode>(code, `${entry.name}: ${code}, set by the test`, details as BusDetails[BusCode]),
         times,
       });
     },

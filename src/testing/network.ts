@@ -113,7 +113,7 @@ function describeBusy(members: readonly Member[]): string {
   const running = members.flatMap(({ bus, calls }) =>
     [...calls].map(({ entry, id }) => `${entry} of ${bus.self.instance} (${id})`),
   );
-  if (running.length === 0) return 'messages go on being sent and handled';
+  if (running.length === 0) return 'messages are still being sent and handled';
   const more = running.length > namedMax ? `, and ${running.length - namedMax} more` : '';
   return `the handler of ${running.slice(0, namedMax).join(', ')}${more} has not ended`;
 }

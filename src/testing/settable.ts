@@ -24,6 +24,6 @@ export function mustBeSetting(key: string, value: string, settable: ReadonlyMap<
 
 function refusal(key: string, reason: string): BusError<'Config'> {
   const message = `bus.set('${key}'): ${reason}`;
-  const remedy = 'Correct the key or the value; pass { unchecked: true } to write it as another tool would.';
+  const remedy = 'Correct the key or the value. Pass { unchecked: true } to write it unchecked, as another tool can.';
   return new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }

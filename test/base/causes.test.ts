@@ -55,7 +55,9 @@ test('hostile causes of an error do not make its formatting throw', () => {
   expect(sayError(hostile)).toBe('x');
   const { proxy, revoke } = Proxy.revocable({}, {});
   revoke();
-  expect(behind(new Error('x', { cause: proxy }))).toEqual({ cause: { message: 'something that has no text' } });
+  expect(behind(new Error('x', { cause: proxy }))).toEqual({
+    cause: { message: 'a value that cannot be shown as text' },
+  });
 });
 
 test('errorOf restores an error and its causes from plain data', () => {

@@ -30,9 +30,9 @@ test.each<[string, unknown, string]>([
   ['a text', 'full', 'full'],
   ['nothing', undefined, 'thrown: undefined'],
   ['a symbol', Symbol('full'), 'thrown: Symbol(full)'],
-  ['an object without a prototype', Object.create(null), 'thrown: something that has no text'],
-  ['a revoked Proxy', revoked, 'thrown: something that has no text'],
-  ['an error that throws when read', unreadable, 'thrown: something that has no text'],
+  ['an object without a prototype', Object.create(null), 'thrown: a value that cannot be shown as text'],
+  ['a revoked Proxy', revoked, 'thrown: a value that cannot be shown as text'],
+  ['an error that throws when read', unreadable, 'thrown: a value that cannot be shown as text'],
 ])('%s becomes a line of text', (_what, thrown, line) => {
   expect(sayError(thrown)).toBe(line);
 });

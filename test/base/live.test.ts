@@ -68,7 +68,7 @@ test('an invalid value is refused with its reason, and the last valid one stays'
     type: 'setting',
     key: 'photos.resize.concurrency',
     change: 'refused',
-    reason: '"400" is above 100, the most allowed',
+    reason: '"400" is above the maximum of 100',
   });
 });
 
@@ -86,12 +86,12 @@ test('a refused setting is listed with its time until corrected or removed', () 
 });
 
 test.each([
-  ['logLvel', 'logLvel is no live option; did you mean logLevel?'],
-  ['dir', 'dir is read at the start only'],
-  ['photos.resize.concurency', 'concurency is no live option; did you mean concurrency?'],
-  ['photos.resize.dir', 'dir is no live option; those are concurrency, paused'],
-  ['photos.resize.', 'nothing is no live option; those are concurrency, paused'],
-  ['photos.constructor', 'constructor is no live option; those are concurrency, paused'],
+  ['logLvel', 'logLvel is not a live option; did you mean logLevel?'],
+  ['dir', 'dir is read only when the bus is opened'],
+  ['photos.resize.concurency', 'concurency is not a live option; did you mean concurrency?'],
+  ['photos.resize.dir', 'dir is not a live option; the live options are concurrency, paused'],
+  ['photos.resize.', 'an empty name is not a live option; the live options are concurrency, paused'],
+  ['photos.constructor', 'constructor is not a live option; the live options are concurrency, paused'],
 ])('a setting with the key %j is refused', (key, reason) => {
   const { live, told, seen } = open();
   live.take([say(key, '1')]);

@@ -26,7 +26,7 @@ test('a watcher that throws blocks no notice, and is reported once', () => {
     seen.push(notice.type === 'log' ? `${notice.message}: ${String(notice.fields['reason'])}` : notice.type),
   );
   for (const what of ['one', 'two']) notices.tell({ type: 'dropped', what, reason: 'x' });
-  expect(seen.toSorted()).toEqual(['a watcher of notices threw: not ready', 'dropped', 'dropped']);
+  expect(seen.toSorted()).toEqual(['a listener of notices threw: not ready', 'dropped', 'dropped']);
 });
 
 describe('state changes', () => {

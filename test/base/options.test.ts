@@ -78,21 +78,21 @@ test('one error lists all faults with option, value, source and bound', () => {
     'BUSBAR_FILE',
   ]);
   expect(faultsOf(() => readOptions(declared, [file, env, code({ ns: 'A', quiet: 'yes', level: 'hihg' })]))).toEqual([
-    'workers = 0 (/app/config/default.json) is below 1, the least allowed',
-    'levl (/app/config/default.json) is no option; did you mean level?; set BUSBAR_CONFIG',
+    'workers = 0 (/app/config/default.json) is below the minimum of 1',
+    'levl (/app/config/default.json) is not an option; did you mean level?; set BUSBAR_CONFIG',
     `drainMs = "11 minutes" (/app/config/default.json) is not a duration such as 250, '250ms', '10s' or '5m'`,
-    'BUSBAR_WORKRES (environment) is no option; did you mean BUSBAR_WORKERS?',
-    'drainMs = "15m" (BUSBAR_DRAIN_MS) is above 10m, the most allowed',
+    'BUSBAR_WORKRES (environment) is not an option; did you mean BUSBAR_WORKERS?',
+    'drainMs = "15m" (BUSBAR_DRAIN_MS) is above the maximum of 10m',
     'ns = "A" (openBus) does not match ^[a-z]+$',
     'quiet = "yes" (openBus) is neither true nor false',
-    'level = "hihg" (openBus) is none of low, high; did you mean high?',
+    'level = "hihg" (openBus) is not one of low, high; did you mean high?',
   ]);
 });
 
 test('the message lists at most thirty faults', () => {
   const read = (count: number) =>
     readOptions(declared, [code(Object.fromEntries(Array.from({ length: count }, (_, i) => [`zzzzzzz${i}`, 1])))]);
-  expect(() => read(1)).toThrow('configuration: zzzzzzz0 (openBus) is no option');
+  expect(() => read(1)).toThrow('configuration: zzzzzzz0 (openBus) is not an option');
   expect(() => read(31)).toThrow(/^configuration: 31 faults:\n- zzzzzzz0 (.|\n)*\n- and 1 more$/);
   expect(faultsOf(() => read(31))).toHaveLength(31);
 });
@@ -101,7 +101,7 @@ test('a secret is never printed, even when it is invalid or misspelled', () => {
   const faults = faultsOf(() => readOptions(declared, [code({ password: 'hunter2', pasword: 'hunter2!' })]));
   expect(faults).toEqual([
     'password = *** (openBus) does not match ^.{8,}$',
-    'pasword (openBus) is no option; did you mean password?',
+    'pasword (openBus) is not an option; did you mean password?',
   ]);
   expect(optionsTable(declared)).not.toContain('hunter');
 });
@@ -114,7 +114,7 @@ test('inherited property names are not options', () => {
 test('a layer can be restricted to some options', () => {
   const only = { workers: declared.workers };
   const layer = { ...code({ workers: 2, quiet: true }), only };
-  expect(faultsOf(() => readOptions(declared, [layer]))).toEqual(['quiet (openBus) is no option']);
+  expect(faultsOf(() => readOptions(declared, [layer]))).toEqual(['quiet (openBus) is not an option']);
 });
 
 test('values and sources are frozen, including lists', () => {
@@ -167,7 +167,7 @@ test('a value that JSON cannot represent is named by its type', () => {
 
 test('a default outside its bounds throws at its declaration', () => {
   expect(() => options({ n: { is: 'integer', default: 0, min: 1, max: 2, says: '' } })).toThrow(
-    'default of n is below 1',
+    'default of n is below the minimum of 1',
   );
 });
 

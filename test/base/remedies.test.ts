@@ -58,7 +58,7 @@ test('explain names --timeout in place of timeoutMs', () => {
 test("a reply that breaks the contract is Invalid and names the responder's instance", async () => {
   const error = await ending(() => ({ ok: 'yes' }));
   expect(error).toMatchObject({ code: 'Invalid', details: { side: 'reply', instance: expect.stringMatching(/^m#/) } });
-  expect(error.message).toMatch(/^reply of m\.r: ok: .*; the handler at m#\w+ gave it$/);
+  expect(error.message).toMatch(/^reply of m\.r: ok: .*; the value is from the handler at m#\w+$/);
   expect(error.remedy).toBe(
     'Repair the handler that the message names, or deploy one version of the contract at both ends.',
   );
@@ -66,7 +66,7 @@ test("a reply that breaks the contract is Invalid and names the responder's inst
 
 test("a failure with undeclared data is Invalid and names the responder's instance", async () => {
   const error = await ending((fail) => fail('No', { why: 3 }));
-  expect(error.message).toMatch(/^failure of m\.r: why: .*; the handler at m#\w+ gave it$/);
+  expect(error.message).toMatch(/^failure of m\.r: why: .*; the value is from the handler at m#\w+$/);
 });
 
 test('invalid input is attributed to the caller', async () => {
@@ -78,12 +78,12 @@ test('invalid input is attributed to the caller', async () => {
 test('an undeclared failure is HandlerFailed and named', async () => {
   const error = await ending((fail) => fail('Nope', {}));
   expect(error.code).toBe('HandlerFailed');
-  expect(error.message).toMatch(/^m\.r: its handler at m#\w+ failed: 'Nope' is no failure that the contract declares$/);
+  expect(error.message).toMatch(/^m\.r: its handler at m#\w+ failed: failure 'Nope' is not declared in the contract$/);
 });
 
 test('the error of an unserializable body names its entry and side', async () => {
   expect((await ending(() => () => 1, 'any')).message).toMatch(
-    /^reply of m\.any cannot be sent: function cannot be sent; the handler at m#\w+ gave it$/,
+    /^reply of m\.any cannot be sent: function cannot be sent; the value is from the handler at m#\w+$/,
   );
   const fn = () => 1;
   expect((await ending(() => 1, 'any', fn)).message).toBe('input of m.any cannot be sent: function cannot be sent');
@@ -97,10 +97,12 @@ test('the error of an oversized body names entry and side, without an exhausted 
   const big = 'x'.repeat(limits.messageBytesMax + 1);
   const input = await ending(() => 1, 'any', big);
   expect(input.message).toMatch(
-    /^input of m\.any has \d+ bytes or more, allowed are 1000000 \(the most that there is\)$/,
+    /^input of m\.any has \d+ bytes or more, the limit is 1000000 \(which cannot be raised\)$/,
   );
   expect(input.remedy).toBe('Store the bytes elsewhere and send a reference.');
-  expect((await ending(() => big, 'any')).message).toMatch(/^reply of m\.any has .*; the handler at m#\w+ gave it$/);
+  expect((await ending(() => big, 'any')).message).toMatch(
+    /^reply of m\.any has .*; the value is from the handler at m#\w+$/,
+  );
 });
 
 test('a Config error has a remedy of its own', async () => {

@@ -54,7 +54,7 @@ function next(child: ChildProcess): Promise<unknown> {
     const died = (code: number | null): void =>
       end(() => reject(new Error(`process ${child.pid} ended with ${code}`)))();
     const timer = setTimeout(
-      end(() => reject(new Error(`no answer of process ${child.pid} within ${answerMsMax} ms`))),
+      end(() => reject(new Error(`no answer from process ${child.pid} within ${answerMsMax} ms`))),
       answerMsMax,
     );
     child.on('message', heard).on('exit', died);

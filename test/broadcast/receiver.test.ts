@@ -50,7 +50,7 @@ test('an overtaking broadcast to another module is not dropped as a duplicate', 
   hear('cache.clear', 2);
   hear('web.dropCache', 1);
   hear('cache.clear', 2);
-  expect(told).toEqual(['cache.clear', 'web.dropCache', 'it came twice']);
+  expect(told).toEqual(['cache.clear', 'web.dropCache', 'it arrived twice']);
 });
 
 test.each([

@@ -20,9 +20,12 @@ afterEach(() => bus.close());
 const wrongEntries: readonly [unknown, RegExp][] = [
   [undefined, /: the entry is undefined: a name that the contract does not have, or two files that import each other$/],
   [null, /: the entry is null: /],
-  ['m.r', /: 'm\.r' is no entry; pass one of a contract, such as photos\.add$/],
-  [{}, /: what is given \(of type object\) is no entry; /],
-  [request(Any, Any), /the entry belongs to no contract; pass the one that defineModule gives back$|: use bus\./],
+  ['m.r', /: 'm\.r' is not an entry\. Pass one of a contract, such as photos\.add$/],
+  [{}, /: a value of type object is not an entry\. /],
+  [
+    request(Any, Any),
+    /the entry belongs to no contract\. Pass the entry of the contract that defineModule returned$|: use bus\./,
+  ],
 ];
 describe.each(['request', 'requestAll', 'submit', 'submitAll', 'broadcast', 'publish', 'publishAll'] as const)(
   'bus.%s',
@@ -41,23 +44,23 @@ test('tryRequest without an entry returns a Config error', async () => {
 });
 
 test.each([
-  ['request', m.r, { timeout: 3 }, "bus.request(m.r): 'timeout' is no option; did you mean timeoutMs?"],
+  ['request', m.r, { timeout: 3 }, "bus.request(m.r): 'timeout' is not an option; did you mean timeoutMs?"],
   [
     'request',
     m.r,
     { colour: 3 },
-    "bus.request(m.r): 'colour' is no option; there are timeoutMs, signal, key, to, absentMs",
+    "bus.request(m.r): 'colour' is not an option; the options are timeoutMs, signal, key, to, absentMs",
   ],
   ['request', m.r, { timeoutMs: 'x' }, "bus.request(m.r): timeoutMs is 'x'; it must be a number of ms, 0 or more"],
   ['request', m.r, { timeoutMs: NaN }, 'bus.request(m.r): timeoutMs is NaN; it must be a number of ms, 0 or more'],
   ['request', m.r, { absentMs: -1 }, 'bus.request(m.r): absentMs is -1; it must be a number of ms, 0 or more'],
-  ['request', m.r, { key: 7 }, 'bus.request(m.r): key is 7; it must be a text'],
+  ['request', m.r, { key: 7 }, 'bus.request(m.r): key is 7; it must be a string'],
   ['request', m.r, { signal: {} }, 'bus.request(m.r): signal is of type object; it must be an AbortSignal'],
-  ['requestAll', m.r, { to: 'm#1' }, "bus.requestAll(m.r): 'to' is no option; there are timeoutMs, signal"],
+  ['requestAll', m.r, { to: 'm#1' }, "bus.requestAll(m.r): 'to' is not an option; the options are timeoutMs, signal"],
   ['submit', m.w, { until: 'x' }, "bus.submit(m.w): until is 'x'; it must be 'disk' or 'broker'"],
-  ['submit', m.w, { untill: 'disk' }, "bus.submit(m.w): 'untill' is no option; did you mean until?"],
-  ['publish', m.e, { timeoutMs: 5 }, "bus.publish(m.e): 'timeoutMs' is no option; there are until"],
-  ['broadcast', m.b, { until: 'disk' }, "bus.broadcast(m.b): 'until' is no option"],
+  ['submit', m.w, { untill: 'disk' }, "bus.submit(m.w): 'untill' is not an option; did you mean until?"],
+  ['publish', m.e, { timeoutMs: 5 }, "bus.publish(m.e): 'timeoutMs' is not an option; the options are until"],
+  ['broadcast', m.b, { until: 'disk' }, "bus.broadcast(m.b): 'until' is not an option"],
 ] as const)('bus.%s of %p rejects the options %p', async (verb, entry, options, message) => {
   await expect(loose[verb](entry, 1, options)).rejects.toMatchObject({ code: 'Config', message });
 });
@@ -71,15 +74,15 @@ describe('serve', () => {
   const all = { r: () => 1, w: () => undefined, b: () => undefined };
 
   test.each([
-    [[undefined, {}], /^bus\.serve: the contract is undefined: do two files import each other\?$/],
-    [['m', {}], /^bus\.serve: what is given is no contract; pass what defineModule gives back$/],
+    [[undefined, {}], /^bus\.serve: the contract is undefined\. Do two files import each other\?$/],
+    [['m', {}], /^bus\.serve: the value is not a contract\. Pass the contract that defineModule returned$/],
     [[m, undefined], /^serve\(m\) has no handlers$/],
     [
       [m, { ...all, ww: () => 1 }],
       /^serve\(m\) has a handler 'ww', which the contract does not have; did you mean w\?$/,
     ],
-    [[m, { ...all, e: () => 1 }], /^serve\(m\) has a handler of the event 'e': use bus\.listen$/],
-    [[m, all, { concurency: 2 }], /^serve\(m\): 'concurency' is no option; did you mean concurrency\?$/],
+    [[m, { ...all, e: () => 1 }], /^serve\(m\) has a handler of the event 'e'\. Use bus\.listen$/],
+    [[m, all, { concurency: 2 }], /^serve\(m\): 'concurency' is not an option; did you mean concurrency\?$/],
     [[m, all, { concurrency: NaN }], /^serve\(m\): concurrency is NaN; it must be a whole number from 1 to 10000$/],
     [[m, all, { concurrency: { w: 1.5 } }], /^serve\(m\), w: concurrency is 1\.5; it must be a whole number from 1 /],
     [[m, all, { perSecond: { w: 0 } }], /^serve\(m\), w: perSecond is 0; it must be a number above 0$/],
@@ -114,7 +117,7 @@ describe('listen', () => {
     await bus.listen(m.e, { as: 'y' }, nothing);
     await expect(bus.listen(m.e, { as: 'x' }, nothing)).rejects.toMatchObject({
       code: 'Config',
-      message: "m.e is listened to as 'x' by this instance already",
+      message: "this instance already listens to m.e as 'x'",
     });
     await first.close();
     await bus.listen(m.e, { as: 'x' }, nothing);
@@ -127,7 +130,7 @@ test.each([undefined, {}, { module: undefined }, { module: {} }])(
     const opening = (openBus as (options: unknown) => Promise<Bus>)(options);
     await expect(opening).rejects.toMatchObject({
       code: 'Config',
-      message: 'configuration: module (openBus) is missing: give the contract of this process, or a name',
+      message: 'configuration: module (openBus) is missing',
     });
   },
 );

@@ -156,7 +156,7 @@ describe('the abort reason of a caller', () => {
     const reason = await reasonAtHandler((caller) =>
       caller.abort(new RangeError('too far', { cause: new Error('no road') })),
     );
-    expect(reason.message).toMatch(/its caller took it back: too far; cause: no road$/);
+    expect(reason.message).toMatch(/its caller aborted it: too far; cause: no road$/);
     expect(reason.details.reason).toMatchObject({ name: 'RangeError', message: 'too far' });
     expect((reason.cause as Error).cause).toMatchObject({ message: 'no road' });
   });

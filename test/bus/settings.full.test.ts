@@ -79,7 +79,7 @@ test('a bus with damaged settings rejects openBus and names the file', async () 
   await expect(scene.open('web')).rejects.toMatchObject({
     code: 'Config',
     message: expect.stringMatching(
-      /bus\/settings\/1 is damaged .*; mend it, or remove it to go back to the one before/,
+      /bus\/settings\/1 is damaged .*\. Correct it, or remove it to use the previous settings/,
     ),
   });
 });

@@ -407,7 +407,7 @@ describe('a setting', () => {
     const key = 'photos.resize.concurrency';
     expect(settings()).toEqual([
       { type: 'setting', key, change: 'applied', value: '3' },
-      { type: 'setting', key, change: 'refused', reason: '"0" is below 1, the least allowed' },
+      { type: 'setting', key, change: 'refused', reason: '"0" is below the minimum of 1' },
     ]);
     await bus.submitAll(photos.resize, jobs(10));
     await bus.clock.advance(1_000);
@@ -415,7 +415,7 @@ describe('a setting', () => {
     expect(bus.health()).toEqual({
       live: true,
       ready: true,
-      reasons: [{ part: `setting ${key}`, reason: '"0" is below 1, the least allowed', sinceMs: 1_000 }],
+      reasons: [{ part: `setting ${key}`, reason: '"0" is below the minimum of 1', sinceMs: 1_000 }],
     });
     await bus.set(key, 4);
     expect(hall.now).toBe(4);

@@ -115,7 +115,7 @@ kafkaSuite('the command on a cluster', (suite) => {
     const nowhere = await k.run(['queues', '--ns', 'nowhere']);
     expect(nowhere).toMatchObject({
       code: 69,
-      err: expect.stringContaining('nothing was ever started with ns nowhere'),
+      err: expect.stringContaining('no bus was ever opened with ns nowhere'),
     });
     const away = await k.run(['queues'], { env: { BUSBAR_ZOOKEEPER: '127.0.0.1:1' } });
     expect(away).toMatchObject({ code: 69, err: expect.stringContaining('127.0.0.1:1') });

@@ -146,7 +146,7 @@ test('a missing directory exits with 69 and is not created', async () => {
   const away = join(dir, 'away');
   const { code, err } = await run(['--dir', away]);
   expect({ code, there: existsSync(away) }).toEqual({ code: 69, there: false });
-  expect(err).toContain(`${away} is not there`);
+  expect(err).toContain(`${away} does not exist`);
 });
 
 test('a directory of another user exits with 77', async () => {

@@ -66,7 +66,7 @@ test('settings prints key, value and version, and a stale version is a Conflict'
   ]);
   const stale = await k.run(['set', 'shop.pack.concurrency', '9', '--was', '1']);
   expect(stale).toMatchObject({ code: 3, out: '' });
-  expect(stale.err).toContain('setting shop.pack.concurrency has version 2, not 1: somebody else wrote it');
+  expect(stale.err).toContain('setting shop.pack.concurrency has version 2, not 1: another process changed it');
   expect(await k.run(['unset', 'shop.pack.concurrency', '--was', '1'])).toMatchObject({ code: 3 });
   const all = await k.run(['settings']);
   expect(rows(all.out)).toEqual([
@@ -81,10 +81,10 @@ test('settings prints key, value and version, and a stale version is a Conflict'
 test('a setting that no bus would apply is rejected with the nearest valid one', async () => {
   await k.shop();
   const faults = [
-    [['logLvel', 'debug'], 'logLvel is no live option; did you mean logLevel?'],
-    [['shop.pack.concurency', '4'], 'concurency is no live option; did you mean concurrency?'],
-    [['shop.pack.concurrency', '0'], '"0" is below 1, the least allowed'],
-    [['dir', '/tmp'], 'nothing was set: dir is read at the start only'],
+    [['logLvel', 'debug'], 'logLvel is not a live option; did you mean logLevel?'],
+    [['shop.pack.concurency', '4'], 'concurency is not a live option; did you mean concurrency?'],
+    [['shop.pack.concurrency', '0'], '"0" is below the minimum of 1'],
+    [['dir', '/tmp'], 'nothing was set: dir is read only when the bus is opened'],
     [['shop.sold.paused', 'true'], 'shop.sold is an event, of which nothing can be set'],
     [['shop.pakc.concurrency', '4'], 'there is no entry or named listener shop.pakc; the nearest are shop.pack'],
     [['shop.price.attempts', '4'], 'shop.price is a request; settings of such a one are concurrency'],

@@ -34,10 +34,10 @@ test.each([
   [{ backoffMs: '1s' }, "o.w: backoffMs is '1s'; it must be a whole number of ms from 0 to 86400000"],
   [{ longestMs: NaN }, 'o.w: longestMs is NaN; it must be a whole number of ms from 0 to 86400000'],
   [{ retry: 'sideways' }, "o.w: retry is 'sideways'; it must be 'in-order' or 'aside'"],
-  [{ queue: 'Bad Name' }, "o.w: queue is 'Bad Name'; it must be a text like ^[a-z][a-zA-Z0-9-]{0,62}$"],
-  [{ key: 'n' }, "o.w: key is 'n'; it must be a function from the body to a text"],
-  [{ atempts: 1 }, "o.w: 'atempts' is no option of work; did you mean attempts?"],
-  [{ timeoutMs: 1 }, /^o\.w: 'timeoutMs' is no option of work; there are key, attempts, /],
+  [{ queue: 'Bad Name' }, "o.w: queue is 'Bad Name'; it must be a string that matches ^[a-z][a-zA-Z0-9-]{0,62}$"],
+  [{ key: 'n' }, "o.w: key is 'n'; it must be a function that returns a string"],
+  [{ atempts: 1 }, "o.w: 'atempts' is not an option of work; did you mean attempts?"],
+  [{ timeoutMs: 1 }, /^o\.w: 'timeoutMs' is not an option of work; the options are key, attempts, /],
 ])('rejects work with %j, naming entry, option, value and bounds', (options, fault) => {
   const faults = faultsOf(() => define({ w: make('work', Job, options) }));
   expect(faults).toHaveLength(1);
@@ -48,7 +48,7 @@ test.each([
   ['request', { timeoutMs: NaN }, 'o.x: timeoutMs is NaN; it must be a whole number of ms from 1 to 86400000'],
   ['request', { timeoutMs: -1 }, 'o.x: timeoutMs is -1; it must be a whole number of ms from 1 to 86400000'],
   ['request', { idempotent: 'yes' }, "o.x: idempotent is 'yes'; it must be true or false"],
-  ['event', { attempts: 3 }, "o.x: 'attempts' is no option of event; there are key"],
+  ['event', { attempts: 3 }, "o.x: 'attempts' is not an option of event; the options are key"],
 ])('rejects a %s with %j', (kind, options, fault) => {
   const schemas = kind === 'request' ? [Job, Job] : [Job];
   expect(faultsOf(() => define({ x: make(kind, ...schemas, options) }))).toEqual([fault]);
@@ -75,11 +75,11 @@ test('rejects an entry without a schema and a value that is not an entry', () =>
     circular: undefined,
   };
   expect(faultsOf(() => define(entries))).toEqual([
-    'o.w: input has no schema, such as one of zod, valibot or arktype, or unchecked()',
-    'o.r: reply has no schema, such as one of zod, valibot or arktype, or unchecked()',
-    'o.f: Full has no schema, such as one of zod, valibot or arktype, or unchecked()',
-    'o.x is no entry, not made by request, work, broadcast or event',
-    'o.circular is undefined, not made by request, work, broadcast or event; do two files import each other?',
+    'o.w: input is not a schema. Pass one of zod, valibot or arktype, or unchecked()',
+    'o.r: reply is not a schema. Pass one of zod, valibot or arktype, or unchecked()',
+    'o.f: Full is not a schema. Pass one of zod, valibot or arktype, or unchecked()',
+    'o.x is not an entry. Create it with request, work, broadcast or event',
+    'o.circular is undefined. Create it with request, work, broadcast or event. Do two files import each other?',
   ]);
 });
 
@@ -104,9 +104,9 @@ describe('a named listener', () => {
     ],
     [{ as: 'y', concurrency: 0 }, 'listen(told.e): concurrency is 0; it must be a whole number from 1 to 10000'],
     [{ as: 'y', perSecond: 0 }, 'listen(told.e): perSecond is 0; it must be a number above 0'],
-    [{ as: 'X Y' }, "listen(told.e): as is 'X Y'; it must be a text like ^[a-z][a-zA-Z0-9-]{0,62}$"],
-    [{}, 'listen(told.e): as is null; it must be a text like ^[a-z][a-zA-Z0-9-]{0,62}$'],
-    [{ as: 'y', atempts: 2 }, "listen(told.e): 'atempts' is no option of listener; did you mean attempts?"],
+    [{ as: 'X Y' }, "listen(told.e): as is 'X Y'; it must be a string that matches ^[a-z][a-zA-Z0-9-]{0,62}$"],
+    [{}, 'listen(told.e): as is null; it must be a string that matches ^[a-z][a-zA-Z0-9-]{0,62}$'],
+    [{ as: 'y', atempts: 2 }, "listen(told.e): 'atempts' is not an option of listener; did you mean attempts?"],
   ])('is rejected with the options %j', async (options, fault) => {
     const bus = testBus(told);
     const listening = bus.listen(told.e, options as { as: string }, () => undefined);

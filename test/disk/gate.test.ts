@@ -116,6 +116,8 @@ test('opening rejects with a remedy when the gate cannot be created', async () =
   const opening = closeGate(path, nobody, systemClock);
   await expect(opening).rejects.toMatchObject({
     code: 'Unreachable',
-    message: expect.stringMatching(/opening\/\S+ cannot be made: .*; see to its rights and to room on the disk/),
+    message: expect.stringMatching(
+      /opening\/\S+ cannot be created: .*\. Check the permissions of its folder and the free disk space/,
+    ),
   });
 });

@@ -149,7 +149,7 @@ describe('opening', () => {
       const before = contentOf(file);
       const error = await rejection(openStore(dir, { clock: systemClock, durable: true }));
       expect(isBusError(error, 'Config') && error.message).toContain(`${file} ${reason}`);
-      expect(String(error)).toContain('put back a copy, or move it away');
+      expect(String(error)).toContain('restore a backup, or move the file away');
       expect(contentOf(file)).toBe(before);
     });
   }
@@ -211,7 +211,7 @@ describe('opening', () => {
     const store = await openStore(dir, { clock: systemClock, durable: true, onChange: (fault) => faults.push(fault) });
     undo.push(() => store.release());
     overwrite(join(dir, 'data.mdb'), rootAt(join(dir, 'data.mdb')), Buffer.alloc(4096));
-    const code = { code: 'StoreBroken', message: expect.stringMatching(/is damaged \(.*MDB_\w+.*put back a copy/) };
+    const code = { code: 'StoreBroken', message: expect.stringMatching(/is damaged \(.*MDB_\w+.*restore a backup/) };
     expect(() => textAt(store, '9')).toThrow(expect.objectContaining(code));
     expect(faults).toEqual([{ reason: expect.stringContaining(`${dir} is damaged`), final: true }]);
     expect(store.check()).toBe(false);
@@ -252,7 +252,7 @@ describe('a process that was stopped while it held the write lock', () => {
     const writing = store.write(null, [{ key: key('k'), value: value('v') }]);
     const error = await rejection(store.within(writing));
     expect(isBusError(error, 'Unreachable') && error.message).toContain(
-      'writing took longer than 10000 ms, whether it was written is unknown; ' +
+      'the write took longer than 10000 ms, and whether its data was stored is unknown; ' +
         `the write lock is held by process ${child.pid}, which is stopped`,
     );
     child.kill('SIGKILL');
@@ -333,7 +333,7 @@ describe('a disk error', () => {
     let said = '';
     child.stdout!.on('data', (data) => (said += String(data)));
     const [code] = await once(child, 'close');
-    expect(said).toMatch(/failed after \d+: BusError: .*whether it was written is unknown: Input\/output error/);
+    expect(said).toMatch(/failed after \d+: BusError: .*whether its data was stored is unknown: Input\/output error/);
     expect(said).toMatch(
       /and then: BusError: .*before a restart of this process: a write failed, .*: Input\/output error/,
     );

@@ -74,7 +74,7 @@ test.each([
   ['a packet without a hello', frame(frameKinds.packet, 'x'), 'no hello'],
   ['a hello of another version', frame(frameKinds.hello, `busbar/9 test ${stranger}`), 'a hello of another version'],
   ['a hello of another namespace', hello(stranger, 'prod'), 'a hello of another namespace'],
-  ['a hello from nobody', hello('../../x'), 'a hello from nobody'],
+  ['a hello without an address', hello('../../x'), 'a hello with an invalid address'],
   ['a hello with more in it', hello(`${stranger} more`), 'no hello'],
   ['an empty hello', frame(frameKinds.hello, ''), 'no hello'],
 ])('%s instead of a hello is reported, and closes only that connection', async (_name, bytes, reason) => {
@@ -93,7 +93,7 @@ test('a hello with the own address of the bus closes that connection', async () 
   const { socket, closed } = connect(dir, target);
   socket.write(hello(target.post.address));
   await until(closed);
-  expect(faults(kept)).toEqual(['a hello from ourselves, from an unknown process']);
+  expect(faults(kept)).toEqual(['a hello with the address of this instance, from an unknown process']);
   expect(await unharmed()).toBe(true);
 });
 

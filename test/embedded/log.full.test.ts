@@ -149,7 +149,7 @@ describe('the directory', () => {
     await store.write(null, [{ key, value: Buffer.from([1]), version: 2 }]);
     const error = await rejection(open());
     expect(isBusError(error, 'Config') && error.message).toBe(
-      `${join(dir, 'log')} was written by a newer busbar (layout 2, this one knows 1): upgrade this process`,
+      `${join(dir, 'log')} was written by a newer busbar (layout 2, this one supports 1). Upgrade this process`,
     );
     store.refresh();
     expect(store.version(key)).toBe(2);

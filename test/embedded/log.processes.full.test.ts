@@ -171,7 +171,7 @@ describe('a member of a group', () => {
     );
     await yard.until((notes) => new Set(owners(notes).values()).size === 2, 'a is a member again');
     const reasons = yard.notes('lost').filter(({ name }) => name === 'a');
-    expect(reasons.map(({ reason }) => reason).join()).toContain('no sign of life for');
+    expect(reasons.map(({ reason }) => reason).join()).toContain('this instance sent no heartbeat for');
     const epochs = yard.notes('taken').map(({ partition, epoch }) => `${partition}/${epoch}`);
     expect(new Set(epochs).size).toBe(epochs.length);
     for (const { offset } of await log.places('group', 'topic')) expect(offset).toBe(10);

@@ -104,7 +104,9 @@ withFullDisk('on a disk that is full (needs root to mount one)', () => {
     const dir = path.join(full, 'new');
     await expect(openBus(dir)).rejects.toMatchObject({
       code: 'Config',
-      message: expect.stringMatching(/new cannot be used: .*ENOSPC.*; see to its rights and space, or set dir/),
+      message: expect.stringMatching(
+        /new cannot be used: .*ENOSPC.*; check its permissions and the free disk space, or set dir/,
+      ),
     });
     fs.rmSync(path.join(full, 'filler'));
     expect((await openBus(dir)).post.address).toBeDefined();
@@ -163,7 +165,7 @@ withNamespaces('with pid namespaces (needs root and unshare)', () => {
     await expect(openBus(dir)).rejects.toMatchObject({
       code: 'Config',
       message: expect.stringMatching(
-        /is in use by a process of another pid namespace .*another container; let them share/,
+        /is in use by a process of another pid namespace .*another container; run both in one pid namespace/,
       ),
     });
     expect(fs.readdirSync(path.join(dir, 's'))).toHaveLength(1);

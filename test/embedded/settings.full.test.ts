@@ -133,7 +133,7 @@ test('a damaged file is reported with a remedy, and watchers keep their settings
   fs.writeFileSync(path.join(dir, 'settings', '2'), '[{"key":1}]');
   await expect(bus.settings.get('key')).rejects.toMatchObject({
     code: 'Config',
-    message: expect.stringMatching(/settings\/2 is damaged .*remove it to go back to the one before/),
+    message: expect.stringMatching(/settings\/2 is damaged .*remove it to use the previous settings/),
   });
   await until(() => kept.some((notice) => notice.type === 'setting' && notice.change === 'refused'));
   expect(seen).toEqual(['good']);

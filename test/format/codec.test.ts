@@ -158,7 +158,7 @@ describe('a body', () => {
     ['an ArrayBuffer', { f: new ArrayBuffer(2) }, 'f: an instance of ArrayBuffer'],
     ['a boxed string', { s: Object('a') as unknown }, 's: an instance of String'],
     ['an inherited object', { o: Object.create({ a: 1 }) as unknown }, 'o: an instance of Object'],
-    ['an invalid Date', { at: new Date(NaN) }, 'at: a Date that is no time'],
+    ['an invalid Date', { at: new Date(NaN) }, 'at: an invalid Date'],
     ['a bigint of 101 digits', { n: 10n ** 100n }, 'n: a bigint has at most 100 digits'],
     ['half a surrogate pair', { s: 'a\ud800b' }, 's: a string with half a surrogate pair'],
     ['a key with half a surrogate pair', { a: { '\udc00': 1 } }, 'a.\udc00: a string with half a surrogate pair'],
@@ -172,10 +172,10 @@ describe('a body', () => {
   it('is refused with the path of the cycle when it contains itself', () => {
     const photo: Record<string, unknown> = { id: 1, owner: {} };
     photo.owner = { photos: [1, photo] };
-    expect(refusal({ photo })).toBe('photo.owner.photos.1: it contains itself');
+    expect(refusal({ photo })).toBe('photo.owner.photos.1: the value contains itself');
     const self = new Map<string, unknown>();
     self.set('me', self);
-    expect(refusal(self)).toBe('me: it contains itself');
+    expect(refusal(self)).toBe('me: the value contains itself');
   });
 
   it('can contain the same object twice', () => {
@@ -191,7 +191,7 @@ describe('a body', () => {
         },
       },
     };
-    expect(refusal(getter)).toBe('a.b: reading it threw: no database');
+    expect(refusal(getter)).toBe('a.b: reading the value threw: no database');
     const proxy = new Proxy(
       {},
       {
@@ -200,10 +200,10 @@ describe('a body', () => {
         },
       },
     ); // eslint-disable-line
-    expect(refusal([proxy])).toBe('0: reading it threw');
+    expect(refusal([proxy])).toBe('0: reading the value threw');
     const revoked = Proxy.revocable({}, {});
     revoked.revoke();
-    expect(refusal({ p: revoked.proxy })).toMatch(/^p: reading it threw: /);
+    expect(refusal({ p: revoked.proxy })).toMatch(/^p: reading the value threw: /);
   });
 
   it('has each property read once, so a getter cannot return two values', () => {
@@ -280,7 +280,9 @@ describe('a body', () => {
     it('is refused when it contains itself', () => {
       const self: Record<string, unknown> = { id: 1 };
       self['self'] = [self];
-      expect(() => encodeBody({ self }, bytesMax, 'input', 'm.e', levels)).toThrow('self.self.0: it contains itself');
+      expect(() => encodeBody({ self }, bytesMax, 'input', 'm.e', levels)).toThrow(
+        'self.self.0: the value contains itself',
+      );
     });
 
     it('needs no more stack than a flat one', () => {

@@ -78,7 +78,7 @@ describe('the envelope', () => {
 
   it('reports a newer version', () => {
     expect(bad(line.replace('1 ', '2 '))).toBe('version 2 is newer than this busbar');
-    expect(bad(line.replace('1 ', '0 '))).toBe('there is no version 0');
+    expect(bad(line.replace('1 ', '0 '))).toBe('version 0 does not exist');
   });
 
   it.each([

@@ -95,7 +95,7 @@ describe('a value that would arrive changed is Invalid, in any realm', () => {
     ['new RegExp("x")', 'an instance of RegExp'],
     ['new (class Photo {})()', 'an instance of Photo'],
     ['Object.create({ a: 1 })', 'an instance of Object'],
-    ['Object.create(Object.create(null))', 'an object with a prototype of its own'],
+    ['Object.create(Object.create(null))', 'an object with its own prototype'],
     ['new (class Pair extends Map {})()', 'an instance of Pair'],
     ['new (class Bytes extends Uint8Array {})(2)', 'an instance of Bytes'],
     ['new (class List extends Array {})()', 'an instance of List'],
@@ -131,10 +131,10 @@ describe('a value that would arrive changed is Invalid, in any realm', () => {
     ['Object.setPrototypeOf(new ArrayBuffer(2), Object.prototype)', 'a built-in object whose prototype was replaced'],
     ['Object.setPrototypeOf(new Map([[1, 2]]), Object.prototype)', 'a built-in object whose prototype was replaced'],
     ['Object.setPrototypeOf(new Set([1]), null)', 'a built-in object whose prototype was replaced'],
-    ['new Date(NaN)', 'a Date that is no time'],
-    ['Object.assign(new Date(5), { zone: "UTC" })', 'with a property of its own, zone'],
-    ['Object.assign(new Map(), { name: "m" })', 'with a property of its own, name'],
-    ['Object.assign(new Set(), { name: "s" })', 'with a property of its own, name'],
+    ['new Date(NaN)', 'an invalid Date'],
+    ['Object.assign(new Date(5), { zone: "UTC" })', 'with an own property, zone'],
+    ['Object.assign(new Map(), { name: "m" })', 'with an own property, name'],
+    ['Object.assign(new Set(), { name: "s" })', 'with an own property, name'],
     ['10n ** 100n', 'a bigint has at most 100 digits'],
     ['"a\\ud800"', 'half a surrogate pair'],
     ['"\\udc00a"', 'half a surrogate pair'],
@@ -167,7 +167,7 @@ describe('a value that would arrive changed is Invalid, in any realm', () => {
   it('bytes whose memory was transferred', () => {
     const bytes = new Uint8Array(8);
     structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
-    expect(refusal({ bytes })).toMatch(/^bytes: reading it threw: .*detached/);
+    expect(refusal({ bytes })).toMatch(/^bytes: reading the value threw: .*detached/);
   });
 
   it('a URL and other classes of Node.js, by name', () => {
@@ -226,16 +226,20 @@ describe('MessagePack of foreign producers', () => {
     ['uint64 2^53', [0xcf, ...u32(0x200000), ...u32(0)], 'an integer beyond 2^53'],
     ['uint64 2^64 - 1', [0xcf, ...u32(0xffffffff), ...u32(0xffffffff)], 'an integer beyond 2^53'],
     ['int64 -2^63', [0xd3, ...u32(0x80000000), ...u32(0)], 'an integer beyond 2^53'],
-    ['a number as a key', [0x81, 1, 1], 'a key that is no string'],
-    ['bytes as a key', [0x81, 0xc4, 1, 65, 1], 'a key that is no string'],
-    ['nil as a key', [0x81, 0xc0, 1], 'a key that is no string'],
+    ['a number as a key', [0x81, 1, 1], 'a key that is not a string'],
+    ['bytes as a key', [0x81, 0xc4, 1, 65, 1], 'a key that is not a string'],
+    ['nil as a key', [0x81, 0xc0, 1], 'a key that is not a string'],
     ['a key twice', [0x82, ...str('b'), 1, ...str('b'), 2], 'the key b twice'],
     ['a key twice in two forms', [0x82, ...str('b'), 1, 0xda, 0, 1, 0x62, 2], 'the key b twice'],
     ['the key __proto__', [0x81, ...str('__proto__'), 1], 'the key __proto__'],
     ['text that is not valid UTF-8', [0xa1, 0xff], 'a string that is not valid UTF-8'],
     ['a surrogate in UTF-8', [0xa3, 0xed, 0xa0, 0x80], 'a string that is not valid UTF-8'],
-    ['a timestamp of nanoseconds', [0xd7, 0xff, ...u32(4), ...u32(1)], 'a timestamp with a part of a millisecond'],
-    ['a timestamp that no Date holds', [0xc7, 12, 0xff, ...u32(0), ...u32(0x7fffffff), ...u32(0)], 'no Date holds'],
+    ['a timestamp of nanoseconds', [0xd7, 0xff, ...u32(4), ...u32(1)], 'a timestamp with a fraction of a millisecond'],
+    [
+      'a timestamp that a Date cannot hold',
+      [0xc7, 12, 0xff, ...u32(0), ...u32(0x7fffffff), ...u32(0)],
+      'a Date cannot hold',
+    ],
     ['an extension of another library', [0xd4, 0x01, 0], 'extension type 0x01 is not known'],
     ['a key of a Map twice', [0xc7, 5, 0x4d, 0x94, 1, 1, 1, 2], 'the same key twice in a Map'],
     [
@@ -249,7 +253,7 @@ describe('MessagePack of foreign producers', () => {
       [0xc7, 11, 0x53, 0x92, 1, 0xcb, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0],
       'member twice',
     ],
-    ['0xc1', [0xc1], '0xc1 is no type'],
+    ['0xc1', [0xc1], '0xc1 is not a type'],
   ])('%s is not readable, with its path', (_what, bytes, reason) => {
     const decoded = decodeValue(at(bytes));
     expect(decoded).toMatchObject({ ok: false, reason: expect.stringContaining(reason) });
@@ -344,10 +348,10 @@ describe('JSON of foreign producers', () => {
     ['a number', Buffer.from('12'), 'neither MessagePack nor a JSON object'],
     ['null', Buffer.from('null'), 'neither MessagePack nor a JSON object'],
     ['true', Buffer.from('true'), 'neither MessagePack nor a JSON object'],
-    ['two values', Buffer.from('{"a": 1}{"b": 2}'), 'it begins like JSON, but is none'],
-    ['bytes behind it', Buffer.from('{"a": 1}\0'), 'it begins like JSON, but is none'],
-    ['NaN', Buffer.from('[NaN]'), 'it begins like JSON, but is none'],
-    ['UTF-16', Buffer.from('[1]', 'utf16le'), 'it begins like JSON, but is none'],
+    ['two values', Buffer.from('{"a": 1}{"b": 2}'), 'it begins like JSON, but is not JSON'],
+    ['bytes behind it', Buffer.from('{"a": 1}\0'), 'it begins like JSON, but is not JSON'],
+    ['NaN', Buffer.from('[NaN]'), 'it begins like JSON, but is not JSON'],
+    ['UTF-16', Buffer.from('[1]', 'utf16le'), 'it begins like JSON, but is not JSON'],
     ['a text that is not valid UTF-8', Uint8Array.of(0x22, 0xff, 0x22), 'not valid UTF-8'],
     ['Latin-1', Buffer.from('"é"', 'latin1'), 'not valid UTF-8'],
   ])('with %s is unreadable', (_what, bytes, reason) => {

@@ -28,7 +28,7 @@ test('every encoded body is read as MessagePack, never as JSON', () => {
 });
 
 test.each([
-  ['{"a":', 'it begins like JSON, but is none'],
+  ['{"a":', 'it begins like JSON, but is not JSON'],
   ['{"__proto__": {"a": 1}}', 'the key "__proto__"'],
   ['{"a": {"constructor": 1}}', 'the key "constructor"'],
   ['["\\ud800"]', 'half a surrogate pair'],
@@ -38,7 +38,7 @@ test.each([
 });
 
 heavy.each([
-  ['['.repeat(400_000), 'it begins like JSON, but is none'],
+  ['['.repeat(400_000), 'it begins like JSON, but is not JSON'],
   ['['.repeat(400_000) + ']'.repeat(400_000), 'more than 100 levels'],
   [`[${'1,'.repeat(100_000)}1]`, 'more than 100000 items'],
 ])('%.20s… is refused', (text, reason) => {

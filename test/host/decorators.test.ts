@@ -65,5 +65,5 @@ test('without metadata a class is created when every parameter has a token', () 
 
 test('without metadata and needs, creating the class throws with the code to write', () => {
   const Desk = compile(withMetadata, { legacyDecorator: true, decoratorMetadata: false });
-  expect(() => host.makeModule(Desk, bus)).toThrow(/^Desk cannot be made: .*needs: \[Store, BUS\]/s);
+  expect(() => host.makeModule(Desk, bus)).toThrow(/^Desk cannot be created: .*needs: \[Store, BUS\]/s);
 });

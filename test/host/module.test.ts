@@ -85,7 +85,7 @@ test('a constructor without metadata and without needs is rejected with a remedy
     }
   }
   SystemModule(desk)(Plain);
-  expect(() => makeModule(Plain, bus)).toThrow(/^Plain cannot be made: .*; name what it takes: .*needs/s);
+  expect(() => makeModule(Plain, bus)).toThrow(/^Plain cannot be created: .*; name its dependencies: .*needs/s);
 });
 
 test('an interface without a token is rejected with a remedy', () => {
@@ -95,7 +95,7 @@ test('an interface without a token is rejected with a remedy', () => {
       super();
     }
   }
-  expect(() => makeModule(Desk, bus)).toThrow(/^Desk cannot be made: .*needs: \[Store, BUS\]/s);
+  expect(() => makeModule(Desk, bus)).toThrow(/^Desk cannot be created: .*needs: \[Store, BUS\]/s);
 });
 
 test('an error of a constructor of the application is thrown unchanged', () => {
@@ -115,7 +115,7 @@ test('an error of a constructor of the application is thrown unchanged', () => {
 
 test('a class without the decorator is rejected by its name', () => {
   class Nobody {}
-  expect(() => knownModule(Nobody)).toThrow('Nobody is not a module: put @SystemModule(contract) before the class');
+  expect(() => knownModule(Nobody)).toThrow('Nobody is not a module. Put @SystemModule(contract) before the class');
 });
 
 test('the options of serve are kept, without needs', () => {

@@ -123,7 +123,7 @@ test('a second signal ends the process at once, although a handler runs', async 
   const child = await serving();
   await asked(child, await caller(), 'never');
   child.process.kill('SIGTERM');
-  await child.line(says('leaves: SIGTERM'));
+  await child.line(says('SIGTERM received: leaves'));
   await new Promise((resolve) => setTimeout(resolve, 150)); // within 100 ms it would count as the same signal
   child.process.kill('SIGINT');
   expect(await child.code).toBe(exitCodes.interrupted);
@@ -197,7 +197,7 @@ test('a process that is shutting down is live but not ready', async () => {
   const [url = ''] = /http:\/\/127\.0\.0\.1:\d+/.exec(await child.line(says('health at'))) ?? [];
   const { answer } = await asked(child, await caller(), 'told');
   child.process.kill('SIGTERM');
-  await child.line(says('leaves: SIGTERM'));
+  await child.line(says('SIGTERM received: leaves'));
   expect((await fetch(`${url}/ready`)).status).toBe(503);
   expect((await fetch(`${url}/health`)).status).toBe(200);
   child.process.send('answer');
@@ -216,5 +216,5 @@ test('a health port in use stops the start before open() is called', async () =>
 
 test('a process runs one module', async () => {
   const child = await serving({}, 'twice');
-  expect(await child.line(says('runModule was called before'))).toMatch(/^BusError: /);
+  expect(await child.line(says('runModule was already called'))).toMatch(/^BusError: /);
 });

@@ -88,7 +88,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
     await proc.left;
     expect(done).toEqual(['close', 'bus closing', 'bus closed', 'desk away', 'drawer away', 'lamp away']);
     expect(proc.exits).toEqual([exitCodes.left]);
-    expect(messages(proc).slice(-2)).toEqual([`info leaves: ${signal}`, 'info left after 200 ms']);
+    expect(messages(proc).slice(-2)).toEqual([`info ${signal} received: leaves`, 'info left after 200 ms']);
   },
 );
 
@@ -129,7 +129,7 @@ test('a drain that lasts a second longer than drainMs is aborted with code 75', 
   expect(proc.exits).toEqual([]);
   await proc.pass(1);
   expect(proc.exits).toEqual([exitCodes.late]);
-  expect(messages(proc).at(-1)).toBe('error has not left within 3000 ms (drainMs and 1000): ends now');
+  expect(messages(proc).at(-1)).toBe('error has not left within 3000 ms (drainMs and 1000): exits now');
 });
 
 test('a drain that took all of drainMs exits with 75, because work was unfinished', async () => {

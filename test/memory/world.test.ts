@@ -103,7 +103,7 @@ describe('a memory world', () => {
     await clock.advance(60_000);
     expect(told).toEqual(['hello', `gone ${a.post.address}`]);
     expect(resolved).toBe(false);
-    expect(() => b.post.send(a.post.address, { line: 'x', body: text('') })).toThrow(/nobody is at/);
+    expect(() => b.post.send(a.post.address, { line: 'x', body: text('') })).toThrow(/no instance has the address/);
   });
 
   it('removes a crashed instance from the registry', async () => {

@@ -115,7 +115,7 @@ test('a request that arrives twice is started once', async () => {
   ask(1);
   await turn();
   expect(started).toEqual([1]);
-  expect(heard).toContainEqual(expect.objectContaining({ type: 'dropped', reason: 'it came twice' }));
+  expect(heard).toContainEqual(expect.objectContaining({ type: 'dropped', reason: 'it arrived twice' }));
 });
 
 test('at most concurrency requests run at once, and the rest in arrival order', async () => {

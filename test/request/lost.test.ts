@@ -89,7 +89,7 @@ test('a call ends when its instance reports it unknown and no reply is under way
   await passed.clock.advance(2_000);
   expect(await third).toEqual({ ok: true, value: 6 });
   expect(await passed.second).toMatchObject({
-    error: { code: 'Timeout', message: expect.stringContaining('it was lost on its way there') },
+    error: { code: 'Timeout', message: expect.stringContaining('the request or its answer was lost') },
   });
   expect(passed.started).toEqual([1, 3]);
 });

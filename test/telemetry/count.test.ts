@@ -69,8 +69,8 @@ const counted: readonly [Notice, string][] = [
     'busbar_messages_parked_total{queue="photos.resize",reason="Invalid"} 1',
   ],
   [
-    { type: 'dropped', what: 'event', reason: 'it came twice', ...about },
-    'busbar_dropped_total{what="event",reason="it came twice"} 1',
+    { type: 'dropped', what: 'event', reason: 'it arrived twice', ...about },
+    'busbar_dropped_total{what="event",reason="it arrived twice"} 1',
   ],
   [
     { type: 'stuck', queue: 'photos.work', partition: 3, reason: 'lane img-1' },

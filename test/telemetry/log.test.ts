@@ -173,7 +173,7 @@ test('a text line has time, level, module, sentence, and the fields that the sen
   const { notices, lines } = open('debug', 'text');
   notices.tell({ type: 'retried', attempt: 2, delayMs: 1_000, error: 'no disk', ...about });
   expect(lines[0]?.replace(/^[\d:.]{12}/, 'TIME')).toBe(
-    'TIME  warn   photos  photos.resize failed, attempt 2; again in 1000 ms: no disk  id=01J9\n',
+    'TIME  warn   photos  photos.resize failed in attempt 2, retried in 1000 ms: no disk  id=01J9\n',
   );
 });
 

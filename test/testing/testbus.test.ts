@@ -19,10 +19,10 @@ describe('set', () => {
     ],
     ['a module outside the test', 'post.send.paused', true, /no bus of this test has .* post\.send/],
     ['an unknown option', 'mail.send.pased', true, /did you mean paused\?/],
-    ['an invalid value', 'mail.send.concurrency', 0, /below 1/],
+    ['an invalid value', 'mail.send.concurrency', 0, /minimum of 1/],
     ['an option of another kind', 'mail.look.attempts', 3, /kind request: its settings are concurrency/],
     ['an entry without settings', 'mail.sent.paused', true, /kind event: it has no settings/],
-    ['an option that is not live', 'drainMs', '1s', /read at the start only/],
+    ['an option that is not live', 'drainMs', '1s', /read only when the bus is opened/],
     ['an entry of the built-in contract', 'busbar.status.paused', true, /no bus of this test has/],
   ])('rejects %s and changes nothing', async (_what, key, value, reason) => {
     const bus = testBus(mail);

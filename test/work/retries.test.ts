@@ -194,7 +194,7 @@ test('unreadable bodies and headers are parked unchanged while their neighbors a
   const records = await r.parkedNow(p);
   expect(records.map(({ note }) => [note.id, note.entry, note.reason])).toEqual([
     [`${topic.name}/3/0`, 'photos.resize', expect.stringMatching(/^its body is not readable: /)],
-    [`${topic.name}/3/1`, '', expect.stringMatching(/^its header is not readable: fewer than six words/)],
+    [`${topic.name}/3/1`, '', expect.stringMatching(/^its header is not readable: it has fewer than six words/)],
   ]);
   for (const { value } of records) expect(Buffer.from(value ?? [])).toEqual(Buffer.from([0xc1, 1, 2]));
   expect(queue.stats()).toMatchObject({ parked: 2, handled: 2 });

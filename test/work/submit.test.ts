@@ -203,7 +203,10 @@ test('a message that the log rejects fails its own call only', async () => {
   const [before, guilty, list, behind] = await Promise.all(sends);
   expect([before, behind]).toEqual([[expect.objectContaining({ id: expect.any(String) })], expect.any(Array)]);
   expect(guilty).toBe(refusal);
-  expect(list).toMatchObject({ code: 'TooLarge', message: expect.stringContaining('1 of 2 were not taken') });
+  expect(list).toMatchObject({
+    code: 'TooLarge',
+    message: expect.stringContaining('1 of 2 records were not appended'),
+  });
 });
 
 describe('the error of a list has the index and id of the failed body', () => {

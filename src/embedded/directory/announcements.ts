@@ -122,7 +122,8 @@ export class Roll {
       fs.renameSync(this.path(`~${file}`), this.path(file));
     } catch (error) {
       fs.rmSync(this.path(`~${file}`), { force: true });
-      const message = `${this.path(file)} cannot be written: ${sayError(error)}; see to its rights and space`;
+      const remedy = 'Check the permissions of its folder and the free disk space.';
+      const message = `${this.path(file)} cannot be written: ${sayError(error)}. ${remedy}`;
       throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause: sayError(error) }, error);
     }
     this.own = file;
@@ -199,7 +200,7 @@ export class Roll {
     if (text === undefined) return undefined;
     try {
       const value: unknown = JSON.parse(text);
-      if (!isInstance(value)) throw new Error('it is not an announcement');
+      if (!isInstance(value)) throw new Error('the file is not an announcement');
       return value;
     } catch (error) {
       this.damaged.add(file);

@@ -112,7 +112,7 @@ function checkLength(at: string): void {
   const bytes = Buffer.byteLength(at) + '/s/~'.length + addressCharactersMax;
   if (bytes <= socketPathBytesMax) return;
   const most = socketPathBytesMax - bytes + Buffer.byteLength(at);
-  refuse(`${at} has ${Buffer.byteLength(at)} bytes, sockets allow ${most}`, 'set dir to a shorter path');
+  refuse(`${at} has ${Buffer.byteLength(at)} bytes, but sockets allow ${most}`, 'set dir to a shorter path');
 }
 
 function look(at: string): fs.Stats | undefined {
@@ -133,7 +133,8 @@ function checkOwner(at: string, found: fs.Stats): void {
     refuse(`${at} belongs to user ${found.uid}, this process runs as ${user}`, 'set dir to a directory of this user');
   }
   const mode = found.mode & 0o777;
-  if ((mode & 0o077) !== 0) refuse(`${at} is open to others (mode 0${mode.toString(8)})`, `chmod 700 ${at}`);
+  if ((mode & 0o077) !== 0)
+    refuse(`${at} can be accessed by other users (mode 0${mode.toString(8)})`, `chmod 700 ${at}`);
   if ((mode & 0o700) !== 0o700) refuse(`${at} cannot be written (mode 0${mode.toString(8)})`, `chmod 700 ${at}`);
 }
 
@@ -147,17 +148,21 @@ function checkMarker(at: string, ns: string): boolean {
   if (text === undefined) {
     const foreign = names.filter((name) => !openNames.test(name));
     if (foreign.length === 0) return false;
-    refuse(`${at} holds other things (${foreign.slice(0, 3).join(', ')})`, 'set dir to an empty or a new directory');
+    refuse(
+      `${at} contains foreign files (${foreign.slice(0, 3).join(', ')})`,
+      'set dir to an empty or a new directory',
+    );
   }
   const marker = readMarker(text);
   if (marker === undefined) refuse(`${file} is not a marker of busbar`, 'set dir to an empty or a new directory');
   if (marker.layout > layout) {
     refuse(
-      `${at} has layout ${marker.layout}, this version knows ${layout}`,
+      `${at} has layout ${marker.layout}, but this version of busbar supports ${layout}`,
       'update busbar, or set dir to another one',
     );
   }
-  if (marker.ns !== ns) refuse(`${at} is of ns ${marker.ns}, not ${ns}`, `set ns to ${marker.ns}, or another dir`);
+  if (marker.ns !== ns)
+    refuse(`${at} belongs to ns ${marker.ns}, not ${ns}`, `set ns to ${marker.ns}, or set dir to another one`);
   return true;
 }
 
@@ -195,7 +200,10 @@ function attempt<T>(at: string, run: () => T): T {
     return run();
   } catch (error) {
     if (error instanceof BusError) throw error;
-    return refuse(`${at} cannot be used: ${sayError(error)}`, 'see to its rights and space, or set dir to another one');
+    return refuse(
+      `${at} cannot be used: ${sayError(error)}`,
+      'check its permissions and the free disk space, or set dir to another one',
+    );
   }
 }
 

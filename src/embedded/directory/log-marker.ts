@@ -14,8 +14,8 @@ export function checkLogFile(dir: string): void {
   if (bytesOf(data) > 0 || readMark(dir) === undefined) return;
   const mark = join(dir, fileName);
   refuse(
-    `${data} is missing or empty, but ${mark} records that the log was created: the messages in it are gone`,
-    `Put back a copy of it, or remove ${mark} to start with an empty log.`,
+    `${data} is missing or empty, but ${mark} records that the log was created, so its messages are lost`,
+    `Restore a backup of it, or remove ${mark} to start with an empty log.`,
   );
 }
 
@@ -35,7 +35,7 @@ export function checkLogMark(dir: string, id: string): void {
   const mark = join(dir, fileName);
   refuse(
     `${join(dir, 'log', 'data.mdb')} is log ${id}, but ${mark} names log ${found}`,
-    `Put back a copy of that one, or remove ${mark} to use this one.`,
+    `Restore a backup of that log, or remove ${mark} to use this one.`,
   );
 }
 

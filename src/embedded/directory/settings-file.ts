@@ -21,11 +21,11 @@ export function textOf(settings: ReadonlyMap<string, Setting>): string {
 export function parse(text: string, file: string): ReadonlyMap<string, Setting> {
   try {
     const list: unknown = JSON.parse(text);
-    if (!Array.isArray(list) || !list.every(isSetting)) throw new Error('no list of settings');
+    if (!Array.isArray(list) || !list.every(isSetting)) throw new Error('it is not a list of settings');
     return new Map(list.map((setting) => [setting.key, setting]));
   } catch (error) {
-    const fault = `${file} is damaged (${sayError(error)}); mend it, or remove it to go back to the one before`;
-    const remedy = `Correct ${file}, or remove it to go back to the settings before.`;
+    const fault = `${file} is damaged (${sayError(error)}). Correct it, or remove it to use the previous settings`;
+    const remedy = `Correct ${file}, or remove it to use the previous settings.`;
     throw new BusError('Config', fault, { faults: [fault] }, error, remedy);
   }
 }
@@ -40,7 +40,7 @@ export function readIfThere(file: string): string | undefined {
     return fs.readFileSync(file, 'utf8');
   } catch (error) {
     if (isCode(error, 'ENOENT')) return undefined;
-    throw unreachable('not-sent', `${file} cannot be read: ${sayError(error)}; see to its rights`, error);
+    throw unreachable('not-sent', `${file} cannot be read: ${sayError(error)}. Check its permissions.`, error);
   }
 }
 export async function writeDurably(file: string, text: string): Promise<void> {

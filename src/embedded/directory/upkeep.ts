@@ -64,8 +64,8 @@ export class Upkeep {
       return this.keepMarker();
     } catch (error) {
       if (isCode(error, 'ENOTDIR', 'ELOOP') && !isFolder(directory.path)) return gone(`${directory.path} was replaced`);
-      const remedy = 'Check the permissions and the free space there.';
-      return { reason: `${directory.path} cannot be kept: ${sayError(error)}. ${remedy}`, final: false };
+      const remedy = 'Check its permissions and the free disk space.';
+      return { reason: `${directory.path} cannot be checked: ${sayError(error)}. ${remedy}`, final: false };
     }
   }
 
@@ -91,7 +91,7 @@ export class Upkeep {
       writeMarker(this.directory.path, this.directory.ns, this.random);
       this.tellMade(file);
     } else if (found.ns !== this.directory.ns) {
-      return { reason: `${file} names ns ${found.ns}, this bus has ${this.directory.ns}`, final: false };
+      return { reason: `${file} names ns ${found.ns}, but this bus has ns ${this.directory.ns}`, final: false };
     }
     this.marker = seen;
     return undefined;
@@ -99,7 +99,7 @@ export class Upkeep {
 
   private tellMade(file: string): void {
     const fields = { file: path.relative(this.directory.path, file) };
-    const message = 'a part of the shared directory was missing and was made again';
+    const message = 'a part of the shared directory was missing and was recreated';
     this.notices.tell({ type: 'log', level: 'warn', message, fields });
   }
 }
@@ -121,6 +121,6 @@ function isFolder(at: string): boolean {
   }
 }
 function gone(what: string): DirectoryFault {
-  const remedy = 'Restart this process: what it accepted is in the directory that it has opened.';
+  const remedy = 'Restart this process. The messages that it accepted are in the directory that it opened.';
   return { reason: `${what} while this process had it open. ${remedy}`, final: true };
 }

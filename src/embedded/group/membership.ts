@@ -170,7 +170,8 @@ export class Membership implements Member, Leased {
     if (this.complained === reason) return;
     this.complained = reason;
     const fields = { group: this.group, reason };
-    this.parts.notices.tell({ type: 'log', level: 'error', message: 'the group cannot be looked after', fields });
+    const message = 'the membership of a group cannot be updated';
+    this.parts.notices.tell({ type: 'log', level: 'error', message, fields });
   }
 
   private async lookOnce(): Promise<void> {
@@ -217,7 +218,8 @@ export class Membership implements Member, Leased {
     if (this.isLate) return;
     this.isLate = true;
     const { silentMs } = this.parts.lease;
-    this.loseAll(`no sign of life for ${silentMs} ms, session ${this.sessionMs} ms: was the event loop held up?`);
+    const silent = `this instance sent no heartbeat for ${silentMs} ms of a session of ${this.sessionMs} ms`;
+    this.loseAll(`${silent}. Was its event loop blocked?`);
     void this.look();
   }
 
@@ -237,7 +239,7 @@ export class Membership implements Member, Leased {
 
   /** Handles the removal of this member by other members. */
   private givenUp(): void {
-    this.loseAll('the other members gave this one up');
+    this.loseAll('the other members removed this one');
     // Wait between enrollments. If other members keep taking this one for dead, writing and removing its row must not
     // become a loop.
     if (this.parts.clock.mono() - this.enrolledMs < enrolMsMin) return;
@@ -259,7 +261,7 @@ export class Membership implements Member, Leased {
 
   private checkMine(owners: readonly Ownership[]): void {
     for (const [partition, owned] of this.mine) {
-      if (owners[partition]?.epoch !== owned.epoch) this.lose(partition, 'another member took it');
+      if (owners[partition]?.epoch !== owned.epoch) this.lose(partition, 'another member owns it now');
     }
   }
 
@@ -280,7 +282,7 @@ export class Membership implements Member, Leased {
       await this.owner.give(partition);
     } catch (error) {
       const fields = { group: this.group, partition, reason: sayError(error) };
-      this.parts.notices.tell({ type: 'log', level: 'error', message: 'giving a partition failed', fields });
+      this.parts.notices.tell({ type: 'log', level: 'error', message: 'revoking a partition failed', fields });
     }
     owned.end();
     if (this.mine.get(partition) !== owned) return; // lost meanwhile
@@ -337,7 +339,7 @@ export class Membership implements Member, Leased {
       fence: this.fence,
       cannotServe: (entries) => this.miss(partition, entries),
       refused: () => {
-        if (this.mine.get(partition) === owned) this.lose(partition, 'another member took it');
+        if (this.mine.get(partition) === owned) this.lose(partition, 'another member owns it now');
       },
     });
     this.mine.set(partition, owned);

@@ -64,7 +64,7 @@ export class OwnedPartition implements Owned {
   }
   /** Marks the partition as given back in agreement. */
   end(): void {
-    this.over ??= 'it was given back';
+    this.over ??= 'it was revoked';
   }
 
   check(): void {
@@ -100,7 +100,7 @@ export class OwnedPartition implements Owned {
     if (commit.state.length > stateBytesMax) {
       const bytes = commit.state.length;
       const what = `the state of a commit of ${this.parts.group}`;
-      const message = `${what} has ${bytes} bytes, at most ${stateBytesMax} are taken`;
+      const message = `${what} has ${bytes} bytes, the limit is ${stateBytesMax}`;
       throw new BusError('TooLarge', message, { bytes, limitBytes: stateBytesMax });
     }
     // Only the last waiting commit is written. All waiting calls resolve when it is.
@@ -136,6 +136,6 @@ export class OwnedPartition implements Owned {
     const written = await log.within(log.write({ key: ownerKey, version: this.epoch }, [change]));
     if (written) return;
     this.parts.refused();
-    throw new LostError(group, this.partition, this.over ?? 'another member took it');
+    throw new LostError(group, this.partition, this.over ?? 'another member owns it now');
   }
 }

@@ -34,7 +34,7 @@ export async function sweep(directory: Directory, rings: Rings, clock: Clock): P
     else {
       refuse(
         `${directory.path} is in use by a process of another pid namespace (${address}), such as another container`,
-        'let them share one pid namespace, or set dir to a directory of its own',
+        'run both in one pid namespace, or set dir to another directory',
       );
     }
   }

@@ -214,8 +214,8 @@ class Receiver<O extends Outlet> {
     const isOwn = this.all.isBelow(stuckShare);
     const held = isOwn
       ? this.#waiting.capacity.describe('packets')
-      : `${this.all.describe('packets')} in all, half of which is for receivers that read`;
-    return `it has read nothing for ${stuckAfterMs} ms or longer, and no more can wait for it (${held})`;
+      : `${this.all.describe('packets')} in all, half of which is reserved for receivers that read`;
+    return `it has read nothing for ${stuckAfterMs} ms or longer, and its queue has no room for more (${held})`;
   }
   #keep(part: Part, isStuck: boolean): boolean {
     const { delivery } = part;

@@ -42,7 +42,7 @@ export function checkSize(line: string, body: Uint8Array): void {
   if (body.length > bodyBytesMax) throw tooLarge('a body', body.length, bodyBytesMax);
 }
 function tooLarge(what: string, bytes: number, limitBytes: number): BusError {
-  return new BusError('TooLarge', `${what} of ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
+  return new BusError('TooLarge', `${what} has ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
 }
 
 /**

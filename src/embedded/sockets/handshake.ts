@@ -19,5 +19,5 @@ export function readHello(kind: FrameKind, line: string, ns: string): { address:
   if (kind !== frameKinds.hello || address === undefined || more.length > 0) return { fault: 'no hello' };
   if (theirs !== version) return { fault: 'a hello of another version' };
   if (theirNs !== ns) return { fault: 'a hello of another namespace' };
-  return isAddress(address) ? { address } : { fault: 'a hello from nobody' };
+  return isAddress(address) ? { address } : { fault: 'a hello with an invalid address' };
 }

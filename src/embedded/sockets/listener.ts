@@ -72,7 +72,10 @@ export class Listener {
       this.identity = socketIdentity(this.path);
     } catch (error) {
       server.close();
-      refuse(`no socket can be made at ${draft}: ${sayError(error)}`, 'see to its rights and space');
+      refuse(
+        `the socket ${draft} cannot be created: ${sayError(error)}`,
+        'check the permissions of its folder and the free disk space',
+      );
     }
     server.on('error', (error) => this.parts.dropped(error.message));
   }
@@ -115,7 +118,7 @@ export class Listener {
         if (holder !== undefined) return holder.take(kind, line, body);
         const hello = readHello(kind, line, this.parts.directory.ns);
         if ('fault' in hello) return hello.fault;
-        if (hello.address === this.parts.address) return 'a hello from ourselves';
+        if (hello.address === this.parts.address) return 'a hello with the address of this instance';
         this.forget(connection);
         connection.peer = hello.address;
         holder = this.parts.welcome(connection, hello.address);

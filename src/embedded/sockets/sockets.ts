@@ -189,7 +189,7 @@ export class Sockets implements Closable {
     const peer = this.peers.get(to);
     if (peer !== undefined) return peer;
     if (this.dead(to) || !isAddress(to)) {
-      throw new BusError('Unreachable', `nobody listens at ${to}`, { outcome: 'not-sent', waitedMs: 0 });
+      throw new BusError('Unreachable', `no instance listens at ${to}`, { outcome: 'not-sent', waitedMs: 0 });
     }
     return this.know(to);
   }
@@ -264,7 +264,7 @@ export class Sockets implements Closable {
       try {
         hear(address, packets);
       } catch (error) {
-        this.dropped('packet', `the receiver threw when ${address} was gone: ${sayError(error)}`);
+        this.dropped('packet', `the receiver threw when ${address} had ended: ${sayError(error)}`);
       }
     }
   }

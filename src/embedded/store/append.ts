@@ -105,7 +105,9 @@ export class Appender {
     let bytes = 0;
     const encoded = records.map((record) => {
       if (!Number.isInteger(record.partition) || record.partition < 0 || record.partition >= topic.partitions) {
-        throw configFault(`topic '${topic.name}' has ${topic.partitions} partitions, there is no ${record.partition}`);
+        throw configFault(
+          `topic '${topic.name}' has ${topic.partitions} partitions, so partition ${record.partition} does not exist`,
+        );
       }
       if (topic.compacted && record.key === null)
         throw configFault(`a record of the compacted topic '${topic.name}' needs a key`);
@@ -159,8 +161,8 @@ export class Appender {
     const { store } = this.parts;
     const [outcome, what] =
       writing === 0
-        ? (['not-sent', 'nothing of it was written'] as const)
-        : (['unknown', 'it may be written'] as const);
+        ? (['not-sent', 'nothing was written'] as const)
+        : (['unknown', 'it can have been written'] as const);
     const cause = `appending to ${topic} took longer than ${appendMs} ms, ${what}; ${store.holder()}`;
     return new BusError('Unreachable', `${store.path}: ${cause}`, { outcome, waitedMs: appendMs, cause });
   }
@@ -315,12 +317,12 @@ function copyOf(topic: Topic, key: Uint8Array | null): Uint8Array | null {
 }
 
 function configFault(message: string): BusError<'Config'> {
-  const remedy = 'Append a record that fits the topic: with a partition that it has, and a key where it is compacted.';
+  const remedy = 'Append records to a partition that the topic has, and with a key if the topic is compacted.';
   return new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }
 
 function tooLarge(topic: string, bytes: number): BusError<'TooLarge'> {
-  return new BusError('TooLarge', `a record for ${topic} has ${bytes} bytes, at most ${recordBytesMax} are taken`, {
+  return new BusError('TooLarge', `a record for ${topic} has ${bytes} bytes, the limit is ${recordBytesMax}`, {
     bytes,
     limitBytes: recordBytesMax,
   });

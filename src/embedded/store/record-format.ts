@@ -66,7 +66,7 @@ export function decodeRecord(view: Uint8Array, partition: number, offset: number
   // bytes.
   bytes.set(new Uint8Array(view.buffer, view.byteOffset, view.length));
   if (bytes.length < at.table) throw new BadRecord(`only ${bytes.length} bytes`);
-  if (bytes[0] !== version) throw new BadRecord(`layout ${bytes[0]}, this version knows ${version}`);
+  if (bytes[0] !== version) throw new BadRecord(`layout ${bytes[0]}, this version supports ${version}`);
   if (crc32(bytes.subarray(checkedFrom)) !== bytes.readUInt32BE(at.checksum)) throw new BadRecord('wrong checksum');
   return contentOf(bytes, partition, offset);
 }

@@ -23,15 +23,15 @@ export class Topics {
     if (!Number.isInteger(topic.partitions) || topic.partitions < 1 || topic.partitions > partitionsMax) {
       throw fault(
         `topic '${topic.name}': partitions must be 1 to ${partitionsMax}, not ${topic.partitions}`,
-        'Change the number of partitions.',
+        `Set the number of partitions to 1 to ${partitionsMax}.`,
       );
     }
     const there = this.find(topic.name) ?? (await this.create(topic));
     if (there.partitions === topic.partitions) return there;
     throw fault(
-      `topic '${topic.name}' has ${there.partitions} partitions, the code wants ${topic.partitions}: ` +
-        'keep the number, or use another queue name and let the old one run empty',
-      `Keep ${there.partitions} partitions, or use another queue name and let the old queue run empty.`,
+      `topic '${topic.name}' has ${there.partitions} partitions, but the code requires ${topic.partitions}: ` +
+        'keep the number, or use another queue name and drain the old queue',
+      `Keep ${there.partitions} partitions, or use another queue name and drain the old queue.`,
     );
   }
 
@@ -51,7 +51,7 @@ export class Topics {
   /** Returns a topic. Throws Config when it does not exist. */
   get(name: string): Topic {
     const topic = this.find(name);
-    if (topic === undefined) throw fault(`topic '${name}' is not there: ensure it first`, noTopicRemedy);
+    if (topic === undefined) throw fault(`topic '${name}' does not exist`, noTopicRemedy);
     return topic;
   }
 

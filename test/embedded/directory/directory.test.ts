@@ -101,14 +101,16 @@ describe('rejects and leaves unchanged', () => {
     const dir = freshDirectory();
     for (const mode of [0o755, 0o750, 0o701, 0o777]) {
       fs.chmodSync(dir, mode);
-      expect(refusal(dir)).toMatch(new RegExp(`is open to others \\(mode 0${mode.toString(8)}\\); chmod 700 ${dir}`));
+      expect(refusal(dir)).toMatch(
+        new RegExp(`can be accessed by other users \\(mode 0${mode.toString(8)}\\); chmod 700 ${dir}`),
+      );
     }
   });
   test('a busbar directory that was opened to other users later', () => {
     const dir = freshDirectory();
     open(dir);
     fs.chmodSync(dir, 0o755);
-    expect(refusal(dir)).toMatch(/is open to others/);
+    expect(refusal(dir)).toMatch(/can be accessed by other users/);
   });
   test('a directory of another user', () => {
     const dir = freshDirectory();
@@ -118,7 +120,7 @@ describe('rejects and leaves unchanged', () => {
   test('a directory with other files in it', () => {
     const dir = freshDirectory();
     fs.writeFileSync(path.join(dir, 'thesis.tex'), 'years of work');
-    expect(refusal(dir)).toMatch(/holds other things \(thesis.tex\); set dir to an empty or a new directory/);
+    expect(refusal(dir)).toMatch(/contains foreign files \(thesis.tex\); set dir to an empty or a new directory/);
   });
   test('a directory whose marker is foreign or damaged', () => {
     for (const text of ['', '{', '[]', '"x"', 'null', '{"layout":"1","ns":"test"}', '{"layout":1}']) {
@@ -130,12 +132,12 @@ describe('rejects and leaves unchanged', () => {
   test('a directory of a newer layout', () => {
     const dir = freshDirectory();
     fs.writeFileSync(path.join(dir, 'busbar.json'), JSON.stringify({ busbar: 'directory', layout: 2, ns: 'test' }));
-    expect(refusal(dir)).toMatch(/has layout 2, this version knows 1; update busbar/);
+    expect(refusal(dir)).toMatch(/has layout 2, but this version of busbar supports 1; update busbar/);
   });
   test('a directory of another namespace', () => {
     const dir = freshDirectory();
     open(dir, 'prod');
-    expect(refusal(dir)).toMatch(/is of ns prod, not test; set ns to prod, or another dir/);
+    expect(refusal(dir)).toMatch(/belongs to ns prod, not test; set ns to prod, or set dir to another one/);
   });
   test.each([
     ['NFS', 0x6969],
@@ -155,7 +157,7 @@ describe('rejects and leaves unchanged', () => {
   });
   test('a path that is too long for a socket', () => {
     const dir = path.join(freshDirectory(), 'x'.repeat(100));
-    expect(refusal(dir)).toMatch(/has 1\d\d bytes, sockets allow 65; set dir to a shorter path/);
+    expect(refusal(dir)).toMatch(/has 1\d\d bytes, but sockets allow 65; set dir to a shorter path/);
   });
   test('an invalid namespace', () => {
     for (const ns of ['', '..', 'a/b', 'a b', 'ä', '.hidden', 'x'.repeat(65)]) {
@@ -177,5 +179,5 @@ test('processes that create the directory at the same moment agree on one marker
     link.mockRestore();
     fs.linkSync(from, to);
   });
-  expect(() => open(other)).toThrow(/is of ns prod, not test/);
+  expect(() => open(other)).toThrow(/belongs to ns prod, not test/);
 });

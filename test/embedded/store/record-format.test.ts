@@ -59,7 +59,7 @@ describe('a record as bytes', () => {
   it('rejects the layout of a newer version by its number', () => {
     const block = encodeRecord(cases['with nothing']!, 1);
     block[0] = 2;
-    expect(() => decodeRecord(block, 0, 0)).toThrow('layout 2, this version knows 1');
+    expect(() => decodeRecord(block, 0, 0)).toThrow('layout 2, this version supports 1');
   });
 
   it('rejects more headers, or longer header names, than the layout can hold', () => {

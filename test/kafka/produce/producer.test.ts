@@ -170,7 +170,7 @@ describe('the producer', () => {
     const error = await bench.refusal(log.append(topic, records));
     if (!(error instanceof PartlyError)) throw error;
     expect(error).toMatchObject({ name: 'BusError', code: 'TooLarge' });
-    expect(error.message).toContain('1 of 4 were not taken, the others are in the log');
+    expect(error.message).toContain('1 of 4 records were not appended, the others are in the log');
     expect([...error.failed.keys()]).toEqual([1]);
     expect([bench.cluster.values(topic, 0), bench.cluster.values(topic, 1)]).toEqual([['a', 'c'], ['b']]);
   });

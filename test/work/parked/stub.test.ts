@@ -47,7 +47,7 @@ test('a message too large for the parked topic is parked as a stub', async () =>
     reason: 'attempt 1 of 1 failed: odd 1',
     attemptCount: 1,
     attempts: [{ attempt: 1, error: 'odd 1' }],
-    stub: { bytes: large.length, sha256: sha256(large), refusal: expect.stringMatching(/more than 20000/) },
+    stub: { bytes: large.length, sha256: sha256(large), refusal: expect.stringMatching(/the limit is 20000/) },
   });
   expect(Buffer.from(stub?.value ?? [])).toEqual(Buffer.from(large.subarray(0, 1_024)));
   expect(r.of('log')).toMatchObject([{ level: 'warn', message: expect.stringMatching(/^large .* stub .*\/3\/0$/) }]);
