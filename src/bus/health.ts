@@ -63,6 +63,6 @@ function sayUnserved(queue: string, { entry, waiting, sinceMs }: Unserved) {
   const many = waiting === 1 ? '1 message waits' : `${waiting} messages wait`;
   return [
     `queue ${queue}`,
-    { reason: `${entry} is not served here: ${many} for an instance that serves it`, atMs: sinceMs },
+    { reason: `this instance does not serve ${entry}: ${many} for an instance that does`, atMs: sinceMs },
   ] as const;
 }

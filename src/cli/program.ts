@@ -20,13 +20,13 @@ import type { SendOptions } from './verbs/send';
 import type { SetOptions } from './verbs/settings';
 
 const footer = `
-Names are the contract's: photos (a module), photos.work (a queue), photos.resize (an entry), search.index (a
-listener's queue), photos#c41f (an instance). Ids may be cut to what only one message begins with.
-Looking takes nothing: it joins no group, moves no offset and creates no topic.
-Any option of the bus may be given, such as --dir, --ns or --drain-ms; BUSBAR_DIR and the configuration file count too.
+Names are those of the contract: photos (a module), photos.work (a queue), photos.resize (an entry), search.index (a
+listener's queue), photos#c41f (an instance). An id can be shortened if no other id begins with the same characters.
+Verbs that read change nothing: they join no group, move no offset and create no topic.
+Every option of the bus can be passed, such as --drain-ms. BUSBAR_* variables and the configuration file apply too.
 
-Ends with 0 done · 1 a warning, or nothing matched · 2 critical · 3 some failed · 64 typed wrong · 69 unreachable ·
-75 timed out · 77 not allowed · 130 interrupted. Data goes to stdout, all else to stderr.`;
+Exit codes: 0 done · 1 a warning, or nothing matched · 2 critical · 3 some failed · 64 usage error · 69 unreachable ·
+75 timed out · 77 not allowed · 130 interrupted. Data is written to stdout, everything else to stderr.`;
 
 export async function main(argv: readonly string[]): Promise<void> {
   const program = build();
@@ -56,11 +56,14 @@ function refuseUnknown(program: Command, word = '-'): void {
 
 function build(): Command {
   const program = new Command('busbar')
-    .description('Looks into every queue of a system of modules, and mends it.')
+    .description('Shows and repairs the queues of a system of modules.')
     .version(version())
-    .option('-o, --output <form>', 'table, json or jsonl; else a table on a terminal, tab-separated lines elsewhere')
+    .option(
+      '-o, --output <form>',
+      'table, json or jsonl. Default: a table on a terminal, tab-separated lines elsewhere',
+    )
     .option('--json', 'the same as -o json')
-    .option('--timeout <duration>', 'how long it may take at most, such as 10s')
+    .option('--timeout <duration>', 'maximum time of the command, such as 10s')
     .option('--config <file>', 'the configuration file of the service')
     .option('--dir <directory>', 'the directory that the processes share')
     .option('--ns <name>', 'the namespace')
@@ -121,31 +124,31 @@ function filters(command: Command, body: boolean): Command {
     .option('--key <key>', 'only messages of this key')
     .option('--entry <entry>', 'only messages of this entry')
     .option('--from <sender>', 'only messages of this module or instance')
-    .option('--since <time>', 'only messages since then: 1h, or 2026-11-22T03:10');
+    .option('--since <time>', 'only messages since this time: 1h, or 2026-11-22T03:10');
   if (!body) return command;
   return command
-    .option('-n, --number <count>', 'so many at most')
+    .option('-n, --number <count>', 'maximum number of messages')
     .option('--no-body', 'without the bodies')
-    .option('--raw', 'bytes in hex, not only counted');
+    .option('--raw', 'bytes in hex instead of their number');
 }
 
 function look(program: Command): void {
   program
     .command('status', { isDefault: true })
-    .description('what is wrong, worst first (also without a verb); ends with 0, 1 or 2')
+    .description('problems, worst first (also without a verb). The exit code is 0, 1 or 2')
     .action(async (_options: object, command: Command) => {
       await perform(command, {}, (await import('./verbs/status')).status);
     });
   program
     .command('instances [module]')
-    .description('who is alive, what each serves and how busy it is')
+    .description('running instances, what each serves and how busy it is')
     .action(async (module: string | undefined, _options: object, command: Command) => {
       const { instances } = await import('./verbs/instances');
       await perform(command, {}, (desk) => instances(desk, module));
     });
   program
     .command('queues [queue...]')
-    .description('what waits in each queue, counted')
+    .description('number of messages that wait in each queue')
     .action(async (names: string[], _options: object, command: Command) => {
       const { queues } = await import('./verbs/queues');
       await perform(command, {}, (desk) => queues(desk, names));
@@ -162,17 +165,17 @@ function look(program: Command): void {
       await perform(command, { limitMs: Infinity }, (desk) => tail(desk, names, options));
     },
   );
-  filters(program.command('parked [queue]').description('what was set aside, by reason'), true)
-    .option('--each', 'one by one instead')
+  filters(program.command('parked [queue]').description('parked messages, by reason'), true)
+    .option('--each', 'one message a line')
     .action(async (queue: string | undefined, options: ParkedOptions, command: Command) => {
       const { parked } = await import('./verbs/parked');
       await perform(command, {}, (desk) => parked(desk, queue, options));
     });
   program
     .command('show <id>')
-    .description('one message: envelope, body, all attempts, what became of it')
+    .description('one message: envelope, body, all attempts, and its state')
     .option('--no-body', 'without the body')
-    .option('--raw', 'bytes in hex, not only counted')
+    .option('--raw', 'bytes in hex instead of their number')
     .action(async (id: string, options: { body: boolean }, command: Command) => {
       const { show } = await import('./verbs/show');
       await perform(command, {}, (desk) => show(desk, id, options));
@@ -183,10 +186,10 @@ const mending: How = { limitMs: Infinity, stopsItself: true };
 
 function which(command: Command): Command {
   return filters(command, false)
-    .option('--all', 'all that are parked there')
-    .option('--reason-like <text>', 'those whose reason has this in it')
-    .option('--dry-run', 'only says what it would touch')
-    .option('--yes', 'does not ask');
+    .option('--all', 'all parked messages of the queue')
+    .option('--reason-like <text>', 'messages whose reason contains this text')
+    .option('--dry-run', 'only shows the messages that it would change')
+    .option('--yes', 'does not ask for confirmation');
 }
 
 function change(program: Command): void {
@@ -196,9 +199,9 @@ function change(program: Command): void {
       await perform(command, mending, (desk) => replay(desk, queue, ids, options));
     },
   );
-  which(program.command('drop <queue> [id...]').description('takes parked messages away, after writing them to a file'))
-    .option('--export <file>', 'the file; else ./dropped-<time>.jsonl')
-    .option('--reason <text>', 'is written down with them')
+  which(program.command('drop <queue> [id...]').description('deletes parked messages, after writing them to a file'))
+    .option('--export <file>', 'path of that file. Default: ./dropped-<time>.jsonl')
+    .option('--reason <text>', 'reason that is written to the file')
     .action(async (queue: string, ids: string[], options: DropOptions, command: Command) => {
       const { drop } = await import('./verbs/repair');
       await perform(command, mending, (desk) => drop(desk, queue, ids, options));
@@ -208,9 +211,9 @@ function change(program: Command): void {
 function forgetVerb(program: Command): void {
   program
     .command('forget <listener>')
-    .description('forgets a named listener that will not come back, so that no event waits for it')
-    .option('--dry-run', 'only says what waits for it')
-    .option('--yes', 'does not ask')
+    .description('forgets a named listener that will not be started again, so that no event waits for it')
+    .option('--dry-run', 'only shows the number of events that wait for it')
+    .option('--yes', 'does not ask for confirmation')
     .action(async (listener: string, options: ForgetOptions, command: Command) => {
       const { forget } = await import('./verbs/forget');
       await perform(command, {}, (desk) => forget(desk, listener, options));
@@ -224,7 +227,7 @@ Keys of an entry or of a named listener are its name and one of ${liveNames(entr
 photos.resize.concurrency, search.index.paused.`;
   program
     .command('settings [name]')
-    .description('what is set over the configuration, all or of one module, entry or key')
+    .description('settings that override the configuration: all, or those of a module, entry or key')
     .addHelpText('after', keys)
     .action(async (name: string | undefined, _options: object, command: Command) => {
       const { list } = await import('./verbs/settings');
@@ -232,18 +235,18 @@ photos.resize.concurrency, search.index.paused.`;
     });
   program
     .command('set <key> <value>')
-    .description('changes a setting; every open bus has it within a second')
+    .description('changes a setting. Every open bus applies it within a second')
     .addHelpText('after', keys)
-    .option('--was <version>', 'only if it still has this version; 0: only if it is not set')
-    .option('--unchecked', 'also for an entry or listener that nobody who is up knows')
+    .option('--was <version>', 'only if the setting has this version; 0: only if it is not set')
+    .option('--unchecked', 'also for an entry or listener that no running instance knows')
     .action(async (key: string, value: string, options: SetOptions, command: Command) => {
       const { set } = await import('./verbs/settings');
       await perform(command, {}, (desk) => set(desk, key, value, options));
     });
   program
     .command('unset <key>')
-    .description('removes a setting: what code and configuration say holds again')
-    .option('--was <version>', 'only if it still has this version')
+    .description('removes a setting, so that code and configuration apply again')
+    .option('--was <version>', 'only if the setting has this version')
     .action(async (key: string, options: SetOptions, command: Command) => {
       const { unset } = await import('./verbs/settings');
       await perform(command, {}, (desk) => unset(desk, key, options));
@@ -257,23 +260,23 @@ function liveNames(declared: Options): string {
 }
 
 function send(program: Command): void {
-  const bodies = 'the body is JSON, or - for stdin; a live instance checks it first';
+  const bodies = 'The body is JSON, or - for stdin. A running instance checks it first.';
   const add = (verb: string, kind: 'request' | 'work' | 'broadcast' | 'event', says: string): Command =>
     program
       .command(`${verb} <entry> <json>`)
       .description(says)
       .addHelpText('after', `\n${bodies}`)
-      .option('--unchecked', 'sends the body as it is')
+      .option('--unchecked', 'sends the body without a check')
       .action(async (entry: string, json: string, _options: object, command: Command) => {
         const options = command.optsWithGlobals<SendOptions & Everywhere>();
         const how = kind === 'request' ? { limitMs: Infinity } : {};
         const { send: run } = await import('./verbs/send');
         await perform(command, how, (desk) => run(desk, kind, entry, json, options));
       });
-  add('request', 'request', 'asks a live instance and prints its reply')
-    .option('--to <instance>', 'this one')
-    .option('--all', 'every live instance');
-  add('submit', 'work', 'hands a job over').option('--key <key>', 'of a job that is sent unchecked');
-  add('broadcast', 'broadcast', 'tells every live instance of the module');
-  add('publish', 'event', 'tells a fact').option('--key <key>', 'of an event that is sent unchecked');
+  add('request', 'request', 'sends a request to a running instance and prints its reply')
+    .option('--to <instance>', 'sends it to this instance')
+    .option('--all', 'sends it to every running instance');
+  add('submit', 'work', 'submits a job').option('--key <key>', 'key of a job that is sent unchecked');
+  add('broadcast', 'broadcast', 'sends a broadcast to every running instance of the module');
+  add('publish', 'event', 'publishes an event').option('--key <key>', 'key of an event that is sent unchecked');
 }

@@ -129,7 +129,7 @@ function sayOnce(): (message: string) => void {
 async function tooLong(limitMs: number): Promise<never> {
   if (limitMs === Infinity) return new Promise<never>(() => undefined);
   await sleep(systemClock, limitMs);
-  throw new TooSlow(`nothing came of it within ${limitMs} ms; give it more with --timeout`);
+  throw new TooSlow(`no result within ${limitMs} ms. Raise the limit with --timeout`);
 }
 
 interface Stop {
@@ -162,7 +162,7 @@ const forms: readonly string[] = ['table', 'json', 'jsonl'] satisfies Form[];
 
 function outputOf({ output, json, raw }: Everywhere): Output {
   const given = json ? 'json' : output;
-  if (given !== undefined && !forms.includes(given)) throw new Usage(`-o ${given} is none of ${forms.join(', ')}`);
+  if (given !== undefined && !forms.includes(given)) throw new Usage(`-o ${given} is not one of ${forms.join(', ')}`);
   const { stdout, stderr, env } = process;
   return new Output({
     // The cast is safe: the value was checked against `forms` above.
@@ -178,7 +178,8 @@ function outputOf({ output, json, raw }: Everywhere): Output {
 async function ask(question: string, yes: boolean, signal: AbortSignal): Promise<boolean> {
   if (yes) return true;
   const { stdin, stderr } = process;
-  if (!stdin.isTTY || !stderr.isTTY) throw new Usage('nobody can be asked here: say --yes, or --dry-run to only see');
+  if (!stdin.isTTY || !stderr.isTTY)
+    throw new Usage('without a terminal no confirmation is possible. Pass --yes, or --dry-run to change nothing');
   const terminal = createInterface({ input: stdin, output: stderr });
   terminal.on('SIGINT', () => process.emit('SIGINT'));
   try {

@@ -86,7 +86,12 @@ function checkIds(queue: string, ids: readonly string[], found: readonly ChosenM
     const meant = new Set(found.map(({ id }) => id).filter((id) => id.startsWith(start)));
     if (meant.size === 0) throw new NotParked(queue, start);
     if (meant.size > 1 && !meant.has(start)) {
-      throw new UnknownName('single parked message', start, [], `: ${meant.size} ids begin so, give more of it`);
+      throw new UnknownName(
+        'single parked message',
+        start,
+        [],
+        `: ${meant.size} ids begin with it. Type more characters`,
+      );
     }
   }
 }

@@ -53,7 +53,7 @@ async function alarmOf(
   const isCritical = bytes >= limits.heldEventBytesMax * criticalShare;
   const share = `about ${sizeText(bytes)} of ${sizeText(limits.heldEventBytesMax)}`;
   const next = instances > 0 ? `busbar peek ${queue}` : `busbar forget ${queue}`;
-  const says = `${since}, with all that lies between them ${share}; ${meaning}`;
+  const says = `${since}, ${share} with the events between them; ${meaning}`;
   return { ...about, severity: isCritical ? 'critical' : 'warning', what: 'held', says, next };
 }
 

@@ -86,8 +86,8 @@ async function troubleOf(
   const next = `busbar peek ${queue}`;
   if (done <= 0 && (oldestMs ?? 0) > stuckMs) {
     const [longest] = doing.running.toSorted((one, other) => one.sinceMs - other.sinceMs);
-    const runs = longest && `${longest.id} runs on ${longest.on} since ${seconds(nowMs - longest.sinceMs)}`;
-    const says = `${waiting} wait, none was handled for a second; ${runs ?? 'nothing runs'}`;
+    const runs = longest && `${longest.id} has been running on ${longest.on} for ${seconds(nowMs - longest.sinceMs)}`;
+    const says = `${waiting} wait, none was handled for a second; ${runs ?? 'no message is running'}`;
     return { what: 'stuck', forMs: oldestMs, says, next: longest ? `busbar show ${longest.id}` : next };
   }
   const more = now.unsettled - before.unsettled;
@@ -139,12 +139,12 @@ async function stuckLane(
 function alarmsOfInstance({ name, module, status, silent, leaving }: InstanceView): Alarm[] {
   const about = { about: name, next: `busbar instances ${module}`, forMs: null };
   if (!status) {
-    const says = `it is announced and does not answer: ${silent ?? ''}`;
+    const says = `it is announced but does not respond: ${silent ?? ''}`;
     return [{ ...about, severity: 'critical', what: 'silent', says }];
   }
   const { live, ready, reasons } = status.health;
   if (live && (ready || leaving)) return [];
-  const says = reasons.map(({ part, reason }) => `${part}: ${reason}`).join('; ') || 'it takes nothing';
+  const says = reasons.map(({ part, reason }) => `${part}: ${reason}`).join('; ') || 'it accepts no messages';
   const forMs = reasons.length > 0 ? Math.max(...reasons.map(({ sinceMs }) => sinceMs)) : null;
   return [{ ...about, severity: live ? 'warning' : 'critical', what: 'unwell', forMs, says }];
 }
@@ -180,7 +180,7 @@ function isBlocked(part: string, blocked: readonly Alarm[], counted: readonly Co
 const toldOtherwise = ['queue ', 'setting ', 'events of '];
 
 function nobodyTakes({ queue, waiting, oldestMs, module }: QueueView): Alarm {
-  const says = `${waiting} wait, and no instance of ${module} takes them`;
+  const says = `${waiting} wait, and no instance of ${module} handles them`;
   return { severity: 'critical', about: queue, what: 'nobody', forMs: oldestMs, says, next: `busbar peek ${queue}` };
 }
 
@@ -207,14 +207,14 @@ function knownToFew({ queue, instances, unserved }: QueueView): Alarm[] {
 
 function pausedBySettings({ queue, waiting, oldestMs, paused }: QueueView): Alarm[] {
   return paused.map((name) => {
-    const says = `a setting keeps ${name} from being started; ${waiting} wait in the queue`;
+    const says = `the setting ${name}.paused stops its messages; ${waiting} wait in the queue`;
     const next = `busbar unset ${name}.paused`;
     return { severity: 'warning', about: queue, what: 'paused', forMs: waiting > 0 ? oldestMs : null, says, next };
   });
 }
 
 function hasParked({ queue, parked }: QueueView): Alarm {
-  const says = `${parked} ${parked === 1 ? 'was' : 'were'} set aside`;
+  const says = `${parked} ${parked === 1 ? 'message is' : 'messages are'} parked`;
   return { severity: 'warning', about: queue, what: 'parked', forMs: null, says, next: `busbar parked ${queue}` };
 }
 

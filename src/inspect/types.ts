@@ -276,6 +276,6 @@ export class StoppedEarly extends Error {
   override readonly name = 'StoppedEarly';
   /** Creates the error. `scanned` is the number of records that were read. */
   constructor(readonly scanned: number) {
-    super(`stopped after ${scanned} records, there are more; narrow it with a queue, --since or --key`);
+    super(`stopped after ${scanned} records, and more exist. Narrow the search with a queue, --since or --key`);
   }
 }

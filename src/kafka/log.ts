@@ -172,7 +172,7 @@ class KafkaLog {
       throw new BusError('Config', fault, { faults: [fault] }, undefined, `Use a partition below ${partitions}.`);
     }
     let damaged = 0;
-    return this.#view.ask(`looking into ${topic}/${partition}`, async () => {
+    return this.#view.ask(`peeking ${topic}/${partition}`, async () => {
       let next = Math.max(offset, 0);
       let end = Infinity; // until the bounds are requested
       for (let empty = 0; next < end && empty < emptyMax; empty++) {

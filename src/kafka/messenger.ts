@@ -64,7 +64,7 @@ export async function openKafkaPost(parts: KafkaPostParts): Promise<Post> {
   late.abort();
   if (isOpen) return post;
   await post.close();
-  const cause = `nothing came through partition ${partition} of ${inbox}`;
+  const cause = `no packet arrived through partition ${partition} of ${inbox}`;
   throw new BusError('Unreachable', `${cause} within ${openMs} ms`, {
     outcome: 'not-sent',
     waitedMs: openMs,
@@ -195,7 +195,7 @@ class KafkaPost implements Post {
     const partition = this.#peers.partitionOf(to);
     const trouble = partition === undefined ? undefined : this.#backlog.lane(partition).trouble;
     if (trouble !== undefined || this.parts.roads.isLed(this.inbox, this.partition)) return trouble;
-    return `no broker has partition ${this.partition} of ${this.inbox}, where answers come in`;
+    return `partition ${this.partition} of ${this.inbox}, where answers arrive, has no leader`;
   }
 
   /**
@@ -265,7 +265,8 @@ class KafkaPost implements Post {
     if (this.#closedAtMs !== undefined) return;
     if (post === 'bye') return this.#peers.left(from);
     if (post === 'here' || post === 'ask') return;
-    if (!this.#peers.heard(from)) return this.#dropped('packet', `from '${from.slice(0, 80)}', which is no address`);
+    if (!this.#peers.heard(from))
+      return this.#dropped('packet', `from '${from.slice(0, 80)}', which is not an address`);
     this.#give({ line: bus, body: record.value ?? nothing }, from);
   }
   #hear({ headers, value }: Stored): void {
@@ -345,5 +346,5 @@ function checkSize({ line, body }: Packet): void {
   if (body.length > bodyBytesMax) throw tooLarge('a body', body.length, bodyBytesMax);
 }
 function tooLarge(what: string, bytes: number, limitBytes: number): BusError {
-  return new BusError('TooLarge', `${what} of ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
+  return new BusError('TooLarge', `${what} has ${bytes} bytes, the limit is ${limitBytes}`, { bytes, limitBytes });
 }

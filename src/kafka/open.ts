@@ -86,8 +86,8 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
 async function checkStarted(view: View, ns: string, brokers: readonly string[]): Promise<void> {
   const inbox = namesIn(ns).inbox();
   if ((await view.find(inbox)) !== undefined) return;
-  const cause = `there is no topic ${inbox} at ${brokers.join(',')}`;
-  throw new BusError('Unreachable', `nothing was ever started with ns ${ns} there: ${cause}`, {
+  const cause = `topic ${inbox} does not exist at ${brokers.join(',')}`;
+  throw new BusError('Unreachable', `no bus was ever opened with ns ${ns} there: ${cause}`, {
     outcome: 'not-sent',
     waitedMs: 0,
     cause,

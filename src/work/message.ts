@@ -126,11 +126,11 @@ export function readMessage(
   const lane = record.key && textOf(record.key);
   const place = (): string => placeOf(queue.topic.name, record);
   if (envelope && 'bad' in envelope) {
-    const refusal = `its header is not readable: ${envelope.bad}`;
+    const refusal = `its header cannot be decoded: ${envelope.bad}`;
     return new Message(holder, record, unreadable, place(), lane, undefined, refusal);
   }
   if (envelope && envelope.kind !== 'work' && envelope.kind !== 'event') {
-    const refusal = `a ${envelope.kind} is not for a queue`;
+    const refusal = `a ${envelope.kind} cannot be handled from a queue`;
     return new Message(holder, record, unreadable, envelope.id, lane, undefined, refusal);
   }
   if (envelope) {
@@ -141,7 +141,7 @@ export function readMessage(
   const [only, ...more] = queue.entries.keys();
   return only !== undefined && more.length === 0
     ? new Message(holder, record, only, place(), lane, undefined, undefined)
-    : new Message(holder, record, unreadable, place(), lane, undefined, 'no header says which entry it is for');
+    : new Message(holder, record, unreadable, place(), lane, undefined, 'no header names its entry');
 }
 
 /** Returns the entry and id of the record at a place, or only the place when the record cannot be read. */

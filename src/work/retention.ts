@@ -28,7 +28,7 @@ export function describeWaiting(
 ): string {
   const keptFor = spanText(topic.keepMs);
   const start = `Start an instance of ${module}`;
-  const forget = `if it will not come back, run busbar forget ${queue}`;
+  const forget = `if it will not be started again, run busbar forget ${queue}`;
   if (!holdsUnread) {
     const remedy = `${start}, or raise retention.ms of ${topic.name}; ${forget}`;
     return `the log deletes them after ${keptFor} (retention.ms), received or not. ${remedy}`;

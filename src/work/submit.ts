@@ -147,7 +147,7 @@ export function openSender(parts: SenderParts): Sender {
 
   async function send(entry: AnyEntry, inputs: readonly unknown[], how: How = 'one'): Promise<readonly Submitted[]> {
     if (closedMs !== undefined) {
-      throw new BusError('Closed', `${parts.self.instance} sends nothing any more`, {
+      throw new BusError('Closed', `the bus of ${parts.self.instance} was closed`, {
         outcome: 'not-sent',
         sinceMs: closedMs,
       });
@@ -197,14 +197,14 @@ function keyOf(entry: AnyEntry, body: unknown): Uint8Array | null {
 /** Creates the error of a list that can never fit. It is not Overloaded, since waiting does not help. */
 function tooMany(entry: AnyEntry, messages: number): BusError<'TooLarge'> {
   const limitMessages = limits.sendingMax;
-  const message = `a list of ${messages} messages for ${entry.name}; one call takes at most ${limitMessages}`;
+  const message = `the list has ${messages} messages for ${entry.name}, the limit of one call is ${limitMessages}`;
   return new BusError('TooLarge', message, { messages, limitMessages });
 }
 
 function tooManyBytes(entry: AnyEntry, messages: number, bytes: number): BusError<'TooLarge'> {
   const limitBytes = limits.sendingBytesMax;
   const size = `${messages} messages for ${entry.name} has ${bytes} bytes or more`;
-  const message = `a list of ${size}; one call takes at most ${limitBytes} bytes`;
+  const message = `a list of ${size}, the limit of one call is ${limitBytes} bytes`;
   return new BusError('TooLarge', message, { bytes, limitBytes }, undefined, divideRemedy);
 }
 
@@ -223,7 +223,7 @@ function named({ how, messages }: Parcel, error: BusError | undefined): BusError
 }
 
 function keyTooLarge(entry: AnyEntry, bytes: number): BusError<'TooLarge'> {
-  const message = `the key of ${entry.name} has ${bytes} bytes, allowed are ${keyBytesMax}; use a hash of it`;
+  const message = `the key of ${entry.name} has ${bytes} bytes, the limit is ${keyBytesMax}. Use a hash of it`;
   return new BusError('TooLarge', message, { bytes, limitBytes: keyBytesMax });
 }
 

@@ -158,7 +158,7 @@ async function begin({ session, paths, rights, cache, notices, openMs }: Beginni
   } catch (error) {
     if (!isBusError(error, 'Unreachable')) throw error;
     const cached = lastSeen(session, cache, error);
-    const reason = `${sayAway(session)}; going on with the settings of ${sayAge(cached.ageMs)} ago`;
+    const reason = `${sayAway(session)}; using the settings of ${sayAge(cached.ageMs)} ago`;
     notices.tell({ type: 'state', part: 'zookeeper', ok: false, reason: `${reason} (${cache?.file ?? ''})` });
     return cached;
   }
@@ -172,22 +172,22 @@ function hasSettings(cache: SettingsCache | undefined): boolean {
 }
 /** Returns the cached settings. If there are none, throws Unreachable with a remedy. */
 function lastSeen(session: Session, cache: SettingsCache | undefined, error: BusError<'Unreachable'>): Cached {
-  let why = 'no directory for the settings of an earlier run was given';
+  let why = 'dir is not set, so no settings of an earlier run are known';
   try {
     const cached = cache?.read();
     if (cached) return cached;
-    if (cache) why = `there are no settings of an earlier run in ${cache.file}`;
+    if (cache) why = `${cache.file} has no settings of an earlier run`;
   } catch (fault) {
     why = sayError(fault);
   }
-  const message = `${sayAway(session)}, and ${why}; start ZooKeeper, or correct its address`;
+  const message = `${sayAway(session)}, and ${why}. Start ZooKeeper, or correct its address`;
   throw unreachable(message, error.details.waitedMs, session.reason, 'not-sent');
 }
 function sayAway({ where, reason }: Session): string {
   return `ZooKeeper at ${where} does not answer (${reason})`;
 }
 function tellOpen(path: string, notices: Notices): void {
-  const message = `${path} may be changed by everybody: it was made without a user; have an operator set its rights`;
+  const message = `every client can change ${path}, because it was created without a user. Restrict it (setAcl)`;
   notices.tell({ type: 'log', level: 'warn', message, fields: {} });
 }
 
@@ -210,7 +210,7 @@ export function addressesIn(connect: string, usualPort = portDefault): readonly 
     const [, six, name, port = `${usualPort}`] = found ?? [];
     const host = six ?? name;
     if (host === undefined || Number(port) < 1 || Number(port) > 65_535) {
-      const fault = `'${text}' is not host:port, as the address of a ZooKeeper server has to be`;
+      const fault = `'${text}' is not host:port, the form of a ZooKeeper address`;
       const remedy = 'Set zookeeper to host:port,host:port.';
       throw new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
     }

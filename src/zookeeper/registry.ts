@@ -218,7 +218,9 @@ class SessionRegistry implements Registry {
         await this.ensureFolders(connection); // or a node changed after it was read
       }
     }
-    throw new LostError(`what ${this.mine?.name ?? 'was here'} announces was changed ${triesMax} times meanwhile`);
+    throw new LostError(
+      `the announcement of ${this.mine?.name ?? 'this instance'} changed during each of ${triesMax} tries`,
+    );
   }
 
   /** Returns whether this announcement was placed before. If so, another client has changed or removed its nodes. */
@@ -230,7 +232,7 @@ class SessionRegistry implements Registry {
     if (nowMs - this.repairedMs < repairsReportMs) return;
     this.repairedMs = nowMs;
     const paths = changes.map(({ path }) => path).join(' ');
-    this.log(`another client changed or removed what this instance announces; it is announced again: ${paths}`);
+    this.log(`another client changed or removed the announcement of this instance, which was restored: ${paths}`);
   }
 
   /** Changes the nodes, and watches them, so that a change by another client is detected. */
@@ -321,7 +323,8 @@ function checkLife({ name, incarnation }: Instance, node: Node, session: string)
   if (node.owner === session) return; // created by this session, whatever another client wrote into it
   const there = instanceOfText(node.data);
   if (there?.incarnation === incarnation) return;
-  const message = `an instance called ${name} is alive already (process ${there?.pid ?? '?'} on ${there?.host ?? '?'})`;
+  const where = `process ${there?.pid ?? '?'} on ${there?.host ?? '?'}`;
+  const message = `an instance named ${name} is already running (${where})`;
   throw new BusError('Conflict', message, { key: name });
 }
 

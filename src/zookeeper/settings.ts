@@ -100,7 +100,7 @@ class NodeSettings implements SessionSettings {
         const found = ((await connection.read(path))?.version ?? -1) + 1;
         if (found !== was) throw conflict(key, was, found);
       }
-      throw new LostError(`others wrote ${key} ${triesMax} times meanwhile`);
+      throw new LostError(`other processes changed ${key} during each of ${triesMax} tries`);
     };
     return this.parts.session.call(`writing setting ${key}`, false, write);
   }
@@ -204,7 +204,7 @@ class NodeSettings implements SessionSettings {
     try {
       see([...(this.known ?? [])]);
     } catch (error) {
-      const reason = `a watcher threw: ${sayError(error)}`;
+      const reason = `a listener threw: ${sayError(error)}`;
       this.parts.notices.tell({ type: 'setting', key: '*', change: 'refused', reason });
     }
   }
@@ -232,7 +232,7 @@ async function tryWrite(
   }
 }
 function conflict(key: string, was: number, found: number): BusError<'Conflict'> {
-  const message = `setting ${key} has version ${found}, not ${was}: somebody else wrote it`;
+  const message = `setting ${key} has version ${found}, not ${was}: another process changed it`;
   return new BusError('Conflict', message, { key, expected: was, found });
 }
 function tooLarge(key: string, bytes: number): BusError<'TooLarge'> {

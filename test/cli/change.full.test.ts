@@ -63,7 +63,7 @@ test('replay prints the messages that it affects, needs a confirmation, and send
 test('replay and drop need a selection of messages, and accept shortened ids', async () => {
   const [id = ''] = await parkedIn(jobs(1, 'park'));
   expect((await k.run(['replay', 'shop.work', '--yes'])).err).toContain(
-    'say which: ids, or --reason-like TEXT, or --all',
+    'name the messages with ids, --reason-like TEXT or --all',
   );
   expect((await k.run(['replay', 'shop.work', id, '--all', '--yes'])).code).toBe(64);
   expect(await k.run(['replay', 'shop.work', 'zzz', '--yes'])).toMatchObject({ code: 1 });
@@ -120,7 +120,7 @@ test('^C during a replay leaves each message replayed or parked, and prints how 
   const states = jsonLines(out).map(({ state }) => state);
   const replayed = states.filter((state) => state === 'replayed').length;
   expect(states).toHaveLength(many);
-  expect(err).toContain(`${replayed} of ${many} are done, ${many - replayed} are still parked; to go on:`);
+  expect(err).toContain(`${replayed} of ${many} are done, ${many - replayed} are still parked; to continue:`);
   expect(err).toContain('busbar replay shop.work --reason-like unknown');
   expect(await parkedNow()).toBe(many - replayed);
   const waiting = await k.run(['queues', 'shop.work']);

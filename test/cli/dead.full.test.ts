@@ -15,10 +15,10 @@ test('jobs of a module are a critical alarm when all its instances are killed', 
   const [queue] = rows((await k.run(['queues', 'shop.work'])).out);
   await k.close();
   expect(rows(out)).toMatchObject([
-    { SEVERITY: 'critical', ABOUT: 'shop.work', SAYS: '1 wait, and no instance of shop takes them' },
+    { SEVERITY: 'critical', ABOUT: 'shop.work', SAYS: '1 wait, and no instance of shop handles them' },
   ]);
   expect(code).toBe(2);
-  expect(queue).toMatchObject({ STATE: 'nobody there', INSTANCES: '0' });
+  expect(queue).toMatchObject({ STATE: 'no instance', INSTANCES: '0' });
 });
 
 test('a job with an unknown entry is a critical alarm, which peek and show explain', async () => {
@@ -41,5 +41,5 @@ test('a job with an unknown entry is a critical alarm, which peek and show expla
   ]);
   expect(code).toBe(2);
   expect(rows(peeked.out)).toMatchObject([{ ID: id, IT: 'waits: no instance knows its entry' }]);
-  expect(shown.out.replace(/\s+/g, ' ')).toContain('waits: no instance that takes the queue knows its entry');
+  expect(shown.out.replace(/\s+/g, ' ')).toContain('waits: no instance that consumes the queue knows its entry');
 });

@@ -120,7 +120,7 @@ kafkaSuite('the command on a cluster', (suite) => {
     const away = await k.run(['queues'], { env: { BUSBAR_ZOOKEEPER: '127.0.0.1:1' } });
     expect(away).toMatchObject({ code: 69, err: expect.stringContaining('127.0.0.1:1') });
     const refused = await k.run(['queues'], { env: { BUSBAR_BROKERS: '127.0.0.1:1,127.0.0.1:2' } });
-    const says = 'no broker is there: nobody listens at 127.0.0.1:1,127.0.0.1:2 (ECONNREFUSED)';
+    const says = 'no broker is reachable: no server listens at 127.0.0.1:1,127.0.0.1:2 (ECONNREFUSED)';
     expect(refused).toMatchObject({ code: 69, err: expect.stringContaining(says) });
   });
 });

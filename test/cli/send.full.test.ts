@@ -39,7 +39,7 @@ test('a verb of another kind and an unknown entry are rejected', async () => {
   expect(await run(['request', 'price', '{}'])).toMatchObject({ code: 64 });
   const away = await run(['request', 'shp.price', '{}']);
   expect(away.code).toBe(69);
-  expect(away.err).toContain('no instance of shp is up to check the body; up are shop');
+  expect(away.err).toContain('no instance of shp is running to check the body; running are shop');
 });
 
 test('a declared failure is printed with its data and exits with 3', async () => {

@@ -15,7 +15,7 @@ test('a setting pauses a queue, status prints how to end it, and unset resumes i
   const seller = await k.shop();
   expect(await k.run(['settings'])).toMatchObject({
     code: 0,
-    err: 'nothing is set: configuration and code decide\n',
+    err: 'nothing is set: configuration and code apply\n',
   });
   const paused = await k.run(['set', 'shop.pack.paused', 'true']);
   expect(rows(paused.out)).toEqual([{ KEY: 'shop.pack.paused', VALUE: 'true', BEFORE: '–', VERSION: '1' }]);
@@ -29,7 +29,7 @@ test('a setting pauses a queue, status prints how to end it, and unset resumes i
     {
       ABOUT: 'shop.work',
       WHAT: 'paused',
-      SAYS: 'a setting keeps shop.pack from being started; 5 wait in the queue',
+      SAYS: 'the setting shop.pack.paused stops its messages; 5 wait in the queue',
       NEXT: 'busbar unset shop.pack.paused',
     },
   ]);
@@ -85,11 +85,11 @@ test('a setting that no bus would apply is rejected with the nearest valid one',
     [['shop.pack.concurency', '4'], 'concurency is not a live option; did you mean concurrency?'],
     [['shop.pack.concurrency', '0'], '"0" is below the minimum of 1'],
     [['dir', '/tmp'], 'nothing was set: dir is read only when the bus is opened'],
-    [['shop.sold.paused', 'true'], 'shop.sold is an event, of which nothing can be set'],
+    [['shop.sold.paused', 'true'], 'shop.sold is an event, which has no settings'],
     [['shop.pakc.concurrency', '4'], 'there is no entry or named listener shop.pakc; the nearest are shop.pack'],
     [['shop.price.attempts', '4'], 'shop.price is a request; settings of such a one are concurrency'],
     [['busbar.status.paused', 'true'], 'there is no entry or named listener busbar.status'],
-    [['shop.closing.paused', 'true'], 'shop.closing is a broadcast, of which nothing can be set'],
+    [['shop.closing.paused', 'true'], 'shop.closing is a broadcast, which has no settings'],
   ] as const;
   for (const [args, says] of faults) {
     const { code, err, out } = await k.run(['set', ...args]);
@@ -104,7 +104,7 @@ test('without a running instance, --unchecked sets it for later instances', asyn
   await (await k.shop()).end();
   const refused = await k.run(['set', 'shop.pack.paused', 'true']);
   expect(refused.code).toBe(69);
-  expect(refused.err).toContain('no instance of shop is up to say whether it has this; --unchecked sets it anyway');
+  expect(refused.err).toContain('no instance of shop is running to check it; --unchecked sets it anyway');
   expect((await k.run(['set', 'shop.pack.paused', 'true', '--unchecked'])).code).toBe(0);
   const seller = await k.shop();
   await seller.pack([{ key: 'a', do: 'done' }]);

@@ -73,7 +73,7 @@ test('messages are chosen by reason, key or the start of an id', async () => {
   expect(await count({ reasonLike: 'store', key: 'k1' })).toBe(7);
   expect(await count({ ids: [sent[1]?.id] })).toBe(1);
   await expect(count({ ids: [sent[0]?.id] })).rejects.toThrow('no message whose id begins with');
-  await expect(count({ ids: ['0'] })).rejects.toThrow('20 ids begin so');
+  await expect(count({ ids: ['0'] })).rejects.toThrow('20 ids begin with it');
 });
 
 describe('a stub', () => {

@@ -51,7 +51,7 @@ test('a queue whose handlers all hang is stuck, although its messages have no ke
   await clock.advance(40_000);
   const { alarms } = await soon((await inspector()).status());
   expect(alarms).toMatchObject([{ what: 'stuck', about: 'photos.slow', severity: 'critical' }]);
-  expect(alarms[0]?.says).toMatch(/^2 wait, none was handled for a second; \w+ runs on photos#1 since 40 s$/);
+  expect(alarms[0]?.says).toMatch(/^2 wait, none was handled for a second; \w+ has been running on photos#1 for 40 s$/);
 });
 
 test('a queue is growing only when it receives more messages than it handles', async () => {
@@ -108,7 +108,7 @@ test('alarms report unconsumed queues, silent instances and parked messages, wor
       severity: 'warning',
       what: 'parked',
       about: 'photos.work',
-      says: '1 was set aside',
+      says: '1 message is parked',
       next: 'busbar parked photos.work',
     },
   ]);
@@ -146,7 +146,7 @@ test('a queue whose instances are dead is unconsumed, although the log still nam
   const { alarms, queues } = await soon(look.status());
   expect(queues.find(({ queue }) => queue === 'photos.work')).toMatchObject({ state: 'nobody', instances: 0 });
   expect(alarms).toMatchObject([
-    { severity: 'critical', what: 'nobody', says: '1 wait, and no instance of photos takes them' },
+    { severity: 'critical', what: 'nobody', says: '1 wait, and no instance of photos handles them' },
   ]);
 });
 
@@ -182,7 +182,7 @@ test('an entry that no instance knows is critical, and one that some know a warn
     reasons: [
       {
         part: 'queue photos.work',
-        reason: 'photos.crop is not served here: 1 message waits for an instance that serves it',
+        reason: 'this instance does not serve photos.crop: 1 message waits for an instance that does',
         sinceMs: 1_000,
       },
     ],

@@ -217,7 +217,7 @@ export class FakeCluster {
       timeoutMs: number,
       act: () => T | Promise<T>,
     ): Promise<T> => {
-      if (closed) return Promise.reject(new WireError('CLOSED', 'the wire was closed', { sent: false }));
+      if (closed) return Promise.reject(new WireError('CLOSED', 'the Kafka client was closed', { sent: false }));
       const n = (this.#counts.get(name) ?? 0) + 1;
       this.#counts.set(name, n);
       const request: FakeRequest = { name, node: at.node, via: at.via, client, args, n, atMs: this.clock.mono() };
@@ -304,7 +304,7 @@ export class FakeCluster {
         closed = true;
         for (const one of connections.values()) {
           one.open = false;
-          for (const reject of one.rejects) reject(new WireError('CLOSED', 'the wire was closed'));
+          for (const reject of one.rejects) reject(new WireError('CLOSED', 'the Kafka client was closed'));
         }
         return Promise.resolve();
       }),

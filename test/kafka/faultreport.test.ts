@@ -88,7 +88,7 @@ describe('the report of a fault scene', () => {
     const { badStates, requests, lateRequests, broadcastsRepeated, refused } = report(`
       w1 100 state reading ns.ledger.work bad nobody leads it
       w1 200 state kafka bad no broker answers
-      w1 300 state kafka ok the brokers answer again
+      w1 300 state kafka ok the brokers respond again
       s1 400 asked ok 3
       s1 29000 asked Timeout 5000
       s1 39000 asked Timeout 5000

@@ -53,7 +53,9 @@ describe('a partition that another broker leads now', () => {
     expect(states(heard)).toEqual([
       [
         false,
-        expect.stringMatching(/^a\.b\.work\/1 cannot be read for 5\d\d\d ms: broker 2 leads it, but no fetch was/),
+        expect.stringMatching(
+          /^a\.b\.work\/1 could not be read for 5\d\d\d ms: broker 2 is its leader, but no fetch was/,
+        ),
       ],
       [true, expect.any(String)],
     ]);

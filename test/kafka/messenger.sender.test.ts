@@ -94,7 +94,7 @@ test('an instance opened before the inbox grew reaches instances in the added pa
   a.post.send(b.post.address, { line: 'three', body: new Uint8Array(0) });
   await clock.advance(2_000);
   expect(b.lines).toEqual(['one', 'two', 'three']);
-  expect(dropped).toEqual([expect.stringContaining('there is no 77')]);
+  expect(dropped).toEqual([expect.stringContaining('partition 77 does not exist')]);
 });
 
 test('a packet waits for its partition until its own deadline, independent of earlier packets', async () => {

@@ -303,7 +303,7 @@ test('an address that was reported as gone accepts packets after it is announced
   await wait(() => b.lines.length === 1, 1_000, 'it arrives');
   await b.registry.withdraw();
   await wait(() => a.gone.length === 1, 5_000, 'it is told');
-  expect(() => a.post.send(b.post.address, { line: 'no', body: nothing })).toThrow(/nobody is at/);
+  expect(() => a.post.send(b.post.address, { line: 'no', body: nothing })).toThrow(/no instance has the address/);
   await b.registry.announce(announced(b, 'b', ['photos']));
   const sent = (): boolean => {
     try {
@@ -328,7 +328,7 @@ test('a caller that only lost its announcement is answered as soon as its packet
   await wait(() => a.lines.length === 1, 1_000, 'it is answered');
   await a.registry.withdraw();
   await wait(() => b.gone.length === 1, 5_000, 'it seems dead');
-  expect(() => b.post.send(a.post.address, { line: 'no', body: nothing })).toThrow(/nobody is at/);
+  expect(() => b.post.send(a.post.address, { line: 'no', body: nothing })).toThrow(/no instance has the address/);
   a.post.send(b.post.address, { line: 'two', body: nothing });
   await wait(() => a.lines.length === 2, 1_000, 'it is answered again');
   expect(b.heard).toEqual([]);
@@ -448,11 +448,11 @@ test('reports why packets are delayed: no broker accepts them, or the inbox has 
   a.post.send(b.post.address, { line: 'two', body: nothing });
   expect(a.post.trouble?.(b.post.address)).toBeUndefined();
   await clock.advance(200);
-  expect(a.post.trouble?.(b.post.address)).toContain('no broker took the packet for partition 0');
+  expect(a.post.trouble?.(b.post.address)).toContain('no broker acknowledged the packet for partition 0');
   [stuck, led] = [false, false];
   const other = await open('c', { roads: troubled });
   other.post.send(b.post.address, { line: 'three', body: nothing });
-  expect(other.post.trouble?.(b.post.address)).toContain('where answers come in');
+  expect(other.post.trouble?.(b.post.address)).toContain('where answers arrive');
 });
 
 test('rejects packets with Overloaded when 62 MB wait for a stuck partition', async () => {

@@ -276,7 +276,9 @@ test('a message of an unserved entry blocks its key and counts no attempt', asyn
   await r.take(a, resize, ({ n }) => void seen.push(`${n}`));
   await r.clock.advance(60_000);
   expect(seen).toEqual(['3']);
-  expect(r.of('stuck')).toMatchObject([{ reason: expect.stringMatching(/^photos.sharpen is not served here: /) }]);
+  expect(r.of('stuck')).toMatchObject([
+    { reason: expect.stringMatching(/^this instance does not serve photos.sharpen: /) },
+  ]);
   a.crash();
   const attempts: number[] = [];
   const run = ({ n }: Job, { attempt }: { attempt: number }): void => {

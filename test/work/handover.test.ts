@@ -289,7 +289,7 @@ test('an unanswered commit is reported after two seconds, and its later success 
   await r.clock.advance(1_900);
   expect(r.of('state')).toEqual([]);
   await r.clock.advance(200);
-  expect(r.of('state')).toMatchObject([{ ok: false, reason: expect.stringContaining('not answered') }]);
+  expect(r.of('state')).toMatchObject([{ ok: false, reason: expect.stringContaining('not responded') }]);
   await r.clock.advance(60_000);
   expect(r.of('state').slice(1)).toMatchObject([{ ok: true }]);
   expect((await r.progress(a)).committed).toBe(1);

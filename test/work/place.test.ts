@@ -52,7 +52,7 @@ describe('a group whose committed offset is beyond the end of the log', () => {
     expect(of('log')).toMatchObject([
       { level: 'error', fields: { topic: topic.name, partition, place: 1_000, from: 0, end: 3 } },
     ]);
-    expect(of('log')[0]?.message).toContain('It handles 3 records from 0 up to 3 now: nothing tells');
+    expect(of('log')[0]?.message).toContain('It handles 3 records from 0 up to 3 now: it is unknown');
   });
 
   it('handles records newer than the last one it read when the topic was recreated', async () => {
@@ -69,7 +69,7 @@ describe('a group whose committed offset is beyond the end of the log', () => {
       commitAt(5, { newest: { offset: 4, timeMs: lastMs + 20 } }),
     );
     expect(handled).toEqual([]);
-    expect(of('dropped')).toMatchObject([{ what: `${topic.name}/${partition}/3 and behind` }]);
+    expect(of('dropped')).toMatchObject([{ what: `${topic.name}/${partition}/3 and later` }]);
     await append(7);
     await clock.advance(1_000);
     expect(handled).toEqual([7]);

@@ -340,7 +340,7 @@ describe('a process that cannot commit', () => {
       {
         part: 'commits in photos.work',
         ok: false,
-        reason: expect.stringMatching(/nothing could be committed for \d+ ms.*no message is started.*is away/),
+        reason: expect.stringMatching(/no commit has succeeded for \d+ ms.*no message is started.*is away/),
       },
     ]);
     allow();

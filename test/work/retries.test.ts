@@ -193,8 +193,8 @@ test('unreadable bodies and headers are parked unchanged while their neighbors a
   expect(new Set(seen)).toEqual(new Set([1, 2]));
   const records = await r.parkedNow(p);
   expect(records.map(({ note }) => [note.id, note.entry, note.reason])).toEqual([
-    [`${topic.name}/3/0`, 'photos.resize', expect.stringMatching(/^its body is not readable: /)],
-    [`${topic.name}/3/1`, '', expect.stringMatching(/^its header is not readable: it has fewer than six words/)],
+    [`${topic.name}/3/0`, 'photos.resize', expect.stringMatching(/^its body cannot be decoded: /)],
+    [`${topic.name}/3/1`, '', expect.stringMatching(/^its header cannot be decoded: it has fewer than six words/)],
   ]);
   for (const { value } of records) expect(Buffer.from(value ?? [])).toEqual(Buffer.from([0xc1, 1, 2]));
   expect(queue.stats()).toMatchObject({ parked: 2, handled: 2 });
@@ -254,8 +254,8 @@ test('messages of another kind or without an entry are parked unchanged', async 
   await r.clock.advance(10);
   const records = await r.parkedNow(p);
   expect(records.map(({ note }) => note.reason)).toEqual([
-    'no header says which entry it is for',
-    'a request is not for a queue',
+    'no header names its entry',
+    'a request cannot be handled from a queue',
   ]);
   expect(records.map(({ headers }) => Object.keys(headers).toSorted())).toEqual([['parked'], ['bus', 'parked']]);
 });

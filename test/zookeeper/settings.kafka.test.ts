@@ -157,7 +157,7 @@ zookeeperSuite(
         expect(error).toMatchObject({
           code: 'Unreachable',
           message: expect.stringMatching(
-            /^ZooKeeper at 127\.0\.0\.1:\d+ does not answer \(.*ECONNREFUSED.*\), and (there are no settings of an earlier run in .*|no directory for the settings of an earlier run was given); start ZooKeeper, or correct its address$/,
+            /^ZooKeeper at 127\.0\.0\.1:\d+ does not answer \(.*ECONNREFUSED.*\), and (.* has no settings of an earlier run|dir is not set, so no settings of an earlier run are known); start ZooKeeper, or correct its address$/,
           ),
         });
       }
@@ -173,13 +173,13 @@ zookeeperSuite(
       fs.chmodSync(file, 0o666);
       await expect(openInVain(cacheDir).opening).rejects.toMatchObject({
         code: 'Unreachable',
-        message: expect.stringMatching(/does not answer.*may be written by others; remove it; start ZooKeeper/),
+        message: expect.stringMatching(/does not answer.*can be written by other users\. Remove it\. Start ZooKeeper/),
       });
       fs.chmodSync(file, 0o600);
       fs.writeFileSync(file, '[{"key":1}]');
       await expect(openInVain(cacheDir).opening).rejects.toMatchObject({
         code: 'Unreachable',
-        message: expect.stringMatching(/does not answer.*is damaged; remove it; start ZooKeeper/),
+        message: expect.stringMatching(/does not answer.*is damaged\. Remove it\. Start ZooKeeper/),
       });
     });
   },

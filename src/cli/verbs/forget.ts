@@ -18,13 +18,15 @@ export async function forget(desk: Desk, name: string, { dryRun = false }: Forge
   const waiting = plural(view?.waiting ?? 0, 'event');
   const since = view?.oldestMs === null || view === undefined ? '' : `, the oldest for ${age(view.oldestMs)}`;
   const wait = view?.waiting === 1 ? 'waits' : 'wait';
-  out.say(`${waiting} ${wait} for ${listener.queue}${since}: it will not receive them, and nothing waits for it.`);
+  out.say(
+    `${waiting} ${wait} for ${listener.queue}${since}: it will not receive them, and later events do not wait for it.`,
+  );
   if (view && view.parked > 0) out.say(`${plural(view.parked, 'parked event')} of it stay parked.`);
   if (dryRun) {
-    out.say('only looked: nothing was changed');
+    out.say('dry run: nothing was changed');
     return exits.done;
   }
-  if (!(await desk.confirm('go on?'))) {
+  if (!(await desk.confirm('continue?'))) {
     out.say('nothing was changed');
     return signal.aborted ? exits.interrupted : exits.warning;
   }

@@ -67,7 +67,7 @@ async function byReason({ out, nowMs }: Desk, found: AsyncIterable<ParkedView>):
     },
   ];
   await out.list({ columns }, all);
-  if (left > 0) out.say(`${left} more have yet other reasons; --each lists them one by one`);
+  if (left > 0) out.say(`${left} more have other reasons; --each lists each message`);
   return all.length;
 }
 const sendersShown = 3;

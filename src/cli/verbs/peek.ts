@@ -38,7 +38,7 @@ export async function peek(desk: Desk, queue: string, options: PeekOptions): Pro
 async function head({ inspector, out }: Desk, name: string): Promise<void> {
   for (const { queue, waiting, running, exact, about } of await inspector.queues([name])) {
     const many = exact ? count(waiting) : about ? `about ${count(waiting)}` : `${count(waiting)} or more`;
-    out.say(`${queue}: ${many} waiting, ${running} running. Nothing is taken by looking.`);
+    out.say(`${queue}: ${many} waiting, ${running} running. Reading changes nothing.`);
   }
 }
 
@@ -63,8 +63,8 @@ function columns(all: readonly WaitingView[], bodies: Bodies, nowMs: number): re
 
 function doing({ state, on, note, behind, fault, unserved }: WaitingView, nameOf: (id: string) => string): string {
   if (state === 'running') return `runs on ${on ?? '?'}${note ? `: ${note}` : ''}`;
-  if (state === 'in backoff') return 'waits to be tried again';
+  if (state === 'in backoff') return 'waits to be retried';
   if (unserved) return 'waits: no instance knows its entry';
   if (behind !== null) return `behind ${nameOf(behind)}`;
-  return fault === null ? 'waits' : `is not readable: ${fault}`;
+  return fault === null ? 'waits' : `cannot be decoded: ${fault}`;
 }

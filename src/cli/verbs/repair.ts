@@ -58,15 +58,15 @@ async function mend(
   const { queue, filter } = await desk.inspector.parkedQueue(name);
   const chosen = await choose(desk.parts, queue, { ...which, ...filter });
   if (chosen.messages.length === 0) {
-    out.say(`nothing that is parked in ${queue} matches`);
+    out.say(`no message that is parked in ${queue} matches`);
     return exits.warning;
   }
   await announce(desk, verb, chosen);
   if (options.dryRun) {
-    out.say('only looked: nothing was changed');
+    out.say('dry run: nothing was changed');
     return out.forPeople ? exits.done : report(desk, verb, chosen, []);
   }
-  if (!(await desk.confirm('go on?'))) {
+  if (!(await desk.confirm('continue?'))) {
     out.say('nothing was changed');
     return signal.aborted ? exits.interrupted : exits.warning;
   }
@@ -82,7 +82,7 @@ async function mend(
     leftOver(out, verb, chosen, touched, ids, options);
     throw error;
   }
-  if (refused > refusalsShown) out.say(`and so do ${refused - refusalsShown} others, for such reasons`);
+  if (refused > refusalsShown) out.say(`and ${refused - refusalsShown} more stay parked, for similar reasons`);
   await report(desk, verb, chosen, touched);
   if (touched.length === chosen.messages.length) return exits.done;
   if (signal.aborted) {
@@ -97,9 +97,10 @@ async function mend(
 function whichOf({ nowMs }: Desk, ids: readonly string[], options: MendOptions): Which {
   const { most, ...filter } = filterOf(options, nowMs());
   const { all, reasonLike } = options;
-  if (most !== undefined) throw new Usage('-n does not go with a change: what is left out would be by chance');
+  if (most !== undefined)
+    throw new Usage('-n cannot be combined with a change, because the messages that it leaves out would be arbitrary');
   if ((ids.length > 0 ? 1 : 0) + (all ? 1 : 0) + (reasonLike === undefined ? 0 : 1) !== 1) {
-    throw new Usage('say which: ids, or --reason-like TEXT, or --all');
+    throw new Usage('name the messages with ids, --reason-like TEXT or --all');
   }
   return { ...filter, ...(ids.length > 0 && { ids }), ...(reasonLike !== undefined && { reasonLike }) };
 }
@@ -114,13 +115,12 @@ async function announce(
   { queue, messages, alsoIn }: Chosen,
 ): Promise<void> {
   const many = plural(messages.length, 'message');
-  const goes = messages.length === 1 ? 'goes' : 'go';
   const newest = Math.max(...messages.map(({ parkedAtMs }) => parkedAtMs));
   const oldest = Math.min(...messages.map(({ parkedAtMs }) => parkedAtMs));
   const [least, most] = [age(nowMs() - newest), age(nowMs() - oldest)];
   const when = least === most ? `parked ${most} ago` : `parked ${least} to ${most} ago`;
-  if (verb === 'drop') out.say(`${many} of ${queue} ${goes} away for good, ${when}.`);
-  else out.say(`${many} ${goes} back into ${queue}, in the order of sending, with their ids; ${when}.`);
+  if (verb === 'drop') out.say(`${many} of ${queue} will be deleted, ${when}.`);
+  else out.say(`${many} will be sent to ${queue} again, in the order of sending, with their ids; ${when}.`);
   const reasons = [...new Set(messages.map(({ reason }) => reason))];
   for (const reason of reasons.slice(0, reasonsShown)) out.say(oneLine(`  ${reason}`));
   if (reasons.length > reasonsShown) out.say(`  and ${reasons.length - reasonsShown} other reasons`);
@@ -128,8 +128,12 @@ async function announce(
   const again = messages.filter(({ replay: before }) => before > 0).length;
   out.say(again > 0 ? `${again} of them were replayed before and parked again.` : 'none was replayed before.');
   const [view] = await inspector.queues([queue]).catch(() => []);
-  if (view) out.say(`${plural(view.instances, 'live instance')} ${view.instances === 1 ? 'takes' : 'take'} the queue.`);
-  if (alsoIn.length > 0) out.say(`an event is told to all once more: ${alsoIn.join(', ')} will hear it again too.`);
+  if (view)
+    out.say(
+      `${plural(view.instances, 'running instance')} ${view.instances === 1 ? 'consumes' : 'consume'} the queue.`,
+    );
+  if (alsoIn.length > 0)
+    out.say(`an event is sent to all its listeners again: ${alsoIn.join(', ')} will receive it again too.`);
 }
 
 async function report({ out }: Desk, verb: Verb, chosen: Chosen, touched: readonly ChosenMessage[]): Promise<Exit> {
@@ -172,7 +176,7 @@ function leftOver(
   for (const [name, value] of Object.entries({ key, entry, from, since })) {
     if (value !== undefined) words.push(`--${name}`, value);
   }
-  out.say(`${touched.length} of ${messages.length} are done, ${left.length} are still parked; to go on:`);
+  out.say(`${touched.length} of ${messages.length} are done, ${left.length} are still parked; to continue:`);
   out.next(words.map(quoted).join(' '));
 }
 

@@ -26,7 +26,8 @@ export async function send(
   json: string,
   options: SendOptions,
 ): Promise<Exit> {
-  if (!/^[a-z][\w-]*\.[a-z]\w*$/i.test(entry)) throw new Usage(`${entry} is no entry, such as photos.add`);
+  if (!/^[a-z][\w-]*\.[a-z]\w*$/i.test(entry))
+    throw new Usage(`${entry} is not the name of an entry, such as photos.add`);
   const body = await bodyOf(json, process.stdin);
   const known = options.unchecked ? undefined : await checked(desk, kind, entry, body);
   switch (kind) {
@@ -76,10 +77,10 @@ async function nobodyKnows(
   const serving = new Set((await registry.all()).flatMap(({ serves }) => Object.keys(serves)));
   serving.delete('busbar');
   const near = nearNames(module, [...serving]);
-  const meant = near.length > 0 && instances === 0 ? `; up are ${near.join(', ')}` : '';
+  const meant = near.length > 0 && instances === 0 ? `; running are ${near.join(', ')}` : '';
   const waits = kind === 'work' || kind === 'event';
-  const anyway = waits ? '; --unchecked sends without a check, and --key then says the key' : '';
-  const what = instances === 0 ? `no instance of ${module} is up` : `no instance of ${module} answers`;
+  const anyway = waits ? '; --unchecked sends it without a check, and --key then sets the key' : '';
+  const what = instances === 0 ? `no instance of ${module} is running` : `no instance of ${module} responds`;
   return new BusError('NoHandler', `${entry}: ${what} to check the body${meant}${anyway}`, { module, entry });
 }
 

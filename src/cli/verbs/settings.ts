@@ -30,7 +30,7 @@ export async function list({ settings, out }: Desk, name: string | undefined): P
   const shown = columns.filter((column) => column.name !== 'REFUSED' || all.some(({ refused }) => refused !== null));
   await out.list({ columns: shown }, all);
   if (all.length > 0) return exits.done;
-  out.say(name === undefined ? 'nothing is set: configuration and code decide' : `nothing is set of ${name}`);
+  out.say(name === undefined ? 'nothing is set: configuration and code apply' : `nothing is set of ${name}`);
   return name === undefined ? exits.done : exits.warning;
 }
 
@@ -92,8 +92,7 @@ async function check(desk: Desk, key: string, value: string, { unchecked }: SetO
   const options: readonly string[] = entryOptionsOf[kind];
   if (options.includes(meant.name)) return;
   const near = nearest(meant.name, options);
-  const has =
-    options.length > 0 ? `; settings of such a one are ${options.join(', ')}` : ', of which nothing can be set';
+  const has = options.length > 0 ? `; its settings are ${options.join(', ')}` : ', which has no settings';
   const hint = near === undefined ? '' : `, the nearest is ${near}`;
   throw new Usage(`nothing was set: ${meant.scope} is ${sayKind[kind]}${has}${hint}`);
 }
@@ -119,7 +118,7 @@ async function kindOf({ parts }: Desk, scope: string): Promise<Kind> {
   if (known.instances > 0) {
     throw new UnknownName('entry or named listener', scope, nearNames(scope, [...known.entries, ...listeners]));
   }
-  const message = `${scope}: no instance of ${module} is up to say whether it has this; --unchecked sets it anyway`;
+  const message = `${scope}: no instance of ${module} is running to check it; --unchecked sets it anyway`;
   throw new BusError('NoHandler', message, { module, entry: scope });
 }
 

@@ -15,7 +15,7 @@ export async function show({ inspector, out, nowMs }: Desk, id: string, { body }
   if (ids.length > 1 && exact.length === 0) throw ambiguous(id, ids);
   const chosen = exact.length > 0 ? exact : found;
   if (chosen.length === 0) {
-    out.say(`no log has a message whose id begins with ${id}; requests and broadcasts are never kept`);
+    out.say(`no log has a message whose id begins with ${id}; requests and broadcasts are not stored`);
     return exits.warning;
   }
   if (out.form === 'json' || out.form === 'jsonl') {
@@ -44,7 +44,7 @@ function withoutBody({ parked, ...place }: PlaceView): unknown {
 function tell(out: Output, { message, places }: FoundView, nowMs: number, withBody: boolean): void {
   out.line(oneLine(`${message.entry || 'a message'}  ${message.id}`));
   for (const [name, value] of facts(message, nowMs)) field(out, name, value);
-  if (places.length === 0) field(out, 'queues', 'none takes it');
+  if (places.length === 0) field(out, 'queues', 'no instance consumes it');
   for (const place of places) {
     field(out, place.queue, placeText(place, nowMs));
     if (place.parked) tellAttempts(out, place.parked);
@@ -54,9 +54,7 @@ function tell(out: Output, { message, places }: FoundView, nowMs: number, withBo
   for (const { queue, state, parked } of places) {
     if (state !== 'parked') continue;
     if (parked?.stub && parked.topic === message.topic) {
-      out.say(
-        `it cannot be replayed: ${parked.origin} no longer has the whole message. Its sender has to send it again`,
-      );
+      out.say(`it cannot be replayed: ${parked.origin} no longer has the whole message. Have its sender send it again`);
       continue;
     }
     out.say('to send it again:');
@@ -84,9 +82,9 @@ function facts(message: MessageView, nowMs: number): readonly (readonly [string,
   const sent = sentMs ?? timeMs;
   return [
     ['kind', kind || none],
-    ['sent', `${time(sent)}, ${age(nowMs - sent)} ago, by ${from || 'somebody'}`],
+    ['sent', `${time(sent)}, ${age(nowMs - sent)} ago, by ${from || 'an unknown sender'}`],
     ['key', key ?? none],
-    ['lies in', `${topic}/${partition} at ${offset}`],
+    ['stored in', `${topic}/${partition} at ${offset}`],
     ['size', size(bytes)],
     ...(replay > 0 ? [['replayed', `${times(replay)} before`] as const] : []),
     ...(cause === null ? [] : [['cause', `busbar show ${cause}`] as const]),
@@ -123,9 +121,9 @@ function placeText({ state, attempts, on, parked, unserved, mended }: PlaceView,
       // The log does not record the outcome of a settled message. Usually its handler succeeded.
       return mended ? `parked, then ${mended.how} ${age(nowMs - mended.atMs)} ago by ${mended.by}` : 'settled';
     case 'in backoff':
-      return `waits to be tried again${tried}`;
+      return `waits to be retried${tried}`;
     case 'waiting':
-      return unserved ? 'waits: no instance that takes the queue knows its entry' : 'waits';
+      return unserved ? 'waits: no instance that consumes the queue knows its entry' : 'waits';
   }
 }
 
@@ -151,7 +149,7 @@ function tellStub(out: Output, { bytes, sha256, refusal, first }: StubView): voi
 }
 
 function tellBody(out: Output, { body, bytes }: MessageView): void {
-  if (!body.ok) return field(out, 'body', `${size(bytes)} that are no body: ${body.reason}`);
+  if (!body.ok) return field(out, 'body', `${size(bytes)} that cannot be decoded: ${body.reason}`);
   if (body.value === undefined) return field(out, 'body', none);
   out.line('  body');
   // JSON escapes control characters, but not characters that reverse the writing direction.

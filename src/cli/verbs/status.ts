@@ -23,7 +23,7 @@ const marks: Readonly<Record<Alarm['what'], string>> = {
 const words: Readonly<Record<Alarm['what'], string>> = {
   expiring: 'expiring',
   stuck: 'stuck',
-  nobody: 'nobody there',
+  nobody: 'no instance',
   unserved: 'unserved',
   blocked: 'blocked',
   silent: 'silent',

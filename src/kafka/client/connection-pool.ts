@@ -67,7 +67,7 @@ export function openKafkajs(options: KafkajsOptions): Wire {
       const asked = one(at, requests.fetch(ask), ask.maxWaitMs + (ask.spareMs ?? spareMs));
       const isDamaged = ({ error }: Fetched): boolean => error?.code === 'CORRUPT_MESSAGE' && error.until !== undefined;
       const found = await orNothing(asked, signal);
-      if (found.some(isDamaged)) links.end(at, 'what it brought was damaged');
+      if (found.some(isDamaged)) links.end(at, 'it returned damaged records');
       return found;
     },
     listOffsets: (at, ask, timeoutMs) => one(at, requests.listOffsets(ask), timeoutMs),
@@ -124,7 +124,7 @@ class Links {
   async ask<T>({ node, via }: At, ask: Ask<T>, timeoutMs: number): Promise<T> {
     const place = this.#places.get(node);
     if (place === undefined)
-      throw new WireError('UNKNOWN_NODE', `nobody said where broker ${node} is`, { sent: false });
+      throw new WireError('UNKNOWN_NODE', `the address of broker ${node} is not known`, { sent: false });
     return this.#ask(place, via, ask, timeoutMs);
   }
   async #ask<T>(place: string, via: string, ask: Ask<T>, timeoutMs: number): Promise<T> {
@@ -142,7 +142,7 @@ class Links {
   /** Ends a connection, so that the next request opens a new one. The old network path can be what damaged the data. */
   end({ node, via }: At, reason: string): void {
     const link = this.#open.get(`${via}@${this.#places.get(node)}`);
-    link?.end(new WireError('CONNECTION', `closed, as ${reason}`));
+    link?.end(new WireError('CONNECTION', `closed, because ${reason}`));
   }
 
   /** Sends the request to each known broker, once, until one answers. */
@@ -184,7 +184,7 @@ class Links {
 
   /** Returns the connection of this purpose and broker. Opens it if none exists. */
   #link(place: string, via: string): Connection {
-    if (this.#closed) throw new WireError('CLOSED', 'the wire was closed', { sent: false });
+    if (this.#closed) throw new WireError('CLOSED', 'the Kafka client was closed', { sent: false });
     const name = `${via}@${place}`;
     const found = this.#open.get(name);
     if (found) return found;
@@ -201,7 +201,7 @@ class Links {
   /** Ends all connections immediately. Pending requests reject with CLOSED. */
   close(): void {
     this.#closed = true;
-    for (const link of this.#open.values()) link.end(new WireError('CLOSED', 'the wire was closed'));
+    for (const link of this.#open.values()) link.end(new WireError('CLOSED', 'the Kafka client was closed'));
   }
 }
 

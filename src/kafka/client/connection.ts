@@ -106,9 +106,9 @@ export class Connection {
       try {
         take(data);
         if (kafkajs.bytesNeeded <= answerBytesMax) return;
-        throw new RangeError(`${kafkajs.bytesNeeded} bytes announced, at most ${answerBytesMax} are taken`);
+        throw new RangeError(`${kafkajs.bytesNeeded} bytes announced, the limit is ${answerBytesMax}`);
       } catch (error) {
-        this.end(this.#why(new Error(`what it sends is no answer of a broker: ${sayError(error)}`), true));
+        this.end(this.#why(new Error(`its response is not one of a Kafka broker: ${sayError(error)}`), true));
       }
     };
   }
@@ -136,7 +136,7 @@ export class Connection {
       return value;
     } catch (error) {
       const reason = this.#why(error, true);
-      if (reason.code === 'DEADLINE') this.end(new WireError('CONNECTION', `closed, as ${reason.message}`));
+      if (reason.code === 'DEADLINE') this.end(new WireError('CONNECTION', `closed, because ${reason.message}`));
       throw reason;
     }
   }
@@ -156,7 +156,7 @@ export class Connection {
     const waitMs = this.#throttledUntilMs - clock.mono();
     if (waitMs <= 0) return;
     if (waitMs < leftMs) return this.#within(sleep(clock, waitMs), leftMs, request, false);
-    const message = `${this.#place} delays this client by ${Math.round(waitMs)} ms, as a quota is used up`;
+    const message = `${this.#place} delays this client by ${Math.round(waitMs)} ms, because a quota is used up`;
     throw new WireError('THROTTLING_QUOTA_EXCEEDED', message, { sent: false });
   }
 
@@ -164,7 +164,9 @@ export class Connection {
     return new Promise((resolve, reject) => {
       const timer = this.#options.clock.after(timeoutMs, () =>
         reject(
-          new WireError('DEADLINE', `${what}: no answer of ${this.#place} in ${Math.round(timeoutMs)} ms`, { sent }),
+          new WireError('DEADLINE', `${what}: no response from ${this.#place} within ${Math.round(timeoutMs)} ms`, {
+            sent,
+          }),
         ),
       );
       this.#rejects.add(reject);
@@ -187,7 +189,7 @@ export class Connection {
     if (typeof code === 'string' && isOfTls(code)) return new WireError('TLS', `${said} (${code})`, { sent });
     const hint = this.#hasAnswered
       ? ''
-      : ' before it answered: if that stays so, does the listener want TLS or a login?';
+      : ' before it responded. If this repeats, check whether the listener requires TLS or SASL';
     return new WireError('CONNECTION', code === undefined ? said + hint : said, { sent });
   }
 

@@ -56,7 +56,7 @@ export function readLogin({ sasl }: Security): Login | undefined {
     };
   const value = process.env[password.env];
   if (!value) {
-    const message = `the password of ${username} is missing: no saslPasswordFile, and no variable ${password.env}`;
+    const message = `the password of ${username} is missing: neither saslPasswordFile nor the variable ${password.env}`;
     throw new WireError('SECRET', message, { sent: false });
   }
   return { mechanism, username, password: value };

@@ -52,7 +52,7 @@ export class Throttling {
     const limits = [...new Set([...byRequest.keys()].map(quotaOf))].join(', ');
     const look = 'kafka-configs.sh --describe --entity-type users --entity-type clients';
     return (
-      `the brokers have delayed this client by ${seconds(totalMs)} in the last minute (${parts}), as a quota of ` +
+      `the brokers have delayed this client by ${seconds(totalMs)} in the last minute (${parts}), because a quota of ` +
       `${whose} is used up. Look for ${limits}: ${look}. Raise it with --alter --add-config`
     );
   }

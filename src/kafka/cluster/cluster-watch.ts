@@ -78,7 +78,8 @@ export class ClusterWatch implements Closable {
       return nowMs - sinceMs >= afterMs;
     });
     const part = `topic ${name}` as const;
-    if (found.length === 0) return this.#states.works(part, `topic ${name} is as it should be`);
+    if (found.length === 0)
+      return this.#states.works(part, `topic ${name} has the settings, partitions and replicas that it needs`);
     const ready = found.every((finding) => finding.ready);
     this.#states.fails(part, found.map(({ text }) => text).join('. '), { ready });
   }
@@ -98,14 +99,14 @@ export class ClusterWatch implements Closable {
   #reviewWrites(): void {
     for (const [topic, reason] of this.view.writes.review()) {
       const part = `writing ${topic}` as const;
-      if (reason === undefined) this.#states.works(part, `no append to ${topic} is refused any longer`);
+      if (reason === undefined) this.#states.works(part, `the brokers accept appends to ${topic} again`);
       else this.#states.fails(part, reason);
     }
   }
 
   #reviewQuota(): void {
     const delayed = this.view.parts.throttling?.review();
-    if (delayed === undefined) this.#states.works('quota', 'the brokers do not delay this client any longer');
+    if (delayed === undefined) this.#states.works('quota', 'the brokers no longer delay this client');
     else this.#states.fails('quota', delayed, { ready: true });
   }
 
@@ -114,7 +115,7 @@ export class ClusterWatch implements Closable {
     for (const topic of this.#held.keys()) {
       if (held.has(topic)) continue;
       this.#held.delete(topic);
-      this.#states.works(`transactions in ${topic}`, `no open transaction holds a partition of ${topic} any longer`);
+      this.#states.works(`transactions in ${topic}`, `no open transaction holds a partition of ${topic}`);
     }
     for (const [topic, partitions] of held) {
       const key = partitions.map(({ partition, from }) => `${partition}@${from}`).join();
@@ -141,9 +142,9 @@ export class ClusterWatch implements Closable {
     } catch {
       // Brokers are unreachable, or do not describe transactions to this user. An operator can run the command below.
     }
-    const places = some.map(({ partition, from }) => `partition ${partition} from offset ${from} on`).join(', ');
+    const places = some.map(({ partition, from }) => `partition ${partition} from offset ${from}`).join(', ');
     const command = `kafka-transactions.sh --bootstrap-server ${this.view.bootstrap} find-hanging --topic ${topic}`;
-    return `${places}${more}; find them: ${command}`;
+    return `${places}${more}. Find them with ${command}`;
   }
 
   async #readSettings(): Promise<void> {
@@ -169,7 +170,7 @@ export class ClusterWatch implements Closable {
     }
   }
   #sayUnreadable(error: WireError): void {
-    const text = `changes of topic settings are not noticed, as they cannot be read: ${sayError(error)}`;
+    const text = `changes of topic settings are not detected, because the settings cannot be read: ${sayError(error)}`;
     this.#states.fails('topic settings', text, { ready: true });
   }
 }

@@ -127,7 +127,7 @@ export class View {
   mustLead(spot: Spot): number {
     const node = this.leader(spot);
     if (node !== undefined) return node;
-    throw new WireError('LEADER_NOT_AVAILABLE', `nobody leads ${spot.topic}/${spot.partition}`, { sent: false });
+    throw new WireError('LEADER_NOT_AVAILABLE', `${spot.topic}/${spot.partition} has no leader`, { sent: false });
   }
   /** Discards the leader `node`, which does not answer or reported that it does not lead the partition. */
   doubt({ topic, partition }: Spot, node: number): void {
@@ -144,7 +144,7 @@ export class View {
   whyLeaderless(topic: string): string {
     const known = this.#topics.get(topic);
     if (known?.absentMs !== undefined) return this.own.sayAbsent(topic);
-    return known?.fault?.message ?? 'no broker leads it';
+    return known?.fault?.message ?? 'it has no leader';
   }
   /** Returns for how long brokers have reported that the topic does not exist; 0 if they have not. */
   absentMs(topic: string): number {
@@ -177,14 +177,14 @@ export class View {
   async #lookUntilOne(): Promise<void> {
     if (this.#controller < 0) await this.refresh();
     if (this.#controller >= 0) return;
-    throw this.#failure ?? new WireError('BROKER_NOT_AVAILABLE', 'no broker is there', { sent: false });
+    throw this.#failure ?? new WireError('BROKER_NOT_AVAILABLE', 'no broker is reachable', { sent: false });
   }
 
   /** Returns the partition count. Rejects with Config if the topic does not exist, Unreachable if no broker answers. */
   async partitions(topic: string): Promise<number> {
     const found = await this.find(topic, absentMsMax);
     if (found !== undefined) return found;
-    const fault = `topic '${topic}' is not there: ensure it first`;
+    const fault = `topic '${topic}' does not exist`;
     const remedy = 'Start an instance that serves the module or publishes its events, which creates the topic.';
     throw new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
   }
@@ -283,7 +283,9 @@ export class View {
     const bad = this.#failingMs !== undefined && clock.mono() - this.#failingMs >= patienceMs;
     if (bad === this.#told || (failing && !bad)) return;
     this.#told = bad;
-    const reason = bad ? `no broker says where anything is: ${sayError(this.#failure)}` : 'the brokers answer again';
+    const reason = bad
+      ? `no broker returns the metadata of the cluster: ${sayError(this.#failure)}`
+      : 'the brokers respond again';
     notices.tell({ type: 'state', part: 'kafka', ok: !bad, reason });
   }
 

@@ -89,6 +89,6 @@ export class OwnTopics {
     const { topic, replicas } = own;
     const { partitions } = topic;
     const command = createCommand({ name, partitions, replicas, configs: configsOf(topic, replicas) });
-    return `${missing}. It existed before, so what it held is lost. Create it: ${command}; instances then continue`;
+    return `${missing}. It existed before, so its records are lost. Create it: ${command}; instances then continue`;
   }
 }

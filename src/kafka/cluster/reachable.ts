@@ -26,8 +26,8 @@ export async function mustListen(
     await sleep(clock, betweenMs);
   }
   const cause = 'ECONNREFUSED';
-  const there = `nobody listens at ${brokers.join(',')} (${cause})`;
-  const message = `no broker is there: ${there}; start one, or correct the address`;
+  const there = `no server listens at ${brokers.join(',')} (${cause})`;
+  const message = `no broker is reachable: ${there}. Start one, or correct the address`;
   throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: clock.mono() - startedMs, cause });
 }
 

@@ -45,7 +45,7 @@ function some(partitions: readonly PartitionMetadata[], topic: string): string {
 /** Returns the remedy: to start the missing brokers that hold these partitions' replicas, or else to read the logs. */
 function away(partitions: readonly PartitionMetadata[], { nodes }: TopicSeen): string {
   const missing = new Set(partitions.flatMap(({ replicas }) => replicas.filter((node) => !nodes.includes(node))));
-  return missing.size > 0 ? `Start broker ${list([...missing])}` : 'Look into the logs of its brokers';
+  return missing.size > 0 ? `Start broker ${list([...missing])}` : 'Check the logs of its brokers';
 }
 
 function leaderless({ topic }: OwnTopic, seen: TopicSeen): Finding[] {
@@ -66,8 +66,8 @@ function tooFewInSync({ topic }: OwnTopic, configs: Configs, seen: TopicSeen): F
 
 function morePartitions({ topic }: OwnTopic, { partitions }: TopicSeen): Finding[] {
   if (partitions.length === topic.partitions || partitions.length === 0) return [];
-  const counts = `${topic.name} has ${partitions.length} partitions, this version uses ${topic.partitions}`;
-  const effect = 'Records in the other partitions are not read, and no instance can start with this topic any longer';
+  const counts = `${topic.name} has ${partitions.length} partitions, but this version uses ${topic.partitions}`;
+  const effect = 'Records in the other partitions are not read, and no instance can start with this topic';
   const remedy =
     'Stop its senders, wait until its queues are empty (busbar queues), delete the topic, and start them again';
   return [{ kind: 'partitions', afterMs: 0, ready: true, text: `${counts}. ${effect}. ${remedy}` }];
@@ -77,7 +77,7 @@ function fewReplicas({ topic, replicas: wanted }: OwnTopic, seen: TopicSeen): Fi
   const replicas = replicasOf(seen);
   const possible = Math.min(wanted, seen.nodes.length);
   if (seen.partitions.length === 0 || replicas >= possible) return [];
-  const effect = 'so what it holds is lost with fewer brokers';
+  const effect = 'so its records are lost when fewer brokers fail';
   const text = `topic ${topic.name} has ${replicas} replicas, not ${possible}, ${effect}`;
   const remedy =
     'Add some: kafka-reassign-partitions.sh --execute, with a plan that names more brokers for each partition';
@@ -101,14 +101,14 @@ const effects: Readonly<Record<string, Effect>> = {
   'message.timestamp.type': () => 'deadlines and ages depend on the clocks of the senders',
   'max.message.bytes': (found, wanted) =>
     Number(found) < Number(wanted)
-      ? `messages of more than ${found} bytes are refused`
-      : 'larger messages are taken than can be parked whole',
+      ? `messages of more than ${found} bytes are rejected`
+      : 'the brokers accept messages that are too large to be parked whole',
   'compression.type': (found) =>
-    found === 'zstd' ? 'instances on Node.js before 22.15 cannot read it' : 'reading takes more time',
+    found === 'zstd' ? 'instances on Node.js before 22.15 cannot read it' : 'reading it takes more time',
   'min.insync.replicas': (found, wanted) =>
     Number(found) < Number(wanted)
-      ? 'a message that was accepted is lost with one broker'
-      : 'writing stops when fewer brokers are lost',
+      ? 'an accepted message is lost when one broker fails'
+      : 'writing stops when fewer brokers fail',
 };
 
 /** Returns a finding about the settings that weaken busbar's guarantees by differing from this version's values. */
@@ -129,7 +129,7 @@ function drift({ topic }: OwnTopic, configs: Configs, replicas: number): Finding
       kind: 'settings',
       afterMs: 0,
       ready: true,
-      text: `topic ${topic.name} was changed: ${said}. Set it back: ${command}`,
+      text: `topic ${topic.name} was changed: ${said}. Restore it: ${command}`,
     },
   ];
 }

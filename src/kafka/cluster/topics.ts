@@ -72,7 +72,7 @@ export class Topics {
     const wanted = { name: topic.name, partitions: topic.partitions, replicas, configs: configsOf(topic, replicas) };
     if (this.options.topics === 'verify') {
       throw fault(
-        `topic '${topic.name}' is not there, and topics: 'verify' creates none; run: ${createCommand(wanted)}`,
+        `topic '${topic.name}' does not exist, and topics: 'verify' creates none. Run: ${createCommand(wanted)}`,
         `Run ${createCommand(wanted)}, or set topics to 'create'.`,
       );
     }
@@ -81,7 +81,7 @@ export class Topics {
       const found = await this.view.find(topic.name);
       const leaderless = Array.from({ length: found ?? 0 }, (_, partition) => ({ topic: topic.name, partition }));
       if (found !== undefined && leaderless.every((spot) => this.view.leader(spot) !== undefined)) return found;
-      throw new WireError('LEADER_NOT_AVAILABLE', `${topic.name} was created, but nobody leads it yet`);
+      throw new WireError('LEADER_NOT_AVAILABLE', `${topic.name} was created, but some partitions have no leader yet`);
     });
   }
 
@@ -176,13 +176,13 @@ export function valuesOf(said: TopicConfigs | undefined): Configs {
 
 function sayPartitions(topic: Topic, found: number): string {
   return (
-    `topic '${topic.name}' has ${found} partitions, the code wants ${topic.partitions}: ` +
-    'keep the number, or use another queue name and let the old one run empty'
+    `topic '${topic.name}' has ${found} partitions, but the code requires ${topic.partitions}: ` +
+    'keep the number, or use another queue name and drain the old queue'
   );
 }
 
 const partitionsRemedy =
-  'Use the number of partitions that the topic has, or another queue name and let the old queue run empty.';
+  'Use the number of partitions that the topic has, or use another queue name and drain the old queue.';
 function fault(message: string, remedy: string): BusError<'Config'> {
   return new BusError('Config', message, { faults: [message] }, undefined, remedy);
 }

@@ -70,7 +70,7 @@ export function sayOpen(
   const { sinceMs, timeoutMs, abort } = times;
   const name = id === null ? '' : `'${id}' `;
   const age = sinceMs === null ? '' : `, open for ${Math.max(0, Math.round((nowMs - sinceMs) / 1000))} s`;
-  const limit = timeoutMs === null ? '' : ` of ${Math.round(timeoutMs / 1000)} s at most`;
+  const limit = timeoutMs === null ? '' : ` of at most ${Math.round(timeoutMs / 1000)} s`;
   const who = `transaction ${name}(producer id ${producerId}, epoch ${epoch}${age}${limit})`;
-  return `partition ${partition} from offset ${offset} on by ${who}; abort it there: ${abort}`;
+  return `partition ${partition} from offset ${offset} by ${who}; abort it there: ${abort}`;
 }

@@ -154,7 +154,10 @@ export class Answers {
       if (isSame) position.absences = absences;
       else this.#lose(position, start, start);
     } catch (error) {
-      this.parts.troubles.bad(position, `${topic}/${partition} was away, and is not recognized: ${sayError(error)}`);
+      this.parts.troubles.bad(
+        position,
+        `${topic}/${partition} was missing, and cannot be compared with what was read before: ${sayError(error)}`,
+      );
       await view.refresh(); // the check is then repeated
     }
   }
@@ -174,7 +177,7 @@ export class Answers {
     const goOn = this.parts.view.absences(topic) === position.absences ? end : start;
     const error = new OutOfRangeError(topic, partition, next, start, goOn);
     const fields = { topic, partition, next, start, end };
-    const message = `${error.message}: was a replica elected that had not all, or the topic made anew?`;
+    const message = `${error.message}. Was a replica elected that lacked records, or the topic recreated?`;
     this.parts.view.parts.notices.tell({ type: 'log', level: 'error', message, fields });
     position.fail(error);
   }

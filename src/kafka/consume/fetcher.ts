@@ -272,8 +272,8 @@ export class Fetcher implements Closable {
   #whyUnpolled(position: Position): string {
     const node = this.view.leader(position);
     if (node === undefined) return this.view.whyLeaderless(position.topic);
-    const why = position.resting ? 'the pause after its last failure has not ended' : 'no fetch was sent there';
-    return `broker ${node} leads it, but ${why}`;
+    const why = position.resting ? 'the pause after its last failure has not ended' : 'no fetch was sent to it';
+    return `broker ${node} is its leader, but ${why}`;
   }
 }
 

@@ -30,7 +30,7 @@ export class Troubles {
     topic.told = true;
     const partitions = [...new Set([...topic.bad.keys()].map(({ partition }) => partition))].toSorted((a, b) => a - b);
     const part = `${position.topic}/${partitions.join()}`;
-    const said = `${part} cannot be read for ${Math.round(nowMs - sinceMs)} ms: ${reason}`;
+    const said = `${part} could not be read for ${Math.round(nowMs - sinceMs)} ms: ${reason}`;
     notices.tell({ type: 'state', part: `reading ${position.topic}`, ok: false, reason: said });
   }
 
@@ -41,7 +41,7 @@ export class Troubles {
     if (!topic?.bad.delete(position) || topic.bad.size > 0) return;
     this.#topics.delete(position.topic);
     if (!topic.told) return;
-    const reason = 'nothing that is read of it is in trouble any more';
+    const reason = 'its partitions can be read again';
     this.view.parts.notices.tell({ type: 'state', part: `reading ${position.topic}`, ok: true, reason });
   }
 }

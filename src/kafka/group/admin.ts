@@ -26,7 +26,7 @@ export class Groups {
     for (let tries = 0; tries < triesMax; tries++) {
       if (await this.view.ask(`group ${group}`, () => this.#startOnce(group, spots, at))) return;
     }
-    const message = `group ${group} has members but no place on all partitions of ${topic}: it starts where they do`;
+    const message = `the start of group ${group} cannot be set: it has members, and lacks offsets for ${topic}`;
     throw new BusError('Conflict', message, { key: group });
   }
 

@@ -85,7 +85,7 @@ export class CommitRoom {
     const effect =
       'fewer messages settle out of order, and attempts of messages that end their process can be forgotten';
     const remedy = `Set ${setting}=4096 in server.properties of all brokers, then restart this process`;
-    const reason = `the brokers do not take commits of the usual size (${cause}), so ${effect}. ${remedy}.`;
+    const reason = `the brokers do not accept commits of the usual size (${cause}), so ${effect}. ${remedy}.`;
     notices.tell({ type: 'state', part, ok: false, ready: true, reason });
   }
 }

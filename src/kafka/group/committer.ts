@@ -178,7 +178,7 @@ export class Commits {
       else if (error?.step === 'refused' || error?.fatal) this.#refused(waiting, error);
       else {
         this.#again(waiting);
-        trouble ??= error ?? new WireError('UNVERIFIED', 'a commit is not named in the answer');
+        trouble ??= error ?? new WireError('UNVERIFIED', 'the response does not contain a commit');
       }
     });
     if (answers.some(({ error }) => error === null)) {
@@ -214,7 +214,8 @@ export class Commits {
   #again(waiting: Waiting): void {
     const { owned } = waiting;
     const newer = this.#waiting.get(owned);
-    if (owned.ended) this.#reject(waiting, new LostError(this.parts.group, owned.partition, 'its commit was not kept'));
+    if (owned.ended)
+      this.#reject(waiting, new LostError(this.parts.group, owned.partition, 'its commit was not stored'));
     else if (newer) {
       newer.done.unshift(...waiting.done);
       newer.failed.unshift(...waiting.failed);
@@ -228,7 +229,7 @@ export class Commits {
     if (this.#as !== as) return; // a round has begun since: its generation sends them
     if (error.step === 'rejoin' || error.code === 'ILLEGAL_GENERATION') {
       this.hold();
-      refused(`a commit was refused: ${error.message}`);
+      refused(`a commit was rejected: ${error.message}`);
     } else if (error.step === 'anew') expelled(error.message);
   }
 }
@@ -236,13 +237,13 @@ export class Commits {
 function refusal({ owned, commit }: Waiting, error: WireError): BusError {
   const what = `committing ${owned.parts.group}/${owned.partition}`;
   if (error.fatal) return busErrorOf(error, what, 0);
-  const message = `${what}: the broker refuses it: ${error.message}`;
+  const message = `${what}: the broker rejects it: ${error.message}`;
   if (!tooLarge.has(error.code)) return new BusError('Config', message, { faults: [message] }, error, commitRemedy);
   const limitBytes = owned.parts.room.stateBytesMax;
   return new BusError('TooLarge', message, { bytes: commit.state.length, limitBytes }, error);
 }
 const commitRemedy =
-  'Compare the settings of __consumer_offsets and of the group at the brokers with what the message names.';
+  'Check the settings of __consumer_offsets and of the group at the brokers for the cause that the message names.';
 const tooLarge: ReadonlySet<string> = new Set(['OFFSET_METADATA_TOO_LARGE', 'INVALID_COMMIT_OFFSET_SIZE']);
 
 /** Returns the last commit by partition, or null for a partition without one. Rejects with a WireError. */

@@ -7,12 +7,12 @@ export class StrangerError extends Error {
   override readonly name = 'StrangerError';
 }
 
-export const strangersRemedy = 'Stop the consumers that the message names, or give them a group of their own.';
+export const strangersRemedy = 'Stop the consumers that the message names, or give them another group.';
 /** Returns the error text for an operator, as a configuration fault. */
 export async function sayStrangers(view: View, group: string, againMs: number): Promise<string> {
   return (
-    `group ${group} has members that are none of ours (${await strangersOf(view, group)}): its messages go to them. ` +
-    `Stop them, or give them a group of their own; then it goes on by itself within ${againMs} ms`
+    `consumers that are not busbar instances have joined group ${group} (${await strangersOf(view, group)}), so they ` +
+    `receive its messages. Stop them, or give them another group. This instance then rejoins within ${againMs} ms`
   );
 }
 
@@ -23,7 +23,7 @@ async function strangersOf(view: View, group: string): Promise<string> {
     const strangers = (found?.members ?? []).filter(({ metadata }) => decodeDeclared(metadata) === undefined);
     if (strangers.length > 0) return strangers.map(({ clientId, host }) => `${clientId} at ${host}`).join(', ');
   } catch {
-    return 'nobody says who';
+    return 'the brokers do not list them';
   }
   // Brokers do not list members of the newer group protocol in responses of the older one.
   return 'consumers with group.protocol=consumer, see kafka-consumer-groups.sh --describe --members';

@@ -29,7 +29,7 @@ export async function giveEverything(view: View, holdings: Holdings, commits: Co
   holdings.giveAll();
   const watch = every(clock, lookMs, () => {
     const unkeptMs = Math.min(commits.unkeptMs, clock.mono() - begunMs);
-    if (unkeptMs >= limitMs) holdings.loseAll(`it was closed, and the group kept no commit for ${limitMs} ms`);
+    if (unkeptMs >= limitMs) holdings.loseAll(`it was closed, and no commit has succeeded for ${limitMs} ms`);
   });
   await holdings.given();
   watch.cancel();
@@ -45,7 +45,12 @@ export async function leaveGroup(view: View, group: string, memberId: string): P
     await view.parts.wire.leave({ node, via: 'group:beats' }, group, memberId, leaveMs);
   } catch (error) {
     const fields = { group, reason: sayError(error) };
-    view.parts.notices.tell({ type: 'log', level: 'debug', message: 'a group was left without a word', fields });
+    view.parts.notices.tell({
+      type: 'log',
+      level: 'debug',
+      message: 'LeaveGroup failed; the session expires later',
+      fields,
+    });
   }
   timer.cancel();
 }

@@ -66,7 +66,7 @@ export class Membership implements Member {
   #generation = -1;
   #joined = -1;
   /** Reason for the next join. Undefined while the last declaration is valid. */
-  #reason: string | undefined = 'it is new';
+  #reason: string | undefined = 'it is a new member';
   /** True if a partition was released after the last declaration. */
   #released = false;
   #wake: Deferred<void> | undefined;
@@ -157,7 +157,7 @@ export class Membership implements Member {
   async start(): Promise<void> {
     const limitMs = startMs + this.sessionMs;
     const limit = this.parts.view.parts.clock.after(limitMs, () => {
-      const cause = this.#reason ?? 'the group gave no answer';
+      const cause = this.#reason ?? 'the group did not respond';
       const message = `joining group ${this.of.group} took longer than ${limitMs} ms: ${cause}`;
       this.#started.reject(new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: limitMs, cause }));
     });
@@ -290,7 +290,7 @@ export class Membership implements Member {
   async #apply({ partitions, round, again }: Assigned, as: MemberAs, at: At): Promise<void> {
     const mine = new Set(partitions);
     // An older join of this member, considered lost, arrived last, so the group used an outdated declaration.
-    if (round !== this.#round) return this.#joinAgain('the group heard something older');
+    if (round !== this.#round) return this.#joinAgain('the group received an older subscription');
     for (const partition of this.#holdings.owned) if (!mine.has(partition)) this.#holdings.give(partition);
     if (this.#leaving) return;
     this.#holdings.forget(this.#declaredHad.filter((partition) => !mine.has(partition)));
@@ -307,7 +307,7 @@ export class Membership implements Member {
       this.#misses.delete(partition); // entries that still wait there are reported again
       this.#holdings.take(partition, as.generation, commits.get(partition) ?? null);
     }
-    if (again) this.#joinAgain('it has taken back what another member is to have');
+    if (again) this.#joinAgain('it owns again a partition that is assigned to another member');
   }
 
   async #recover(error: unknown): Promise<void> {
@@ -330,7 +330,7 @@ export class Membership implements Member {
     const forMs = Math.round(clock.mono() - this.#failingMs);
     // The view reports that no broker responds.
     if (forMs >= patienceMs && !this.parts.view.failing)
-      this.#tell(false, `no member for ${forMs} ms: ${sayError(error)}`);
+      this.#tell(false, `not a member for ${forMs} ms: ${sayError(error)}`);
     await this.#pause(pauseMs(random, this.#failures - 1, retryMsMax));
   }
 
@@ -396,7 +396,7 @@ export class Membership implements Member {
   #abandonRound(error: WireError): void {
     if (!this.#joining) return;
     this.#connection++;
-    const message = `the coordinator of ${this.of.group} gives no sign: ${error.message}`;
+    const message = `the coordinator of group ${this.of.group} did not respond: ${error.message}`;
     this.#abandon.abort(new WireError('CONNECTION', message));
   }
 
@@ -405,15 +405,15 @@ export class Membership implements Member {
     const { sessionMs } = this;
     this.#generation = -1; // it owns nothing until the next sync
     this.#commits.hold();
-    const asked = 'was the event loop held up, or the broker?';
-    this.#holdings.loseAll(`no sign of the group for ${silentMs} ms of a session of ${sessionMs} ms: ${asked}`);
-    this.#joinAgain('it was cut off');
+    const asked = 'was the event loop blocked, or the broker?';
+    this.#holdings.loseAll(`no heartbeat succeeded for ${silentMs} ms of a session of ${sessionMs} ms: ${asked}`);
+    this.#joinAgain('its session is over');
   }
 
   #expelled(reason: string): void {
     this.#forgetMember();
-    this.#holdings.loseAll(`the group does not know this member any more: ${reason}`);
-    this.#joinAgain('it was expelled');
+    this.#holdings.loseAll(`the group has removed this member: ${reason}`);
+    this.#joinAgain('it was removed from the group');
   }
   #forgetMember(): void {
     this.#memberId = '';
@@ -426,14 +426,15 @@ export class Membership implements Member {
   #miss(partition: number, entries: readonly string[]): void {
     this.#misses.set(partition, entries.map(entryHash));
     this.parts.view.parts.clock.after(releaseMs, () => {
-      if (this.#misses.has(partition) && !this.#over) this.#joinAgain('messages wait there that it does not serve');
+      if (this.#misses.has(partition) && !this.#over)
+        this.#joinAgain('messages of a partition wait that it does not serve');
     });
   }
 
   #hasReleased(): void {
     this.#released = true;
     this.parts.view.parts.clock.after(releaseMs, () => {
-      if (this.#released && !this.#over) this.#joinAgain('it has given something up');
+      if (this.#released && !this.#over) this.#joinAgain('it has released a partition');
     });
   }
 

@@ -55,7 +55,7 @@ export class OwnedPartition implements Owned {
   }
   /** Ends the ownership after the partition was released. */
   end(): void {
-    if (!this.ended) this.#finish('it was given back');
+    if (!this.ended) this.#finish('it was revoked');
   }
   #finish(reason: string): void {
     this.#over = reason;
@@ -90,7 +90,7 @@ export class OwnedPartition implements Owned {
     const bytes = commit.state.length;
     const limitBytes = this.parts.room.stateBytesMax;
     if (bytes > limitBytes) {
-      const message = `the state of a commit of ${this.parts.group} has ${bytes} bytes, at most are ${limitBytes}`;
+      const message = `the state of a commit of ${this.parts.group} has ${bytes} bytes, the limit is ${limitBytes}`;
       throw new BusError('TooLarge', message, { bytes, limitBytes });
     }
     await this.parts.commit(this, { offset: commit.offset, state: Uint8Array.from(commit.state) });

@@ -81,7 +81,7 @@ export class Holdings {
       await this.parts.owner.give(partition);
     } catch (error) {
       const fields = { group: this.parts.group, partition, reason: sayError(error) };
-      this.parts.notices.tell({ type: 'log', level: 'error', message: 'giving a partition failed', fields });
+      this.parts.notices.tell({ type: 'log', level: 'error', message: 'revoking a partition failed', fields });
     }
     await this.parts.settled(owned);
     if (this.#held.get(partition) !== owned) return; // lost meanwhile

@@ -63,7 +63,7 @@ export class Lane {
     const capacity = this.#capacity;
     if (!capacity.fits(bytes)) throw capacity.overloaded(this.where, 'packets', retryAfterMs, bytes);
     if (!capacity.fits(bytes, 1, stuckShare) && this.trouble !== undefined)
-      throw capacity.overloaded(`${this.where}, where none is taken`, 'packets', retryAfterMs, bytes);
+      throw capacity.overloaded(`${this.where}, where no packet is acknowledged`, 'packets', retryAfterMs, bytes);
     if (capacity.count === 0) this.movedMs = this.clock.mono();
     capacity.add(bytes);
   }
@@ -78,6 +78,6 @@ export class Lane {
     const waitedMs = Math.round(this.clock.mono() - this.movedMs);
     if (count === 0 || waitedMs < troubleMs) return undefined;
     const what = count === 1 ? 'the packet' : `the ${count} packets`;
-    return `no broker took ${what} for ${this.where} for ${waitedMs} ms`;
+    return `no broker acknowledged ${what} for ${this.where} for ${waitedMs} ms`;
   }
 }

@@ -58,7 +58,7 @@ export class Peers {
     if (known) return this.#known.size > renewAt ? this.#renew(address, known) : known;
     const peer = peerAt(address);
     if (!peer || this.#dead.has(address))
-      throw new BusError('Unreachable', `nobody is at ${address}`, { outcome: 'not-sent', waitedMs: 0 });
+      throw new BusError('Unreachable', `no instance has the address ${address}`, { outcome: 'not-sent', waitedMs: 0 });
     return this.#meet(address, peer);
   }
   /** Returns true if packets were exchanged with the address. */

@@ -46,7 +46,7 @@ export function openRoads(view: View, options: TopicsOptions = {}): Roads & Clos
     },
     isLed: (topic, partition) => view.leader({ topic, partition }) !== undefined,
     ...closable(async () => {
-      await allEnded('closing the post', [fetchers.inbox.close(), fetchers.tails.close(), sender.close()]);
+      await allEnded('closing the messenger', [fetchers.inbox.close(), fetchers.tails.close(), sender.close()]);
     }),
   };
 }

@@ -11,8 +11,8 @@ export function checkRecord(topic: string, shape: TopicShape, { partition, key }
   const there = Number.isInteger(partition) && partition >= 0 && partition < shape.partitions;
   const fault = there
     ? shape.compacted && key === null && `a record of the compacted topic '${topic}' needs a key`
-    : `topic '${topic}' has ${shape.partitions} partitions, there is no ${partition}`;
-  const remedy = 'Append a record that fits the topic: with a partition that it has, and a key where it is compacted.';
+    : `topic '${topic}' has ${shape.partitions} partitions, so partition ${partition} does not exist`;
+  const remedy = 'Append records to a partition that the topic has, and with a key if the topic is compacted.';
   if (fault) throw new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }
 
@@ -38,8 +38,8 @@ export function refusal(lane: string, bytes: number, error: WireError, reason: s
     const message = `${lane}: a record of ${bytes} bytes is more than max.message.bytes or segment.bytes of the topic`;
     return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax }, error);
   }
-  const fault = `${lane} refuses a record: ${reason}`;
-  const remedy = 'Change the settings of the topic that make the brokers refuse the record, or the record.';
+  const fault = `${lane}: the brokers reject a record: ${reason}`;
+  const remedy = 'Change the settings of the topic that make the brokers reject the record, or change the record.';
   return new BusError('Config', fault, { faults: [fault] }, error, remedy);
 }
 
@@ -53,6 +53,6 @@ export function notWritten(topic: string, waitedMs: number, cause: string): BusE
 /** Returns the error for an append whose records can have been written. */
 export function unknownOutcome(topic: string, waitedMs: number, cause: string): BusError<'Unreachable'> {
   const ms = Math.round(waitedMs);
-  const message = `appending to ${topic}: no outcome after ${ms} ms, it may or may not have been written (${cause})`;
+  const message = `appending to ${topic}: no outcome after ${ms} ms, so it can have been written or not (${cause})`;
   return new BusError('Unreachable', message, { outcome: 'unknown', waitedMs: ms, cause });
 }

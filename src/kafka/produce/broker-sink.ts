@@ -157,7 +157,7 @@ export class BrokerSink {
     for (const { lane, batch } of flights) {
       const leader = view.leader(lane);
       if (leader === undefined || leader === node) continue;
-      const said = `broker ${node} did not answer, and broker ${leader} leads now`;
+      const said = `broker ${node} did not respond, and broker ${leader} is the leader now`;
       failed(node, token, lane, batch, new WireError('DEADLINE', said));
     }
     for (const lane of this.#ready.splice(0)) offerAgain(lane);

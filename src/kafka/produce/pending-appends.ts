@@ -168,6 +168,6 @@ export class Calls {
 }
 
 function tooLarge(topic: string, bytes: number): BusError<'TooLarge'> {
-  const message = `a record for ${topic} has ${bytes} bytes, at most ${recordBytesMax} are taken`;
+  const message = `a record for ${topic} has ${bytes} bytes, the limit is ${recordBytesMax}`;
   return new BusError('TooLarge', message, { bytes, limitBytes: recordBytesMax });
 }

@@ -184,7 +184,7 @@ export class Sender implements Closable {
 
   #answered(node: number, token: object, lane: Lane, batch: Batch, answer: Produced | undefined): void {
     if (!answer || answer.error !== null || answer.offset < 0) {
-      const error = answer?.error ?? new WireError('UNVERIFIED', `${lane.name} is not named in the answer`);
+      const error = answer?.error ?? new WireError('UNVERIFIED', `the response does not contain ${lane.name}`);
       return this.#failed(node, token, lane, batch, error, answer?.refused);
     }
     if (lane.flight !== token) return;
@@ -323,7 +323,7 @@ export class Sender implements Closable {
   #troubleOf(topic: string): string {
     if (this.view.absentMs(topic) > 0) return this.view.whyLeaderless(topic);
     const trouble = this.#topics.get(topic)?.trouble ?? this.#producerId?.failure;
-    return trouble ?? 'no broker leads the partition, or its leader does not answer';
+    return trouble ?? 'the partition has no leader, or its leader does not respond';
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -154,7 +154,7 @@ function readBatch(batch: Batch, dropped: Set<number>, records: Stored[]): void 
   const attributes = bytes.readInt16BE(at.attributes);
   const producer = readI64(bytes, at.producer);
   const count = bytes.readInt32BE(at.count);
-  if (count > batchRecordsMax) throw new RangeError(`${count} records in a batch, more than ${batchRecordsMax}`);
+  if (count > batchRecordsMax) throw new RangeError(`${count} records in a batch, the limit is ${batchRecordsMax}`);
   const body = unpack(bytes.subarray(at.records), attributes & 7);
   batch.taken.bytes += body.length;
   batch.taken.records += Math.max(0, count);
@@ -225,7 +225,7 @@ class Body {
         const value = this.#copied();
         records.push({ partition, offset, timeMs, key, value, headers: this.#headers() });
       }
-      if (this.#at > end) throw new RangeError(`record ${i} is longer than it says`);
+      if (this.#at > end) throw new RangeError(`record ${i} is longer than its length field`);
       this.#at = end;
     }
   }

@@ -26,10 +26,10 @@ export function unpack(bytes: Buffer, codec: number): Buffer {
       // Node.js has it since 22.15; the installed types are older.
       const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (bytes: Buffer, how: object) => Buffer };
       if (zstdDecompressSync) return zstdDecompressSync(bytes, options);
-      throw new UnknownCodecError('packed with zstd, which Node reads from 22.15 on');
+      throw new UnknownCodecError('compressed with zstd, which requires Node.js 22.15');
     }
     default:
-      throw new UnknownCodecError(`packed with codec ${codec}, which nobody knows`);
+      throw new UnknownCodecError(`compressed with the unknown codec ${codec}`);
   }
 }
 
@@ -44,14 +44,14 @@ class Output {
 
   /** Appends bytes of the input. */
   take(input: Buffer, from: number, count: number): void {
-    if (from + count > input.length) throw new RangeError('packed bytes end early');
+    if (from + count > input.length) throw new RangeError('compressed bytes end early');
     const at = this.#room(count);
     input.copy(this.#buffer, at, from, from + count);
   }
 
   /** Appends `count` bytes that begin `back` bytes before the end. They can overlap the appended bytes. */
   repeat(back: number, count: number): void {
-    if (back <= 0 || back > this.#end) throw new RangeError('packed bytes refer to before their start');
+    if (back <= 0 || back > this.#end) throw new RangeError('compressed bytes refer to before their start');
     const at = this.#room(count);
     const buffer = this.#buffer;
     if (back >= count) buffer.copyWithin(at, at - back, at - back + count);
@@ -61,7 +61,7 @@ class Output {
   #room(count: number): number {
     const at = this.#end;
     const end = at + count;
-    if (end > bytesMax) throw new RangeError(`unpacks to more than ${bytesMax} bytes`);
+    if (end > bytesMax) throw new RangeError(`decompresses to more than ${bytesMax} bytes`);
     if (end > this.#buffer.length) {
       const larger = Buffer.allocUnsafe(Math.max(end, this.#buffer.length * 2));
       this.#buffer.copy(larger, 0, 0, at);
@@ -82,7 +82,7 @@ function unsnappy(bytes: Buffer): Buffer {
   else
     for (let at = xerialHead; at < bytes.length;) {
       const end = at + 4 + bytes.readInt32BE(at);
-      if (end < at + 4 || end > bytes.length) throw new RangeError('a packed block ends early');
+      if (end < at + 4 || end > bytes.length) throw new RangeError('a compressed block ends early');
       snappyBlock(bytes.subarray(at + 4, end), output);
       at = end;
     }
@@ -122,7 +122,7 @@ const lz4Magic = 0x184d2204;
 
 /** Decompresses one lz4 frame. Ignores its checksums, since the batch has one. */
 function unlz4(bytes: Buffer): Buffer {
-  if (bytes.readUInt32LE(0) !== lz4Magic) throw new Error('packed with lz4, but not as a frame');
+  if (bytes.readUInt32LE(0) !== lz4Magic) throw new Error('compressed with lz4, but not as a frame');
   const flags = bytes.readUInt8(4);
   const [hasBlockChecksums, hasSize, hasDictionary] = [flags & 16, flags & 8, flags & 1];
   const output = new Output();
@@ -139,7 +139,7 @@ function unlz4(bytes: Buffer): Buffer {
 }
 
 function lz4Block(bytes: Buffer, from: number, end: number, output: Output): void {
-  if (end > bytes.length) throw new RangeError('a packed block ends early');
+  if (end > bytes.length) throw new RangeError('a compressed block ends early');
   let at = from;
   /** Reads a length. 15 means that bytes to add follow, up to the first one that is not 255. */
   const lengthOf = (nibble: number): number => {

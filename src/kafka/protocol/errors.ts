@@ -172,7 +172,7 @@ export function errorOf(number: number, about: string, said?: string | null, rig
   if (number === 0) return null;
   const code = names.get(number) ?? `ERROR_${number}`;
   const needed = code === 'GROUP_AUTHORIZATION_FAILED' ? (right ?? 'Read') : right;
-  const missing = needed !== undefined && rowOf(code).bus === 'NotAllowed' ? ` needs the right ${needed}` : '';
+  const missing = needed !== undefined && rowOf(code).bus === 'NotAllowed' ? ` requires the permission ${needed}` : '';
   return new WireError(code, `${about}${missing}${said ? `: ${said}` : ''}`);
 }
 
@@ -198,16 +198,19 @@ export function busErrorOf(error: unknown, what: string, waitedMs: number, user?
 }
 
 const brokersRemedy =
-  'Change what the brokers refuse: the settings of the topic or the group, or the version of the brokers.';
+  'Change the settings of the topic or the group, or the version of the brokers, as the message requires.';
 /** Returns the options or the user to check, if the error identifies them; else undefined. */
-function hintOf({ code, message }: WireError, user = 'whom saslUsername or tlsCertFile name'): string | undefined {
+function hintOf(
+  { code, message }: WireError,
+  user = 'the one that saslUsername or tlsCertFile names',
+): string | undefined {
   switch (code) {
     case 'SASL_AUTHENTICATION_FAILED':
-      return `see saslUsername (${user}) and saslPasswordFile or BUSBAR_SASL_PASSWORD`;
+      return `check saslUsername (${user}) and saslPasswordFile or BUSBAR_SASL_PASSWORD`;
     case 'UNSUPPORTED_SASL_MECHANISM':
-      return 'see saslMechanism';
+      return 'correct saslMechanism';
     case 'ILLEGAL_SASL_STATE':
-      return 'the listener takes no login: leave out saslUsername, or name the port of another listener in brokers';
+      return 'the listener does not use SASL: leave out saslUsername, or name the port of another listener in brokers';
     case 'TOPIC_AUTHORIZATION_FAILED':
     case 'GROUP_AUTHORIZATION_FAILED':
     case 'CLUSTER_AUTHORIZATION_FAILED':
@@ -216,23 +219,23 @@ function hintOf({ code, message }: WireError, user = 'whom saslUsername or tlsCe
       return tlsHint(message);
     case 'CONNECTION':
       // A listener without TLS closes the connection. So does a broker that shuts down, hence the condition.
-      return /before secure TLS connection/.test(message) ? `if that stays so, ${noTls}` : undefined;
+      return /before secure TLS connection/.test(message) ? `if this repeats, ${noTls}` : undefined;
     default:
       return undefined;
   }
 }
-const noTls = 'the listener speaks no TLS: see tls, tlsCaFile and the port in brokers';
+const noTls = 'the listener does not use TLS: check tls, tlsCaFile and the port in brokers';
 
 function tlsHint(said: string): string {
   if (/wrong version|EPROTO|packet length/i.test(said)) return noTls;
-  if (/ALTNAME|HOSTNAME/.test(said)) return 'name the host in brokers as its certificate does';
-  return 'name whom to trust in tlsCaFile, and who we are in tlsCertFile where brokers ask';
+  if (/ALTNAME|HOSTNAME/.test(said)) return 'use the host name of the certificate in brokers';
+  return 'set tlsCaFile to the authority of the brokers, and tlsCertFile if the brokers require a client certificate';
 }
 
 function notAllowedRemedy(error: unknown): string {
   return error instanceof WireError && error.code === 'SASL_AUTHENTICATION_FAILED'
-    ? 'Mend the name or the password that we log in with.'
-    : 'Have the right granted to the user that is named (kafka-acls.sh), or log in as one who has it.';
+    ? 'Correct saslUsername or the password.'
+    : 'Grant the missing permission to the user (kafka-acls.sh), or connect as a user that has it.';
 }
 
 /**

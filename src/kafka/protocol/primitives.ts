@@ -108,7 +108,7 @@ export class Reader {
 
   /** Skips `count` bytes and returns their position. */
   skip(count: number): number {
-    if (count < 0 || count > this.left) throw new RangeError(`${count} bytes announced, ${this.left} there`);
+    if (count < 0 || count > this.left) throw new RangeError(`${count} bytes announced, ${this.left} left`);
     this.#at += count;
     return this.#at - count;
   }
@@ -193,6 +193,6 @@ export function writeI64(buffer: Buffer, value: number, at: number): void {
 /** Reads a 64-bit integer. Throws a RangeError beyond 2^53, which no valid offset or time reaches. */
 export function readI64(buffer: Buffer, at: number): number {
   const value = buffer.readInt32BE(at) * 2 ** 32 + buffer.readUInt32BE(at + 4);
-  if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is more than a number holds`);
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is larger than a number can hold`);
   return value;
 }

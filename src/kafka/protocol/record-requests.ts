@@ -78,7 +78,8 @@ function readProduced(answer: Bytes, topic: string): Produced {
   const refused = answer.list((one) => ({ index: one.i32(), reason: one.text() }));
   const about = `${topic}/${partition}`;
   const refusal = errorOf(number, about, answer.textOrNull(), 'Write');
-  const error = refusal ?? (offset < 0 ? new WireError('UNVERIFIED', `${about}: written, but without a place`) : null);
+  const error =
+    refusal ?? (offset < 0 ? new WireError('UNVERIFIED', `${about}: written, but the response has no offset`) : null);
   return { topic, partition, error, offset, timeMs: timeMs < 0 ? null : timeMs, refused };
 }
 

@@ -74,7 +74,7 @@ export function verified<S extends Spot, A extends Answer>(
   const named = new Map(answers.map((answer) => [keyOf(answer), answer]));
   return asked.map((spot) => {
     const key = keyOf(spot);
-    return named.get(key) ?? without(spot, new WireError('UNVERIFIED', `${key} is not named in the answer`));
+    return named.get(key) ?? without(spot, new WireError('UNVERIFIED', `the response does not contain ${key}`));
   });
 }
 

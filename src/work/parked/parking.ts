@@ -44,7 +44,7 @@ export class Parking {
       const delayMs = outlook === 'transient' ? retryDelayMsMin * 2 ** Math.min(tries++, 10) : retryDelayMsMax;
       await sleep(this.parts.clock, Math.min(delayMs, retryDelayMsMax), closed);
     }
-    this.#undelay(message, 'no message waits to be parked here');
+    this.#undelay(message, 'no message of this instance waits to be parked');
     return false;
   }
 

@@ -66,7 +66,7 @@ export async function readOriginal(log: Log, { stub, topic, partition, offset, i
   const [record] = await log.peek(topic, { partition, offset }, { messages: 1, bytes: 1 });
   const value = record?.offset === offset ? record.value : null;
   if (record && value && value.length === stub?.bytes && sha256Of(value) === stub.sha256) return record;
-  const found = value ? 'holds another message now' : 'is no longer in the log';
+  const found = value ? 'contains another message now' : 'is no longer in the log';
   throw new OriginalGoneError(
     `cannot reread ${id}: only a stub of it is parked, and ${placeOf(topic, { partition, offset })} ${found}. ` +
       'Have its sender send it again, then drop the stub.',

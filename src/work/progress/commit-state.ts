@@ -151,18 +151,18 @@ export function decodeState(offset: number, encoded: Uint8Array): State {
   const bytes = byteReader(encoded);
   const found = bytes.number();
   if (found !== version && found !== versionBefore)
-    throw new RangeError(`it says version ${found}, this is ${version}`);
+    throw new RangeError(`it has version ${found}, this busbar supports ${version}`);
   const at = bytes.number();
-  if (at !== offset) throw new RangeError(`it belongs to offset ${at}, the commit says ${offset}`);
+  if (at !== offset) throw new RangeError(`it belongs to offset ${at}, but the commit is at ${offset}`);
   const seen = offset + bytes.number();
   const behind = found === versionBefore ? 0 : bytes.number();
-  if (behind > seen) throw new RangeError(`the newest record lies ${behind} before ${seen}`);
+  if (behind > seen) throw new RangeError(`the newest record is ${behind} before ${seen}`);
   const newest = behind === 0 ? {} : { newest: { offset: seen - behind, timeMs: bytes.number() } };
   const ranges = items(bytes, rangeReader(offset));
   const tried = items(bytes, triedReader(offset));
   const senders = items(bytes, senderReader());
   if (bytes.left > 0) throw new RangeError(`${bytes.left} bytes are left over`);
-  if ((ranges.at(-1)?.to ?? offset) > seen) throw new RangeError('a range ends above what was seen');
+  if ((ranges.at(-1)?.to ?? offset) > seen) throw new RangeError('a range ends above the highest offset that was read');
   return { seen, ...newest, ranges, tried, senders };
 }
 
@@ -182,7 +182,7 @@ export function restoreState(offset: number, commit: Commit | null, tell: (reaso
 
 function items<T>(bytes: ByteReader, read: (bytes: ByteReader) => T): T[] {
   const count = bytes.number();
-  if (count > bytes.left) throw new RangeError(`${count} items are announced, ${bytes.left} bytes are left`);
+  if (count > bytes.left) throw new RangeError(`${count} items are announced, but only ${bytes.left} bytes are left`);
   return Array.from({ length: count }, () => read(bytes));
 }
 

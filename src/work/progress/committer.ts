@@ -32,7 +32,7 @@ const retryMsMin = 100;
 const retryMsMax = 5_000;
 /** Maximum time that a revoked partition waits for its last commit, so that the rebalance is not held up. */
 const lastCommitMs = 10_000;
-const unanswered = 'the log has not answered';
+const unanswered = 'the log has not responded';
 
 export class Commits {
   /** Offset of the last acknowledged commit. */
@@ -138,7 +138,7 @@ export class Commits {
     this.#timer?.cancel();
     this.#endWatch();
     for (const answer of this.#asking.splice(0)) answer();
-    this.#tell(true, 'this instance has nothing to commit there any more');
+    this.#tell(true, 'this instance has nothing left to commit');
   }
 
   async #finish(tillMs: number, tooLong: AbortSignal): Promise<void> {
@@ -250,7 +250,7 @@ export class Commits {
     if (this.#stopped) return;
     const trouble = this.parts.owned.commitFailure ?? this.#trouble ?? unanswered;
     const effect = 'so no message is started until a commit is accepted';
-    this.#tell(false, `nothing could be committed for ${forMs} ms, ${effect}: ${trouble}`);
+    this.#tell(false, `no commit has succeeded for ${forMs} ms, ${effect}: ${trouble}`);
   }
   #tell(ok: boolean, reason: string): void {
     if (ok !== this.#told) return;

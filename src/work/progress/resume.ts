@@ -57,9 +57,11 @@ export function cutNotice({
   readonly known: boolean;
   readonly reason: string;
 }): Notice {
-  if (from === lost) return { type: 'dropped', what: `${topic}/${partition}/${from} and behind`, reason };
+  if (from === lost) return { type: 'dropped', what: `${topic}/${partition}/${from} and later`, reason };
   const records = `${end - from} records from ${from} up to ${end}`;
-  const why = known ? 'the log took them after all that the group has read' : 'nothing tells whether they were handled';
+  const why = known
+    ? 'they were appended after all that the group has read'
+    : 'it is unknown whether they were handled';
   const message = `${topic}/${partition}: the group was at ${place}; ${reason}. It handles ${records} now: ${why}`;
   return { type: 'log', level: 'error', message, fields: { topic, partition, place, from, end } };
 }

@@ -67,7 +67,7 @@ export function byteReader(bytes: Uint8Array): ByteReader {
       let value = 0;
       for (let factor = 1; ; factor *= 128) {
         const byte = bytes[at++];
-        if (byte === undefined) throw new RangeError('the bytes end within a number');
+        if (byte === undefined) throw new RangeError('the bytes end inside a number');
         value += (byte % 128) * factor;
         if (value > Number.MAX_SAFE_INTEGER) throw new RangeError('a number is too large');
         if (byte < 128) return value;
@@ -75,7 +75,7 @@ export function byteReader(bytes: Uint8Array): ByteReader {
     },
     raw(length) {
       if (length > bytes.length - at)
-        throw new RangeError(`${length} bytes are announced, ${bytes.length - at} are there`);
+        throw new RangeError(`${length} bytes are announced, but only ${bytes.length - at} are left`);
       return bytes.slice(at, (at += length));
     },
   };

@@ -15,7 +15,7 @@ const noBaggage = Object.freeze({});
 export function handle(parts: TakeParts, message: Message, { entry, run }: Handling): Outcome | Promise<Outcome> {
   const body = decodeValue(message.record.value, parts.bodyDepthMax);
   if (!body.ok) {
-    return { ok: false, by: 'check', error: new Refused(`its body is not readable: ${body.reason}`) };
+    return { ok: false, by: 'check', error: new Refused(`its body cannot be decoded: ${body.reason}`) };
   }
   const { envelope, record } = message;
   const facts: Facts = {

@@ -272,7 +272,7 @@ class Taken {
     if (message.holder.retained.isDone(message)) return this.#settle(message);
     const handling = this.queue.entries.get(message.entry);
     if (!handling || message.refusal !== undefined) {
-      void this.#park(message, message.refusal ?? `${message.entry} is not known here`);
+      void this.#park(message, message.refusal ?? `this instance does not know the entry ${message.entry}`);
       return;
     }
     const attempts = this.#retryOf(message).attempts ?? attemptsDefault;
@@ -394,7 +394,7 @@ function describe({ id, entry, lane, attempts, sinceMs, partition, offset }: Mes
 function recall({ notices }: TakeParts, queue: Queue, retained: Retained, { partition, committed }: Owned): Begin {
   return retained.recall(committed, (reason) => {
     const fields = { queue: queue.name, partition, reason };
-    const message = 'what the last commit of a partition carried is not readable: it goes on at its offset alone';
+    const message = 'the state of the last commit of a partition cannot be decoded, so only its offset is used';
     notices.tell({ type: 'log', level: 'error', message, fields });
   });
 }

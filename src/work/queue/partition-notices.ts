@@ -18,7 +18,7 @@ export class PartitionNotices {
     const reason = why instanceof LostError ? why.reason : 'its commit was refused';
     const notice = { type: 'partition', queue, partition, change } as const;
     this.notices.tell(change === 'lost' ? { ...notice, reason } : notice);
-    if (change !== 'taken') this.reading(true, 'it is not here any more');
+    if (change !== 'taken') this.reading(true, 'this instance no longer owns it');
   }
 
   reading(ok: boolean, reason: string): void {

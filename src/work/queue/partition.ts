@@ -202,7 +202,7 @@ export class Partition implements Holder {
     this.#commits.giving();
     await this.#runOut();
     if (this.closed.aborted) return; // lost meanwhile
-    this.#close('it moves to another instance, which could not wait longer');
+    this.#close('it was revoked for another instance, and the maximum wait is over');
     await Promise.race([this.#commits.finish(), aborted(this.owned.lost)]);
     if (this.#phase !== 'giving') return;
     this.#phase = 'given';
@@ -368,14 +368,14 @@ export class Partition implements Holder {
     const { unsettled, openRanges } = this.#watermark;
     const ranges = `${openRanges} ranges are settled above it`;
     const behind = `${unsettled} messages are in memory, ${ranges}${this.#room.describeWhole()}`;
-    this.#notices.stuck(`${what} at ${offset} does not settle, so the partition is not read on: ${behind}`);
+    this.#notices.stuck(`${what} at ${offset} does not settle, so reading of the partition pauses: ${behind}`);
   }
 
   #gap(from: number, start: number): void {
     this.#commits.touch();
     if (!this.owned.committed && from === 0) return; // a new group starts wherever the log starts
     const what = `${this.parts.queue.topic.name}/${this.number}/${from}-${start - 1}`;
-    this.parts.take.notices.tell({ type: 'dropped', what, reason: 'the log no longer has them' });
+    this.parts.take.notices.tell({ type: 'dropped', what, reason: 'they are no longer in the log' });
   }
 
   /** Resumes as if lost and assigned where the log has ended, since other messages get the lost offsets. */

@@ -104,7 +104,8 @@ export class Reader {
 
   async #admit(records: readonly Stored[]): Promise<void> {
     const other = this.#otherIn(records);
-    if (other !== undefined) return this.#cut(Infinity, `another record than was read lies at ${other}`);
+    if (other !== undefined)
+      return this.#cut(Infinity, `offset ${other} has another record than the one that was read`);
     for (const record of records) {
       const isNew = record.offset >= this.from; // otherwise it was read only to recognize the log
       if (isNew && this.parts.room(this.#next).messages <= 0) await this.#room();

@@ -35,7 +35,7 @@ export class UnservedEntries {
     this.#entries.set(entry, { entry, waiting: waiting + 1, sinceMs });
     if (known) return;
     this.#offerLater();
-    this.parts.report(`${entry} is not served here: ${id} at ${offset} waits, and what comes after it under its key`);
+    this.parts.report(`this instance does not serve ${entry}: ${id} at ${offset} and later messages of its key wait`);
   }
 
   #offerLater(): void {

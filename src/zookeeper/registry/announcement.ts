@@ -62,7 +62,7 @@ export function textOfInstance(instance: Instance): string {
   return text;
 }
 function tooLarge({ name }: Instance, what: string, bytes: number, limitBytes: number): BusError<'TooLarge'> {
-  const message = `${name} announces ${bytes} ${what}, the limit is ${limitBytes}; serve them in several processes`;
+  const message = `${name} announces ${bytes} ${what}, the limit is ${limitBytes}. Serve them in several processes`;
   return new BusError('TooLarge', message, { bytes, limitBytes });
 }
 

@@ -133,7 +133,7 @@ export class Folder {
     try {
       watcher.see([...this.known.values()]);
     } catch (error) {
-      this.log(`a watcher of ${this.parts.path} threw: ${sayError(error)}`);
+      this.log(`a listener of ${this.parts.path} threw: ${sayError(error)}`);
     }
   }
   close(): void {
@@ -147,13 +147,13 @@ export class Folder {
     if (this.missing.size === 0 || this.told === this.met) return;
     this.told = this.met;
     const leftMs = Math.round(Math.max(...this.missing.values()) - this.parts.clock.mono());
-    const kept = `${this.missing.size} of those known are not announced again yet, kept for ${leftMs} ms`;
+    const kept = `${this.missing.size} known instances are not announced again yet and stay known for ${leftMs} ms`;
     this.log(`${this.parts.path}: ${kept}`);
   }
   private tellDamaged(node: string): void {
     if (this.damaged.has(node) || this.damaged.size >= damagedMax) return;
     this.damaged.add(node);
-    const reason = `${this.parts.path}/${node} is no announcement`;
+    const reason = `${this.parts.path}/${node} is not an announcement`;
     this.parts.notices.tell({ type: 'dropped', what: 'announcement', reason });
   }
   private log(message: string): void {

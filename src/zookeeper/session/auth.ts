@@ -9,8 +9,8 @@ export type Secret = { readonly variable: string } | { readonly file: string };
 export function readSecret(secret: Secret, env: Readonly<Record<string, string | undefined>> = process.env): string {
   const [place, text] = 'variable' in secret ? [secret.variable, env[secret.variable]] : readFrom(secret.file);
   const digest = text?.replace(/\r?\n$/, '') ?? '';
-  if (digest === '') throw config(`${place}: user and password for ZooKeeper are not there`);
-  if (!/^[^:\s]+:[^\r\n]+$/.test(digest)) throw config(`${place}: what is there is not user:password`);
+  if (digest === '') throw config(`${place}: user and password for ZooKeeper are missing`);
+  if (!/^[^:\s]+:[^\r\n]+$/.test(digest)) throw config(`${place}: the value is not user:password`);
   return digest;
 }
 function readFrom(file: string): readonly [string, string] {

@@ -108,7 +108,7 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
         takeBytes(frame);
       }
     } catch (error) {
-      end('lost', `cannot be understood: ${sayError(error)}`);
+      end('lost', `its response cannot be decoded: ${sayError(error)}`);
     } finally {
       strange = undefined;
     }
@@ -117,7 +117,7 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
     const name = state.getName();
     if (name === 'SYNC_CONNECTED') events.greeted();
     else if (name === 'EXPIRED') end('expired', 'the session has expired');
-    else if (name === 'AUTH_FAILED') end('denied', 'the server refuses user and password');
+    else if (name === 'AUTH_FAILED') end('denied', 'the server rejects the user and password');
   });
   manager.connect = () => undefined; // the library would reconnect by itself
   begin(manager, address, options.tls);
@@ -131,8 +131,8 @@ export function openClient(options: LibraryOptions, events: Events): GuardedClie
 
 const closed = 'the server closed the connection';
 const closedEarly =
-  `${closed} without a greeting: it starts, has too many from here (maxClientCnxns), ` +
-  'or its port expects TLS (see zookeeperTls)';
+  `${closed} before the session began: it is starting, has too many connections from this host (maxClientCnxns), ` +
+  'or its port requires TLS (zookeeperTls)';
 
 /** Connects like the library, but with a socket that can use TLS. */
 function begin(manager: ConnectionManager, { host, port }: Address, files: TlsFiles | undefined): void {

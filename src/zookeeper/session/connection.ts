@@ -83,7 +83,7 @@ export interface Connection {
 export async function connect(options: ConnectOptions, signal: AbortSignal): Promise<Connection> {
   const connection = new LibraryConnection(options);
   const { connectMs, clock } = options;
-  const timer = clock.after(connectMs, () => connection.cut(`no greeting within ${connectMs} ms`));
+  const timer = clock.after(connectMs, () => connection.cut(`no session within ${connectMs} ms`));
   const abort = (): void => connection.cut('closed');
   signal.addEventListener('abort', abort, { once: true });
   try {

@@ -34,19 +34,19 @@ export class LostError extends Error {
  */
 export const meanings: Readonly<Record<number, string>> = {
   [-1]: 'system error',
-  [-5]: 'the server did not understand',
-  [-6]: 'the server does not know how',
-  [-101]: 'there is no such node',
+  [-5]: 'the server could not decode the request',
+  [-6]: 'the server does not support the request',
+  [-101]: 'the node does not exist',
   [-102]: 'not allowed',
-  [-103]: 'somebody else changed it',
+  [-103]: 'another client changed it',
   [-108]: 'an ephemeral node cannot have children',
-  [-110]: 'there is such a node already',
-  [-111]: 'it has children',
-  [-114]: 'its list of rights is not valid',
-  [-115]: 'the server refused user and password',
-  [-119]: 'the server only reads',
+  [-110]: 'the node already exists',
+  [-111]: 'the node has children',
+  [-114]: 'its access control list is not valid',
+  [-115]: 'the server rejected the user and password',
+  [-119]: 'the server is read-only',
   [-125]: 'a quota of the server is used up',
-  [-127]: 'the server has too much to do',
+  [-127]: 'the server is overloaded',
 };
 
 /** Returns whether a server refused the operation with one of these codes. */
@@ -56,7 +56,8 @@ export function isServerError(error: unknown, ...wanted: readonly number[]): err
 
 /** Returns the text of an error, with a remedy if an operator must repair it. */
 export function sayFault(error: unknown): string {
-  const grant = 'Grant the user of this instance all rights to it (setAcl), or use the user that created it';
+  const grant =
+    'Grant the user of this instance all permissions to it (setAcl), or connect as the user that created it';
   if (isServerError(error, codes.noAuth)) return `${error.message}. ${grant}`;
   if (isServerError(error, codes.quotaExceeded)) return `${error.message}. Raise the quota (setquota)`;
   return sayError(error);
@@ -69,8 +70,8 @@ export function busErrorOf(error: unknown, what: string, where: string, waitedMs
   if (error.code !== codes.noAuth && error.code !== codes.authFailed)
     return unreachable(`${what}: ${where}: ${sayError(error)}`, waitedMs, error);
   const message =
-    `${what}: ZooKeeper does not allow it: ${sayError(error)}; give the user and password that made the node, ` +
-    `or have an operator grant the right (setAcl)`;
+    `${what}: ZooKeeper does not permit it: ${sayError(error)}. Connect as the user that created the node, ` +
+    `or grant the missing permission to this one (setAcl)`;
   return new BusError('NotAllowed', message, { what: sayError(error) }, error);
 }
 

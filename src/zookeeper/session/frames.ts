@@ -26,7 +26,7 @@ export function openFrames(): Frames {
     let rest = parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
     while (rest.length >= 4) {
       const bytes = rest.readInt32BE(0);
-      if (bytes < 0 || bytes > frameBytesMax) throw new Error(`a frame of ${bytes} bytes: this is no ZooKeeper`);
+      if (bytes < 0 || bytes > frameBytesMax) throw new Error(`a frame of ${bytes} bytes: the server is not ZooKeeper`);
       wanted = bytes + 4;
       if (rest.length < wanted) break;
       frames.push(rest.subarray(0, wanted));

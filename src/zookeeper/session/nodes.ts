@@ -25,6 +25,6 @@ export async function list(connection: Connection, path: string, changed: () => 
     if (names !== undefined) return names;
     await ensure(connection, path);
   }
-  const message = `${path} is removed again and again; somebody else must stop that`;
+  const message = `another client keeps removing ${path}. Stop that client`;
   throw new BusError('Unreachable', message, { outcome: 'not-sent', waitedMs: 0, cause: message });
 }

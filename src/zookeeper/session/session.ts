@@ -96,7 +96,7 @@ class KeptSession implements Session {
   connection: Connection | undefined;
   comeback: Comeback = { awayMs: 0, newSession: true };
   sessionMs: number;
-  reason = 'no answer yet';
+  reason = 'no response yet';
   private ticket: Ticket | undefined;
   private awaySinceMs: number;
   /** Last refusal, if every server refused in a row. Waiting cannot repair it. */
@@ -149,7 +149,7 @@ class KeptSession implements Session {
 
   private async within<T>(ms: number, run: Promise<T>): Promise<T> {
     const late = deferred<never>();
-    const timer = this.parts.clock.after(ms, () => late.reject(new LostError('no answer in time')));
+    const timer = this.parts.clock.after(ms, () => late.reject(new LostError('no response in time')));
     try {
       return await Promise.race([run, late.promise]);
     } finally {
@@ -238,7 +238,7 @@ class KeptSession implements Session {
       this.told ||= this.refusal === undefined; // waiting cannot help now, so report this reason
       this.refusal = how === 'config' ? configError(this.reason) : new ServerError(codes.authFailed, this.where);
     }
-    this.tell(false, `ZooKeeper is away (${this.reason}); going on with what is known`);
+    this.tell(false, `ZooKeeper is not reachable (${this.reason}); using the known instances and settings`);
     if (this.refusal) this.wake();
   }
   /**
@@ -277,7 +277,7 @@ class KeptSession implements Session {
   private tellLonger({ address, sessionMs }: Connection): void {
     const asked = this.parts.sessionMs;
     const granted = `ZooKeeper at ${sayAddress(address)} grants sessions of ${sessionMs} ms, not ${asked}`;
-    const message = `${granted}: deaths are learnt that much later; lower its tickTime, or minSessionTimeout`;
+    const message = `${granted}, so crashed instances are detected later. Lower its tickTime or minSessionTimeout`;
     this.parts.notices.tell({ type: 'log', level: 'warn', message, fields: {} });
   }
 
@@ -352,6 +352,6 @@ export function sayAddress({ host, port }: Address): string {
 
 function configError(reason: string): BusError<'Config'> {
   const fault = `no connection to ZooKeeper: ${reason}`;
-  const remedy = 'Correct zookeeper, the zookeeperTls* options or zookeeperAuthFile, as the message says.';
+  const remedy = 'Correct zookeeper, the zookeeperTls* options or zookeeperAuthFile, as the message requires.';
   return new BusError('Config', fault, { faults: [fault] }, undefined, remedy);
 }

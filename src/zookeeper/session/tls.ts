@@ -54,17 +54,17 @@ export function tlsFailureOf(error: Error): TlsFailure | undefined {
   const said = sayError(error);
   // A port without TLS closes the connection like this, but so does a server that is shutting down.
   if (/before secure TLS connection/.test(said))
-    return { untrusted: false, reason: `${said}. If it stays so, ${noTls}` };
+    return { untrusted: false, reason: `${said}. If this repeats, ${noTls}` };
   if (!/^(?:ERR_TLS|ERR_SSL|EPROTO|CERT_|UNABLE_TO|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH)/.test(code))
     return undefined;
   return { untrusted: true, reason: `${said} (${code}). ${remedyOf(code)}` };
 }
-const noTls = "the port speaks no TLS: name the servers' secureClientPort in zookeeper";
+const noTls = 'the port does not use TLS: set zookeeper to the secureClientPort of the servers';
 
 function remedyOf(code: string): string {
   if (/WRONG_VERSION|EPROTO|PACKET_LENGTH/.test(code)) return `Probably ${noTls}`;
-  if (/ALTNAME|HOSTNAME/.test(code)) return 'Name the host in zookeeper as its certificate does';
+  if (/ALTNAME|HOSTNAME/.test(code)) return 'Use the host name of the certificate in zookeeper';
   if (/ALERT/.test(code))
-    return 'The server refuses the certificate of this client: set zookeeperTlsCertFile and zookeeperTlsKeyFile';
-  return 'Name the certificate of the authority that signed it in zookeeperTlsCaFile';
+    return 'The server rejects the certificate of this client: set zookeeperTlsCertFile and zookeeperTlsKeyFile';
+  return 'Set zookeeperTlsCaFile to the certificate of the authority that signed it';
 }

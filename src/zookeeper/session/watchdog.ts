@@ -19,14 +19,14 @@ export function watchOver(connection: Connection, clock: Clock): void {
   let silent = 0;
   const timer = every(clock, everyMs, () => {
     if (asked) silent++;
-    if (silent >= silentLooksMax) connection.cut(`no answer for ${Math.round(everyMs * silentLooksMax)} ms`);
+    if (silent >= silentLooksMax) connection.cut(`no response for ${Math.round(everyMs * silentLooksMax)} ms`);
     else if (!asked) ask();
   });
   function ask(): void {
     asked = true;
     connection.exists('/').then(
       () => ([asked, silent] = [false, 0]),
-      () => connection.cut('the server does not answer'), // no effect if it has ended
+      () => connection.cut('the server does not respond'), // no effect if it has ended
     );
   }
   void connection.ended.then(() => timer.cancel());

@@ -48,7 +48,7 @@ export class SettingsCache {
       fs.mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
     } catch (error) {
       throw config(
-        `the directory for the settings last seen, ${parts.dir}, cannot be made: ${sayError(error)}`,
+        `the directory for the last known settings, ${parts.dir}, cannot be created: ${sayError(error)}`,
         'Set dir to a folder that this user can write.',
         error,
       );
@@ -67,16 +67,19 @@ export class SettingsCache {
     } catch (error) {
       if (isCode(error, 'ENOENT')) return undefined;
       throw config(
-        `${this.file} cannot be read: ${sayError(error)}; see to its rights`,
+        `${this.file} cannot be read: ${sayError(error)}. Check its permissions.`,
         `Let this user read ${this.file}, or remove it.`,
         error,
       );
     }
     if ((stat.mode & 0o022) !== 0)
-      throw config(`${this.file} may be written by others; remove it`, `Remove ${this.file}, or run chmod go-w on it.`);
+      throw config(
+        `${this.file} can be written by other users. Remove it`,
+        `Remove ${this.file}, or run chmod go-w on it.`,
+      );
     const settings = parse(text);
     if (settings === undefined)
-      throw config(`${this.file} is damaged; remove it`, `Remove ${this.file}; ZooKeeper has the settings.`);
+      throw config(`${this.file} is damaged. Remove it`, `Remove ${this.file}. ZooKeeper has the settings.`);
     return { settings, ageMs: Math.max(0, Math.round(this.parts.clock.now() - stat.mtimeMs)) };
   }
 
@@ -105,7 +108,7 @@ export class SettingsCache {
       this.told = false;
     } catch (error) {
       await fs.promises.rm(draft, { force: true }).catch(() => undefined);
-      this.tell(`${this.file} cannot be written: ${sayError(error)}; the next start may need ZooKeeper`);
+      this.tell(`${this.file} cannot be written: ${sayError(error)}; the next start can require ZooKeeper`);
     }
   }
   /**

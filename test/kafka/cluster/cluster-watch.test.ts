@@ -43,10 +43,10 @@ describe('a changed setting of a topic', () => {
     ['retention.bytes', '1000', 'the oldest records are deleted when a partition is larger than 1000 bytes'],
     ['cleanup.policy', 'compact', 'of the records of one key all but the newest are deleted'],
     ['cleanup.policy', 'compact,delete', 'of the records of one key all but the newest are deleted'],
-    ['max.message.bytes', '1000', 'messages of more than 1000 bytes are refused'],
-    ['max.message.bytes', '9000000', 'larger messages are taken than can be parked whole'],
-    ['min.insync.replicas', '1', 'a message that was accepted is lost with one broker'],
-    ['min.insync.replicas', '3', 'writing stops when fewer brokers are lost'],
+    ['max.message.bytes', '1000', 'messages of more than 1000 bytes are rejected'],
+    ['max.message.bytes', '9000000', 'the brokers accept messages that are too large to be parked whole'],
+    ['min.insync.replicas', '1', 'an accepted message is lost when one broker fails'],
+    ['min.insync.replicas', '3', 'writing stops when fewer brokers fail'],
     ['compression.type', 'zstd', 'instances on Node.js before 22.15 cannot read it'],
     ['message.timestamp.type', 'CreateTime', 'deadlines and ages depend on the clocks of the senders'],
   ])('%s = %s is reported with its effect and repair within a minute, until reverted', async (name, value, effect) => {
@@ -57,7 +57,7 @@ describe('a changed setting of a topic', () => {
     expect(states()).toMatchObject([{ part: 'topic a.b.work', ok: false, ready: true }]);
     const { reason } = states()[0]!;
     expect(reason).toContain(`${name} is ${value}, not ${before}: ${effect}`);
-    expect(reason).toContain(`Set it back: ${setBack} ${name}=${before}`);
+    expect(reason).toContain(`Restore it: ${setBack} ${name}=${before}`);
     expect(healthAfter(states())).toMatchObject({ live: true, ready: true, reasons: [{ part: 'topic a.b.work' }] });
     topic.configs[name] = before;
     await bench.clock.advance(61_000);
@@ -103,7 +103,7 @@ describe('partitions of a topic', () => {
     topic.partitions.push({ ...topic.partitions[0]!, records: [] });
     await bench.clock.advance(61_000);
     expect(states()).toMatchObject([{ part: 'topic a.b.work', ok: false, ready: true }]);
-    expect(states()[0]!.reason).toContain('a.b.work has 4 partitions, this version uses 3');
+    expect(states()[0]!.reason).toContain('a.b.work has 4 partitions, but this version uses 3');
     expect(states()[0]!.reason).toContain('Stop its senders, wait until its queues are empty');
   });
 
@@ -175,7 +175,7 @@ describe('an open transaction of another producer', () => {
     const { reason } = states()[0]!;
     expect(reason).toContain('2 records of a.b.work cannot be read while transactions are open');
     expect(reason).toMatch(
-      /partition 1 from offset 0 on by transaction 'billing-7' \(producer id 1002, epoch 0, open for 1\d s of 60 s at most\)/,
+      /partition 1 from offset 0 by transaction 'billing-7' \(producer id 1002, epoch 0, open for 1\d s of at most 60 s\)/,
     );
     const command = 'abort --topic a.b.work --partition 1 --start-offset 0';
     expect(reason).toContain(`kafka-transactions.sh --bootstrap-server HOST:PORT ${command}`);
@@ -199,7 +199,7 @@ describe('an open transaction of another producer', () => {
       name === 'describeProducers' ? { error: 'TOPIC_AUTHORIZATION_FAILED' } : undefined;
     const { states } = await hold();
     await bench.clock.advance(20_000);
-    expect(states()[0]!.reason).toContain('partition 1 from offset 0 on; find them: kafka-transactions.sh');
+    expect(states()[0]!.reason).toContain('partition 1 from offset 0. Find them with kafka-transactions.sh');
   });
 
   test('is not reported when each of a series lasts less than ten seconds', async () => {

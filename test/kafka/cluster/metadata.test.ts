@@ -20,7 +20,7 @@ describe('the cluster metadata', () => {
     const other = bench.view('two');
     const error = await bench.refusal(other.ask('the brokers', () => other.nodes()));
     expect(error).toMatchObject({ code: 'Unreachable' });
-    expect(error.message).toContain('no broker is there');
+    expect(error.message).toContain('no broker is reachable');
   });
 
   it.each([

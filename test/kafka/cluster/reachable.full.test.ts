@@ -31,7 +31,7 @@ test('rejects with Unreachable when every broker refuses two connection attempts
   const { clock, paused } = hasty();
   await expect(mustListen(brokers, clock)).rejects.toMatchObject({
     code: 'Unreachable',
-    message: expect.stringContaining(`nobody listens at ${brokers.join(',')} (ECONNREFUSED)`),
+    message: expect.stringContaining(`no server listens at ${brokers.join(',')} (ECONNREFUSED)`),
   });
   expect(paused).toEqual([1_000]);
 });

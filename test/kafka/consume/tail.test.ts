@@ -185,7 +185,7 @@ describe('a tail', () => {
     // The topic was deleted and recreated.
     Object.assign(partition, { records: [], start: 0, end: 0 });
     expect(await bench.refusal(tail.read(max))).toBeInstanceOf(OutOfRangeError);
-    expect(heard.some((notice) => notice.type === 'log' && notice.message.includes('made anew'))).toBe(true);
+    expect(heard.some((notice) => notice.type === 'log' && notice.message.includes('the topic recreated'))).toBe(true);
     await bench.run(log.append(topic, [record('d')]));
     expect(valuesOf(await read(tail, 1))).toEqual(['d']);
   });

@@ -336,7 +336,7 @@ describe('a member that is cut off', () => {
     const { holder, owned, member, group } = await openOne();
     group.leave(member.id);
     await bench.until(() => owned.lost.aborted, 1_000);
-    expect(lost(owned)).toContain('does not know this member');
+    expect(lost(owned)).toContain('has removed this member');
     await bench.until(() => holder.owned.size === 2);
     expect(member.id).not.toBe('one-1');
     expect(holder.owned.get(0)!.epoch).toBeGreaterThan(owned.epoch);
@@ -454,7 +454,7 @@ describe('a group with foreign members', () => {
     const second = bench.watch(two.log.join('g', 'a.b.work', new Holder(), { sessionMs }));
     await bench.until(() => owned.lost.aborted && second.settled, 5_000);
     expect(isBusError(second.error, 'Config')).toBe(true);
-    expect(lost(owned)).toContain('none of ours');
+    expect(lost(owned)).toContain('not busbar instances');
     await bench.clock.advance(15_000);
     expect(holder.owned.size).toBe(0);
     strange = false;

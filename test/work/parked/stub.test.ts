@@ -170,7 +170,7 @@ describe('replay and drop', () => {
     const [stub] = found;
     if (!stub) throw new Error('there is a stub');
     const elsewhere: Parked = { ...stub, note: { ...stub.note, offset: 1 } };
-    await expect(replay(parts(p), [elsewhere])).rejects.toThrow(/holds another message now/);
+    await expect(replay(parts(p), [elsewhere])).rejects.toThrow(/contains another message now/);
   });
 
   test('a message that its topic now rejects stays parked, and its neighbors are replayed', async () => {

@@ -82,8 +82,8 @@ test('700 ranges, 100 tried messages and 100 senders fit into 4,096 bytes', () =
 test('decodeState rejects damaged bytes, a newer version, and another offset', () => {
   const good = encodeState(7, { seen: 20, ranges: [{ from: 9, to: 12 }], tried: [], senders: [] }, 4_096);
   expect(() => decodeState(7, Buffer.from('{"offset":7}'))).toThrow(/version 123/);
-  expect(() => decodeState(7, Uint8Array.of(3, ...good.slice(1)))).toThrow('it says version 3, this is 2');
-  expect(() => decodeState(8, good)).toThrow('it belongs to offset 7, the commit says 8');
+  expect(() => decodeState(7, Uint8Array.of(3, ...good.slice(1)))).toThrow('it has version 3, this busbar supports 2');
+  expect(() => decodeState(8, good)).toThrow('it belongs to offset 7, but the commit is at 8');
   expect(() => decodeState(7, good.slice(0, -1))).toThrow(RangeError);
   expect(() => decodeState(7, Uint8Array.of(...good, 0))).toThrow('1 bytes are left over');
   fc.assert(

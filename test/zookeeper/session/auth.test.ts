@@ -14,9 +14,9 @@ test('credentials are read from a variable, or from a file without its last line
 
 test('a missing or malformed secret is named by its source, and never printed', () => {
   const faults: [() => string, RegExp][] = [
-    [() => readSecret({ variable: 'ZK' }, {}), /^ZK: user and password for ZooKeeper are not there$/],
-    [() => readSecret({ variable: 'ZK' }, { ZK: 'hunter2' }), /^ZK: what is there is not user:password$/],
-    [() => readSecret({ variable: 'ZK' }, { ZK: 'ann:x\nhunter2' }), /^ZK: what is there is not user:password$/],
+    [() => readSecret({ variable: 'ZK' }, {}), /^ZK: user and password for ZooKeeper are missing$/],
+    [() => readSecret({ variable: 'ZK' }, { ZK: 'hunter2' }), /^ZK: the value is not user:password$/],
+    [() => readSecret({ variable: 'ZK' }, { ZK: 'ann:x\nhunter2' }), /^ZK: the value is not user:password$/],
     [() => readSecret({ file: '/not/there' }), /cannot be read: .*\/not\/there/],
   ];
   for (const [read, message] of faults)

@@ -15,7 +15,7 @@ test('a missing permission is NotAllowed, with a remedy', () => {
   for (const code of [-102, -115]) {
     expect(said(new ServerError(code, '/busbar/main'))).toMatchObject({
       code: 'NotAllowed',
-      message: expect.stringMatching(/does not allow it: .*\/busbar\/main; give the user and password .*setAcl/),
+      message: expect.stringMatching(/does not permit it: .*\/busbar\/main\. Connect as the user .*setAcl/),
     });
   }
 });

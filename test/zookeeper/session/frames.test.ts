@@ -27,7 +27,7 @@ test('an invalid frame length is rejected at once', () => {
   for (const length of [-1, 16 * 1024 * 1024 + 1, 0x48545450]) {
     const head = Buffer.alloc(4);
     head.writeInt32BE(length);
-    expect(() => openFrames().push(head)).toThrow(/this is no ZooKeeper/);
+    expect(() => openFrames().push(head)).toThrow(/the server is not ZooKeeper/);
   }
 });
 

@@ -32,12 +32,12 @@ const unreachable = (reason: RegExp) =>
 
 describe('opening', () => {
   const refusals: [string, Manners, RegExp][] = [
-    ['accepts and never answers', { greet: () => undefined }, /no greeting within 300 ms/],
+    ['accepts and never answers', { greet: () => undefined }, /no session within 300 ms/],
     ['closes the connection at once', { greet: (socket) => socket.destroy() }, /without a greeting|ECONNRESET/],
     [
       'speaks HTTP',
       { greet: (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n') },
-      /cannot be understood: a frame of 1213486160 bytes: this is no ZooKeeper/,
+      /its response cannot be decoded: a frame of 1213486160 bytes: the server is not ZooKeeper/,
     ],
     ['greets with nonsense', { greet: (socket) => socket.write(Buffer.from([0, 0, 0, 2, 7, 7])) }, /understood/],
     ['greets and is silent', { answer: () => undefined }, /no answer/],

@@ -40,7 +40,7 @@ test('cuts a connection that is silent for a third of a session, and stops probi
   for (let n = 0; n < 2; n++) await time.pass(1_000);
   expect(cut).toEqual([]);
   await time.pass(1_000);
-  expect(cut).toEqual(['no answer for 2000 ms']);
+  expect(cut).toEqual(['no response for 2000 ms']);
   for (let n = 0; n < 9; n++) await time.pass(1_000);
   expect([questions.length, cut.length]).toEqual([1, 1]);
 });

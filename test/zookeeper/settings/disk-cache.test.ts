@@ -62,7 +62,7 @@ test('a full disk leaves the old file, is reported once, and leaves no draft', a
   expect(told).toEqual([
     expect.objectContaining({
       type: 'log',
-      message: expect.stringMatching(/ENOSPC.*the next start may need ZooKeeper/),
+      message: expect.stringMatching(/ENOSPC.*the next start can require ZooKeeper/),
     }),
   ]);
 });
@@ -74,10 +74,10 @@ test('a damaged file, or one that other users can write, is rejected with a reme
     expect.objectContaining({ code: 'Config', message: expect.stringMatching(message) });
   for (const text of ['', '[{"key":1}]', '{}', '[null]']) {
     fs.writeFileSync(cache.file, text, { mode: 0o600 });
-    expect(() => cache.read()).toThrow(config(/is damaged; remove it/));
+    expect(() => cache.read()).toThrow(config(/is damaged. Remove it/));
   }
   fs.writeFileSync(cache.file, '[]');
   fs.chmodSync(cache.file, 0o620);
-  expect(() => cache.read()).toThrow(config(/may be written by others; remove it/));
-  expect(() => openCache(cache.file)).toThrow(config(/cannot be made: .*EEXIST|ENOTDIR/));
+  expect(() => cache.read()).toThrow(config(/can be written by other users. Remove it/));
+  expect(() => openCache(cache.file)).toThrow(config(/cannot be created: .*EEXIST|ENOTDIR/));
 });
