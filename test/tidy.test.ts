@@ -353,6 +353,49 @@ describe('the comments of src', () => {
   });
 });
 
+/** Words that are correct in comments, but not in a text that a user reads. */
+const vagueInTexts = /\b(?:trouble|lies|goes|comes|lives|is (?:gone|there)|once more)\b/i;
+
+/** String literals that have a space, without what is inserted into templates. Comments are skipped. */
+function textsOf({ file }: Source): readonly string[] {
+  const text = readFileSync(path.join(root, file), 'utf8');
+  const literal =
+    /'((?:\\.|[^'\\\n])*)'|"((?:\\.|[^"\\\n])*)"|`((?:\\.|\$\{(?:[^{}`]|`[^`]*`|\{[^{}]*\})*\}|[^`\\])*)`|\/\*[\s\S]*?\*\/|\/\/[^\n]*/g;
+  return [...text.matchAll(literal)].flatMap(([, single, double, template]) => {
+    const inside = (single ?? double ?? template)?.replaceAll(/\$\{(?:[^{}`]|`[^`]*`|\{[^{}]*\})*\}/g, '#');
+    return inside !== undefined && /\s/.test(inside) ? [inside.replaceAll(/\s+/g, ' ')] : [];
+  });
+}
+/** Titles of tests, and of tables of tests. */
+function titlesOf({ file }: Source): readonly string[] {
+  const text = readFileSync(path.join(root, file), 'utf8');
+  const title =
+    /(?:^\s*(?:test|it|describe|heavy)[\w.]*(?:<[^\n]*>)?\(|^\s*\](?: as const)?\)\()\s*(?:'((?:\\.|[^'\\\n])*)'|`((?:\\.|[^`\\])*)`)/gm;
+  return [...text.matchAll(title)].map(([, single, template]) => single ?? template ?? '');
+}
+
+describe('the texts of src', () => {
+  it('name the actor, and avoid verbs of speech', () => {
+    const faults = src.flatMap((source) =>
+      textsOf(source)
+        .filter((text) => vague.test(text) || vagueInTexts.test(text))
+        .map((text) => `${source.file}: ${text.slice(0, 100)}`),
+    );
+    expect(faults).toEqual([]);
+  });
+});
+
+describe('the titles of tests', () => {
+  it('name the actor, and avoid verbs of speech', () => {
+    const faults = all.flatMap((source) =>
+      source.file.startsWith('test/') && !source.file.startsWith('test/kafka/') // its titles are still old
+        ? titlesOf(source).flatMap((text) => (vague.test(text) ? [`${source.file}: ${text.slice(0, 100)}`] : []))
+        : [],
+    );
+    expect(faults).toEqual([]);
+  });
+});
+
 describe('the repository', () => {
   it('has no file or folder with a meaningless name', () => {
     const banned = /(?:^|[/.-])(?:utils?|helpers?|commons?|managers?|impl|services?|misc)(?=[/.-]|$)/i;

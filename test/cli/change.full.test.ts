@@ -93,7 +93,7 @@ test('drop exports the messages to a file first, and drops none when it cannot',
   expect((await k.run(['show', ids[0] ?? ''])).out).toMatch(/parked, then dropped \S+ ago by console#\w+\n/);
 });
 
-test('on a terminal drop asks for confirmation, and only a yes changes anything', async () => {
+test('on a terminal drop requires a confirmation, and only yes changes anything', async () => {
   await parkedIn(jobs(1, 'park'));
   const no = k.inTerminal(80, ['drop', 'shop.work', '--all']);
   await no.until(/go on\? \[y\/N\]/);

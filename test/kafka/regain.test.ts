@@ -170,7 +170,7 @@ test('commits rejected by the coordinator are one state notice of each instance,
   await crew.load(100, 20);
   await bench.clock.advance(10_000);
   expect(crew.states.toSorted()).toEqual(['a commits in photos.work false', 'b commits in photos.work false']);
-  const reason = expect.stringMatching(/nothing could be committed .*COORDINATOR_LOAD_IN_PROGRESS/);
+  const reason = expect.stringMatching(/no commit has succeeded .*COORDINATOR_LOAD_IN_PROGRESS/);
   expect(crew.reasons).toEqual([reason, reason]);
   bench.cluster.script = undefined;
   await bench.clock.advance(10_000);

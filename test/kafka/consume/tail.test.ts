@@ -371,7 +371,7 @@ describe('a tail', () => {
     const [first, second] = bench.cluster.asked('fetch').map(({ args }) => (args[0] as FetchAsk).bytesMax);
     expect(second).toBeLessThan(first! / 2);
     expect(states(heard)).toEqual([
-      [`reading ${topic}`, false, expect.stringContaining(`${topic}/0 cannot be read`)],
+      [`reading ${topic}`, false, expect.stringContaining(`${topic}/0 could not be read`)],
       [`reading ${topic}`, true, expect.any(String)],
     ]);
     // When the broker is fast again, the original size is requested.
